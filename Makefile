@@ -1,0 +1,52 @@
+# Two commands do everything: `make run` and `make test`. Each sets up .venv by itself.
+PYTHON ?= python3
+PY := .venv/bin/python
+SEEDS ?= 200
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench torture browser lock clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/.runtime ## run the bot; without BOT_TOKEN: a sandbox with a page to chat in (ARGS="--help" shows the settings)
+	@$(PY) run.py $(ARGS)
+
+test: lint browser ## lint, then every test
+	@$(PY) -m pytest $(ARGS)
+
+lint: .venv/.dev ## formatting, lint, types, and who may import whom
+	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q .
+	@.venv/bin/mypy . && .venv/bin/lint-imports --no-timing 2>&1 | tail -n 1
+
+format: .venv/.dev ## format and mend what a machine can mend
+	@.venv/bin/ruff check -q --fix . ; .venv/bin/ruff format -q .
+
+bench: .venv/.dev ## speed and memory: medians of several runs, a table, and out/bench.json
+	@$(PY) -m tests.bench $(ARGS)
+
+torture: .venv/.dev ## real processes: order and loss over HTTP, 20 x kill -9, 20 x SIGTERM, a bad server (minutes)
+	@$(PY) -m tests.torture $(ARGS)
+
+browser: .venv/.dev ## the Chromium that the page's test drives: installed from the distribution where we may
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } || \
+	  echo "no Chromium on PATH: the test of the sandbox's page will be skipped (install it: apt-get install chromium)"
+
+lock: .venv/.dev ## pin the newest dependencies that pyproject.toml allows
+	@.venv/bin/pip install -q pip-tools
+	@.venv/bin/pip-compile -q -U --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --no-header -o requirements.lock pyproject.toml
+	@.venv/bin/pip-compile -q -U --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --no-header --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean: ## remove what the targets made (never a *.db)
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Chatlane needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 2; }
+	@$(PYTHON) -m venv .venv
+
+.venv/.runtime: requirements.lock | .venv/bin/python
+	@echo "setting up .venv (once) ..." && $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && touch $@
+
+.venv/.dev: requirements-dev.lock | .venv/.runtime
+	@echo "setting up .venv for development (once) ..." && $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock && touch $@

@@ -1,0 +1,42 @@
+"""Failures, sorted by what the engine does about them."""
+
+
+class Retry(Exception):  # noqa: N818 - a handler's wish, not an error
+    """Run this delivery again later: counts an attempt, parks the lane, in the end a dead letter.
+
+    `after_s` None leaves the delay to the engine's backoff.
+    """
+
+    def __init__(self, reason: str, *, after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after_s = after_s
+
+
+class Park(Exception):  # noqa: N818 - a handler's wish, not an error
+    """Put this delivery back and leave the lane alone for `delay_s` seconds; counts no attempt."""
+
+    def __init__(self, reason: str, *, delay_s: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.delay_s = delay_s
+
+
+class Reject(Exception):  # noqa: N818 - a handler's verdict, not an error
+    """Give this delivery up at once: it goes to the dead letters with `reason`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class LeaseLost(Exception):  # noqa: N818 - a fact about the holder
+    """The lease is not (or no longer) valid: nothing was changed, and the work belongs to somebody else."""
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - a passing state of the store
+    """The store could not do it now (disk full, I/O error, connection lost): nothing is confirmed, ask again."""
+
+
+class StoreError(Exception):
+    """The store cannot be used until a person mends something; the text says what, in one line."""
