@@ -45,7 +45,7 @@ class Effects(NamedTuple):
     """
 
     calls: tuple[Call, ...] = ()
-    state: "bytes | None | _Keep" = KEEP
+    state: "bytes | _Keep | None" = KEEP
 
 
 class Lease(NamedTuple):
@@ -66,3 +66,49 @@ class Delivery(NamedTuple):
     envelope: Envelope
     attempt: int
     state: bytes | None
+
+
+class DeadLetter(NamedTuple):
+    """A head that was given up, kept with its reason; `at` is Unix time, `number` names it for replay."""
+
+    number: int
+    queue: Queue
+    envelope: Envelope
+    attempts: int
+    reason: str
+    at: float
+
+
+class LaneView(NamedTuple):
+    """One lane as a person sees it; `status` is "ready", "leased" or "parked", `wait_s` how long parked."""
+
+    queue: Queue
+    key: str
+    status: str
+    depth: int
+    attempts: int
+    wait_s: float
+    reason: str
+
+
+class QueueStats(NamedTuple):
+    """One queue in numbers. Always: appended == committed + pending + dead (counted since the store was opened)."""
+
+    appended: int
+    committed: int
+    dead: int
+    pending: int
+    ready: int
+    leased: int
+    parked: int
+
+
+class Stats(NamedTuple):
+    """Both queues in numbers: `pending` counts envelopes, `ready`, `leased` and `parked` count lanes."""
+
+    inbox: QueueStats
+    outbox: QueueStats
+
+    def of(self, queue: Queue) -> QueueStats:
+        """Return the numbers of one queue."""
+        return self.inbox if queue is Queue.INBOX else self.outbox

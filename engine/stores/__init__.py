@@ -1,0 +1,18 @@
+"""The stores, and the address by which a bot names its own."""
+
+from pathlib import Path
+
+from engine.errors import StoreError
+from engine.store import FullStore, Limits
+from engine.stores.memory import MemoryStore
+from engine.stores.sqlite import open_sqlite
+
+
+async def open_store(url: str, bot: str, *, limits: Limits | None = None) -> FullStore:
+    """Open `memory:` or `sqlite:FILE` for one bot (its id); StoreError says in one line what is wrong."""
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory" and not rest:
+        return MemoryStore(limits=limits)
+    if scheme == "sqlite" and rest:
+        return await open_sqlite(Path(rest), bot, limits=limits)
+    raise StoreError(f"STORE_URL {url!r} is not known: use sqlite:FILE or memory:")

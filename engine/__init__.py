@@ -1,0 +1,57 @@
+"""Keyed, ordered, leased, durable dispatch. Knows no Telegram, no HTTP.
+
+* Work is appended to the inbox: durable, each id once.
+* Each key's work is a lane, handled strictly one after another; different lanes run side by side.
+* A handler answers with effects: new state and outgoing calls, committed in one step with the ack.
+* Outgoing calls are a second queue of the same engine: order, retry, parking and dead letters come for nothing.
+
+    Inbox.accept -> Store.append ... Store.claim -> Handler(Delivery) -> Effects -> Store.commit -> outbox ...
+"""
+
+from engine.dispatcher import Engine, EngineConfig, Handler, current_delivery
+from engine.errors import LeaseLost, Park, Reject, Retry, StoreError, StoreUnavailable
+from engine.inbox import Inbox
+from engine.keeper import Running
+from engine.model import (
+    KEEP,
+    Call,
+    DeadLetter,
+    Delivery,
+    Effects,
+    Envelope,
+    LaneView,
+    Lease,
+    Queue,
+    QueueStats,
+    Stats,
+)
+from engine.store import Limits, Operator, Store
+
+__all__ = [
+    "KEEP",
+    "Call",
+    "DeadLetter",
+    "Delivery",
+    "Effects",
+    "Engine",
+    "EngineConfig",
+    "Envelope",
+    "Handler",
+    "Inbox",
+    "LaneView",
+    "Lease",
+    "LeaseLost",
+    "Limits",
+    "Operator",
+    "Park",
+    "Queue",
+    "QueueStats",
+    "Reject",
+    "Retry",
+    "Running",
+    "Stats",
+    "Store",
+    "StoreError",
+    "StoreUnavailable",
+    "current_delivery",
+]

@@ -1,0 +1,38 @@
+"""The door through which updates come in: how many fit, and making them durable."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from engine.model import Envelope
+from engine.store import Store
+
+log = structlog.get_logger(__name__)
+
+_FULL_POLL_S = 0.2
+
+
+class Inbox:
+    """The inbox as a source of updates sees it. `pending_max` bounds what waits there, in updates."""
+
+    def __init__(self, store: Store, *, pending_max: int = 1_000_000) -> None:
+        self._store = store
+        self._pending_max = pending_max
+
+    async def room(self) -> int:
+        """Wait until there is room; return how many more updates fit, at least 1.
+
+        Telegram drops callbacks after 150 s and keeps 100,000 updates: a full inbox is an alarm.
+        """
+        full = False
+        while (room := self._pending_max - (await self._store.stats()).inbox.pending) < 1:
+            if not full:
+                log.error("inbox full: polling waits", pending_max=self._pending_max)
+            full = True
+            await asyncio.sleep(_FULL_POLL_S)
+        return room
+
+    async def accept(self, batch: Sequence[Envelope]) -> None:
+        """Make updates durable; StoreUnavailable if that cannot be done now."""
+        await self._store.append(batch)

@@ -1,0 +1,36 @@
+"""Run a coroutine inside the current task, yet in a context of its own.
+
+A worker's task lives as long as the pool; what one handler puts into a context variable must not be seen by the
+next one's chat. A task per delivery would do that too, at ten times the price.
+"""
+
+from collections.abc import Awaitable, Generator
+from contextvars import Context
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Isolated(Generic[T]):
+    """`await Isolated(context, awaitable)` is `await awaitable`, with its context variables kept in `context`."""
+
+    __slots__ = ("_awaitable", "_context")
+
+    def __init__(self, context: Context, awaitable: Awaitable[T]) -> None:
+        self._context = context
+        self._awaitable = awaitable
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        run = self._context.run
+        steps = run(self._awaitable.__await__)
+        try:
+            waited_for = run(steps.__next__)
+            while True:
+                try:
+                    yield waited_for
+                except BaseException as error:  # noqa: BLE001 - a cancellation goes where it was meant to go
+                    waited_for = run(steps.throw, error)
+                else:
+                    waited_for = run(steps.__next__)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]

@@ -1,0 +1,235 @@
+"""The lanes of one queue, as plain bookkeeping: no I/O, no await between reading and changing.
+
+Shared by the stores whose leases live in this process (memory, SQLite). A lane knows its pending work only by
+*places*: integers that grow in the lane's order and name the work in whatever keeps it. A lane without pending
+work has no record, so an idle chat costs nothing.
+"""
+
+import asyncio
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+from engine.errors import LeaseLost
+from engine.model import Delivery, LaneView, Lease, Queue
+from engine.store import ID_BITS, ID_FALL_MAX, ID_MASK
+
+_ERA_MAX: Final = (1 << 63 - ID_BITS) - 1  # a place fits a signed 64-bit integer
+_COMPACT_AT: Final = 64
+"""Acked places are cut off in runs of at least this many, so that an ack costs the same at any depth."""
+
+
+def place_after(last_place: int, id_: int) -> int:
+    """Return the place of an id: by its number, but behind everything when the ids restarted."""
+    era, last_id = divmod(last_place, 1 << ID_BITS)
+    if id_ < last_id - ID_FALL_MAX:
+        era = min(era + 1, _ERA_MAX)
+    return (era << ID_BITS) + id_
+
+
+class Lane:
+    """One key's pending work, and who may touch it."""
+
+    __slots__ = (
+        "acked",
+        "attempts",
+        "fence",
+        "holder",
+        "key",
+        "pending",
+        "reason",
+        "settling",
+        "start",
+        "status",
+        "timer",
+    )
+
+    def __init__(self, key: str, place: int) -> None:
+        self.key = key
+        self.pending = array("q", (place,))  # ascending from `start`; what is before `start` was acked
+        self.start = 0
+        self.status: Literal["ready", "leased", "parked"] = "ready"
+        self.fence = 0  # of the lease in force, else of the last one
+        self.holder: object = None
+        self.acked = (
+            -1
+        )  # the place acked last under the lease in force: tells a repeated commit from a stale one
+        self.attempts = 0  # counted failures of the head
+        self.reason = ""
+        self.settling: Any = None  # for a store whose changes take time: the one under way
+        self.timer: asyncio.TimerHandle | None = None  # set exactly while parked
+
+    @property
+    def head(self) -> int:
+        """The lowest pending place."""
+        return self.pending[self.start]
+
+    @property
+    def depth(self) -> int:
+        """How many are pending."""
+        return len(self.pending) - self.start
+
+
+class LaneTable:
+    """Who is ready, leased and parked in one queue, and who waits for a lane."""
+
+    def __init__(self, queue: Queue, *, fence: int = 0) -> None:
+        self.queue = queue
+        self.pending = 0
+        self.leased = 0
+        self.parked = 0
+        self._last_place = 0
+        self._lanes: dict[str, Lane] = {}
+        self._ready: deque[Lane] = deque()  # exactly the lanes with status "ready", longest waiting first
+        self._fence = fence
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def ready(self) -> int:
+        """How many lanes wait for a worker."""
+        return len(self._ready)
+
+    @property
+    def last_place(self) -> int:
+        """The highest place of late; 0 when nothing is pending."""
+        return self._last_place if self.pending else 0
+
+    def place_of(self, id_: int) -> int:
+        """Return the place of an id that is added next."""
+        return place_after(self.last_place, id_)
+
+    def depth(self, key: str) -> int:
+        """Return how many are pending in the lane `key`."""
+        lane = self._lanes.get(key)
+        return lane.depth if lane else 0
+
+    def add(self, key: str, place: int) -> None:
+        """Add pending work; an idle lane becomes ready."""
+        self._last_place = max(self.last_place, place)
+        self.pending += 1
+        lane = self._lanes.get(key)
+        if lane is None:
+            self._lanes[key] = lane = Lane(key, place)
+            self._ready.append(lane)
+            self._wake()
+        elif place > lane.pending[-1]:
+            lane.pending.append(place)
+        else:  # a late arrival; a head that somebody holds or has tried stays the head
+            untouchable = lane.status == "leased" or lane.attempts > 0
+            lane.pending.insert(bisect_right(lane.pending, place, lane.start + untouchable), place)
+
+    def take(self, holder: object) -> Lane | None:
+        """Lease the lane that has been ready longest to `holder`, under a new fence."""
+        if not self._ready:
+            return None
+        lane = self._ready.popleft()
+        self._fence += 1
+        self.leased += 1
+        lane.status, lane.fence, lane.holder, lane.acked = "leased", self._fence, holder, -1
+        return lane
+
+    def is_held(self, lease: Lease) -> bool:
+        """Return whether the lease is in force."""
+        lane = self._lanes.get(lease.key)
+        return lane is not None and lane.fence == lease.fence and lane.status == "leased"
+
+    def held(self, lease: Lease) -> Lane:
+        """Return the lane of a lease that is in force; LeaseLost otherwise."""
+        if not self.is_held(lease):
+            raise LeaseLost(lease.key)
+        return self._lanes[lease.key]
+
+    def head_held(self, delivery: Delivery) -> Lane:
+        """Return the lane whose head this delivery is, under a lease in force; LeaseLost otherwise."""
+        lane = self.held(delivery.lease)
+        if lane.head & ID_MASK != delivery.envelope.id:
+            raise LeaseLost(delivery.lease.key)
+        return lane
+
+    def ack(self, lane: Lane, *, more: bool) -> bool:
+        """Pop the head; return whether the lane stays leased, which needs `more` and something to do."""
+        lane.acked = lane.pending[lane.start]
+        lane.attempts = 0
+        lane.reason = ""
+        lane.start += 1
+        self.pending -= 1
+        if lane.start == len(lane.pending):
+            self.leased -= 1
+            del self._lanes[lane.key]
+            return False
+        if lane.start >= _COMPACT_AT and lane.start * 2 >= len(lane.pending):
+            del lane.pending[: lane.start]
+            lane.start = 0
+        if not more:
+            self.let_go(lane)
+        return more
+
+    def let_go(self, lane: Lane) -> None:
+        """Give the lease back: the lane is ready, behind the others."""
+        self.leased -= 1
+        self._make_ready(lane)
+
+    def park(self, lane: Lane, delay_s: float, *, attempts: int, reason: str) -> None:
+        """Give the lease back, and leave the lane alone for `delay_s`."""
+        self.leased -= 1
+        self.parked += 1
+        lane.status, lane.holder, lane.attempts, lane.reason = "parked", None, attempts, reason
+        lane.timer = asyncio.get_running_loop().call_later(delay_s, self._unpark, lane)
+
+    def restore(self, key: str, delay_s: float, *, attempts: int, reason: str) -> None:
+        """Park a lane as it was found in a file."""
+        if (lane := self._lanes.get(key)) is not None and lane.status == "ready":
+            self._ready.remove(lane)
+            self.leased += 1
+            self.park(lane, delay_s, attempts=attempts, reason=reason)
+
+    def reap(self, holder: object) -> None:
+        """Take every lane of a holder that is gone back; its fences are void from now on."""
+        for lane in self._lanes.values():
+            if lane.status == "leased" and lane.holder is holder:
+                self.let_go(lane)
+
+    def views(self, limit: int) -> Iterator[LaneView]:
+        """Yield up to `limit` lanes that have work."""
+        now = asyncio.get_running_loop().time()
+        for _, lane in zip(range(limit), self._lanes.values(), strict=False):
+            wait_s = max(0.0, lane.timer.when() - now) if lane.timer else 0.0
+            yield LaneView(self.queue, lane.key, lane.status, lane.depth, lane.attempts, wait_s, lane.reason)
+
+    async def wait(self) -> None:
+        """Return when a lane has become ready since the call (another may have taken it by then)."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake()  # it was our turn, and we cannot take it
+            raise
+
+    def close(self) -> None:
+        """Stop the timers, and wake whoever waits: it will not be here that a lane becomes ready."""
+        for lane in self._lanes.values():
+            if lane.timer:
+                lane.timer.cancel()
+        while self._waiters:
+            self._wake()
+
+    def _unpark(self, lane: Lane) -> None:
+        lane.timer = None
+        self.parked -= 1
+        self._make_ready(lane)
+
+    def _make_ready(self, lane: Lane) -> None:
+        lane.status, lane.holder = "ready", None
+        self._ready.append(lane)
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return

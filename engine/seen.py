@@ -1,0 +1,52 @@
+"""Which ids were appended already: an exact, bounded memory of at least 24 hours.
+
+A bitmap in segments, 0.13 to 0.5 byte an id. No watermark and no maximum: Telegram's ids restart at a random,
+possibly lower number after an idle week (Telegram Bot API, Update), and a webhook delivers them out of order.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+_SEGMENT_BITS: Final = 12
+_SEGMENT_BYTES: Final = 1 << (_SEGMENT_BITS - 3)
+KEPT_S: Final = 48 * 3600.0
+"""A segment untouched for this long is forgotten: twice the 24 h for which Telegram delivers again."""
+
+
+class SeenIds:
+    """A set of ids that forgets what is old. Planned first, applied when the ids are durable."""
+
+    def __init__(self) -> None:
+        self._segments: dict[int, bytearray] = {}
+        self._touched: dict[int, float] = {}
+        self._forget_at = 0.0
+
+    def plan(self, ids: Iterable[int]) -> tuple[list[int], dict[int, bytearray]]:
+        """Return the indexes of ids not seen before, and the segments with them in; changes nothing."""
+        new: list[int] = []
+        planned: dict[int, bytearray] = {}
+        for index, id_ in enumerate(ids):
+            number = id_ >> _SEGMENT_BITS
+            bits = planned.get(number)
+            if bits is None:
+                bits = planned[number] = bytearray(self._segments.get(number, _SEGMENT_BYTES))
+            byte, bit = (id_ >> 3) % _SEGMENT_BYTES, 1 << (id_ & 7)
+            if not bits[byte] & bit:
+                bits[byte] |= bit
+                new.append(index)
+        return new, planned
+
+    def apply(self, planned: Mapping[int, bytearray], now: float) -> None:
+        """Take over segments that `plan` made or a file kept; `now` is Unix time."""
+        self._segments.update(planned)
+        self._touched.update(dict.fromkeys(planned, now))
+
+    def forget(self, now: float) -> list[int]:
+        """Drop segments untouched for KEPT_S, looking once an hour; return their numbers."""
+        if now < self._forget_at:
+            return []
+        self._forget_at = now + 3600.0
+        old = [number for number, at in self._touched.items() if at < now - KEPT_S]
+        for number in old:
+            del self._segments[number], self._touched[number]
+        return old

@@ -1,0 +1,94 @@
+"""The contract of a store: lanes, leases, state and effects behind atomic steps.
+
+A lane is idle (no record), ready, leased or parked; each arrow is one call:
+
+              append               claim (new fence)             commit, more to do
+    idle ───────────▶ ready ───────────────────▶ leased ◀───────────────┐
+     ▲                 ▲  ▲                       │ │ └─────────────────┘
+     │                 │  └── release, taken over ┘ ├── commit or bury, none left ──▶ idle
+     │                 └──── the moment came ── parked ◀── park
+
+What every store promises (tests/store_contract.py holds each to it):
+
+* One owner: a lane is leased to one holder; every claim gets a higher fence.
+* Prefix order: heads leave a lane in the order of their ids. Telegram's ids restart at random after an idle
+  week; a fall by more than `ID_FALL_MAX` is such a restart, and what comes after it stands behind.
+* Atomic effects: ack, state and calls of a commit appear together or not at all, and survive together.
+* A stale holder changes nothing: commit, park, bury and release raise LeaseLost.
+* No lost wake-up: a lane with pending work is ready, leased or parked.
+* `StoreUnavailable` means: nothing was confirmed, the same call may be made again.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from engine.model import DeadLetter, Delivery, Effects, Envelope, LaneView, Lease, Queue, Stats
+
+ID_BITS: Final = 48
+"""An envelope's id is in [0, 2**ID_BITS)."""
+
+ID_MASK: Final = (1 << ID_BITS) - 1
+
+ID_FALL_MAX: Final = 1_000_000
+"""A fall of the ids by more than this is a restart of the numbering, not a late arrival (Telegram keeps fewer)."""
+
+
+class Limits(NamedTuple):
+    """What one store keeps at most."""
+
+    lane_depth_max: int = 10_000
+    """Pending updates of one lane; more go to the dead letters as "lane full", so one chat cannot fill the disk."""
+
+    dead_max: int = 100_000
+    """Dead letters; beyond, the oldest are dropped."""
+
+
+class Store(Protocol):
+    """What the engine needs. One object is one session: its leases live and die together."""
+
+    async def append(self, batch: Sequence[Envelope]) -> int:
+        """Make the batch durable in the inbox; ids seen in the last 24 h are ignored. Return how many were new."""
+
+    async def claim(self, queue: Queue) -> Delivery:
+        """Lease the lane that has been ready longest, waiting for one if need be. Cancelling leaves no lease."""
+
+    async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
+        """Ack the head and apply its effects in one step; with `more`, keep the lane and return its next head.
+
+        A repeated commit changes nothing and does not take back a lane that was let go.
+        """
+
+    async def park(self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str) -> None:
+        """Put the head back and leave the lane alone for `delay_s`; `counted` makes it one more attempt."""
+
+    async def bury(self, delivery: Delivery, reason: str) -> None:
+        """Move the head to the dead letters and let the lane go."""
+
+    async def release(self, delivery: Delivery) -> None:
+        """Hand the lane back untouched."""
+
+    async def renew(self, leases: Iterable[Lease]) -> list[Lease]:
+        """Keep this session's leases alive; return those of `leases` that are lost."""
+
+    async def stats(self) -> Stats:
+        """Return the numbers of both queues, at once whatever their size."""
+
+    async def close(self) -> None:
+        """Let go of files and connections."""
+
+
+class Operator(Protocol):
+    """What a person needs, beside the line of work."""
+
+    def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
+        """Return lanes that have work, at most `limit`."""
+
+    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """Return the newest dead letters, newest first."""
+
+    async def replay(self, number: int) -> bool:
+        """Put a dead letter back in its lane, by its old id (so: first); False if there is none of that number."""
+
+
+class FullStore(Store, Operator, Protocol):
+    """What `open_store` returns: the line of work, and what a person needs."""

@@ -1,0 +1,199 @@
+"""memory: the plainest statement of the store contract. It forgets everything with its process.
+
+For tests and throw-away bots. `peer()` gives another session over the same data, as another process would have
+over a shared store; that makes it the model for the others.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from engine.errors import LeaseLost
+from engine.lanes import Lane, LaneTable
+from engine.model import (
+    KEEP,
+    DeadLetter,
+    Delivery,
+    Effects,
+    Envelope,
+    LaneView,
+    Lease,
+    Queue,
+    QueueStats,
+    Stats,
+)
+from engine.seen import SeenIds
+from engine.store import ID_MASK, Limits
+
+
+class _QueueData:
+    """One queue: its lanes, and what stands at their places."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.lanes = LaneTable(queue)
+        self.envelopes: dict[int, Envelope] = {}
+        self.appended = self.committed = self.dead = 0
+
+    def add(self, envelope: Envelope) -> None:
+        place = self.lanes.place_of(envelope.id)
+        self.envelopes[place] = envelope
+        self.lanes.add(envelope.key, place)
+        self.appended += 1
+
+    def stats(self) -> QueueStats:
+        lanes = self.lanes
+        return QueueStats(
+            self.appended, self.committed, self.dead, lanes.pending, lanes.ready, lanes.leased, lanes.parked
+        )
+
+
+class _Data:
+    """What all sessions share."""
+
+    def __init__(self, limits: Limits, wall: Callable[[], float]) -> None:
+        self.limits = limits
+        self.wall = wall
+        self.queues = {queue: _QueueData(queue) for queue in Queue}
+        self.states: dict[tuple[str, str], bytes] = {}
+        self.seen = SeenIds()
+        self.outbox_id = 0
+        self.dead: deque[DeadLetter] = deque()
+        self.dead_number = 0
+        self.deadlines: dict[object, float] = {}  # session -> when its lanes may be taken over
+
+    def bury(self, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
+        self.dead_number += 1
+        self.dead.append(DeadLetter(self.dead_number, queue, envelope, attempts, reason, self.wall()))
+        self.queues[queue].dead += 1
+        if len(self.dead) > self.limits.dead_max:
+            self.dead.popleft()
+
+    def reap(self, now: float) -> None:
+        """Take back the lanes of sessions that did not renew in time."""
+        for session in [session for session, deadline in self.deadlines.items() if deadline <= now]:
+            del self.deadlines[session]
+            for data in self.queues.values():
+                data.lanes.reap(session)
+
+
+class MemoryStore:
+    """Lanes, state and effects in dicts. `wall` gives Unix time; leases run on the event loop's clock."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        lease_ttl_s: float = 15.0,
+        wall: Callable[[], float] = time.time,
+        _data: _Data | None = None,
+    ) -> None:
+        self._data = _data or _Data(limits or Limits(), wall)
+        self._ttl_s = lease_ttl_s
+        self._session = object()
+
+    def peer(self) -> "MemoryStore":
+        """Return another session over the same data."""
+        return MemoryStore(lease_ttl_s=self._ttl_s, _data=self._data)
+
+    async def append(self, batch: Sequence[Envelope]) -> int:
+        data = self._data
+        inbox = data.queues[Queue.INBOX]
+        now = data.wall()
+        data.seen.forget(now)
+        new, planned = data.seen.plan([envelope.id for envelope in batch])
+        data.seen.apply(planned, now)
+        for index in new:
+            envelope = batch[index]
+            if inbox.lanes.depth(envelope.key) < data.limits.lane_depth_max:
+                inbox.add(envelope)
+            else:
+                inbox.appended += 1
+                data.bury(Queue.INBOX, envelope, 0, "lane full")
+        return len(new)
+
+    async def claim(self, queue: Queue) -> Delivery:
+        data = self._data
+        lanes = data.queues[queue].lanes
+        while True:
+            now = asyncio.get_running_loop().time()
+            data.deadlines[self._session] = now + self._ttl_s
+            if len(data.deadlines) > 1:
+                data.reap(now)
+            if (lane := lanes.take(self._session)) is not None:
+                return self._delivery(queue, lane)
+            others = [at for session, at in data.deadlines.items() if session is not self._session]
+            try:
+                await asyncio.wait_for(lanes.wait(), min(others) - now if others else None)
+            except TimeoutError:
+                continue  # a session is due for reaping
+
+    async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
+        queue, key, _ = delivery.lease
+        source = self._data.queues[queue]
+        lane = source.lanes.held(delivery.lease)
+        if lane.head & ID_MASK == delivery.envelope.id:
+            del source.envelopes[lane.head]
+            source.committed += 1
+            if effects.state is None:
+                self._data.states.pop((key, delivery.envelope.scope), None)
+            elif effects.state is not KEEP:
+                self._data.states[key, delivery.envelope.scope] = effects.state
+            for call in effects.calls:
+                self._data.outbox_id += 1
+                self._data.queues[Queue.OUTBOX].add(Envelope(self._data.outbox_id, call.key, "", call.body))
+            if not source.lanes.ack(lane, more=more):
+                return None
+        elif lane.acked & ID_MASK != delivery.envelope.id:
+            raise LeaseLost(key)
+        return self._delivery(queue, lane)
+
+    async def park(self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str) -> None:
+        lanes = self._data.queues[delivery.lease.queue].lanes
+        lane = lanes.head_held(delivery)
+        lanes.park(lane, delay_s, attempts=lane.attempts + counted, reason=reason)
+
+    async def bury(self, delivery: Delivery, reason: str) -> None:
+        source = self._data.queues[delivery.lease.queue]
+        lane = source.lanes.head_held(delivery)
+        envelope = source.envelopes.pop(lane.head)
+        self._data.bury(delivery.lease.queue, envelope, lane.attempts + 1, reason)
+        source.lanes.ack(lane, more=False)
+
+    async def release(self, delivery: Delivery) -> None:
+        lanes = self._data.queues[delivery.lease.queue].lanes
+        lanes.let_go(lanes.head_held(delivery))
+
+    async def renew(self, leases: Iterable[Lease]) -> list[Lease]:
+        self._data.deadlines[self._session] = asyncio.get_running_loop().time() + self._ttl_s
+        return [lease for lease in leases if not self._data.queues[lease.queue].lanes.is_held(lease)]
+
+    async def stats(self) -> Stats:
+        queues = self._data.queues
+        return Stats(queues[Queue.INBOX].stats(), queues[Queue.OUTBOX].stats())
+
+    async def close(self) -> None:
+        self._data.deadlines.pop(self._session, None)
+        for data in self._data.queues.values():
+            data.lanes.reap(self._session)
+            if not self._data.deadlines:
+                data.lanes.close()
+
+    def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
+        return list(self._data.queues[queue].lanes.views(limit))
+
+    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        return [letter for letter, _ in zip(reversed(self._data.dead), range(limit), strict=False)]
+
+    async def replay(self, number: int) -> bool:
+        for letter in self._data.dead:
+            if letter.number == number:
+                self._data.dead.remove(letter)
+                self._data.queues[letter.queue].add(letter.envelope)
+                return True
+        return False
+
+    def _delivery(self, queue: Queue, lane: Lane) -> Delivery:
+        envelope = self._data.queues[queue].envelopes[lane.head]
+        state = self._data.states.get((lane.key, envelope.scope)) if queue is Queue.INBOX else None
+        return Delivery(Lease(queue, lane.key, lane.fence), envelope, lane.attempts + 1, state)

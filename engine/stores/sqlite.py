@@ -1,0 +1,360 @@
+"""sqlite:FILE: everything in one file, owned by one process.
+
+* Leases and scheduling live in memory (engine/lanes.py): the process owns the file, so after a crash everything
+  is claimable at once. What the file says and what the lanes say changes together, when a group is committed.
+* WAL. `synchronous=FULL` for a transaction with an append (Telegram is about to forget these updates), NORMAL
+  for the others: a power cut can make the last commits happen again, and loses no update.
+* A full disk or an I/O error confirms nothing: StoreUnavailable, until a person has mended it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from engine.errors import LeaseLost, StoreUnavailable
+from engine.lanes import Lane, LaneTable, place_after
+from engine.model import (
+    KEEP,
+    DeadLetter,
+    Delivery,
+    Effects,
+    Envelope,
+    LaneView,
+    Lease,
+    Queue,
+    QueueStats,
+    Stats,
+)
+from engine.seen import SeenIds
+from engine.store import ID_MASK, Limits
+from engine.stores.cache import RecentStates
+from engine.stores.sqlite_file import StoreFile, open_file
+from engine.stores.sqlite_writer import Group, Writer
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+_ENVELOPES_AT_HAND_BYTES = 32 << 20
+_STATES_AT_HAND_BYTES = 16 << 20
+_COUNTER_BITS = 28  # of fences and outbox ids, below the owner's epoch
+
+
+class _QueueData:
+    """One queue: its lanes, the envelopes at hand, its numbers. All of it belongs to the event loop."""
+
+    def __init__(self, queue: Queue, owner_epoch: int) -> None:
+        self.name = queue.value
+        self.lanes = LaneTable(queue, fence=owner_epoch << _COUNTER_BITS)
+        self.at_hand: dict[int, Envelope] = {}  # by place; what does not fit is read when its turn comes
+        self.at_hand_bytes = 0
+        self.appended = self.committed = self.dead = 0
+
+    def add(self, place: int, envelope: Envelope) -> None:
+        self.appended += 1
+        self.lanes.add(envelope.key, place)
+        if self.at_hand_bytes < _ENVELOPES_AT_HAND_BYTES:
+            self.at_hand[place] = envelope
+            self.at_hand_bytes += len(envelope.body) + 200
+
+    def gone(self, place: int) -> None:
+        if (envelope := self.at_hand.pop(place, None)) is not None:
+            self.at_hand_bytes -= len(envelope.body) + 200
+
+    def stats(self) -> QueueStats:
+        lanes = self.lanes
+        return QueueStats(
+            self.appended, self.committed, self.dead, lanes.pending, lanes.ready, lanes.leased, lanes.parked
+        )
+
+
+class SqliteStore:
+    """One file, one process, one session. Made by `open_sqlite`; `wall` gives Unix time."""
+
+    def __init__(self, file: StoreFile, limits: Limits, wall: Callable[[], float]) -> None:
+        self._file = file
+        self._limits = limits
+        self._wall = wall
+        self._queues: dict[Queue, _QueueData] = {}
+        self._seen = SeenIds()
+        self._states = RecentStates(_STATES_AT_HAND_BYTES)
+        self._outbox_id = 0
+        self._writer: Writer
+        self._appending = asyncio.Lock()  # "seen" may be said only of what is durable: one append at a time
+        self._reading_anew = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Take over what the file holds; takes about a second for 500,000 pending updates."""
+        epoch = self._file.owner_epoch
+        self._queues = {queue: _QueueData(queue, epoch) for queue in Queue}
+        self._seen = SeenIds()
+        self._states = RecentStates(_STATES_AT_HAND_BYTES)
+        self._outbox_id = epoch << _COUNTER_BITS
+        await asyncio.to_thread(self._load_pending)
+        for name, key, wait_s, attempts, reason in self._file.parked(self._wall()):
+            self._queues[Queue(name)].lanes.restore(key, max(0.0, wait_s), attempts=attempts, reason=reason)
+        self._writer = Writer(self._file.connection, epoch)
+
+    async def append(self, batch: Sequence[Envelope]) -> int:
+        async with self._appending:
+            await self._trusted()
+            group = self._writer.group()
+            now = self._wall()
+            for segment in self._seen.forget(now):
+                group.others.append(("DELETE FROM seen WHERE segment = ?", (segment,)))
+            new, segments = self._seen.plan([envelope.id for envelope in batch])
+            if not new:
+                return 0
+            placed, full = self._place([batch[index] for index in new])
+            group.durable = True
+            group.insert("inbox", *((place, e.key, e.scope, e.body) for place, e in placed))
+            group.insert("seen", *((number, bytes(bits), now) for number, bits in segments.items()))
+            for envelope in full:
+                self._bury(group, Queue.INBOX, envelope, 0, "lane full")
+
+            def appended() -> None:
+                inbox = self._queues[Queue.INBOX]
+                self._seen.apply(segments, now)
+                for place, envelope in placed:
+                    inbox.add(place, envelope)
+                inbox.appended += len(full)
+                inbox.dead += len(full)
+
+            await self._writer.done(appended)
+            return len(new)
+
+    async def claim(self, queue: Queue) -> Delivery:
+        while True:
+            await self._trusted()
+            data = self._queues[queue]
+            lane = data.lanes.take(self)
+            if lane is not None:
+                try:
+                    return await self._delivery(data, lane)
+                except BaseException:
+                    data.lanes.let_go(lane)
+                    raise
+            await data.lanes.wait()
+
+    async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
+        lane = await self._held(delivery.lease)
+        data = self._queues[delivery.lease.queue]
+        place, envelope = lane.head, delivery.envelope
+        if place & ID_MASK == envelope.id:
+            group = self._writer.group()
+            group.delete(data.name, place)
+            if effects.state is None:
+                group.others.append(
+                    ("DELETE FROM state WHERE key = ? AND scope = ?", (lane.key, envelope.scope))
+                )
+            elif effects.state is not KEEP:
+                group.insert("state", (lane.key, envelope.scope, effects.state))
+            calls = []
+            for call in effects.calls:
+                self._outbox_id += 1
+                calls.append(Envelope(self._outbox_id, call.key, "", call.body))
+            if calls:
+                group.insert("outbox", *calls)
+            self._forget_parked(group, data, lane)
+
+            def committed() -> bool:
+                data.committed += 1
+                data.gone(place)
+                if effects.state is not KEEP:
+                    self._states.put((lane.key, envelope.scope), effects.state)
+                for call in calls:
+                    self._queues[Queue.OUTBOX].add(call.id, call)
+                return data.lanes.ack(lane, more=more)
+
+            if not await self._settle(group, lane, committed):
+                return None
+        elif lane.acked & ID_MASK != envelope.id:
+            raise LeaseLost(lane.key)
+        try:
+            return await self._delivery(data, lane)
+        except BaseException as error:
+            data.lanes.let_go(lane)
+            if isinstance(error, StoreUnavailable):
+                return None  # the commit is done; the next head waits for whoever claims it
+            raise
+
+    async def park(self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str) -> None:
+        lane = await self._head_held(delivery)
+        data = self._queues[delivery.lease.queue]
+        attempts = lane.attempts + counted
+        group = self._writer.group()
+        group.insert("parked", (data.name, lane.key, attempts, self._wall() + delay_s, reason))
+        await self._settle(
+            group, lane, lambda: data.lanes.park(lane, delay_s, attempts=attempts, reason=reason)
+        )
+
+    async def bury(self, delivery: Delivery, reason: str) -> None:
+        lane = await self._head_held(delivery)
+        data = self._queues[delivery.lease.queue]
+        place = lane.head
+        group = self._writer.group()
+        group.delete(data.name, place)
+        self._bury(group, delivery.lease.queue, delivery.envelope, lane.attempts + 1, reason)
+        self._forget_parked(group, data, lane)
+
+        def buried() -> None:
+            data.dead += 1
+            data.gone(place)
+            data.lanes.ack(lane, more=False)
+
+        await self._settle(group, lane, buried)
+
+    async def release(self, delivery: Delivery) -> None:
+        lane = await self._head_held(delivery)
+        self._queues[delivery.lease.queue].lanes.let_go(lane)
+
+    async def renew(self, leases: Iterable[Lease]) -> list[Lease]:
+        return [lease for lease in leases if not self._queues[lease.queue].lanes.is_held(lease)]
+
+    async def stats(self) -> Stats:
+        return Stats(self._queues[Queue.INBOX].stats(), self._queues[Queue.OUTBOX].stats())
+
+    async def close(self) -> None:
+        for data in self._queues.values():
+            data.lanes.close()
+        await self._writer.close()
+        await asyncio.to_thread(self._file.close)
+
+    def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
+        return list(self._queues[queue].lanes.views(limit))
+
+    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        await self._trusted()
+        letters: list[DeadLetter] = []
+        number = ID_MASK
+        while len(letters) < limit:
+            row = await self._writer.read(
+                "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM dead "
+                "WHERE number < ? ORDER BY number DESC LIMIT 1",
+                (number,),
+            )
+            if row is None:
+                break
+            number, queue, id_, key, scope, body, attempts, reason, at = row
+            envelope = Envelope(id_, key, scope, body)
+            letters.append(DeadLetter(number, Queue(queue), envelope, attempts, reason, at))
+        return letters
+
+    async def replay(self, number: int) -> bool:
+        async with self._appending:
+            await self._trusted()
+            row = await self._writer.read(
+                "SELECT queue, id, key, scope, body FROM dead WHERE number = ?", (number,)
+            )
+            if row is None:
+                return False
+            queue, *fields = row
+            envelope = Envelope(*fields)
+            data = self._queues[Queue(queue)]
+            place = data.lanes.place_of(envelope.id)
+            group = self._writer.group()
+            group.others.append(("DELETE FROM dead WHERE number = ?", (number,)))
+            group.insert(data.name, (place, envelope.key, envelope.scope, envelope.body))
+            await self._writer.done(lambda: data.add(place, envelope))
+            return True
+
+    # -- parts of the above -----------------------------------------------------------------------------------
+
+    def _place(self, batch: list[Envelope]) -> tuple[list[tuple[int, Envelope]], list[Envelope]]:
+        """Return the envelopes with their places, and those for which their lane has no room."""
+        lanes = self._queues[Queue.INBOX].lanes
+        placed: list[tuple[int, Envelope]] = []
+        full: list[Envelope] = []
+        depths = {envelope.key: lanes.depth(envelope.key) for envelope in batch}
+        last = lanes.last_place
+        for envelope in batch:
+            if depths[envelope.key] >= self._limits.lane_depth_max:
+                full.append(envelope)
+                continue
+            depths[envelope.key] += 1
+            place = place_after(last, envelope.id)
+            last = max(last, place)
+            placed.append((place, envelope))
+        return placed, full
+
+    async def _delivery(self, data: _QueueData, lane: Lane) -> Delivery:
+        """Return the lane's head with its state, from memory or from the file."""
+        place, key = lane.head, lane.key
+        envelope = data.at_hand.get(place)
+        if envelope is None:
+            row = await self._writer.read(f"SELECT scope, body FROM {data.name} WHERE place = ?", (place,))
+            envelope = Envelope(place & ID_MASK, key, *row)
+        state = None
+        if data.lanes.queue is Queue.INBOX:
+            name = (key, envelope.scope)
+            if name in self._states:
+                state = self._states.get(name)
+            else:
+                row = await self._writer.read("SELECT state FROM state WHERE key = ? AND scope = ?", name)
+                state = row[0] if row else None
+                self._states.put(name, state)
+        return Delivery(Lease(data.lanes.queue, key, lane.fence), envelope, lane.attempts + 1, state)
+
+    def _bury(self, group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
+        group.insert("dead", (queue.value, *envelope, attempts, reason, self._wall()))
+        group.others.append(
+            ("DELETE FROM dead WHERE number <= (SELECT max(number) FROM dead) - ?", (self._limits.dead_max,))
+        )
+
+    def _forget_parked(self, group: Group, data: _QueueData, lane: Lane) -> None:
+        if lane.reason:
+            group.others.append(("DELETE FROM parked WHERE queue = ? AND key = ?", (data.name, lane.key)))
+
+    async def _held(self, lease: Lease) -> Lane:
+        """Return the lane of a lease in force, with nothing of it under way in the file."""
+        await self._trusted()
+        lane = self._queues[lease.queue].lanes.held(lease)
+        while (
+            lane.settling is not None and not lane.settling.finished
+        ):  # the caller was cut off and asks again
+            await self._writer.read("SELECT 1", ())
+            lane = self._queues[lease.queue].lanes.held(lease)
+        return lane
+
+    async def _head_held(self, delivery: Delivery) -> Lane:
+        lane = await self._held(delivery.lease)
+        if lane.head & ID_MASK != delivery.envelope.id:
+            raise LeaseLost(lane.key)
+        return lane
+
+    def _settle(self, group: Group, lane: Lane, then: Callable[[], T]) -> asyncio.Future[T]:
+        lane.settling = group
+        return self._writer.done(then)
+
+    async def _trusted(self) -> None:
+        """After an I/O error: read the file anew, as after a crash. All leases are void then."""
+        if self._writer.suspect:
+            async with self._reading_anew:
+                if self._writer.suspect:
+                    log.error("reading the store's file anew after an I/O error", file=str(self._file.path))
+                    await self._writer.close()
+                    await asyncio.to_thread(self._file.reopen)
+                    stale = list(self._queues.values())
+                    await self.load()
+                    for data in stale:
+                        data.lanes.close()
+
+    def _load_pending(self) -> None:
+        for data in self._queues.values():
+            for place, key in self._file.pending(data.name):
+                data.lanes.add(key, place)
+            data.appended = data.lanes.pending
+        for segment, bits, touched in self._file.seen():
+            self._seen.apply({segment: bytearray(bits)}, touched)
+
+
+async def open_sqlite(
+    path: Path, bot: str, *, limits: Limits | None = None, wall: Callable[[], float] = time.time
+) -> SqliteStore:
+    """Open or create the file of one bot; StoreError says in one line what a person has to do."""
+    store = SqliteStore(await asyncio.to_thread(open_file, path, bot), limits or Limits(), wall)
+    await store.load()
+    return store

@@ -1,0 +1,156 @@
+"""One SQLite file as a store keeps it: opening, the lock, the schema, and reading it back at start."""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from engine.errors import StoreError, StoreUnavailable
+
+APPLICATION_ID: Final = 0x43484C4E  # "CHLN"
+VERSION: Final = 1
+
+# inbox and outbox are logs: rows come at the end and go at the beginning, and there is no index per chat. With
+# 100,000 updates pending that writes 2 KB an update; an index by chat writes 10 KB, clustering by chat 29 KB.
+_SCHEMA: Final = """
+CREATE TABLE meta   (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE inbox  (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE outbox (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE state  (key TEXT NOT NULL, scope TEXT NOT NULL, state BLOB NOT NULL, PRIMARY KEY (key, scope))
+    WITHOUT ROWID;
+CREATE TABLE parked (queue TEXT NOT NULL, key TEXT NOT NULL, attempts INTEGER NOT NULL, until REAL NOT NULL,
+    reason TEXT NOT NULL, PRIMARY KEY (queue, key)) WITHOUT ROWID;
+CREATE TABLE dead   (number INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id INTEGER NOT NULL,
+    key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL,
+    at REAL NOT NULL);
+CREATE TABLE seen   (segment INTEGER PRIMARY KEY, bits BLOB NOT NULL, touched REAL NOT NULL);
+"""
+
+
+class StoreFile:
+    """An owned, opened file. Every method but `open` and `close` is for one thread at a time.
+
+    `owner_epoch` grows with each opening; it is part of every fence, so that no lease outlives its process.
+    """
+
+    def __init__(self, path: Path, bot: str) -> None:
+        self.path = path
+        self._bot = bot
+        self._lock = _lock(path)
+        try:
+            self.connection, self.owner_epoch = self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def reopen(self) -> None:
+        """Open the file anew after an error that leaves its contents in doubt; StoreUnavailable if it fails."""
+        self.connection.close()
+        try:
+            self.connection, self.owner_epoch = self._open()
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"cannot reopen {self.path}: {error}") from None
+
+    def close(self) -> None:
+        """Fold the log into the file and let it go."""
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error:
+            pass  # a full disk, say: the log stays beside the file and is read at the next start
+        finally:
+            self.connection.close()
+            os.close(self._lock)
+
+    def pending(self, queue: str) -> Iterator[tuple[int, str]]:
+        """Yield (place, key) of all that is pending, in order."""
+        yield from self.connection.execute(f"SELECT place, key FROM {queue} ORDER BY place")
+
+    def parked(self, now: float) -> list[tuple[str, str, float, int, str]]:
+        """Return (queue, key, seconds from now, attempts, reason) of lanes that were parked or had failed."""
+        rows = self.connection.execute("SELECT queue, key, until - ?, attempts, reason FROM parked", (now,))
+        return rows.fetchall()
+
+    def seen(self) -> Iterator[tuple[int, bytes, float]]:
+        """Yield the segments of ids appended before: (number, bits, when touched)."""
+        yield from self.connection.execute("SELECT segment, bits, touched FROM seen")
+
+    def _open(self) -> tuple[sqlite3.Connection, int]:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        try:
+            self._check_identity(connection)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(
+                "PRAGMA wal_autocheckpoint=4000"
+            )  # 16 MB: a checkpoint costs a pause of ~50 ms
+            connection.execute("BEGIN IMMEDIATE")
+            if connection.execute("PRAGMA user_version").fetchone() == (0,):
+                _create(connection, self._bot)
+            epoch = (
+                int(connection.execute("SELECT value FROM meta WHERE name = 'owner_epoch'").fetchone()[0]) + 1
+            )
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'owner_epoch'", (epoch,))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection, epoch
+
+    def _check_identity(self, connection: sqlite3.Connection) -> None:
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+            return  # a new file
+        if application_id != APPLICATION_ID:
+            raise StoreError(f"{self.path} is another program's database: set STORE_URL to a different file")
+        if version > VERSION:
+            raise StoreError(
+                f"{self.path} comes from a newer Chatlane (format {version}, this one knows {VERSION}): "
+                "update Chatlane, or set STORE_URL to a different file"
+            )
+        (bot,) = connection.execute("SELECT value FROM meta WHERE name = 'bot'").fetchone()
+        if bot != self._bot:
+            raise StoreError(
+                f"{self.path} belongs to bot {bot}, not to bot {self._bot}: set STORE_URL to a different file"
+            )
+
+
+def open_file(path: Path, bot: str) -> StoreFile:
+    """Open or create the file; StoreError says in one line what a person has to do."""
+    if not path.parent.is_dir():
+        raise StoreError(f"the folder {path.parent} does not exist: create it, or change STORE_URL")
+    try:
+        return StoreFile(path, bot)
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open {path}: {error}") from None
+    except OSError as error:
+        raise StoreError(f"cannot open {path}: {error.strerror}") from None
+
+
+def _create(connection: sqlite3.Connection, bot: str) -> None:
+    for statement in _SCHEMA.split(";\n"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    rows = [("bot", bot), ("owner_epoch", 0), ("created_at", time.time())]
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+
+
+def _lock(path: Path) -> int:
+    """Lock the file for the life of this process: the lease of the whole store. The kernel lets go at its death."""
+    lock_path = path.with_name(path.name + "-lock")
+    fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        raise StoreError(
+            f"{path} is in use by process {owner}: stop it, or set STORE_URL to a different file"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    return fd

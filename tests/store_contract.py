@@ -1,0 +1,434 @@
+"""What every store must do, and what it must refuse. One class, run for each store in test_stores.py."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from engine import (
+    KEEP,
+    Call,
+    Delivery,
+    Effects,
+    Envelope,
+    Lease,
+    LeaseLost,
+    Limits,
+    Queue,
+)
+
+INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
+NOTHING = Effects()
+
+Open = Callable[..., Awaitable[Any]]
+
+
+def update(id_: int, key: str = "chat:1", scope: str = "7", body: bytes | None = None) -> Envelope:
+    return Envelope(id_, key, scope, body if body is not None else f"body of {id_}".encode())
+
+
+async def ready_now(store: Any, queue: Queue = INBOX) -> Delivery | None:
+    """Claim, if something is ready; stores that look into a file get their time."""
+    stats = (await store.stats()).of(queue)
+    return await store.claim(queue) if stats.ready else None
+
+
+async def drain_ids(store: Any, queue: Queue = INBOX) -> list[tuple[str, int]]:
+    """Commit everything that is ready, and say in which order."""
+    seen = []
+    while (delivery := await ready_now(store, queue)) is not None:
+        seen.append((delivery.envelope.key, delivery.envelope.id))
+        await store.commit(delivery, NOTHING, more=False)
+    return seen
+
+
+async def conserved(store: Any) -> None:
+    for numbers in await store.stats():
+        assert numbers.appended == numbers.committed + numbers.pending + numbers.dead
+
+
+class StoreContract:
+    """Inherit, and give a fixture `open_store`: an async function (limits=...) -> a new, empty store."""
+
+    @pytest.fixture
+    async def store(self, open_store: Open) -> Any:
+        return await open_store()
+
+    # -- append ----------------------------------------------------------------------------------------------
+
+    async def test_what_was_appended_comes_back_as_it_was(self, store):
+        odd = update(5, "chat:-100", "", b'\xff\x00{"update_id":5}')
+        assert await store.append([odd]) == 1
+        delivery = await store.claim(INBOX)
+        assert delivery.envelope == odd
+        assert (delivery.attempt, delivery.state) == (1, None)
+
+    async def test_ids_seen_before_are_ignored_pending_or_committed_or_dead(self, store):
+        assert await store.append([update(1), update(2), update(1)]) == 2
+        assert await store.append([update(2), update(3)]) == 1
+        await store.commit(await store.claim(INBOX), NOTHING, more=False)
+        await store.bury(await store.claim(INBOX), "bad")
+        assert await store.append([update(1), update(2), update(3)]) == 0
+        assert await drain_ids(store) == [("chat:1", 3)]
+
+    async def test_an_empty_batch_is_nothing(self, store):
+        assert await store.append([]) == 0
+
+    async def test_a_lane_is_ordered_by_id_also_for_late_arrivals(self, store):
+        await store.append([update(10), update(13)])
+        await store.append([update(12)])
+        await store.append([update(11)])
+        assert [id_ for _, id_ in await drain_ids(store)] == [10, 11, 12, 13]
+
+    async def test_a_late_arrival_does_not_displace_the_head_in_flight(self, store):
+        await store.append([update(10), update(12)])
+        delivery = await store.claim(INBOX)
+        await store.append([update(9)])
+        following = await store.commit(delivery, NOTHING, more=True)
+        assert following.envelope.id == 9
+
+    async def test_after_a_restart_of_the_numbering_new_updates_stand_behind_old_ones(self, store):
+        await store.append([update(900_000_000), update(900_000_001)])
+        await store.append([update(17), update(18)])
+        await store.append([update(19)])
+        assert [id_ for _, id_ in await drain_ids(store)] == [900_000_000, 900_000_001, 17, 18, 19]
+
+    async def test_a_restart_of_the_numbering_to_higher_ids_needs_nothing(self, store):
+        await store.append([update(17)])
+        await store.append([update(2_000_000_000)])
+        assert [id_ for _, id_ in await drain_ids(store)] == [17, 2_000_000_000]
+
+    async def test_a_full_lane_sends_the_newest_to_the_dead_letters_and_others_go_on(self, open_store):
+        store = await open_store(limits=Limits(lane_depth_max=2))
+        await store.append([update(1), update(2), update(3), update(4, "chat:2")])
+        assert [(letter.envelope.id, letter.reason) for letter in await store.dead_letters()] == [
+            (3, "lane full")
+        ]
+        assert sorted(id_ for _, id_ in await drain_ids(store)) == [1, 2, 4]
+        await conserved(store)
+
+    # -- claim -----------------------------------------------------------------------------------------------
+
+    async def test_a_lane_is_leased_to_one_holder_at_a_time(self, store):
+        await store.append([update(1), update(2)])
+        await store.claim(INBOX)
+        assert await ready_now(store) is None
+
+    async def test_lanes_are_claimed_in_the_order_in_which_they_became_ready(self, store):
+        await store.append(
+            [update(1, "chat:1"), update(2, "chat:2"), update(3, "chat:1"), update(4, "chat:3")]
+        )
+        first = await store.claim(INBOX)
+        await store.commit(first, NOTHING, more=False)  # chat:1 has more, and goes behind the others
+        assert [key for key, _ in await drain_ids(store)] == ["chat:2", "chat:3", "chat:1"]
+
+    async def test_each_claim_of_a_lane_has_a_higher_fence(self, store):
+        await store.append([update(1), update(2), update(3)])
+        first = await store.claim(INBOX)
+        await store.release(first)
+        second = await store.claim(INBOX)
+        await store.commit(second, NOTHING, more=False)
+        third = await store.claim(INBOX)
+        assert first.lease.fence < second.lease.fence < third.lease.fence
+
+    async def test_a_waiting_claim_gets_a_lane_as_soon_as_there_is_one(self, store):
+        waiting = asyncio.create_task(store.claim(INBOX))
+        await store.stats()
+        assert not waiting.done()
+        await store.append([update(1)])
+        assert (await waiting).envelope.id == 1
+
+    async def test_a_cancelled_claim_leaves_no_lease_and_loses_no_wake_up(self, store):
+        """Cancel at every moment of a claim: somebody else gets the lane each time."""
+        for moment in range(8):
+            first = asyncio.create_task(store.claim(INBOX))
+            second = asyncio.create_task(store.claim(INBOX))
+            await asyncio.sleep(0)
+            await store.append([update(moment, f"chat:{moment}")])
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            first.cancel()
+            got_by_first = (await asyncio.gather(first, return_exceptions=True))[0]
+            if isinstance(got_by_first, Delivery):  # it was too late to cancel
+                second.cancel()
+                await asyncio.gather(second, return_exceptions=True)
+                delivery = got_by_first
+            else:
+                delivery = await asyncio.wait_for(second, 5)
+            assert delivery.envelope.id == moment
+            await store.commit(delivery, NOTHING, more=False)
+
+    # -- commit ----------------------------------------------------------------------------------------------
+
+    async def test_commit_acks_the_head_and_keeps_the_lane_if_there_is_more(self, store):
+        await store.append([update(1), update(2)])
+        first = await store.claim(INBOX)
+        second = await store.commit(first, NOTHING, more=True)
+        assert (second.envelope.id, second.lease) == (2, first.lease)
+        assert await store.commit(second, NOTHING, more=True) is None
+        assert (await store.stats()).inbox[3:] == (0, 0, 0, 0)
+
+    async def test_commit_without_more_lets_the_lane_go(self, store):
+        await store.append([update(1), update(2)])
+        assert await store.commit(await store.claim(INBOX), NOTHING, more=False) is None
+        assert (await store.claim(INBOX)).envelope.id == 2
+
+    async def test_state_rides_with_the_delivery(self, store):
+        await store.append([update(id_) for id_ in range(1, 6)])
+        delivery = await store.claim(INBOX)
+        delivery = await store.commit(delivery, Effects(state=b"one"), more=True)
+        assert delivery.state == b"one"
+        delivery = await store.commit(delivery, Effects(state=KEEP), more=True)
+        assert delivery.state == b"one"
+        await store.commit(delivery, Effects(state=b""), more=False)
+        delivery = await store.claim(INBOX)
+        assert delivery.state == b""
+        delivery = await store.commit(delivery, Effects(state=None), more=True)
+        assert delivery.state is None
+
+    async def test_state_belongs_to_key_and_scope(self, store):
+        await store.append(
+            [update(1, scope="7"), update(2, scope="8"), update(3, scope="7"), update(4, "chat:2", "7")]
+        )
+        delivery = await store.claim(INBOX)
+        delivery = await store.commit(delivery, Effects(state=b"of 7"), more=True)
+        assert delivery.state is None
+        delivery = await store.commit(delivery, Effects(state=b"of 8"), more=True)
+        assert delivery.state == b"of 7"
+        assert (await store.claim(INBOX)).state is None
+
+    async def test_calls_of_commits_come_out_of_the_outbox_in_order(self, store):
+        await store.append([update(1), update(2)])
+        first = Effects(calls=(Call("chat:1", b"a"), Call("chat:2", b"b"), Call("chat:1", b"c")))
+        delivery = await store.commit(await store.claim(INBOX), first, more=True)
+        await store.commit(delivery, Effects(calls=(Call("chat:1", b"d"),)), more=True)
+        got: dict[str, list[bytes]] = {}
+        while (delivery := await ready_now(store, OUTBOX)) is not None:
+            got.setdefault(delivery.envelope.key, []).append(delivery.envelope.body)
+            await store.commit(delivery, NOTHING, more=False)
+        assert got == {"chat:1": [b"a", b"c", b"d"], "chat:2": [b"b"]}
+        await conserved(store)
+
+    async def test_a_commit_wakes_a_sender_that_waits(self, store):
+        waiting = asyncio.create_task(store.claim(OUTBOX))
+        await store.append([update(1)])
+        await store.commit(await store.claim(INBOX), Effects(calls=(Call("chat:1", b"a"),)), more=True)
+        assert (await waiting).envelope.body == b"a"
+
+    async def test_a_repeated_commit_changes_nothing_and_keeps_the_lane_it_kept(self, store):
+        await store.append([update(1), update(2)])
+        effects = Effects(calls=(Call("chat:1", b"a"),), state=b"s")
+        first = await store.claim(INBOX)
+        second = await store.commit(first, effects, more=True)
+        assert await store.commit(first, effects, more=True) == second
+        stats = await store.stats()
+        assert (stats.inbox.committed, stats.outbox.appended) == (1, 1)
+
+    async def test_a_repeated_commit_does_not_take_back_a_lane_that_was_let_go(self, store):
+        await store.append([update(1), update(2)])
+        first = await store.claim(INBOX)
+        await store.commit(first, Effects(calls=(Call("chat:1", b"a"),)), more=False)
+        with pytest.raises(LeaseLost):
+            await store.commit(first, Effects(calls=(Call("chat:1", b"a"),)), more=False)
+        stats = await store.stats()
+        assert (stats.inbox.committed, stats.inbox.ready, stats.outbox.appended) == (1, 1, 1)
+
+    async def test_a_commit_whose_caller_was_cut_off_happens_once(self, store):
+        """The caller is cancelled in the middle and asks again: whatever had happened, it happened once."""
+        for moment in range(6):
+            key = f"chat:{moment}"
+            await store.append([update(10 * moment, key), update(10 * moment + 1, key)])
+            first = await store.claim(INBOX)
+            effects = Effects(calls=(Call(key, b"a"),))
+            asking = asyncio.create_task(store.commit(first, effects, more=True))
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            second = await store.commit(first, effects, more=True)
+            assert second.envelope.id == 10 * moment + 1
+            stats = await store.stats()
+            assert (stats.inbox.committed, stats.outbox.appended) == (2 * moment + 1, moment + 1)
+            await store.commit(second, NOTHING, more=True)
+
+    # -- park, bury, release ---------------------------------------------------------------------------------
+
+    async def test_a_parked_lane_comes_back_with_its_head_and_its_attempts(self, store):
+        await store.append([update(1), update(2)])
+        await store.park(await store.claim(INBOX), 0.0, counted=True, reason="x")
+        second = await store.claim(INBOX)
+        assert (second.envelope.id, second.attempt) == (1, 2)
+        await store.park(second, 0.0, counted=False, reason="y")
+        third = await store.claim(INBOX)
+        assert (third.envelope.id, third.attempt) == (1, 2)
+        fourth = await store.commit(third, NOTHING, more=True)
+        assert (fourth.envelope.id, fourth.attempt) == (2, 1)
+
+    async def test_a_parked_lane_is_left_alone_and_delays_no_other(self, store):
+        await store.append([update(1), update(2, "chat:2")])
+        await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
+        await store.append([update(3), update(4, "chat:3")])
+        assert sorted(await drain_ids(store)) == [("chat:2", 2), ("chat:3", 4)]
+        (view,) = store.lanes(INBOX)
+        assert (view.key, view.status, view.depth, view.attempts, view.reason) == (
+            "chat:1",
+            "parked",
+            2,
+            1,
+            "x",
+        )
+        assert 3590 < view.wait_s <= 3600
+
+    async def test_a_late_arrival_does_not_inherit_the_attempts_of_the_head(self, store):
+        await store.append([update(10)])
+        await store.park(await store.claim(INBOX), 0.0, counted=True, reason="x")
+        await store.append([update(9)])
+        second = await store.claim(INBOX)
+        assert (second.envelope.id, second.attempt) == (10, 2)
+
+    async def test_a_buried_head_is_kept_with_its_reason_and_the_lane_goes_on(self, store):
+        await store.append([update(1), update(2)])
+        await store.bury(await store.claim(INBOX), "no good")
+        (letter,) = await store.dead_letters()
+        assert letter[1:5] == (INBOX, update(1), 1, "no good")
+        assert (await store.claim(INBOX)).envelope.id == 2
+        await conserved(store)
+
+    async def test_dead_letters_are_bounded_and_the_newest_stay(self, open_store):
+        store = await open_store(limits=Limits(dead_max=3))
+        await store.append([update(id_) for id_ in range(1, 6)])
+        for _ in range(5):
+            await store.bury(await store.claim(INBOX), "no good")
+        assert [letter.envelope.id for letter in await store.dead_letters()] == [5, 4, 3]
+        assert [letter.envelope.id for letter in await store.dead_letters(limit=1)] == [5]
+
+    async def test_a_replayed_dead_letter_is_first_in_its_lane(self, store):
+        await store.append([update(1), update(2)])
+        await store.bury(await store.claim(INBOX), "no good")
+        (letter,) = await store.dead_letters()
+        assert await store.replay(letter.number)
+        assert not await store.replay(letter.number)
+        assert [id_ for _, id_ in await drain_ids(store)] == [1, 2]
+        assert await store.dead_letters() == []
+
+    async def test_a_dead_call_is_replayed_into_the_outbox(self, store):
+        await store.append([update(1)])
+        await store.commit(await store.claim(INBOX), Effects(calls=(Call("chat:9", b"a"),)), more=False)
+        await store.bury(await store.claim(OUTBOX), "403")
+        assert await store.replay((await store.dead_letters())[0].number)
+        delivery = await store.claim(OUTBOX)
+        assert (delivery.envelope.key, delivery.envelope.body) == ("chat:9", b"a")
+
+    async def test_a_released_lane_is_ready_untouched(self, store):
+        await store.append([update(1)])
+        await store.release(await store.claim(INBOX))
+        second = await store.claim(INBOX)
+        assert (second.envelope.id, second.attempt) == (1, 1)
+
+    # -- what must be refused --------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("then", ["commit", "park", "bury", "release"])
+    @pytest.mark.parametrize("ended_by", ["commit", "park", "bury", "release"])
+    async def test_a_stale_holder_changes_nothing(self, store, ended_by, then):
+        await store.append([update(1), update(2)])
+        stale = await store.claim(INBOX)
+        await self._settle(store, stale, ended_by)
+        before = await store.stats()
+        with pytest.raises(LeaseLost):
+            await self._settle(store, stale, then)
+        holder = await store.claim(INBOX)
+        with pytest.raises(LeaseLost):  # nor when the lane has a new holder
+            await self._settle(store, stale, then)
+        await store.release(holder)
+        assert await store.stats() == before or ended_by == "park"
+        assert (await store.stats()).inbox[:4] == before.inbox[:4]
+
+    @pytest.mark.parametrize("then", ["park", "bury", "release"])
+    async def test_the_delivery_before_is_stale_although_the_lease_is_the_same(self, store, then):
+        await store.append([update(1), update(2)])
+        first = await store.claim(INBOX)
+        second = await store.commit(first, NOTHING, more=True)
+        with pytest.raises(LeaseLost):
+            await self._settle(store, first, then)
+        assert await store.commit(second, NOTHING, more=True) is None
+
+    async def test_a_lease_of_an_idle_lane_is_refused_when_the_lane_is_new_again(self, store):
+        await store.append([update(1)])
+        stale = await store.claim(INBOX)
+        await store.commit(stale, NOTHING, more=True)
+        await store.append([update(2)])
+        with pytest.raises(LeaseLost):
+            await store.commit(stale, NOTHING, more=True)
+        await store.claim(INBOX)
+        with pytest.raises(LeaseLost):
+            await store.commit(stale, NOTHING, more=True)
+
+    async def test_an_invented_lease_is_refused(self, store):
+        await store.append([update(1)])
+        delivery = await store.claim(INBOX)
+        for lease in (
+            Lease(INBOX, "chat:1", delivery.lease.fence + 1),
+            Lease(OUTBOX, "chat:1", delivery.lease.fence),
+        ):
+            with pytest.raises(LeaseLost):
+                await store.commit(delivery._replace(lease=lease), NOTHING, more=True)
+
+    async def test_renew_names_the_leases_that_are_lost(self, store):
+        await store.append([update(1), update(2, "chat:2")])
+        first, second = await store.claim(INBOX), await store.claim(INBOX)
+        await store.release(first)
+        assert await store.renew([first.lease, second.lease]) == [first.lease]
+        assert await store.renew([]) == []
+
+    # -- at all times ----------------------------------------------------------------------------------------
+
+    async def test_an_idle_chat_has_no_lane(self, store):
+        await store.append([update(1)])
+        await store.commit(await store.claim(INBOX), Effects(state=b"s"), more=True)
+        assert store.lanes(INBOX) == []
+
+    async def test_a_long_lane_keeps_its_order(self, store):
+        await store.append([update(id_) for id_ in range(300)])
+        ids = []
+        delivery = await store.claim(INBOX)
+        while delivery is not None:
+            ids.append(delivery.envelope.id)
+            delivery = await store.commit(delivery, NOTHING, more=True)
+        assert ids == list(range(300))
+        await conserved(store)
+
+    async def test_many_claimants_on_many_lanes_lose_nothing_and_swap_nothing(self, store):
+        seen: dict[str, list[int]] = {}
+
+        async def work() -> None:
+            while True:
+                delivery = await store.claim(INBOX)
+                turns = 3
+                while delivery is not None:
+                    seen.setdefault(delivery.envelope.key, []).append(delivery.envelope.id)
+                    turns -= 1
+                    delivery = await store.commit(delivery, Effects(state=b"x"), more=turns > 0)
+
+        workers = [asyncio.create_task(work()) for _ in range(10)]
+        for start in range(0, 500, 50):
+            await store.append([update(id_, f"chat:{id_ * 7 % 13}") for id_ in range(start, start + 50)])
+        while (await store.stats()).inbox.pending:
+            await asyncio.sleep(0)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        assert sum(map(len, seen.values())) == 500
+        assert all(ids == sorted(ids) for ids in seen.values())
+        await conserved(store)
+
+    async def _settle(self, store: Any, delivery: Delivery, how: str) -> None:
+        match how:
+            case "commit":
+                await store.commit(delivery, NOTHING, more=False)
+            case "park":
+                await store.park(delivery, 0.0, counted=False, reason="x")
+            case "bury":
+                await store.bury(delivery, "x")
+            case "release":
+                await store.release(delivery)

@@ -1,0 +1,348 @@
+"""The contract, for each store, and what only one of them has."""
+
+import asyncio
+import sqlite3
+
+import pytest
+
+from engine import Call, Effects, LeaseLost, StoreError, StoreUnavailable
+from engine.stores import open_store as open_by_url
+from engine.stores.memory import MemoryStore
+from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite_writer import Writer
+from tests.kit.virtual import run_virtual
+from tests.store_contract import INBOX, NOTHING, OUTBOX, StoreContract, conserved, drain_ids, update
+
+
+class TestMemory(StoreContract):
+    @pytest.fixture
+    async def open_store(self):
+        async def open_(limits=None):
+            return MemoryStore(limits=limits)
+
+        return open_
+
+
+class TestSqlite(StoreContract):
+    @pytest.fixture
+    async def open_store(self, tmp_path):
+        opened = []
+
+        async def open_(limits=None):
+            opened.append(await open_sqlite(tmp_path / f"{len(opened)}.db", "1", limits=limits))
+            return opened[-1]
+
+        yield open_
+        for store in opened:
+            await store.close()
+
+
+class TestSqliteWithNothingAtHand(TestSqlite):
+    """Every body and every state is read from the file: what is kept in memory is only a shortcut."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_at_hand(self, monkeypatch):
+        monkeypatch.setattr("engine.stores.sqlite._ENVELOPES_AT_HAND_BYTES", 0)
+        monkeypatch.setattr("engine.stores.sqlite._STATES_AT_HAND_BYTES", 0)
+
+
+class TestMemorySessions:
+    """Several sessions over the same data, as several processes would have."""
+
+    def test_lanes_of_a_session_that_does_not_renew_are_taken_over_and_it_is_refused(self):
+        async def main():
+            store = MemoryStore(lease_ttl_s=15)
+            peer = store.peer()
+            await store.append([update(1), update(2)])
+            stale = await store.claim(INBOX)
+            took_over = await peer.claim(INBOX)
+            assert asyncio.get_running_loop().time() == 15
+            assert (took_over.envelope.id, took_over.attempt) == (1, 1)
+            for settle in (
+                store.commit(stale, NOTHING, more=True),
+                store.bury(stale, "x"),
+                store.release(stale),
+            ):
+                with pytest.raises(LeaseLost):
+                    await settle
+            assert await store.renew([stale.lease]) == [stale.lease]
+            assert (await peer.commit(took_over, NOTHING, more=True)).envelope.id == 2
+
+        run_virtual(main())
+
+    def test_a_session_that_renews_keeps_its_lanes(self):
+        async def main():
+            store = MemoryStore(lease_ttl_s=15)
+            peer = store.peer()
+            await store.append([update(1)])
+            mine = await store.claim(INBOX)
+            waiting = asyncio.create_task(peer.claim(INBOX))
+            for _ in range(10):
+                await asyncio.sleep(10)
+                assert await store.renew([mine.lease]) == []
+            assert not waiting.done()
+            await store.append([update(2, "chat:2")])
+            assert (await waiting).envelope.id == 2
+
+        run_virtual(main())
+
+    def test_a_closed_session_gives_its_lanes_back_at_once(self):
+        async def main():
+            store = MemoryStore()
+            peer = store.peer()
+            await store.append([update(1)])
+            await store.claim(INBOX)
+            await store.close()
+            assert (await peer.claim(INBOX)).envelope.id == 1
+            assert asyncio.get_running_loop().time() == 0
+
+        run_virtual(main())
+
+
+class TestSqliteFile:
+    """What survives, and who may open it."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "bot.db"
+
+    async def test_everything_survives_closing_and_opening(self, path):
+        store = await open_sqlite(path, "1")
+        await store.append([update(id_, f"chat:{id_ % 2}") for id_ in range(1, 7)])
+        delivery = await store.claim(INBOX)
+        await store.commit(delivery, Effects((Call("chat:1", b"a"), Call("chat:1", b"b")), b"s"), more=False)
+        await store.bury(await store.claim(INBOX), "bad")
+        await store.claim(INBOX)  # leased when the process ends
+        await store.close()
+
+        store = await open_sqlite(path, "1")
+        assert await store.append([update(id_) for id_ in range(1, 7)]) == 0
+        delivery = await store.claim(INBOX)
+        assert (delivery.envelope.id, delivery.envelope.key, delivery.state) == (3, "chat:1", b"s")
+        await store.commit(delivery, NOTHING, more=False)
+        assert await drain_ids(store) == [("chat:0", 4), ("chat:1", 5), ("chat:0", 6)]
+        first = await store.claim(OUTBOX)
+        second = await store.commit(first, NOTHING, more=True)
+        assert (first.envelope.body, second.envelope.body) == (b"a", b"b")
+        assert [letter.envelope.id for letter in await store.dead_letters()] == [2]
+        await conserved(store)
+        await store.close()
+
+    async def test_the_order_of_arrival_survives_a_restart_of_the_numbering(self, path):
+        store = await open_sqlite(path, "1")
+        await store.append([update(900_000_000)])
+        await store.append([update(5)])
+        await store.close()
+        store = await open_sqlite(path, "1")
+        await store.append([update(6)])
+        assert [id_ for _, id_ in await drain_ids(store)] == [900_000_000, 5, 6]
+        await store.close()
+
+    async def test_calls_of_a_later_process_stand_behind_those_of_an_earlier_one(self, path):
+        for id_ in (1, 2):
+            store = await open_sqlite(path, "1")
+            await store.append([update(id_)])
+            await store.commit(await store.claim(INBOX), Effects((Call("chat:1", b"%d" % id_),)), more=False)
+            await store.close()
+        store = await open_sqlite(path, "1")
+        first = await store.claim(OUTBOX)
+        second = await store.commit(first, NOTHING, more=True)
+        assert (first.envelope.body, second.envelope.body) == (b"1", b"2")
+        await store.close()
+
+    async def test_attempts_and_the_time_of_parking_survive(self, path):
+        now = [1000.0]
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        await store.append([update(1), update(2, "chat:2")])
+        await store.park(await store.claim(INBOX), 60, counted=True, reason="slow down")
+        await store.park(await store.claim(INBOX), 5, counted=True, reason="x")
+        await store.close()
+        now[0] += 10
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        second = await store.claim(INBOX)  # its time came while nobody ran
+        assert (second.envelope.id, second.attempt) == (2, 2)
+        (parked,) = (lane for lane in store.lanes(INBOX) if lane.status == "parked")
+        assert (parked.key, parked.attempts, parked.reason) == ("chat:1", 1, "slow down")
+        assert 49 < parked.wait_s <= 50
+        await store.commit(second, NOTHING, more=False)
+        await store.close()
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        await store.append([update(3, "chat:2")])
+        assert (await store.claim(INBOX)).attempt == 1  # the failures of a head that is gone are forgotten
+        await store.close()
+
+    async def test_ids_are_remembered_for_a_day_and_forgotten_after_two(self, path):
+        now = [0.0]
+        for opened_at, new in ((0.0, 1), (86_400.0, 0), (4 * 86_400.0, 1)):
+            now[0] = opened_at
+            store = await open_sqlite(path, "1", wall=lambda: now[0])
+            assert await store.append([update(1)]) == new
+            await drain_ids(store)
+            await store.close()
+
+    async def test_a_second_process_is_refused_with_the_pid_of_the_first(self, path):
+        store = await open_sqlite(path, "1")
+        with pytest.raises(StoreError, match=r"is in use by process \d+: stop it, or set STORE_URL"):
+            await open_sqlite(path, "1")
+        await store.close()
+        await (await open_sqlite(path, "1")).close()
+
+    async def test_another_bots_file_is_refused(self, path):
+        await (await open_sqlite(path, "1")).close()
+        with pytest.raises(StoreError, match="belongs to bot 1, not to bot 2: set STORE_URL"):
+            await open_sqlite(path, "2")
+        await (await open_sqlite(path, "1")).close()
+
+    async def test_a_newer_format_is_refused(self, path):
+        await (await open_sqlite(path, "1")).close()
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA user_version = 99")
+        connection.close()
+        with pytest.raises(StoreError, match="comes from a newer Chatlane .*: update Chatlane"):
+            await open_sqlite(path, "1")
+
+    async def test_another_programs_database_is_refused_and_left_alone(self, path):
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE theirs (x)")
+        connection.close()
+        before = path.read_bytes()
+        with pytest.raises(StoreError, match="another program's database"):
+            await open_sqlite(path, "1")
+        assert path.read_bytes() == before
+
+    async def test_a_file_that_is_no_database_is_refused(self, path):
+        path.write_bytes(b"my diary, not yours" * 100)
+        with pytest.raises(StoreError, match="cannot open .*not a database"):
+            await open_sqlite(path, "1")
+
+    async def test_a_folder_that_does_not_exist_is_named(self, tmp_path):
+        with pytest.raises(StoreError, match="does not exist: create it"):
+            await open_sqlite(tmp_path / "no" / "bot.db", "1")
+
+    @pytest.mark.parametrize("url", ["redis", "sqlite:", "memory:x", "", "mysql://x"])
+    async def test_an_unknown_address_is_refused(self, url):
+        with pytest.raises(StoreError, match="use sqlite:FILE or memory:"):
+            await open_by_url(url, "1")
+
+    async def test_an_append_is_synced_and_a_commit_is_not(self, path):
+        """The price of durability is paid once a batch; watched on the connection itself."""
+        store = await open_sqlite(path, "1")
+        statements: list[str] = []
+        store._file.connection.set_trace_callback(statements.append)
+        await store.append([update(1), update(2)])
+        await store.commit(await store.claim(INBOX), NOTHING, more=False)
+        await store.append([update(3)])
+        modes = [statement for statement in statements if "synchronous" in statement]
+        assert modes == [
+            "PRAGMA synchronous=FULL",
+            "PRAGMA synchronous=NORMAL",
+            "PRAGMA synchronous=FULL",
+        ]
+        await store.close()
+
+    async def test_what_is_asked_at_the_same_time_is_one_transaction(self, path):
+        store = await open_sqlite(path, "1")
+        await store.append([update(id_, f"chat:{id_}") for id_ in range(50)])
+        deliveries = [await store.claim(INBOX) for _ in range(50)]
+        statements: list[str] = []
+        store._file.connection.set_trace_callback(statements.append)
+        await asyncio.gather(*(store.commit(delivery, NOTHING, more=True) for delivery in deliveries))
+        assert statements.count("COMMIT") == 1
+        await store.close()
+
+
+class TestSqliteInTrouble:
+    @pytest.fixture
+    async def store(self, tmp_path):
+        store = await open_sqlite(tmp_path / "bot.db", "1")
+        yield store
+        await store.close()
+
+    def fill_disk(self, store):
+        """Forbid the file to grow, as a full disk would."""
+        (pages,) = store._file.connection.execute("PRAGMA page_count").fetchone()
+        store._file.connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def make_room(self, store):
+        store._file.connection.execute("PRAGMA max_page_count = 1000000")
+
+    async def test_a_full_disk_confirms_nothing_and_loses_nothing(self, store):
+        await store.append([update(1)])
+        self.fill_disk(store)
+        with pytest.raises(StoreUnavailable, match="disk is full: make room"):
+            await store.append([update(2, body=b"x" * 100_000)])
+        delivery = await store.claim(INBOX)
+        big = Effects((Call("chat:1", b"x" * 100_000),), b"s")
+        with pytest.raises(StoreUnavailable):
+            await store.commit(delivery, big, more=True)
+        await conserved(store)
+        self.make_room(store)
+        assert (
+            await store.append([update(2, body=b"x" * 100_000)]) == 1
+        )  # the failed append did not mark it as seen
+        following = await store.commit(delivery, big, more=True)
+        assert (following.envelope.id, following.state) == (2, b"s")
+        stats = await store.stats()
+        assert (stats.inbox.committed, stats.outbox.appended) == (1, 1)
+
+    async def test_an_io_error_means_to_read_the_file_anew_and_voids_all_leases(self, store, monkeypatch):
+        await store.append([update(1), update(2)])
+        first = await store.claim(INBOX)
+        second = await store.commit(first, Effects(state=b"s"), more=True)
+        write = Writer._write
+
+        def broken(self, group):
+            monkeypatch.setattr(Writer, "_write", write)
+            write(self, group)  # it did happen ...
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error  # ... and nobody can know
+
+        monkeypatch.setattr(Writer, "_write", broken)
+        waiting = asyncio.create_task(store.claim(OUTBOX))
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailable):
+            await store.commit(second, Effects((Call("chat:1", b"a"),)), more=True)
+        with pytest.raises(LeaseLost):
+            await store.commit(second, Effects((Call("chat:1", b"a"),)), more=True)
+        assert (await waiting).envelope.body == b"a"  # the waiting claim found the new lanes
+        assert (await store.stats()).inbox.pending == 0
+        assert await store.append([update(1), update(2)]) == 0
+
+    async def test_a_file_that_somebody_else_opened_is_given_up(self, store):
+        connection = sqlite3.connect(store._file.path)
+        connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'owner_epoch'")
+        connection.commit()
+        connection.close()
+        with pytest.raises(StoreError, match="only one may own it"):
+            await store.append([update(1)])
+
+    async def test_another_program_that_locks_the_file_is_waited_out(self, store):
+        store._file.connection.execute("PRAGMA busy_timeout = 1")
+        connection = sqlite3.connect(store._file.path)
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="another program has locked"):
+            await store.append([update(1)])
+        connection.rollback()
+        connection.close()
+        assert await store.append([update(1)]) == 1
+
+    async def test_a_failure_reaches_everybody_in_the_group_and_the_next_group_is_fine(self, store):
+        await store.append([update(id_, f"chat:{id_}") for id_ in range(3)])
+        deliveries = [await store.claim(INBOX) for _ in range(3)]
+        self.fill_disk(store)
+        big = Effects((), b"x" * 100_000)
+        results = await asyncio.gather(
+            *(store.commit(delivery, big, more=True) for delivery in deliveries), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [StoreUnavailable] * 3
+        self.make_room(store)
+        for delivery in deliveries:
+            assert await store.commit(delivery, NOTHING, more=True) is None
+        assert (await store.stats()).inbox.committed == 3
+
+    async def test_closing_ends_the_thread(self, tmp_path):
+        store = await open_sqlite(tmp_path / "other.db", "1")
+        thread = store._writer._thread
+        await store.close()
+        assert not thread.is_alive()
