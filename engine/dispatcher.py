@@ -195,6 +195,8 @@ class Engine:
         self._keeper.enter(worker, delivery)
         try:
             outcome = await Isolated(context, self._handler(delivery))
+            if not isinstance(outcome, Effects):
+                outcome = Retry(f"the handler returned {type(outcome).__name__}, not Effects")
         except (Reject, Park, Retry) as wish:
             outcome = wish
         except (Exception, SystemExit) as error:

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple, Protocol
 
 from engine.model import DeadLetter, Delivery, Effects, Envelope, LaneView, Lease, Queue, Stats
 
-ID_BITS: Final = 48
+ID_BITS: Final = 53
 """An envelope's id is in [0, 2**ID_BITS)."""
 
 ID_MASK: Final = (1 << ID_BITS) - 1

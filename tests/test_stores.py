@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ class TestMemory(StoreContract):
 class TestSqlite(StoreContract):
     @pytest.fixture
     async def open_store(self, tmp_path):
-        opened = []
+        opened: list[Any] = []
 
         async def open_(limits=None):
             opened.append(await open_sqlite(tmp_path / f"{len(opened)}.db", "1", limits=limits))
@@ -50,7 +51,7 @@ class TestMemorySessions:
     """Several sessions over the same data, as several processes would have."""
 
     def test_lanes_of_a_session_that_does_not_renew_are_taken_over_and_it_is_refused(self):
-        async def main():
+        async def main() -> None:
             store = MemoryStore(lease_ttl_s=15)
             peer = store.peer()
             await store.append([update(1), update(2)])
@@ -71,7 +72,7 @@ class TestMemorySessions:
         run_virtual(main())
 
     def test_a_session_that_renews_keeps_its_lanes(self):
-        async def main():
+        async def main() -> None:
             store = MemoryStore(lease_ttl_s=15)
             peer = store.peer()
             await store.append([update(1)])
@@ -87,7 +88,7 @@ class TestMemorySessions:
         run_virtual(main())
 
     def test_a_closed_session_gives_its_lanes_back_at_once(self):
-        async def main():
+        async def main() -> None:
             store = MemoryStore()
             peer = store.peer()
             await store.append([update(1)])
@@ -198,7 +199,7 @@ class TestSqliteFile:
         connection = sqlite3.connect(path)
         connection.execute("PRAGMA user_version = 99")
         connection.close()
-        with pytest.raises(StoreError, match="comes from a newer Chatlane .*: update Chatlane"):
+        with pytest.raises(StoreError, match=r"comes from a newer Chatlane .*: update Chatlane"):
             await open_sqlite(path, "1")
 
     async def test_another_programs_database_is_refused_and_left_alone(self, path):
@@ -212,7 +213,7 @@ class TestSqliteFile:
 
     async def test_a_file_that_is_no_database_is_refused(self, path):
         path.write_bytes(b"my diary, not yours" * 100)
-        with pytest.raises(StoreError, match="cannot open .*not a database"):
+        with pytest.raises(StoreError, match=r"cannot open .*not a database"):
             await open_sqlite(path, "1")
 
     async def test_a_folder_that_does_not_exist_is_named(self, tmp_path):
@@ -258,15 +259,15 @@ class TestSqliteInTrouble:
         yield store
         await store.close()
 
-    def fill_disk(self, store):
+    def fill_disk(self, store: Any) -> None:
         """Forbid the file to grow, as a full disk would."""
         (pages,) = store._file.connection.execute("PRAGMA page_count").fetchone()
         store._file.connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    def make_room(self, store):
+    def make_room(self, store: Any) -> None:
         store._file.connection.execute("PRAGMA max_page_count = 1000000")
 
-    async def test_a_full_disk_confirms_nothing_and_loses_nothing(self, store):
+    async def test_a_full_disk_confirms_nothing_and_loses_nothing(self, store: Any):
         await store.append([update(1)])
         self.fill_disk(store)
         with pytest.raises(StoreUnavailable, match="disk is full: make room"):
@@ -309,7 +310,7 @@ class TestSqliteInTrouble:
         assert (await store.stats()).inbox.pending == 0
         assert await store.append([update(1), update(2)]) == 0
 
-    async def test_a_file_that_somebody_else_opened_is_given_up(self, store):
+    async def test_a_file_that_somebody_else_opened_is_given_up(self, store: Any):
         connection = sqlite3.connect(store._file.path)
         connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'owner_epoch'")
         connection.commit()
@@ -317,7 +318,7 @@ class TestSqliteInTrouble:
         with pytest.raises(StoreError, match="only one may own it"):
             await store.append([update(1)])
 
-    async def test_another_program_that_locks_the_file_is_waited_out(self, store):
+    async def test_another_program_that_locks_the_file_is_waited_out(self, store: Any):
         store._file.connection.execute("PRAGMA busy_timeout = 1")
         connection = sqlite3.connect(store._file.path)
         connection.execute("BEGIN IMMEDIATE")
@@ -327,7 +328,7 @@ class TestSqliteInTrouble:
         connection.close()
         assert await store.append([update(1)]) == 1
 
-    async def test_a_failure_reaches_everybody_in_the_group_and_the_next_group_is_fine(self, store):
+    async def test_a_failure_reaches_everybody_in_the_group_and_the_next_group_is_fine(self, store: Any):
         await store.append([update(id_, f"chat:{id_}") for id_ in range(3)])
         deliveries = [await store.claim(INBOX) for _ in range(3)]
         self.fill_disk(store)

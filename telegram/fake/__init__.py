@@ -1,0 +1,41 @@
+"""A fake Bot API server with the real server's rules, for tests, the sandbox, benchmarks and fault campaigns.
+
+    async with FakeServer() as server:
+        server.world.say(42, 42, "hello")             # somebody writes; the bot gets an update
+        await server.wait_for_calls(1, "sendMessage")
+        server.faults.add(Fault("status", code=429, retry_after=3, times=1))
+
+FakeServer   the server: `url`, `token`, `world`, `queue`, `faults`, `calls`, `polls`, `down()`, `up()`
+World        people and chats: `say`, `press`, `push`, `block`, `listen` ...
+UpdateQueue  Telegram's queue of one bot, with the rules of getUpdates; pure
+Fault        one thing that goes wrong; the kinds are in `faults`
+Call, Poll   what the bot asked for
+RemoteFake   the same server in a process of its own (`python -m telegram.fake`), driven over its control port
+
+Not here: webhooks (setWebhook is refused), files, parse modes other than HTML, methods beyond those in `methods`.
+"""
+
+from .answers import ApiError
+from .calls import Call, Poll, Stats
+from .events import Listener
+from .faults import Fault, FaultKind, Faults
+from .queue import UpdateQueue
+from .remote import RemoteFake
+from .server import DEFAULT_TOKEN, FakeServer
+from .world import World
+
+__all__ = [
+    "DEFAULT_TOKEN",
+    "ApiError",
+    "Call",
+    "FakeServer",
+    "Fault",
+    "FaultKind",
+    "Faults",
+    "Listener",
+    "Poll",
+    "RemoteFake",
+    "Stats",
+    "UpdateQueue",
+    "World",
+]

@@ -1,0 +1,61 @@
+"""/start and /help, and three buttons that show what a lane does."""
+
+import asyncio
+from typing import Final
+
+from telegram.dialogue import Context, Router, command, data
+
+router = Router()
+
+SLOW_JOB_S: Final = 3
+
+KEYBOARD: Final = {
+    "inline_keyboard": [
+        [
+            {"text": "👋 Hello", "callback_data": "hello"},
+            {"text": "🔢 Count", "callback_data": "count"},
+            {"text": "🐢 Slow job", "callback_data": "slow"},
+        ]
+    ]
+}
+
+
+@router.message(command("start"))
+async def start(ctx: Context) -> None:
+    """Greet by first name, with the buttons."""
+    name = ctx.user.first_name if ctx.user else "there"
+    ctx.reply(f"Hello, {name}! Write me something, or press a button.", reply_markup=KEYBOARD)
+
+
+@router.message(command("help"))
+async def show_help(ctx: Context) -> None:
+    """List what the bot can do."""
+    ctx.reply(
+        "/start - a greeting and three buttons\n"
+        "/help - this list\n"
+        "Any other text comes back as it is.\n\n"
+        f"Try this: press “Slow job” and write at once. Your text waits {SLOW_JOB_S} s for its turn, "
+        "because each chat is answered in order. Another chat does not wait."
+    )
+
+
+@router.callback_query(data("hello"))
+async def hello(ctx: Context) -> None:
+    """Answer with a short notice on top of the chat."""
+    ctx.answer("Hello to you, too! 👋")
+
+
+@router.callback_query(data("count"))
+async def count(ctx: Context) -> None:
+    """Count in the conversation state, which survives a restart, and show it in the message itself."""
+    ctx.data["count"] = ctx.data.get("count", 0) + 1
+    ctx.edit(f"You have counted to {ctx.data['count']}.", reply_markup=KEYBOARD)
+    ctx.answer()
+
+
+@router.callback_query(data("slow"))
+async def slow_job(ctx: Context) -> None:
+    """Work for a while: this chat's next updates wait, other chats go on."""
+    await asyncio.sleep(SLOW_JOB_S)
+    ctx.answer()
+    ctx.reply(f"The slow job took {SLOW_JOB_S} s. What you wrote meanwhile is answered now, in its order.")

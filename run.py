@@ -1,0 +1,274 @@
+"""Runs a Telegram bot. Without BOT_TOKEN: a sandbox with a page to chat in.
+
+Settings come from flags, the environment (upper case) and the file .env, in this order.
+The composition root: only this file reads the environment, and only here the parts are put together.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import structlog
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliPositionalArg,
+    CliSubCommand,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from engine import StoreError
+from engine.store import FullStore
+from engine.stores import open_store
+from telegram.bot import Bot, BotConfig
+from telegram.client import TgClient
+from telegram.dialogue import load_router
+from telegram.errors import Unauthorized
+from telegram.fake import FakeServer
+from telegram.fake.sandbox import Sandbox
+from telegram.logs import LogFormat, LogLevel, set_up_logging
+
+try:
+    import uvloop
+except ImportError:  # it does not exist for Windows
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+else:
+    new_event_loop = uvloop.new_event_loop
+
+log = structlog.get_logger(__name__)
+
+EXIT_WRONG_SETTING = 2
+SANDBOX_TOKEN = "1000000001:sandbox"  # noqa: S105 - made up; it opens nothing
+SANDBOX_STORE_URL = "sqlite:chatlane-sandbox.db"
+
+
+class WrongSettingError(Exception):
+    """A person has to change a setting; the text says which, in one line."""
+
+
+class Dead(BaseModel):
+    """List the dead letters, newest first: what was given up, and why."""
+
+    limit: int = Field(default=20, ge=1, description="how many")
+
+
+class Replay(BaseModel):
+    """Put dead letters back in their lanes, each before what waits there."""
+
+    numbers: CliPositionalArg[list[int]] = Field(description="their numbers, as `dead` shows them")
+
+
+class Settings(BaseSettings):
+    """Chatlane runs a Telegram bot: every chat in its own ordered lane, nothing lost.
+
+    Each setting is a flag, or a variable in the environment or in .env (WORKERS=8). Without BOT_TOKEN, a sandbox
+    with a page to chat in is started.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        cli_prog_name="run.py",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_exit_on_error=False,
+    )
+
+    bot_token: SecretStr | None = Field(default=None, description="from @BotFather; without it: the sandbox")
+    telegram_api_url: str = Field(default="https://api.telegram.org", description="a Bot API server")
+    store_url: str = Field(default="sqlite:chatlane.db", description="sqlite:FILE, or memory: (forgets)")
+    handlers: str = Field(default="handlers:router", description="module:router with your conversations")
+    workers: int = Field(default=64, ge=1, le=10_000, description="handlers at a time")
+    handler_timeout_s: float = Field(default=60, gt=0, description="a handler is cancelled after this long")
+    attempts_max: int = Field(default=5, ge=1, description="failures of an update before it is a dead letter")
+    drain_timeout_s: float = Field(
+        default=25, ge=2, description="a graceful stop takes at most this long; supervisors kill after 30 s"
+    )
+    sandbox_port: int = Field(
+        default=8088, ge=0, le=65535, description="of the sandbox's page; 0: any free one"
+    )
+    log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
+    log_format: LogFormat = Field(default="console", description="console or json")
+
+    dead: CliSubCommand[Dead]
+    replay: CliSubCommand[Replay]
+
+    def is_given(self, name: str) -> bool:
+        """Return whether a person has set this, as opposed to its default."""
+        return name in self.model_fields_set
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether there is no Telegram to run against."""
+        return self.bot_token is None
+
+    @property
+    def token(self) -> str:
+        """The bot's token; the sandbox has one of its own."""
+        return self.bot_token.get_secret_value() if self.bot_token else SANDBOX_TOKEN
+
+    @property
+    def effective_store_url(self) -> str:
+        """Where the bot's work is kept; the sandbox does not mix with a real bot's."""
+        if self.is_sandbox and not self.is_given("store_url"):
+            return SANDBOX_STORE_URL
+        return self.store_url
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """Read flags, environment and .env; WrongSettingError names what is wrong, never the values."""
+    try:
+        settings = Settings(_cli_parse_args=list(arguments))
+    except SettingsError as error:
+        raise WrongSettingError(f"{error} (see: run.py --help)") from None
+    except UnicodeDecodeError:
+        raise WrongSettingError(".env is not UTF-8: save it as UTF-8") from None
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise WrongSettingError("; ".join(wrong)) from None
+    if settings.is_sandbox and settings.is_given("telegram_api_url"):
+        raise WrongSettingError(
+            "TELEGRAM_API_URL is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
+        )
+    return settings
+
+
+async def serve(settings: Settings) -> int:
+    """Run the bot until a signal; return the exit code."""
+    sys.path.insert(0, str(Path.cwd()))  # for HANDLERS=my_bot:router, wherever run.py lies
+    router = load_router(settings.handlers)
+    async with AsyncExitStack() as stack:
+        api_url = settings.telegram_api_url
+        fake = None
+        if settings.is_sandbox:
+            fake = await stack.enter_async_context(FakeServer(token=settings.token))
+            api_url = fake.url
+        config = BotConfig(
+            workers=settings.workers,
+            handler_timeout_s=settings.handler_timeout_s,
+            attempts_max=settings.attempts_max,
+            drain_timeout_s=settings.drain_timeout_s,
+        )
+        client = await stack.enter_async_context(
+            TgClient(settings.token, base_url=api_url, connections=config.senders)
+        )
+        store = await open_store(settings.effective_store_url, str(client.bot_id))
+        stack.push_async_callback(store.close)
+        bot = Bot(client, store, router, config)
+        if fake is not None:
+            sandbox = await stack.enter_async_context(Sandbox(fake, bot, store, port=settings.sandbox_port))
+            print(f"\n  Chat with your bot here:  {sandbox.url}\n  Stop with Ctrl+C.\n", flush=True)
+        return await run_until_signal(bot)
+
+
+async def run_until_signal(bot: Bot) -> int:
+    """Run the bot; the first SIGINT or SIGTERM drains it, a second one stops at once. Return the exit code."""
+    loop = asyncio.get_running_loop()
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, received.put_nowait, number)
+
+    async def work() -> None:
+        await bot.start()
+        await bot.wait()
+
+    async def at_signal() -> signal.Signals:
+        return await received.get()
+
+    working = asyncio.create_task(work())
+    signalled = asyncio.create_task(at_signal())
+    try:
+        await asyncio.wait({working, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done() or bot.me is None:
+            working.cancel()
+            await asyncio.wait({working})
+            return 0 if working.cancelled() else _raise_reason(working)
+        stopping = asyncio.create_task(bot.stop())
+        signalled = asyncio.create_task(at_signal())
+        await asyncio.wait({stopping, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            return _raise_reason(stopping)
+        stopping.cancel()
+        await asyncio.wait({stopping})
+        log.warning("stopped at once: what was not committed comes again at the next start")
+        return 128 + signalled.result()
+    finally:
+        for task in (working, signalled):
+            task.cancel()
+        await asyncio.wait({working, signalled})
+
+
+def _raise_reason(task: asyncio.Task[None]) -> int:
+    """Return 0 if the task ended well; raise the one reason that a person can mend, if there is one."""
+    error = task.exception()
+    if error is None:
+        return 0
+    while isinstance(error, BaseExceptionGroup):
+        known = error.subgroup((StoreError, Unauthorized))
+        error = (known or error).exceptions[0]
+    raise error
+
+
+async def show_dead(store: FullStore, command: Dead) -> None:
+    """Print dead letters, newest first."""
+    letters = await store.dead_letters(command.limit)
+    for letter in letters:
+        body = letter.envelope.body.decode("utf-8", "replace").replace("\n", " ")[:120]
+        print(
+            f"{letter.number:>6}  {letter.queue.value:<6}  {letter.envelope.key}  id {letter.envelope.id}  "
+            f"attempts {letter.attempts}  {letter.reason}\n        {body}"
+        )
+    if not letters:
+        print("no dead letters")
+
+
+async def replay(store: FullStore, command: Replay) -> int:
+    """Put dead letters back; return 2 if there is one that does not exist."""
+    missing = [number for number in command.numbers if not await store.replay(number)]
+    print(f"{len(command.numbers) - len(missing)} put back; the bot handles them at its next start")
+    if missing:
+        print(f"no dead letter has the number {', '.join(map(str, missing))}", file=sys.stderr)
+    return EXIT_WRONG_SETTING if missing else 0
+
+
+async def administer(settings: Settings) -> int:
+    """Run a command on the store of a bot that does not run."""
+    bot_id = settings.token.partition(":")[0]
+    store = await open_store(settings.effective_store_url, bot_id)
+    try:
+        if settings.dead is not None:
+            await show_dead(store, settings.dead)
+            return 0
+        return await replay(store, settings.replay or Replay(numbers=[]))
+    finally:
+        await store.close()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read the settings and run; return the exit code, with one line on stderr if a person has to do something."""
+    try:
+        settings = read_settings(arguments)
+        set_up_logging(settings.log_level, settings.log_format, settings.token)
+        run = administer if settings.dead or settings.replay else serve
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(run(settings))
+    except Unauthorized as error:
+        reason = f"Telegram refuses BOT_TOKEN ({error}): copy it again from @BotFather"
+    except (WrongSettingError, StoreError, ValueError) as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{error.strerror or error}"
+    print(f"run.py: {reason}", file=sys.stderr)
+    return EXIT_WRONG_SETTING
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

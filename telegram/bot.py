@@ -1,0 +1,162 @@
+"""One bot: a poller, an inbox, an outbox, and the order in which they start and stop."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from engine import Engine, EngineConfig, Inbox, Queue, Running
+from engine.store import FullStore
+from telegram.client import TgClient
+from telegram.dialogue import InboxHandler, Router
+from telegram.errors import TelegramError, Unauthorized
+from telegram.poller import Poller
+from telegram.sender import Sender
+from telegram.types import User
+
+log = structlog.get_logger(__name__)
+
+_SEND_ATTEMPTS_MAX: Final = 10
+"""With backoff about 10 minutes of 5xx for one call, before it becomes a dead letter."""
+
+_ASK_AGAIN_MAX_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class BotConfig:
+    """Settings of one bot, each with its unit and its reason."""
+
+    workers: int = 64
+    """Handlers at a time."""
+
+    senders: int = 64
+    """Calls to Telegram at a time; each needs a connection."""
+
+    handler_timeout_s: float = 60.0
+    """A handler is cancelled after this long."""
+
+    attempts_max: int = 5
+    """Failures of one update before it goes to the dead letters."""
+
+    drain_timeout_s: float = 25.0
+    """How long a graceful stop may take: below the 30 s that supervisors give before they kill."""
+
+    pending_max: int = 1_000_000
+    """Updates that may wait in the inbox; above, polling waits."""
+
+    poll_timeout_s: int = 50
+    """How long one getUpdates may wait; Telegram clamps it to 50."""
+
+    allowed_updates: Sequence[str] | None = None
+    """Kinds of update to ask for; None leaves Telegram's setting as it is."""
+
+
+class Bot:
+    """Runs until stopped. It owns neither the client nor the store: whoever made them closes them afterwards."""
+
+    def __init__(
+        self, client: TgClient, store: FullStore, router: Router, config: BotConfig | None = None
+    ) -> None:
+        self._config = config = config or BotConfig()
+        self._client = client
+        self._store = store
+        engine_config = EngineConfig(
+            workers=config.workers,
+            handler_timeout_s=config.handler_timeout_s,
+            attempts_max=config.attempts_max,
+        )
+        self._handler = InboxHandler(router)
+        self._inbox = Engine(store, Queue.INBOX, self._handler, engine_config)
+        self._outbox = Engine(
+            store,
+            Queue.OUTBOX,
+            Sender(client),
+            replace(engine_config, workers=config.senders, attempts_max=_SEND_ATTEMPTS_MAX),
+        )
+        self._poller = Poller(
+            client,
+            Inbox(store, pending_max=config.pending_max),
+            poll_timeout_s=config.poll_timeout_s,
+            allowed_updates=config.allowed_updates,
+        )
+        self._stop = asyncio.Event()
+        self._main: asyncio.Task[None] | None = None
+        self.me: User | None = None
+        """Who the bot is, once it has started."""
+
+    async def start(self) -> None:
+        """Ask Telegram who we are, for as long as that takes, then start to work; Unauthorized for a bad token."""
+        self.me = await self._ask_who_we_are()
+        self._handler.username = self.me.username
+        self._main = asyncio.create_task(self._run(), name="bot")
+        log.info("started", bot=self.me.username, workers=self._config.workers)
+
+    async def wait(self) -> None:
+        """Return when the bot has stopped; raises what it died of, if it did not stop by request."""
+        if self._main is not None:
+            await asyncio.shield(self._main)
+
+    async def stop(self) -> None:
+        """Stop polling, let handlers finish, send what they replied, all within `drain_timeout_s`; lose nothing.
+
+        What is not finished by then is handed back to the store. Cancelling this call stops at once.
+        """
+        self._stop.set()
+        if self._main is not None:
+            await self._main
+
+    def running(self) -> tuple[list[Running], list[Running]]:
+        """Return what the workers of the inbox and of the outbox do now."""
+        return self._inbox.running(), self._outbox.running()
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._outbox.start(group)
+            self._inbox.start(group)
+            # Not in the group: when the poller ends (its token was revoked), what runs still finishes.
+            poller = asyncio.create_task(self._poller.run(), name="poller")
+            stop = asyncio.create_task(self._stop.wait(), name="stop")
+            try:
+                await asyncio.wait({poller, stop}, return_when=asyncio.FIRST_COMPLETED)
+                await self._drain(poller)
+            finally:
+                for task in (poller, stop):
+                    task.cancel()
+                await asyncio.wait({poller, stop})
+        if not poller.cancelled() and (error := poller.exception()):
+            raise error
+
+    async def _drain(self, poller: asyncio.Task[None]) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        allowed_s = self._config.drain_timeout_s
+        log.info("stopping", running=len(self._inbox.running()))
+        poller.cancel()
+        # The last fifth belongs to the replies: a call that is cut in the middle may be sent twice.
+        await asyncio.gather(
+            asyncio.wait([poller]),
+            self._inbox.drain(started + allowed_s * 0.8 - 1.0),
+        )
+        await self._outbox.settle(started + allowed_s * 0.9 - 1.0)
+        await self._outbox.drain(started + allowed_s - 1.0)
+        stats = await self._store.stats()
+        log.info(
+            "stopped",
+            took_s=round(loop.time() - started, 2),
+            updates_kept=stats.inbox.pending,
+            calls_kept=stats.outbox.pending,
+        )
+
+    async def _ask_who_we_are(self) -> User:
+        pause_s = 0.5
+        while True:
+            try:
+                return await self._client.get_me()
+            except Unauthorized:
+                raise
+            except TelegramError as error:
+                log.warning("Telegram cannot be reached: trying again", reason=str(error), wait_s=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(_ASK_AGAIN_MAX_S, pause_s * 2)

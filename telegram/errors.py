@@ -1,0 +1,193 @@
+"""What can go wrong at Telegram's rim, sorted by what the engine does about it.
+
+Every text is one short line without the token; nothing here keeps a library's error or a response object.
+"""
+# ruff: noqa: N818 - the name says what to do, as in engine.errors
+
+import json
+import re
+from typing import Any, Final, TypeGuard
+
+RETRY_AFTER_DEFAULT_S: Final = 5.0
+RETRY_AFTER_MAX_S: Final = 86_400.0
+"""Telegram's longest flood waits are about a day; a larger number is a broken answer."""
+TEXT_MAX: Final = 300
+
+# Telegram Bot API tokens in plain, percent-encoded and `/bot<token>` form; timestamps and ports do not match.
+_ANY_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:bot)?([1-9]\d{4,17})(?::|%3A)[A-Za-z0-9_-]{20,80}", re.IGNORECASE
+)
+# Shorter secrets exist only in tests and would tear holes into ordinary words.
+_SECRET_MIN = 8
+_MOOT = ("message is not modified", "message to delete not found", "query is too old")
+
+
+class TelegramError(Exception):
+    """Something went wrong at Telegram's rim."""
+
+
+class Unreadable(TelegramError):
+    """An update cannot be read and never will be: give it up. `reason` carries no user's content."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NotSent(TelegramError):
+    """Not a byte of the request left: it was not executed, and trying again is safe."""
+
+    def __init__(self, method: str, reason: str) -> None:
+        super().__init__(method, reason)
+        self.method = method
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.method}: not sent, {self.reason}"
+
+
+class OutcomeUnknown(TelegramError):
+    """Sent, but no whole answer came back: it may have been executed, and trying again may repeat it."""
+
+    def __init__(self, method: str, reason: str) -> None:
+        super().__init__(method, reason)
+        self.method = method
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.method}: outcome unknown, {self.reason}"
+
+
+class ApiError(TelegramError):
+    """An answer that says no. `parameters` keeps the integers of Telegram's ResponseParameters."""
+
+    def __init__(
+        self, method: str, code: int, description: str, parameters: dict[str, int] | None = None
+    ) -> None:
+        super().__init__(method, code, description)
+        self.method = method
+        self.code = code
+        self.description = description
+        self.parameters = parameters or {}
+
+    def __str__(self) -> str:
+        return f"{self.method}: {self.code} {self.description}"
+
+
+class Unauthorized(ApiError):
+    """The server does not serve this token (revoked, malformed, logged out, wrong shard): stop the bot."""
+
+
+class Conflict(ApiError):
+    """A webhook is set, or another getUpdates is running (Telegram Bot API, 409)."""
+
+
+class RetryAfter(ApiError):
+    """Flood control: not executed; leave the scope alone for `retry_after_s` seconds."""
+
+    @property
+    def retry_after_s(self) -> float:
+        """Seconds to wait, from Telegram's answer; a default where it named none."""
+        return self.parameters.get("retry_after", RETRY_AFTER_DEFAULT_S)
+
+
+class Refused(ApiError):
+    """Not executed, and the same call will be refused again."""
+
+    @property
+    def migrate_to_chat_id(self) -> int | None:
+        """The supergroup's id, when the call went to a group that was upgraded."""
+        return self.parameters.get("migrate_to_chat_id")
+
+    @property
+    def moot(self) -> bool:
+        """True when what was asked for is so already, or too late to matter: count the call as done."""
+        return _said(self.description).startswith(_MOOT)
+
+
+class ServerTrouble(ApiError):
+    """The server or its front failed, or its answer makes no sense: the outcome is unknown."""
+
+
+def api_error(
+    method: str, status: int, body: bytes, retry_after: str | None = None, *, token: str = ""
+) -> ApiError:
+    """Map an answer that is not a success to its exception; `retry_after` is the HTTP header of that name.
+
+    Fronts answer with HTML, so the HTTP status counts unless Telegram's envelope names its own code.
+    """
+    answer = parse(body)
+    code = status
+    if isinstance(answer, dict) and answer.get("ok") is False and _is_int(answer.get("error_code")):
+        code = answer["error_code"]
+    description = _description(answer, status, token)
+    kind = _kind(method, code, description)
+    return kind(method, code, description, _parameters(answer, retry_after))
+
+
+def parse(body: bytes) -> Any:
+    """Parse an answer's JSON, mending invalid UTF-8; `...` when it is not JSON."""
+    try:
+        return json.loads(body.decode("utf-8", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return ...
+
+
+def redact(text: str, token: str = "") -> str:
+    """Strike out `token`, its secret alone, and whatever else looks like a token."""
+    bot_id, _, secret = token.partition(":")
+    if secret:
+        text = text.replace(token, f"{bot_id}:***")
+    if len(secret) >= _SECRET_MIN:
+        text = text.replace(secret, "***")
+    return _ANY_TOKEN.sub(r"\1:***", text)
+
+
+def one_line(text: str, token: str = "") -> str:
+    """Make `text` fit for logs and dead letters: printable, redacted, short."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in redact(text, token))
+    return " ".join(printable.split())[:TEXT_MAX]
+
+
+def _kind(method: str, code: int, description: str) -> type[ApiError]:
+    if code in {401, 421} or (code == 404 and method.lower() == "getme"):
+        return Unauthorized
+    if code == 400 and _said(description) == "logged out":
+        return Unauthorized
+    if code == 409:
+        return Conflict
+    if code in {420, 429}:
+        return RetryAfter
+    # 408: a front gave up waiting for the request; the same call may well pass next time.
+    return Refused if 400 <= code < 500 and code != 408 else ServerTrouble
+
+
+def _said(description: str) -> str:
+    """Telegram's own words: compared from their start, since the rest may quote a user."""
+    return description.lower().removeprefix("bad request: ")
+
+
+def _description(answer: Any, status: int, token: str) -> str:
+    if answer is ...:
+        return f"HTTP {status}, not JSON"
+    text = answer.get("description") if isinstance(answer, dict) else None
+    if isinstance(text, str) and text:
+        return one_line(text, token)
+    return f"HTTP {status}, not an answer of the Bot API"
+
+
+def _parameters(answer: Any, retry_after: str | None) -> dict[str, int]:
+    given = answer.get("parameters") if isinstance(answer, dict) else None
+    given = given if isinstance(given, dict) else {}
+    header = int(retry_after) if retry_after and re.fullmatch(r"[0-9]{1,9}", retry_after) else 0
+    found: dict[str, int] = {}
+    for wait in (header, given.get("retry_after")):
+        if _is_int(wait) and 1 <= wait <= RETRY_AFTER_MAX_S:
+            found["retry_after"] = wait  # the envelope's word comes last and wins
+    if _is_int(given.get("migrate_to_chat_id")):
+        found["migrate_to_chat_id"] = given["migrate_to_chat_id"]
+    return found
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    return type(value) is int

@@ -1,0 +1,71 @@
+"""`python -m telegram.fake`: the fake server as a process.
+
+Prints one JSON line `{"url": ..., "control": ..., "token": ...}` when it is ready; stops on SIGTERM and SIGINT.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from .control import Control
+from .server import DEFAULT_TOKEN, FakeServer
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m telegram.fake", description="A fake Bot API server.")
+    parser.add_argument("--port", type=int, default=0, help="of the Bot API; 0 picks a free one")
+    parser.add_argument("--control-port", type=int, default=0, help="of the control API; 0 picks a free one")
+    parser.add_argument("--token", default=DEFAULT_TOKEN, help="of the bot that is served")
+    parser.add_argument("--history", type=int, default=200, help="messages kept per chat, 0 for none")
+    parser.add_argument("--seed", type=int, default=None, help="of faults with a probability")
+    parser.add_argument("--until-eof", action="store_true", help="stop when standard input ends, too")
+    return parser.parse_args()
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    if arguments.until_eof:
+        _at_eof(lambda: loop.call_soon_threadsafe(stop.set))
+    server = FakeServer(arguments.token, port=arguments.port, history=arguments.history, seed=arguments.seed)
+    control = Control(server, port=arguments.control_port)
+    async with server:
+        await control.start()
+        ready = {"url": server.url, "control": control.url, "token": server.token}
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+        await control.stop()
+
+
+def _at_eof(call: Callable[[], object]) -> None:
+    """Call when standard input ends: a parent that was killed leaves no orphan behind."""
+
+    def wait() -> None:
+        while os.read(0, 4096):  # not sys.stdin: a thread inside its lock breaks the interpreter's end
+            pass
+        call()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    arguments = _arguments()
+    if sys.platform == "win32":
+        asyncio.run(_serve(arguments))
+    else:
+        import uvloop
+
+        uvloop.run(_serve(arguments))
+
+
+if __name__ == "__main__":
+    main()

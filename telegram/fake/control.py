@@ -1,0 +1,152 @@
+"""The control port: another process plays the people, sets the faults, and reads what the bot did.
+
+It listens apart from the Bot API, so it works while that is down. Bodies and answers are JSON.
+
+POST /say          [{"chat", "user", "text", ...fields}, ...] -> [update_id, ...]
+POST /press        {"chat", "user", "message", "data"} -> update_id
+POST /push         {"kind", "payload"} -> update_id
+POST /raw          the bytes after `{"update_id":N,` and before the last `}` -> update_id
+GET  /calls        ?since=N -> [[n, at, method, params, status, delivered], ...] of n > N, ROWS_MAX at most
+GET  /wait         ?n=&method=&delivered=&timeout_s= -> the same, as soon as there are n; 504 when there are not
+GET  /faults       -> [fault, ...]; POST adds one, DELETE clears
+POST /down, /up    the Bot API's socket
+POST /restart-ids  {"next_id"}
+GET  /stats        -> counters
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from .answers import encode
+from .calls import as_row
+from .faults import Fault
+from .server import HOST, FakeServer
+
+ROWS_MAX = 10_000
+_BODY_BYTES_MAX = 256 << 20
+_SAY_AT_ONCE = 500  # then the Bot API gets its turn
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Control:
+    """The control port of one `server`."""
+
+    def __init__(self, server: FakeServer, *, port: int = 0) -> None:
+        self._server = server
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{HOST}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen."""
+        app = web.Application(client_max_size=_BODY_BYTES_MAX, middlewares=[_bad_input_is_400])
+        app.add_routes(
+            [
+                web.post("/say", self._say),
+                web.post("/press", self._press),
+                web.post("/push", self._push),
+                web.post("/raw", self._raw),
+                web.get("/calls", self._calls),
+                web.get("/wait", self._wait),
+                web.get("/faults", self._list_faults),
+                web.post("/faults", self._add_fault),
+                web.delete("/faults", self._clear_faults),
+                web.post("/down", self._down),
+                web.post("/up", self._up),
+                web.post("/restart-ids", self._restart_ids),
+                web.get("/stats", self._stats),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, HOST, self._port).start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _say(self, request: web.Request) -> web.Response:
+        ids = []
+        for line in await request.json():
+            ids.append(self._server.world.say(line.pop("chat"), line.pop("user"), line.pop("text"), **line))
+            if len(ids) % _SAY_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return _json(ids)
+
+    async def _press(self, request: web.Request) -> web.Response:
+        press = await request.json()
+        world = self._server.world
+        return _json(world.press(press["chat"], press["user"], press["message"], press["data"]))
+
+    async def _push(self, request: web.Request) -> web.Response:
+        update = await request.json()
+        return _json(self._server.world.push(update["kind"], update["payload"]))
+
+    async def _raw(self, request: web.Request) -> web.Response:
+        return _json(self._server.world.push_raw(await request.read()))
+
+    async def _calls(self, request: web.Request) -> web.Response:
+        since = int(request.query.get("since", "0"))
+        return _json([as_row(call) for call in self._server.calls[since : since + ROWS_MAX]])
+
+    async def _wait(self, request: web.Request) -> web.Response:
+        query = request.query
+        delivered = {"true": True, "false": False}.get(query.get("delivered", ""))
+        try:
+            calls = await self._server.wait_for_calls(
+                int(query["n"]),
+                query.get("method"),
+                delivered=delivered,
+                timeout_s=float(query.get("timeout_s", "10")),
+            )
+        except TimeoutError as error:
+            raise web.HTTPGatewayTimeout(text=str(error)) from None
+        return _json([as_row(call) for call in calls])
+
+    async def _list_faults(self, _request: web.Request) -> web.Response:
+        return _json([fault.as_json() for fault in self._server.faults])
+
+    async def _add_fault(self, request: web.Request) -> web.Response:
+        self._server.faults.add(Fault(**await request.json()))
+        return _json(None)
+
+    async def _clear_faults(self, _request: web.Request) -> web.Response:
+        self._server.faults.clear()
+        return _json(None)
+
+    async def _down(self, _request: web.Request) -> web.Response:
+        await self._server.down()
+        return _json(None)
+
+    async def _up(self, _request: web.Request) -> web.Response:
+        await self._server.up()
+        return _json(None)
+
+    async def _restart_ids(self, request: web.Request) -> web.Response:
+        self._server.queue.restart_ids((await request.json())["next_id"])
+        return _json(None)
+
+    async def _stats(self, _request: web.Request) -> web.Response:
+        return _json(self._server.stats()._asdict())
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(text=encode(value), content_type="application/json")
+
+
+@web.middleware
+async def _bad_input_is_400(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise web.HTTPBadRequest(text=f"{type(error).__name__}: {error}") from None

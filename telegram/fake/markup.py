@@ -1,0 +1,78 @@
+"""What the server checks in a `reply_markup` (telegram-bot-api, `get_reply_markup`)."""
+
+from typing import Any
+
+from .answers import ApiError, Json, bad_request
+from .params import Params, structure
+
+CALLBACK_DATA_BYTES_MAX = 64
+_BUTTON_KINDS = (
+    *("url", "callback_data", "callback_game", "pay", "switch_inline_query"),
+    *(
+        "switch_inline_query_chosen_chat",
+        "switch_inline_query_current_chat",
+        "login_url",
+        "web_app",
+        "copy_text",
+    ),
+)
+
+
+def reply_markup(params: Params) -> Json | None:
+    """The checked markup of a call, or None; ApiError 400 in the server's words."""
+    try:
+        markup = structure(params, "reply_markup")
+    except ValueError:
+        raise bad_request("can't parse reply keyboard markup JSON object") from None
+    if markup is None:
+        return None
+    if not isinstance(markup, dict):
+        raise bad_request("object expected as reply markup")
+    for button in _buttons(markup, "keyboard"):
+        if not isinstance(button, str):
+            _check_text(button, "keyboard button")
+    for button in _buttons(markup, "inline_keyboard"):
+        _check_inline(button)
+    return markup
+
+
+def is_inline(markup: Json | None) -> bool:
+    """Whether the keyboard becomes a part of the message."""
+    return bool(markup and markup.get("inline_keyboard"))
+
+
+def _buttons(markup: Json, field: str) -> list[Any]:
+    rows = markup.get(field)
+    if rows is None:
+        return []
+    if not isinstance(rows, list):
+        raise bad_request(f'field "{field}" must be of type Array')
+    if not all(isinstance(row, list) for row in rows):
+        owner = " of the InlineKeyboardMarkup" if field == "inline_keyboard" else ""
+        raise bad_request(f'field "{field}"{owner} must be an Array of Arrays')
+    return [button for row in rows for button in row]
+
+
+def _check_text(button: object, what: str) -> None:
+    if not isinstance(button, dict):
+        name = "InlineKeyboardButton" if what.startswith("inline") else "KeyboardButton"
+        raise _unparsable(what, f"{name} must be an Object")
+    if "text" not in button:
+        raise _unparsable(what, 'Can\'t find field "text"')
+
+
+def _check_inline(button: Any) -> None:
+    _check_text(button, "inline keyboard button")
+    if not any(kind in button for kind in _BUTTON_KINDS):
+        raise _unparsable("inline keyboard button", "Text buttons are unallowed in the inline keyboard")
+    data = button.get("callback_data")
+    if data is None:
+        return
+    if not isinstance(data, str):
+        raise _unparsable("inline keyboard button", 'Field "callback_data" must be of type String')
+    if not 0 < len(data.encode(errors="surrogatepass")) <= CALLBACK_DATA_BYTES_MAX:
+        raise bad_request("BUTTON_DATA_INVALID")
+
+
+def _unparsable(what: str, reason: str) -> ApiError:
+    return bad_request(f"can't parse {what}: {reason}")

@@ -1,0 +1,90 @@
+"""The parameters of a call: out of any encoding that the server takes, and into the type that a method wants.
+
+They are kept as they came: from JSON with their types, from a query string or a form as text; an uploaded file
+is noted as `{"file_name": ..., "size": ...}`. A null counts as absent.
+"""
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from .answers import ApiError, Json, bad_request
+
+Params = dict[str, Any]
+
+
+async def read_parameters(request: web.BaseRequest) -> Params:
+    """Query string and body together, the query string first in rank (as in the real server)."""
+    params = await _read_body(request) if request.body_exists else {}
+    if "?" in request.raw_path:
+        params |= request.query
+    return params
+
+
+async def _read_body(request: web.BaseRequest) -> Params:
+    content_type = request.headers.get("Content-Type", "").lower()
+    try:
+        if content_type.startswith("application/json"):
+            return _from_json(await request.read())
+        if content_type.startswith(("application/x-www-form-urlencoded", "multipart/form-data")):
+            return {name: _noted(value) for name, value in (await request.post()).items()}
+    except web.HTTPRequestEntityTooLarge:
+        raise ApiError(413, "Request Entity Too Large") from None
+    except UnicodeDecodeError:
+        raise bad_request("strings must be encoded in UTF-8") from None
+    return {}
+
+
+def _from_json(body: bytes) -> Params:
+    if not body:
+        return {}
+    try:
+        params = json.loads(body)
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError):
+        raise bad_request("can't parse parameters: JSON object expected") from None
+    if not isinstance(params, dict):
+        raise bad_request("JSON object expected")
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _noted(value: object) -> str | Json:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, web.FileField):
+        return {"file_name": value.filename, "size": value.file.seek(0, 2)}
+    return {"file_name": "", "size": len(value) if isinstance(value, bytes | bytearray) else 0}
+
+
+def text(params: Params, name: str) -> str:
+    """A string, "" when absent; other JSON values as their JSON text."""
+    value = params.get(name, "")
+    if isinstance(value, str):
+        return value
+    return str(value) if type(value) is int else json.dumps(value)
+
+
+def integer(params: Params, name: str, default: int = 0) -> int:
+    """An integer; 0 for what cannot be read as one."""
+    value = params.get(name)
+    if value is None or value == "":
+        return default
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def boolean(params: Params, name: str) -> bool:
+    """True for true, "true", "yes" and "1", in any case."""
+    return text(params, name).strip().lower() in ("true", "yes", "1")
+
+
+def structure(params: Params, name: str) -> Any:
+    """An object or array, itself or as JSON text; None when absent, ValueError when it is no JSON."""
+    value = params.get(name)
+    if isinstance(value, str):
+        return json.loads(value) if value else None
+    return value

@@ -1,0 +1,80 @@
+"""Long polling: at most one getUpdates request waits; a newer one that has to wait too ends the older."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from .answers import ApiError
+from .queue import UpdateQueue
+
+TERMINATED = (
+    "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
+)
+WEBHOOK_ACTIVE = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
+
+
+class LongPoll:
+    """The waiting side of one `queue`."""
+
+    def __init__(
+        self, queue: UpdateQueue, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    ) -> None:
+        self._queue = queue
+        self._sleep = sleep
+        self._waiter: asyncio.Future[bool] | None = None  # true: look again; false: another request took over
+        self._arrival = asyncio.Event()
+        queue.on_push = self._wake
+
+    async def take(
+        self,
+        offset: int,
+        limit: int,
+        timeout: float,  # noqa: ASYNC109 - Telegram's parameter
+        allowed_updates: object = None,
+    ) -> list[bytes]:
+        """Raw updates as soon as there are any, [] after `timeout` seconds; a 409 as ApiError."""
+        if self._queue.webhook_url:
+            await self._conflict(WEBHOOK_ACTIVE)
+        self._queue.allow(allowed_updates)
+        limit, timeout = self._queue.admit(offset, limit, timeout)
+        batch = self._queue.read(offset, limit)
+        if batch or not timeout:
+            return batch
+        if not await self._wait(timeout):
+            await self._conflict(TERMINATED)
+        return self._queue.read(max(offset, 0), limit)  # -N has done its work; it spares what came since
+
+    async def waiting(self) -> None:
+        """Return as soon as a getUpdates request waits for an update."""
+        while self._waiter is None:
+            self._arrival.clear()
+            await self._arrival.wait()
+
+    async def _wait(self, timeout: float) -> bool:  # noqa: ASYNC109 - not a deadline for the caller
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(False)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiter = waiter
+        self._arrival.set()
+        timer = loop.call_later(timeout, _resolve, waiter)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            if self._waiter is waiter:
+                self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            _resolve(self._waiter)
+
+    async def _conflict(self, description: str) -> None:
+        delay_s = self._queue.conflict_delay_s()
+        if delay_s:
+            await self._sleep(delay_s)
+        raise ApiError(409, description)
+
+
+def _resolve(waiter: "asyncio.Future[bool]") -> None:
+    if not waiter.done():
+        waiter.set_result(True)

@@ -1,0 +1,213 @@
+"""The update queue of one bot, as Telegram keeps it; pure: no I/O, no task, and the clock is handed in.
+
+- Ids are consecutive; the first one is random.
+- A read with a higher offset forgets everything below it at once, whatever becomes of the reply.
+- An undelivered update expires: an inline query after 30 s, a message after 24 h.
+- A full queue drops what comes, silently.
+
+The rules are those of the official server (telegram-bot-api 10.0 `Client.cpp`, td `TQueue.cpp`).
+"""
+
+import json
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import NamedTuple
+
+PENDING_MAX = 100_000
+PENDING_BYTES_MAX = 128 << 20
+UPDATE_BYTES_MAX = 512 << 10
+REPLY_BYTES_MAX = 4 << 20
+TAIL_SLACK = 10  # an offset further than this past the tail is ignored
+LIMIT_MAX = 100
+TIMEOUT_MAX_S = 50
+ID_MAX = 2**31 - 1
+FIRST_ID_RANGE = (2_000_001, 2**30)
+
+TTL_S = {
+    "inline_query": 30,
+    "callback_query": 150,
+    "shipping_query": 150,
+    "pre_checkout_query": 150,
+    "chosen_inline_result": 600,
+}
+TTL_DEFAULT_S = 24 * 3600
+
+OPT_IN_KINDS = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
+DEFAULT_KINDS = frozenset(
+    {
+        *("message", "edited_message", "channel_post", "edited_channel_post"),
+        *("business_connection", "business_message", "edited_business_message", "deleted_business_messages"),
+        *("guest_message", "inline_query", "chosen_inline_result", "callback_query"),
+        *("shipping_query", "pre_checkout_query", "purchased_paid_media", "poll", "poll_answer"),
+        *("my_chat_member", "chat_join_request", "chat_boost", "removed_chat_boost"),
+        *("managed_bot", "subscription", "stopped_message_generation"),
+    }
+)
+KINDS = DEFAULT_KINDS | OPT_IN_KINDS
+
+
+class _Pending(NamedTuple):
+    id: int
+    expires_at: float
+    raw: bytes
+
+
+def _nobody() -> None:
+    """Stands where nobody waits for a push."""
+
+
+class UpdateQueue:
+    """Updates that wait for getUpdates; `clock` counts seconds and never goes back."""
+
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, rng: random.Random | None = None
+    ) -> None:
+        self._clock = clock
+        self._pending: deque[_Pending] = deque()
+        self._pending_bytes = 0
+        self._earliest_expiry = float("inf")  # no pending update expires before this
+        self._next_id = (rng or random.Random()).randint(*FIRST_ID_RANGE)
+        self._asked_offset: int | None = None
+        self._asked_at = float("-inf")
+        self._next_conflict_at = float("-inf")
+        self.on_push: Callable[[], None] = _nobody
+        self.allowed = DEFAULT_KINDS
+        self.confirmed = 0
+        self.expired = 0
+        self.dropped = 0
+        self.webhook_url = ""
+        """Set it to play a webhook that somebody else has set: getUpdates then answers 409."""
+
+    @property
+    def pending(self) -> int:
+        """How many updates wait, confirmed and expired ones not counted."""
+        self._expire()
+        return len(self._pending)
+
+    @property
+    def next_id(self) -> int:
+        """The id of the next update."""
+        return self._next_id
+
+    def push(self, kind: str, rest: bytes) -> int:
+        """Append `{"update_id":N,<rest>}` byte for byte; return N, or 0 when the server would not take it.
+
+        Not taken: a kind that the bot did not ask for, and anything that passes one of the caps.
+        Kinds that this server does not know are taken, as those of a newer server.
+        """
+        if kind not in self.allowed and kind in KINDS:
+            return 0
+        if self._is_full_for(rest):
+            self._expire()
+            if self._is_full_for(rest):
+                self.dropped += 1
+                return 0
+        update_id = self._next_id
+        self._next_id += 1
+        raw = b'{"update_id":%d,%b}' % (update_id, rest)
+        expires_at = self._clock() + TTL_S.get(kind, TTL_DEFAULT_S)
+        self._earliest_expiry = min(self._earliest_expiry, expires_at)
+        self._pending.append(_Pending(update_id, expires_at, raw))
+        self._pending_bytes += len(raw)
+        self.on_push()
+        return update_id
+
+    def admit(self, offset: int, limit: int, timeout: float) -> tuple[int, float]:
+        """Clamp limit and timeout, and slow down who asks for the same offset again; return both.
+
+        It counts from when the previous request came: a bot whose long poll came back empty is not slowed.
+        """
+        limit = min(max(limit, 1), LIMIT_MAX)
+        timeout = min(max(timeout, 0), TIMEOUT_MAX_S)
+        now = self._clock()
+        if offset == self._asked_offset:
+            age = now - self._asked_at
+            if age < 3 and timeout < 3:
+                timeout = 3
+            if age < 0.5:
+                limit = 1
+        self._asked_offset = offset
+        self._asked_at = now
+        return limit, timeout
+
+    def read(self, offset: int, limit: int) -> list[bytes]:
+        """Forget what is below `offset`, then return up to `limit` raw updates, about 4 MiB at most.
+
+        A negative offset -N keeps the last N only. An offset past the tail forgets nothing, one below
+        the head has nothing to forget; both read from the head.
+        """
+        self._expire()
+        if offset < 0:
+            while len(self._pending) > -offset:
+                self._forget_head()
+        elif offset <= self._next_id + TAIL_SLACK:
+            while self._pending and self._pending[0].id < offset:
+                self._forget_head()
+        batch = []
+        room = REPLY_BYTES_MAX
+        for update in islice(self._pending, limit):
+            room -= 50 + len(update.raw)
+            if room <= 0:
+                break
+            batch.append(update.raw)
+        return batch
+
+    def allow(self, names: object) -> None:
+        """Take over `allowed_updates` (a list, or its JSON text): for updates pushed from now on.
+
+        An empty list, or one without a known name, means the default; anything else than a list of
+        strings changes nothing.
+        """
+        if isinstance(names, str):
+            try:
+                names = json.loads(names)
+            except ValueError:
+                return
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            self.allowed = KINDS & {name.lower() for name in names} or DEFAULT_KINDS
+
+    def conflict_delay_s(self) -> float:
+        """How long to hold back a 409: the first is told at once, those within 3 s of it after 3 s."""
+        now = self._clock()
+        if now < self._next_conflict_at:
+            return 3.0
+        self._next_conflict_at = now + 3.0
+        return 0.0
+
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        while self._pending:
+            self._forget_head()
+
+    def restart_ids(self, next_id: int) -> None:
+        """Go on with `next_id`, as the server does after an idle week; what still waits has expired by then."""
+        if not 0 < next_id < ID_MAX:
+            raise ValueError(f"an update_id is a positive int32, not {next_id}")
+        self.expired += len(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._next_id = next_id
+
+    def _is_full_for(self, rest: bytes) -> bool:
+        return (
+            len(self._pending) >= PENDING_MAX
+            or len(rest) > UPDATE_BYTES_MAX
+            or self._pending_bytes + len(rest) > PENDING_BYTES_MAX
+        )
+
+    def _forget_head(self) -> None:
+        self._pending_bytes -= len(self._pending.popleft().raw)
+        self.confirmed += 1
+
+    def _expire(self) -> None:
+        now = self._clock()
+        if now < self._earliest_expiry:
+            return
+        kept = deque(update for update in self._pending if update.expires_at > now)
+        self.expired += len(self._pending) - len(kept)
+        self._pending = kept
+        self._pending_bytes = sum(len(update.raw) for update in kept)
+        self._earliest_expiry = min((update.expires_at for update in kept), default=float("inf"))

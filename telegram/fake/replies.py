@@ -1,0 +1,75 @@
+"""HTTP replies as bytes, written straight to the connection.
+
+aiohttp's low-level server asks a reply for `prepare`, `write_eof` and `keep_alive` only; what `web.Response` does
+beyond that (header maps, date, cookies, compression) costs more than the rest of a call.
+"""
+
+from http import HTTPStatus
+from typing import cast
+
+from aiohttp import web
+
+_START_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+
+class Reply:
+    """A whole reply."""
+
+    __slots__ = ("_body", "_content_type", "_retry_after", "keep_alive", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        content_type: str = "application/json",
+        retry_after: int | None = None,
+    ) -> None:
+        self.status = status
+        self.keep_alive = True
+        self._body = body
+        self._content_type = content_type
+        self._retry_after = retry_after
+
+    def parts(self) -> tuple[bytes, bytes]:
+        """Head and body."""
+        head = _START_LINES.get(self.status) or f"HTTP/1.1 {self.status} Status {self.status}\r\n"
+        head += f"Content-Type: {self._content_type}\r\nContent-Length: {len(self._body)}\r\n"
+        if self._retry_after is not None:
+            head += f"Retry-After: {self._retry_after}\r\n"
+        head += "Connection: keep-alive\r\n\r\n" if self.keep_alive else "Connection: close\r\n\r\n"
+        return head.encode(), self._body
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Write it."""
+        self.keep_alive = request.keep_alive
+        if request.transport is not None:
+            head, body = self.parts()
+            request.transport.write(head + body)
+
+    async def write_eof(self) -> None:
+        """Everything is written already."""
+
+
+class Cut:
+    """The beginning of a reply, then the end of the connection."""
+
+    __slots__ = ("_beginning", "keep_alive")
+
+    def __init__(self, beginning: bytes = b"") -> None:
+        self._beginning = beginning
+        self.keep_alive = False
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Write the beginning and close."""
+        if request.transport is not None:
+            request.transport.write(self._beginning)
+            request.transport.close()
+
+    async def write_eof(self) -> None:
+        """There is no end."""
+
+
+def for_aiohttp(reply: Reply | Cut) -> web.StreamResponse:
+    """The same object, under the name that aiohttp's types ask for."""
+    return cast("web.StreamResponse", reply)

@@ -1,0 +1,272 @@
+"""The HTTP side: `/bot<token>/<method>` in every encoding of the Bot API, faults, and the socket's ups and downs.
+
+Speed: aiohttp's low-level server (no router, no middleware, no access log), one dict for the methods, replies
+written as prebuilt bytes, updates as they were stored. That is half the cost of an `Application` with `Response`.
+"""
+
+import asyncio
+import random
+import re
+import socket
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from . import methods
+from .answers import ApiError, accepted, refused
+from .calls import Call, CallLog, Poll, Stats
+from .faults import Fault, Faults
+from .params import Params, integer, read_parameters
+from .polling import LongPoll
+from .queue import UpdateQueue
+from .replies import Cut, Reply, for_aiohttp
+from .world import World
+
+HOST = "127.0.0.1"
+DEFAULT_TOKEN = "4200000042:made-up-for-the-fake-server"  # noqa: S105 - it opens nothing
+KEEP_ALIVE_S = 500  # as the real server
+_PATH = re.compile(r"/bot(?P<token>[^/]+)/(?:test/)?(?P<method>[^/]*)")
+_TOKEN = re.compile(r"[1-9]\d{0,16}:[A-Za-z0-9_-]{1,64}")
+
+
+class FakeServer:
+    """A Bot API server for one bot, on 127.0.0.1; `async with` starts and stops it.
+
+    `port` 0 picks a free one. `history` is how many messages are kept per chat, 0 for none (load tests).
+    `seed` decides on faults with a probability and on the first update_id.
+    """
+
+    def __init__(
+        self,
+        token: str = DEFAULT_TOKEN,
+        *,
+        port: int = 0,
+        history: int = 200,
+        seed: int | None = None,
+        queue: UpdateQueue | None = None,
+    ) -> None:
+        if not _TOKEN.fullmatch(token):
+            raise ValueError("the token has not the form of a bot token")
+        rng = random.Random(seed)
+        bot_id, _, _ = token.partition(":")
+        bot = {"id": int(bot_id), "is_bot": True, "first_name": "Chatlane", "username": "chatlane_bot"}
+        self.token = token
+        self.port = port
+        self.queue = queue or UpdateQueue(rng=rng)
+        self.world = World(bot, self.queue, history=history)
+        self.faults = Faults(rng)
+        self.log = CallLog()
+        self._long_poll = LongPoll(self.queue)
+        self._prefix = f"/bot{token}/"
+        self._web: web.Server | None = None
+        self._listening: asyncio.Server | None = None
+        self._held_port: socket.socket | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the bot's client has to go: "http://127.0.0.1:PORT"."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def calls(self) -> list[Call]:
+        """Every call but getUpdates, in the order of execution."""
+        return self.log.calls
+
+    @property
+    def polls(self) -> list[Poll]:
+        """The latest getUpdates requests that were answered."""
+        return list(self.log.polls)
+
+    def stats(self) -> Stats:
+        """Counters since the start."""
+        queue, log = self.queue, self.log
+        return Stats(
+            pending=queue.pending,
+            confirmed=queue.confirmed,
+            expired=queue.expired,
+            dropped=queue.dropped,
+            requests=dict(log.requests),
+            calls=len(log.calls),
+            polls=log.poll_count,
+        )
+
+    async def wait_for_calls(
+        self,
+        n: int,
+        method: str | None = None,
+        *,
+        delivered: bool | None = None,
+        timeout_s: float = 10.0,
+    ) -> list[Call]:
+        """The calls of `method` (None: of any), as soon as there are `n`; TimeoutError says how many there were."""
+        return await self.log.wait(n, method, delivered=delivered, timeout_s=timeout_s)
+
+    async def wait_for_long_poll(self) -> None:
+        """Return as soon as a getUpdates request waits for updates."""
+        await self._long_poll.waiting()
+
+    # -- the socket -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen."""
+        self._web = web.Server(
+            self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE_S
+        )
+        await self.up()
+
+    async def stop(self) -> None:
+        """Close everything; requests that wait are cut off."""
+        await self.down()
+        self._release_port()
+
+    async def down(self) -> None:
+        """The server is gone: nobody listens and every connection is closed. State and port are kept."""
+        if self._listening is None or self._web is None:
+            return
+        self._listening.close()
+        self._listening = None
+        self._held_port = _bound_socket(self.port)  # so that no other process gets it meanwhile
+        for connection in self._web.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await self._web.shutdown(timeout=10)  # done at once: every handler was cancelled with its connection
+
+    async def up(self) -> None:
+        """The server is back, on the same port."""
+        if self._listening is not None or self._web is None:
+            return
+        self._release_port()
+        listening = _bound_socket(self.port)
+        self.port = listening.getsockname()[1]
+        self._listening = await asyncio.get_running_loop().create_server(
+            self._web, sock=listening, backlog=1024
+        )
+
+    def _release_port(self) -> None:
+        if self._held_port is not None:
+            self._held_port.close()
+            self._held_port = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # -- one request ----------------------------------------------------------------------------------
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        return for_aiohttp(await self._reply(request))
+
+    async def _reply(self, request: web.BaseRequest) -> Reply | Cut:
+        try:
+            method = self._method_of(request.raw_path)
+        except ApiError as error:
+            return _refusal(error)
+        self.log.requests[_proper_name(method)] += 1
+        try:
+            params = await read_parameters(request)
+        except ApiError as error:
+            self._note(method, {}, error.code, delivered=False)
+            return _refusal(error)
+        fault = self.faults.pick(method, params) if self.faults else None
+        if fault is None:
+            return await self._execute(method, params)
+        return await self._spoil(fault, method, params)
+
+    def _method_of(self, path: str) -> str:
+        """The method's name in lower case; 404 for another path or a malformed token, 401 for a wrong one."""
+        path = path.partition("?")[0]
+        method = path[len(self._prefix) :]
+        if not path.startswith(self._prefix) or "/" in method:
+            found = _PATH.fullmatch(unquote(path))
+            if found is None or not _TOKEN.fullmatch(found["token"]):
+                raise ApiError(404, "Not Found")
+            if found["token"] != self.token:
+                raise ApiError(401, "Unauthorized")
+            method = found["method"]
+        return method.lower()
+
+    async def _execute(self, method: str, params: Params, *, cut: bool = False) -> Reply:
+        """Do it and answer; `cut` says that nobody will see the whole answer."""
+        if method == "getupdates":
+            return await self._get_updates(params)
+        try:
+            reply = Reply(200, accepted(methods.run(self.world, method, params)))
+        except ApiError as error:
+            reply = _refusal(error)
+        self._note(method, params, 0 if cut else reply.status, delivered=reply.status == 200)
+        return reply
+
+    async def _get_updates(self, params: Params) -> Reply:
+        asked = self.world.now()
+        offset, limit = integer(params, "offset"), integer(params, "limit", 100)
+        timeout = integer(params, "timeout")
+        try:
+            if self.world.logged_out:
+                raise ApiError(400, "Logged out")
+            batch = await self._long_poll.take(offset, limit, timeout, params.get("allowed_updates"))
+        except ApiError as error:
+            self.log.record_poll(Poll(asked, offset, limit, timeout, -1))
+            return _refusal(error)
+        self.log.record_poll(Poll(asked, offset, limit, timeout, len(batch)))
+        return Reply(200, b'{"ok":true,"result":[%b]}' % b",".join(batch))
+
+    async def _spoil(self, fault: Fault, method: str, params: Params) -> Reply | Cut:
+        """What a call hit by `fault` gets to see; the table is in `faults`."""
+        match fault.kind:
+            case "slow":
+                reply = await self._execute(method, params)
+                await asyncio.sleep(fault.seconds)
+                return reply
+            case "cut_after":
+                head, _ = (await self._execute(method, params, cut=True)).parts()
+                return Cut(head[: len(head) // 2])
+            case "truncate":
+                head, body = (await self._execute(method, params, cut=True)).parts()
+                return Cut(head + body[: len(body) // 2])
+        status = {"status": fault.code or 500, "html": fault.code or 502, "garbage": 200}.get(fault.kind, 0)
+        self._note(method, params, status, delivered=False)
+        match fault.kind:
+            case "status":
+                return _refusal(fault.error())
+            case "html":
+                page = (
+                    b"<html><head><title>%d</title></head><body><center>nginx</center></body></html>" % status
+                )
+                return Reply(status, page, content_type="text/html")
+            case "garbage":
+                return Reply(200, b'{"ok":true,"result":')
+            case "hang":
+                await fault.removed.wait()
+        return Cut()
+
+    def _note(self, method: str, params: Params, status: int, *, delivered: bool) -> None:
+        if method == "getupdates":
+            offset, limit = integer(params, "offset"), integer(params, "limit", 100)
+            self.log.record_poll(Poll(self.world.now(), offset, limit, integer(params, "timeout"), -1))
+        else:
+            name = methods.METHODS[method].name if method in methods.METHODS else method
+            self.log.record(self.world.now(), name, params, status, delivered=delivered)
+
+
+def _refusal(error: ApiError) -> Reply:
+    return Reply(error.code, refused(error), retry_after=error.parameters.get("retry_after"))
+
+
+def _proper_name(method: str) -> str:
+    if method == "getupdates":
+        return "getUpdates"
+    return methods.METHODS[method].name if method in methods.METHODS else "unknown"
+
+
+def _bound_socket(port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((HOST, port))
+    return bound

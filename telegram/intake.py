@@ -1,0 +1,149 @@
+"""Splits a raw getUpdates reply into its updates, each with its exact bytes.
+
+One update that is no JSON does not spoil the others: users can put bytes into an update that no strict parser takes.
+The reply is scanned once; what does not parse is stepped over.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+UPDATE_ID_MAX: Final = 2**53 - 1
+"""Telegram's ids are positive int32; beyond this not even every JSON reader agrees on the number."""
+
+# strict=False: control characters inside strings are no reason to lose the chat that they came from.
+_scan = json.JSONDecoder(strict=False).raw_decode
+_OPENING = re.compile(r"\ufeff?[ \t\n\r]*\{[ \t\n\r]*")
+_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+_LIST = re.compile(r"\[[ \t\n\r]*")
+_AFTER_UPDATE = re.compile(r"[ \t\n\r]*(,|\]|\Z)[ \t\n\r]*")
+# These quotes cannot stand inside a JSON string, so this is where the next update begins.
+_NEXT_UPDATE = re.compile(r',\s*\{\s*"update_id"\s*:')
+# A whole string (an unclosed one runs to the end) or one bracket or comma. Possessive: linear on any input.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
+_OPENS = {"}": "{", "]": "["}
+_REPLY_END = re.compile(r'\]\s*(?:,\s*"ok"\s*:\s*true\s*)?\}\s*\Z')
+_UPDATE_ID = re.compile(r'"update_id"\s*:\s*([0-9]{1,16})(?![0-9.eE])')
+
+
+class RawUpdate(NamedTuple):
+    """One update: its id, its exact bytes, and its JSON object (None when it is no readable object)."""
+
+    update_id: int
+    body: bytes
+    fields: dict[str, Any] | None
+
+
+class BrokenReply(Exception):  # noqa: N818 - a verdict on the reply
+    """The reply is no JSON object with a list named "result"."""
+
+
+def split(reply: bytes, *, offset: int = 0) -> list[RawUpdate]:
+    """Give the updates of a reply in order; a reply that was cut gives its readable prefix.
+
+    An update without a usable update_id gets the one that its neighbours leave free, or else `offset`.
+    Raises BrokenReply when there is no list of updates, and nothing else for any input.
+    """
+    # surrogateescape takes any byte and gives it back unchanged.
+    text = reply.decode("utf-8", "surrogateescape")
+    ids: list[int | None] = []
+    bodies: list[bytes] = []
+    objects: list[dict[str, Any] | None] = []
+    for piece, value in _walk(text, _start_of_updates(text)):
+        fields = value if type(value) is dict else None
+        ids.append(_update_id(fields, piece))
+        bodies.append(piece.encode("utf-8", "surrogateescape"))
+        objects.append(fields)
+    known = _fill(ids, max(offset, 0)) if None in ids else ids
+    return list(map(RawUpdate, known, bodies, objects))  # type: ignore[arg-type] # no None left
+
+
+def _start_of_updates(text: str) -> int:
+    """Find where the first item of "result" begins; the order of the envelope's keys is not promised."""
+    at = _past(_OPENING, text, 0)
+    try:
+        while True:
+            key, at = _scan(text, at)
+            at = _past(_COLON, text, at)
+            if key == "result":
+                return _past(_LIST, text, at)
+            _, at = _scan(text, at)
+            at = _past(_COMMA, text, at)
+    except (ValueError, RecursionError):
+        raise BrokenReply from None
+
+
+def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    if found is None:
+        raise BrokenReply
+    return found.end()
+
+
+def _walk(text: str, at: int) -> Iterator[tuple[str, Any]]:
+    """Yield each item of the list that begins at `at` with its value; None for one that does not parse."""
+    if text.startswith("]", at):
+        return
+    while at < len(text):
+        try:
+            value, end = _scan(text, at)
+            after = _AFTER_UPDATE.match(text, end)
+        except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, 100,000 brackets
+            after, end = None, getattr(error, "pos", at)
+        if after is None:
+            value, end = None, _end_of_broken(text, at, end)
+            if end < 0:
+                return
+            after = _AFTER_UPDATE.match(text, end)
+        yield text[at:end], value
+        if after is None or after[1] != ",":
+            return
+        at = after.end()
+
+
+def _end_of_broken(text: str, at: int, failed_at: int) -> int:
+    """Find the end of the item at `at` that became unreadable at `failed_at`; -1 when the reply was cut there."""
+    following = _NEXT_UPDATE.search(text, at)
+    limit = following.start() if following else len(text)
+    open_ = {"{": 0, "[": 0}
+    for token in _TOKEN.finditer(text, at, limit):
+        mark = token[0]
+        if mark == "," and not any(open_.values()):
+            return token.start()
+        if mark == "]" and not open_["["] and not following:  # the list's own
+            return token.start()
+        if mark in open_:
+            open_[mark] += 1
+        elif mark in _OPENS and open_[_OPENS[mark]]:
+            open_[_OPENS[mark]] -= 1
+    if following:
+        return limit
+    # Its brackets do not add up, yet the reply is whole: without an end it would be fetched again for ever.
+    reply_end = _REPLY_END.search(text, at) if text[failed_at:].strip() else None
+    return reply_end.start() if reply_end else -1
+
+
+def _update_id(fields: dict[str, Any] | None, piece: str) -> int | None:
+    if fields is not None:
+        value = fields.get("update_id")
+        return value if type(value) is int and 0 <= value <= UPDATE_ID_MAX else None
+    found = _UPDATE_ID.search(piece)
+    return int(found[1]) if found and int(found[1]) <= UPDATE_ID_MAX else None
+
+
+def _fill(ids: list[int | None], offset: int) -> list[int]:
+    """Give the nameless the id after their predecessor's, but never one that a successor carries."""
+    ceilings: list[int | None] = []
+    ceiling: int | None = None
+    for value in reversed(ids):
+        ceiling = value if value is not None else ceiling and ceiling - 1
+        ceilings.append(ceiling)
+    filled: list[int] = []
+    for value, highest in zip(ids, reversed(ceilings), strict=True):
+        if value is None:
+            guess = filled[-1] + 1 if filled else offset if highest is None else highest
+            value = guess if highest is None else min(guess, highest)  # noqa: PLW2901
+        filled.append(value)
+    return filled

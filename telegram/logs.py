@@ -1,0 +1,64 @@
+"""Logging: events as data, one line each, to stderr; the bot's token is struck out of everything that is written."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from engine import current_delivery
+from telegram.errors import redact
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["console", "json"]
+
+
+def set_up_logging(level: LogLevel, format_: LogFormat, token: str) -> None:
+    """Send our own events and those of the libraries the same way."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _add_delivery,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    render: Processor
+    if format_ == "json":
+        shared.append(structlog.processors.format_exc_info)
+        render = structlog.processors.JSONRenderer(ensure_ascii=False, default=repr)
+    else:
+        render = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # the rich one prints variables, so: secrets
+        )
+    redacted = _redacting(render, token)
+    structlog.configure(
+        processors=[*shared, redacted],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(redacted, foreign_pre_chain=shared))
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _add_delivery(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Say which delivery a handler's event belongs to."""
+    if (delivery := current_delivery.get()) is not None:
+        event.setdefault("key", delivery.lease.key)
+        event.setdefault("update_id", delivery.envelope.id)
+        event.setdefault("attempt", delivery.attempt)
+    return event
+
+
+def _redacting(render: Processor, token: str) -> Callable[[WrappedLogger, str, EventDict], Any]:
+    def rendered(logger: WrappedLogger, name: str, event: EventDict) -> str:
+        text = str(render(logger, name, event))
+        # A terminal or a log collector must get every line, also one with a lone surrogate from a user's text.
+        return redact(text, token).encode("utf-8", "backslashreplace").decode()
+
+    return rendered

@@ -1,0 +1,214 @@
+"""Names the lane and the scope of every update.
+
+A key says who is served strictly in order; a scope says whose conversation it is inside the lane. Total: whatever
+Telegram sends, known kind or not, gets a lane. The bot's own id is not part of the key, since a store belongs to one bot.
+
+`chat:<id>` is also the lane of what carries only a user: the id of a private chat is the id of its user, so a user's
+inline queries and payments stand in line with that user's messages. Chats seen through a business connection or as a
+guest have lanes of their own, since their ids may equal those of the bot's own chats.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from engine.model import Envelope
+from telegram.intake import RawUpdate
+
+FAKE_USERS: Final = frozenset({1087968824, 136817688, 777000})
+"""Users that stand in for a chat: anonymous admin, sent as a channel, auto-forward and service."""
+
+# Longer than any id that Telegram gives out; sharing a lane after the cut costs only concurrency.
+_NAME_MAX = 128
+_ID_LIMIT = 2**63
+
+
+class Route(NamedTuple):
+    """The lane of an update, and whose conversation it is there; scope "" is the chat's own."""
+
+    key: str
+    scope: str
+
+
+def route(fields: dict[str, Any] | None, update_id: int) -> Route:
+    """Name the lane and the scope of an update; an unreadable one gets a lane of its own."""
+    if type(fields) is dict:
+        for kind, item in fields.items():
+            rule = _RULES.get(kind)
+            if rule is not None and type(item) is dict and (found := rule(item)) is not None:
+                return found
+        for item in fields.values():
+            if type(item) is dict and (found := _unknown(item)) is not None:
+                return found
+    return Route(f"update:{update_id}", "")
+
+
+def envelope(raw: RawUpdate) -> Envelope:
+    """Address a raw update to its lane."""
+    key, scope = route(raw.fields, raw.update_id)
+    return Envelope(raw.update_id, key, scope, raw.body)
+
+
+def _id(item: dict[str, Any], name: str) -> int | None:
+    """`item[name].id` if that is a 64-bit integer; a numeric string or a bool is none."""
+    inner = item.get(name)
+    if type(inner) is dict:
+        value = inner.get("id")
+        if type(value) is int and -_ID_LIMIT <= value < _ID_LIMIT:
+            return value
+    return None
+
+
+def _name(item: dict[str, Any], name: str) -> str | None:
+    """`item[name]` as text that every store can write: Telegram's string ids are ASCII anyway."""
+    value = item.get(name)
+    if type(value) is not str or not value:
+        return None
+    return value[:_NAME_MAX].encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _scope(actor: int | None) -> str:
+    return "" if actor is None or actor in FAKE_USERS else str(actor)
+
+
+def _sender(item: dict[str, Any]) -> str:
+    """Who wrote a message: a chat that speaks for itself, else the user."""
+    chat = _id(item, "sender_chat")
+    return _scope(_id(item, "from")) if chat is None else str(chat)
+
+
+def _in_chat(item: dict[str, Any], scope: str) -> Route | None:
+    chat = _id(item, "chat")
+    return None if chat is None else Route(f"chat:{chat}", scope)
+
+
+def _message(item: dict[str, Any]) -> Route | None:
+    return _in_chat(item, _sender(item))
+
+
+def _business(item: dict[str, Any], scope: str) -> Route | None:
+    connection, chat = _name(item, "business_connection_id"), _id(item, "chat")
+    return None if connection is None or chat is None else Route(f"business:{connection}:{chat}", scope)
+
+
+def _business_message(item: dict[str, Any]) -> Route | None:
+    return _business(item, _sender(item))
+
+
+def _deleted_business_messages(item: dict[str, Any]) -> Route | None:
+    return _business(item, "")
+
+
+def _guest_message(item: dict[str, Any]) -> Route | None:
+    chat = _id(item, "chat")
+    return None if chat is None else Route(f"guest:{chat}", _sender(item))
+
+
+def _callback_query(item: dict[str, Any]) -> Route | None:
+    """The lane of the message whose button was pressed, in front of the user who pressed it."""
+    scope = _scope(_id(item, "from"))
+    message = item.get("message")
+    if type(message) is dict and (found := _business(message, scope) or _in_chat(message, scope)):
+        return found
+    return _from_user(item)
+
+
+def _from_user(item: dict[str, Any]) -> Route | None:
+    return _private(_id(item, "from"))
+
+
+def _of_user(item: dict[str, Any]) -> Route | None:
+    return _private(_id(item, "user"))
+
+
+def _private(user: int | None) -> Route | None:
+    return None if user is None else Route(f"chat:{user}", _scope(user))
+
+
+def _message_reaction(item: dict[str, Any]) -> Route | None:
+    chat = _id(item, "actor_chat")
+    return _in_chat(item, _scope(_id(item, "user")) if chat is None else str(chat))
+
+
+def _by_sender(item: dict[str, Any]) -> Route | None:
+    return _in_chat(item, _scope(_id(item, "from")))
+
+
+def _by_nobody(item: dict[str, Any]) -> Route | None:
+    return _in_chat(item, "")
+
+
+def _chat_member(item: dict[str, Any]) -> Route | None:
+    """The scope is the member whose status changed; `from` is the admin who changed it."""
+    member = item.get("new_chat_member")
+    return _in_chat(item, _scope(_id(member, "user")) if type(member) is dict else "")
+
+
+def _chat_boost(item: dict[str, Any]) -> Route | None:
+    boost = item.get("boost")
+    return _in_chat(item, _booster(boost) if type(boost) is dict else "")
+
+
+def _removed_chat_boost(item: dict[str, Any]) -> Route | None:
+    return _in_chat(item, _booster(item))
+
+
+def _booster(boost: dict[str, Any]) -> str:
+    source = boost.get("source")
+    return _scope(_id(source, "user")) if type(source) is dict else ""
+
+
+def _poll(item: dict[str, Any]) -> Route | None:
+    poll = _name(item, "id")
+    return None if poll is None else Route(f"poll:{poll}", "")
+
+
+def _poll_answer(item: dict[str, Any]) -> Route | None:
+    poll, chat = _name(item, "poll_id"), _id(item, "voter_chat")
+    voter = _scope(_id(item, "user")) if chat is None else str(chat)
+    return None if poll is None else Route(f"poll:{poll}", voter)
+
+
+def _stopped_message_generation(item: dict[str, Any]) -> Route | None:
+    """Names no user, but drafts exist in private chats only, and there the chat's id is the user's."""
+    chat = _id(item, "chat")
+    return None if chat is None else Route(f"chat:{chat}", str(chat) if chat > 0 else "")
+
+
+def _unknown(item: dict[str, Any]) -> Route | None:
+    """Best effort for a kind that Telegram added later: the places where chats and users usually stand."""
+    scope = _sender(item) or _scope(_id(item, "user"))
+    for place in (item, item.get("message")):
+        if type(place) is dict and (found := _business(place, scope) or _in_chat(place, scope)):
+            return found
+    return _from_user(item) or _of_user(item)
+
+
+_RULES: Final[Mapping[str, Callable[[dict[str, Any]], Route | None]]] = {
+    "message": _message,
+    "edited_message": _message,
+    "channel_post": _message,
+    "edited_channel_post": _message,
+    "business_connection": _of_user,
+    "business_message": _business_message,
+    "edited_business_message": _business_message,
+    "deleted_business_messages": _deleted_business_messages,
+    "guest_message": _guest_message,
+    "message_reaction": _message_reaction,
+    "message_reaction_count": _by_nobody,
+    "inline_query": _from_user,
+    "chosen_inline_result": _from_user,
+    "callback_query": _callback_query,
+    "shipping_query": _from_user,
+    "pre_checkout_query": _from_user,
+    "purchased_paid_media": _from_user,
+    "poll": _poll,
+    "poll_answer": _poll_answer,
+    "my_chat_member": _by_sender,
+    "chat_member": _chat_member,
+    "chat_join_request": _by_sender,
+    "chat_boost": _chat_boost,
+    "removed_chat_boost": _removed_chat_boost,
+    "managed_bot": _of_user,
+    "subscription": _of_user,
+    "stopped_message_generation": _stopped_message_generation,
+}

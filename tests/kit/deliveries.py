@@ -1,0 +1,56 @@
+"""Deliveries as the engine would make them, from updates written as plain dicts."""
+
+import json
+from typing import Any
+
+from engine.model import Delivery, Effects, Lease, Queue
+from telegram.calls import decode_call
+from telegram.dialogue import Context
+from telegram.intake import RawUpdate
+from telegram.routing import envelope
+from telegram.types import decode
+
+ALICE = {"id": 7, "is_bot": False, "first_name": "Alice"}
+PRIVATE = {"id": 7, "type": "private", "first_name": "Alice"}
+GROUP = {"id": -100, "type": "supergroup", "title": "Group"}
+
+
+def message(text: str | None = "hello", *, chat: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """A Message from Alice; without a text if that is None."""
+    fields = {"message_id": 11, "date": 1_700_000_000, "chat": chat or PRIVATE, "from": ALICE, **more}
+    return fields if text is None else {**fields, "text": text}
+
+
+def press(data: str | None, **more: Any) -> dict[str, Any]:
+    """A CallbackQuery: Alice pressed a button under the bot's message."""
+    return {
+        "id": "query-1",
+        "from": ALICE,
+        "chat_instance": "1",
+        "message": message("the bot's own text"),
+        "data": data,
+        **more,
+    }
+
+
+def delivery(
+    update: dict[str, Any] | bytes, *, update_id: int = 5, state: bytes | None = None, attempt: int = 1
+) -> Delivery:
+    """The delivery of `{"update_id": ..., **update}`, or of these very bytes."""
+    fields = None if isinstance(update, bytes) else {"update_id": update_id, **update}
+    body = update if isinstance(update, bytes) else json.dumps(fields).encode()
+    head = envelope(RawUpdate(update_id, body, fields))
+    return Delivery(Lease(Queue.INBOX, head.key, 1), head, attempt, state)
+
+
+def context(
+    update: dict[str, Any], *, state: bytes | None = None, attempt: int = 1, username: str | None = None
+) -> Context:
+    given = delivery(update, state=state, attempt=attempt)
+    return Context(decode(given.envelope.body), given, username=username)
+
+
+def sent(effects: Effects) -> list[tuple[str, str, dict[str, Any]]]:
+    """Lane key, method and params of each call."""
+    calls = [(call.key, *decode_call(call.body)) for call in effects.calls]
+    return [(key, method, json.loads(params)) for key, method, params in calls]

@@ -1,0 +1,83 @@
+import sys
+
+import pytest
+
+from telegram.dialogue import Router, load_router
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module that can be imported under the name `their_handlers`."""
+
+    def write(source: str) -> None:
+        (tmp_path / "their_handlers.py").write_text(source)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield write
+    sys.modules.pop("their_handlers", None)
+
+
+def test_a_router_is_loaded(module):
+    module("from telegram.dialogue import Router\nmine = Router()\n")
+    assert isinstance(load_router("their_handlers:mine"), Router)
+
+
+@pytest.mark.parametrize(
+    ("source", "spec", "says"),
+    [
+        (
+            "",
+            "their_handlers",
+            "'their_handlers' does not name a router: write module:name, like handlers:router",
+        ),
+        ("", ":router", "':router' does not name a router: write module:name, like handlers:router"),
+        (
+            "",
+            "nowhere_to_be_found:router",
+            "there is no module 'nowhere_to_be_found' (wanted for 'nowhere_to_be_found:router')",
+        ),
+        (
+            "",
+            "handlers.nowhere:router",
+            "there is no module 'handlers.nowhere' (wanted for 'handlers.nowhere:router')",
+        ),
+        (
+            "",
+            "their_handlers:router",
+            "the module 'their_handlers' has no 'router' (wanted for 'their_handlers:router')",
+        ),
+        ("router = 1", "their_handlers:router", "'their_handlers:router' is not a Router but of type 'int'"),
+        (
+            "1 / 0",
+            "their_handlers:router",
+            "importing 'their_handlers' failed: ZeroDivisionError: division by zero",
+        ),
+        (
+            "raise OSError('a\\nb')",
+            "their_handlers:router",
+            "importing 'their_handlers' failed: OSError: a b",
+        ),
+        (
+            "raise SystemExit('bye')",
+            "their_handlers:router",
+            "importing 'their_handlers' failed: SystemExit: bye",
+        ),
+        (
+            "import nowhere_to_be_found",
+            "their_handlers:router",
+            "importing 'their_handlers' failed: ModuleNotFoundError: No module named 'nowhere_to_be_found'",
+        ),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_in_one_line(module, source, spec, says):
+    module(source)
+    with pytest.raises(ValueError) as caught:
+        load_router(spec)
+    assert str(caught.value) == says
+
+
+def test_a_syntax_error_is_said_in_one_line(module):
+    module("def (:\n")
+    with pytest.raises(ValueError, match=r"^importing 'their_handlers' failed: SyntaxError: [^\n]*$"):
+        load_router("their_handlers:router")

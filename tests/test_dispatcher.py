@@ -1,0 +1,564 @@
+"""The pool of workers, on virtual time over the memory store."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+import structlog
+
+from engine import (
+    Call,
+    Delivery,
+    Effects,
+    Engine,
+    EngineConfig,
+    Envelope,
+    Park,
+    Queue,
+    Reject,
+    Retry,
+    StoreUnavailable,
+    current_delivery,
+)
+from engine.stores.memory import MemoryStore
+from tests.kit.virtual import run_virtual
+
+NOTHING = Effects()
+INBOX = Queue.INBOX
+
+
+def update(id_: int, key: str = "chat:1") -> Envelope:
+    return Envelope(id_, key, "", b"")
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class House:
+    """An engine on a memory store, with a diary of what its handler did."""
+
+    def __init__(
+        self, handler: Callable[["House", Delivery], Coroutine[Any, Any, Effects | None]], **config: Any
+    ):
+        self.store: Any = config.pop("store", None) or MemoryStore()
+        self.diary: list[tuple[float, str, int]] = []
+        self._handler = handler
+        self.engine = Engine(
+            self.store, INBOX, self._handle, EngineConfig(**{"workers": 4, **config}), jitter=lambda: 1.0
+        )
+
+    async def _handle(self, delivery: Delivery) -> Effects:
+        self.note("begin", delivery)
+        effects = await self._handler(self, delivery)
+        self.note("end", delivery)
+        return NOTHING if effects is None else effects
+
+    def note(self, what: str, delivery: Delivery) -> None:
+        self.diary.append((round(now(), 3), what, delivery.envelope.id))
+
+    async def until_idle(self) -> None:
+        while (await self.store.stats()).inbox.pending:
+            await asyncio.sleep(0.01)
+
+
+def in_house(
+    house: House, *updates: Envelope, then: Callable[[], Coroutine[Any, Any, None]] | None = None
+) -> None:
+    """Start the house, give it updates, wait until it is idle (or do `then`), drain it."""
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            house.engine.start(group)
+            await house.store.append(updates)
+            await (then or house.until_idle)()
+            await house.engine.drain(now() + 10)
+
+    run_virtual(main())
+
+
+async def slow(house: House, delivery: Delivery) -> None:
+    await asyncio.sleep(1)
+
+
+async def nothing(house: House, delivery: Delivery) -> None:
+    pass
+
+
+# -- order and concurrency -----------------------------------------------------------------------------------
+
+
+def test_one_lane_is_strictly_serial_and_lanes_run_side_by_side():
+    house = House(slow)
+    in_house(house, update(1), update(2), update(3, "chat:2"), update(4, "chat:3"))
+    times = {(what, id_): at for at, what, id_ in house.diary}
+    assert times["begin", 2] == times["end", 1] == 1
+    assert times["begin", 3] == times["begin", 4] == 0
+    assert len(house.diary) == 8
+
+
+def test_no_more_handlers_run_than_there_are_workers():
+    house = House(slow, workers=2)
+    in_house(house, *(update(id_, f"chat:{id_}") for id_ in range(6)))
+    assert [at for at, what, _ in house.diary if what == "begin"] == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_flooding_lane_gets_its_quantum_and_then_others_have_their_turn():
+    house = House(slow, workers=1, quantum=3)
+    in_house(house, *(update(id_) for id_ in range(1, 8)), update(8, "chat:2"))
+    assert [id_ for _, what, id_ in house.diary if what == "begin"] == [1, 2, 3, 8, 4, 5, 6, 7]
+
+
+def test_a_worker_keeps_its_lane_within_the_quantum():
+    fences = []
+
+    async def handler(house: House, delivery: Delivery) -> None:
+        fences.append(delivery.lease.fence)
+
+    in_house(House(handler, quantum=3), *(update(id_) for id_ in range(5)))
+    assert [fences.count(fence) for fence in sorted(set(fences))] == [3, 2]
+
+
+def test_handlers_that_never_wait_do_not_starve_the_loop():
+    async def main() -> None:
+        house = House(nothing, workers=1)
+        ticks = 0
+        async with asyncio.TaskGroup() as group:
+            house.engine.start(group)
+            await house.store.append([update(id_) for id_ in range(1000)])
+            while (await house.store.stats()).inbox.pending:
+                ticks += 1
+                await asyncio.sleep(0)
+            await house.engine.drain(now())
+        assert ticks >= 100
+
+    run_virtual(main())
+
+
+def test_state_goes_from_delivery_to_delivery():
+    async def counting(house: House, delivery: Delivery) -> Effects:
+        return Effects((Call("chat:1", delivery.state or b""),), (delivery.state or b"") + b"x")
+
+    house = House(counting)
+    in_house(house, update(1), update(2), update(3))
+
+    async def sent() -> list[bytes]:
+        deliveries = []
+        delivery = await house.store.claim(Queue.OUTBOX)
+        while delivery:
+            deliveries.append(delivery.envelope.body)
+            delivery = await house.store.commit(delivery, NOTHING, more=True)
+        return deliveries
+
+    assert run_virtual(sent()) == [b"", b"x", b"xx"]
+
+
+# -- failures ------------------------------------------------------------------------------------------------
+
+
+def failing(times: int, error: Callable[[], BaseException]) -> Any:
+    left = [times]
+
+    async def handler(house: House, delivery: Delivery) -> None:
+        if delivery.envelope.id == 1 and left[0]:
+            left[0] -= 1
+            raise error()
+
+    return handler
+
+
+def begins(house: House, id_: int) -> list[float]:
+    return [at for at, what, seen in house.diary if what == "begin" and seen == id_]
+
+
+@pytest.mark.parametrize("error", [lambda: ValueError("x"), lambda: Retry("x"), lambda: SystemExit(3)])
+def test_a_failure_parks_only_its_lane_with_a_backoff_that_doubles(error):
+    house = House(failing(3, error))
+    in_house(house, update(1), update(2), update(3, "chat:2"))
+    assert begins(house, 1) == [0, 1, 3, 7]
+    assert begins(house, 2) == [7]
+    assert begins(house, 3) == [0]
+
+
+def test_backoff_has_a_ceiling():
+    house = House(failing(4, lambda: ValueError("x")), backoff_max_s=3)
+    in_house(house, update(1))
+    assert begins(house, 1) == [0, 1, 3, 6, 9]
+
+
+def test_retry_after_says_when():
+    house = House(failing(1, lambda: Retry("x", after_s=42)))
+    in_house(house, update(1))
+    assert begins(house, 1) == [0, 42]
+
+
+def test_parking_counts_no_attempt():
+    attempts = []
+
+    async def handler(house: House, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        if len(attempts) < 9:
+            raise Park("slow down", delay_s=30)
+
+    house = House(handler, attempts_max=2)
+    in_house(house, update(1))
+    assert attempts == [1] * 9
+    assert begins(house, 1) == [30 * n for n in range(9)]
+
+
+def dead(house: House) -> list[tuple[int, int, str]]:
+    letters = run_virtual(house.store.dead_letters())
+    return [(letter.envelope.id, letter.attempts, letter.reason) for letter in letters]
+
+
+def test_after_attempts_max_the_update_is_a_dead_letter_and_the_lane_goes_on():
+    house = House(failing(99, lambda: ValueError("always")), attempts_max=3)
+    in_house(house, update(1), update(2))
+    assert dead(house) == [(1, 3, "ValueError: always")]
+    assert begins(house, 2) == [3]
+
+
+def test_reject_is_a_dead_letter_at_once():
+    house = House(failing(99, lambda: Reject("no good")))
+    in_house(house, update(1), update(2))
+    assert dead(house) == [(1, 1, "no good")]
+    assert begins(house, 2) == [0]
+
+
+def test_a_handler_that_overruns_is_cancelled_exactly_at_its_deadline():
+    async def handler(house: House, delivery: Delivery) -> None:
+        if delivery.envelope.id == 1:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                house.note("cancelled", delivery)
+
+    house = House(handler, handler_timeout_s=60, attempts_max=2)
+    in_house(house, update(1), update(2), update(3, "chat:2"))
+    assert [at for at, what, _ in house.diary if what == "cancelled"] == [60, 121]
+    assert dead(house) == [(1, 2, "the handler ran longer than 60 s")]
+    assert (begins(house, 2), begins(house, 3)) == ([121], [0])
+
+
+def test_a_deadline_counts_from_each_handlers_own_start():
+    async def handler(house: House, delivery: Delivery) -> None:
+        await asyncio.sleep(50 if delivery.envelope.id == 1 else 70)
+
+    house = House(handler, workers=1, handler_timeout_s=60, attempts_max=1)
+    in_house(house, update(1), update(2))
+    assert [letter[0] for letter in dead(house)] == [2]
+    assert house.diary[-1] == (50, "begin", 2)
+
+
+def test_what_a_handler_returns_after_its_deadline_does_not_count():
+    async def handler(house: House, delivery: Delivery) -> Effects:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        return Effects(state=b"too late")
+
+    house = House(handler, handler_timeout_s=60, attempts_max=1)
+    in_house(house, update(1), update(2))
+    assert [letter[0] for letter in dead(house)] == [2, 1]
+
+
+def test_a_handler_that_ignores_its_cancellation_is_cancelled_again_and_again():
+    async def handler(house: House, delivery: Delivery) -> None:
+        for _ in range(3):
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                house.note("ignored", delivery)
+
+    house = House(handler, handler_timeout_s=60, attempts_max=1)
+    with structlog.testing.capture_logs() as logs:
+        in_house(house, update(1))
+    assert [at for at, what, _ in house.diary if what == "ignored"] == [60, 65, 70]
+    assert [entry["event"] for entry in logs].count("handler ignores its cancellation") == 2
+
+
+def test_after_a_cut_the_worker_is_as_good_as_new():
+    """No cancellation is left over for the next delivery, or for a time-out of its own."""
+
+    async def handler(house: House, delivery: Delivery) -> None:
+        assert asyncio.current_task().cancelling() == 0
+        if delivery.envelope.id == 1:
+            await asyncio.sleep(1000)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.sleep(5)
+
+    house = House(handler, workers=1, handler_timeout_s=60, attempts_max=1)
+    in_house(house, update(1), update(2))
+    assert [id_ for _, what, id_ in house.diary if what == "end"] == [2]
+
+
+def test_a_handler_that_raises_cancelled_error_by_itself_fails_like_any_other():
+    house = House(failing(99, asyncio.CancelledError), attempts_max=1)
+    in_house(house, update(1), update(2))
+    assert dead(house) == [(1, 1, "the handler raised CancelledError")]
+
+
+def test_a_handler_that_returns_something_else_is_a_dead_letter_in_the_end():
+    async def handler(house: House, delivery: Delivery) -> Any:
+        return "effects"
+
+    house = House(handler, attempts_max=1)
+    in_house(house, update(1))
+    assert dead(house) == [(1, 1, "the handler returned str, not Effects")]
+
+
+def test_context_variables_do_not_leak_from_one_delivery_to_the_next():
+    secret: ContextVar[int | None] = ContextVar("secret", default=None)
+    seen = []
+
+    async def handler(house: House, delivery: Delivery) -> None:
+        seen.append(secret.get())
+        secret.set(delivery.envelope.id)
+        await asyncio.sleep(1)
+        assert secret.get() == delivery.envelope.id
+        assert current_delivery.get() == delivery
+
+    in_house(House(handler, workers=2), *(update(id_, f"chat:{id_ % 4}") for id_ in range(12)))
+    assert seen == [None] * 12
+
+
+# -- leases --------------------------------------------------------------------------------------------------
+
+
+def test_a_handler_whose_lease_is_lost_is_cancelled_and_commits_nothing():
+    class Frozen(MemoryStore):
+        async def renew(self, leases):
+            await asyncio.sleep(100)  # this process does not get through to the store
+            return await super().renew(leases)
+
+    async def handler(house: House, delivery: Delivery) -> Effects:
+        await asyncio.sleep(130)
+        return Effects(state=b"from the grave")
+
+    house = House(handler, store=Frozen(lease_ttl_s=15), handler_timeout_s=1000)
+
+    async def then() -> None:
+        peer = MemoryStore(lease_ttl_s=15, _data=house.store._data)
+        await asyncio.sleep(1)
+        taken = await peer.claim(INBOX)
+        assert now() == 15
+        while now() < 200:
+            await asyncio.sleep(5)
+            await peer.renew([])
+        assert await peer.commit(taken, NOTHING, more=True) is None
+
+    with structlog.testing.capture_logs() as logs:
+        in_house(house, update(1), then=then)
+    assert [what for _, what, _ in house.diary] == ["begin"]
+    assert "lease lost" in [entry["event"] for entry in logs]
+    assert house.store._data.states == {}
+
+
+def test_a_long_handler_keeps_its_lease():
+    house = House(slow, store=MemoryStore(lease_ttl_s=15), handler_timeout_s=1000)
+
+    async def handler(house: House, delivery: Delivery) -> None:
+        await asyncio.sleep(100)
+
+    house._handler = handler
+
+    async def then() -> None:
+        peer = house.store.peer()
+        waiting = asyncio.create_task(peer.claim(INBOX))
+        await house.until_idle()
+        assert not waiting.done()
+        waiting.cancel()
+
+    in_house(house, update(1), then=then)
+    assert house.diary == [(0, "begin", 1), (100, "end", 1)]
+
+
+# -- an unavailable store ------------------------------------------------------------------------------------
+
+
+class Unsteady(MemoryStore):
+    """Fails the next `failures` calls of the methods named."""
+
+    def __init__(self, *names: str, failures: int, after: bool = False) -> None:
+        super().__init__()
+        for name in names:
+            setattr(self, name, self._failing(getattr(self, name), after))
+        self.failures = failures
+
+    def _failing(self, method: Any, after: bool) -> Any:
+        async def unsteady(*args: Any, **kwargs: Any) -> Any:
+            if self.failures:
+                self.failures -= 1
+                if after:
+                    await method(*args, **kwargs)
+                raise StoreUnavailable("the disk is full")
+            return await method(*args, **kwargs)
+
+        return unsteady
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_effects_wait_for_the_store_and_nothing_is_handled_twice(after):
+    async def handler(house: House, delivery: Delivery) -> Effects:
+        return Effects((Call("chat:1", b"a"),))
+
+    house = House(handler, store=Unsteady("commit", failures=3, after=after))
+    in_house(house, update(1), update(2))
+    assert [id_ for _, what, id_ in house.diary if what == "begin"] == [1, 2]
+    assert run_virtual(house.store.stats()).outbox.appended == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [("park", Retry("x")), ("park", Park("x", delay_s=1)), ("bury", Reject("x")), ("claim", None)],
+)
+def test_an_unavailable_store_is_asked_again(method, error):
+    house = House(failing(1, lambda: error) if error else nothing, store=Unsteady(method, failures=5))
+    in_house(house, update(1), update(2))
+    stats = run_virtual(house.store.stats()).inbox
+    assert (stats.pending, stats.committed + stats.dead) == (0, 2)
+
+
+def test_a_failing_renewal_is_no_lost_lease():
+    house = House(slow, store=Unsteady("renew", failures=1))
+    in_house(house, update(1))
+    assert [what for _, what, _ in house.diary] == ["begin", "end"]
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+def test_a_worker_that_dies_brings_the_house_down():
+    class Broken(MemoryStore):
+        async def commit(self, *args: Any, **kwargs: Any) -> None:
+            raise ZeroDivisionError
+
+    house = House(nothing, store=Broken())
+    with pytest.raises(ExceptionGroup) as caught:
+        in_house(house, update(1), then=for_ever)
+    assert caught.group_contains(ZeroDivisionError)
+
+
+# -- drain ---------------------------------------------------------------------------------------------------
+
+
+def test_a_drain_lets_running_handlers_finish_and_claims_nothing_new():
+    house = House(slow, workers=2)
+
+    async def then() -> None:
+        await asyncio.sleep(0.5)
+
+    in_house(house, update(1), update(2), update(3, "chat:2"), update(4, "chat:3"), then=then)
+    assert sorted((what, id_) for _, what, id_ in house.diary) == [
+        ("begin", 1),
+        ("begin", 3),
+        ("end", 1),
+        ("end", 3),
+    ]
+    stats = run_virtual(house.store.stats()).inbox
+    assert (stats.pending, stats.leased) == (2, 0)
+
+
+def test_a_drain_hands_back_what_does_not_finish_in_time_uncounted():
+    async def handler(house: House, delivery: Delivery) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            house.note("cancelled", delivery)
+
+    house = House(handler, handler_timeout_s=5000)
+
+    async def then() -> None:
+        await asyncio.sleep(0)
+
+    in_house(house, update(1), then=then)
+    assert house.diary == [(0, "begin", 1), (10, "cancelled", 1)]
+    again = run_virtual(house.store.claim(INBOX))
+    assert (again.envelope.id, again.attempt) == (1, 1)
+
+
+def test_an_idle_house_drains_at_once():
+    async def main() -> None:
+        house = House(nothing)
+        async with asyncio.TaskGroup() as group:
+            house.engine.start(group)
+            await asyncio.sleep(1)
+            await house.engine.drain(now() + 100)
+        assert now() == 1
+
+    run_virtual(main())
+
+
+def test_a_handler_that_will_not_stop_does_not_stop_the_drain():
+    async def handler(house: House, delivery: Delivery) -> None:
+        for _ in range(3):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1000)
+
+    house = House(handler, handler_timeout_s=5000)
+
+    async def main() -> None:
+        with structlog.testing.capture_logs() as logs:
+            async with asyncio.TaskGroup() as group:
+                house.engine.start(group)
+                await house.store.append([update(1)])
+                await asyncio.sleep(1)
+                await house.engine.drain(now() + 10)
+                drained_at = now()
+        assert drained_at < 15
+        assert any("would not stop" in entry["event"] for entry in logs)
+        assert (await house.store.stats()).inbox.pending == 1
+
+    run_virtual(main())
+
+
+def test_a_drain_does_not_wait_for_a_store_that_stays_away():
+    house = House(nothing, store=Unsteady("commit", failures=10**9))
+
+    async def then() -> None:
+        await asyncio.sleep(1)
+
+    in_house(house, update(1), then=then)
+    assert run_virtual(house.store.stats()).inbox.pending == 1
+
+
+def test_settle_goes_on_until_nothing_is_ready_but_not_for_what_is_parked():
+    async def handler(house: House, delivery: Delivery) -> None:
+        if delivery.envelope.id == 1:
+            raise Park("x", delay_s=1000)
+        await asyncio.sleep(1)
+
+    house = House(handler, workers=1)
+
+    async def then() -> None:
+        await house.engine.settle(now() + 100)
+        assert 2 <= now() < 2.1
+
+    in_house(house, update(1), update(2, "chat:2"), update(3, "chat:3"), then=then)
+
+
+def test_settle_has_an_end():
+    house = House(slow, workers=1)
+
+    async def then() -> None:
+        await house.engine.settle(now() + 3)
+        assert 3 <= now() < 3.1
+
+    in_house(house, *(update(id_) for id_ in range(100)), then=then)
+
+
+def test_running_tells_who_does_what_since_when():
+    house = House(slow, workers=2)
+
+    async def then() -> None:
+        await asyncio.sleep(0.5)
+        (running,) = house.engine.running()
+        assert (running.delivery.envelope.id, running.since) == (1, 0)
+        await house.until_idle()
+        assert house.engine.running() == []
+
+    in_house(house, update(1), then=then)

@@ -1,0 +1,113 @@
+import aiohttp
+import pytest
+
+from telegram.fake import FakeServer
+from telegram.fake.control import Control
+
+
+@pytest.fixture
+async def server():
+    async with FakeServer(history=0) as server:
+        server.queue.restart_ids(100)
+        yield server
+
+
+@pytest.fixture
+async def control(server):
+    control = Control(server)
+    await control.start()
+    async with aiohttp.ClientSession(control.url) as http:
+
+        async def ask(verb, path, **request):
+            async with http.request(verb, path, **request) as answer:
+                body = await answer.text()
+                return answer.status, await answer.json() if answer.status == 200 else body
+
+        yield ask
+    await control.stop()
+
+
+async def test_say_takes_many_lines_with_fields(control, server):
+    lines = [{"chat": n % 7 + 1, "user": n % 7 + 1, "text": str(n)} for n in range(2000)]
+    lines[0]["dice"] = {"value": 3}
+    assert await control("POST", "/say", json=lines) == (200, list(range(100, 2100)))
+    assert b'"dice":{"value":3}' in server.queue.read(0, 1)[0]
+
+
+async def test_press_push_and_raw(control, server):
+    press = {"chat": 5, "user": 5, "message": 1, "data": "x"}
+    assert await control("POST", "/press", json=press) == (200, 100)
+    assert await control("POST", "/push", json={"kind": "poll", "payload": {"id": "1"}}) == (200, 101)
+    assert await control("POST", "/raw", data=b'"message":"\xff"') == (200, 102)
+    assert server.queue.read(0, 100)[1:] == [
+        b'{"update_id":101,"poll":{"id":"1"}}',
+        b'{"update_id":102,"message":"\xff"}',
+    ]
+
+
+async def test_calls_since(control, server):
+    for n in range(3):
+        server.log.record(1.5, "getMe", {"n": n}, 200, delivered=True)
+    assert await control("GET", "/calls?since=1") == (
+        200,
+        [[2, 1.5, "getMe", {"n": 1}, 200, True], [3, 1.5, "getMe", {"n": 2}, 200, True]],
+    )
+
+
+async def test_wait(control, server):
+    server.log.record(1.5, "getMe", {}, 429, delivered=False)
+    assert len((await control("GET", "/wait?n=1&method=getMe&delivered=false"))[1]) == 1
+    status, why = await control("GET", "/wait?n=1&delivered=true&timeout_s=0")
+    assert (status, why) == (504, "0 of 1 calls of any method within 0.0 s")
+
+
+async def test_faults(control, server):
+    assert (await control("POST", "/faults", json={"kind": "slow", "seconds": 2, "times": 1}))[0] == 200
+    (fault,) = server.faults
+    fault.hits = 1
+    _, (told,) = await control("GET", "/faults")
+    assert (told["kind"], told["seconds"], told["hits"]) == ("slow", 2, 1)
+    await control("DELETE", "/faults")
+    assert len(server.faults) == 0
+
+
+async def test_it_works_while_the_bot_api_is_down(control, server):
+    assert (await control("POST", "/down"))[0] == 200
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await http.get(server.url)
+        assert (await control("GET", "/stats"))[0] == 200
+        assert (await control("POST", "/up"))[0] == 200
+        async with http.get(server.url) as answer:
+            assert answer.status == 404
+
+
+async def test_restart_ids_and_stats(control, server):
+    await control("POST", "/restart-ids", json={"next_id": 7})
+    assert server.queue.next_id == 7
+    assert (await control("GET", "/stats"))[1] == {
+        "pending": 0,
+        "confirmed": 0,
+        "expired": 0,
+        "dropped": 0,
+        "requests": {},
+        "calls": 0,
+        "polls": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/say", [{"chat": 5}]),
+        ("/say", [{"chat": 5, "user": 6, "text": "x"}]),
+        ("/faults", {"kind": "gremlin"}),
+        ("/faults", {"kind": "slow", "colour": "red"}),
+        ("/restart-ids", {"next_id": 0}),
+        ("/push", 5),
+    ],
+)
+async def test_bad_input_is_400(control, path, body):
+    status, why = await control("POST", path, json=body)
+    assert status == 400
+    assert "Error: " in why

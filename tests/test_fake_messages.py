@@ -1,0 +1,191 @@
+import pytest
+
+from telegram.fake.answers import ApiError
+from telegram.fake.methods import run
+from telegram.fake.queue import UpdateQueue
+from telegram.fake.world import World
+
+BOT = {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}
+BUTTONS = {"inline_keyboard": [[{"text": "a", "callback_data": "x"}]]}
+
+
+@pytest.fixture
+def world():
+    world = World(BOT, UpdateQueue(), clock=lambda: 1_700_000_000)
+    world.person("Ann", user_id=5)
+    world.person("Bob", user_id=6)
+    return world
+
+
+def refusal(world, method, **params):
+    with pytest.raises(ApiError) as caught:
+        run(world, method, params)
+    assert caught.value.code == 400
+    return caught.value.description.removeprefix("Bad Request: ")
+
+
+def send(world, text="hi", **params):
+    return run(world, "sendmessage", {"chat_id": 5, "text": text, **params})
+
+
+def test_send(world):
+    message = send(world, reply_markup=BUTTONS, message_thread_id=3, unheard_of=1)
+    assert message == {
+        "message_id": 1,
+        "from": BOT,
+        "chat": {"id": 5, "type": "private", "first_name": "Ann"},
+        "date": 1_700_000_000,
+        "text": "hi",
+        "reply_markup": BUTTONS,
+        "message_thread_id": 3,
+    }
+    assert world.messages(5) == [message]
+
+
+async def test_a_reply_keyboard_is_told_to_listeners_only(world):
+    keyboard = {"keyboard": [["yes", "no"]]}
+    with world.listen() as events:
+        assert "reply_markup" not in send(world, reply_markup=keyboard)
+        assert (await anext(events))["keyboard"] == keyboard
+
+
+def test_length_is_counted_in_utf16_units_after_the_markup(world):
+    send(world, "x" * 4096)
+    send(world, "😀" * 2048)
+    send(world, f"<b>{'x' * 4096}</b>", parse_mode="HTML")
+    assert refusal(world, "sendmessage", chat_id=5, text="x" * 4097) == "message is too long"
+    assert refusal(world, "sendmessage", chat_id=5, text="😀" * 2048 + "x") == "message is too long"
+
+
+def test_texts_that_are_refused(world):
+    assert refusal(world, "sendmessage", chat_id=5) == "message text is empty"
+    assert refusal(world, "sendmessage", chat_id=5, text="") == "message text is empty"
+    assert refusal(world, "sendmessage", chat_id=5, text=" \n") == "text must be non-empty"
+    assert "unsupported parse_mode" in refusal(
+        world, "sendmessage", chat_id=5, text="x", parse_mode="Markdown"
+    )
+    assert "can't parse entities" in refusal(world, "sendmessage", chat_id=5, text="<b>", parse_mode="html")
+    assert refusal(world, "sendmessage", chat_id=404, text="x") == "chat not found"
+    assert world.messages(5) == []
+
+
+def test_entities(world):
+    assert send(world, "<b>a</b> b", parse_mode="HTML")["entities"] == [
+        {"type": "bold", "offset": 0, "length": 1}
+    ]
+    assert send(world, "/help")["entities"] == [{"type": "bot_command", "offset": 0, "length": 5}]
+    given = '[{"type":"bold","offset":1,"length":9},{"type":"italic","offset":0,"length":1},{}]'
+    trimmed = send(world, " ab ", entities=given)
+    assert (trimmed["text"], trimmed["entities"]) == ("ab", [{"type": "bold", "offset": 0, "length": 2}])
+    assert "entities" not in send(world, "x", entities="nonsense")
+
+
+def test_a_reply_quotes(world):
+    world.say(5, 5, "first")
+    second = send(world, "second", reply_parameters={"message_id": 1})
+    assert second["reply_to_message"]["text"] == "first"
+    third = send(world, "third", reply_to_message_id="2")
+    assert "reply_to_message" not in third["reply_to_message"]
+
+
+def test_a_reply_to_nothing(world):
+    missing = {"message_id": 9}
+    assert refusal(world, "sendmessage", chat_id=5, text="x", reply_parameters=missing) == (
+        "message to be replied not found"
+    )
+    lenient = missing | {"allow_sending_without_reply": True}
+    assert "reply_to_message" not in send(world, reply_parameters=lenient)
+    assert refusal(world, "sendmessage", chat_id=5, text="x", reply_parameters="{") == (
+        "can't parse reply parameters JSON object"
+    )
+    assert refusal(world, "sendmessage", chat_id=5, text="x", reply_parameters="[1]") == (
+        "object expected as reply parameters"
+    )
+
+
+def test_edit_text(world):
+    send(world, reply_markup=BUTTONS)
+    edited = run(world, "editmessagetext", {"chat_id": 5, "message_id": "1", "text": "ho"})
+    assert (edited["text"], edited["edit_date"]) == ("ho", 1_700_000_000)
+    assert "reply_markup" not in edited
+    assert world.messages(5) == [edited]
+
+
+def test_an_edit_that_changes_nothing(world):
+    send(world, reply_markup=BUTTONS)
+    same = {"chat_id": 5, "message_id": 1, "text": "hi", "reply_markup": BUTTONS}
+    assert refusal(world, "editmessagetext", **same).startswith(
+        "message is not modified: specified new message"
+    )
+    run(world, "editmessagetext", same | {"text": "ho"})
+    assert refusal(world, "editmessagetext", **same | {"text": "ho"}).startswith("message is not modified")
+    run(world, "editmessagereplymarkup", {"chat_id": 5, "message_id": 1})
+    assert refusal(world, "editmessagereplymarkup", chat_id=5, message_id=1).startswith(
+        "message is not modified"
+    )
+
+
+def test_edit_markup(world):
+    send(world)
+    edited = run(world, "editmessagereplymarkup", {"chat_id": 5, "message_id": 1, "reply_markup": BUTTONS})
+    assert (edited["text"], edited["reply_markup"]) == ("hi", BUTTONS)
+
+
+def test_edits_that_are_refused(world):
+    world.say(5, 5, "hers")
+    world.post(world.chat_for_bot({"chat_id": 5}), {"dice": {}})
+    refusals = [
+        refusal(world, "editmessagetext", text="x", **params)
+        for params in (
+            {"chat_id": 5, "message_id": 9},
+            {"chat_id": 5, "message_id": 1},
+            {"chat_id": 5, "message_id": 2},
+            {"inline_message_id": "9"},
+            {},
+        )
+    ]
+    assert refusals == [
+        "message to edit not found",
+        "message can't be edited",
+        "there is no text in the message to edit",
+        "MESSAGE_ID_INVALID",
+        "message identifier is not specified",
+    ]
+    send(world)
+    assert (
+        refusal(world, "editmessagetext", chat_id=5, message_id=3, text="x" * 4097) == "message is too long"
+    )
+
+
+def test_delete(world):
+    send(world)
+    assert run(world, "deletemessage", {"chat_id": 5, "message_id": 1}) is True
+    assert world.messages(5) == []
+    assert refusal(world, "deletemessage", chat_id=5, message_id=1) == "message to delete not found"
+    assert refusal(world, "deletemessage", message_id=1) == "chat identifier is not specified"
+    assert refusal(world, "deletemessage", chat_id=5) == "message identifier is not specified"
+
+
+def test_forward_names_the_origin(world):
+    world.say(5, 5, "/hers")
+    forward = run(world, "forwardmessage", {"chat_id": 6, "from_chat_id": 5, "message_id": 1})
+    assert (forward["text"], forward["chat"]["id"], forward["from"]) == ("/hers", 6, BOT)
+    assert forward["forward_origin"]["sender_user"]["id"] == 5
+    again = run(world, "forwardmessage", {"chat_id": 5, "from_chat_id": 6, "message_id": 1})
+    assert again["forward_origin"] == forward["forward_origin"]
+    assert (
+        refusal(world, "forwardmessage", chat_id=6, from_chat_id=5, message_id=99)
+        == "message to forward not found"
+    )
+
+
+def test_a_copy_does_not_name_the_origin(world):
+    world.say(5, 5, "hers")
+    params = {"chat_id": 6, "from_chat_id": 5, "message_id": 1, "reply_markup": BUTTONS}
+    assert run(world, "copymessage", params) == {"message_id": 1}
+    (copy,) = world.messages(6)
+    assert (copy["text"], copy["reply_markup"]) == ("hers", BUTTONS)
+    assert "forward_origin" not in copy
+    assert (
+        refusal(world, "copymessage", chat_id=6, from_chat_id=5, message_id=99) == "message to copy not found"
+    )

@@ -1,0 +1,99 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from telegram.fake import Fault, RemoteFake
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).parents[1]
+
+
+async def api(fake, method, **params):
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{fake.url}/bot{fake.token}/{method}", json=params) as answer,
+    ):
+        return await answer.json()
+
+
+async def test_a_bot_and_a_harness_at_a_server_of_its_own():
+    async with await RemoteFake.spawn(token="9:other", history=5, seed=1) as fake:
+        await fake.restart_ids(100)
+        assert await fake.say([(5, 5, "one"), (-1001, 6, "two")]) == [100, 101]
+        assert await fake.press(5, 5, 1, "x") == 102
+        assert await fake.push("poll", {"id": "1"}) == 103
+        assert await fake.push_raw(b'"message":{}') == 104
+        updates = (await api(fake, "getUpdates"))["result"]
+        assert [update["update_id"] for update in updates] == [100, 101, 102, 103, 104]
+
+        await fake.add_fault(Fault("status", code=429, retry_after=1, times=1))
+        assert (await api(fake, "sendMessage", chat_id=5, text="a"))["error_code"] == 429
+        assert (await api(fake, "sendMessage", chat_id=5, text="b"))["ok"]
+        (fault,) = await fake.faults()
+        assert fault.hits == 1
+        await fake.clear_faults()
+        assert await fake.faults() == []
+
+        assert [call.text for call in await fake.calls()] == ["a", "b"]
+        assert [call.n for call in await fake.calls(since=1)] == [2]
+        (call,) = await fake.wait_for_calls(1, "sendMessage", delivered=True)
+        assert (call.text, call.chat_id) == ("b", 5)
+        with pytest.raises(TimeoutError, match="1 of 2 calls of sendMessage"):
+            await fake.wait_for_calls(2, "sendMessage", delivered=True, timeout_s=0)
+
+        await fake.down()
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await api(fake, "getMe")
+        await fake.up()
+        assert (await api(fake, "getMe"))["result"]["id"] == 9
+        stats = await fake.stats()
+        assert (stats.calls, stats.polls, stats.pending) == (3, 1, 5)
+        assert stats.requests == {"getUpdates": 1, "sendMessage": 2, "getMe": 1}
+
+        with pytest.raises(ValueError, match="int32"):
+            await fake.restart_ids(0)
+
+
+@pytest.mark.parametrize("kind", ["cut_before", "cut_after", "truncate"])
+async def test_cuts_look_the_same_from_another_process(kind):
+    async with await RemoteFake.spawn() as fake:
+        await fake.say([(5, 5, "hi")])
+        await fake.add_fault(Fault(kind))
+        error = aiohttp.ClientPayloadError if kind == "truncate" else aiohttp.ServerDisconnectedError
+        with pytest.raises(error):
+            await api(fake, "sendMessage", chat_id=5, text="a")
+        assert [call.delivered for call in await fake.calls()] == [kind != "cut_before"]
+
+
+async def test_it_ends_clean():
+    fake = await RemoteFake.spawn()
+    assert await fake.stop() == 0
+    assert await fake.stop() == 0
+
+
+async def test_a_server_that_cannot_start_says_so(capfd):
+    with pytest.raises(RuntimeError, match="did not start: exit code"):
+        await RemoteFake.spawn(token="malformed")
+    assert "form of a bot token" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, "eof"])
+def test_the_process_prints_one_line_and_stops_when_told(how):
+    command = [sys.executable, "-m", "telegram.fake", "--token", "9:other", "--until-eof"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        ready = json.loads(process.stdout.readline())
+        assert ready.keys() == {"url", "control", "token"}
+        assert ready["token"] == "9:other"
+        if how == "eof":
+            process.stdin.close()
+        else:
+            os.kill(process.pid, how)
+        assert process.wait(timeout=10) == 0
+        assert process.stdout.read() == b""

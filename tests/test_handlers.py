@@ -1,0 +1,89 @@
+"""The bot's own conversations, driven through the inbox's handler: no network, no engine."""
+
+import asyncio
+from typing import Any
+
+from engine.model import KEEP, Effects
+from handlers import router
+from handlers.start import SLOW_JOB_S
+from telegram.dialogue import InboxHandler, load_router
+from tests.kit.deliveries import delivery, message, press, sent
+from tests.kit.virtual import run_virtual
+
+handle = InboxHandler(router)
+
+
+def calls(effects: Effects) -> list[tuple[str, dict[str, Any]]]:
+    return [(method, params) for _, method, params in sent(effects)]
+
+
+def buttons(params: dict[str, Any]) -> list[str]:
+    return [button["callback_data"] for row in params["reply_markup"]["inline_keyboard"] for button in row]
+
+
+def test_the_default_setting_names_this_router():
+    assert load_router("handlers:router") is router
+
+
+async def test_a_text_comes_back_exactly():
+    said = " <b>grüß</b>\n👋 /start "
+    effects = await handle(delivery({"message": message(said)}, state=b'{"count":1}'))
+    assert calls(effects) == [("sendMessage", {"chat_id": 7, "text": said})]
+    assert effects.state is KEEP
+
+
+async def test_what_has_no_text_is_left_alone():
+    assert await handle(delivery({"message": message(None, photo=[])})) == Effects()
+    assert await handle(delivery({"edited_message": message("x")})) == Effects()
+
+
+async def test_start_greets_by_first_name_with_three_buttons():
+    ((method, params),) = calls(await handle(delivery({"message": message("/start")})))
+    assert (method, params["chat_id"]) == ("sendMessage", 7)
+    assert "Alice" in params["text"]
+    assert buttons(params) == ["hello", "count", "slow"]
+
+
+async def test_start_without_a_user():
+    ((_, params),) = calls(await handle(delivery({"message": message("/start", **{"from": None})})))
+    assert "None" not in params["text"]
+
+
+async def test_help_names_the_commands():
+    ((_, params),) = calls(await handle(delivery({"message": message("/help")})))
+    assert "/start" in params["text"]
+    assert "/help" in params["text"]
+
+
+async def test_every_button_does_something():
+    ((_, params),) = calls(await handle(delivery({"message": message("/start")})))
+    for name in set(buttons(params)) - {"slow"}:
+        done = calls(await handle(delivery({"callback_query": press(name)})))
+        assert "answerCallbackQuery" in [method for method, _ in done], f"{name} leaves the button waiting"
+
+
+async def test_hello_answers_with_a_notice():
+    ((method, params),) = calls(await handle(delivery({"callback_query": press("hello")})))
+    assert method == "answerCallbackQuery"
+    assert params["text"]
+
+
+async def test_count_goes_on_from_the_state_and_keeps_the_buttons():
+    state = None
+    for expected in (1, 2, 3):
+        effects = await handle(delivery({"callback_query": press("count")}, state=state))
+        assert isinstance(effects.state, bytes)
+        state = effects.state
+        (edit, params), (answer, _) = calls(effects)
+        assert (edit, answer) == ("editMessageText", "answerCallbackQuery")
+        assert str(expected) in params["text"]
+        assert "count" in buttons(params)
+
+
+def test_the_slow_job_takes_its_time_and_then_answers():
+    async def scenario() -> Effects:
+        effects = await handle(delivery({"callback_query": press("slow")}))
+        assert asyncio.get_running_loop().time() == SLOW_JOB_S
+        return effects
+
+    assert [method for method, _ in calls(run_virtual(scenario()))] == ["answerCallbackQuery", "sendMessage"]

@@ -1,0 +1,54 @@
+"""Rules of the house that no linter knows."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(
+    [*ROOT.glob("engine/**/*.py"), *ROOT.glob("telegram/**/*.py"), *ROOT.glob("handlers/**/*.py")]
+)
+TESTS = sorted(ROOT.glob("tests/test_*.py"))
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imported(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_nobody_imports_the_composition_root_or_the_tests(path):
+    assert not {module for module in imported(path) if module.split(".")[0] in {"run", "tests"}}
+
+
+@pytest.mark.parametrize("path", [*SOURCES, ROOT / "run.py"], ids=name)
+def test_files_and_functions_are_short(path):
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, node.name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_only_the_composition_root_reads_the_environment(path):
+    assert not re.search(r"os\.environ|os\.getenv", path.read_text())
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.lock")), ids=name)
+def test_lock_files_name_no_registry(path):
+    assert "://" not in path.read_text()
+
+
+def test_the_changelog_knows_the_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()

@@ -1,0 +1,79 @@
+import asyncio
+import time
+
+import pytest
+
+from tests.kit.virtual import DeadlockError, LivelockError, run_virtual
+
+
+def test_time_jumps_to_the_timers_in_their_order():
+    async def scenario() -> object:
+        loop = asyncio.get_running_loop()
+        seen = []
+
+        async def note(after_s: float) -> None:
+            await asyncio.sleep(after_s)
+            seen.append((after_s, loop.time()))
+
+        assert loop.time() == 0
+        await asyncio.gather(note(86_400 * 3), note(0.5), note(50))
+        return seen
+
+    started = time.perf_counter()
+    assert run_virtual(scenario()) == [(0.5, 0.5), (50, 50), (86_400 * 3, 86_400 * 3)]
+    assert time.perf_counter() - started < 5
+
+
+def test_what_is_ready_runs_before_the_clock_moves():
+    async def scenario() -> object:
+        loop = asyncio.get_running_loop()
+        later = loop.create_task(asyncio.sleep(1))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert (loop.time(), later.done()) == (0, False)
+        await later
+        return loop.time()
+
+    assert run_virtual(scenario()) == 1
+
+
+def test_a_timeout_fires_at_its_moment():
+    async def scenario() -> object:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await asyncio.Event().wait()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario()) == 2
+
+
+def test_waiting_for_nothing_is_a_deadlock_and_leaves_no_task_behind():
+    ended = []
+
+    async def scenario() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    with pytest.raises(DeadlockError, match="at 0 s"):
+        run_virtual(scenario())
+    assert ended == [True]
+
+
+def test_a_hot_loop_is_a_livelock():
+    async def scenario() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    with pytest.raises(LivelockError):
+        run_virtual(scenario())
+
+
+def test_results_and_errors_come_through():
+    async def scenario() -> object:
+        await asyncio.sleep(1)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_virtual(scenario())
