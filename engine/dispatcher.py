@@ -143,13 +143,17 @@ class Engine:
 
     async def _work(self, worker: Worker) -> None:
         quantum = self._config.quantum
+        since_pause = 0
         while not self._draining:
             delivery = await self._claim(worker)
             for turn in range(1, quantum + 1):
                 if delivery is None:
                     break
                 delivery = await self._deliver(worker, delivery, more=turn < quantum)
-            await asyncio.sleep(0)  # handlers that never wait must not starve the loop
+                since_pause += 1
+            if since_pause >= quantum:
+                since_pause = 0
+                await asyncio.sleep(0)  # handlers that never wait must not starve the loop
 
     async def _claim(self, worker: Worker) -> Delivery | None:
         worker.claiming = True

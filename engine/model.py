@@ -10,6 +10,8 @@ class Queue(Enum):
     INBOX = "inbox"
     OUTBOX = "outbox"
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and costs more than the look-up
+
 
 class Envelope(NamedTuple):
     """An update or an outgoing call as the engine sees it.

@@ -69,12 +69,17 @@ class _Data:
         if len(self.dead) > self.limits.dead_max:
             self.dead.popleft()
 
-    def reap(self, now: float) -> None:
-        """Take back the lanes of sessions that did not renew in time."""
-        for session in [session for session, deadline in self.deadlines.items() if deadline <= now]:
-            del self.deadlines[session]
-            for data in self.queues.values():
-                data.lanes.reap(session)
+    def reap_all_but(self, mine: object) -> float | None:
+        """Take back the lanes of other sessions that did not renew in time; return when the next one is due."""
+        if len(self.deadlines) == 1:
+            return None
+        now = asyncio.get_running_loop().time()
+        for session, deadline in list(self.deadlines.items()):
+            if session is not mine and deadline <= now:
+                del self.deadlines[session]
+                for data in self.queues.values():
+                    data.lanes.reap(session)
+        return min((at for session, at in self.deadlines.items() if session is not mine), default=None)
 
 
 class MemoryStore:
@@ -116,17 +121,16 @@ class MemoryStore:
         data = self._data
         lanes = data.queues[queue].lanes
         while True:
-            now = asyncio.get_running_loop().time()
-            data.deadlines[self._session] = now + self._ttl_s
-            if len(data.deadlines) > 1:
-                data.reap(now)
+            if self._session not in data.deadlines:
+                self._stay()
+            others_deadline = data.reap_all_but(self._session)
             if (lane := lanes.take(self._session)) is not None:
                 return self._delivery(queue, lane)
-            others = [at for session, at in data.deadlines.items() if session is not self._session]
             try:
-                await asyncio.wait_for(lanes.wait(), min(others) - now if others else None)
+                async with asyncio.timeout_at(others_deadline):
+                    await lanes.wait()
             except TimeoutError:
-                continue  # a session is due for reaping
+                continue  # another session is due for reaping
 
     async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
         queue, key, _ = delivery.lease
@@ -165,7 +169,7 @@ class MemoryStore:
         lanes.let_go(lanes.head_held(delivery))
 
     async def renew(self, leases: Iterable[Lease]) -> list[Lease]:
-        self._data.deadlines[self._session] = asyncio.get_running_loop().time() + self._ttl_s
+        self._stay()
         return [lease for lease in leases if not self._data.queues[lease.queue].lanes.is_held(lease)]
 
     async def stats(self) -> Stats:
@@ -192,6 +196,9 @@ class MemoryStore:
                 self._data.queues[letter.queue].add(letter.envelope)
                 return True
         return False
+
+    def _stay(self) -> None:
+        self._data.deadlines[self._session] = asyncio.get_running_loop().time() + self._ttl_s
 
     def _delivery(self, queue: Queue, lane: Lane) -> Delivery:
         envelope = self._data.queues[queue].envelopes[lane.head]

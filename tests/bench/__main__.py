@@ -1,0 +1,30 @@
+"""The command line of the benchmarks."""
+
+import argparse
+from pathlib import Path
+
+from tests.bench import dispatch
+from tests.bench.report import Row, save, show
+
+TABLES = {"dispatch": ("No-op dispatch", dispatch.run)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
+    parser.add_argument("tables", nargs="*", help=f"which of {', '.join(TABLES)}; default: all")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median is given (default 5)")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the amounts of work, for a quick look")
+    parser.add_argument("--json", type=Path, default=Path("out/bench.json"), help="where the numbers go")
+    args = parser.parse_args()
+    if unknown := set(args.tables) - set(TABLES):
+        parser.error(f"no such table: {', '.join(sorted(unknown))}")
+    results: dict[str, list[Row]] = {}
+    for name in args.tables or TABLES:
+        title, run = TABLES[name]
+        results[name] = run(args.rounds, args.scale)
+        show(title, results[name])
+    save(args.json, results)
+
+
+if __name__ == "__main__":
+    main()
