@@ -71,8 +71,6 @@ class _Data:
 
     def reap_all_but(self, mine: object) -> float | None:
         """Take back the lanes of other sessions that did not renew in time; return when the next one is due."""
-        if len(self.deadlines) == 1:
-            return None
         now = asyncio.get_running_loop().time()
         for session, deadline in list(self.deadlines.items()):
             if session is not mine and deadline <= now:
@@ -121,9 +119,10 @@ class MemoryStore:
         data = self._data
         lanes = data.queues[queue].lanes
         while True:
-            if self._session not in data.deadlines:
+            others_deadline = None
+            if data.deadlines.keys() != {self._session}:
                 self._stay()
-            others_deadline = data.reap_all_but(self._session)
+                others_deadline = data.reap_all_but(self._session)
             if (lane := lanes.take(self._session)) is not None:
                 return self._delivery(queue, lane)
             try:
