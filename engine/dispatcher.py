@@ -175,7 +175,10 @@ class Engine:
         try:
             match outcome:
                 case Effects():
-                    return await self._commit(delivery, outcome, more=more)
+                    try:
+                        return await self._store.commit(delivery, outcome, more=more and not self._draining)
+                    except StoreUnavailable:
+                        return await self._insist(lambda: self._store.commit(delivery, outcome, more=False))
                 case Reject():
                     await self._bury(delivery, outcome.reason)
                 case Park():
@@ -213,12 +216,6 @@ class Engine:
         finally:
             cut = self._keeper.leave(worker)
         return cut or outcome
-
-    async def _commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
-        try:
-            return await self._store.commit(delivery, effects, more=more and not self._draining)
-        except StoreUnavailable:
-            return await self._insist(lambda: self._store.commit(delivery, effects, more=False))
 
     async def _retry(self, delivery: Delivery, reason: str, after_s: float | None) -> None:
         if delivery.attempt >= self._config.attempts_max:

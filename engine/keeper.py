@@ -26,12 +26,14 @@ class Running(NamedTuple):
 class Worker:
     """A task of the pool. `cut` says why its handler was cancelled, `cuts` how many times."""
 
-    __slots__ = ("claiming", "cut", "cuts", "number", "task")
+    __slots__ = ("claiming", "cut", "cuts", "delivery", "number", "since", "task")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.task: asyncio.Task[None]
         self.claiming = False  # waits for a lane, holding none
+        self.delivery: Delivery  # while it is among the running: what it handles, and since when
+        self.since: float
         self.cut: Exception | None = None
         self.cuts = 0
 
@@ -43,15 +45,17 @@ class Keeper:
         self._store = store
         self._timeout_s = handler_timeout_s
         self._renew_every_s = renew_every_s
-        self._running: dict[Worker, Running] = {}  # longest running first
+        self._running: dict[Worker, None] = {}  # an ordered set: longest running first
 
     def running(self) -> list[Running]:
         """Return what runs now, longest running first."""
-        return list(self._running.values())
+        return [Running(worker.number, worker.delivery, worker.since) for worker in self._running]
 
     def enter(self, worker: Worker, delivery: Delivery) -> None:
         """Note that the worker's handler starts."""
-        self._running[worker] = Running(worker.number, delivery, asyncio.get_running_loop().time())
+        worker.delivery = delivery
+        worker.since = asyncio.get_running_loop().time()
+        self._running[worker] = None
 
     def leave(self, worker: Worker) -> Exception | None:
         """Note that the handler is over; return why it was cut, if it was."""
@@ -69,10 +73,10 @@ class Keeper:
         The cancellation can only land inside the handler: we are called while the worker waits there, and
         between the handler's end and `leave` there is no await.
         """
-        if (running := self._running.get(worker)) is None:
+        if worker not in self._running:
             return
         if worker.cuts:
-            envelope = running.delivery.envelope
+            envelope = worker.delivery.envelope
             log.error(
                 "handler ignores its cancellation", worker=worker.number, key=envelope.key, id=envelope.id
             )
@@ -84,13 +88,13 @@ class Keeper:
         """Keep the leases alive for ever; cut handlers whose lease is lost."""
         while True:
             try:
-                lost = set(await self._store.renew([running.delivery.lease for running in self.running()]))
+                lost = set(await self._store.renew([worker.delivery.lease for worker in self._running]))
             except StoreUnavailable as error:
                 log.warning("cannot renew leases", reason=str(error))
             else:
-                for worker, running in list(self._running.items()):
-                    if running.delivery.lease in lost:
-                        self.cut(worker, LeaseLost(running.delivery.lease.key))
+                for worker in list(self._running):
+                    if worker.delivery.lease in lost:
+                        self.cut(worker, LeaseLost(worker.delivery.lease.key))
             await asyncio.sleep(self._renew_every_s)
 
     async def watch_deadlines(self) -> None:
@@ -99,8 +103,8 @@ class Keeper:
         while True:
             now = loop.time()
             wake_at = now + self._timeout_s
-            for worker, running in list(self._running.items()):
-                due = running.since + self._timeout_s + worker.cuts * _CUT_AGAIN_S
+            for worker in list(self._running):
+                due = worker.since + self._timeout_s + worker.cuts * _CUT_AGAIN_S
                 if due <= now:
                     self.cut(worker, Retry(f"the handler ran longer than {self._timeout_s:g} s"))
                     due = now + _CUT_AGAIN_S

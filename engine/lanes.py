@@ -38,6 +38,7 @@ class Lane:
         "fence",
         "holder",
         "key",
+        "lease",
         "pending",
         "reason",
         "settling",
@@ -52,6 +53,7 @@ class Lane:
         self.start = 0
         self.status: Literal["ready", "leased", "parked"] = "ready"
         self.fence = 0  # of the lease in force, else of the last one
+        self.lease: Lease  # the same, as its holder has it
         self.holder: object = None
         self.acked = (
             -1
@@ -128,6 +130,7 @@ class LaneTable:
         self._fence += 1
         self.leased += 1
         lane.status, lane.fence, lane.holder, lane.acked = "leased", self._fence, holder, -1
+        lane.lease = Lease(self.queue, lane.key, self._fence)
         return lane
 
     def is_held(self, lease: Lease) -> bool:

@@ -120,7 +120,7 @@ class MemoryStore:
         lanes = data.queues[queue].lanes
         while True:
             others_deadline = None
-            if data.deadlines.keys() != {self._session}:
+            if len(data.deadlines) != 1 or self._session not in data.deadlines:
                 self._stay()
                 others_deadline = data.reap_all_but(self._session)
             if (lane := lanes.take(self._session)) is not None:
@@ -202,4 +202,4 @@ class MemoryStore:
     def _delivery(self, queue: Queue, lane: Lane) -> Delivery:
         envelope = self._data.queues[queue].envelopes[lane.head]
         state = self._data.states.get((lane.key, envelope.scope)) if queue is Queue.INBOX else None
-        return Delivery(Lease(queue, lane.key, lane.fence), envelope, lane.attempts + 1, state)
+        return Delivery(lane.lease, envelope, lane.attempts + 1, state)

@@ -296,7 +296,7 @@ class SqliteStore:
                 row = await self._writer.read("SELECT state FROM state WHERE key = ? AND scope = ?", name)
                 state = row[0] if row else None
                 self._states.put(name, state)
-        return Delivery(Lease(data.lanes.queue, key, lane.fence), envelope, lane.attempts + 1, state)
+        return Delivery(lane.lease, envelope, lane.attempts + 1, state)
 
     def _bury(self, group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
         group.insert("dead", (queue.value, *envelope, attempts, reason, self._wall()))
