@@ -114,6 +114,7 @@ class Poller:
         self._polling = Spell("polling is in trouble", self._rng, self._log)
         self._storing = Spell("store unavailable, polling stands still", self._rng, self._log)
         self._offset = 0  # everything below it is stored; 0: nothing received yet
+        self._told_offset = 0  # the offset that Telegram has or is being asked: it confirms when a request arrives
 
     async def run(self) -> None:
         """Poll until cancelled, then confirm what is stored. Raises Unauthorized: the token is not valid (any more)."""
@@ -129,6 +130,7 @@ class Poller:
         limit = min(await self._insist(self._inbox.room), LIMIT_MAX)
         clock = asyncio.get_running_loop().time
         next_empty_at = clock() + EMPTY_EVERY_S
+        self._told_offset = self._offset
         try:
             updates = await self._client.get_updates(
                 self._offset,
@@ -139,6 +141,7 @@ class Poller:
         except Unauthorized:
             raise  # no waiting mends it
         except TelegramError as error:
+            self._told_offset = -1
             await asyncio.sleep(self._delay_after_s(error))
             return
         if not updates:
@@ -182,8 +185,11 @@ class Poller:
                 return self._polling.failed(kind, str(error), alarm=isinstance(error, Refused))
 
     async def _confirm(self) -> None:
-        """Tell Telegram what is stored. A failure is harmless: it comes again, and ids seen before are ignored."""
-        if not self._offset:
+        """Tell Telegram what is stored. A failure is harmless: it comes again, and ids seen before are ignored.
+
+        Telling the same offset again would only be held back for 3 s (Telegram Bot API server, getUpdates).
+        """
+        if self._offset == self._told_offset:
             return
         try:
             async with asyncio.timeout(CONFIRM_WITHIN_S):

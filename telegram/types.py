@@ -6,6 +6,7 @@ of a modelled type is not: a handler may rely on what it reads.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -219,7 +220,7 @@ class Update(TelegramObject):
     guest_message: Message | None = None
     callback_query: CallbackQuery | None = None
 
-    @property
+    @cached_property
     def kind(self) -> str | None:
         """The name of what this update carries, known to us or not; None when it carries nothing."""
         given = {**self.__dict__, **(self.__pydantic_extra__ or {})}

@@ -145,7 +145,7 @@ def test_what_is_not_stored_at_the_stop_is_not_confirmed():
     inbox.accept = accept  # type: ignore[method-assign]
     drive(client, inbox, for_s=100)
     assert inbox.ids == [1, 2]
-    assert [poll.offset for poll in client.confirms] == [3]
+    assert {poll.offset for poll in [*client.polls, *client.confirms]} == {0, 3}
 
 
 def test_a_store_that_cannot_say_how_much_room_there_is_is_waited_for():
@@ -304,16 +304,25 @@ def test_an_answer_that_went_back_is_stored_before_the_pause():
 # ---- stopping
 
 
-def test_a_waiting_poll_is_aborted_and_what_is_stored_confirmed():
+def test_a_waiting_poll_is_aborted_and_has_confirmed_already():
+    """The same offset again would be held back for 3 s by the server's throttle."""
     client = ScriptedClient([7, 8])
-    logs = drive(client, ListInbox(), for_s=10, allowed_updates=["message"])
+    logs = drive(client, ListInbox(), for_s=10)
     assert client.aborted == 1
+    assert client.polls[-1].offset == 9
+    assert client.confirms == []
+    assert logs[-1]["stopping_s"] == 0
+
+
+def test_what_is_stored_and_not_yet_told_is_confirmed():
+    client = ScriptedClient([7, 8])
+    logs = drive(client, ListInbox(full_after=2), for_s=10, allowed_updates=["message"])
     assert client.confirms == [Poll(10, 9, 1, 0, ["message"])]
     assert logs[-1]["stopping_s"] == 0
 
 
 def test_updates_in_the_reply_to_the_last_confirm_are_ignored():
-    client, inbox = ScriptedClient([7]), ListInbox()
+    client, inbox = ScriptedClient([7]), ListInbox(full_after=1)
     client.confirm_step = [8]
     drive(client, inbox, for_s=10)
     assert (inbox.ids, len(client.confirms)) == ([7], 1)
@@ -328,7 +337,7 @@ def test_a_stop_before_the_first_update_confirms_nothing():
 def test_a_server_that_hangs_delays_the_stop_by_two_seconds():
     client = ScriptedClient([1])
     client.confirm_step = client._wait_without_end
-    logs = drive(client, ListInbox(), for_s=10)
+    logs = drive(client, ListInbox(full_after=1), for_s=10)
     assert logs[-1]["stopping_s"] == 2
     assert told(logs) == []
 
@@ -339,7 +348,7 @@ def test_a_server_that_hangs_delays_the_stop_by_two_seconds():
 def test_a_failed_last_confirm_is_harmless(error):
     client = ScriptedClient([1])
     client.confirm_step = error
-    logs = drive(client, ListInbox(), for_s=10)
+    logs = drive(client, ListInbox(full_after=1), for_s=10)
     assert told(logs) == []
     assert logs[0]["log_level"] == "debug"
 
@@ -356,7 +365,7 @@ def test_in_a_task_group_a_cancel_stops_only_the_poller():
 
     async def scenario() -> float:
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(Poller(client, ListInbox()).run())
+            task = group.create_task(Poller(client, ListInbox(full_after=1)).run())
             await asyncio.sleep(5)
             task.cancel()
             await asyncio.wait({task})

@@ -3,16 +3,21 @@
 import argparse
 from pathlib import Path
 
-from tests.bench import dispatch
+from tests.bench import dispatch, echo
 from tests.bench.report import Row, save, show
 
-TABLES = {"dispatch": ("No-op dispatch", dispatch.run)}
+TABLES = {
+    "dispatch": ("No-op dispatch", dispatch.run),
+    "echo": ("Echo over HTTP, 64 calls at a time", echo.run),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("tables", nargs="*", help=f"which of {', '.join(TABLES)}; default: all")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median is given (default 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds of which the median is given (default 5)"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="of the amounts of work, for a quick look")
     parser.add_argument("--json", type=Path, default=Path("out/bench.json"), help="where the numbers go")
     args = parser.parse_args()

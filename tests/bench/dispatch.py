@@ -74,7 +74,9 @@ def bare_sqlite(updates: int) -> float:
             connection.execute("COMMIT")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("BEGIN")
-            connection.executemany("DELETE FROM inbox WHERE place=?", [(i,) for i in range(start, start + 100)])
+            connection.executemany(
+                "DELETE FROM inbox WHERE place=?", [(i,) for i in range(start, start + 100)]
+            )
             connection.execute("COMMIT")
         took = time.perf_counter() - started
         connection.close()

@@ -15,7 +15,13 @@ BATCH = 100  # as getUpdates gives them
 
 def raw_update(update_id: int, chat: int) -> bytes:
     """A text message as Telegram sends it, about 600 bytes."""
-    person = {"id": chat, "is_bot": False, "first_name": "Ada", "last_name": "Lovelace", "username": f"ada{chat}"}
+    person = {
+        "id": chat,
+        "is_bot": False,
+        "first_name": "Ada",
+        "last_name": "Lovelace",
+        "username": f"ada{chat}",
+    }
     message = {
         "message_id": update_id,
         "from": {**person, "language_code": "en"},
@@ -32,7 +38,9 @@ def batches(updates: int, chats: int, *, first: int = 1) -> list[list[Envelope]]
     made = []
     for start in range(first, first + updates, BATCH):
         ids = range(start, min(start + BATCH, first + updates))
-        made.append([Envelope(i, f"chat:{i % chats}", str(i % chats), bodies[i % len(bodies) + 1]) for i in ids])
+        made.append(
+            [Envelope(i, f"chat:{i % chats}", str(i % chats), bodies[i % len(bodies) + 1]) for i in ids]
+        )
     return made
 
 

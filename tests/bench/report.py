@@ -37,11 +37,15 @@ def show(title: str, rows: Iterable[Row]) -> None:
     for row in rows:
         verdict = {None: "", True: "ok", False: "MISSED"}[row.met]
         low, high = min(row.rounds), max(row.rounds)
-        numbers = " ".join(f"{number:>11,.{0 if row.median >= 1000 else 2}f}" for number in (row.median, low, high))
+        numbers = " ".join(
+            f"{number:>11,.{0 if row.median >= 1000 else 2}f}" for number in (row.median, low, high)
+        )
         print(f"  {row.what:<66} {numbers}  {row.unit:<12} {row.goal} {verdict} {row.notes}".rstrip())
 
 
 def save(path: Path, tables: dict[str, list[Row]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({name: [asdict(row) for row in rows] for name, rows in tables.items()}, indent=1))
+    path.write_text(
+        json.dumps({name: [asdict(row) for row in rows] for name, rows in tables.items()}, indent=1)
+    )
     print(f"\nwritten: {path}")

@@ -76,15 +76,20 @@ class ScriptedClient:
 
 
 class ListInbox:
-    """Stores in a list; `troubles` are raised by the first calls of accept."""
+    """Stores in a list; `troubles` are raised by the first calls of accept; after `full_after` there is no room."""
 
-    def __init__(self, *, rooms: Sequence[int] = (), troubles: Sequence[Exception] = ()) -> None:
+    def __init__(
+        self, *, rooms: Sequence[int] = (), troubles: Sequence[Exception] = (), full_after: int = 10**9
+    ) -> None:
+        self._full_after = full_after
         self.ids: list[int] = []
         self.accepts: list[tuple[float, list[int]]] = []
         self._rooms = list(rooms)
         self._troubles = list(troubles)
 
     async def room(self) -> int:
+        if len(self.ids) >= self._full_after:
+            await asyncio.Event().wait()
         return self._rooms.pop(0) if self._rooms else 1000
 
     async def accept(self, batch: Sequence[Envelope]) -> None:

@@ -1,0 +1,201 @@
+"""The judge: what was sent to a bot against what was seen of it, and nothing else. Pure; it knows no clock and no process.
+
+The bot under test is tests/kit/counting.py. Its replies carry evidence, which tells a reply that was *sent* twice
+(promised: at least once) from an update that was *committed* twice (promised: once).
+
+| anomaly         | what it means                                                                         |
+|-----------------|---------------------------------------------------------------------------------------|
+| lost            | an update without a reply                                                             |
+| stray           | a reply to nothing that was said there, or with another text                          |
+| swapped         | handled or answered before an older update of its chat                                |
+| committed twice | one update with two different evidences: it was handled again after its commit        |
+| skipped         | the count jumped: the state knows of a commit that no reply tells of                  |
+| forgotten       | two updates with the same count: the state of a commit was lost                       |
+| overlapping     | two handlers of one chat at the same time                                             |
+| sent twice      | the same reply again, though nothing interrupted the call                             |
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+IN_FLIGHT_MAX_S: Final = 5.0
+"""Between the execution of a call and the bot's note of it; on a busy machine, and far below a run's length."""
+
+
+class Said(NamedTuple):
+    """What somebody wrote to the bot."""
+
+    chat_id: int
+    update_id: int
+    text: str
+
+
+class Evidence(NamedTuple):
+    """What a reply tells of the one handling that made it: its count in the state, its interval, its process."""
+
+    text: str
+    update_id: int
+    counted: int
+    begin_ns: int
+    end_ns: int
+    pid: int
+
+    def __str__(self) -> str:
+        return "|".join(map(str, self))
+
+    @classmethod
+    def parse(cls, reply: str) -> "Evidence":
+        """The reverse of `str`; ValueError for a text that is no evidence."""
+        text, *numbers = reply.rsplit("|", 5)
+        return cls(text, *map(int, numbers))
+
+
+class Seen(NamedTuple):
+    """A reply that arrived at Unix time `at`; `answered`: the bot got to know."""
+
+    chat_id: int
+    evidence: Evidence
+    at: float
+    answered: bool
+
+
+class Interruption(NamedTuple):
+    """A time in which answers cannot have reached the bot: from a kill to the next start, or a server that is down."""
+
+    began: float
+    ended: float
+
+
+class Anomaly(NamedTuple):
+    """One broken promise."""
+
+    kind: str
+    chat_id: int
+    details: str
+
+
+class Verdict(NamedTuple):
+    """What the judge found; `repeated` counts replies sent again for a reason, `chats_at_once` handlers side by side."""
+
+    updates: int
+    replies: int
+    repeated: int
+    chats_at_once: int
+    anomalies: tuple[Anomaly, ...]
+
+    def kinds(self) -> Counter[str]:
+        """How many anomalies of which kind."""
+        return Counter(anomaly.kind for anomaly in self.anomalies)
+
+
+def check(said: Iterable[Said], seen: Iterable[Seen], interruptions: Sequence[Interruption] = ()) -> Verdict:
+    """Judge a whole run; both in the order in which they happened."""
+    lines, replies = defaultdict[int, list[Said]](list), defaultdict[int, list[Seen]](list)
+    for line in said:
+        lines[line.chat_id].append(line)
+    for reply in seen:
+        replies[reply.chat_id].append(reply)
+    anomalies: list[Anomaly] = []
+    repeated = 0
+    for chat_id in sorted(lines.keys() | replies.keys()):
+        repeats = _repeats(replies[chat_id])
+        unexplained = [repeat for repeat in repeats if not _is_explained(*repeat, interruptions)]
+        repeated += len(repeats) - len(unexplained)
+        findings = [*_of_one_chat(lines[chat_id], replies[chat_id]), *map(_sent_twice, unexplained)]
+        anomalies += (Anomaly(kind, chat_id, details) for kind, details in findings)
+    handlings = {reply.evidence for of_chat in replies.values() for reply in of_chat}
+    return Verdict(
+        updates=sum(map(len, lines.values())),
+        replies=sum(map(len, replies.values())),
+        repeated=repeated,
+        chats_at_once=_most_at_once(handlings),
+        anomalies=tuple(anomalies),
+    )
+
+
+Finding = tuple[str, str]
+
+
+def _of_one_chat(lines: list[Said], replies: list[Seen]) -> Iterator[Finding]:
+    places = {line.update_id: place for place, line in enumerate(lines)}
+    texts = {line.update_id: line.text for line in lines}
+    known = []
+    for evidence in dict.fromkeys(reply.evidence for reply in replies):
+        if texts.get(evidence.update_id) == evidence.text:
+            known.append(evidence)
+        else:
+            yield "stray", str(evidence)
+    answered = {evidence.update_id for evidence in known}
+    for line in lines:
+        if line.update_id not in answered:
+            yield "lost", str(line)
+    yield from _order(known, replies, places)
+    yield from _counts(known)
+    for earlier, later in pairwise(sorted(known, key=lambda evidence: evidence.begin_ns)):
+        if later.begin_ns < earlier.end_ns:
+            yield "overlapping", f"{earlier} with {later}"
+
+
+def _order(known: list[Evidence], replies: list[Seen], places: dict[int, int]) -> Iterator[Finding]:
+    trusted = set(known)
+    answered = [reply.evidence for reply in replies if reply.evidence in trusted]
+    counted = sorted(known, key=lambda evidence: evidence.counted)
+    for what, in_order in (("answered", answered), ("handled", counted)):
+        for earlier, later in pairwise(in_order):
+            if places[later.update_id] < places[earlier.update_id]:
+                yield "swapped", f"{what}: {later} after {earlier}"
+
+
+def _counts(known: list[Evidence]) -> Iterator[Finding]:
+    first: dict[int, Evidence] = {}
+    for evidence in known:
+        earlier = first.setdefault(evidence.update_id, evidence)
+        if earlier != evidence:
+            yield "committed twice", f"{earlier} and {evidence}"
+    previous = 0
+    for evidence in sorted(known, key=lambda evidence: evidence.counted):
+        if evidence.counted > previous + 1:
+            yield "skipped", f"from {previous} to {evidence}"
+        previous = evidence.counted
+    by_count: dict[int, Evidence] = {}
+    for evidence in known:
+        other = by_count.setdefault(evidence.counted, evidence)
+        if other.update_id != evidence.update_id:
+            yield "forgotten", f"{other} and {evidence}"
+
+
+def _repeats(replies: list[Seen]) -> list[tuple[Seen, Seen]]:
+    """Each reply that was sent before, after its latest predecessor."""
+    latest: dict[Evidence, Seen] = {}
+    repeats = []
+    for reply in replies:
+        if reply.evidence in latest:
+            repeats.append((latest[reply.evidence], reply))
+        latest[reply.evidence] = reply
+    return repeats
+
+
+def _is_explained(first: Seen, again: Seen, interruptions: Sequence[Interruption]) -> bool:
+    """At least once means: again only where the bot cannot have known that it got through."""
+    if not first.answered:
+        return True
+    return any(
+        gap.began - IN_FLIGHT_MAX_S < first.at < gap.ended and again.at > gap.began for gap in interruptions
+    )
+
+
+def _sent_twice(repeat: tuple[Seen, Seen]) -> Finding:
+    return "sent twice", f"{repeat[0].evidence}, {repeat[1].at - repeat[0].at:.3f} s later again"
+
+
+def _most_at_once(handlings: Iterable[Evidence]) -> int:
+    steps = [(evidence.begin_ns, 1) for evidence in handlings] + [
+        (evidence.end_ns, -1) for evidence in handlings
+    ]
+    most = running = 0
+    for _, step in sorted(steps):
+        running += step
+        most = max(most, running)
+    return most

@@ -1,0 +1,212 @@
+"""run.py as a process, in a folder of its own: started, killed, stopped, and asked for what it has logged."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self, TypeVar
+
+ROOT: Final = Path(__file__).parents[2]
+STARTED_WITHIN_S: Final = 60.0
+ENDED_WITHIN_S: Final = 60.0
+_LOOK_EVERY_S: Final = 0.02
+
+T = TypeVar("T")
+
+
+class Ended(NamedTuple):
+    """How a process ended: its exit code (negative for a signal), and how long it took since it was asked to."""
+
+    code: int
+    took_s: float
+
+
+class Noted(NamedTuple):
+    """One line of the journal of tests/kit/counting.py: "begin", "end" or "connect"."""
+
+    event: str
+    update_id: int
+    at_ns: int
+    pid: int
+
+
+class Finished(NamedTuple):
+    """What a command of run.py printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment(settings: dict[str, str]) -> dict[str, str]:
+    """These settings and no others; `tests` can be imported."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": path, **settings}
+
+
+async def command(*arguments: str, folder: Path, **settings: str) -> Finished:
+    """Run run.py to its end; TimeoutError, and the end of the process, if it does not end by itself."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(ROOT / "run.py"), *arguments),
+        cwd=folder,
+        env=environment(settings),
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        async with asyncio.timeout(ENDED_WITHIN_S):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Finished(process.returncode or 0, out.decode(), err.decode())
+
+
+class Service:
+    """The bot of tests/kit/counting.py at one Bot API server; `settings` are run.py's, in upper case.
+
+    `async with` ends what runs. The folder keeps the store, the log and the journal from one start to the next.
+    """
+
+    def __init__(self, folder: Path, url: str, token: str, **settings: str) -> None:
+        self.folder = folder
+        self._settings = {
+            "BOT_TOKEN": token,
+            "TELEGRAM_API_URL": url,
+            "STORE_URL": f"sqlite:{folder / 'bot.db'}",
+            "HANDLERS": "tests.kit.counting:router",
+            "LOG_FORMAT": "json",
+            "JOURNAL": str(folder / "journal"),
+            **settings,
+        }
+        self._log = folder / "log"
+        self._log_start = 0  # where the log of the present process begins
+        self._process: Process | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.is_running:
+            await self.kill()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process that has not ended."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs, or ran last."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def spawn(self, **settings: str) -> None:
+        """Start the process; `settings` go before those of the constructor."""
+        assert not self.is_running
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, str(ROOT / "run.py")),
+                cwd=self.folder,
+                env=environment({**self._settings, **settings}),
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    async def start(self, **settings: str) -> None:
+        """Start the process, and return when it works."""
+        await self.spawn(**settings)
+        await self.logged("started", timeout_s=STARTED_WITHIN_S)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """kill -9."""
+        self.send_signal(signal.SIGKILL)
+        await self.ended()
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> Ended:
+        """Ask it to end as a supervisor does."""
+        asked = time.monotonic()
+        self.send_signal(number)
+        return Ended(await self.ended(), time.monotonic() - asked)
+
+    async def ended(self, timeout_s: float = ENDED_WITHIN_S) -> int:
+        """The exit code, as soon as there is one."""
+        assert self._process is not None
+        async with asyncio.timeout(timeout_s):
+            return await self._process.wait()
+
+    async def command(self, *arguments: str) -> Finished:
+        """Run a command on the store of this bot, which must not run."""
+        return await command(*arguments, folder=self.folder, **self._settings)
+
+    def log(self) -> list[dict[str, Any]]:
+        """What the present process has logged; a line that is no event (a traceback, say) is the event "?"."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_start)
+            return [_event(line) for line in log.read().splitlines()]
+
+    async def logged(self, event: str, *, timeout_s: float = 30.0, **fields: Any) -> dict[str, Any]:
+        """The first event of this name and with these fields in the log of the present process, as soon as it is there."""
+
+        def found() -> dict[str, Any] | None:
+            for line in self.log():
+                if line["event"] == event and fields.items() <= line.items():
+                    return line
+            return None
+
+        return await self._soon(found, f"the event {event!r}", timeout_s)
+
+    def journal(self) -> list[Noted]:
+        """What all processes of this folder have noted."""
+        path = self.folder / "journal"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [Noted(event, *map(int, numbers)) for event, *numbers in map(str.split, lines)]
+
+    async def noted(self, event: str, update_id: int, *, timeout_s: float = 30.0) -> Noted:
+        """The present process's line about an update in the journal, as soon as it is there."""
+
+        def found() -> Noted | None:
+            wanted = (event, update_id, self.pid)
+            return next(
+                (line for line in self.journal() if (line.event, line.update_id, line.pid) == wanted), None
+            )
+
+        return await self._soon(found, f"{event} of update {update_id}", timeout_s)
+
+    async def _soon(self, found: Callable[[], T | None], what: str, timeout_s: float) -> T:
+        give_up = time.monotonic() + timeout_s
+        while True:
+            is_over = not self.is_running or time.monotonic() > give_up
+            if (result := found()) is not None:
+                return result
+            if is_over:
+                raise AssertionError(f"no sign of {what}; the log:\n{self._tail()}")
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _tail(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) and "event" in found else {"event": "?", "line": line.decode()}

@@ -1,0 +1,160 @@
+"""A whole bot in this process, against the fake server over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import structlog
+
+from engine.stores import open_store
+from telegram.bot import Bot, BotConfig
+from telegram.client import TgClient
+from telegram.dialogue import Context, Router, text
+from telegram.errors import Unauthorized
+from telegram.fake import FakeServer, Fault
+
+
+@asynccontextmanager
+async def a_bot(fake: FakeServer, router: Router, store_url: str = "memory:", **config) -> AsyncIterator[Bot]:
+    store = await open_store(store_url, "1")
+    async with TgClient(fake.token, base_url=fake.url) as client:
+        bot = Bot(client, store, router, BotConfig(**{"drain_timeout_s": 10, **config}))
+        try:
+            yield bot
+        finally:
+            await bot.stop()
+            await store.close()
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeServer]:
+    async with FakeServer(seed=1) as server:
+        yield server
+
+
+class Gate:
+    """A handler that says when it runs, and goes on when it may."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.open = asyncio.Event()
+        self.router = Router()
+
+        @self.router.message(text)
+        async def handler(ctx: Context) -> None:
+            self.entered.set()
+            await self.open.wait()
+            ctx.reply(ctx.text)
+
+
+def echo_router() -> Router:
+    gate = Gate()
+    gate.open.set()
+    return gate.router
+
+
+async def test_texts_come_back_in_order_each_once(fake, tmp_path):
+    async with a_bot(fake, echo_router(), f"sqlite:{tmp_path / 'bot.db'}") as bot:
+        await bot.start()
+        for number in range(30):
+            fake.world.say(number % 3 + 1, number % 3 + 1, f"text {number}")
+        calls = await fake.wait_for_calls(30, method="sendMessage")
+    assert sorted(call.text for call in calls) == sorted(f"text {number}" for number in range(30))
+    for chat in (1, 2, 3):
+        numbers = [int(call.text.split()[1]) for call in calls if call.chat_id == chat]
+        assert numbers == sorted(numbers)
+
+
+async def test_it_knows_its_name(fake):
+    async with a_bot(fake, echo_router()) as bot:
+        await bot.start()
+        assert bot.me is not None
+        assert bot.me.username == "chatlane_bot"
+
+
+async def test_a_stop_lets_the_handler_finish_and_its_reply_go_out_and_starts_nothing_new(fake, tmp_path):
+    gate = Gate()
+    url = f"sqlite:{tmp_path / 'bot.db'}"
+    async with a_bot(fake, gate.router, url, workers=1) as bot:
+        await bot.start()
+        fake.world.say(1, 1, "first")
+        await gate.entered.wait()
+        fake.world.say(1, 1, "second")
+        await fake.wait_for_long_poll()
+        stopping = asyncio.create_task(bot.stop())
+        await asyncio.sleep(0)
+        gate.open.set()
+        await stopping
+        assert [call.text for call in fake.calls if call.method == "sendMessage"] == ["first"]
+    async with a_bot(fake, echo_router(), url) as bot:
+        await bot.start()
+        await fake.wait_for_calls(2, method="sendMessage")
+    assert [call.text for call in fake.calls if call.method == "sendMessage"] == ["first", "second"]
+
+
+async def test_what_does_not_finish_in_time_is_handed_back_and_comes_again(fake, tmp_path):
+    gate = Gate()
+    url = f"sqlite:{tmp_path / 'bot.db'}"
+    async with a_bot(fake, gate.router, url, drain_timeout_s=2) as bot:
+        await bot.start()
+        fake.world.say(1, 1, "first")
+        await gate.entered.wait()
+    assert not [call for call in fake.calls if call.method == "sendMessage"]
+    async with a_bot(fake, echo_router(), url) as bot:
+        await bot.start()
+        (call,) = await fake.wait_for_calls(1, method="sendMessage")
+    assert call.text == "first"
+
+
+async def test_a_token_that_is_refused_at_the_start_is_fatal(fake):
+    store = await open_store("memory:", "1")
+    async with TgClient("1:wrong", base_url=fake.url) as client:
+        bot = Bot(client, store, echo_router())
+        with pytest.raises(Unauthorized):
+            await bot.start()
+        await bot.stop()  # harmless
+
+
+async def test_a_token_that_is_revoked_ends_the_bot_but_not_its_running_handlers(fake):
+    gate = Gate()
+    store = await open_store("memory:", "1")
+    async with TgClient(fake.token, base_url=fake.url) as client:
+        bot = Bot(client, store, gate.router)
+        await bot.start()
+        fake.world.say(1, 1, "first")
+        await gate.entered.wait()
+        revoked = fake.faults.add(Fault("status", code=401, description="Unauthorized", method="getUpdates"))
+        fake.world.say(2, 2, "wakes the poll")
+        while not revoked.hits:
+            await asyncio.sleep(0.01)
+        gate.open.set()
+        with pytest.raises(Unauthorized):
+            await bot.wait()
+        assert "first" in [call.text for call in fake.calls if call.method == "sendMessage"]
+
+
+async def test_a_server_that_is_away_at_the_start_is_waited_for(fake):
+    await fake.down()
+    async with a_bot(fake, echo_router()) as bot:
+        with structlog.testing.capture_logs() as logs:
+            starting = asyncio.create_task(bot.start())
+            while not logs:
+                await asyncio.sleep(0.01)
+            await fake.up()
+            await starting
+        assert "cannot be reached" in logs[0]["event"]
+        fake.world.say(1, 1, "hello")
+        await fake.wait_for_calls(1, method="sendMessage")
+
+
+async def test_running_tells_what_is_being_handled(fake):
+    gate = Gate()
+    async with a_bot(fake, gate.router) as bot:
+        await bot.start()
+        fake.world.say(5, 5, "first")
+        await gate.entered.wait()
+        (handling,), sending = bot.running()
+        assert (handling.delivery.envelope.key, sending) == ("chat:5", [])
+        gate.open.set()
+        await fake.wait_for_calls(1, method="sendMessage")

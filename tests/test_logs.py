@@ -1,0 +1,52 @@
+"""What is written: one line an event, with the delivery it belongs to, and never the token."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import asyncio, logging, structlog
+from engine import Delivery, Envelope, Lease, Queue, current_delivery
+from telegram.logs import set_up_logging
+TOKEN = "123456789:AAabcdefghijklmnopqrstuvwxyz012345"
+set_up_logging("info", {format_!r}, TOKEN)
+log = structlog.get_logger("x")
+log.info("plain", url=f"https://api.telegram.org/bot{{TOKEN}}/getMe")
+log.debug("not wanted")
+envelope = Envelope(77, "chat:1", "", b"")
+current_delivery.set(Delivery(Lease(Queue.INBOX, "chat:1", 1), envelope, 2, None))
+try:
+    raise ValueError(f"leak {{TOKEN}}")
+except ValueError:
+    log.exception("failed", text="lone \\ud800 surrogate")
+logging.getLogger("aiohttp").warning("library says %s", TOKEN)
+logging.getLogger("aiohttp").info("not wanted")
+"""
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_events_are_written_without_the_token(format_):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(format_=format_)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert done.stdout == ""
+    assert "AAabcdef" not in done.stderr
+    assert "not wanted" not in done.stderr
+    assert "library says 123456789:***" in done.stderr
+    assert "Traceback" in done.stderr
+    if format_ == "json":
+        plain, failed, library = map(json.loads, done.stderr.splitlines())
+        assert plain["url"] == "https://api.telegram.org/bot123456789:***/getMe" or "***" in plain["url"]
+        assert (failed["key"], failed["update_id"], failed["attempt"], failed["level"]) == (
+            "chat:1",
+            77,
+            2,
+            "error",
+        )
+        assert library["level"] == "warning"

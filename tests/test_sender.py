@@ -1,0 +1,154 @@
+"""What each failure of a call means for its lane, and how many calls go out while Telegram is away."""
+
+import asyncio
+
+import pytest
+
+from engine import Delivery, Effects, Envelope, Lease, Park, Queue, Reject, Retry
+from telegram.calls import encode_call
+from telegram.errors import (
+    Conflict,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    RetryAfter,
+    ServerTrouble,
+    Unauthorized,
+)
+from telegram.sender import Sender
+from tests.kit.virtual import run_virtual
+
+
+class ScriptedPoster:
+    """Raises the next step of its script; None, and what comes after the script, is a success."""
+
+    def __init__(self, *script: Exception | None) -> None:
+        self.posts: list[tuple[str, bytes]] = []
+        self.script = list(script)
+
+    async def post(self, method: str, body: bytes) -> None:
+        self.posts.append((method, body))
+        if self.script and (step := self.script.pop(0)) is not None:
+            raise step
+
+
+def delivery(number: int = 1) -> Delivery:
+    body = encode_call("sendMessage", {"chat_id": number, "text": "hi"})
+    envelope = Envelope(number, f"chat:{number}", "", body)
+    return Delivery(Lease(Queue.OUTBOX, envelope.key, 1), envelope, 1, None)
+
+
+def send(poster: ScriptedPoster) -> Effects:
+    return run_virtual(Sender(poster, jitter=lambda: 0.5)(delivery()))
+
+
+NOT_MODIFIED = Refused("editMessageText", 400, "Bad Request: message is not modified: x", {})
+TROUBLE = ServerTrouble("sendMessage", 502, "HTTP 502, not JSON", {})
+REFUSED = NotSent("sendMessage", "connection refused")
+
+
+def test_the_body_is_sent_as_it_was_committed():
+    poster = ScriptedPoster()
+    assert send(poster) == Effects()
+    assert poster.posts == [("sendMessage", b'{"chat_id":1,"text":"hi"}')]
+
+
+def test_an_edit_that_changes_nothing_is_done():
+    assert send(ScriptedPoster(NOT_MODIFIED)) == Effects()
+
+
+def test_a_flood_wait_parks_the_lane_for_as_long_as_telegram_says():
+    with pytest.raises(Park) as caught:
+        send(ScriptedPoster(RetryAfter("sendMessage", 429, "Too Many Requests", {"retry_after": 7})))
+    assert caught.value.delay_s == 7.5
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 413])
+def test_what_telegram_refuses_is_a_dead_letter_with_its_reason(code):
+    with pytest.raises(Reject, match="bot was blocked by the user"):
+        send(ScriptedPoster(Refused("sendMessage", code, "bot was blocked by the user", {})))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TROUBLE, OutcomeUnknown("sendMessage", "no answer in 30 s"), Conflict("sendMessage", 409, "x", {})],
+)
+def test_an_unknown_outcome_is_tried_again_and_counted(error):
+    with pytest.raises(Retry):
+        send(ScriptedPoster(error))
+
+
+@pytest.mark.parametrize("error", [REFUSED, Unauthorized("sendMessage", 401, "Unauthorized", {})])
+def test_what_was_surely_not_sent_waits_uncounted(error):
+    with pytest.raises(Park):
+        send(ScriptedPoster(error))
+
+
+# -- an outage -----------------------------------------------------------------------------------------------
+
+
+async def outcomes(sender: Sender, deliveries: int) -> list[Effects | BaseException]:
+    return await asyncio.gather(*(sender(delivery(n)) for n in range(deliveries)), return_exceptions=True)
+
+
+def test_during_an_outage_one_call_at_a_time_tries_and_the_others_are_parked():
+    async def main() -> None:
+        poster = ScriptedPoster(*[REFUSED] * 10**4)
+        sender = Sender(poster, jitter=lambda: 0.0)
+        await outcomes(sender, 64)  # all of them were on their way when it began
+        first = len(poster.posts)
+        for _ in range(600):
+            results = await outcomes(sender, 10)
+            assert all(isinstance(result, Park) for result in results)
+            await asyncio.sleep(0.1)
+        assert len(poster.posts) - first <= 10  # in a minute: 0.5, 1, 2, 4, ... 30 s apart
+        poster.script.clear()
+        await asyncio.sleep(60)
+        assert await sender(delivery()) == Effects()
+        assert await outcomes(sender, 10) == [Effects()] * 10
+
+    run_virtual(main())
+
+
+def test_many_calls_that_fail_at_once_are_one_failure():
+    """Sixty-four calls in flight must not drive the pause to its maximum when one connection drops."""
+
+    class Slow(ScriptedPoster):
+        async def post(self, method: str, body: bytes) -> None:
+            await asyncio.sleep(0.01)
+            await super().post(method, body)
+
+    async def main() -> None:
+        poster = Slow(*[REFUSED] * 64)
+        sender = Sender(poster, jitter=lambda: 0.0)
+        await outcomes(sender, 64)
+        await asyncio.sleep(1)
+        assert await sender(delivery()) == Effects()
+
+    run_virtual(main())
+
+
+def test_a_single_bad_call_does_not_hold_up_the_others():
+    async def main() -> None:
+        poster = ScriptedPoster(TROUBLE, None, TROUBLE, None, TROUBLE, None)
+        sender = Sender(poster, jitter=lambda: 0.0)
+        for _ in range(3):
+            with pytest.raises(Retry):
+                await sender(delivery(1))
+            assert await sender(delivery(2)) == Effects()
+
+    run_virtual(main())
+
+
+def test_an_answer_of_any_kind_ends_the_outage():
+    async def main() -> None:
+        flood = RetryAfter("sendMessage", 429, "x", {"retry_after": 1})
+        poster = ScriptedPoster(TROUBLE, TROUBLE, TROUBLE, flood)
+        sender = Sender(poster, jitter=lambda: 0.0)
+        await outcomes(sender, 3)
+        await asyncio.sleep(1)
+        with pytest.raises(Park):
+            await sender(delivery())
+        assert await outcomes(sender, 5) == [Effects()] * 5
+
+    run_virtual(main())

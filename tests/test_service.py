@@ -1,0 +1,125 @@
+"""The promises of the service, each proved in seconds with real processes; `make torture` proves them in minutes."""
+
+import signal
+
+import pytest
+
+from tests.kit.service import Service
+from tests.torture import kill, sigterm, spells, throughput, trouble
+from tests.torture.report import Plan
+from tests.torture.stage import open_stage
+
+pytestmark = pytest.mark.processes
+
+SMALL = Plan(rounds=3, updates=1500, chats=50)
+
+
+def silent(_):
+    """Nobody watches the progress of a test."""
+
+
+def assert_kept(result):
+    assert result.is_good, "\n".join(result.lines())
+
+
+async def test_many_chats_at_full_speed():
+    result = await throughput.run(SMALL, silent)
+    assert_kept(result)
+    assert result.verdict.updates == result.verdict.replies == SMALL.updates
+    assert result.verdict.chats_at_once > 1
+
+
+async def test_kill_9_loses_nothing_and_commits_nothing_twice():
+    result = await kill.run(SMALL, silent)
+    assert_kept(result)
+    assert result.facts["handlers cut off and run again"] > 0
+
+
+async def test_sigterm_loses_nothing_repeats_nothing_and_lets_handlers_finish():
+    result = await sigterm.run(SMALL, silent)
+    assert_kept(result)
+    assert result.verdict.updates == result.verdict.replies == SMALL.updates
+
+
+async def test_a_second_sigterm_stops_at_once_and_loses_nothing():
+    async with open_stage(Plan(chats=2), silent) as stage:
+        bot = stage.bot
+        await bot.start(HANDLER_MS="50000", DRAIN_TIMEOUT_S="50")
+        (said,) = await stage.say(1)
+        await bot.noted("begin", said.update_id)
+        bot.send_signal(signal.SIGTERM)
+        await bot.logged("stopping")
+        ended = await bot.stop()
+        assert ended.code == 128 + signal.SIGTERM
+        await stage.look()
+        assert stage.seen() == []
+        assert [note.event for note in bot.journal() if note.update_id] == ["begin"]  # cut off: it is at once
+
+        await bot.start()
+        assert await stage.all_answered()
+        assert stage.judge().anomalies == ()
+        assert len({note.pid for note in bot.journal() if note.event == "begin"}) == 2
+
+
+async def test_a_handler_that_overruns_the_drain_is_handed_back():
+    async with open_stage(Plan(chats=1), silent) as stage:
+        bot = stage.bot
+        await bot.start(HANDLER_MS="50000", DRAIN_TIMEOUT_S="2")
+        (said,) = await stage.say(1)
+        await bot.noted("begin", said.update_id)
+        assert (await bot.stop()).code == 0
+        assert bot.log()[-1]["updates_kept"] == 1
+        await bot.start()
+        assert await stage.all_answered()
+        assert stage.judge().anomalies == ()
+
+
+async def test_bad_updates_go_to_the_dead_letters_and_the_good_ones_beside_them_are_answered():
+    async with open_stage(Plan(chats=2), silent) as stage:
+        await trouble.say_bad_batch(stage)
+        await stage.bot.start()
+        assert await stage.all_answered()
+        await stage.say(20)
+        assert await stage.all_answered()
+        assert (await stage.bot.stop()).code == 0
+        assert trouble.not_buried(await stage.bot.command("dead")) == []
+        assert stage.judge().anomalies == ()
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        spells.down,
+        spells.bad_gateway_for_sends,
+        spells.rival,
+        spells.flood_control_of_one_chat,
+        spells.cut_sends,
+    ],
+    ids=lambda spell: spell.__name__,
+)
+async def test_it_recovers_from_trouble_by_itself_without_a_storm(spell):
+    async with open_stage(Plan(chats=20), silent) as stage:
+        await stage.bot.start()
+        failures = []
+        async with stage.trickle(trouble.TRICKLE_PER_S):
+            await trouble.cast(stage, spell, 1.0, failures)
+        await stage.all_answered()
+        assert failures == []
+        assert stage.judge().anomalies == ()
+
+
+async def test_the_token_shows_up_nowhere(tmp_path):
+    """Not in the log at its most talkative, in the store or in the journal, whatever the server does."""
+    async with open_stage(Plan(chats=5), silent, LOG_LEVEL="debug") as stage:
+        bot: Service = stage.bot
+        await bot.start()
+        await stage.say(20)
+        await stage.fake.down()
+        await bot.logged("polling is in trouble")
+        await stage.fake.up()
+        assert await stage.all_answered()
+        await bot.stop()
+        secret = stage.fake.token.partition(":")[2].encode()
+        files = [path for path in bot.folder.iterdir() if path.is_file()]
+        assert {"log", "bot.db"} <= {path.name for path in files}
+        assert [path.name for path in files if secret in path.read_bytes()] == []
