@@ -1,14 +1,19 @@
 """The command line of the benchmarks."""
 
 import argparse
+import logging
 from pathlib import Path
 
-from tests.bench import dispatch, echo
+import structlog
+
+from tests.bench import backlog, dispatch, echo, isolation
 from tests.bench.report import Row, save, show
 
 TABLES = {
     "dispatch": ("No-op dispatch", dispatch.run),
     "echo": ("Echo over HTTP, 64 calls at a time", echo.run),
+    "isolation": ("A flood in one chat", isolation.run),
+    "backlog": ("A large backlog", backlog.run),
 }
 
 
@@ -21,6 +26,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of the amounts of work, for a quick look")
     parser.add_argument("--json", type=Path, default=Path("out/bench.json"), help="where the numbers go")
     args = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     if unknown := set(args.tables) - set(TABLES):
         parser.error(f"no such table: {', '.join(sorted(unknown))}")
     results: dict[str, list[Row]] = {}
