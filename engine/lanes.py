@@ -9,16 +9,25 @@ import asyncio
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Literal, NamedTuple
 
 from engine.errors import LeaseLost
-from engine.model import Delivery, LaneView, Lease, Queue
+from engine.model import Delivery, LaneView, Lease, Queue, QueueStats
 from engine.store import ID_BITS, ID_FALL_MAX, ID_MASK
 
 _ERA_MAX: Final = (1 << 63 - ID_BITS) - 1  # a place fits a signed 64-bit integer
 _COMPACT_AT: Final = 64
 """Acked places are cut off in runs of at least this many, so that an ack costs the same at any depth."""
+
+
+class ParkedLane(NamedTuple):
+    """A lane that is left alone for `delay_s`, after so many counted failures of its head."""
+
+    key: str
+    delay_s: float
+    attempts: int
+    reason: str
 
 
 def place_after(last_place: int, id_: int) -> int:
@@ -79,6 +88,7 @@ class LaneTable:
 
     def __init__(self, queue: Queue, *, fence: int = 0) -> None:
         self.queue = queue
+        self.appended = self.committed = self.dead = 0  # since the store was opened; the store counts
         self.pending = 0
         self.leased = 0
         self.parked = 0
@@ -181,18 +191,25 @@ class LaneTable:
         lane.status, lane.holder, lane.attempts, lane.reason = "parked", None, attempts, reason
         lane.timer = asyncio.get_running_loop().call_later(delay_s, self._unpark, lane)
 
-    def restore(self, key: str, delay_s: float, *, attempts: int, reason: str) -> None:
-        """Park a lane as it was found in a file."""
-        if (lane := self._lanes.get(key)) is not None and lane.status == "ready":
-            self._ready.remove(lane)
-            self.leased += 1
-            self.park(lane, delay_s, attempts=attempts, reason=reason)
+    def restore(self, parked: Iterable[ParkedLane]) -> None:
+        """Park lanes as they were found in a file."""
+        for key, delay_s, attempts, reason in parked:
+            if (lane := self._lanes.get(key)) is not None:
+                self.leased += 1
+                self.park(lane, delay_s, attempts=attempts, reason=reason)
+        self._ready = deque(lane for lane in self._ready if lane.status == "ready")
 
     def reap(self, holder: object) -> None:
         """Take every lane of a holder that is gone back; its fences are void from now on."""
         for lane in self._lanes.values():
             if lane.status == "leased" and lane.holder is holder:
                 self.let_go(lane)
+
+    def stats(self) -> QueueStats:
+        """Return the queue in numbers."""
+        return QueueStats(
+            self.appended, self.committed, self.dead, self.pending, self.ready, self.leased, self.parked
+        )
 
     def views(self, limit: int) -> Iterator[LaneView]:
         """Yield up to `limit` lanes that have work."""

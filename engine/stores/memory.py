@@ -20,7 +20,6 @@ from engine.model import (
     LaneView,
     Lease,
     Queue,
-    QueueStats,
     Stats,
 )
 from engine.seen import SeenIds
@@ -33,19 +32,12 @@ class _QueueData:
     def __init__(self, queue: Queue) -> None:
         self.lanes = LaneTable(queue)
         self.envelopes: dict[int, Envelope] = {}
-        self.appended = self.committed = self.dead = 0
 
     def add(self, envelope: Envelope) -> None:
         place = self.lanes.place_of(envelope.id)
         self.envelopes[place] = envelope
         self.lanes.add(envelope.key, place)
-        self.appended += 1
-
-    def stats(self) -> QueueStats:
-        lanes = self.lanes
-        return QueueStats(
-            self.appended, self.committed, self.dead, lanes.pending, lanes.ready, lanes.leased, lanes.parked
-        )
+        self.lanes.appended += 1
 
 
 class _Data:
@@ -65,7 +57,7 @@ class _Data:
     def bury(self, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
         self.dead_number += 1
         self.dead.append(DeadLetter(self.dead_number, queue, envelope, attempts, reason, self.wall()))
-        self.queues[queue].dead += 1
+        self.queues[queue].lanes.dead += 1
         if len(self.dead) > self.limits.dead_max:
             self.dead.popleft()
 
@@ -111,7 +103,7 @@ class MemoryStore:
             if inbox.lanes.depth(envelope.key) < data.limits.lane_depth_max:
                 inbox.add(envelope)
             else:
-                inbox.appended += 1
+                inbox.lanes.appended += 1
                 data.bury(Queue.INBOX, envelope, 0, "lane full")
         return len(new)
 
@@ -137,7 +129,7 @@ class MemoryStore:
         lane = source.lanes.held(delivery.lease)
         if lane.head & ID_MASK == delivery.envelope.id:
             del source.envelopes[lane.head]
-            source.committed += 1
+            source.lanes.committed += 1
             if effects.state is None:
                 self._data.states.pop((key, delivery.envelope.scope), None)
             elif effects.state is not KEEP:
@@ -173,7 +165,7 @@ class MemoryStore:
 
     async def stats(self) -> Stats:
         queues = self._data.queues
-        return Stats(queues[Queue.INBOX].stats(), queues[Queue.OUTBOX].stats())
+        return Stats(queues[Queue.INBOX].lanes.stats(), queues[Queue.OUTBOX].lanes.stats())
 
     async def close(self) -> None:
         self._data.deadlines.pop(self._session, None)

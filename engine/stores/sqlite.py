@@ -26,7 +26,6 @@ from engine.model import (
     LaneView,
     Lease,
     Queue,
-    QueueStats,
     Stats,
 )
 from engine.seen import SeenIds
@@ -51,10 +50,9 @@ class _QueueData:
         self.lanes = LaneTable(queue, fence=owner_epoch << _COUNTER_BITS)
         self.at_hand: dict[int, Envelope] = {}  # by place; what does not fit is read when its turn comes
         self.at_hand_bytes = 0
-        self.appended = self.committed = self.dead = 0
 
     def add(self, place: int, envelope: Envelope) -> None:
-        self.appended += 1
+        self.lanes.appended += 1
         self.lanes.add(envelope.key, place)
         if self.at_hand_bytes < _ENVELOPES_AT_HAND_BYTES:
             self.at_hand[place] = envelope
@@ -63,12 +61,6 @@ class _QueueData:
     def gone(self, place: int) -> None:
         if (envelope := self.at_hand.pop(place, None)) is not None:
             self.at_hand_bytes -= len(envelope.body) + 200
-
-    def stats(self) -> QueueStats:
-        lanes = self.lanes
-        return QueueStats(
-            self.appended, self.committed, self.dead, lanes.pending, lanes.ready, lanes.leased, lanes.parked
-        )
 
 
 class SqliteStore:
@@ -94,8 +86,9 @@ class SqliteStore:
         self._states = RecentStates(_STATES_AT_HAND_BYTES)
         self._outbox_id = epoch << _COUNTER_BITS
         await asyncio.to_thread(self._load_pending)
-        for name, key, wait_s, attempts, reason in self._file.parked(self._wall()):
-            self._queues[Queue(name)].lanes.restore(key, max(0.0, wait_s), attempts=attempts, reason=reason)
+        now = self._wall()
+        for data in self._queues.values():
+            data.lanes.restore(self._file.parked(data.name, now))
         self._writer = Writer(self._file.connection, epoch)
 
     async def append(self, batch: Sequence[Envelope]) -> int:
@@ -120,8 +113,8 @@ class SqliteStore:
                 self._seen.apply(segments, now)
                 for place, envelope in placed:
                     inbox.add(place, envelope)
-                inbox.appended += len(full)
-                inbox.dead += len(full)
+                inbox.lanes.appended += len(full)
+                inbox.lanes.dead += len(full)
 
             await self._writer.done(appended)
             return len(new)
@@ -161,7 +154,7 @@ class SqliteStore:
             self._forget_parked(group, data, lane)
 
             def committed() -> bool:
-                data.committed += 1
+                data.lanes.committed += 1
                 data.gone(place)
                 if effects.state is not KEEP:
                     self._states.put((lane.key, envelope.scope), effects.state)
@@ -201,7 +194,7 @@ class SqliteStore:
         self._forget_parked(group, data, lane)
 
         def buried() -> None:
-            data.dead += 1
+            data.lanes.dead += 1
             data.gone(place)
             data.lanes.ack(lane, more=False)
 
@@ -215,7 +208,7 @@ class SqliteStore:
         return [lease for lease in leases if not self._queues[lease.queue].lanes.is_held(lease)]
 
     async def stats(self) -> Stats:
-        return Stats(self._queues[Queue.INBOX].stats(), self._queues[Queue.OUTBOX].stats())
+        return Stats(self._queues[Queue.INBOX].lanes.stats(), self._queues[Queue.OUTBOX].lanes.stats())
 
     async def close(self) -> None:
         for data in self._queues.values():
@@ -346,7 +339,7 @@ class SqliteStore:
         for data in self._queues.values():
             for place, key in self._file.pending(data.name):
                 data.lanes.add(key, place)
-            data.appended = data.lanes.pending
+            data.lanes.appended = data.lanes.pending
         for segment, bits, touched in self._file.seen():
             self._seen.apply({segment: bytearray(bits)}, touched)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import StoreError, StoreUnavailable
+from engine.lanes import ParkedLane
 
 APPLICATION_ID: Final = 0x43484C4E  # "CHLN"
 VERSION: Final = 1
@@ -68,10 +69,10 @@ class StoreFile:
         """Yield (place, key) of all that is pending, in order."""
         yield from self.connection.execute(f"SELECT place, key FROM {queue} ORDER BY place")
 
-    def parked(self, now: float) -> list[tuple[str, str, float, int, str]]:
-        """Return (queue, key, seconds from now, attempts, reason) of lanes that were parked or had failed."""
-        rows = self.connection.execute("SELECT queue, key, until - ?, attempts, reason FROM parked", (now,))
-        return rows.fetchall()
+    def parked(self, queue: str, now: float) -> list[ParkedLane]:
+        """Return the lanes that were parked or had failed; `now` is Unix time."""
+        query = "SELECT key, max(0.0, until - ?), attempts, reason FROM parked WHERE queue = ?"
+        return [ParkedLane(*row) for row in self.connection.execute(query, (now, queue))]
 
     def seen(self) -> Iterator[tuple[int, bytes, float]]:
         """Yield the segments of ids appended before: (number, bits, when touched)."""
@@ -81,6 +82,7 @@ class StoreFile:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             self._check_identity(connection)
+            connection.execute("SELECT value FROM json_each('[1]')")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute(
@@ -125,7 +127,12 @@ def open_file(path: Path, bot: str) -> StoreFile:
     try:
         return StoreFile(path, bot)
     except sqlite3.Error as error:
-        raise StoreError(f"cannot open {path}: {error}") from None
+        hint = (
+            f" (this Python's SQLite is {sqlite3.sqlite_version}, 3.38 is needed)"
+            if "json_each" in str(error)
+            else ""
+        )
+        raise StoreError(f"cannot open {path}: {error}{hint}") from None
     except OSError as error:
         raise StoreError(f"cannot open {path}: {error.strerror}") from None
 
