@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -20,6 +20,9 @@ log = structlog.get_logger(__name__)
 
 _SEND_ATTEMPTS_MAX: Final = 10
 """With backoff about 10 minutes of 5xx for one call, before it becomes a dead letter."""
+
+_SEND_TIMEOUT_S: Final = 120.0
+"""Far above the client's own time-outs, which tell more; a call that is cut may be sent twice."""
 
 _ASK_AGAIN_MAX_S: Final = 30.0
 
@@ -62,18 +65,24 @@ class Bot:
         self._config = config = config or BotConfig()
         self._client = client
         self._store = store
-        engine_config = EngineConfig(
-            workers=config.workers,
-            handler_timeout_s=config.handler_timeout_s,
-            attempts_max=config.attempts_max,
-        )
         self._handler = InboxHandler(router)
-        self._inbox = Engine(store, Queue.INBOX, self._handler, engine_config)
+        self._inbox = Engine(
+            store,
+            Queue.INBOX,
+            self._handler,
+            EngineConfig(
+                workers=config.workers,
+                handler_timeout_s=config.handler_timeout_s,
+                attempts_max=config.attempts_max,
+            ),
+        )
         self._outbox = Engine(
             store,
             Queue.OUTBOX,
             Sender(client),
-            replace(engine_config, workers=config.senders, attempts_max=_SEND_ATTEMPTS_MAX),
+            EngineConfig(
+                workers=config.senders, handler_timeout_s=_SEND_TIMEOUT_S, attempts_max=_SEND_ATTEMPTS_MAX
+            ),
         )
         self._poller = Poller(
             client,
