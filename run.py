@@ -27,7 +27,7 @@ from engine.stores import open_store
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import load_router
-from telegram.errors import Unauthorized
+from telegram.errors import Unauthorized, redact
 from telegram.fake import FakeServer
 from telegram.fake.sandbox import Sandbox
 from telegram.logs import LogFormat, LogLevel, set_up_logging
@@ -254,9 +254,11 @@ async def administer(settings: Settings) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Read the settings and run; return the exit code, with one line on stderr if a person has to do something."""
+    token = ""
     try:
         settings = read_settings(arguments)
-        set_up_logging(settings.log_level, settings.log_format, settings.token)
+        token = settings.token
+        set_up_logging(settings.log_level, settings.log_format, token)
         run = administer if settings.dead or settings.replay else serve
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(run(settings))
@@ -266,7 +268,7 @@ def main(arguments: Sequence[str]) -> int:
         reason = str(error)
     except OSError as error:
         reason = f"{error.strerror or error}"
-    print(f"run.py: {reason}", file=sys.stderr)
+    print(f"run.py: {redact(reason, token)}", file=sys.stderr)
     return EXIT_WRONG_SETTING
 
 

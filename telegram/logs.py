@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import structlog
@@ -38,12 +39,23 @@ def set_up_logging(level: LogLevel, format_: LogFormat, token: str) -> None:
     structlog.configure(
         processors=[*shared, redacted],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _ErrorStream(),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(redacted, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+class _ErrorStream:
+    """Writes to stderr. What cannot be written (a full disk, a closed pipe) is lost, and that is no reason to stop."""
+
+    def msg(self, line: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = critical = msg
 
 
 def _add_delivery(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -4,14 +4,13 @@ import signal
 
 import pytest
 
-from tests.kit.service import Service
 from tests.torture import kill, sigterm, spells, throughput, trouble
 from tests.torture.report import Plan
 from tests.torture.stage import open_stage
 
 pytestmark = pytest.mark.processes
 
-SMALL = Plan(rounds=3, updates=1500, chats=50)
+SMALL = Plan(rounds=4, updates=1500, chats=50)
 
 
 def silent(_):
@@ -100,7 +99,7 @@ async def test_bad_updates_go_to_the_dead_letters_and_the_good_ones_beside_them_
 async def test_it_recovers_from_trouble_by_itself_without_a_storm(spell):
     async with open_stage(Plan(chats=20), silent) as stage:
         await stage.bot.start()
-        failures = []
+        failures: list[str] = []
         async with stage.trickle(trouble.TRICKLE_PER_S):
             await trouble.cast(stage, spell, 1.0, failures)
         await stage.all_answered()
@@ -111,7 +110,7 @@ async def test_it_recovers_from_trouble_by_itself_without_a_storm(spell):
 async def test_the_token_shows_up_nowhere(tmp_path):
     """Not in the log at its most talkative, in the store or in the journal, whatever the server does."""
     async with open_stage(Plan(chats=5), silent, LOG_LEVEL="debug") as stage:
-        bot: Service = stage.bot
+        bot = stage.bot
         await bot.start()
         await stage.say(20)
         await stage.fake.down()

@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TypeVar
 
 import structlog
 
-from engine.errors import LeaseLost, StoreUnavailable
+from engine.errors import LeaseLost, StoreError, StoreUnavailable
 from engine.lanes import Lane, LaneTable, place_after
 from engine.model import (
     KEEP,
@@ -32,7 +33,7 @@ from engine.seen import SeenIds
 from engine.store import ID_MASK, Limits
 from engine.stores.cache import RecentStates
 from engine.stores.sqlite_file import StoreFile, open_file
-from engine.stores.sqlite_writer import Group, Writer
+from engine.stores.sqlite_writer import Group, Writer, translated
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -40,6 +41,8 @@ T = TypeVar("T")
 _ENVELOPES_AT_HAND_BYTES = 32 << 20
 _STATES_AT_HAND_BYTES = 16 << 20
 _COUNTER_BITS = 28  # of fences and outbox ids, below the owner's epoch
+_READ_ANEW_PAUSE_MAX_S = 30.0
+_CALM_S = 60.0  # without an I/O error: the next one is a new trouble
 
 
 class _QueueData:
@@ -77,6 +80,8 @@ class SqliteStore:
         self._writer: Writer
         self._appending = asyncio.Lock()  # "seen" may be said only of what is durable: one append at a time
         self._reading_anew = asyncio.Lock()
+        self._read_anew_at = -_CALM_S  # on the event loop's clock
+        self._read_anew_pause_s = 0.0
 
     async def load(self) -> None:
         """Take over what the file holds; takes about a second for 500,000 pending updates."""
@@ -85,10 +90,13 @@ class SqliteStore:
         self._seen = SeenIds()
         self._states = RecentStates(_STATES_AT_HAND_BYTES)
         self._outbox_id = epoch << _COUNTER_BITS
-        await asyncio.to_thread(self._load_pending)
-        now = self._wall()
-        for data in self._queues.values():
-            data.lanes.restore(self._file.parked(data.name, now))
+        try:
+            await asyncio.to_thread(self._load_pending)
+            now = self._wall()
+            for data in self._queues.values():
+                data.lanes.restore(self._file.parked(data.name, now))
+        except sqlite3.Error as error:
+            raise translated(error)[0] from None
         self._writer = Writer(self._file.connection, epoch)
 
     async def append(self, batch: Sequence[Envelope]) -> int:
@@ -323,10 +331,15 @@ class SqliteStore:
         return self._writer.done(then)
 
     async def _trusted(self) -> None:
-        """After an I/O error: read the file anew, as after a crash. All leases are void then."""
+        """After an I/O error: read the file anew, as after a crash. All leases are void then.
+
+        What was under way then happens again (a reply that went out goes out once more), so a file that fails
+        again and again is read less and less often; who needs it waits.
+        """
         if self._writer.suspect:
             async with self._reading_anew:
                 if self._writer.suspect:
+                    await self._pause_between_readings()
                     log.error("reading the store's file anew after an I/O error", file=str(self._file.path))
                     await self._writer.close()
                     await asyncio.to_thread(self._file.reopen)
@@ -334,6 +347,16 @@ class SqliteStore:
                     await self.load()
                     for data in stale:
                         data.lanes.close()
+
+    async def _pause_between_readings(self) -> None:
+        """At once after a calm time; then 1 s, 2 s, 4 s ..."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._read_anew_at < _CALM_S:
+            self._read_anew_pause_s = min(_READ_ANEW_PAUSE_MAX_S, max(1.0, 2 * self._read_anew_pause_s))
+            await asyncio.sleep(self._read_anew_pause_s)
+        else:
+            self._read_anew_pause_s = 0.0
+        self._read_anew_at = loop.time()
 
     def _load_pending(self) -> None:
         for data in self._queues.values():
@@ -348,6 +371,13 @@ async def open_sqlite(
     path: Path, bot: str, *, limits: Limits | None = None, wall: Callable[[], float] = time.time
 ) -> SqliteStore:
     """Open or create the file of one bot; StoreError says in one line what a person has to do."""
-    store = SqliteStore(await asyncio.to_thread(open_file, path, bot), limits or Limits(), wall)
-    await store.load()
+    file = await asyncio.to_thread(open_file, path, bot)
+    store = SqliteStore(file, limits or Limits(), wall)
+    try:
+        await store.load()
+    except BaseException as error:
+        file.close()
+        if isinstance(error, StoreUnavailable):
+            raise StoreError(f"cannot open {path}: {error}") from None
+        raise
     return store

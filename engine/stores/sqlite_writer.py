@@ -79,6 +79,7 @@ class Writer:
         self._synchronous = ""
         self._next = Group()
         self._busy = False  # a group is with the thread, or about to be
+        self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._groups: SimpleQueue[Group | None] = SimpleQueue()
@@ -109,8 +110,10 @@ class Writer:
         return future
 
     async def close(self) -> None:
-        """Finish what was submitted and end the thread; twice is harmless."""
-        await self._idle.wait()
+        """Finish what was submitted and end the thread; twice is harmless. What comes later is StoreUnavailable."""
+        while self._busy:  # again: whoever was woken with us may have submitted more
+            await self._idle.wait()
+        self._closed = True
         self._groups.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -124,7 +127,10 @@ class Writer:
 
     def _send(self) -> None:
         group, self._next = self._next, Group()
-        self._groups.put(group)
+        if self._closed:  # nobody is there to take it
+            self._failed(group, StoreUnavailable("the store is closed, or read anew"), suspect=self.suspect)
+        else:
+            self._groups.put(group)
 
     def _committed(self, group: Group, rows: list[Any]) -> None:
         group.finished = True
@@ -166,7 +172,7 @@ class Writer:
                 outcome = partial(self._committed, group, rows)
             except Exception as error:  # noqa: BLE001 - whoever waits for the group gets it
                 self._roll_back()
-                failure, suspect = _translated(error)
+                failure, suspect = translated(error)
                 outcome = partial(self._failed, group, failure, suspect=suspect)
             try:
                 self._loop.call_soon_threadsafe(outcome)
@@ -219,7 +225,7 @@ def _insert_statement(table: str, size: int) -> str:
     return head + ",".join([row] * size) + tail
 
 
-def _translated(error: Exception) -> tuple[Exception, bool]:
+def translated(error: Exception) -> tuple[Exception, bool]:
     """Return what callers get for an error on the thread, and whether the file's contents are in doubt.
 
     After a failed sync the kernel may have dropped the pages: trying the same sync again would lie (SQLite and

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,8 @@ ROOT: Final = Path(__file__).parents[2]
 STARTED_WITHIN_S: Final = 60.0
 ENDED_WITHIN_S: Final = 60.0
 _LOOK_EVERY_S: Final = 0.02
+_LINE_BYTES_MAX: Final = 1 << 20
+_TAIL: Final = 10
 
 T = TypeVar("T")
 
@@ -87,8 +89,8 @@ class Service:
             "JOURNAL": str(folder / "journal"),
             **settings,
         }
-        self._log = folder / "log"
-        self._log_start = 0  # where the log of the present process begins
+        self._log: list[dict[str, Any]] = []
+        self._logging: asyncio.Task[None] | None = None
         self._process: Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -114,16 +116,17 @@ class Service:
     async def spawn(self, **settings: str) -> None:
         """Start the process; `settings` go before those of the constructor."""
         assert not self.is_running
-        self._log_start = self._log.stat().st_size if self._log.exists() else 0
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, str(ROOT / "run.py")),
-                cwd=self.folder,
-                env=environment({**self._settings, **settings}),
-                stdin=DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(ROOT / "run.py")),
+            cwd=self.folder,
+            env=environment({**self._settings, **settings}),
+            stdin=DEVNULL,
+            stdout=PIPE,  # a pipe: what limits the process's files does not limit what it tells
+            stderr=STDOUT,
+            limit=_LINE_BYTES_MAX,
+        )
+        self._log.clear()
+        self._logging = asyncio.create_task(self._keep_log(self._process))
 
     async def start(self, **settings: str) -> None:
         """Start the process, and return when it works."""
@@ -150,7 +153,10 @@ class Service:
         """The exit code, as soon as there is one."""
         assert self._process is not None
         async with asyncio.timeout(timeout_s):
-            return await self._process.wait()
+            code = await self._process.wait()
+            if self._logging is not None:
+                await self._logging
+        return code
 
     async def command(self, *arguments: str) -> Finished:
         """Run a command on the store of this bot, which must not run."""
@@ -158,9 +164,7 @@ class Service:
 
     def log(self) -> list[dict[str, Any]]:
         """What the present process has logged; a line that is no event (a traceback, say) is the event "?"."""
-        with self._log.open("rb") as log:
-            log.seek(self._log_start)
-            return [_event(line) for line in log.read().splitlines()]
+        return self._log
 
     async def logged(self, event: str, *, timeout_s: float = 30.0, **fields: Any) -> dict[str, Any]:
         """The first event of this name and with these fields in the log of the present process, as soon as it is there."""
@@ -197,11 +201,15 @@ class Service:
             if (result := found()) is not None:
                 return result
             if is_over:
-                raise AssertionError(f"no sign of {what}; the log:\n{self._tail()}")
+                raise AssertionError(f"no sign of {what}; the end of the log: {self._log[-_TAIL:]}")
             await asyncio.sleep(_LOOK_EVERY_S)
 
-    def _tail(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+    async def _keep_log(self, process: Process) -> None:
+        assert process.stdout is not None
+        with (self.folder / "log").open("ab", buffering=0) as file:
+            async for line in process.stdout:
+                file.write(line)
+                self._log.append(_event(line))
 
 
 def _event(line: bytes) -> dict[str, Any]:

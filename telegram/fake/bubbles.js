@@ -1,0 +1,122 @@
+// One message as a bubble: who, text with its entities, buttons, time.
+
+import { avatar, make } from "./dom.js";
+
+const STYLES = {
+  bold: "b",
+  italic: "i",
+  underline: "u",
+  strikethrough: "s",
+  code: "code",
+  pre: "code",
+  spoiler: "mark",
+  blockquote: "q",
+  expandable_blockquote: "q",
+};
+const SAFE_LINK = /^(https?|tg|mailto):/i;
+
+/** Key of a button press that waits: message and data. */
+export function pressKey(messageId, data) {
+  return `${messageId} ${data}`;
+}
+
+/**
+ * The list item of `message`. `isBot`: it is the bot's. `onPress(data)` and `onCommand(text)` are called for
+ * buttons and commands in the text; `waiting` has the press keys that wait for an answer.
+ */
+export function bubble(message, { isBot, onPress, onCommand, waiting }) {
+  const { message_id: id, from, forward_origin: origin, reply_to_message: quoted } = message;
+  const time = make("time", {}, (message.edit_date ? "edited " : "") + clock(message.date));
+  const body = make(
+    "div",
+    { class: "bubble" },
+    make("div", { class: "who" }, make("b", {}, from.first_name), " ", time),
+    origin ? about(`forwarded from ${origin.sender_user?.first_name ?? "somebody"}`) : null,
+    quoted ? about(`↩ ${quoted.text ?? ""}`) : null,
+    make("div", { class: "text", dir: "auto" }, ...formatted(message, onCommand)),
+  );
+  const column = make("div", { class: "column" }, body);
+  const rows = message.reply_markup?.inline_keyboard;
+  if (rows) {
+    const buttons = rows.map((row) => buttonRow(row, message, onPress, waiting));
+    column.append(make("div", { class: "keyboard" }, ...buttons));
+  }
+  const kind = isBot ? "message bot" : "message mine";
+  return make("li", { class: kind, "data-message": id }, avatar(from.first_name, from.id), column);
+}
+
+/** Show at the buttons of a message whether their press waits. */
+export function markWaiting(item, messageId, waiting) {
+  for (const button of item.querySelectorAll("button[data-press]")) {
+    const waits = waiting.has(pressKey(messageId, button.dataset.press));
+    button.classList.toggle("waiting", waits);
+    button.setAttribute("aria-busy", String(waits));
+  }
+}
+
+function about(text) {
+  return make("span", { class: "about" }, text);
+}
+
+function buttonRow(row, message, onPress, waiting) {
+  return make("div", { class: "row" }, ...row.map((button) => oneButton(button, message, onPress, waiting)));
+}
+
+function oneButton(button, message, onPress, waiting) {
+  if (button.callback_data !== undefined) {
+    const waits = waiting.has(pressKey(message.message_id, button.callback_data));
+    return make(
+      "button",
+      {
+        type: "button",
+        class: waits ? "waiting" : null,
+        "aria-busy": String(waits),
+        "data-press": button.callback_data,
+        onclick: () => onPress(button.callback_data),
+      },
+      button.text,
+    );
+  }
+  if (button.url !== undefined && SAFE_LINK.test(button.url)) {
+    return link(button.url, `${button.text} ↗`);
+  }
+  const title = "The sandbox cannot press this kind of button";
+  return make("button", { type: "button", disabled: true, title }, button.text);
+}
+
+/** The text in pieces, each with the entities that cover it. Offsets count UTF-16 units, as JavaScript does. */
+function formatted(message, onCommand) {
+  const text = message.text ?? "";
+  const entities = message.entities ?? [];
+  if (!message.text) return [make("i", {}, "(the sandbox shows only text)")];
+  const cuts = new Set([0, text.length]);
+  for (const { offset, length } of entities) {
+    cuts.add(Math.min(offset, text.length));
+    cuts.add(Math.min(offset + length, text.length));
+  }
+  const edges = [...cuts].sort((a, b) => a - b);
+  return edges.slice(1).map((end, index) => {
+    const start = edges[index];
+    const covers = ({ offset, length }) => offset <= start && end <= offset + length;
+    const piece = document.createTextNode(text.slice(start, end));
+    return entities.filter(covers).reduce((inner, entity) => styled(entity, inner, onCommand), piece);
+  });
+}
+
+function styled(entity, inner, onCommand) {
+  if (entity.type === "bot_command") {
+    const command = inner.textContent;
+    return make("button", { type: "button", class: "command", onclick: () => onCommand(command) }, inner);
+  }
+  const url = entity.type === "text_link" ? entity.url : entity.type === "url" ? inner.textContent : "";
+  if (SAFE_LINK.test(url ?? "")) return link(url, inner);
+  return STYLES[entity.type] ? make(STYLES[entity.type], {}, inner) : inner;
+}
+
+function link(url, inside) {
+  return make("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, inside);
+}
+
+function clock(unixTime) {
+  return new Date(unixTime * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+}

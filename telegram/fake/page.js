@@ -1,0 +1,151 @@
+// The page: connects, and hands each message to the chat or the board that it is about.
+
+import { ChatPanel } from "./chats.js";
+import { Connection } from "./connection.js";
+import { make, write } from "./dom.js";
+import { LanesBoard } from "./lanes.js";
+import { showLanes } from "./show.js";
+
+const TOAST_MS = 7000;
+const CAPTION_MS = 15000;
+const STATES = { connecting: "connecting …", open: "live", lost: "connection lost" };
+
+const byId = (id) => document.getElementById(id);
+const world = { bot: null, people: [] };
+const panels = new Map(); // chat id -> ChatPanel
+const chatOfQuery = new Map(); // button presses that wait for an answer
+let awaited = null; // the name of the newcomer that this page has asked for
+const board = new LanesBoard((number) => send({ do: "replay", number }));
+
+const handlers = {
+  world: showWorld,
+  lanes: (message) => board.show(message),
+  joined: showNewcomer,
+  message: ({ message, keyboard }) => {
+    const panel = panels.get(message.chat.id);
+    panel?.show(message);
+    if (keyboard) panel?.setKeyboard(keyboard);
+  },
+  edit: ({ message }) => panels.get(message.chat.id)?.show(message),
+  delete: (event) => panels.get(event.chat_id)?.remove(event.message_id),
+  callback: ({ callback_query: query }) => {
+    chatOfQuery.set(query.id, query.message.chat.id);
+    panels.get(query.message.chat.id)?.wait(query);
+  },
+  answer: showAnswer,
+  chat_action: (event) => panels.get(event.chat_id)?.typing(event.action),
+  refused: ({ reason }) => toast(`Not possible: ${reason}`),
+};
+
+function showWorld({ bot, people, chats }) {
+  world.bot = bot;
+  world.people = people;
+  chatOfQuery.clear();
+  const gone = new Set(panels.keys());
+  for (const { messages, keyboard, ...chat } of chats) {
+    gone.delete(chat.id);
+    addPanel(chat).reset(messages, keyboard);
+  }
+  for (const id of gone) {
+    panels.get(id).element.remove();
+    panels.delete(id);
+  }
+}
+
+function showNewcomer({ user, chat }) {
+  if (user && !world.people.some((person) => person.id === user.id)) world.people.push(user);
+  const panel = addPanel(chat);
+  if (awaited === panel.name) panel.box.focus(); // another page may have asked for it
+  awaited = null;
+  for (const panel of panels.values()) panel.offerSpeakers();
+}
+
+function addPanel(chat) {
+  let panel = panels.get(chat.id);
+  if (!panel) {
+    panel = new ChatPanel(chat, world, send);
+    panels.set(chat.id, panel);
+    byId("chats").append(panel.element);
+  }
+  panel.offerSpeakers();
+  return panel;
+}
+
+function showAnswer({ callback_query_id: id, text, show_alert: isAlert }) {
+  const panel = panels.get(chatOfQuery.get(id));
+  chatOfQuery.delete(id);
+  panel?.answered(id);
+  if (!panel || !text) return;
+  if (!isAlert) {
+    panel.toast(text);
+    return;
+  }
+  write(byId("alert-text"), text);
+  if (!byId("alert").open) byId("alert").showModal();
+}
+
+function showState(state) {
+  write(byId("state"), STATES[state]);
+  document.body.classList.toggle("offline", state !== "open");
+  byId("lost").hidden = state !== "lost";
+  for (const button of document.querySelectorAll(".actions button")) button.disabled = state !== "open";
+}
+
+function send(wish) {
+  const sent = connection.send(wish);
+  if (!sent) toast("Not sent: the connection is lost, trying again …");
+  return sent;
+}
+
+function invite(wish, name) {
+  if (send(wish)) awaited = name;
+}
+
+function toast(text) {
+  const notice = make("p", { class: "toast" }, text);
+  byId("toasts").replaceChildren(notice);
+  setTimeout(() => notice.remove(), TOAST_MS);
+}
+
+/** Say in the head of the page what is to be seen now. */
+function caption(text) {
+  write(byId("caption"), text);
+  setTimeout(() => byId("caption").textContent === text && write(byId("caption"), ""), CAPTION_MS);
+}
+
+/** Ask for a name; null if the person would rather not. */
+function ask(question) {
+  const dialog = byId("ask");
+  const field = byId("ask-name");
+  write(byId("ask-title"), question);
+  field.value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    const answer = () => resolve(dialog.returnValue === "ok" && field.value.trim() ? field.value.trim() : null);
+    dialog.addEventListener("close", answer, { once: true });
+  });
+}
+
+byId("ask-cancel").addEventListener("click", () => byId("ask").close());
+const burst = () => send({ do: "burst" });
+byId("burst").addEventListener("click", burst);
+byId("show").addEventListener("click", async (event) => {
+  event.target.disabled = true;
+  try {
+    const panel = [...panels.values()].find((each) => !each.isGroup);
+    if (panel) caption(await showLanes(panel, burst));
+  } finally {
+    event.target.disabled = document.body.classList.contains("offline");
+  }
+});
+byId("add-person").addEventListener("click", async () => {
+  const name = await ask("Who joins?");
+  if (name) invite({ do: "add_person", name }, name);
+});
+byId("add-group").addEventListener("click", async () => {
+  const title = await ask("Name of the group");
+  if (title) invite({ do: "add_group", title }, title);
+});
+
+const connection = new Connection((message) => handlers[message.type]?.(message), showState);

@@ -1,0 +1,233 @@
+"""The sandbox: a page to chat with the bot as several people, and to watch its lanes. On 127.0.0.1 only.
+
+    async with Sandbox(fake, bot, store, port=8088) as sandbox:
+        print(sandbox.url)
+
+The page (page.html, its css and js) keeps one WebSocket open. Down it: a snapshot ("world"), then what happens in the
+world as `World.listen` tells it, new people and groups ("joined"), the "lanes" as `sandbox_lanes` describes them, and
+why a wish was "refused". Up it: the wishes in `sandbox_wishes`. A page that comes back gets a new snapshot.
+
+Other sites that the same browser shows get nothing: the Host must be ours, and so must a WebSocket's Origin.
+"""
+
+import asyncio
+import errno
+import re
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.typedefs import Handler
+
+from engine.store import FullStore
+
+from .answers import Json
+from .faults import Fault
+from .methods import METHODS
+from .sandbox_lanes import LaneBoard, RunningBot
+from .sandbox_wishes import Refused, Wishes
+from .server import HOST, FakeServer
+
+_FOLDER: Final = Path(__file__).parent
+_FILES: Final = frozenset({
+    *("page.html", "page.css", "chats.css", "lanes.css"),
+    *("page.js", "chats.js", "bubbles.js", "lanes.js", "show.js", "connection.js", "dom.js"),
+})  # fmt: skip
+_PEOPLE: Final = ("Ada", "Grace", "Linus")
+_GROUP: Final = "Tea room"
+_LOCAL_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.IGNORECASE)
+_QUERIES_MAX: Final = 1000
+_LOOK_EVERY_S: Final = 0.05
+_WISH_BYTES_MAX: Final = 64 * 1024  # a text of 4096 units, escaped
+_CLOSE_TIMEOUT_S: Final = 1.0
+
+
+class Sandbox:
+    """The page's server; `async with` starts and stops it.
+
+    `port` 0 picks a free one; OSError says in one line that it is taken. Calls of the bot are answered after
+    `answer_after_s`, as over a real network: without that, lanes empty faster than an eye can follow.
+    """
+
+    def __init__(
+        self, fake: FakeServer, bot: RunningBot, store: FullStore, *, port: int, answer_after_s: float = 0.1
+    ) -> None:
+        self._fake = fake
+        self._world = fake.world
+        self._port = port
+        self._answer_after_s = answer_after_s
+        self._lanes = LaneBoard(fake, bot, store)
+        self._wishes = Wishes(fake.world, self._lanes, store)
+        self._keyboards: dict[int, Json] = {}  # reply keyboards, which are in no message
+        self._chat_of_query: dict[str, int] = {}  # button presses that wait for an answer
+        self._pages: set[web.WebSocketResponse] = set()
+        self._runner: web.AppRunner | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://{HOST}:{self._port}/"
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(middlewares=[_only_local])
+        app.add_routes([web.get("/", _file), web.get("/live", self._live), web.get("/{name}", _file)])
+        runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=_CLOSE_TIMEOUT_S
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, self._port).start()
+        except OSError as error:
+            await runner.cleanup()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            other = self._port + 2 if self._port < 65_000 else self._port - 2
+            reason = (
+                f"port {self._port} is taken: choose another with SANDBOX_PORT={other}, or 0 for any free one"
+            )
+            raise OSError(errno.EADDRINUSE, reason) from None
+        self._runner = runner
+        self._port = runner.addresses[0][1]
+        self._set_the_scene()
+        self._watching = asyncio.create_task(self._watch(), name="sandbox")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(page.close(code=WSCloseCode.GOING_AWAY) for page in list(self._pages)))
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+
+    def _set_the_scene(self) -> None:
+        people = [self._world.person(name) for name in _PEOPLE]
+        self._world.group(_GROUP, [person["id"] for person in people])
+        if self._answer_after_s:
+            for method in METHODS:  # not getUpdates: Telegram tells of news at once
+                self._fake.faults.add(Fault("slow", method=method, seconds=self._answer_after_s))
+
+    # -- what the world tells --------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Note what the world does not keep: reply keyboards, and which chat each call was for."""
+        with self._world.listen() as events:
+            async for event in events:
+                chat_id = self._chat_of_call(event)
+                if chat_id is not None:
+                    self._lanes.sent(chat_id)
+                if "keyboard" in event:
+                    self._keyboards[event["message"]["chat"]["id"]] = event["keyboard"]
+
+    def _chat_of_call(self, event: Json) -> int | None:
+        """The chat of an event that a call of the bot has caused; None for what people do."""
+        match event:
+            case {
+                "type": "callback",
+                "callback_query": {"id": str(query_id), "message": {"chat": {"id": int(chat_id)}}},
+            }:
+                self._chat_of_query[query_id] = chat_id
+                if len(self._chat_of_query) > _QUERIES_MAX:
+                    del self._chat_of_query[next(iter(self._chat_of_query))]
+                return None
+            case {"type": "answer", "callback_query_id": query_id}:
+                return self._chat_of_query.pop(query_id, None)
+            case {"message": {"from": {"id": user_id}, "chat": {"id": int(chat_id)}}}:
+                return chat_id if user_id == self._world.bot["id"] else None
+            case {"type": "delete" | "chat_action", "chat_id": int(chat_id)}:
+                return chat_id
+        return None
+
+    # -- one page --------------------------------------------------------------------------------------------
+
+    async def _live(self, request: web.Request) -> web.WebSocketResponse:
+        if request.headers.get("Origin", "").lower() != f"http://{request.host}".lower():
+            raise web.HTTPForbidden(text="this WebSocket is for the sandbox's own page")
+        page = web.WebSocketResponse(
+            timeout=_CLOSE_TIMEOUT_S, heartbeat=15, compress=False, max_msg_size=_WISH_BYTES_MAX
+        )
+        await page.prepare(request)
+        self._pages.add(page)
+        try:
+            # If telling fails, hearing ends too: the page notices, and comes back for a new snapshot.
+            async with asyncio.TaskGroup() as group:
+                telling = (
+                    group.create_task(self._tell_events(page)),
+                    group.create_task(self._tell_lanes(page)),
+                )
+                async for message in page:
+                    if message.type is WSMsgType.TEXT:
+                        await self._fulfil(page, message.data)
+                for task in telling:
+                    task.cancel()
+        except* ConnectionError:
+            pass  # the page was closed or reloaded while we told it something
+        finally:
+            self._pages.discard(page)
+        return page
+
+    async def _fulfil(self, page: web.WebSocketResponse, wish: str) -> None:
+        try:
+            await self._wishes.fulfil(wish)
+        except Refused as refusal:
+            await page.send_json({"type": "refused", "reason": str(refusal)})
+
+    async def _tell_events(self, page: web.WebSocketResponse) -> None:
+        with self._world.listen() as events:
+            missed = 0
+            await page.send_json(self._snapshot())
+            async for event in events:
+                if events.missed > missed:  # a page that slept; events that it hears twice do no harm
+                    missed = events.missed
+                    await page.send_json(self._snapshot())
+                await page.send_json(event)
+
+    async def _tell_lanes(self, page: web.WebSocketResponse) -> None:
+        told: Json | None = None
+        while True:
+            seen = await self._lanes.look()
+            if seen != told:
+                await page.send_json(seen)
+                told = seen
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _snapshot(self) -> Json:
+        chats = [
+            {
+                **chat,
+                "messages": self._world.messages(chat["id"]),
+                "keyboard": self._keyboards.get(chat["id"]),
+            }
+            for chat in self._world.chats()
+        ]
+        return {"type": "world", "bot": self._world.bot, "people": self._world.people(), "chats": chats}
+
+
+@web.middleware
+async def _only_local(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse other Hosts: another site may point its own name at 127.0.0.1 (DNS rebinding)."""
+    if not _LOCAL_HOST.fullmatch(request.host):
+        raise web.HTTPForbidden(text="the sandbox answers to 127.0.0.1 and localhost only")
+    return await handler(request)
+
+
+async def _file(request: web.Request) -> web.FileResponse:
+    name = request.match_info.get("name", "page.html")
+    if name not in _FILES:
+        raise web.HTTPNotFound
+    policy = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; "
+        f"form-action 'none'; frame-ancestors 'none'; connect-src 'self' ws://{request.host}"
+    )
+    headers = {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
+    return web.FileResponse(_FOLDER / name, headers=headers)

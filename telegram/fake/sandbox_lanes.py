@@ -1,0 +1,162 @@
+"""The lanes as the sandbox's page shows them: what the store and the workers say, and what was done a moment ago.
+
+Most lanes are empty again within milliseconds. So that one sees them, a lane stays on the board for LINGER_S after its
+last work, with the number of updates handled and calls sent since it appeared.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from engine import LaneView, Queue, Running, StoreUnavailable
+from engine.store import FullStore
+
+from .answers import Json
+from .server import FakeServer
+
+log = structlog.get_logger(__name__)
+
+LINGER_S: Final = 4.0
+LANES_MAX: Final = 100
+DEAD_MAX: Final = 50
+
+
+class RunningBot(Protocol):
+    """What the sandbox needs of a Bot."""
+
+    def running(self) -> tuple[list[Running], list[Running]]:
+        """Return what the workers of the inbox and of the outbox do now."""
+        ...
+
+
+@dataclass(slots=True)
+class _Row:
+    """What one lane did since it appeared; `waiting` are the update_ids not known to have left Telegram's queue."""
+
+    arrived: int = 0
+    waiting: list[int] = field(default_factory=list)
+    handled: int = 0
+    sent: int = 0
+    workers: dict[Queue, int] = field(default_factory=dict)
+    idle_since: float | None = None
+
+
+class LaneBoard:
+    """Collects what happens to each lane; `look` tells how things stand."""
+
+    def __init__(self, fake: FakeServer, bot: RunningBot, store: FullStore) -> None:
+        self._fake = fake
+        self._bot = bot
+        self._store = store
+        self._rows: dict[str, _Row] = {}  # in the order of appearance
+        self._dead: list[Json] = []
+        self._dead_known: int | None = None  # None: read them again
+
+    def arrived(self, chat_id: int, update_id: int) -> None:
+        """Note that an update of this chat is in Telegram's queue."""
+        row = self._row(f"chat:{chat_id}")
+        row.arrived += 1
+        row.waiting.append(update_id)
+
+    def sent(self, chat_id: int) -> None:
+        """Note that a call of the bot took effect in this chat."""
+        self._row(f"chat:{chat_id}").sent += 1
+
+    def dead_letters_changed(self) -> None:
+        """Read the dead letters again, even if they are as many as before."""
+        self._dead_known = None
+
+    async def look(self) -> Json:
+        """Return the message "lanes": totals of both queues, a row per lane, the latest dead letters.
+
+        A row has `at_telegram`, the updates that the bot has not fetched yet. Its `inbox` and `outbox` have: `status` ("ready", "leased", "parked", or "idle" without work), `pending`
+        (what runs included), `done`, `worker` and `running_s` (while leased), `attempt`, `parked_s`, `reason`.
+        """
+        stats = await self._store.stats()
+        names = {f"chat:{chat['id']}": _name(chat) for chat in self._fake.world.chats()}
+        dead = await self._dead_letters(stats.inbox.dead + stats.outbox.dead)
+        # No await from here on: the rows, the lanes and the workers are of one moment.
+        return {
+            "type": "lanes",
+            "inbox": stats.inbox._asdict(),
+            "outbox": stats.outbox._asdict(),
+            "rows": self._look_at_rows(names),
+            "dead": [{**letter, "name": names.get(letter["key"], "")} for letter in dead],
+        }
+
+    def _look_at_rows(self, names: dict[str, str]) -> list[Json]:
+        now = asyncio.get_running_loop().time()
+        lanes = {queue: {v.key: v for v in self._store.lanes(queue, LANES_MAX)} for queue in Queue}
+        running = {
+            queue: {each.delivery.lease.key: each for each in those}
+            for queue, those in zip(Queue, self._bot.running(), strict=True)
+        }
+        first_waiting = self._fake.queue.next_id - self._fake.queue.pending
+        for key in (*lanes[Queue.INBOX], *lanes[Queue.OUTBOX]):
+            self._row(key)
+        rows = []
+        for key, row in list(self._rows.items()):
+            views = {queue: lanes[queue].get(key) for queue in Queue}
+            row.waiting = [update_id for update_id in row.waiting if update_id >= first_waiting]
+            if self._is_over(row, now, busy=bool(row.waiting) or any(views.values())):
+                del self._rows[key]
+                continue
+            inbox = views[Queue.INBOX]
+            row.handled = max(row.handled, row.arrived - len(row.waiting) - (inbox.depth if inbox else 0))
+            halves = {
+                queue.value: _half(row, queue, views[queue], running[queue].get(key), now) for queue in Queue
+            }
+            rows.append({"key": key, "name": names.get(key, ""), "at_telegram": len(row.waiting), **halves})
+        return rows
+
+    def _row(self, key: str) -> _Row:
+        return self._rows.setdefault(key, _Row())
+
+    @staticmethod
+    def _is_over(row: _Row, now: float, *, busy: bool) -> bool:
+        """Whether the row has been without work for long enough."""
+        if busy or row.idle_since is None:
+            row.idle_since = None if busy else now
+        return row.idle_since is not None and now - row.idle_since >= LINGER_S
+
+    async def _dead_letters(self, count: int) -> list[Json]:
+        if count != self._dead_known:
+            self._dead_known = count
+            try:
+                self._dead = [
+                    {
+                        "number": letter.number,
+                        "queue": letter.queue.value,
+                        "key": letter.envelope.key,
+                        "attempts": letter.attempts,
+                        "reason": letter.reason,
+                    }
+                    for letter in await self._store.dead_letters(DEAD_MAX)
+                ]
+            except StoreUnavailable as error:
+                log.warning("cannot read the dead letters", reason=str(error))
+        return self._dead
+
+
+def _half(row: _Row, queue: Queue, view: LaneView | None, running: Running | None, now: float) -> Json:
+    """One queue's part of a row."""
+    if running is not None:
+        row.workers[queue] = running.worker
+    leased = view is not None and view.status == "leased"
+    return {
+        "status": view.status if view else "idle",
+        "pending": view.depth if view else 0,
+        "done": row.handled if queue is Queue.INBOX else row.sent,
+        # Between two deliveries nothing runs, but the worker keeps its lane.
+        "worker": row.workers.get(queue) if leased else None,
+        "running_s": round(now - running.since, 1) if running else 0.0,
+        "attempt": view.attempts + 1 if view else 0,
+        "parked_s": round(view.wait_s, 1) if view else 0.0,
+        "reason": view.reason if view else "",
+    }
+
+
+def _name(chat: Json) -> str:
+    return str(chat.get("title") or chat["first_name"])

@@ -1,0 +1,109 @@
+"""A whole bot around a sandbox, in this process: fake server, client, memory store, and a router that tries it all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from engine import Reject
+from engine.store import FullStore
+from engine.stores import open_store
+from telegram.bot import Bot
+from telegram.client import TgClient
+from telegram.dialogue import Context, Router, command, data, text
+from telegram.fake import FakeServer
+from telegram.fake.sandbox import Sandbox
+
+KEYBOARD: Final = {
+    "inline_keyboard": [
+        [{"text": "Toast", "callback_data": "toast"}, {"text": "Alert", "callback_data": "alert"}],
+        [{"text": "Edit", "callback_data": "edit"}, {"text": "Slow <b>", "callback_data": "slow"}],
+        [{"text": "Site", "url": "https://example.org/"}, {"text": "Evil", "url": "javascript:alert(1)"}],
+    ]
+}
+MENU: Final = {"keyboard": [[{"text": "Tea"}, {"text": "Coffee"}]], "one_time_keyboard": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Playground:
+    """The parts; `gate` lets the slow job go on."""
+
+    fake: FakeServer
+    bot: Bot
+    store: FullStore
+    sandbox: Sandbox
+    gate: asyncio.Event
+
+
+@asynccontextmanager
+async def playground(*, port: int = 0) -> AsyncIterator[Playground]:
+    """Run it all; `port` is the page's."""
+    gate = asyncio.Event()
+    async with FakeServer(seed=1) as fake, TgClient(fake.token, base_url=fake.url, connections=8) as client:
+        store = await open_store("memory:", str(client.bot_id))
+        bot = Bot(client, store, _router(gate))
+        async with Sandbox(fake, bot, store, port=port, answer_after_s=0) as sandbox:
+            await bot.start()
+            try:
+                yield Playground(fake, bot, store, sandbox, gate)
+            finally:
+                gate.set()
+                await bot.stop()
+                await store.close()
+
+
+def _router(gate: asyncio.Event) -> Router:
+    router = Router()
+
+    @router.message(command("start"))
+    async def start(ctx: Context) -> None:
+        ctx.reply("Press one.", reply_markup=KEYBOARD)
+
+    @router.message(command("menu"))
+    async def menu(ctx: Context) -> None:
+        ctx.reply("Tea or coffee?", reply_markup=MENU)
+
+    @router.message(command("typing"))
+    async def typing(ctx: Context) -> None:
+        ctx.call("sendChatAction", chat_id=ctx.chat_id, action="typing")
+
+    @router.message(command("html"))
+    async def html(ctx: Context) -> None:
+        ctx.reply("<b>bold</b> &lt;i&gt; <a href='https://example.org/x'>link</a>", parse_mode="HTML")
+
+    @router.message(command("delete"))
+    async def delete(ctx: Context) -> None:
+        ctx.call("deleteMessage", chat_id=ctx.chat_id, message_id=1)
+
+    @router.message(command("bury"))
+    async def bury(ctx: Context) -> None:
+        if not gate.is_set():
+            raise Reject("<b>no</b> way")
+        ctx.reply("dug out")
+
+    @router.message(text)
+    async def echo(ctx: Context) -> None:
+        ctx.reply(ctx.text)
+
+    @router.callback_query(data("toast"))
+    async def toast(ctx: Context) -> None:
+        ctx.answer("a <i>toast</i>")
+
+    @router.callback_query(data("alert"))
+    async def alert(ctx: Context) -> None:
+        ctx.answer("an <i>alert</i>", show_alert=True)
+
+    @router.callback_query(data("edit"))
+    async def edit(ctx: Context) -> None:
+        ctx.data["edits"] = ctx.data.get("edits", 0) + 1
+        ctx.edit(f"Edited {ctx.data['edits']}", reply_markup=KEYBOARD)
+        ctx.answer()
+
+    @router.callback_query(data("slow"))
+    async def slow(ctx: Context) -> None:
+        await gate.wait()
+        ctx.answer()
+        ctx.reply("The slow job is done.")
+
+    return router

@@ -1,0 +1,518 @@
+"""The sandbox's page in a real browser, with a real bot behind it."""
+
+import re
+import shutil
+from contextlib import asynccontextmanager
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, async_playwright, expect
+
+import telegram.fake.sandbox_lanes
+from engine import Queue
+from telegram.fake import Fault
+from telegram.fake.sandbox import Sandbox
+from tests.kit.playground import playground
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ARGUMENTS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+ADA, GRACE, LINUS, GROUP = 1001, 1002, 1003, -1_001_000_000_001
+LOOP: Final = "module"
+
+expect.set_options(timeout=15_000)  # a busy machine is slow, and nothing here waits longer than it must
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (apt-get install chromium)"),
+    pytest.mark.asyncio(loop_scope=LOOP),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope=LOOP)
+async def browser():
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope=LOOP)
+async def play():
+    async with playground() as play:
+        yield play
+
+
+@asynccontextmanager
+async def opened(browser, url, *, complaints=(), **options):
+    """A page that has its snapshot; at the end it must have complained of nothing but `complaints`."""
+    context = await browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+    page = await context.new_page()
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            None if request.url.startswith((url, "data:")) else heard.append(f"asked {request.url}")
+        ),
+    )
+    await page.goto(url)
+    await expect(page.locator("#state")).to_have_text("live")
+    await expect(page.locator(".chat").first).to_be_visible()
+    yield page
+    assert [line for line in heard if not any(known in line for known in complaints)] == []
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope=LOOP)
+async def page(play, browser):
+    async with opened(browser, play.sandbox.url) as page:
+        yield page
+
+
+def chat(page: Page, chat_id):
+    return page.locator(f'.chat[data-chat="{chat_id}"]')
+
+
+def bubbles(page: Page, chat_id, who=""):
+    return chat(page, chat_id).locator(f".message{who} .text")
+
+
+def half(page: Page, chat_id, queue):
+    return page.locator(f'[data-lane="chat:{chat_id}"] [data-queue="{queue}"]')
+
+
+async def write(page, chat_id, text):
+    box = chat(page, chat_id).locator("textarea")
+    await box.fill(text)
+    await box.press("Enter")
+
+
+async def press(page, chat_id, label):
+    await chat(page, chat_id).locator(".message .keyboard button", has_text=label).last.click()
+
+
+async def width_beyond_the_window(page):
+    return await page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+# -- chatting --------------------------------------------------------------------------------------------
+
+
+async def test_a_newcomer_finds_four_chats_and_something_to_say(page):
+    await expect(page.locator(".chat h2 .name")).to_have_text(["Ada", "Grace", "Linus", "Tea room"])
+    await expect(chat(page, GROUP).locator("h2 .about")).to_have_text("group of 3")
+    await expect(page.locator("#no-lanes")).to_be_visible()
+    await expect(chat(page, ADA).locator(".suggestions button")).to_have_text(["/start", "/help", "Hello!"])
+    await chat(page, ADA).locator(".suggestions button").first.click()
+    await expect(bubbles(page, ADA, ".mine")).to_have_text(["/start"])
+    await expect(bubbles(page, ADA, ".bot")).to_have_text(["Press one."])
+    await expect(chat(page, ADA).locator(".suggestions")).to_be_hidden()
+    await expect(chat(page, GRACE).locator(".suggestions")).to_be_visible()
+
+
+async def test_everything_is_in_sight_on_a_laptop(page):
+    await check_all_is_in_sight(page)
+    await page.locator("#burst").click()
+    await expect(bubbles(page, GROUP)).to_have_count(40)
+    await check_all_is_in_sight(page)  # many messages scroll inside their chat
+
+
+async def check_all_is_in_sight(page):
+    for place in (*[chat(page, each) for each in (ADA, GRACE, LINUS, GROUP)], page.locator("#lanes")):
+        box = await place.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 1280
+        assert box["y"] + box["height"] <= 800
+
+
+async def test_two_people_chat_each_with_name_and_time(page):
+    await write(page, ADA, "I am Ada")
+    await write(page, GRACE, "I am Grace")
+    for chat_id, name in ((ADA, "Ada"), (GRACE, "Grace")):
+        await expect(bubbles(page, chat_id)).to_have_text([f"I am {name}"] * 2)
+        await expect(chat(page, chat_id).locator(".who b")).to_have_text([name, "Chatlane"])
+        times = await chat(page, chat_id).locator("time").all_text_contents()
+        assert all(re.match(r"\d\d?:\d\d", time) for time in times)
+        mine = await chat(page, chat_id).locator(".message.mine .bubble").bounding_box()
+        bots = await chat(page, chat_id).locator(".message.bot .bubble").bounding_box()
+        assert mine["x"] > bots["x"]
+        assert await chat(page, chat_id).locator("textarea").input_value() == ""
+
+
+async def test_enter_sends_and_shift_enter_does_not(page):
+    box = chat(page, ADA).locator("textarea")
+    await box.focus()
+    await page.keyboard.type("one")
+    await page.keyboard.press("Shift+Enter")
+    await page.keyboard.type("two")
+    await expect(bubbles(page, ADA)).to_have_count(0)
+    await page.keyboard.press("Enter")
+    await expect(bubbles(page, ADA, ".bot")).to_have_text(["one\ntwo"], use_inner_text=True)
+    await page.keyboard.press("Enter")  # an empty box sends nothing
+    await write(page, ADA, "three")
+    await expect(bubbles(page, ADA, ".mine")).to_have_count(2)
+
+
+async def test_in_a_group_one_chooses_who_writes(page):
+    await chat(page, GROUP).locator("select").select_option(label="Grace")
+    await write(page, GROUP, "hello all")
+    await expect(chat(page, GROUP).locator(".who b")).to_have_text(["Grace", "Chatlane"])
+    await chat(page, GROUP).locator("select").select_option(label="Linus")
+    await chat(page, GROUP).locator("button.send").click()  # nothing written yet
+    await write(page, GROUP, "hi Grace")
+    await expect(chat(page, GROUP).locator(".mine .who b")).to_have_text(["Grace", "Linus"])
+
+
+async def test_a_button_waits_until_its_toast_comes(play, page):
+    await page.clock.install()
+    slow_answer = play.fake.faults.add(Fault("hang", method="answerCallbackQuery", times=1))
+    await write(page, ADA, "/start")
+    await press(page, ADA, "Toast")
+    toast = chat(page, ADA).locator("button", has_text="Toast")
+    await expect(toast).to_have_class("waiting")
+    await expect(toast).to_have_attribute("aria-busy", "true")
+    await expect(page.locator(".chat button.waiting")).to_have_count(1)
+    await expect(page.locator(".toast")).to_have_count(0)
+    play.fake.faults.remove(slow_answer)  # cut off; the bot tries again
+    await expect(chat(page, ADA).locator(".toast")).to_have_text("a <i>toast</i>")
+    await expect(toast).not_to_have_class("waiting")
+    await page.clock.fast_forward(5000)
+    await expect(page.locator(".toast")).to_have_count(0)
+
+
+async def test_an_alert_wants_to_be_confirmed(page):
+    await write(page, GRACE, "/start")
+    await press(page, GRACE, "Alert")
+    await expect(page.locator("#alert-text")).to_have_text("an <i>alert</i>")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#alert")).to_be_hidden()
+
+
+async def test_an_edit_appears_in_place(page):
+    await write(page, ADA, "/start")
+    await write(page, ADA, "below")
+    await expect(bubbles(page, ADA)).to_have_count(4)
+    await press(page, ADA, "Edit")
+    await expect(bubbles(page, ADA)).to_have_text(["/start", "Edited 1", "below", "below"])
+    await expect(chat(page, ADA).locator("time", has_text="edited")).to_have_count(1)
+    await press(page, ADA, "Edit")
+    await expect(bubbles(page, ADA, ".bot").first).to_have_text("Edited 2")
+    await expect(page.locator("button.waiting")).to_have_count(0)
+
+
+async def test_typing_shows_until_the_bot_writes_and_a_deleted_message_goes(page):
+    await page.clock.install(time=0)
+    await page.clock.pause_at(1)
+    about = chat(page, LINUS).locator("h2 .about")
+    await write(page, LINUS, "/typing")
+    await expect(about).to_have_text("Chatlane is typing …")
+    await write(page, LINUS, "hi")
+    await expect(about).to_have_text("private chat")
+    await write(page, LINUS, "/typing")
+    await expect(about).to_have_text("Chatlane is typing …")
+    await page.clock.fast_forward(6000)
+    await expect(about).to_have_text("private chat")
+    await write(page, LINUS, "/delete")
+    await expect(bubbles(page, LINUS)).to_have_text(["hi", "hi", "/typing", "/delete"])
+
+
+async def test_a_reply_keyboard_writes_and_goes_after_one_use(page):
+    await write(page, ADA, "/menu")
+    menu = chat(page, ADA).locator(".keyboard.reply")
+    await expect(menu.locator("button")).to_have_text(["Tea", "Coffee"])
+    await menu.locator("button", has_text="Coffee").click()
+    await expect(bubbles(page, ADA).last).to_have_text("Coffee")
+    await expect(menu).to_be_hidden()
+
+
+async def test_formatting_and_a_command_that_can_be_clicked(page):
+    await write(page, ADA, "/html")
+    answer = bubbles(page, ADA, ".bot").first
+    await expect(answer).to_have_text("bold <i> link")
+    await expect(answer.locator("b")).to_have_text("bold")
+    await expect(answer.locator("a")).to_have_attribute("rel", "noopener noreferrer")
+    await write(page, ADA, "try /start!")
+    await bubbles(page, ADA, ".bot").last.locator("button.command", has_text="/start").click()
+    await expect(bubbles(page, ADA, ".mine").last).to_have_text("/start")
+    await expect(bubbles(page, ADA, ".bot").last).to_have_text("Press one.")
+
+
+async def test_links_are_links_only_where_they_are_harmless(page):
+    await write(page, ADA, "/start")
+    await expect(chat(page, ADA).locator(".keyboard a")).to_have_attribute("href", "https://example.org/")
+    await expect(chat(page, ADA).locator(".keyboard button", has_text="Evil")).to_be_disabled()
+    assert "javascript:" not in await page.content()
+
+
+EVIL = (
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><b>b</b>&amp; 👋🏽"
+)
+
+
+async def test_text_is_never_read_as_html(play, page):
+    await write(page, ADA, EVIL)
+    await expect(bubbles(page, ADA)).to_have_text([EVIL, EVIL])
+    await write(page, GRACE, "/start")
+    await press(page, GRACE, "Slow <b>")
+    await write(page, GRACE, "/bury")
+    for button, name in (("+ Person", "<i>Eve</i>"), ("+ Group", "<u>All</u>")):
+        await page.get_by_role("button", name=button).click()
+        await page.keyboard.type(name)
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".chat h2 .name").last).to_have_text(name)
+    await page.locator(".chat").nth(4).locator("textarea").fill(EVIL)
+    await page.locator(".chat").nth(4).locator("textarea").press("Enter")
+    await expect(page.locator("[data-lane] b", has_text="<i>Eve</i>")).to_be_visible()
+    await expect(page.locator("[data-lane] script, .chat script, .chat img, h2 i, h2 u")).to_have_count(0)
+    assert await page.title() == "Chatlane sandbox"
+
+
+async def test_very_long_words_break(page):
+    word = "Donaudampfschifffahrtsgesellschaft" * 20
+    await write(page, ADA, word)
+    await write(page, GROUP, word)
+    await expect(bubbles(page, GROUP, ".bot")).to_have_text([word])
+    assert await width_beyond_the_window(page) <= 0
+    assert await chat(page, ADA).evaluate("panel => panel.scrollWidth - panel.clientWidth") <= 0
+    inside = chat(page, GROUP).locator(".messages")
+    assert await inside.evaluate("list => list.scrollWidth - list.clientWidth") <= 0
+
+
+async def test_newcomers_join_by_keyboard_alone(page):
+    await page.locator("#add-person").focus()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#ask")).to_be_hidden()
+    await expect(page.locator(".chat")).to_have_count(4)
+    await page.keyboard.press("Enter")
+    await page.keyboard.type("Barbara")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".chat h2 .name").last).to_have_text("Barbara")
+    await page.keyboard.type("me, too")  # the new chat's box has the focus
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".chat").last.locator(".message.bot .text")).to_have_text(["me, too"])
+    await expect(chat(page, GROUP).locator("option")).to_have_text(["Ada", "Grace", "Linus", "Barbara"])
+    await page.locator("#add-group").focus()
+    await page.keyboard.press("Enter")
+    await page.keyboard.type("Second group")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".chat.group")).to_have_count(2)
+    await expect(page.locator(".chat.group").last.locator("option")).to_have_count(4)
+
+
+# -- the lanes -------------------------------------------------------------------------------------------
+
+
+async def test_a_busy_lane_waits_in_line_while_another_is_served(play, page):
+    await write(page, ADA, "/start")
+    await press(page, ADA, "Slow")
+    await expect(half(page, ADA, "inbox").locator(".pill")).to_have_text(
+        re.compile(r"worker \d+ · \d+\.\d s")
+    )
+    for number in range(3):
+        await write(page, ADA, f"waits {number}")
+    await expect(half(page, ADA, "inbox").locator(".dots i")).to_have_count(3)
+    await expect(half(page, ADA, "inbox")).to_have_attribute("data-status", "leased")
+    await write(page, GRACE, "overtakes")
+    await expect(bubbles(page, GRACE, ".bot")).to_have_text(["overtakes"])
+    await expect(half(page, GRACE, "inbox").locator(".done")).to_have_text("✓ 1 handled")
+    await expect(half(page, GRACE, "outbox").locator(".done")).to_have_text("✓ 1 sent")
+    await expect(page.locator("#inbox-totals")).to_have_text("6 appended = 2 committed + 4 pending + 0 dead")
+    await expect(bubbles(page, ADA, ".bot")).to_have_text(["Press one."])
+    play.gate.set()
+    expected = ["Press one.", "The slow job is done.", "waits 0", "waits 1", "waits 2"]
+    await expect(bubbles(page, ADA, ".bot")).to_have_text(expected)
+    await expect(half(page, ADA, "inbox").locator(".dots i")).to_have_count(0)
+    await expect(page.locator("#inbox-totals")).to_have_text("6 appended = 6 committed + 0 pending + 0 dead")
+
+
+async def test_a_lane_that_is_done_fades_and_vanishes(page, monkeypatch):
+    monkeypatch.setattr(telegram.fake.sandbox_lanes, "LINGER_S", 1.0)
+    await write(page, ADA, "hi")
+    row = page.locator(f'[data-lane="chat:{ADA}"]')
+    await expect(row).to_have_class("idle")
+    await expect(row.locator(".lane-name b")).to_have_text("Ada")
+    await expect(row).to_have_count(0)
+    await expect(page.locator("#no-lanes")).to_be_visible()
+
+
+async def test_a_burst_fills_every_lane_and_all_is_answered_in_order(play, page):
+    await page.locator("#burst").click()
+    expected = [f"{number} of 20" for number in range(1, 21)]
+    for chat_id in (ADA, GRACE, LINUS, GROUP):
+        await expect(bubbles(page, chat_id, ".bot")).to_have_text(expected)
+        await expect(half(page, chat_id, "inbox").locator(".done")).to_have_text("✓ 20 handled")
+    at_end = "list => list.scrollHeight - list.scrollTop - list.clientHeight < 5"
+    assert await chat(page, GROUP).locator(".messages").evaluate(at_end)
+
+
+async def test_show_me_holds_up_one_chat_only(play, page):
+    await page.locator("#show").click()
+    await expect(page.locator("#caption")).to_contain_text("Ada pressed “Slow <b>”")
+    await expect(half(page, ADA, "inbox").locator(".dots i")).to_have_count(20)
+    for chat_id in (GRACE, LINUS, GROUP):
+        await expect(half(page, chat_id, "inbox").locator(".done")).to_have_text("✓ 20 handled")
+        await expect(bubbles(page, chat_id, ".bot")).to_have_count(20)
+    await expect(bubbles(page, ADA, ".bot")).to_have_text(["Press one."])
+    play.gate.set()
+    await expect(bubbles(page, ADA, ".bot")).to_have_count(22)
+    await expect(page.locator("#show")).to_be_enabled()
+
+
+async def test_a_lane_with_more_than_fits_says_how_many_more(play, page):
+    await write(page, ADA, "/start")
+    await press(page, ADA, "Slow")
+    for _ in range(2):
+        await page.locator("#burst").click()
+    await expect(half(page, ADA, "inbox").locator(".more")).to_have_text("+20")
+    assert await width_beyond_the_window(page) <= 0
+
+
+async def test_without_a_bot_messages_wait_at_telegram(play, page):
+    await play.bot.stop()
+    for number in range(3):
+        await write(page, LINUS, f"{number}")
+    await expect(page.locator(".at-telegram")).to_have_text("+3 at Telegram")
+    await expect(half(page, LINUS, "inbox").locator(".done")).to_have_text("")
+
+
+async def test_a_parked_lane_says_why(play, page):
+    play.fake.faults.add(Fault("status", code=429, retry_after=30, method="sendMessage"))
+    await write(page, ADA, "hi")
+    pill = half(page, ADA, "outbox").locator(".pill")
+    await expect(pill).to_have_text(re.compile(r"parked \d\d\.\d s · .*Too Many Requests"))
+    await expect(half(page, ADA, "outbox").locator(".dots i")).to_have_count(1)
+    assert play.store.lanes(Queue.OUTBOX)[0].status == "parked"
+
+
+async def test_dead_letters_are_listed_and_tried_again(play, page):
+    await expect(page.locator("#dead")).to_be_hidden()
+    await write(page, ADA, "/bury")
+    await expect(page.locator("#dead-count")).to_have_text("1")
+    await page.locator("#dead summary").click()
+    letter = page.locator("[data-letter]")
+    await expect(letter).to_contain_text(f"inbox · Ada (chat:{ADA}) · attempts 1")
+    await expect(letter.locator(".reason")).to_have_text("<b>no</b> way")
+    play.gate.set()
+    await letter.locator("button").click()
+    await expect(bubbles(page, ADA, ".bot")).to_have_text(["dug out"])
+    await expect(page.locator("#dead")).to_be_hidden()
+
+
+# -- comings and goings, and how it looks ----------------------------------------------------------------
+
+
+async def test_a_page_opened_later_shows_the_same(play, page, browser):
+    await write(page, ADA, "/menu")
+    await write(page, GRACE, "/start")
+    await expect(bubbles(page, GRACE)).to_have_count(2)
+    async with opened(browser, play.sandbox.url) as later:
+        await expect(bubbles(later, ADA)).to_have_text(["/menu", "Tea or coffee?"])
+        await expect(chat(later, ADA).locator(".keyboard.reply button")).to_have_count(2)
+        await write(later, GRACE, "from the other page")
+        await expect(bubbles(page, GRACE).last).to_have_text("from the other page")
+        await chat(page, ADA).locator("textarea").focus()
+        await later.locator("#add-person").click()
+        await later.keyboard.type("Barbara")
+        await later.keyboard.press("Enter")
+        await expect(page.locator(".chat")).to_have_count(5)
+        await expect(
+            chat(page, ADA).locator("textarea")
+        ).to_be_focused()  # whoever types here is not disturbed
+
+
+async def test_a_bot_that_was_restarted_finds_its_page_again(browser):
+    async with playground() as first:
+        port = int(first.sandbox.url.rstrip("/").rpartition(":")[2])
+        connecting = opened(browser, first.sandbox.url, complaints=("ERR_CONNECTION_REFUSED",))
+        page = await connecting.__aenter__()
+        await write(page, ADA, "before")
+        await expect(bubbles(page, ADA)).to_have_count(2)
+        await page.locator("#add-person").click()
+        await page.keyboard.type("Short-lived")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".chat")).to_have_count(5)
+        await chat(page, GRACE).locator("textarea").fill("half a sent")
+    await expect(page.locator("#lost")).to_be_visible()
+    await expect(page.locator("#state")).to_have_text("connection lost")
+    await expect(page.locator("#burst")).to_be_disabled()
+    await write(page, ADA, "kept")
+    await expect(page.locator("#toasts")).to_contain_text("Not sent")
+    assert await chat(page, ADA).locator("textarea").input_value() == "kept"
+    async with playground(port=port):
+        await expect(page.locator("#state")).to_have_text("live")
+        await expect(page.locator("#lost")).to_be_hidden()
+        await expect(page.locator(".chat")).to_have_count(4)
+        await expect(chat(page, GROUP).locator("option")).to_have_count(3)
+        await expect(bubbles(page, ADA)).to_have_count(0)
+        assert await chat(page, GRACE).locator("textarea").input_value() == "half a sent"
+        await chat(page, ADA).locator("textarea").press("Enter")
+        await expect(bubbles(page, ADA, ".bot")).to_have_text(["kept"])
+        await connecting.__aexit__(None, None, None)
+
+
+async def test_a_page_that_was_cut_off_keeps_what_is_still_there(play, browser):
+    async with Sandbox(play.fake, play.bot, play.store, port=0, answer_after_s=0) as second:
+        port = int(second.url.rstrip("/").rpartition(":")[2])
+        async with opened(browser, second.url, complaints=("ERR_CONNECTION_REFUSED",)) as page:
+            await write(page, ADA, "before")
+            await expect(bubbles(page, ADA, ".bot")).to_have_text(["before"])
+            await second.__aexit__(None, None, None)
+            await expect(page.locator("#lost")).to_be_visible()
+            play.fake.world.say(ADA, ADA, "meanwhile")
+            async with Sandbox(play.fake, play.bot, play.store, port=port, answer_after_s=0):
+                await expect(page.locator("#lost")).to_be_hidden()
+                await expect(bubbles(page, ADA)).to_have_text(["before", "before", "meanwhile", "meanwhile"])
+
+
+async def test_dark_where_the_system_is_dark(play, browser):
+    grounds = {}
+    for scheme in ("light", "dark"):
+        async with opened(browser, play.sandbox.url, color_scheme=scheme) as page:
+            color = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+            grounds[scheme] = sum(map(int, re.findall(r"\d+", color)[:3]))
+    assert grounds["dark"] < 150 < 600 < grounds["light"]
+
+
+async def test_a_phone_shows_one_chat_below_the_other(play, browser):
+    async with opened(
+        browser, play.sandbox.url, viewport={"width": 390, "height": 844}, has_touch=True
+    ) as page:
+        await page.locator("#show").click()
+        await expect(half(page, ADA, "inbox").locator(".dots i")).to_have_count(20)
+        assert await width_beyond_the_window(page) <= 0
+        boxes = [await chat(page, each).bounding_box() for each in (ADA, GRACE, LINUS, GROUP)]
+        assert len({box["x"] for box in boxes}) == 1
+        assert [box["y"] for box in boxes] == sorted(box["y"] for box in boxes)
+        assert all(360 <= box["width"] <= 390 for box in boxes)
+        play.gate.set()
+        await expect(bubbles(page, ADA, ".bot")).to_have_count(22)
+
+
+async def test_every_button_and_box_has_a_name(page):
+    await write(page, ADA, "/start")
+    await expect(bubbles(page, ADA)).to_have_count(2)
+    nameless = await page.evaluate(
+        """[...document.querySelectorAll("button, textarea, select, input")]
+           .filter((each) => !(each.textContent.trim() || each.ariaLabel || each.labels?.length))
+           .map((each) => each.outerHTML)"""
+    )
+    assert nameless == []
+
+
+async def test_the_keyboard_reaches_everything_in_order(page):
+    reached = []
+    for _ in range(16):
+        await page.keyboard.press("Tab")
+        reached.append(
+            await page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent")
+        )
+    assert reached[:4] == ["▶ Show me", "Burst", "+ Person", "+ Group"]
+    assert reached[4:10] == [
+        *("Messages of Ada", "/start", "/help", "Hello!", "Message in Ada", "Send in Ada"),
+    ]

@@ -1,0 +1,306 @@
+"""run.py as a person meets it: what is wrong with a setting is one clear line, without a traceback and without the token."""
+
+import asyncio
+import itertools
+import json
+import re
+import resource
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import pytest
+
+from engine.stores import open_store
+from telegram.fake import FakeServer
+from tests.kit.checker import Evidence, Interruption, Said, Seen, check
+from tests.kit.service import ROOT, Finished, Service, command, environment
+
+pytestmark = pytest.mark.processes
+
+SECRET = "AAmade-up-secret_0123456789abcdefghi"
+TOKEN = f"4200000042:{SECRET}"
+BOT = "4200000042"
+BASE = {"BOT_TOKEN": TOKEN, "TELEGRAM_API_URL": "http://127.0.0.1:1", "STORE_URL": "sqlite:bot.db"}
+
+
+class Case(NamedTuple):
+    """Settings (None: not set) on top of BASE, and a pattern of what run.py has to say about them."""
+
+    says: str
+    settings: dict[str, str | None] = {}  # noqa: RUF012 - never changed
+    arguments: tuple[str, ...] = ()
+    dotenv: bytes = b""
+
+
+CASES = {
+    "malformed token": Case("malformed bot token: it looks like", {"BOT_TOKEN": f"42:{SECRET} and more"}),
+    "token without number": Case("malformed bot token", {"BOT_TOKEN": SECRET}),
+    "server without token": Case("TELEGRAM_API_URL is set but BOT_TOKEN is not", {"BOT_TOKEN": None}),
+    "server without scheme": Case("malformed base URL", {"TELEGRAM_API_URL": "localhost"}),
+    "server with password": Case("malformed base URL", {"TELEGRAM_API_URL": f"http://u:{SECRET}@localhost"}),
+    "server of another protocol": Case("malformed base URL", {"TELEGRAM_API_URL": "ftp://localhost"}),
+    "handlers that do not exist": Case("there is no module 'nowhere'", {"HANDLERS": "nowhere:router"}),
+    "handlers without a name": Case("write module:name, like handlers:router", {"HANDLERS": "handlers"}),
+    "handlers without that name": Case(
+        "the module 'handlers' has no 'nothing'", {"HANDLERS": "handlers:nothing"}
+    ),
+    "handlers that are none": Case("is not a Router but of type 'module'", {"HANDLERS": "handlers:echo"}),
+    "handlers that raise": Case(
+        "importing 'raising' failed: RuntimeError: two lines, ", {"HANDLERS": "raising:router"}
+    ),
+    "handlers that do not parse": Case(
+        "importing 'unparsable' failed: SyntaxError", {"HANDLERS": "unparsable:router"}
+    ),
+    "handlers that exit": Case("importing 'exiting' failed: SystemExit: 0", {"HANDLERS": "exiting:router"}),
+    "handlers that miss a module": Case(
+        "importing 'missing' failed: .*not_there", {"HANDLERS": "missing:router"}
+    ),
+    "unknown store": Case(
+        "STORE_URL 'postgres://x' is not known: use sqlite:FILE", {"STORE_URL": "postgres://x"}
+    ),
+    "store without file": Case("STORE_URL 'sqlite:' is not known", {"STORE_URL": "sqlite:"}),
+    "store in no folder": Case("the folder no/where does not exist", {"STORE_URL": "sqlite:no/where/bot.db"}),
+    "store that is a folder": Case("cannot open folder: ", {"STORE_URL": "sqlite:folder"}),
+    "store of a newer version": Case("comes from a newer Chatlane", {"STORE_URL": "sqlite:newer.db"}),
+    "store of another program": Case("is another program's database", {"STORE_URL": "sqlite:alien.db"}),
+    "store of another bot": Case(
+        "belongs to bot 77, not to bot 4200000042", {"STORE_URL": "sqlite:other.db"}
+    ),
+    "store that is no database": Case("cannot open .*not a database", {"STORE_URL": "sqlite:text.db"}),
+    "no number": Case("WORKERS: Input should be a valid integer", {"WORKERS": "x"}),
+    "too small a number": Case("WORKERS: .* greater than or equal to 1", {"WORKERS": "0"}),
+    "two wrong settings": Case("WORKERS: .*; DRAIN_TIMEOUT_S: .*", {"WORKERS": "x", "DRAIN_TIMEOUT_S": "1"}),
+    "unknown choice": Case("LOG_LEVEL: Input should be 'debug', 'info'", {"LOG_LEVEL": "loud"}),
+    "unknown flag": Case("--nonsense.*--help", arguments=("--nonsense",)),
+    "wrong flag": Case("WORKERS: Input should be a valid integer", arguments=("--workers=many",)),
+    "wrong value in .env": Case("WORKERS: Input should be a valid integer", dotenv=b"WORKERS=lots\n"),
+    ".env that is not UTF-8": Case(".env is not UTF-8", dotenv="WORKERS=8 # für".encode("latin-1")),
+    "replay without a number": Case("--help", arguments=("replay",)),
+    "replay of no number": Case("NUMBERS", arguments=("replay", "first")),
+    "dead with a wrong limit": Case("LIMIT", arguments=("dead", "--limit=0")),
+}
+
+
+def prepare(folder):
+    """Everything that the cases name."""
+    (folder / "folder").mkdir()
+    (folder / "raising.py").write_text(
+        "import os\nraise RuntimeError('two\\nlines, ' + os.environ['BOT_TOKEN'])\n"
+    )
+    (folder / "unparsable.py").write_text("def\n")
+    (folder / "exiting.py").write_text("import sys\nsys.exit(0)\n")
+    (folder / "missing.py").write_text("import not_there\n")
+    (folder / "text.db").write_text("no database at all, " * 100)
+    with sqlite3.connect(folder / "alien.db") as alien:
+        alien.execute("CREATE TABLE t (x)")
+    alien.close()
+    for name, bot in [("newer.db", BOT), ("other.db", "77")]:
+        asyncio.run(make_store(folder / name, bot))
+    newer = sqlite3.connect(folder / "newer.db")
+    newer.execute("PRAGMA user_version = 99")
+    newer.close()
+
+
+async def make_store(path, bot):
+    await (await open_store(f"sqlite:{path}", bot)).close()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """All cases, run one after the other: name -> how it went."""
+    cases = []
+    for case in CASES.values():
+        folder = tmp_path_factory.mktemp("case")
+        prepare(folder)
+        (folder / ".env").write_bytes(case.dotenv)
+        settings = {name: value for name, value in {**BASE, **case.settings}.items() if value is not None}
+        cases.append((case.arguments, str(folder), settings))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kit.forks"],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=100,
+        check=True,
+    )
+    return dict(zip(CASES, itertools.starmap(Finished, json.loads(done.stdout)), strict=True))
+
+
+def assert_one_clear_line(done: Finished, says: str) -> None:
+    assert SECRET not in done.out + done.err
+    assert re.fullmatch(rf"run\.py: .*{says}.*\n", done.err), (
+        done.err
+    )  # "." is no line's end: so it is one line
+    assert done.out == ""
+    assert done.code == 2
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_wrong_is_said_in_one_line(finished, name):
+    assert_one_clear_line(finished[name], CASES[name].says)
+
+
+async def test_a_token_that_the_server_refuses(tmp_path):
+    async with FakeServer() as server:
+        done = await command(folder=tmp_path, **{**BASE, "TELEGRAM_API_URL": server.url})
+    assert_one_clear_line(done, "Telegram refuses BOT_TOKEN .*401 Unauthorized.*@BotFather")
+
+
+async def test_a_token_that_is_revoked_while_the_bot_runs(tmp_path):
+    async with FakeServer() as server, Service(tmp_path, server.url, server.token) as bot:
+        await bot.start()
+        server.world.logged_out = True
+        server.world.say(5, 5, "wakes the poll")
+        assert await bot.ended() == 2
+        assert bot.log()[-1]["line"].startswith("run.py: Telegram refuses BOT_TOKEN")
+
+
+async def test_a_store_that_another_process_owns(tmp_path):
+    async with FakeServer() as server, Service(tmp_path, server.url, server.token) as bot:
+        await bot.start()
+        for arguments in [(), ("dead",), ("replay", "1")]:
+            done = await bot.command(*arguments)
+            assert_one_clear_line(done, f"bot.db is in use by process {bot.pid}: stop it, or set STORE_URL")
+
+
+async def test_the_sandboxs_port_that_is_taken(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = await command(folder=tmp_path, SANDBOX_PORT=str(port))
+    assert_one_clear_line(done, f"{port}")
+
+
+def test_help_tells_every_setting(tmp_path):
+    run = [sys.executable, str(ROOT / "run.py"), "--help"]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=50)
+    for name in (
+        "bot-token",
+        "store-url",
+        "handlers",
+        "workers",
+        "drain-timeout-s",
+        "log-format",
+        "dead",
+        "replay",
+    ):
+        assert name in done.stdout
+
+
+# -- a full disk, played by a limit on the size of files ---------------------------------------------------------------
+
+UNLIMITED = resource.RLIM_INFINITY
+PAGE = 4120  # of SQLite's log
+
+
+def test_a_disk_that_is_full_at_the_start(tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2 * PAGE, UNLIMITED))
+
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py")],
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(BASE),
+        check=False,
+        timeout=50,
+    )
+    assert_one_clear_line(Finished(done.returncode, done.stdout, done.stderr), "cannot open bot.db: ")
+
+
+async def all_answered(server, said):
+    """Wait until each of these updates has a reply."""
+    give_up = time.monotonic() + 60
+    while {line.update_id for line in said} - {reply.evidence.update_id for reply in seen(server)}:
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0.05)
+
+
+def seen(server):
+    return [
+        Seen(call.chat_id, Evidence.parse(call.text), call.at, call.status == 200)
+        for call in server.calls
+        if call.method == "sendMessage" and call.delivered
+    ]
+
+
+async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
+    async with FakeServer() as server, Service(tmp_path, server.url, server.token, JOURNAL="") as bot:
+
+        def say(count):
+            texts = [(5 + n % 20, f"{n} {'long ' * 100}") for n in range(count)]
+            return [Said(chat, server.world.say(chat, chat, text), text) for chat, text in texts]
+
+        await bot.start()
+        said = say(50)
+        await all_answered(server, said)
+        await bot.stop()  # folds the log into the file
+        await bot.start()
+        full = (tmp_path / "bot.db").stat().st_size + 3 * PAGE
+        resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (full, UNLIMITED))
+        began = time.time()
+        said += say(200)
+        alarm = await bot.logged("store unavailable, polling stands still", level="error")
+        assert "cannot be written" in alarm["reason"]
+        await bot.logged("reading the store's file anew after an I/O error")
+        assert server.queue.pending == 200  # nothing is confirmed that is not stored
+        resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
+        await all_answered(server, said)
+        await bot.logged("store unavailable, polling stands still: over")
+        assert (await bot.stop()).code == 0
+        assert check(said, seen(server), [Interruption(began, time.time())]).anomalies == ()
+
+
+async def test_a_log_that_cannot_be_written_stops_nobody(tmp_path):
+    """stderr on a full disk."""
+    async with FakeServer() as server:
+        settings = {**BASE, "BOT_TOKEN": server.token, "TELEGRAM_API_URL": server.url, "LOG_LEVEL": "debug"}
+        with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, str(ROOT / "run.py")), cwd=tmp_path, env=environment(settings), stderr=full
+            )
+        try:
+            server.world.say(5, 5, "hello")
+            await server.wait_for_calls(1, "sendMessage", timeout_s=50)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_dead_letter_is_listed_and_replayed(tmp_path):
+    async with FakeServer() as server, Service(tmp_path, server.url, server.token) as bot:
+        assert (await bot.command("dead")).out == "no dead letters\n"
+        await bot.start()
+        server.world.block(5)
+        server.world.say(5, 5, "are you there?")
+        server.world.say(6, 6, "I am")
+        await bot.logged("dead letter", queue="outbox")
+        await server.wait_for_calls(1, "sendMessage", delivered=True)
+        await bot.stop()
+
+        dead = await bot.command("dead", "--limit=5")
+        assert (dead.code, dead.err) == (0, "")
+        listed, body = dead.out.splitlines()
+        assert re.match(
+            r" +1  outbox  chat:5 .*attempts 1  .*403 Forbidden: bot was blocked by the user", listed
+        )
+        assert "are you there?" in body
+
+        wrong = await bot.command("replay", "1", "77")
+        assert (wrong.code, wrong.out) == (2, "1 put back; the bot handles them at its next start\n")
+        assert wrong.err == "no dead letter has the number 77\n"
+        assert (await bot.command("dead")).out == "no dead letters\n"
+
+        server.world.unblock(5)
+        await bot.start()
+        await server.wait_for_calls(2, "sendMessage", delivered=True)
+        assert [call.chat_id for call in server.calls if call.delivered and call.text] == [6, 5]

@@ -1,0 +1,79 @@
+"""`python -m tests.torture`: all campaigns, a line a second, at the end a table and out/torture.json."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from tests.torture import kill, sigterm, throughput, trouble
+from tests.torture.report import Plan, Result, Tell, table
+
+CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
+    "throughput": throughput.run,
+    "kill": kill.run,
+    "sigterm": sigterm.run,
+    "trouble": trouble.run,
+}
+DEFAULT: Final = Plan()
+OUT: Final = Path("out/torture.json")
+_TELL_EVERY_S: Final = 1.0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("--campaign", choices=[*CAMPAIGNS, "all"], default="all")
+    parser.add_argument("--seed", type=int, default=DEFAULT.seed)
+    parser.add_argument(
+        "--rounds", type=int, default=DEFAULT.rounds, help="how many kills, how many SIGTERMs"
+    )
+    parser.add_argument("--updates", type=int, default=DEFAULT.updates)
+    parser.add_argument("--chats", type=int, default=DEFAULT.chats)
+    parser.add_argument(
+        "--outage", type=float, default=DEFAULT.outage_s, help="seconds that the server is down"
+    )
+    parser.add_argument("--spell", type=float, default=DEFAULT.spell_s, help="seconds of each other trouble")
+    return parser.parse_args()
+
+
+def _teller(campaign: str) -> Tell:
+    """A line a second: rewritten on a terminal, one below the other in a file."""
+    began = time.monotonic()
+    told_at = began
+    end = "\r" if sys.stdout.isatty() else "\n"
+
+    def tell(text: str) -> None:
+        nonlocal told_at
+        if (now := time.monotonic()) - told_at >= _TELL_EVERY_S:
+            told_at = now
+            print(f"{campaign} {now - began:4.0f} s: {text:<60}", end=end, flush=True)
+
+    return tell
+
+
+async def _run(names: list[str], plan: Plan) -> list[Result]:
+    results = []
+    for name in names:
+        results.append(await CAMPAIGNS[name](plan, _teller(name)))
+        print("\n".join(results[-1].lines()), flush=True)
+    return results
+
+
+def main() -> int:
+    """Return 0 if every promise was kept."""
+    given = _arguments()
+    names = list(CAMPAIGNS) if given.campaign == "all" else [given.campaign]
+    plan = Plan(given.seed, given.rounds, given.updates, given.chats, given.outage, given.spell)
+    results = asyncio.run(_run(names, plan))
+    print(f"\n{table(results)}")
+    OUT.parent.mkdir(exist_ok=True)
+    report = {"plan": plan._asdict(), "results": [result.as_json() for result in results]}
+    OUT.write_text(json.dumps(report, indent=2) + "\n")
+    return 0 if all(result.is_good for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

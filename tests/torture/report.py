@@ -1,0 +1,97 @@
+"""What a campaign is asked to do, and what it tells afterwards."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from tests.kit.checker import Anomaly, Verdict
+
+Tell = Callable[[str], None]
+"""Takes a line about how far a campaign is."""
+
+_SHOWN_MAX: Final = 5
+_COLUMNS: Final = {
+    "lost": ("lost",),
+    "swapped": ("swapped",),
+    "committed twice": ("committed twice", "forgotten"),
+    "skipped": ("skipped", "stray"),
+    "overlapping": ("overlapping",),
+    "sent twice": ("sent twice",),
+}
+
+
+class Plan(NamedTuple):
+    """How large a campaign is; `spell_s` is how long most of the troubles last, `outage_s` the longest one."""
+
+    seed: int = 1
+    rounds: int = 20
+    updates: int = 50_000
+    chats: int = 1_000
+    outage_s: float = 60.0
+    spell_s: float = 8.0
+
+
+class Result(NamedTuple):
+    """The outcome of one campaign; `failures` are broken promises that the checker cannot see, one line each."""
+
+    campaign: str
+    verdict: Verdict
+    wall_s: float
+    facts: dict[str, Any]
+    failures: Sequence[str] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every promise was kept."""
+        return not self.verdict.anomalies and not self.failures
+
+    def lines(self) -> list[str]:
+        """The verdict in one line, then what it rests on."""
+        verdict = self.verdict
+        said = "ok" if self.is_good else "BROKEN"
+        head = (
+            f"{self.campaign}: {said} - {verdict.updates} updates, {verdict.replies} replies,"
+            f" {len(verdict.anomalies)} anomalies, {verdict.repeated} repeats allowed, {self.wall_s:.1f} s"
+        )
+        facts = [f"    {name}: {value}" for name, value in self.facts.items()]
+        failures = [f"    FAILED: {failure}" for failure in self.failures]
+        return [head, *facts, *failures, *map(_shown, verdict.anomalies[:_SHOWN_MAX])]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for a machine."""
+        return {
+            "campaign": self.campaign,
+            "good": self.is_good,
+            "wall_s": round(self.wall_s, 2),
+            **self.verdict._asdict(),
+            "anomalies": dict(self.verdict.kinds()),
+            "first_anomalies": [anomaly._asdict() for anomaly in self.verdict.anomalies[:_SHOWN_MAX]],
+            "failures": list(self.failures),
+            "facts": self.facts,
+        }
+
+
+def table(results: Sequence[Result]) -> str:
+    """All campaigns, one a row."""
+    head = ["campaign", "updates", "replies", *_COLUMNS, "repeats", "seconds", "verdict"]
+    rows = [head]
+    for result in results:
+        kinds = result.verdict.kinds()
+        rows.append(
+            [
+                result.campaign,
+                str(result.verdict.updates),
+                str(result.verdict.replies),
+                *(str(sum(kinds[kind] for kind in column)) for column in _COLUMNS.values()),
+                str(result.verdict.repeated),
+                f"{result.wall_s:.0f}",
+                "ok" if result.is_good else "BROKEN",
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+    )
+
+
+def _shown(anomaly: Anomaly) -> str:
+    return f"    {anomaly.kind} in chat {anomaly.chat_id}: {anomaly.details}"

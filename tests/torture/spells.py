@@ -1,0 +1,216 @@
+"""The troubles: each makes Telegram bad for a while, and tells how many requests it saw beside how many are reasonable.
+
+The bounds are those of exponential backoff: a poller that doubles from 0.5 s (telegram/poller.py), and a sender of
+which only one call at a time tries, at intervals that double from 0.25 s (telegram/sender.py), after at most one call
+of each sender that was on its way when the trouble began.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+
+from telegram.fake import Fault, FaultKind
+from tests.kit.checker import Interruption
+from tests.torture.stage import PATIENCE_S, SENDERS, Stage
+
+_POLL_FIRST_S: Final = 0.5
+_PROBE_FIRST_S: Final = 0.25
+_LONGEST_S: Final = 15.0  # backoffs end at 30 s, less jitter
+_SPARE: Final = 2  # what was on its way at the beginning, and the one that finds out that it is over
+
+
+class Bound(NamedTuple):
+    """So many requests came, and so many are reasonable."""
+
+    what: str
+    came: int
+    most: int
+
+    def __str__(self) -> str:
+        return f"{self.came} {self.what} (bound {self.most})"
+
+
+Spell = Callable[[Stage, float], Awaitable[list[Bound]]]
+"""Makes trouble for so many seconds; returns when it is over, the bot may still be waiting then."""
+
+
+def tries(within_s: float, first_s: float) -> int:
+    """How many tries fit into a time, if the shortest pause is `first_s` and doubles with each."""
+    count, at, pause_s = _SPARE, 0.0, first_s
+    while at <= within_s:
+        count, at, pause_s = count + 1, at + pause_s, min(_LONGEST_S, 2 * pause_s)
+    return count
+
+
+def polls_most(within_s: float) -> int:
+    return tries(within_s, _POLL_FIRST_S)
+
+
+def sends_most(within_s: float) -> int:
+    return SENDERS + tries(within_s, _PROBE_FIRST_S)
+
+
+async def down(stage: Stage, length_s: float) -> list[Bound]:
+    """Nobody listens. A refused connection is seen by the bot's side only, so the journal counts."""
+    began = time.time()
+    await stage.fake.down()
+    began_ns = time.monotonic_ns()
+    await asyncio.sleep(length_s)
+    ended_ns = time.monotonic_ns()
+    await stage.fake.up()
+    stage.interruptions.append(Interruption(began, time.time()))
+    connects = [note for note in stage.bot.journal() if note.event == "connect"]
+    came = sum(began_ns <= note.at_ns <= ended_ns for note in connects)
+    return [Bound("connections tried", came, polls_most(length_s) + sends_most(length_s))]
+
+
+async def bad_gateway(stage: Stage, length_s: float) -> list[Bound]:
+    """Everything is answered with 502 and a page of HTML."""
+    came = await _faulty(stage, length_s, Fault("html"))
+    return [
+        Bound("polls", came.polls, polls_most(came.lasted_s)),
+        Bound("sends", came.sends, sends_most(came.lasted_s)),
+    ]
+
+
+async def bad_gateway_for_sends(stage: Stage, length_s: float) -> list[Bound]:
+    """Updates still come, and every reply is answered with 502."""
+    came = await _faulty(stage, length_s, Fault("html", method="sendMessage"))
+    return [Bound("sends", came.sends, sends_most(came.lasted_s))]
+
+
+async def rival(stage: Stage, length_s: float) -> list[Bound]:
+    """Somebody else polls with the same token: each one's waiting poll ends with 409 when the other one's comes."""
+    before = await _requests(stage, "getUpdates")
+    said_before = len(stage.said)
+    theirs = 0
+    url = f"{stage.fake.url}/bot{stage.fake.token}/getUpdates"
+    began = time.monotonic()
+    async with aiohttp.ClientSession() as http:
+        while (lasted_s := time.monotonic() - began) < length_s or not _has_told_of_conflict(stage):
+            if lasted_s > PATIENCE_S:
+                raise AssertionError("the bot did not complain about a rival")
+            async with http.post(url, json={"timeout": 1}) as answer:
+                await answer.read()
+            theirs += 1
+            await asyncio.sleep(_POLL_FIRST_S / 2)
+    ours = await _requests(stage, "getUpdates") - before - theirs
+    # A poll that brings updates may be followed by the next at once; one that fails, by 0.5 s of rest.
+    most = len(stage.said) - said_before + round(lasted_s / _POLL_FIRST_S) + _SPARE
+    return [Bound("polls", ours, most)]
+
+
+async def flood_control(stage: Stage, length_s: float) -> list[Bound]:
+    """Some calls, whatever their chat, are answered with 429; their lanes, and only they, wait."""
+    retry_after = max(1, round(length_s / 4))
+    fault = Fault("status", code=429, retry_after=retry_after, method="sendMessage", times=SENDERS)
+    await _faulty(stage, length_s, fault)
+    await stage.look()
+    return [Bound("calls before their retry_after", _too_early(stage, retry_after), 0)]
+
+
+async def flood_control_of_one_chat(stage: Stage, length_s: float) -> list[Bound]:
+    """One chat is answered with 429 for as long as it takes all the others to get their replies."""
+    quiet, *others = stage.chats
+    await stage.fake.add_fault(Fault("status", code=429, retry_after=1, method="sendMessage", chat_id=quiet))
+    began = time.monotonic()
+    sent_before = len(stage.calls)
+    await stage.say(1, [quiet])
+    if not await stage.all_answered(await stage.say(5 * len(others), others)):
+        return [Bound("other chats that had to wait", 1, 0)]
+    await asyncio.sleep(length_s / 4)
+    lasted_s = time.monotonic() - began
+    await stage.look()
+    came = sum(call.chat_id == quiet and call.status == 429 for call in stage.calls[sent_before:])
+    await stage.fake.clear_faults()
+    return [Bound("sends to the chat", came, round(lasted_s) + _SPARE)]
+
+
+async def flood_control_of_polls(stage: Stage, length_s: float) -> list[Bound]:
+    """getUpdates is answered with 429."""
+    retry_after = max(1, round(length_s / 4))
+    fault = Fault("status", code=429, retry_after=retry_after, method="getUpdates")
+    came = await _faulty(stage, length_s, fault)
+    return [Bound("polls", came.polls, round(came.lasted_s / retry_after) + _SPARE)]
+
+
+async def slow(stage: Stage, length_s: float) -> list[Bound]:
+    """Some answers take long; their chats wait, the others go on."""
+    await _faulty(stage, length_s, Fault("slow", seconds=length_s / 4, probability=0.2))
+    return []
+
+
+async def cut_sends(stage: Stage, length_s: float) -> list[Bound]:
+    """Connections end before, within the head and within the body of an answer; the last two were executed."""
+    kinds: tuple[FaultKind, ...] = ("cut_before", "cut_after", "truncate")
+    faults = [Fault(kind, method="sendMessage", probability=0.2, times=30) for kind in kinds]
+    await _faulty(stage, length_s, *faults)
+    return []
+
+
+async def broken_polls(stage: Stage, length_s: float) -> list[Bound]:
+    """Answers to getUpdates that are cut, truncated or no JSON, one kind after the other."""
+    kinds: tuple[FaultKind, ...] = ("cut_before", "cut_after", "truncate", "garbage")
+    spells = [await _faulty(stage, length_s / len(kinds), Fault(kind, method="getUpdates")) for kind in kinds]
+    polls = sum(came.polls for came in spells)
+    return [Bound("polls", polls, polls_most(sum(came.lasted_s for came in spells)))]
+
+
+class _Came(NamedTuple):
+    """Requests that came during a trouble."""
+
+    polls: int
+    sends: int
+    lasted_s: float
+
+
+async def _faulty(stage: Stage, length_s: float, *faults: Fault) -> _Came:
+    """Let things go wrong for a while, and until each fault has hit: one that hits nothing proves nothing."""
+    began = time.monotonic()
+    for fault in faults:
+        await stage.fake.add_fault(fault)
+    polls, sends = await _requests(stage, "getUpdates"), await _requests(stage, "sendMessage")
+    await asyncio.sleep(length_s)
+    while not all(fault.hits for fault in await stage.fake.faults()):
+        if time.monotonic() - began > PATIENCE_S:
+            raise AssertionError(f"a trouble that hit nothing: {faults}")
+        await asyncio.sleep(_POLL_FIRST_S / 5)
+    polls, sends = await _requests(stage, "getUpdates") - polls, await _requests(stage, "sendMessage") - sends
+    await stage.fake.clear_faults()
+    return _Came(polls, sends, time.monotonic() - began)
+
+
+def _has_told_of_conflict(stage: Stage) -> bool:
+    return any(line.get("kind") == "Conflict" and line["level"] == "error" for line in stage.bot.log())
+
+
+async def _requests(stage: Stage, method: str) -> int:
+    return (await stage.fake.stats()).requests.get(method, 0)
+
+
+def _too_early(stage: Stage, retry_after: float) -> int:
+    """How many calls came to a chat before the end of the time that its last 429 had named."""
+    free_at: dict[Any, float] = {}
+    early = 0
+    for call in stage.calls:
+        early += call.at < free_at.get(call.chat_id, 0.0)
+        if call.status == 429:
+            free_at[call.chat_id] = call.at + retry_after
+    return early
+
+
+ALL: Final[dict[str, Spell]] = {
+    "502 for everything": bad_gateway,
+    "502 for sends": bad_gateway_for_sends,
+    "rival poller": rival,
+    "429 for some sends": flood_control,
+    "429 for one chat": flood_control_of_one_chat,
+    "429 for polls": flood_control_of_polls,
+    "slow answers": slow,
+    "cut sends": cut_sends,
+    "broken polls": broken_polls,
+}
+"""All but `down`, which is longer."""
