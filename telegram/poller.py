@@ -114,7 +114,7 @@ class Poller:
         self._polling = Spell("polling is in trouble", self._rng, self._log)
         self._storing = Spell("store unavailable, polling stands still", self._rng, self._log)
         self._offset = 0  # everything below it is stored; 0: nothing received yet
-        self._told_offset = 0  # the offset that Telegram has or is being asked: it confirms when a request arrives
+        self._told_offset = 0  # the one that Telegram was asked for: it confirms when a request arrives
 
     async def run(self) -> None:
         """Poll until cancelled, then confirm what is stored. Raises Unauthorized: the token is not valid (any more)."""
