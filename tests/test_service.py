@@ -4,6 +4,9 @@ import signal
 
 import pytest
 
+from telegram.fake import FakeServer, Fault
+from tests.kit.checker import Evidence, Said, Seen, check
+from tests.kit.service import Service
 from tests.torture import kill, sigterm, spells, throughput, trouble
 from tests.torture.report import Plan
 from tests.torture.stage import open_stage
@@ -34,6 +37,23 @@ async def test_kill_9_loses_nothing_and_commits_nothing_twice():
     assert result.facts["handlers cut off and run again"] > 0
 
 
+async def test_what_was_stored_but_not_confirmed_comes_again_and_is_ignored(tmp_path):
+    async with FakeServer() as server, Service(tmp_path, server.url, server.token) as bot:
+        await bot.start()
+        await server.wait_for_long_poll()
+        server.faults.add(Fault("cut_before", method="getUpdates"))  # the next poll, which would confirm
+        said = [Said(5, server.world.say(5, 5, text), text) for text in "abc"]
+        await server.wait_for_calls(3, "sendMessage")
+        await bot.kill()
+        assert server.queue.pending == 3
+        server.faults.clear()
+        await bot.start()
+        said.append(Said(5, server.world.say(5, 5, "d"), "d"))
+        calls = await server.wait_for_calls(4, "sendMessage")
+        seen = [Seen(5, Evidence.parse(call.text), call.at, call.status == 200) for call in calls]
+        assert check(said, seen).anomalies == ()
+
+
 async def test_sigterm_loses_nothing_repeats_nothing_and_lets_handlers_finish():
     result = await sigterm.run(SMALL, silent)
     assert_kept(result)
@@ -50,6 +70,7 @@ async def test_a_second_sigterm_stops_at_once_and_loses_nothing():
         await bot.logged("stopping")
         ended = await bot.stop()
         assert ended.code == 128 + signal.SIGTERM
+        assert ended.took_s < 20  # the drain itself would have taken 39 s
         await stage.look()
         assert stage.seen() == []
         assert [note.event for note in bot.journal() if note.update_id] == ["begin"]  # cut off: it is at once
@@ -97,7 +118,7 @@ async def test_bad_updates_go_to_the_dead_letters_and_the_good_ones_beside_them_
     ids=lambda spell: spell.__name__,
 )
 async def test_it_recovers_from_trouble_by_itself_without_a_storm(spell):
-    async with open_stage(Plan(chats=20), silent) as stage:
+    async with open_stage(Plan(chats=200), silent) as stage:
         await stage.bot.start()
         failures: list[str] = []
         async with stage.trickle(trouble.TRICKLE_PER_S):

@@ -134,8 +134,9 @@ class Service:
         await self.logged("started", timeout_s=STARTED_WITHIN_S)
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process."""
+        """Send a signal to the process, which must not have ended by itself."""
         assert self._process is not None
+        assert self.is_running, f"exit code {self._process.returncode}; the log ends: {self._log[-_TAIL:]}"
         self._process.send_signal(number)
 
     async def kill(self) -> None:
