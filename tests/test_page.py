@@ -302,6 +302,7 @@ async def test_newcomers_join_by_keyboard_alone(page):
     await expect(chat(page, GROUP).locator("option")).to_have_text(["Ada", "Grace", "Linus", "Barbara"])
     await page.locator("#add-group").focus()
     await page.keyboard.press("Enter")
+    await expect(page.locator("#ask")).to_be_visible()
     await page.keyboard.type("Second group")
     await page.keyboard.press("Enter")
     await expect(page.locator(".chat.group")).to_have_count(2)
