@@ -5,6 +5,7 @@ The composition root: only this file reads the environment, and only here the pa
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -252,6 +253,15 @@ async def administer(settings: Settings) -> int:
         await store.close()
 
 
+def tune_garbage_collection() -> None:
+    """Look for reference cycles less often: nearly everything here dies by its count, and looking costs an echo a tenth.
+
+    What was imported lives for ever and is left out of the looking (`gc.freeze`).
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Read the settings and run; return the exit code, with one line on stderr if a person has to do something."""
     token = ""
@@ -260,6 +270,7 @@ def main(arguments: Sequence[str]) -> int:
         token = settings.token
         set_up_logging(settings.log_level, settings.log_format, token)
         run = administer if settings.dead or settings.replay else serve
+        tune_garbage_collection()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(run(settings))
     except Unauthorized as error:

@@ -44,7 +44,7 @@ async def test_what_was_stored_but_not_confirmed_comes_again_and_is_ignored(tmp_
         server.faults.add(Fault("cut_before", method="getUpdates"))  # the next poll, which would confirm
         said = [Said(5, server.world.say(5, 5, text), text) for text in "abc"]
         await server.wait_for_calls(3, "sendMessage")
-        await bot.kill()
+        await bot.stop()
         assert server.queue.pending == 3
         server.faults.clear()
         await bot.start()
@@ -79,6 +79,20 @@ async def test_a_second_sigterm_stops_at_once_and_loses_nothing():
         assert await stage.all_answered()
         assert stage.judge().anomalies == ()
         assert len({note.pid for note in bot.journal() if note.event == "begin"}) == 2
+
+
+async def test_it_starts_when_telegram_can_be_reached_and_can_be_stopped_before():
+    async with open_stage(Plan(chats=1), silent) as stage:
+        await stage.fake.down()
+        await stage.bot.spawn()
+        await stage.bot.logged("Telegram cannot be reached: trying again")
+        assert (await stage.bot.stop()).code == 0
+        await stage.bot.spawn()
+        await stage.bot.logged("Telegram cannot be reached: trying again")
+        await stage.say(1)
+        await stage.fake.up()
+        assert await stage.all_answered()
+        assert stage.judge().anomalies == ()
 
 
 async def test_a_handler_that_overruns_the_drain_is_handed_back():

@@ -5,6 +5,7 @@ engine: what it loses at a crash, and swaps, is not counted. The plain loop only
 """
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ import aiohttp
 import uvloop
 
 from handlers.echo import router
+from run import tune_garbage_collection
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.fake.remote import RemoteFake
@@ -124,8 +126,13 @@ def run(rounds: int, scale: float) -> list[Row]:
     }
     rates: dict[str, list[float]] = {name: [] for name in variants}
     costs: dict[str, list[float]] = {name: [] for name in variants}
+    python_s_own = gc.get_threshold()
     for _ in range(rounds):
         for name, (variant, loop) in variants.items():
+            if name == "plain":
+                gc.set_threshold(*python_s_own)
+            else:
+                tune_garbage_collection()
             with asyncio.Runner(loop_factory=new_loop[loop]) as runner:
                 rate, cost = runner.run(measured(variant, messages))
             rates[name].append(rate)

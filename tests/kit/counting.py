@@ -7,6 +7,7 @@ one when it ends, and one for each connection that the process tries to open (a 
 import asyncio
 import os
 import sys
+import threading
 import time
 
 from telegram.dialogue import Context, Router, text
@@ -40,6 +41,19 @@ def open_journal() -> int | None:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644) if path else None
 
 
+def die_with_parent() -> None:
+    """A harness that was killed leaves no bot behind: its end of our standard input ends, too."""
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if os.environ.get("UNTIL_EOF"):
+    die_with_parent()
 journal = open_journal()
 if journal is not None:
     sys.addaudithook(lambda event, _: note("connect") if event == "socket.connect" else None)

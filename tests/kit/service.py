@@ -119,8 +119,8 @@ class Service:
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(ROOT / "run.py")),
             cwd=self.folder,
-            env=environment({**self._settings, **settings}),
-            stdin=DEVNULL,
+            env=environment({**self._settings, "UNTIL_EOF": "yes", **settings}),
+            stdin=PIPE,  # its end tells the bot that we are gone
             stdout=PIPE,  # a pipe: what limits the process's files does not limit what it tells
             stderr=STDOUT,
             limit=_LINE_BYTES_MAX,

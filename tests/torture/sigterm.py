@@ -36,7 +36,7 @@ async def run(plan: Plan, tell: Tell) -> Result:
         ends.append(await stage.bot.stop())
         await stage.look()
         notes = stage.bot.journal()
-        interrupted = [_running_at(signal_ns, notes) for signal_ns in signals_ns]
+        interrupted = [running_at(signal_ns, notes) for signal_ns in signals_ns]
         facts = {
             "SIGTERMs": len(ends),
             "slowest stop": f"{max(end.took_s for end in ends):.2f} s (allowed: {DRAIN_TIMEOUT_S} s)",
@@ -47,7 +47,7 @@ async def run(plan: Plan, tell: Tell) -> Result:
             for n, end in enumerate(ends, 1)
             if end.code or end.took_s > DRAIN_TIMEOUT_S
         ]
-        failures += _unfinished(notes)
+        failures += unfinished(notes)
         return Result("sigterm", stage.judge(), time.monotonic() - began, facts, failures)
 
 
@@ -63,13 +63,13 @@ async def _round(stage: Stage, updates: int) -> tuple[int, Ended]:
     return signal_ns, ended
 
 
-def _running_at(moment_ns: int, notes: list[Noted]) -> int:
+def running_at(moment_ns: int, notes: list[Noted]) -> int:
     """How many handlers had begun and not ended then."""
     at = [note.event for note in notes if note.at_ns <= moment_ns]
     return at.count("begin") - at.count("end")
 
 
-def _unfinished(notes: list[Noted]) -> list[str]:
+def unfinished(notes: list[Noted]) -> list[str]:
     """What a graceful stop must not leave: a beginning without an end, or an update that was begun again."""
     begun = [note.update_id for note in notes if note.event == "begin"]
     finished = {note.update_id for note in notes if note.event == "end"}

@@ -7,12 +7,12 @@ of each sender that was on its way when the trouble began.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import aiohttp
 
-from telegram.fake import Fault, FaultKind
+from telegram.fake import Call, Fault, FaultKind
 from tests.kit.checker import Interruption
 from tests.torture.stage import PATIENCE_S, SENDERS, Stage
 
@@ -109,7 +109,7 @@ async def flood_control(stage: Stage, length_s: float) -> list[Bound]:
     fault = Fault("status", code=429, retry_after=retry_after, method="sendMessage", times=SENDERS)
     await _faulty(stage, length_s, fault)
     await stage.look()
-    return [Bound("calls before their retry_after", _too_early(stage, retry_after), 0)]
+    return [Bound("calls before their retry_after", too_early(stage.calls, retry_after), 0)]
 
 
 async def flood_control_of_one_chat(stage: Stage, length_s: float) -> list[Bound]:
@@ -191,11 +191,11 @@ async def _requests(stage: Stage, method: str) -> int:
     return (await stage.fake.stats()).requests.get(method, 0)
 
 
-def _too_early(stage: Stage, retry_after: float) -> int:
+def too_early(calls: Iterable[Call], retry_after: float) -> int:
     """How many calls came to a chat before the end of the time that its last 429 had named."""
     free_at: dict[Any, float] = {}
     early = 0
-    for call in stage.calls:
+    for call in calls:
         early += call.at < free_at.get(call.chat_id, 0.0)
         if call.status == 429:
             free_at[call.chat_id] = call.at + retry_after
