@@ -37,6 +37,8 @@ Handler = Callable[[Delivery], Awaitable[Effects]]
 current_delivery: Final[ContextVar[Delivery | None]] = ContextVar("current_delivery", default=None)
 """The delivery that the running handler handles, for logs."""
 
+_REASON_MAX: Final = 1000  # characters
+
 _LET_FINISH_S: Final = 0.5
 """How long a cancelled handler may take to clean up at the end of a drain."""
 
@@ -202,7 +204,9 @@ class Engine:
         self._keeper.enter(worker, delivery)
         try:
             outcome = await Isolated(context, self._handler(delivery))
-            if not isinstance(outcome, Effects):
+            if isinstance(outcome, Effects):
+                outcome.check()
+            else:
                 outcome = Retry(f"the handler returned {type(outcome).__name__}, not Effects")
         except (Reject, Park, Retry) as wish:
             outcome = wish
@@ -225,9 +229,11 @@ class Engine:
             await self._park(delivery, reason, delay_s, counted=True)
 
     async def _park(self, delivery: Delivery, reason: str, delay_s: float, *, counted: bool) -> None:
+        reason = _storable(reason)
         await self._insist(lambda: self._store.park(delivery, delay_s, counted=counted, reason=reason))
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
+        reason = _storable(reason)
         log.warning(
             "dead letter",
             queue=self._queue.value,
@@ -251,3 +257,8 @@ class Engine:
     def _backoff(self, attempt: int) -> float:
         longest = min(self._config.backoff_max_s, self._config.backoff_s * 2.0 ** min(attempt - 1, 30))
         return longest * (0.5 + 0.5 * self._jitter())
+
+
+def _storable(reason: str) -> str:
+    """Return a reason that every store and every terminal takes: it may quote what a user wrote."""
+    return reason[:_REASON_MAX].encode("utf-8", "backslashreplace").decode()

@@ -205,6 +205,12 @@ class LaneTable:
             if lane.status == "leased" and lane.holder is holder:
                 self.let_go(lane)
 
+    def pending_ids(self) -> Iterator[int]:
+        """Yield the id of everything that is pending."""
+        for lane in self._lanes.values():
+            for place in lane.pending[lane.start :]:
+                yield place & ID_MASK
+
     def stats(self) -> QueueStats:
         """Return the queue in numbers."""
         return QueueStats(

@@ -49,6 +49,15 @@ class Effects(NamedTuple):
     calls: tuple[Call, ...] = ()
     state: "bytes | _Keep | None" = KEEP
 
+    def check(self) -> None:
+        """Raise TypeError or ValueError for what no store can keep: one handler's slip must not reach the others."""
+        if not (self.state is KEEP or self.state is None or isinstance(self.state, bytes)):
+            raise TypeError(f"a state is bytes, not {type(self.state).__name__}")
+        for key, body in self.calls:
+            key.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+            if not isinstance(body, bytes):
+                raise TypeError(f"the body of a call is bytes, not {type(body).__name__}")
+
 
 class Lease(NamedTuple):
     """The sole right to one lane, until it is let go or taken over.

@@ -41,12 +41,17 @@ class SeenIds:
         self._segments.update(planned)
         self._touched.update(dict.fromkeys(planned, now))
 
-    def forget(self, now: float) -> list[int]:
-        """Drop segments untouched for KEPT_S, looking once an hour; return their numbers."""
+    def forget(self, now: float, in_use: Iterable[int]) -> list[int]:
+        """Drop segments untouched for KEPT_S, looking once an hour; return their numbers.
+
+        What is pending is remembered for as long as it is: `in_use` is read only when something is old.
+        """
         if now < self._forget_at:
             return []
         self._forget_at = now + 3600.0
-        old = [number for number, at in self._touched.items() if at < now - KEPT_S]
+        old = {number for number, at in self._touched.items() if at < now - KEPT_S}
+        if old:
+            old.difference_update({id_ >> _SEGMENT_BITS for id_ in in_use})
         for number in old:
             del self._segments[number], self._touched[number]
-        return old
+        return list(old)

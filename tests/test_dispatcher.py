@@ -310,6 +310,37 @@ def test_a_handler_that_returns_something_else_is_a_dead_letter_in_the_end():
     assert dead(house) == [(1, 1, "the handler returned str, not Effects")]
 
 
+@pytest.mark.parametrize(
+    ("effects", "reason"),
+    [
+        (Effects(state="text"), "TypeError: a state is bytes, not str"),  # type: ignore[arg-type]
+        (Effects((Call("chat:1", "text"),)), "TypeError: the body of a call is bytes, not str"),  # type: ignore[arg-type]
+        (Effects((Call("chat:\ud800", b""),)), "UnicodeEncodeError: 'utf-8' codec can't encode"),
+    ],
+)
+def test_effects_that_no_store_can_keep_hurt_only_their_update(effects, reason):
+    async def handler(house: House, delivery: Delivery) -> Effects:
+        return effects if delivery.envelope.id == 1 else NOTHING
+
+    house = House(handler, attempts_max=1)
+    in_house(house, update(1), update(2))
+    ((id_, _, given),) = dead(house)
+    assert id_ == 1
+    assert given.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "error", [Reject("bad \ud800" + "x" * 10_000), ValueError("bad \ud800" + "x" * 10_000)]
+)
+def test_a_reason_is_kept_in_a_form_that_every_store_takes(error):
+    house = House(failing(99, lambda: error), attempts_max=1)
+    in_house(house, update(1))
+    ((_, _, reason),) = dead(house)
+    assert reason.encode().endswith(b"xxx")
+    assert "bad \\ud800" in reason
+    assert len(reason) < 1100
+
+
 def test_context_variables_do_not_leak_from_one_delivery_to_the_next():
     secret: ContextVar[int | None] = ContextVar("secret", default=None)
     seen = []

@@ -31,8 +31,8 @@ def test_old_segments_are_forgotten_and_used_ones_stay():
     seen = SeenIds()
     seen.apply(seen.plan([1])[1], 0.0)
     seen.apply(seen.plan([10**6])[1], DAY_S)
-    assert seen.forget(DAY_S) == []
-    assert seen.forget(KEPT_S + 3601.0) == [0]
+    assert seen.forget(DAY_S, []) == []
+    assert seen.forget(KEPT_S + 3601.0, []) == [0]
     assert seen.plan([1, 10**6])[0] == [0]
 
 
@@ -42,3 +42,10 @@ def test_a_million_consecutive_ids_cost_less_than_half_a_byte_each():
         seen.apply(seen.plan(range(start, start + 1000))[1], 0.0)
     size = sum(sys.getsizeof(bits) for bits in seen._segments.values())
     assert size + sys.getsizeof(seen._segments) + sys.getsizeof(seen._touched) < 500_000
+
+
+def test_what_is_pending_is_not_forgotten():
+    seen = SeenIds()
+    seen.apply(seen.plan([1, 10**6])[1], 0.0)
+    assert seen.forget(10 * KEPT_S, iter([1])) == [10**6 >> 12]
+    assert seen.plan([1])[0] == []

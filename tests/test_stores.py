@@ -181,6 +181,32 @@ class TestSqliteFile:
             await drain_ids(store)
             await store.close()
 
+    @pytest.mark.parametrize("kind", ["memory", "sqlite"])
+    async def test_the_id_of_what_is_pending_is_never_forgotten(self, path, kind):
+        now = [0.0]
+        if kind == "memory":
+            store: Any = MemoryStore(wall=lambda: now[0])
+        else:
+            store = await open_sqlite(path, "1", wall=lambda: now[0])
+        await store.append([update(1)])
+        now[0] = 30 * 86_400.0
+        assert await store.append([update(1)]) == 0
+        assert await drain_ids(store) == [("chat:1", 1)]
+        await store.close()
+
+    async def test_a_segment_of_ids_that_is_used_again_after_two_days_is_kept(self, path):
+        now = [0.0]
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        await store.append([update(1)])
+        await drain_ids(store)
+        now[0] = 4 * 86_400.0
+        await store.append([update(2)])  # the same segment: the old one is forgotten, the new one kept
+        await store.close()
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        assert await store.append([update(2)]) == 0
+        assert await store.append([update(1)]) == 1
+        await store.close()
+
     async def test_a_second_process_is_refused_with_the_pid_of_the_first(self, path):
         store = await open_sqlite(path, "1")
         with pytest.raises(StoreError, match=r"is in use by process \d+: stop it, or set STORE_URL"):

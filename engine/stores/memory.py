@@ -95,7 +95,7 @@ class MemoryStore:
         data = self._data
         inbox = data.queues[Queue.INBOX]
         now = data.wall()
-        data.seen.forget(now)
+        data.seen.forget(now, inbox.lanes.pending_ids())
         new, planned = data.seen.plan([envelope.id for envelope in batch])
         data.seen.apply(planned, now)
         for index in new:

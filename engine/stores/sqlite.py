@@ -104,9 +104,11 @@ class SqliteStore:
             await self._trusted()
             group = self._writer.group()
             now = self._wall()
-            for segment in self._seen.forget(now):
-                group.others.append(("DELETE FROM seen WHERE segment = ?", (segment,)))
+            old_segments = self._seen.forget(now, self._queues[Queue.INBOX].lanes.pending_ids())
             new, segments = self._seen.plan([envelope.id for envelope in batch])
+            for segment in old_segments:
+                if segment not in segments:  # else it is in use again, and what follows replaces it
+                    group.others.append(("DELETE FROM seen WHERE segment = ?", (segment,)))
             if not new:
                 return 0
             placed, full = self._place([batch[index] for index in new])
