@@ -37,6 +37,9 @@ Handler = Callable[[Delivery], Awaitable[Effects]]
 current_delivery: Final[ContextVar[Delivery | None]] = ContextVar("current_delivery", default=None)
 """The delivery that the running handler handles, for logs."""
 
+_ASK_AGAIN_MAX_S: Final = 10.0
+"""An unavailable store is asked at least this often."""
+
 _REASON_MAX: Final = 1000  # characters
 
 _LET_FINISH_S: Final = 0.5
@@ -98,6 +101,7 @@ class Engine:
         self._workers: list[Worker] = []
         self._keeping: list[asyncio.Task[None]] = []
         self._draining = False
+        self._turned_away = 0  # workers that wait for an unavailable store
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start the workers; one that dies brings the group down."""
@@ -160,16 +164,16 @@ class Engine:
     async def _claim(self, worker: Worker) -> Delivery | None:
         worker.claiming = True
         try:
-            return await self._store.claim(self._queue)
-        except StoreUnavailable as error:
-            log.warning("store unavailable: cannot claim", queue=self._queue.value, reason=str(error))
-            await asyncio.sleep(self._backoff(1))
+            try:
+                return await self._store.claim(self._queue)
+            except StoreUnavailable:
+                return await self._insist(lambda: self._store.claim(self._queue))
         except asyncio.CancelledError:
             if not self._draining:
                 raise
+            return None
         finally:
             worker.claiming = False
-        return None
 
     async def _deliver(self, worker: Worker, delivery: Delivery, *, more: bool) -> Delivery | None:
         """Handle one delivery and settle it; return the lane's next one if we keep the lane."""
@@ -246,12 +250,23 @@ class Engine:
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         """Ask an unavailable store until it does it: what was handled once is not handled again."""
-        for tries in count(1):
+        for tries in count():
             try:
-                return await act()
+                result = await act()
             except StoreUnavailable as error:
-                log.warning("store unavailable: a result waits", queue=self._queue.value, reason=str(error))
-                await asyncio.sleep(min(self._backoff(tries), 10.0))
+                if not tries:
+                    self._turned_away += 1
+                    if self._turned_away == 1:  # one line for all workers
+                        log.error(  # noqa: TRY400 - the reason says it all, a traceback nothing
+                            "store unavailable", queue=self._queue.value, reason=str(error)
+                        )
+                await asyncio.sleep(min(self._backoff(tries + 1), _ASK_AGAIN_MAX_S))
+            else:
+                if tries:
+                    self._turned_away -= 1
+                    if not self._turned_away:
+                        log.info("store available again", queue=self._queue.value)
+                return result
         raise AssertionError  # count() does not end
 
     def _backoff(self, attempt: int) -> float:

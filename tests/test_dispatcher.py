@@ -453,6 +453,16 @@ def test_an_unavailable_store_is_asked_again(method, error):
     assert (stats.pending, stats.committed + stats.dead) == (0, 2)
 
 
+def test_an_unavailable_store_is_one_line_in_the_log_and_one_when_it_is_back():
+    house = House(nothing, store=Unsteady("commit", failures=30))
+    with structlog.testing.capture_logs() as logs:
+        in_house(house, *(update(id_, f"chat:{id_}") for id_ in range(4)))
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("store unavailable", "error"),
+        ("store available again", "info"),
+    ]
+
+
 def test_a_failing_renewal_is_no_lost_lease():
     house = House(slow, store=Unsteady("renew", failures=1))
     in_house(house, update(1))

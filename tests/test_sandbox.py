@@ -98,7 +98,9 @@ async def test_every_file_of_the_page_is_served(play, http):
     types = {"": "text/html", "html": "text/html", "css": "text/css", "js": "text/javascript"}
     for name in names:
         async with http.get(play.sandbox.url + name) as answer:
-            content_type = answer.content_type.replace("application/java", "text/java")  # Python 3.11 and older
+            content_type = answer.content_type.replace(
+                "application/java", "text/java"
+            )  # Python 3.11 and older
             assert (answer.status, content_type) == (200, types[name.rpartition(".")[2]]), name
             assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
             assert answer.headers["Cache-Control"] == "no-store"
