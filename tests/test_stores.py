@@ -43,8 +43,8 @@ class TestSqliteWithNothingAtHand(TestSqlite):
 
     @pytest.fixture(autouse=True)
     def nothing_at_hand(self, monkeypatch):
-        monkeypatch.setattr("engine.stores.sqlite._ENVELOPES_AT_HAND_BYTES", 0)
-        monkeypatch.setattr("engine.stores.sqlite._STATES_AT_HAND_BYTES", 0)
+        monkeypatch.setattr("engine.stores.at_hand.ENVELOPES_BYTES_MAX", 0)
+        monkeypatch.setattr("engine.stores.at_hand.STATES_BYTES_MAX", 0)
 
 
 class TestMemorySessions:

@@ -17,7 +17,7 @@ from typing import TypeVar
 import structlog
 
 from engine.errors import LeaseLost, StoreError, StoreUnavailable
-from engine.lanes import Lane, LaneTable, place_after
+from engine.lanes import Lane, place_after
 from engine.model import (
     KEEP,
     DeadLetter,
@@ -31,39 +31,17 @@ from engine.model import (
 )
 from engine.seen import SeenIds
 from engine.store import ID_MASK, Limits
-from engine.stores.cache import RecentStates
+from engine.stores.at_hand import QueueAtHand, RecentStates
 from engine.stores.sqlite_file import StoreFile, open_file
+from engine.stores.sqlite_letters import find_letter, newest_letters
 from engine.stores.sqlite_writer import Group, Writer, translated
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_ENVELOPES_AT_HAND_BYTES = 32 << 20
-_STATES_AT_HAND_BYTES = 16 << 20
 _COUNTER_BITS = 28  # of fences and outbox ids, below the owner's epoch
 _READ_ANEW_PAUSE_MAX_S = 30.0
 _CALM_S = 60.0  # without an I/O error: the next one is a new trouble
-
-
-class _QueueData:
-    """One queue: its lanes, the envelopes at hand, its numbers. All of it belongs to the event loop."""
-
-    def __init__(self, queue: Queue, owner_epoch: int) -> None:
-        self.name = queue.value
-        self.lanes = LaneTable(queue, fence=owner_epoch << _COUNTER_BITS)
-        self.at_hand: dict[int, Envelope] = {}  # by place; what does not fit is read when its turn comes
-        self.at_hand_bytes = 0
-
-    def add(self, place: int, envelope: Envelope) -> None:
-        self.lanes.appended += 1
-        self.lanes.add(envelope.key, place)
-        if self.at_hand_bytes < _ENVELOPES_AT_HAND_BYTES:
-            self.at_hand[place] = envelope
-            self.at_hand_bytes += len(envelope.body) + 200
-
-    def gone(self, place: int) -> None:
-        if (envelope := self.at_hand.pop(place, None)) is not None:
-            self.at_hand_bytes -= len(envelope.body) + 200
 
 
 class SqliteStore:
@@ -73,9 +51,9 @@ class SqliteStore:
         self._file = file
         self._limits = limits
         self._wall = wall
-        self._queues: dict[Queue, _QueueData] = {}
+        self._queues: dict[Queue, QueueAtHand] = {}
         self._seen = SeenIds()
-        self._states = RecentStates(_STATES_AT_HAND_BYTES)
+        self._states = RecentStates()
         self._outbox_id = 0
         self._writer: Writer
         self._appending = asyncio.Lock()  # "seen" may be said only of what is durable: one append at a time
@@ -86,9 +64,9 @@ class SqliteStore:
     async def load(self) -> None:
         """Take over what the file holds; takes about a second for 500,000 pending updates."""
         epoch = self._file.owner_epoch
-        self._queues = {queue: _QueueData(queue, epoch) for queue in Queue}
+        self._queues = {queue: QueueAtHand(queue, fence=epoch << _COUNTER_BITS) for queue in Queue}
         self._seen = SeenIds()
-        self._states = RecentStates(_STATES_AT_HAND_BYTES)
+        self._states = RecentStates()
         self._outbox_id = epoch << _COUNTER_BITS
         try:
             await asyncio.to_thread(self._load_pending)
@@ -231,32 +209,16 @@ class SqliteStore:
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         await self._trusted()
-        letters: list[DeadLetter] = []
-        number = ID_MASK
-        while len(letters) < limit:
-            row = await self._writer.read(
-                "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM dead "
-                "WHERE number < ? ORDER BY number DESC LIMIT 1",
-                (number,),
-            )
-            if row is None:
-                break
-            number, queue, id_, key, scope, body, attempts, reason, at = row
-            envelope = Envelope(id_, key, scope, body)
-            letters.append(DeadLetter(number, Queue(queue), envelope, attempts, reason, at))
-        return letters
+        return await newest_letters(self._writer, limit)
 
     async def replay(self, number: int) -> bool:
         async with self._appending:
             await self._trusted()
-            row = await self._writer.read(
-                "SELECT queue, id, key, scope, body FROM dead WHERE number = ?", (number,)
-            )
-            if row is None:
+            letter = await find_letter(self._writer, number)
+            if letter is None:
                 return False
-            queue, *fields = row
-            envelope = Envelope(*fields)
-            data = self._queues[Queue(queue)]
+            envelope = letter.envelope
+            data = self._queues[letter.queue]
             place = data.lanes.place_of(envelope.id)
             group = self._writer.group()
             group.others.append(("DELETE FROM dead WHERE number = ?", (number,)))
@@ -283,10 +245,10 @@ class SqliteStore:
             placed.append((place, envelope))
         return placed, full
 
-    async def _delivery(self, data: _QueueData, lane: Lane) -> Delivery:
+    async def _delivery(self, data: QueueAtHand, lane: Lane) -> Delivery:
         """Return the lane's head with its state, from memory or from the file."""
         place, key = lane.head, lane.key
-        envelope = data.at_hand.get(place)
+        envelope = data.envelopes.get(place)
         if envelope is None:
             row = await self._writer.read(f"SELECT scope, body FROM {data.name} WHERE place = ?", (place,))
             envelope = Envelope(place & ID_MASK, key, *row)
@@ -307,7 +269,7 @@ class SqliteStore:
             ("DELETE FROM dead WHERE number <= (SELECT max(number) FROM dead) - ?", (self._limits.dead_max,))
         )
 
-    def _forget_parked(self, group: Group, data: _QueueData, lane: Lane) -> None:
+    def _forget_parked(self, group: Group, data: QueueAtHand, lane: Lane) -> None:
         if lane.reason:
             group.others.append(("DELETE FROM parked WHERE queue = ? AND key = ?", (data.name, lane.key)))
 

@@ -1,0 +1,61 @@
+"""What a store with a file has in memory: the lanes, and bodies and states at hand, each bounded in bytes.
+
+Only shortcuts: what is not at hand is read from the file when its turn comes.
+"""
+
+from typing import Final
+
+from engine.lanes import LaneTable
+from engine.model import Envelope, Queue
+
+_ENTRY_BYTES: Final = 200  # of key, scope and dict entry, about
+ENVELOPES_BYTES_MAX: Final = 32 << 20
+STATES_BYTES_MAX: Final = 16 << 20
+
+
+class QueueAtHand:
+    """One queue: its lanes, and the envelopes at hand by place. All of it belongs to the event loop."""
+
+    def __init__(self, queue: Queue, *, fence: int) -> None:
+        self.name = queue.value
+        self.lanes = LaneTable(queue, fence=fence)
+        self.envelopes: dict[int, Envelope] = {}
+        self._bytes = 0
+
+    def add(self, place: int, envelope: Envelope) -> None:
+        """Add what was appended; the oldest stay at hand, since their turn comes first."""
+        self.lanes.appended += 1
+        self.lanes.add(envelope.key, place)
+        if self._bytes < ENVELOPES_BYTES_MAX:
+            self.envelopes[place] = envelope
+            self._bytes += len(envelope.body) + _ENTRY_BYTES
+
+    def gone(self, place: int) -> None:
+        """Let go of what was committed or buried."""
+        if (envelope := self.envelopes.pop(place, None)) is not None:
+            self._bytes -= len(envelope.body) + _ENTRY_BYTES
+
+
+class RecentStates:
+    """A least-recently-used cache of (key, scope) -> state. None means: known to have none."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._states: dict[tuple[str, str], bytes | None] = {}  # least recently used first
+
+    def __contains__(self, name: tuple[str, str]) -> bool:
+        return name in self._states
+
+    def get(self, name: tuple[str, str]) -> bytes | None:
+        """Return a state that is contained."""
+        state = self._states[name] = self._states.pop(name)
+        return state
+
+    def put(self, name: tuple[str, str], state: bytes | None) -> None:
+        """Remember a state; drop what was not used for longest if it gets too much."""
+        if name in self._states:
+            self._bytes -= _ENTRY_BYTES + len(self._states.pop(name) or b"")
+        self._states[name] = state
+        self._bytes += _ENTRY_BYTES + len(state or b"")
+        while self._bytes > STATES_BYTES_MAX:
+            self._bytes -= _ENTRY_BYTES + len(self._states.pop(next(iter(self._states))) or b"")

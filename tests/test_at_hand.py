@@ -1,0 +1,41 @@
+"""What is kept in memory beside a file is bounded in bytes."""
+
+from engine.model import Envelope, Queue
+from engine.stores import at_hand
+from engine.stores.at_hand import QueueAtHand, RecentStates
+
+
+def test_states_not_used_for_longest_go_first(monkeypatch):
+    monkeypatch.setattr(at_hand, "STATES_BYTES_MAX", 3 * 1200)
+    states = RecentStates()
+    for name in "abc":
+        states.put(("chat", name), b"x" * 1000)
+    assert states.get(("chat", "a")) == b"x" * 1000
+    states.put(("chat", "d"), None)
+    assert ("chat", "b") not in states
+    assert [name for name in "acd" if ("chat", name) in states] == ["a", "c", "d"]
+    assert states.get(("chat", "d")) is None
+
+
+def test_a_state_that_is_put_again_counts_once(monkeypatch):
+    monkeypatch.setattr(at_hand, "STATES_BYTES_MAX", 5000)
+    states = RecentStates()
+    states.put(("chat", "other"), b"y")
+    for _ in range(100):
+        states.put(("chat", "a"), b"x" * 1000)
+    assert ("chat", "other") in states
+    states.put(("chat", "a"), b"x" * 10_000)  # larger than all that may be kept: nothing stays
+    assert ("chat", "a") not in states
+
+
+def test_the_oldest_envelopes_stay_at_hand_and_room_comes_back(monkeypatch):
+    monkeypatch.setattr(at_hand, "ENVELOPES_BYTES_MAX", 2000)
+    queue = QueueAtHand(Queue.INBOX, fence=0)
+    for place in range(5):
+        queue.add(place, Envelope(place, "chat:1", "", b"x" * 800))
+    assert list(queue.envelopes) == [0, 1]
+    assert queue.lanes.pending == 5
+    queue.gone(4)  # was not at hand
+    queue.gone(0)
+    queue.add(5, Envelope(5, "chat:1", "", b""))
+    assert list(queue.envelopes) == [1, 5]
