@@ -35,7 +35,8 @@ _DONE: Final = Effects()
 _UNAUTHORIZED_PARK_S: Final = 60.0
 _OUTAGE_AFTER: Final = 3  # failures in a row; one lane's bad call alone must not hold up the others
 _PAUSE_MIN_S: Final = 0.5
-_PAUSE_MAX_S: Final = 30.0
+_PAUSE_MAX_S: Final = 10.0  # people wait this long after the outage is over
+_SPREAD_S: Final = 1.0  # of those who wait for the probe
 
 
 class Poster(Protocol):
@@ -63,7 +64,7 @@ class Outage:
         if now >= self._next_probe:
             self._next_probe = now + self._pause_s
             return 0.0
-        return (self._next_probe - now) * (1.0 + self._jitter())
+        return self._next_probe - now + _SPREAD_S * self._jitter()
 
     def failed(self, started: float, now: float, reason: str) -> None:
         """Note that a call that went out at `started` did not get through."""

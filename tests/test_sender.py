@@ -101,11 +101,24 @@ def test_during_an_outage_one_call_at_a_time_tries_and_the_others_are_parked():
             results = await outcomes(sender, 10)
             assert all(isinstance(result, Park) for result in results)
             await asyncio.sleep(0.1)
-        assert len(poster.posts) - first <= 10  # in a minute: 0.5, 1, 2, 4, ... 30 s apart
+        assert len(poster.posts) - first <= 16  # in a minute: half of 0.5, 1, 2, 4, 8, 10, 10 ... s apart
         poster.script.clear()
-        await asyncio.sleep(60)
+        await asyncio.sleep(10)
         assert await sender(delivery()) == Effects()
         assert await outcomes(sender, 10) == [Effects()] * 10
+
+    run_virtual(main())
+
+
+def test_when_the_outage_is_over_nobody_waits_much_longer_than_the_pause():
+    async def main() -> None:
+        poster = ScriptedPoster(*[REFUSED] * 10**4)
+        sender = Sender(poster, jitter=lambda: 0.99)
+        for _ in range(600):
+            (result,) = await outcomes(sender, 1)
+            assert isinstance(result, Park)
+            assert result.delay_s < 11
+            await asyncio.sleep(0.1)
 
     run_virtual(main())
 

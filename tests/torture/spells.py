@@ -18,7 +18,8 @@ from tests.torture.stage import PATIENCE_S, SENDERS, Stage
 
 _POLL_FIRST_S: Final = 0.5
 _PROBE_FIRST_S: Final = 0.25
-_LONGEST_S: Final = 15.0  # backoffs end at 30 s, less jitter
+_LONGEST_S: Final = 15.0  # backoffs of polls end at 30 s, less jitter
+_PROBE_LONGEST_S: Final = 5.0  # those of sends at 10 s
 _SPARE: Final = 2  # what was on its way at the beginning, and the one that finds out that it is over
 
 
@@ -37,11 +38,11 @@ Spell = Callable[[Stage, float], Awaitable[list[Bound]]]
 """Makes trouble for so many seconds; returns when it is over, the bot may still be waiting then."""
 
 
-def tries(within_s: float, first_s: float) -> int:
+def tries(within_s: float, first_s: float, longest_s: float = _LONGEST_S) -> int:
     """How many tries fit into a time, if the shortest pause is `first_s` and doubles with each."""
     count, at, pause_s = _SPARE, 0.0, first_s
     while at <= within_s:
-        count, at, pause_s = count + 1, at + pause_s, min(_LONGEST_S, 2 * pause_s)
+        count, at, pause_s = count + 1, at + pause_s, min(longest_s, 2 * pause_s)
     return count
 
 
@@ -50,7 +51,7 @@ def polls_most(within_s: float) -> int:
 
 
 def sends_most(within_s: float) -> int:
-    return SENDERS + tries(within_s, _PROBE_FIRST_S)
+    return SENDERS + tries(within_s, _PROBE_FIRST_S, _PROBE_LONGEST_S)
 
 
 async def down(stage: Stage, length_s: float) -> list[Bound]:
