@@ -1,5 +1,16 @@
 """Failures, sorted by what the engine does about them."""
 
+from typing import Final
+
+DELAY_MAX_S: Final = 366 * 86_400.0
+"""The longest wish; what is not a number from 0 to here is a slip, told where it is made and kept from the store."""
+
+
+def _delay(seconds: float) -> float:
+    if not 0 <= seconds <= DELAY_MAX_S:  # false for NaN, too
+        raise ValueError(f"a delay is a number of seconds from 0 to {DELAY_MAX_S:.0f}, not {seconds}")
+    return seconds
+
 
 class Retry(Exception):  # noqa: N818 - a handler's wish, not an error
     """Run this delivery again later: counts an attempt, parks the lane, in the end a dead letter.
@@ -9,8 +20,8 @@ class Retry(Exception):  # noqa: N818 - a handler's wish, not an error
 
     def __init__(self, reason: str, *, after_s: float | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.after_s = after_s
+        self.reason = str(reason)  # also an exception, which is easily passed on
+        self.after_s = None if after_s is None else _delay(after_s)
 
 
 class Park(Exception):  # noqa: N818 - a handler's wish, not an error
@@ -18,8 +29,8 @@ class Park(Exception):  # noqa: N818 - a handler's wish, not an error
 
     def __init__(self, reason: str, *, delay_s: float) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.delay_s = delay_s
+        self.reason = str(reason)
+        self.delay_s = _delay(delay_s)
 
 
 class Reject(Exception):  # noqa: N818 - a handler's verdict, not an error
@@ -27,7 +38,7 @@ class Reject(Exception):  # noqa: N818 - a handler's verdict, not an error
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
 
 
 class LeaseLost(Exception):  # noqa: N818 - a fact about the holder

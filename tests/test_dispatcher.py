@@ -341,6 +341,20 @@ def test_a_reason_is_kept_in_a_form_that_every_store_takes(error):
     assert len(reason) < 1100
 
 
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), 1e300])
+def test_a_wish_for_an_impossible_delay_is_told_where_it_is_made(seconds):
+    for wish in (lambda: Park("x", delay_s=seconds), lambda: Retry("x", after_s=seconds)):
+        with pytest.raises(ValueError, match="a delay is a number of seconds from 0"):
+            wish()
+
+
+@pytest.mark.parametrize("wish", [Reject, Retry])
+def test_an_exception_as_the_reason_is_its_text(wish):
+    house = House(failing(99, lambda: wish(ValueError("why"))), attempts_max=1)
+    in_house(house, update(1), update(2))
+    assert dead(house) == [(1, 1, "why")]
+
+
 def test_context_variables_do_not_leak_from_one_delivery_to_the_next():
     secret: ContextVar[int | None] = ContextVar("secret", default=None)
     seen = []
