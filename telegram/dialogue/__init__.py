@@ -1,5 +1,6 @@
-"""What the author of handlers needs: a Router, filters, and the Context of one update."""
+"""What the author of handlers needs: a Router, filters, the Context of one update, and wishes to raise."""
 
+from engine.errors import Park, Reject, Retry
 from telegram.dialogue.context import Context
 from telegram.dialogue.filters import command, data, data_prefix, kind, text
 from telegram.dialogue.inbox import InboxHandler
@@ -10,6 +11,9 @@ __all__ = [
     "Context",
     "Handler",
     "InboxHandler",
+    "Park",
+    "Reject",
+    "Retry",
     "Router",
     "command",
     "data",
