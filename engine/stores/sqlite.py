@@ -277,18 +277,15 @@ class SqliteStore:
         """Return the lane of a lease in force, with nothing of it under way in the file."""
         await self._trusted()
         lane = self._queues[lease.queue].lanes.held(lease)
-        while (
-            lane.settling is not None and not lane.settling.finished
-        ):  # the caller was cut off and asks again
+        # Something is under way when a caller was cut off and asks again.
+        while lane.settling is not None and not lane.settling.finished:
             await self._writer.read("SELECT 1", ())
             lane = self._queues[lease.queue].lanes.held(lease)
         return lane
 
     async def _head_held(self, delivery: Delivery) -> Lane:
-        lane = await self._held(delivery.lease)
-        if lane.head & ID_MASK != delivery.envelope.id:
-            raise LeaseLost(lane.key)
-        return lane
+        await self._held(delivery.lease)
+        return self._queues[delivery.lease.queue].lanes.head_held(delivery)
 
     def _settle(self, group: Group, lane: Lane, then: Callable[[], T]) -> asyncio.Future[T]:
         lane.settling = group
