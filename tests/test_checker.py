@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.kit.checker import Evidence, Interruption, Said, Seen, check
+from telegram.load.checker import Evidence, Interruption, Said, Seen, check
 
 A, B = 5, 6
 KILL = Interruption(104.0, 105.0)

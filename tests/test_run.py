@@ -16,8 +16,9 @@ import pytest
 
 from engine.stores import open_store
 from telegram.fake import FakeServer
-from tests.kit.checker import Evidence, Interruption, Said, Seen, check
-from tests.kit.service import ROOT, Finished, Service, command, environment
+from telegram.load.checker import Evidence, Interruption, Said, Seen, check
+from telegram.load.plan import BotPlan
+from telegram.load.service import ROOT, Finished, Service, command, environment
 
 pytestmark = pytest.mark.processes
 
@@ -231,7 +232,10 @@ def seen(server):
 
 
 async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
-    async with FakeServer() as server, Service(tmp_path, server.url, server.token, JOURNAL="") as bot:
+    async with (
+        FakeServer() as server,
+        Service(tmp_path, server.url, server.token, BotPlan(journal=None)) as bot,
+    ):
 
         def say(count):
             texts = [(5 + n % 20, f"{n} {'long ' * 100}") for n in range(count)]

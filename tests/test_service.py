@@ -5,8 +5,9 @@ import signal
 import pytest
 
 from telegram.fake import FakeServer, Fault
-from tests.kit.checker import Evidence, Said, Seen, check
-from tests.kit.service import Service
+from telegram.load.checker import Evidence, Said, Seen, check
+from telegram.load.plan import BotPlan
+from telegram.load.service import Service
 from tests.torture import kill, sigterm, spells, throughput, trouble
 from tests.torture.report import Plan
 from tests.torture.stage import open_stage
@@ -14,6 +15,7 @@ from tests.torture.stage import open_stage
 pytestmark = pytest.mark.processes
 
 SMALL = Plan(rounds=4, updates=1500, chats=50)
+SLOW = BotPlan(handler_ms=50_000)
 
 
 def silent(_):
@@ -63,7 +65,7 @@ async def test_sigterm_loses_nothing_repeats_nothing_and_lets_handlers_finish():
 async def test_a_second_sigterm_stops_at_once_and_loses_nothing():
     async with open_stage(Plan(chats=2), silent) as stage:
         bot = stage.bot
-        await bot.start(HANDLER_MS="50000", DRAIN_TIMEOUT_S="50")
+        await bot.start(SLOW, DRAIN_TIMEOUT_S="50")
         (said,) = await stage.say(1)
         await bot.noted("begin", said.update_id)
         bot.send_signal(signal.SIGTERM)
@@ -73,7 +75,7 @@ async def test_a_second_sigterm_stops_at_once_and_loses_nothing():
         assert ended.took_s < 20  # the drain itself would have taken 39 s
         await stage.look()
         assert stage.seen() == []
-        assert [note.event for note in bot.journal() if note.update_id] == ["begin"]  # cut off: it is at once
+        assert [note.event for note in bot.journal() if note.update_id] == ["begin", "fail"]  # cut off
 
         await bot.start()
         assert await stage.all_answered()
@@ -98,7 +100,7 @@ async def test_it_starts_when_telegram_can_be_reached_and_can_be_stopped_before(
 async def test_a_handler_that_overruns_the_drain_is_handed_back():
     async with open_stage(Plan(chats=1), silent) as stage:
         bot = stage.bot
-        await bot.start(HANDLER_MS="50000", DRAIN_TIMEOUT_S="2")
+        await bot.start(SLOW, DRAIN_TIMEOUT_S="2")
         (said,) = await stage.say(1)
         await bot.noted("begin", said.update_id)
         assert (await bot.stop()).code == 0

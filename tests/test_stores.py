@@ -370,6 +370,7 @@ class TestSqliteInTrouble:
 
     async def test_closing_ends_the_thread(self, tmp_path):
         store = await open_sqlite(tmp_path / "other.db", "1")
-        thread = store._writer._thread
+        await store.append([update(1)])
+        (thread,) = store._writer._thread._threads
         await store.close()
         assert not thread.is_alive()

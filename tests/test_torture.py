@@ -3,8 +3,8 @@
 import pytest
 
 from telegram.fake import Call
-from tests.kit.checker import Anomaly, Verdict
-from tests.kit.service import Finished, Noted
+from telegram.load.checker import Anomaly, Verdict
+from telegram.load.service import Finished, Noted
 from tests.torture import trouble
 from tests.torture.report import Result, table
 from tests.torture.sigterm import running_at, unfinished

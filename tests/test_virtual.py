@@ -3,6 +3,8 @@ import time
 
 import pytest
 
+from engine import Envelope, Queue
+from engine.stores.sqlite import open_sqlite
 from tests.kit.virtual import DeadlockError, LivelockError, run_virtual
 
 
@@ -77,3 +79,29 @@ def test_results_and_errors_come_through():
 
     with pytest.raises(ZeroDivisionError):
         run_virtual(scenario())
+
+
+def test_what_is_given_to_a_thread_takes_no_time_and_is_done_even_if_nobody_waits():
+    async def main():
+        done: list[int] = []
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, done.append, 1).cancel()
+        assert await asyncio.to_thread(sum, (1, 2)) == 3
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(divmod, 1, 0)
+        assert (done, loop.time()) == ([1], 0)
+
+    run_virtual(main())
+
+
+def test_a_store_with_a_file_works_on_virtual_time(tmp_path):
+    async def main():
+        store = await open_sqlite(tmp_path / "bot.db", "1")
+        assert await store.append([Envelope(1, "chat:1", "", b"x")]) == 1
+        delivery = await store.claim(Queue.INBOX)
+        await store.park(delivery, 3600, counted=True, reason="later")
+        assert (await store.claim(Queue.INBOX)).attempt == 2
+        assert asyncio.get_running_loop().time() == 3600
+        await store.close()
+
+    run_virtual(main())

@@ -32,7 +32,7 @@ from engine.model import (
 from engine.seen import SeenIds
 from engine.store import ID_MASK, Limits
 from engine.stores.at_hand import QueueAtHand, RecentStates
-from engine.stores.sqlite_file import StoreFile, open_file
+from engine.stores.sqlite_file import Connect, StoreFile, connect, open_file
 from engine.stores.sqlite_letters import find_letter, newest_letters
 from engine.stores.sqlite_writer import Group, Writer, translated
 
@@ -329,10 +329,15 @@ class SqliteStore:
 
 
 async def open_sqlite(
-    path: Path, bot: str, *, limits: Limits | None = None, wall: Callable[[], float] = time.time
+    path: Path,
+    bot: str,
+    *,
+    limits: Limits | None = None,
+    wall: Callable[[], float] = time.time,
+    connect: Connect = connect,
 ) -> SqliteStore:
     """Open or create the file of one bot; StoreError says in one line what a person has to do."""
-    file = await asyncio.to_thread(open_file, path, bot)
+    file = await asyncio.to_thread(open_file, path, bot, connect)
     store = SqliteStore(file, limits or Limits(), wall)
     try:
         await store.load()

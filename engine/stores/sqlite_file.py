@@ -4,12 +4,14 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.lanes import ParkedLane
+
+Connect = Callable[[Path], sqlite3.Connection]
 
 APPLICATION_ID: Final = 0x43484C4E  # "CHLN"
 VERSION: Final = 1
@@ -37,8 +39,9 @@ class StoreFile:
     `owner_epoch` grows with each opening; it is part of every fence, so that no lease outlives its process.
     """
 
-    def __init__(self, path: Path, bot: str) -> None:
+    def __init__(self, path: Path, bot: str, connect: Connect) -> None:
         self.path = path
+        self._connect = connect
         self._bot = bot
         self._lock = _lock(path)
         try:
@@ -79,7 +82,7 @@ class StoreFile:
         yield from self.connection.execute("SELECT segment, bits, touched FROM seen")
 
     def _open(self) -> tuple[sqlite3.Connection, int]:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        connection = self._connect(self.path)
         try:
             self._check_identity(connection)
             connection.execute("SELECT value FROM json_each('[1]')")
@@ -120,12 +123,17 @@ class StoreFile:
             )
 
 
-def open_file(path: Path, bot: str) -> StoreFile:
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a connection that leaves transactions to us, for whichever thread."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+def open_file(path: Path, bot: str, connect: Connect) -> StoreFile:
     """Open or create the file; StoreError says in one line what a person has to do."""
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} does not exist: create it, or change STORE_URL")
     try:
-        return StoreFile(path, bot)
+        return StoreFile(path, bot, connect)
     except sqlite3.Error as error:
         hint = (
             f" (this Python's SQLite is {sqlite3.sqlite_version}, 3.38 is needed)"

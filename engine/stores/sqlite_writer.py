@@ -1,18 +1,17 @@
 """Group commit: what is asked of the file while one transaction runs becomes the next transaction.
 
-One thread owns the connection. No timer: the running transaction is the batching window. Work is set-wise (few
+One thread owns the connection (the loop's executor interface is the seam where a simulation takes over). No timer: the running transaction is the batching window. Work is set-wise (few
 SQL statements a group, whatever its size), because each statement lets go of the interpreter lock and has to win
 it back from a busy event loop.
 """
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain
-from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 from engine.errors import StoreError, StoreUnavailable
@@ -82,9 +81,7 @@ class Writer:
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._groups: SimpleQueue[Group | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="sqlite writer", daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(1, "sqlite writer")
         self.suspect = False
         """After an I/O error: what the file holds is in doubt, and it has to be read anew."""
 
@@ -114,8 +111,7 @@ class Writer:
         while self._busy:  # again: whoever was woken with us may have submitted more
             await self._idle.wait()
         self._closed = True
-        self._groups.put(None)
-        await asyncio.to_thread(self._thread.join)
+        self._thread.shutdown()  # nothing is under way: it does not wait
 
     # -- on the event loop ------------------------------------------------------------------------------------
 
@@ -130,7 +126,12 @@ class Writer:
         if self._closed:  # nobody is there to take it
             self._failed(group, StoreUnavailable("the store is closed, or read anew"), suspect=self.suspect)
         else:
-            self._groups.put(group)
+            working = self._loop.run_in_executor(self._thread, self._work, group)
+            working.add_done_callback(self._worked)
+
+    def _worked(self, working: "asyncio.Future[Callable[[], None]]") -> None:
+        tell = working.result()
+        tell()
 
     def _committed(self, group: Group, rows: list[Any]) -> None:
         group.finished = True
@@ -161,23 +162,17 @@ class Writer:
 
     # -- on the writer's thread -------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while (group := self._groups.get()) is not None:
-            try:
-                if group.waiting:
-                    self._write(group)
-                rows = [
-                    self._connection.execute(query, values).fetchone() for _, query, values in group.reads
-                ]
-                outcome = partial(self._committed, group, rows)
-            except Exception as error:  # noqa: BLE001 - whoever waits for the group gets it
-                self._roll_back()
-                failure, suspect = translated(error)
-                outcome = partial(self._failed, group, failure, suspect=suspect)
-            try:
-                self._loop.call_soon_threadsafe(outcome)
-            except RuntimeError:
-                return  # the loop was closed under us: the process is going
+    def _work(self, group: Group) -> Callable[[], None]:
+        """Return what the event loop has to be told."""
+        try:
+            if group.waiting:
+                self._write(group)
+            rows = [self._connection.execute(query, values).fetchone() for _, query, values in group.reads]
+        except Exception as error:  # noqa: BLE001 - whoever waits for the group gets it
+            self._roll_back()
+            failure, suspect = translated(error)
+            return partial(self._failed, group, failure, suspect=suspect)
+        return partial(self._committed, group, rows)
 
     def _write(self, group: Group) -> None:
         execute = self._connection.execute

@@ -52,6 +52,11 @@ class Context:
         return self._delivery.envelope.id
 
     @property
+    def key(self) -> str:
+        """The lane of this update: "chat:42", say."""
+        return self._delivery.envelope.key
+
+    @property
     def attempt(self) -> int:
         """The how-manieth time this update is handled, from 1."""
         return self._delivery.attempt

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Final
 
-from tests.kit.checker import Interruption
+from telegram.load.checker import Interruption
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import SENDERS, Stage, open_stage
 

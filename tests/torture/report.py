@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from tests.kit.checker import Anomaly, Verdict
+from telegram.load.checker import Anomaly, Verdict
 
 Tell = Callable[[str], None]
 """Takes a line about how far a campaign is."""

@@ -5,7 +5,8 @@ import time
 from typing import Final
 
 from telegram.fake import Fault
-from tests.kit.service import Ended, Noted
+from telegram.load.plan import BotPlan
+from telegram.load.service import Ended, Noted
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage
 
@@ -22,8 +23,8 @@ SLOW_ANSWER_S: Final = 0.3
 async def run(plan: Plan, tell: Tell) -> Result:
     """Nothing lost, repeated or swapped; exit code 0 in time; every handler that has begun finishes, once."""
     began = time.monotonic()
-    settings = {"HANDLER_MS": str(HANDLER_MS), "DRAIN_TIMEOUT_S": str(DRAIN_TIMEOUT_S)}
-    async with open_stage(plan, tell, **settings) as stage:
+    bot_plan = BotPlan(handler_ms=HANDLER_MS)
+    async with open_stage(plan, tell, bot_plan, DRAIN_TIMEOUT_S=str(DRAIN_TIMEOUT_S)) as stage:
         slow = Fault("slow", seconds=SLOW_ANSWER_S, method="sendMessage", probability=0.05)
         await stage.fake.add_fault(slow)
         signals_ns, ends = [], []

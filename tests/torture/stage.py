@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from telegram.fake import Call, RemoteFake
-from tests.kit.checker import Evidence, Interruption, Said, Seen, Verdict, check
-from tests.kit.service import Service
+from telegram.load.checker import Evidence, Interruption, Said, Seen, Verdict, check
+from telegram.load.plan import BotPlan
+from telegram.load.service import Service
 from tests.torture.report import Plan, Tell
 
 WORKERS: Final = 64
@@ -116,10 +117,12 @@ def _is_reply(call: Call) -> bool:
 
 
 @asynccontextmanager
-async def open_stage(plan: Plan, tell: Tell, **settings: str) -> AsyncIterator[Stage]:
+async def open_stage(
+    plan: Plan, tell: Tell, bot_plan: BotPlan | None = None, **settings: str
+) -> AsyncIterator[Stage]:
     """Set everything up, with the bot not yet started; afterwards no process is left."""
     with tempfile.TemporaryDirectory(prefix="chatlane-") as folder:
         async with await RemoteFake.spawn(history=0, seed=plan.seed) as fake:
-            given = {"WORKERS": str(WORKERS), "HANDLER_MS": "20", **settings}
-            async with Service(Path(folder), fake.url, fake.token, **given) as bot:
+            given = {"WORKERS": str(WORKERS), **settings}
+            async with Service(Path(folder), fake.url, fake.token, bot_plan, **given) as bot:
                 yield Stage(fake, bot, plan, tell)

@@ -3,6 +3,7 @@
 import time
 from typing import Final
 
+from telegram.load.plan import BotPlan
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import WORKERS, open_stage
 
@@ -12,7 +13,7 @@ _AT_ONCE: Final = 10_000
 
 async def run(plan: Plan, tell: Tell) -> Result:
     """Nothing lost, doubled, swapped or overlapping; no repeat is allowed."""
-    async with open_stage(plan, tell, HANDLER_MS=str(HANDLER_MS), JOURNAL="") as stage:
+    async with open_stage(plan, tell, BotPlan(handler_ms=HANDLER_MS, journal=None)) as stage:
         for start in range(0, plan.updates, _AT_ONCE):
             await stage.say(min(_AT_ONCE, plan.updates - start))
         await stage.bot.start()

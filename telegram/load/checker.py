@@ -1,6 +1,6 @@
 """The judge: what was sent to a bot against what was seen of it, and nothing else. Pure; it knows no clock and no process.
 
-The bot under test is tests/kit/counting.py. Its replies carry evidence, which tells a reply that was *sent* twice
+The bot under test is telegram/load/counting.py. Its replies carry evidence, which tells a reply that was *sent* twice
 (promised: at least once) from an update that was *committed* twice (promised: once).
 
 | anomaly         | what it means                                                                         |

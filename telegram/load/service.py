@@ -7,10 +7,12 @@ import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
+
+from telegram.load.plan import BotPlan
 
 ROOT: Final = Path(__file__).parents[2]
 STARTED_WITHIN_S: Final = 60.0
@@ -30,12 +32,13 @@ class Ended(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """One line of the journal of tests/kit/counting.py: "begin", "end" or "connect"."""
+    """One line of the journal: see telegram/load/witness.py."""
 
     event: str
     update_id: int
     at_ns: int
     pid: int
+    key: str = "-"
 
 
 class Finished(NamedTuple):
@@ -46,10 +49,10 @@ class Finished(NamedTuple):
     err: str
 
 
-def environment(settings: dict[str, str]) -> dict[str, str]:
-    """These settings and no others; `tests` can be imported."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": path, **settings}
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """These settings and no others; whatever we can import, the process can import."""
+    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    return {"PYTHONPATH": path, **settings}
 
 
 async def command(*arguments: str, folder: Path, **settings: str) -> Finished:
@@ -73,20 +76,22 @@ async def command(*arguments: str, folder: Path, **settings: str) -> Finished:
 
 
 class Service:
-    """The bot of tests/kit/counting.py at one Bot API server; `settings` are run.py's, in upper case.
+    """A watched bot at one Bot API server; `plan` is its part, `settings` are run.py's, in upper case.
 
     `async with` ends what runs. The folder keeps the store, the log and the journal from one start to the next.
     """
 
-    def __init__(self, folder: Path, url: str, token: str, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, url: str, token: str, plan: BotPlan | None = None, **settings: str
+    ) -> None:
         self.folder = folder
+        self._plan = plan or BotPlan()
         self._settings = {
             "BOT_TOKEN": token,
             "TELEGRAM_API_URL": url,
             "STORE_URL": f"sqlite:{folder / 'bot.db'}",
-            "HANDLERS": "tests.kit.counting:router",
+            "HANDLERS": "telegram.load.witness:router",
             "LOG_FORMAT": "json",
-            "JOURNAL": str(folder / "journal"),
             **settings,
         }
         self._log: list[dict[str, Any]] = []
@@ -110,16 +115,15 @@ class Service:
     @property
     def pid(self) -> int:
         """Of the process that runs, or ran last."""
-        assert self._process is not None
-        return self._process.pid
+        return self._started().pid
 
-    async def spawn(self, **settings: str) -> None:
-        """Start the process; `settings` go before those of the constructor."""
-        assert not self.is_running
+    async def spawn(self, plan: BotPlan | None = None, **settings: str) -> None:
+        """Start the process; `plan` and `settings` go before those of the constructor."""
+        (plan or self._plan)._replace(until_eof=True).save(self.folder)
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(ROOT / "run.py")),
             cwd=self.folder,
-            env=environment({**self._settings, "UNTIL_EOF": "yes", **settings}),
+            env=environment({**self._settings, **settings}),
             stdin=PIPE,  # its end tells the bot that we are gone
             stdout=PIPE,  # a pipe: what limits the process's files does not limit what it tells
             stderr=STDOUT,
@@ -128,19 +132,20 @@ class Service:
         self._log.clear()
         self._logging = asyncio.create_task(self._keep_log(self._process))
 
-    async def start(self, **settings: str) -> None:
+    async def start(self, plan: BotPlan | None = None, **settings: str) -> None:
         """Start the process, and return when it works."""
-        await self.spawn(**settings)
+        await self.spawn(plan, **settings)
         await self.logged("started", timeout_s=STARTED_WITHIN_S)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, which must not have ended by itself."""
-        assert self._process is not None
-        assert self.is_running, f"exit code {self._process.returncode}; the log ends: {self._log[-_TAIL:]}"
-        self._process.send_signal(number)
+        process = self._started()
+        if process.returncode is not None:
+            raise RuntimeError(f"exit code {process.returncode}; the log ends: {self._log[-_TAIL:]}")
+        process.send_signal(number)
 
     async def kill(self) -> None:
-        """kill -9."""
+        """End it as `kill -9` does."""
         self.send_signal(signal.SIGKILL)
         await self.ended()
 
@@ -152,9 +157,9 @@ class Service:
 
     async def ended(self, timeout_s: float = ENDED_WITHIN_S) -> int:
         """The exit code, as soon as there is one."""
-        assert self._process is not None
+        process = self._started()
         async with asyncio.timeout(timeout_s):
-            code = await self._process.wait()
+            code = await process.wait()
             if self._logging is not None:
                 await self._logging
         return code
@@ -182,7 +187,10 @@ class Service:
         """What all processes of this folder have noted."""
         path = self.folder / "journal"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [Noted(event, *map(int, numbers)) for event, *numbers in map(str.split, lines)]
+        return [
+            Noted(event, int(update_id), int(at_ns), int(pid), key)
+            for event, update_id, at_ns, pid, key in map(str.split, lines)
+        ]
 
     async def noted(self, event: str, update_id: int, *, timeout_s: float = 30.0) -> Noted:
         """The present process's line about an update in the journal, as soon as it is there."""
@@ -195,6 +203,11 @@ class Service:
 
         return await self._soon(found, f"{event} of update {update_id}", timeout_s)
 
+    def _started(self) -> Process:
+        if self._process is None:
+            raise RuntimeError("the process was never started")
+        return self._process
+
     async def _soon(self, found: Callable[[], T | None], what: str, timeout_s: float) -> T:
         give_up = time.monotonic() + timeout_s
         while True:
@@ -202,11 +215,12 @@ class Service:
             if (result := found()) is not None:
                 return result
             if is_over:
-                raise AssertionError(f"no sign of {what}; the end of the log: {self._log[-_TAIL:]}")
+                raise TimeoutError(f"no sign of {what}; the end of the log: {self._log[-_TAIL:]}")
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _keep_log(self, process: Process) -> None:
-        assert process.stdout is not None
+        if process.stdout is None:
+            return
         with (self.folder / "log").open("ab", buffering=0) as file:
             async for line in process.stdout:
                 file.write(line)
