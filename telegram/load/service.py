@@ -166,6 +166,7 @@ class Service:
 
     async def command(self, *arguments: str) -> Finished:
         """Run a command on the store of this bot, which must not run."""
+        self._plan.save(self.folder)  # without `until_eof`: a command has no standard input
         return await command(*arguments, folder=self.folder, **self._settings)
 
     def log(self) -> list[dict[str, Any]]:
