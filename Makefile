@@ -33,10 +33,14 @@ browser: .venv/.dev ## the Chromium that the page's test drives: installed from 
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } || \
 	  echo "no Chromium on PATH: the test of the sandbox's page will be skipped (install it: apt-get install chromium)"
 
+COMPILE = .venv/bin/pip-compile -q $(LOCK_ARGS) --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --no-header pyproject.toml
+LOCK_ARGS ?= -U
+
 lock: .venv/.dev ## pin the newest dependencies that pyproject.toml allows
 	@.venv/bin/pip install -q pip-tools
-	@.venv/bin/pip-compile -q -U --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --no-header -o requirements.lock pyproject.toml
-	@.venv/bin/pip-compile -q -U --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --no-header --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	@$(COMPILE) -o requirements.lock
+	@$(COMPILE) --extra load -c requirements.lock -o requirements-load.lock
+	@$(COMPILE) --extra load --extra dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## remove what the targets made (never a *.db)
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out
@@ -47,6 +51,9 @@ clean: ## remove what the targets made (never a *.db)
 
 .venv/.runtime: requirements.lock | .venv/bin/python
 	@echo "setting up .venv (once) ..." && $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && touch $@
+
+.venv/.load: requirements-load.lock | .venv/.runtime
+	@echo "setting up .venv for load tests (once) ..." && $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-load.lock && touch $@
 
 .venv/.dev: requirements-dev.lock | .venv/.runtime
 	@echo "setting up .venv for development (once) ..." && $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock && touch $@

@@ -5,4 +5,5 @@ counting   the handlers that are used if none are named: each reply carries evid
 witness    wraps any handlers, and notes when each begins and ends
 service    run.py as a process: started, killed, stopped, and asked for what it has logged
 checker    the judge: what was said against what was seen
+recording  what is kept of a test, as plain data
 """
