@@ -1,10 +1,10 @@
 # Two commands do everything: `make run` and `make test`. Each sets up .venv by itself.
 PYTHON ?= python3
 PY := .venv/bin/python
-SEEDS ?= 200
+SEEDS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench torture browser lock clean
+.PHONY: help run test lint format bench torture sim browser lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ format: .venv/.dev ## format and mend what a machine can mend
 
 bench: .venv/.dev ## speed and memory: medians of several runs, a table, and out/bench.json
 	@$(PY) -m tests.bench $(ARGS)
+
+sim: .venv/.dev ## simulated faults on virtual time: SEEDS=n runs (ARGS="--replay SEED" shows one)
+	@$(PY) -m tests.sim --seeds $(SEEDS) $(ARGS)
 
 torture: .venv/.dev ## real processes: order and loss over HTTP, 20 x kill -9, 20 x SIGTERM, a bad server (minutes)
 	@$(PY) -m tests.torture $(ARGS)

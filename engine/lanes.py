@@ -68,7 +68,7 @@ class Lane:
             -1
         )  # the place acked last under the lease in force: tells a repeated commit from a stale one
         self.attempts = 0  # counted failures of the head
-        self.reason = ""
+        self.reason: str | None = None  # why the head was parked last, if it was
         self.settling: Any = None  # for a store whose changes take time: the one under way
         self.timer: asyncio.TimerHandle | None = None  # set exactly while parked
 
@@ -165,7 +165,7 @@ class LaneTable:
         """Pop the head; return whether the lane stays leased, which needs `more` and something to do."""
         lane.acked = lane.pending[lane.start]
         lane.attempts = 0
-        lane.reason = ""
+        lane.reason = None
         lane.start += 1
         self.pending -= 1
         if lane.start == len(lane.pending):
@@ -222,7 +222,9 @@ class LaneTable:
         now = asyncio.get_running_loop().time()
         for _, lane in zip(range(limit), self._lanes.values(), strict=False):
             wait_s = max(0.0, lane.timer.when() - now) if lane.timer else 0.0
-            yield LaneView(self.queue, lane.key, lane.status, lane.depth, lane.attempts, wait_s, lane.reason)
+            yield LaneView(
+                self.queue, lane.key, lane.status, lane.depth, lane.attempts, wait_s, lane.reason or ""
+            )
 
     async def wait(self) -> None:
         """Return when a lane has become ready since the call (another may have taken it by then)."""

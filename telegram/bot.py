@@ -1,6 +1,7 @@
 """One bot: a poller, an inbox, an outbox, and the order in which they start and stop."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -60,8 +61,15 @@ class Bot:
     """Runs until stopped. It owns neither the client nor the store: whoever made them closes them afterwards."""
 
     def __init__(
-        self, client: TgClient, store: FullStore, router: Router, config: BotConfig | None = None
+        self,
+        client: TgClient,
+        store: FullStore,
+        router: Router,
+        config: BotConfig | None = None,
+        *,
+        rng: random.Random | None = None,
     ) -> None:
+        rng = rng or random.Random()  # of every pause's jitter
         self._config = config = config or BotConfig()
         self._client = client
         self._store = store
@@ -75,20 +83,23 @@ class Bot:
                 handler_timeout_s=config.handler_timeout_s,
                 attempts_max=config.attempts_max,
             ),
+            jitter=rng.random,
         )
         self._outbox = Engine(
             store,
             Queue.OUTBOX,
-            Sender(client),
+            Sender(client, jitter=rng.random),
             EngineConfig(
                 workers=config.senders, handler_timeout_s=_SEND_TIMEOUT_S, attempts_max=_SEND_ATTEMPTS_MAX
             ),
+            jitter=rng.random,
         )
         self._poller = Poller(
             client,
             Inbox(store, pending_max=config.pending_max),
             poll_timeout_s=config.poll_timeout_s,
             allowed_updates=config.allowed_updates,
+            rng=rng,
         )
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None

@@ -172,6 +172,43 @@ class TestSqliteFile:
         assert (await store.claim(INBOX)).attempt == 1  # the failures of a head that is gone are forgotten
         await store.close()
 
+    async def test_a_clock_that_is_set_back_does_not_keep_a_lane_parked(self, path):
+        now = [100_000.0]
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        await store.append([update(1)])
+        await store.park(await store.claim(INBOX), 60, counted=True, reason="x")
+        await store.close()
+        now[0] -= 6 * 3600
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        (parked,) = store.lanes(INBOX)
+        assert 59 < parked.wait_s <= 60
+        await store.close()
+
+    async def test_an_empty_reason_is_one(self, path):
+        store = await open_sqlite(path, "1")
+        await store.append([update(1), update(2)])
+        await store.park(await store.claim(INBOX), 0, counted=True, reason="")
+        await store.commit(await store.claim(INBOX), NOTHING, more=False)
+        await store.close()
+        store = await open_sqlite(path, "1")
+        assert (await store.claim(INBOX)).attempt == 1
+        await store.close()
+
+    async def test_a_file_of_the_first_format_is_brought_up_to_date(self, path):
+        store = await open_sqlite(path, "1")
+        await store.append([update(1)])
+        await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
+        await store.close()
+        connection = sqlite3.connect(path)
+        connection.executescript("ALTER TABLE parked DROP COLUMN delay_s; PRAGMA user_version = 1")
+        connection.close()
+        for _ in range(2):
+            store = await open_sqlite(path, "1")
+            (parked,) = store.lanes(INBOX)
+            assert (parked.attempts, parked.reason) == (1, "x")
+            assert 290 < parked.wait_s <= 300
+            await store.close()
+
     async def test_ids_are_remembered_for_a_day_and_forgotten_after_two(self, path):
         now = [0.0]
         for opened_at, new in ((0.0, 1), (86_400.0, 0), (4 * 86_400.0, 1)):

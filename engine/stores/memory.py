@@ -171,8 +171,6 @@ class MemoryStore:
         self._data.deadlines.pop(self._session, None)
         for data in self._data.queues.values():
             data.lanes.reap(self._session)
-            if not self._data.deadlines:
-                data.lanes.close()
 
     def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
         return list(self._data.queues[queue].lanes.views(limit))

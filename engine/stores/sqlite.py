@@ -167,7 +167,7 @@ class SqliteStore:
         data = self._queues[delivery.lease.queue]
         attempts = lane.attempts + counted
         group = self._writer.group()
-        group.insert("parked", (data.name, lane.key, attempts, self._wall() + delay_s, reason))
+        group.insert("parked", (data.name, lane.key, attempts, self._wall() + delay_s, reason, delay_s))
         await self._settle(
             group, lane, lambda: data.lanes.park(lane, delay_s, attempts=attempts, reason=reason)
         )
@@ -270,7 +270,7 @@ class SqliteStore:
         )
 
     def _forget_parked(self, group: Group, data: QueueAtHand, lane: Lane) -> None:
-        if lane.reason:
+        if lane.reason is not None:
             group.others.append(("DELETE FROM parked WHERE queue = ? AND key = ?", (data.name, lane.key)))
 
     async def _held(self, lease: Lease) -> Lane:

@@ -14,7 +14,11 @@ from engine.lanes import ParkedLane
 Connect = Callable[[Path], sqlite3.Connection]
 
 APPLICATION_ID: Final = 0x43484C4E  # "CHLN"
-VERSION: Final = 1
+VERSION: Final = 2
+_MIGRATIONS: Final = {
+    1: "ALTER TABLE parked ADD COLUMN delay_s REAL NOT NULL DEFAULT 300",
+}
+"""What makes of a version the next one."""
 
 # inbox and outbox are logs: rows come at the end and go at the beginning, and there is no index per chat. With
 # 100,000 updates pending that writes 2 KB an update; an index by chat writes 10 KB, clustering by chat 29 KB.
@@ -25,7 +29,7 @@ CREATE TABLE outbox (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NO
 CREATE TABLE state  (key TEXT NOT NULL, scope TEXT NOT NULL, state BLOB NOT NULL, PRIMARY KEY (key, scope))
     WITHOUT ROWID;
 CREATE TABLE parked (queue TEXT NOT NULL, key TEXT NOT NULL, attempts INTEGER NOT NULL, until REAL NOT NULL,
-    reason TEXT NOT NULL, PRIMARY KEY (queue, key)) WITHOUT ROWID;
+    reason TEXT NOT NULL, delay_s REAL NOT NULL, PRIMARY KEY (queue, key)) WITHOUT ROWID;
 CREATE TABLE dead   (number INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id INTEGER NOT NULL,
     key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL,
     at REAL NOT NULL);
@@ -73,8 +77,11 @@ class StoreFile:
         yield from self.connection.execute(f"SELECT place, key FROM {queue} ORDER BY place")
 
     def parked(self, queue: str, now: float) -> list[ParkedLane]:
-        """Return the lanes that were parked or had failed; `now` is Unix time."""
-        query = "SELECT key, max(0.0, until - ?), attempts, reason FROM parked WHERE queue = ?"
+        """Return the lanes that were parked or had failed; `now` is Unix time.
+
+        A clock that was set back meanwhile must not keep a lane parked for hours: the delay is the most it can be.
+        """
+        query = "SELECT key, min(max(0.0, until - ?), delay_s), attempts, reason FROM parked WHERE queue = ?"
         return [ParkedLane(*row) for row in self.connection.execute(query, (now, queue))]
 
     def seen(self) -> Iterator[tuple[int, bytes, float]]:
@@ -92,8 +99,12 @@ class StoreFile:
                 "PRAGMA wal_autocheckpoint=4000"
             )  # 16 MB: a checkpoint costs a pause of ~50 ms
             connection.execute("BEGIN IMMEDIATE")
-            if connection.execute("PRAGMA user_version").fetchone() == (0,):
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
                 _create(connection, self._bot)
+            for old in range(version or VERSION, VERSION):
+                connection.execute(_MIGRATIONS[old])
+            connection.execute(f"PRAGMA user_version = {VERSION}")
             epoch = (
                 int(connection.execute("SELECT value FROM meta WHERE name = 'owner_epoch'").fetchone()[0]) + 1
             )
@@ -149,7 +160,6 @@ def _create(connection: sqlite3.Connection, bot: str) -> None:
     for statement in _SCHEMA.split(";\n"):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
     rows = [("bot", bot), ("owner_epoch", 0), ("created_at", time.time())]
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
 

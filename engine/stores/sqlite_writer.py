@@ -22,7 +22,7 @@ _INSERT: Final = {
     "outbox": ("INSERT INTO outbox VALUES ", "(?,?,?,?)", ""),
     "state": ("INSERT INTO state VALUES ", "(?,?,?)", " ON CONFLICT DO UPDATE SET state = excluded.state"),
     "seen": ("INSERT OR REPLACE INTO seen VALUES ", "(?,?,?)", ""),
-    "parked": ("INSERT OR REPLACE INTO parked VALUES ", "(?,?,?,?,?)", ""),
+    "parked": ("INSERT OR REPLACE INTO parked VALUES ", "(?,?,?,?,?,?)", ""),
     "dead": (
         "INSERT INTO dead (queue, id, key, scope, body, attempts, reason, at) VALUES ",
         "(?,?,?,?,?,?,?,?)",

@@ -24,15 +24,21 @@ class LivelockError(Exception):
     """The loop is always busy, so its clock never moves: somewhere a hot loop runs."""
 
 
+def _nothing() -> None:
+    """Stands where nobody wants to do something before a select."""
+
+
 class _JumpingSelector(selectors.SelectSelector):
     """Does not wait: a select with a timeout moves the clock instead."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.before_select: Callable[[], None] = _nothing
         self._spins = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.before_select()
         if timeout is not None and timeout <= 0:
             self._spins += 1
             if self._spins > SPINS_MAX:

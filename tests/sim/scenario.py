@@ -1,0 +1,287 @@
+"""One simulated run, all of it decided by a seed: the production Bot in one or more processes, and what befalls them.
+
+People write; requests, answers and writes get lost; processes crash, freeze beyond their lease and wake up, stop and
+start again; the wall clock jumps; Telegram's ids restart. Then the trouble ends, and everything must come right by itself.
+"""
+
+import asyncio
+import random
+import tempfile
+from collections import Counter
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+from engine import Park, Queue, Retry
+from engine.model import Stats
+from engine.store import Limits
+from telegram.bot import BotConfig
+from telegram.dialogue import Context, Router, text
+from telegram.load.checker import Evidence, Interruption, check
+from tests.sim.loop import Process, SimLoop
+from tests.sim.stores import FileStores, SharedStores, Stores
+from tests.sim.supervisor import Supervisor
+from tests.sim.telegram_side import TelegramSide
+from tests.sim.trouble import Trouble
+
+COMES_RIGHT_WITHIN_S: Final = 3600.0
+"""After the trouble: far above every backoff; virtual time costs nothing."""
+
+_REPEAT_WINDOW_S: Final = (
+    120.0  # from a trouble to its last repeat of a reply: an answer that comes late, a lease
+)
+_HANDLER_TIMEOUT_S: Final = 20.0
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made there
+
+
+class Outcome(NamedTuple):
+    """What became of one run; `failures` is empty if every promise was kept."""
+
+    seed: int
+    store: str
+    updates: int
+    faults: Counter[str]
+    virtual_s: float
+    failures: tuple[str, ...]
+    digest: int
+    """Of all replies and when they came: two runs of one seed are the same run."""
+
+
+class Scenario:
+    """Use `simulate`."""
+
+    def __init__(self, seed: int, loop: SimLoop, rng: random.Random, folder: Path) -> None:
+        self.seed = seed
+        self.loop = loop
+        self.outside = copy_context()
+        """The context of what is no process."""
+
+        self.rng = rng
+        self.trouble = Trouble(rng, store=rng.choice((0.0, 0.01, 0.05)), network=rng.choice((0.0, 0.02, 0.1)))
+        self.side = TelegramSide(self.trouble)
+        self.wall_offset_s = 1.7e9
+        limits = Limits()
+        self.kind = rng.choice(("shared", "shared", "file"))
+        self.stores: Stores = (
+            SharedStores(self.side, limits, self.wall)
+            if self.kind == "shared"
+            else FileStores(folder / "bot.db", self.trouble, limits, self.wall)
+        )
+        self.chats = range(1, 1 + rng.choice((1, 3, 6)))
+        self.updates = rng.randint(5, 30)
+        self.lasts_s = rng.uniform(20, 200)
+        self.slow_handlers = rng.random() < 0.3
+        self.bad_handlers = rng.choice((0.0, 0.1))
+        self.config = BotConfig(
+            workers=rng.randint(1, 4),
+            senders=rng.randint(1, 4),
+            handler_timeout_s=_HANDLER_TIMEOUT_S,
+            attempts_max=1000,
+            drain_timeout_s=rng.choice((2.0, 25.0)),
+        )
+        self.supervisors = [Supervisor(self) for _ in range(rng.randint(1, self.stores.processes_max))]
+        self.process_numbers = 0
+        self.failures: list[str] = []
+
+    def wall(self) -> float:
+        """Unix time, as far as the bot knows."""
+        return self.loop.time() + self.wall_offset_s
+
+    def router(self, process: Process) -> Router:
+        """The handlers of one process: they count, and leave evidence."""
+        router = Router()
+
+        @router.message(text)
+        async def count(ctx: Context) -> None:
+            begin = self.loop.time()
+            if self.rng.random() < 0.7:
+                await asyncio.sleep(self.rng.random() * (8.0 if self.slow_handlers else 0.1))
+            await self._misbehave()
+            ctx.data["count"] = ctx.data.get("count", 0) + 1
+            end = self.loop.time()
+            ctx.reply(
+                str(
+                    Evidence(
+                        ctx.text,
+                        ctx.update_id,
+                        ctx.data["count"],
+                        round(begin * 1e9),
+                        round(end * 1e9),
+                        process.number,
+                    )
+                )
+            )
+
+        return router
+
+    async def _misbehave(self) -> None:
+        if self.trouble.over or self.rng.random() >= self.bad_handlers:
+            return
+        match self.rng.randrange(5):
+            case 0:
+                raise RuntimeError("simulated")
+            case 1:
+                raise Retry("simulated", after_s=self.rng.random() * 5)
+            case 2:
+                raise Park("simulated", delay_s=self.rng.random() * 5)
+            case 3:
+                await asyncio.sleep(_HANDLER_TIMEOUT_S * 2)
+            case 4:
+                try:
+                    await asyncio.sleep(_HANDLER_TIMEOUT_S * 2)
+                except asyncio.CancelledError:  # and goes on, as handlers should not
+                    await asyncio.sleep(self.rng.random())
+
+    # -- the run ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> Outcome:
+        """Let it happen, and judge."""
+        for supervisor in self.supervisors:
+            supervisor.start()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._people())
+            group.create_task(self._misfortunes())
+        self.trouble.over = True
+        for supervisor in self.supervisors:
+            supervisor.heal()
+        await self._all_done()
+        for supervisor in self.supervisors:
+            await supervisor.end()
+        await self._judge()
+        return Outcome(
+            self.seed,
+            self.kind,
+            len(self.side.said),
+            self.trouble.counts,
+            self.loop.time(),
+            tuple(self.failures),
+            crc32(repr([(seen.at, seen.evidence) for seen in self.side.seen]).encode()),
+        )
+
+    async def _people(self) -> None:
+        moments = sorted(self.rng.random() * self.lasts_s for _ in range(self.updates))
+        if self.rng.random() < 0.5:  # bursts
+            moments = sorted(self.rng.choice(moments[:4]) for _ in moments)
+        for number, moment in enumerate(moments):
+            await asyncio.sleep(moment - self.loop.time())
+            self.side.say(self.rng.choice(self.chats), f"text {number}")
+
+    async def _misfortunes(self) -> None:
+        """What befalls whole processes, the clock and the numbering."""
+        odds = {
+            self._crash: self.rng.choice((0, 3)),
+            self._freeze: self.rng.choice((0, 3)),
+            self._stop: self.rng.choice((0, 2)),
+            self._jump: self.rng.choice((0, 1)),
+            self._restart_ids: self.rng.choice((0, 1)),
+            self._storm: self.rng.choice((0, 2)),
+        }
+        while (wait_s := self.rng.expovariate(1 / 12)) < self.lasts_s - self.loop.time():
+            await asyncio.sleep(wait_s)
+            if any(odds.values()):
+                (misfortune,) = self.rng.choices(list(odds), list(odds.values()))
+                misfortune()
+
+    def _crash(self) -> None:
+        self.trouble.note("crash", self.loop.time())
+        self.rng.choice(self.supervisors).crash(self.rng.choice((0.0, 1.0, 20.0)) * self.rng.random())
+
+    def _freeze(self) -> None:
+        self.trouble.note("freeze", self.loop.time())
+        self.rng.choice(self.supervisors).freeze(self.rng.choice((1.0, 10.0, 60.0)) * self.rng.random())
+
+    def _stop(self) -> None:
+        self.trouble.note("stop", self.loop.time())
+        self.rng.choice(self.supervisors).stop()
+
+    def _jump(self) -> None:
+        self.trouble.note("clock jump", self.loop.time())
+        self.wall_offset_s += self.rng.uniform(-6, 6) * 3600
+
+    def _restart_ids(self) -> None:
+        if not self.side.queue.pending:
+            self.trouble.note("ids restart", self.loop.time())
+            self.side.queue.restart_ids(self.rng.randint(2_000_001, 2**30))
+
+    def _storm(self) -> None:
+        """For a while nearly nothing works."""
+        where = self.rng.choice(("store", "network"))
+        self.trouble.note(f"{where} storm", self.loop.time())
+        self.trouble.spell(where, 12.0)
+        self.loop.call_later(self.rng.random() * 20, self.trouble.spell, where, 1.0)
+
+    async def _all_done(self) -> None:
+        """Wait until every update has its reply and no work is left, or no hope."""
+        missing = {said.update_id for said in self.side.said}
+        give_up = self.loop.time() + COMES_RIGHT_WITHIN_S
+        while self.loop.time() < give_up:
+            await asyncio.sleep(5)
+            missing -= {seen.evidence.update_id for seen in self.side.seen}
+            open_stores = [each.store for each in self.supervisors if each.store is not None]
+            if open_stores and not missing:
+                stats = await open_stores[0].stats()
+                self.conserved(stats)
+                if not stats.inbox.pending and not stats.outbox.pending:
+                    return
+        for store in open_stores[:1]:
+            for queue in Queue:
+                self.failures += [f"stuck: {view}" for view in store.lanes(queue)[:3]]
+
+    # -- the judgement ---------------------------------------------------------------------------------------
+
+    def conserved(self, found: Stats) -> None:
+        """Complain if a queue's numbers do not add up, or work lies where nobody would look."""
+        for queue in Queue:
+            stats = found.of(queue)
+            if stats.appended != stats.committed + stats.pending + stats.dead:
+                self.failures.append(f"not conserved: {queue.value} {stats}")
+            if stats.pending and not (stats.ready or stats.leased or stats.parked):
+                self.failures.append(f"lost wake-up: {queue.value} {stats}")
+
+    async def _judge(self) -> None:
+        store = await self.stores.inspect()
+        stats = await store.stats()
+        self.conserved(stats)
+        if stats.inbox.pending or stats.outbox.pending:
+            self.failures.append(f"left behind: {stats}")
+        self.failures += [f"dead letter: {letter}" for letter in await store.dead_letters()]
+        await store.close()
+        seen = self.side.seen
+        reasons = [Interruption(at - _REPEAT_WINDOW_S, at + _REPEAT_WINDOW_S) for at in self.trouble.moments]
+        repeated = [
+            found for found in check(self.side.said, seen, reasons).anomalies if found.kind == "sent twice"
+        ]
+        # A repeat may come late and out of order, from a process that was frozen or a request that was on its way
+        # for half a minute. The first ones may not.
+        firsts = {reply.evidence: reply for reply in reversed(seen)}
+        in_order = [reply for reply in seen if firsts[reply.evidence] is reply]
+        for found in [*repeated, *check(self.side.said, in_order).anomalies]:
+            self.failures.append(f"{found.kind} in chat {found.chat_id}: {found.details}")
+
+
+def simulate(seed: int) -> Outcome:
+    """Run one seed, in well under a second."""
+    rng = random.Random(seed)
+    loop = SimLoop(rng)
+    loop.shuffled = rng.random() < 0.3
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix="chatlane-sim-", dir=_MEMORY if _MEMORY.is_dir() else None
+        ) as folder:
+            return loop.run_until_complete(_simulate(seed, loop, rng, Path(folder)))
+    finally:
+        loop.close()
+
+
+async def _simulate(seed: int, loop: SimLoop, rng: random.Random, folder: Path) -> Outcome:
+    scenario = Scenario(seed, loop, rng, folder)
+
+    def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        scenario.failures.append(f"{context['message']}: {context.get('exception')!r}")
+
+    loop.set_exception_handler(complain)
+    try:
+        return await scenario.run()
+    finally:
+        loop.set_exception_handler(lambda *_: None)  # what is left is of processes that are no more

@@ -1,0 +1,225 @@
+"""Two kinds of store for the simulation.
+
+shared   the memory store as several processes would share it over a network: each process has a session of its own,
+         and a connection on which requests and answers get lost. The model of a store like Redis.
+file     the SQLite store: a real file, a thread that takes its time, and a disk that fails.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from engine import Delivery, Effects, Envelope, LeaseLost, Queue, StoreUnavailable
+from engine.model import DeadLetter, LaneView, Lease, Stats
+from engine.store import FullStore, Limits
+from engine.stores.memory import MemoryStore
+from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite_file import connect
+from tests.sim.loop import Process
+from tests.sim.telegram_side import TelegramSide
+from tests.sim.trouble import STORE, Trouble
+
+T = TypeVar("T")
+
+LEASE_TTL_S: Final = 15.0
+
+
+class Stores(Protocol):
+    """How the processes of one simulation get at their store."""
+
+    processes_max: int
+
+    async def open(self, process: Process) -> FullStore:
+        """Open it for one process."""
+
+    async def inspect(self) -> FullStore:
+        """Return it as it is, when no process works on it any more."""
+
+
+class SharedStores:
+    """Sessions over the same data, each behind a bad connection."""
+
+    processes_max = 3
+
+    def __init__(self, side: TelegramSide, limits: Limits, wall: Callable[[], float]) -> None:
+        self._side = side
+        self._first = MemoryStore(limits=limits, lease_ttl_s=LEASE_TTL_S, wall=wall)
+
+    async def open(self, process: Process) -> FullStore:
+        return cast("FullStore", Connection(self._first.peer(), self._side, process))
+
+    async def inspect(self) -> FullStore:
+        return self._first
+
+
+class Connection:
+    """One session, over a network that loses requests and answers; it keeps what engine/store.py promises."""
+
+    def __init__(self, session: MemoryStore, side: TelegramSide, process: Process) -> None:
+        self._session = session
+        self._side = side
+        self._trouble = side.trouble
+        process.at_crash.append(self._drop)
+        self._claims: set[asyncio.Task[Delivery]] = set()
+
+    async def append(self, batch: Sequence[Envelope]) -> int:
+        return await self._ask(lambda: self._session.append(batch))
+
+    async def claim(self, queue: Queue) -> Delivery:
+        trouble = self._trouble
+        fault = self._pick()
+        await asyncio.sleep(trouble.short_s())
+        if fault in {"before", "after", "late"}:
+            raise StoreUnavailable("simulated")  # whichever it was: no lease may be left
+        claiming = self._side.run(self._session.claim(queue))
+        self._claims.add(claiming)
+        claiming.add_done_callback(self._claims.discard)
+        try:
+            delivery = await asyncio.shield(claiming)
+            await asyncio.sleep(trouble.long_s() if fault == "slow" else trouble.short_s())
+        except asyncio.CancelledError:
+            if claiming.done() and not claiming.cancelled():
+                with suppress(LeaseLost):
+                    await self._session.release(claiming.result())  # at once: it has no await inside
+            claiming.cancel()
+            raise
+        return delivery
+
+    async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
+        return await self._ask(lambda: self._session.commit(delivery, effects, more=more))
+
+    async def park(self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str) -> None:
+        return await self._ask(lambda: self._session.park(delivery, delay_s, counted=counted, reason=reason))
+
+    async def bury(self, delivery: Delivery, reason: str) -> None:
+        return await self._ask(lambda: self._session.bury(delivery, reason))
+
+    async def release(self, delivery: Delivery) -> None:
+        return await self._ask(lambda: self._session.release(delivery))
+
+    async def renew(self, leases: Iterable[Lease]) -> list[Lease]:
+        return await self._ask(lambda: self._session.renew(leases))
+
+    async def stats(self) -> Stats:
+        return await self._session.stats()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
+        return self._session.lanes(queue, limit)
+
+    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        return await self._session.dead_letters(limit)
+
+    async def replay(self, number: int) -> bool:
+        return await self._ask(lambda: self._session.replay(number))
+
+    def _pick(self) -> str | None:
+        return self._trouble.pick("store", STORE, asyncio.get_running_loop().time())
+
+    def _drop(self) -> None:
+        for claiming in self._claims:
+            claiming.cancel()
+
+    async def _ask(self, act: Callable[[], Awaitable[T]]) -> T:
+        """One request: it acts on the store's side, whatever becomes of who asked."""
+        trouble = self._trouble
+        fault = self._pick()
+        await asyncio.sleep(trouble.short_s())
+        if fault == "before":
+            raise StoreUnavailable("simulated: not sent")
+
+        async def serve() -> T:
+            if fault == "late":
+                await asyncio.sleep(trouble.long_s())
+            return await act()
+
+        asked = self._side.run(serve())
+        if fault == "late":
+            raise StoreUnavailable("simulated: no answer in time")
+        result = await asyncio.shield(asked)
+        await asyncio.sleep(trouble.long_s() if fault == "slow" else trouble.short_s())
+        if fault == "after":
+            raise StoreUnavailable("simulated: the answer was lost")
+        return result
+
+
+class FileStores:
+    """One file, owned by one process at a time."""
+
+    processes_max = 1
+
+    def __init__(self, path: Path, trouble: Trouble, limits: Limits, wall: Callable[[], float]) -> None:
+        self._path = path
+        self._trouble = trouble
+        self._limits = limits
+        self._wall = wall
+
+    async def open(self, process: Process) -> FullStore:
+        connections: list[BadDisk] = []
+
+        def connect_badly(path: Path) -> sqlite3.Connection:
+            connections.append(BadDisk(connect(path), self._trouble))
+            return cast("sqlite3.Connection", connections[-1])
+
+        def let_go() -> None:
+            for connection in connections:
+                connection.close()
+            self._unlock()
+
+        process.at_crash.append(let_go)
+        return await open_sqlite(self._path, "1", limits=self._limits, wall=self._wall, connect=connect_badly)
+
+    def _unlock(self) -> None:
+        """As the kernel does for a dead process, whoever in it held the lock."""
+        lock = str(self._path) + "-lock"
+        for fd in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):
+                if str(fd.readlink()) == lock:
+                    os.close(int(fd.name))
+
+    async def inspect(self) -> FullStore:
+        return await open_sqlite(self._path, "1", limits=self._limits, wall=self._wall)
+
+
+class BadDisk:
+    """A connection whose writes fail: before they act, or after a commit has acted."""
+
+    _BEFORE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR_WRITE)
+
+    def __init__(self, connection: sqlite3.Connection, trouble: Trouble) -> None:
+        self._connection = connection
+        self._trouble = trouble
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        word = statement.partition(" ")[0]
+        fault = None
+        if word in {"BEGIN", "INSERT", "COMMIT"}:
+            fault = self._trouble.pick("store", ("before", "after"), asyncio.get_running_loop().time())
+        if fault == "before":
+            raise _error(self._trouble.rng.choice(self._BEFORE))
+        cursor = self._connection.execute(statement, values)
+        if fault == "after" and word == "COMMIT":
+            raise _error(sqlite3.SQLITE_IOERR_FSYNC)
+        return cursor
+
+    def executemany(self, statement: str, values: Iterable[Sequence[Any]]) -> sqlite3.Cursor:
+        return self._connection.executemany(statement, values)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("simulated")
+    error.sqlite_errorcode = code
+    return error

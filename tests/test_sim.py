@@ -1,0 +1,138 @@
+"""A fixed share of the simulation; `make sim SEEDS=n` runs more."""
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+import structlog
+
+from engine.lanes import LaneTable
+from engine.stores.memory import MemoryStore
+from telegram.poller import Poller
+from tests.sim.__main__ import be_quiet
+from tests.sim.loop import Process, SimLoop
+from tests.sim.scenario import simulate
+
+SEEDS = range(150)
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    be_quiet()
+    yield
+    structlog.reset_defaults()
+
+
+def test_every_promise_is_kept_in_every_run():
+    outcomes = [simulate(seed) for seed in SEEDS]
+    assert [(outcome.seed, outcome.failures) for outcome in outcomes if outcome.failures] == []
+    faults = sum((outcome.faults for outcome in outcomes), start=type(outcomes[0].faults)())
+    assert {outcome.store for outcome in outcomes} == {"shared", "file"}
+    assert len(faults) == 17, "some kind of trouble never happens"
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5, 6])
+def test_a_seed_replays_its_run(seed):
+    first, again = simulate(seed), simulate(seed)
+    assert first == again
+
+
+def found(seeds=200):
+    """The first seed that finds something wrong."""
+    return next((seed for seed in range(seeds) if simulate(seed).failures), None)
+
+
+class TestItFinds:
+    """What a simulation finds when the engine is wrong; `make mutants` tries many more."""
+
+    def test_no_fence(self, monkeypatch):
+        monkeypatch.setattr(
+            LaneTable, "held", lambda self, lease: self._lanes.get(lease.key) or self.missing()
+        )
+        assert found() is not None
+
+    def test_confirm_before_append(self, monkeypatch):
+        step = Poller._step
+        background = []
+
+        async def eager(self):
+            insist = self._insist
+
+            async def later(ask):
+                if "accept" in ask.__code__.co_names:
+                    background.append(asyncio.create_task(insist(ask)))
+                    return None
+                return await insist(ask)
+
+            self._insist = later
+            try:
+                await step(self)
+            finally:
+                self._insist = insist
+
+        monkeypatch.setattr(Poller, "_step", eager)
+        assert found() is not None
+
+    def test_no_memory_of_ids(self, monkeypatch):
+        append = MemoryStore.append
+
+        async def forgetful(self, batch):
+            self._data.seen = type(self._data.seen)()
+            return await append(self, batch)
+
+        monkeypatch.setattr(MemoryStore, "append", forgetful)
+        assert found() is not None
+
+
+def on_sim_loop(scenario):
+    loop = SimLoop(random.Random(1))
+    try:
+        return loop.run_until_complete(scenario(loop))
+    finally:
+        loop.close()
+
+
+def test_a_process_that_crashed_runs_no_finally_until_all_is_over():
+    steps = []
+
+    async def main():
+        try:
+            await asyncio.sleep(1)
+            steps.append("woke up")
+        finally:
+            steps.append("finally")
+
+    async def scenario(loop):
+        process = Process(1, loop)
+        process.spawn(main())
+        await asyncio.sleep(0.5)
+        process.crash()
+        await asyncio.sleep(10)
+        return list(steps)
+
+    assert on_sim_loop(scenario) == []
+    assert steps == ["finally"]
+
+
+def test_a_frozen_process_sees_its_timers_when_it_wakes_up():
+    async def scenario(loop):
+        seen: list[Any] = []
+        process = Process(1, loop)
+
+        async def main():
+            loop.call_later(3, seen.append, "as due as the other, and it only needs one step")
+            loop.call_later(4, seen.append, "cancelled").cancel()
+            await asyncio.sleep(2)
+            seen.append(loop.time())
+
+        process.spawn(main())
+        await asyncio.sleep(1)
+        process.freeze()
+        await asyncio.sleep(59)
+        assert seen == []
+        process.thaw()
+        await asyncio.sleep(1)
+        return seen
+
+    assert on_sim_loop(scenario)[1:] == [60]
