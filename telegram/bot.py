@@ -19,7 +19,7 @@ from telegram.types import User
 
 log = structlog.get_logger(__name__)
 
-_SEND_ATTEMPTS_MAX: Final = 10
+SEND_ATTEMPTS_MAX: Final = 10
 """With backoff about 10 minutes of 5xx for one call, before it becomes a dead letter."""
 
 _SEND_TIMEOUT_S: Final = 120.0
@@ -90,7 +90,7 @@ class Bot:
             Queue.OUTBOX,
             Sender(client, jitter=rng.random),
             EngineConfig(
-                workers=config.senders, handler_timeout_s=_SEND_TIMEOUT_S, attempts_max=_SEND_ATTEMPTS_MAX
+                workers=config.senders, handler_timeout_s=_SEND_TIMEOUT_S, attempts_max=SEND_ATTEMPTS_MAX
             ),
             jitter=rng.random,
         )
