@@ -2,12 +2,13 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 SEEDS ?= 2000
+CUTS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench torture sim browser lock clean
+.PHONY: help run test lint format bench bench-peers load mutants power sim torture browser lock clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.runtime ## run the bot; without BOT_TOKEN: a sandbox with a page to chat in (ARGS="--help" shows the settings)
 	@$(PY) run.py $(ARGS)
@@ -24,6 +25,18 @@ format: .venv/.dev ## format and mend what a machine can mend
 
 bench: .venv/.dev ## speed and memory: medians of several runs, a table, and out/bench.json
 	@$(PY) -m tests.bench $(ARGS)
+
+bench-peers: .venv/.dev .venv-peers/.ready ## the same job through other frameworks, beside Chatlane (minutes); out/peers.json
+	@$(PY) -m tests.peers $(ARGS)
+
+load: .venv/.load ## load-test the bot, or your HANDLERS: a live view, a verdict and a report (ARGS="--help" shows the options)
+	@$(PY) run.py load $(ARGS)
+
+mutants: .venv/.dev ## take out one guard after the other: the tests must go red for each (an hour)
+	@$(PY) -m tests.mutants $(ARGS)
+
+power: .venv/.dev ## SQLite on a disk that loses what was not synced: CUTS=n power cuts
+	@$(PY) -m tests.power --cuts $(CUTS) $(ARGS)
 
 sim: .venv/.dev ## simulated faults on virtual time: SEEDS=n runs (ARGS="--replay SEED" shows one)
 	@$(PY) -m tests.sim --seeds $(SEEDS) $(ARGS)
@@ -44,9 +57,10 @@ lock: .venv/.dev ## pin the newest dependencies that pyproject.toml allows
 	@$(COMPILE) -o requirements.lock
 	@$(COMPILE) --extra load -c requirements.lock -o requirements-load.lock
 	@$(COMPILE) --extra load --extra dev -c requirements.lock -o requirements-dev.lock
+	@$(subst pyproject.toml,tests/peers/requirements.in,$(COMPILE)) -o tests/peers/requirements.lock
 
 clean: ## remove what the targets made (never a *.db)
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out
+	@rm -rf .venv .venv-peers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Chatlane needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 2; }
@@ -57,6 +71,10 @@ clean: ## remove what the targets made (never a *.db)
 
 .venv/.load: requirements-load.lock | .venv/.runtime
 	@echo "setting up .venv for load tests (once) ..." && $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-load.lock && touch $@
+
+.venv-peers/.ready: tests/peers/requirements.lock | .venv/bin/python
+	@echo "setting up .venv-peers (once) ..." && $(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $< && touch $@
 
 .venv/.dev: requirements-dev.lock | .venv/.runtime
 	@echo "setting up .venv for development (once) ..." && $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock && touch $@

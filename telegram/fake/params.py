@@ -28,7 +28,9 @@ async def _read_body(request: web.BaseRequest) -> Params:
         if content_type.startswith("application/json"):
             return _from_json(await request.read())
         if content_type.startswith(("application/x-www-form-urlencoded", "multipart/form-data")):
-            return {name: _noted(value) for name, value in (await request.post()).items()}
+            # the real server reads the body of a GET, too; aiohttp's `post` does not
+            form = await request.clone(method="POST").post()
+            return {name: _noted(value) for name, value in form.items()}
     except web.HTTPRequestEntityTooLarge:
         raise ApiError(413, "Request Entity Too Large") from None
     except UnicodeDecodeError:
@@ -54,7 +56,8 @@ def _noted(value: object) -> str | Json:
     if isinstance(value, str):
         return value
     if isinstance(value, web.FileField):
-        return {"file_name": value.filename, "size": value.file.seek(0, 2)}
+        with value.file as file:
+            return {"file_name": value.filename, "size": file.seek(0, 2)}
     return {"file_name": "", "size": len(value) if isinstance(value, bytes | bytearray) else 0}
 
 
