@@ -6,6 +6,8 @@ The composition root: only this file reads the environment, and only here the pa
 
 import asyncio
 import gc
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -31,6 +33,7 @@ from telegram.dialogue import load_router
 from telegram.errors import Unauthorized, redact
 from telegram.fake import FakeServer
 from telegram.fake.sandbox import Sandbox
+from telegram.load.options import Load
 from telegram.logs import LogFormat, LogLevel, set_up_logging
 
 try:
@@ -101,6 +104,7 @@ class Settings(BaseSettings):
 
     dead: CliSubCommand[Dead]
     replay: CliSubCommand[Replay]
+    load: CliSubCommand[Load]
 
     def is_given(self, name: str) -> bool:
         """Return whether a person has set this, as opposed to its default."""
@@ -133,9 +137,12 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     except UnicodeDecodeError:
         raise WrongSettingError(".env is not UTF-8: save it as UTF-8") from None
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        wrong = [
+            f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
         raise WrongSettingError("; ".join(wrong)) from None
-    if settings.is_sandbox and settings.is_given("telegram_api_url"):
+    if settings.is_sandbox and settings.is_given("telegram_api_url") and settings.load is None:
         raise WrongSettingError(
             "TELEGRAM_API_URL is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
         )
@@ -253,6 +260,15 @@ async def administer(settings: Settings) -> int:
         await store.close()
 
 
+async def load(settings: Settings) -> int:
+    """Test handlers under load; nothing of it meets the bot and the store that the settings name."""
+    from telegram.load.command import run_load
+
+    sys.path.insert(0, str(Path.cwd()))  # for --handlers=my_bot:router
+    others = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    return await run_load(settings.load or Load(), others, shlex.join(["python", *sys.argv]))
+
+
 def tune_garbage_collection() -> None:
     """Look for reference cycles less often: nearly everything here dies by its count, and looking costs an echo a tenth.
 
@@ -269,7 +285,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = read_settings(arguments)
         token = settings.token
         set_up_logging(settings.log_level, settings.log_format, token)
-        run = administer if settings.dead or settings.replay else serve
+        run = load if settings.load else administer if settings.dead or settings.replay else serve
         tune_garbage_collection()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(run(settings))

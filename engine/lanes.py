@@ -112,6 +112,10 @@ class LaneTable:
         """Return the place of an id that is added next."""
         return place_after(self.last_place, id_)
 
+    def old_place_of(self, id_: int) -> int:
+        """Return the place of an id that was here before: by its number, so before what came later."""
+        return (self.last_place & ~ID_MASK) + id_
+
     def depth(self, key: str) -> int:
         """Return how many are pending in the lane `key`."""
         lane = self._lanes.get(key)

@@ -59,3 +59,19 @@ def test_polls_are_bounded_and_counted():
         log.record_poll(Poll(1.0, n, 100, 50, 0))
     assert len(log.polls) == POLLS_MAX
     assert log.poll_count == POLLS_MAX + 1
+
+
+def test_what_is_forgotten_is_gone_and_the_numbers_go_on():
+    log = CallLog()
+    for _ in range(5):
+        note(log)
+    log.forget(2)
+    log.forget(1)  # long gone
+    note(log)
+    assert [call.n for call in log.calls] == [3, 4, 5, 6]
+    assert [call.n for call in log.since(0, 10)] == [3, 4, 5, 6]
+    assert [call.n for call in log.since(4, 1)] == [5]
+    log.forget(100)  # what is not there yet is not forgotten in advance
+    note(log)
+    assert [call.n for call in log.calls] == [7]
+    assert log.call_count == 7

@@ -54,6 +54,14 @@ async def test_calls_since(control, server):
     )
 
 
+async def test_forget(control, server):
+    for _ in range(3):
+        server.log.record(1.5, "getMe", {}, 200, delivered=True)
+    assert (await control("POST", "/forget", json={"through": 2}))[0] == 200
+    assert [n for n, *_ in (await control("GET", "/calls?since=0"))[1]] == [3]
+    assert (await control("GET", "/stats"))[1]["calls"] == 3
+
+
 async def test_wait(control, server):
     server.log.record(1.5, "getMe", {}, 429, delivered=False)
     assert len((await control("GET", "/wait?n=1&method=getMe&delivered=false"))[1]) == 1
@@ -105,6 +113,7 @@ async def test_restart_ids_and_stats(control, server):
         ("/faults", {"kind": "slow", "colour": "red"}),
         ("/restart-ids", {"next_id": 0}),
         ("/push", 5),
+        ("/forget", {"through": "all"}),
     ],
 )
 async def test_bad_input_is_400(control, path, body):

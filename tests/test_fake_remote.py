@@ -43,6 +43,8 @@ async def test_a_bot_and_a_harness_at_a_server_of_its_own():
 
         assert [call.text for call in await fake.calls()] == ["a", "b"]
         assert [call.n for call in await fake.calls(since=1)] == [2]
+        await fake.forget(1)
+        assert [call.n for call in await fake.calls()] == [2]
         (call,) = await fake.wait_for_calls(1, "sendMessage", delivered=True)
         assert (call.text, call.chat_id) == ("b", 5)
         with pytest.raises(TimeoutError, match="1 of 2 calls of sendMessage"):

@@ -67,6 +67,9 @@ TEXT_PARAMS = {"chat_id": "5", "text": "hi ж&=", "reply_markup": '{"force_reply
     ("verb", "request_with"),
     [
         ("GET", lambda: {"params": TEXT_PARAMS}),
+        ("GET", lambda: {"data": TEXT_PARAMS}),
+        ("GET", lambda: {"data": multipart(TEXT_PARAMS)}),
+        ("GET", lambda: {"json": TEXT_PARAMS}),
         ("POST", lambda: {"params": TEXT_PARAMS}),
         ("POST", lambda: {"data": TEXT_PARAMS}),
         ("POST", lambda: {"data": multipart(TEXT_PARAMS)}),

@@ -280,6 +280,10 @@ def test_a_percentile_is_a_value_that_was_measured():
     assert percentile([], 0.5) == 0
 
 
+def test_a_test_that_was_ended_early_says_so():
+    assert verdict(GOOD._replace(is_complete=False)).startswith("Ended early, and all promises kept")
+
+
 def test_the_page_tells_verdict_promises_and_command(tmp_path):
     page = written(broken(GOOD), tmp_path)
     text = squeezed(page.text)

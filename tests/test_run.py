@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+import run
+from engine import StoreError
 from engine.stores import open_store
 from telegram.fake import FakeServer
 from telegram.load.checker import Evidence, Interruption, Said, Seen, check
@@ -176,9 +178,38 @@ async def test_the_sandboxs_port_that_is_taken(tmp_path):
     assert_one_clear_line(done, f"{port}")
 
 
+async def test_what_a_person_can_mend_is_told_also_from_inside_a_group():
+    class Bot:
+        me = None
+
+        async def start(self):
+            mend = StoreError("the store's file is damaged")
+            raise ExceptionGroup("all", [ZeroDivisionError(), ExceptionGroup("of the inbox", [mend])])
+
+    with pytest.raises(StoreError, match="is damaged"):
+        await run.run_until_signal(Bot())  # type: ignore[arg-type] # as much of one as is needed
+
+
+@pytest.mark.parametrize(
+    ("settings", "store_url"),
+    [
+        ({}, "sqlite:chatlane-sandbox.db"),
+        ({"STORE_URL": "sqlite:my.db"}, "sqlite:my.db"),
+        ({"BOT_TOKEN": TOKEN}, "sqlite:chatlane.db"),
+    ],
+)
+def test_the_sandbox_does_not_mix_with_a_real_bots_work(tmp_path, monkeypatch, settings, store_url):
+    monkeypatch.chdir(tmp_path)
+    for name in BASE:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert run.read_settings([]).effective_store_url == store_url
+
+
 def test_help_tells_every_setting(tmp_path):
-    run = [sys.executable, str(ROOT / "run.py"), "--help"]
-    done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=50)
+    command_line = [sys.executable, str(ROOT / "run.py"), "--help"]
+    done = subprocess.run(command_line, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=50)
     for name in (
         "bot-token",
         "store-url",

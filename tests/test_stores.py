@@ -1,6 +1,7 @@
 """The contract, for each store, and what only one of them has."""
 
 import asyncio
+import gc
 import sqlite3
 from typing import Any
 
@@ -172,6 +173,17 @@ class TestSqliteFile:
         assert (await store.claim(INBOX)).attempt == 1  # the failures of a head that is gone are forgotten
         await store.close()
 
+    async def test_the_failures_of_a_dead_letter_are_forgotten(self, path):
+        store = await open_sqlite(path, "1")
+        await store.append([update(1), update(2)])
+        await store.park(await store.claim(INBOX), 0, counted=True, reason="x")
+        await store.bury(await store.claim(INBOX), "no good")
+        await store.close()
+        store = await open_sqlite(path, "1")
+        second = await store.claim(INBOX)
+        assert (second.envelope.id, second.attempt) == (2, 1)
+        await store.close()
+
     async def test_a_clock_that_is_set_back_does_not_keep_a_lane_parked(self, path):
         now = [100_000.0]
         store = await open_sqlite(path, "1", wall=lambda: now[0])
@@ -182,6 +194,26 @@ class TestSqliteFile:
         store = await open_sqlite(path, "1", wall=lambda: now[0])
         (parked,) = store.lanes(INBOX)
         assert 59 < parked.wait_s <= 60
+        await store.close()
+
+    async def test_what_is_replayed_after_a_new_start_goes_before_what_came_later(self, path):
+        store = await open_sqlite(path, "1")
+        await store.append([update(1)])
+        await store.commit(await store.claim(INBOX), Effects((Call("chat:1", b"old"),)), more=False)
+        await store.bury(await store.claim(OUTBOX), "refused")
+        await store.append([update(2_000_000), update(3_500_000)])
+        await store.bury(await store.claim(INBOX), "refused")
+        await store.close()
+        store = await open_sqlite(path, "1")
+        for id_ in (5_000_000, 5_000_001):
+            await store.append([update(id_)])
+        for _ in range(2):
+            delivery = await store.claim(INBOX)
+            await store.commit(delivery, Effects((Call("chat:1", b"new"),)), more=False)
+        for letter in await store.dead_letters():
+            assert await store.replay(letter.number)
+        assert (await store.claim(INBOX)).envelope.id == 2_000_000
+        assert (await store.claim(OUTBOX)).envelope.body == b"old"
         await store.close()
 
     async def test_an_empty_reason_is_one(self, path):
@@ -242,6 +274,17 @@ class TestSqliteFile:
         store = await open_sqlite(path, "1", wall=lambda: now[0])
         assert await store.append([update(2)]) == 0
         assert await store.append([update(1)]) == 1
+        await store.close()
+
+    async def test_old_segments_of_ids_leave_the_file(self, path):
+        now = [0.0]
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        await store.append([update(1)])
+        await drain_ids(store)
+        now[0] = 4 * 86_400.0
+        await store.append([update(1_000_000)])
+        kept = store._file.connection.execute("SELECT segment FROM seen").fetchall()
+        assert kept == [(1_000_000 >> 12,)]
         await store.close()
 
     async def test_a_second_process_is_refused_with_the_pid_of_the_first(self, path):
@@ -404,6 +447,19 @@ class TestSqliteInTrouble:
         for delivery in deliveries:
             assert await store.commit(delivery, NOTHING, more=True) is None
         assert (await store.stats()).inbox.committed == 3
+
+    async def test_what_is_done_is_freed_without_a_search_for_cycles(self, tmp_path):
+        store = await open_sqlite(tmp_path / "other.db", "1")
+        gc.collect()
+        gc.disable()
+        try:
+            for id_ in range(1, 101):
+                await store.append([update(id_)])
+                await store.commit(await store.claim(INBOX), NOTHING, more=False)
+            assert gc.collect() < 100  # a cycle per update would be many more
+        finally:
+            gc.enable()
+        await store.close()
 
     async def test_closing_ends_the_thread(self, tmp_path):
         store = await open_sqlite(tmp_path / "other.db", "1")

@@ -33,8 +33,7 @@ class _QueueData:
         self.lanes = LaneTable(queue)
         self.envelopes: dict[int, Envelope] = {}
 
-    def add(self, envelope: Envelope) -> None:
-        place = self.lanes.place_of(envelope.id)
+    def add(self, envelope: Envelope, place: int) -> None:
         self.envelopes[place] = envelope
         self.lanes.add(envelope.key, place)
         self.lanes.appended += 1
@@ -101,7 +100,7 @@ class MemoryStore:
         for index in new:
             envelope = batch[index]
             if inbox.lanes.depth(envelope.key) < data.limits.lane_depth_max:
-                inbox.add(envelope)
+                inbox.add(envelope, inbox.lanes.place_of(envelope.id))
             else:
                 inbox.lanes.appended += 1
                 data.bury(Queue.INBOX, envelope, 0, "lane full")
@@ -136,7 +135,8 @@ class MemoryStore:
                 self._data.states[key, delivery.envelope.scope] = effects.state
             for call in effects.calls:
                 self._data.outbox_id += 1
-                self._data.queues[Queue.OUTBOX].add(Envelope(self._data.outbox_id, call.key, "", call.body))
+                sent = Envelope(self._data.outbox_id, call.key, "", call.body)
+                self._data.queues[Queue.OUTBOX].add(sent, sent.id)
             if not source.lanes.ack(lane, more=more):
                 return None
         elif lane.acked & ID_MASK != delivery.envelope.id:
@@ -182,7 +182,8 @@ class MemoryStore:
         for letter in self._data.dead:
             if letter.number == number:
                 self._data.dead.remove(letter)
-                self._data.queues[letter.queue].add(letter.envelope)
+                data = self._data.queues[letter.queue]
+                data.add(letter.envelope, data.lanes.old_place_of(letter.envelope.id))
                 return True
         return False
 

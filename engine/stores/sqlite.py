@@ -32,7 +32,7 @@ from engine.model import (
 from engine.seen import SeenIds
 from engine.store import ID_MASK, Limits
 from engine.stores.at_hand import QueueAtHand, RecentStates
-from engine.stores.sqlite_file import Connect, StoreFile, connect, open_file
+from engine.stores.sqlite_file import Connect, Renew, StoreFile, connect, open_file, renew
 from engine.stores.sqlite_letters import find_letter, newest_letters
 from engine.stores.sqlite_writer import Group, Writer, translated
 
@@ -219,7 +219,7 @@ class SqliteStore:
                 return False
             envelope = letter.envelope
             data = self._queues[letter.queue]
-            place = data.lanes.place_of(envelope.id)
+            place = data.lanes.old_place_of(envelope.id)
             group = self._writer.group()
             group.others.append(("DELETE FROM dead WHERE number = ?", (number,)))
             group.insert(data.name, (place, envelope.key, envelope.scope, envelope.body))
@@ -335,9 +335,10 @@ async def open_sqlite(
     limits: Limits | None = None,
     wall: Callable[[], float] = time.time,
     connect: Connect = connect,
+    renew: Renew = renew,
 ) -> SqliteStore:
     """Open or create the file of one bot; StoreError says in one line what a person has to do."""
-    file = await asyncio.to_thread(open_file, path, bot, connect)
+    file = await asyncio.to_thread(open_file, path, bot, connect, renew)
     store = SqliteStore(file, limits or Limits(), wall)
     try:
         await store.load()

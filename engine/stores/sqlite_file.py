@@ -12,6 +12,7 @@ from engine.errors import StoreError, StoreUnavailable
 from engine.lanes import ParkedLane
 
 Connect = Callable[[Path], sqlite3.Connection]
+Renew = Callable[[Path], None]
 
 APPLICATION_ID: Final = 0x43484C4E  # "CHLN"
 VERSION: Final = 2
@@ -43,12 +44,15 @@ class StoreFile:
     `owner_epoch` grows with each opening; it is part of every fence, so that no lease outlives its process.
     """
 
-    def __init__(self, path: Path, bot: str, connect: Connect) -> None:
+    def __init__(self, path: Path, bot: str, connect: Connect, renew: Renew) -> None:
         self.path = path
         self._connect = connect
+        self._renew = renew
+        self._log = path.with_name(path.name + "-wal")
         self._bot = bot
         self._lock = _lock(path)
         try:
+            renew(self._log)  # whoever had it before may have left it after a failed sync
             self.connection, self.owner_epoch = self._open()
         except BaseException:
             os.close(self._lock)
@@ -56,10 +60,11 @@ class StoreFile:
 
     def reopen(self) -> None:
         """Open the file anew after an error that leaves its contents in doubt; StoreUnavailable if it fails."""
-        self.connection.close()
         try:
+            self._renew(self._log)  # before the closing, which folds it into the file
+            self.connection.close()
             self.connection, self.owner_epoch = self._open()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot reopen {self.path}: {error}") from None
 
     def close(self) -> None:
@@ -95,9 +100,7 @@ class StoreFile:
             connection.execute("SELECT value FROM json_each('[1]')")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(
-                "PRAGMA wal_autocheckpoint=4000"
-            )  # 16 MB: a checkpoint costs a pause of ~50 ms
+            connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer does it, and looks at the outcome
             connection.execute("BEGIN IMMEDIATE")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
@@ -139,12 +142,31 @@ def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
 
-def open_file(path: Path, bot: str, connect: Connect) -> StoreFile:
+def renew(log: Path) -> None:
+    """Write SQLite's log over itself and sync it, if there is one; OSError if that fails.
+
+    After a failed sync Linux takes what it has cached for written ("fsyncgate"). SQLite would read such a log back
+    and write behind it, and with the next power cut everything behind the hole would be gone.
+    """
+    try:
+        fd = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        offset = 0
+        while piece := os.pread(fd, 1 << 20, offset):
+            offset += os.pwrite(fd, piece, offset)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def open_file(path: Path, bot: str, connect: Connect, renew: Renew) -> StoreFile:
     """Open or create the file; StoreError says in one line what a person has to do."""
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} does not exist: create it, or change STORE_URL")
     try:
-        return StoreFile(path, bot, connect)
+        return StoreFile(path, bot, connect, renew)
     except sqlite3.Error as error:
         hint = (
             f" (this Python's SQLite is {sqlite3.sqlite_version}, 3.38 is needed)"

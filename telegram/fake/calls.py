@@ -74,18 +74,35 @@ class _Waiter:
 
 
 class CallLog:
-    """Append-only; `polls` keeps the latest POLLS_MAX, `requests` counts every request by method."""
+    """Keeps every call until told to forget; `polls` keeps the latest POLLS_MAX, `requests` counts by method."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.forgotten = 0
         self.polls: deque[Poll] = deque(maxlen=POLLS_MAX)
         self.poll_count = 0
         self.requests: Counter[str] = Counter()
         self._waiters: set[_Waiter] = set()
 
+    @property
+    def call_count(self) -> int:
+        """How many calls were noted, forgotten ones too: the number of the latest."""
+        return self.forgotten + len(self.calls)
+
+    def since(self, n: int, limit: int) -> list[Call]:
+        """Up to `limit` of the calls numbered above `n`, oldest first; what was forgotten is not among them."""
+        start = max(0, n - self.forgotten)
+        return self.calls[start : start + limit]
+
+    def forget(self, through: int) -> None:
+        """Drop the calls up to number `through`: a run of hours has to be read and forgotten bit by bit."""
+        gone = min(max(0, through - self.forgotten), len(self.calls))
+        del self.calls[:gone]
+        self.forgotten += gone
+
     def record(self, at: float, method: str, params: Params, status: int, *, delivered: bool) -> None:
         """Number a call and note it."""
-        call = Call(len(self.calls) + 1, at, method, params, status, delivered)
+        call = Call(self.call_count + 1, at, method, params, status, delivered)
         self.calls.append(call)
         for waiter in self._waiters:
             waiter.see(call)

@@ -7,6 +7,7 @@ POST /press        {"chat", "user", "message", "data"} -> update_id
 POST /push         {"kind", "payload"} -> update_id
 POST /raw          the bytes after `{"update_id":N,` and before the last `}` -> update_id
 GET  /calls        ?since=N -> [[n, at, method, params, status, delivered], ...] of n > N, ROWS_MAX at most
+POST /forget       {"through": N}: the calls up to n = N are dropped, for runs of hours
 GET  /wait         ?n=&method=&delivered=&timeout_s= -> the same, as soon as there are n; 504 when there are not
 GET  /faults       -> [fault, ...]; POST adds one, DELETE clears
 POST /down, /up    the Bot API's socket
@@ -55,6 +56,7 @@ class Control:
                 web.post("/push", self._push),
                 web.post("/raw", self._raw),
                 web.get("/calls", self._calls),
+                web.post("/forget", self._forget),
                 web.get("/wait", self._wait),
                 web.get("/faults", self._list_faults),
                 web.post("/faults", self._add_fault),
@@ -97,7 +99,11 @@ class Control:
 
     async def _calls(self, request: web.Request) -> web.Response:
         since = int(request.query.get("since", "0"))
-        return _json([as_row(call) for call in self._server.calls[since : since + ROWS_MAX]])
+        return _json([as_row(call) for call in self._server.log.since(since, ROWS_MAX)])
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        self._server.log.forget((await request.json())["through"])
+        return _json(None)
 
     async def _wait(self, request: web.Request) -> web.Response:
         query = request.query

@@ -50,7 +50,11 @@ class RemoteFake:
         if seed is not None:
             arguments += ["--seed", str(seed)]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "telegram.fake", *arguments, stdin=PIPE, stdout=PIPE, cwd=_ROOT
+            *(sys.executable, "-m", "telegram.fake", *arguments),
+            stdin=PIPE,
+            stdout=PIPE,
+            cwd=_ROOT,
+            start_new_session=True,  # Ctrl+C in a terminal is for whoever started us
         )
         line = await process.stdout.readline() if process.stdout else b""
         if not line:
@@ -93,11 +97,15 @@ class RemoteFake:
             return int(await answer.json())
 
     async def calls(self, since: int = 0) -> list[Call]:
-        """The calls numbered above `since`, all of them."""
+        """The calls numbered above `since`, all of them that were not forgotten."""
         calls: list[Call] = []
-        while rows := await self._ask("GET", f"/calls?since={since + len(calls)}"):
+        while rows := await self._ask("GET", f"/calls?since={calls[-1].n if calls else since}"):
             calls += [Call(*row) for row in rows]
         return calls
+
+    async def forget(self, through: int) -> None:
+        """Drop the calls up to number `through`, so that a run of hours does not fill the server's memory."""
+        await self._ask("POST", "/forget", {"through": through})
 
     async def wait_for_calls(
         self,

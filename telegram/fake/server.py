@@ -71,7 +71,7 @@ class FakeServer:
 
     @property
     def calls(self) -> list[Call]:
-        """Every call but getUpdates, in the order of execution."""
+        """Every call but getUpdates, in the order of execution; without those that `log` was told to forget."""
         return self.log.calls
 
     @property
@@ -88,7 +88,7 @@ class FakeServer:
             expired=queue.expired,
             dropped=queue.dropped,
             requests=dict(log.requests),
-            calls=len(log.calls),
+            calls=log.call_count,
             polls=log.poll_count,
         )
 

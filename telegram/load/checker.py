@@ -45,6 +45,11 @@ class Evidence(NamedTuple):
     def __str__(self) -> str:
         return "|".join(map(str, self))
 
+    @property
+    def told(self) -> str:
+        """The handling for people."""
+        return f"update {self.update_id} (process {self.pid}, count {self.counted})"
+
     @classmethod
     def parse(cls, reply: str) -> "Evidence":
         """The reverse of `str`; ValueError for a text that is no evidence."""
@@ -126,16 +131,16 @@ def _of_one_chat(lines: list[Said], replies: list[Seen]) -> Iterator[Finding]:
         if texts.get(evidence.update_id) == evidence.text:
             known.append(evidence)
         else:
-            yield "stray", str(evidence)
+            yield "stray", f"{evidence.told} to {evidence.text!r}"
     answered = {evidence.update_id for evidence in known}
     for line in lines:
         if line.update_id not in answered:
-            yield "lost", str(line)
+            yield "lost", f"update {line.update_id}: {line.text!r}"
     yield from _order(known, replies, places)
     yield from _counts(known)
     for earlier, later in pairwise(sorted(known, key=lambda evidence: evidence.begin_ns)):
         if later.begin_ns < earlier.end_ns:
-            yield "overlapping", f"{earlier} with {later}"
+            yield "overlapping", f"{later.told} during {earlier.told}"
 
 
 def _order(known: list[Evidence], replies: list[Seen], places: dict[int, int]) -> Iterator[Finding]:
@@ -145,7 +150,7 @@ def _order(known: list[Evidence], replies: list[Seen], places: dict[int, int]) -
     for what, in_order in (("answered", answered), ("handled", counted)):
         for earlier, later in pairwise(in_order):
             if places[later.update_id] < places[earlier.update_id]:
-                yield "swapped", f"{what}: {later} after {earlier}"
+                yield "swapped", f"{what}: {later.told} after {earlier.told}"
 
 
 def _counts(known: list[Evidence]) -> Iterator[Finding]:
@@ -153,17 +158,17 @@ def _counts(known: list[Evidence]) -> Iterator[Finding]:
     for evidence in known:
         earlier = first.setdefault(evidence.update_id, evidence)
         if earlier != evidence:
-            yield "committed twice", f"{earlier} and {evidence}"
+            yield "committed twice", f"{earlier.told}, then {evidence.told}"
     previous = 0
     for evidence in sorted(known, key=lambda evidence: evidence.counted):
         if evidence.counted > previous + 1:
-            yield "skipped", f"from {previous} to {evidence}"
+            yield "skipped", f"from count {previous} to {evidence.told}"
         previous = evidence.counted
     by_count: dict[int, Evidence] = {}
     for evidence in known:
         other = by_count.setdefault(evidence.counted, evidence)
         if other.update_id != evidence.update_id:
-            yield "forgotten", f"{other} and {evidence}"
+            yield "forgotten", f"{evidence.told} after {other.told}"
 
 
 def _repeats(replies: list[Seen]) -> list[tuple[Seen, Seen]]:
@@ -187,7 +192,7 @@ def _is_explained(first: Seen, again: Seen, interruptions: Sequence[Interruption
 
 
 def _sent_twice(repeat: tuple[Seen, Seen]) -> Finding:
-    return "sent twice", f"{repeat[0].evidence}, {repeat[1].at - repeat[0].at:.3f} s later again"
+    return "sent twice", f"{repeat[0].evidence.told}, {repeat[1].at - repeat[0].at:.3f} s later again"
 
 
 def _most_at_once(handlings: Iterable[Evidence]) -> int:

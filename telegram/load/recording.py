@@ -92,6 +92,9 @@ class Recording(NamedTuple):
     anomalies: tuple[Anomaly, ...]
     """The first of each kind, with details."""
 
+    is_complete: bool = True
+    """False if it was ended before its time: what still waited then is not judged."""
+
     @property
     def is_good(self) -> bool:
         """Whether every promise was kept."""

@@ -125,7 +125,8 @@ def verdict(recording: Recording) -> str:
     promises = "".join(f", none {kind}" for kind in looked_for)
     chats = sum(each.chats for each in recording.classes)
     where = f" in {_plural(chats, 'chat')}" if chats else ""
-    return f"All promises kept: {_plural(updates, 'update')}{where}{promises}."
+    head = "All promises kept" if recording.is_complete else "Ended early, and all promises kept until then"
+    return f"{head}: {_plural(updates, 'update')}{where}{promises}."
 
 
 def deeds(recording: Recording) -> str:

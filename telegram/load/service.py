@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -40,6 +40,16 @@ class Noted(NamedTuple):
     pid: int
     key: str = "-"
 
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """A line as the witness writes it."""
+        event, update_id, at_ns, pid, key = line.split()
+        return cls(event, int(update_id), int(at_ns), int(pid), key)
+
+
+class NotRunningError(RuntimeError):
+    """The process has ended by itself."""
+
 
 class Finished(NamedTuple):
     """What a command of run.py printed."""
@@ -52,7 +62,7 @@ class Finished(NamedTuple):
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """These settings and no others; whatever we can import, the process can import."""
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    return {"PYTHONPATH": path, **settings}
+    return {**settings, "PYTHONPATH": path}
 
 
 async def command(*arguments: str, folder: Path, **settings: str) -> Finished:
@@ -79,14 +89,26 @@ class Service:
     """A watched bot at one Bot API server; `plan` is its part, `settings` are run.py's, in upper case.
 
     `async with` ends what runs. The folder keeps the store, the log and the journal from one start to the next.
+    `program` is what Python runs, if it is not run.py: it has to log the event "started", too. `environment` is what
+    the process gets beside the settings.
     """
 
     def __init__(
-        self, folder: Path, url: str, token: str, plan: BotPlan | None = None, **settings: str
+        self,
+        folder: Path,
+        url: str,
+        token: str,
+        plan: BotPlan | None = None,
+        program: Sequence[str] = (str(ROOT / "run.py"),),
+        environment: Mapping[str, str] | None = None,
+        /,
+        **settings: str,
     ) -> None:
         self.folder = folder
+        self._program = program
         self._plan = plan or BotPlan()
         self._settings = {
+            **(environment or {}),
             "BOT_TOKEN": token,
             "TELEGRAM_API_URL": url,
             "STORE_URL": f"sqlite:{folder / 'bot.db'}",
@@ -121,9 +143,10 @@ class Service:
         """Start the process; `plan` and `settings` go before those of the constructor."""
         (plan or self._plan)._replace(until_eof=True).save(self.folder)
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(ROOT / "run.py")),
+            *(sys.executable, *self._program),
             cwd=self.folder,
             env=environment({**self._settings, **settings}),
+            start_new_session=True,  # Ctrl+C in a terminal is for whoever started us, not for the bot
             stdin=PIPE,  # its end tells the bot that we are gone
             stdout=PIPE,  # a pipe: what limits the process's files does not limit what it tells
             stderr=STDOUT,
@@ -135,13 +158,17 @@ class Service:
     async def start(self, plan: BotPlan | None = None, **settings: str) -> None:
         """Start the process, and return when it works."""
         await self.spawn(plan, **settings)
+        await self.working()
+
+    async def working(self) -> None:
+        """Return when the process that was spawned works; TimeoutError if it does not come to that."""
         await self.logged("started", timeout_s=STARTED_WITHIN_S)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, which must not have ended by itself."""
         process = self._started()
         if process.returncode is not None:
-            raise RuntimeError(f"exit code {process.returncode}; the log ends: {self._log[-_TAIL:]}")
+            raise NotRunningError(f"exit code {process.returncode}; the log ends: {self._log[-_TAIL:]}")
         process.send_signal(number)
 
     async def kill(self) -> None:
@@ -173,6 +200,11 @@ class Service:
         """What the present process has logged; a line that is no event (a traceback, say) is the event "?"."""
         return self._log
 
+    def last_words(self) -> str:
+        """The end of the log in one line."""
+        line = self._log[-1] if self._log else {"line": "nothing"}
+        return str(line.get("line", line)).strip()
+
     async def logged(self, event: str, *, timeout_s: float = 30.0, **fields: Any) -> dict[str, Any]:
         """The first event of this name and with these fields in the log of the present process, as soon as it is there."""
 
@@ -188,10 +220,7 @@ class Service:
         """What all processes of this folder have noted."""
         path = self.folder / "journal"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [
-            Noted(event, int(update_id), int(at_ns), int(pid), key)
-            for event, update_id, at_ns, pid, key in map(str.split, lines)
-        ]
+        return [Noted.parse(line) for line in lines]
 
     async def noted(self, event: str, update_id: int, *, timeout_s: float = 30.0) -> Noted:
         """The present process's line about an update in the journal, as soon as it is there."""

@@ -1,0 +1,148 @@
+"""`run.py load`: everything is started, run, judged, shown, and ended."""
+
+import asyncio
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from telegram.dialogue import load_router
+from telegram.fake import RemoteFake
+from telegram.load.conduct import LoadTest
+from telegram.load.options import Load
+from telegram.load.plan import BotPlan
+from telegram.load.replies import Replies
+from telegram.load.service import ROOT, Service
+
+EXIT_BROKEN: Final = 1
+_NEEDED: Final = ("rich", "plotly")
+
+
+async def run_load(options: Load, environment: Mapping[str, str], command: str) -> int:
+    """Run the test that `command` asked for; return the exit code. ValueError, in one line, if it cannot begin.
+
+    `environment` is for a user's own handlers; it must not hold settings of Chatlane.
+    """
+    _check(options)
+    interrupts = Interrupts()
+    running = asyncio.create_task(_run(options, environment, command, interrupts))
+    with interrupts.caught(running):
+        await asyncio.wait({running})
+    return interrupts.exit_code if running.cancelled() else running.result()
+
+
+class Interrupts:
+    """The first SIGINT or SIGTERM ends a test in good order, the second one at once."""
+
+    def __init__(self) -> None:
+        self.test: LoadTest | None = None
+        self._received: list[signal.Signals] = []
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell says it; 0 without a signal."""
+        return 128 + self._received[0] if self._received else 0
+
+    @contextmanager
+    def caught(self, running: asyncio.Task[int]) -> Iterator[None]:
+        """Meanwhile signals do not end us."""
+        loop = asyncio.get_running_loop()
+
+        def on_signal(number: signal.Signals) -> None:
+            self._received.append(number)
+            if self.test is not None and len(self._received) == 1:
+                self.test.stop()
+            else:
+                running.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal, number)
+        yield
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _check(options: Load) -> None:
+    if not all(map(find_spec, _NEEDED)):
+        raise ValueError(
+            "load needs rich and plotly: run `make load` once, or pip install -r requirements-load.lock"
+        )
+    if options.handlers is not None:
+        load_router(options.handlers)
+    for path in filter(None, (options.report, options.json_path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder: name a file")
+
+
+async def _run(options: Load, environment: Mapping[str, str], command: str, interrupts: Interrupts) -> int:
+    from telegram.load import view  # needs rich, which a bot does not
+
+    view.introduce(options, sys.stdout)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatlane-load-")))
+        seed = random.Random(f"fake {options.seed}").getrandbits(32)
+        fake = await stack.enter_async_context(await RemoteFake.spawn(history=0, seed=seed))
+        store_url = _store_url(options.store, folder)
+        bot = await stack.enter_async_context(_service(options, fake, folder, store_url, environment))
+        await _start(bot)
+        replies = None
+        if options.handlers is None:
+            replies = stack.enter_context(Replies(folder, options.updates))
+        with view.watching(options, sys.stdout) as show:
+            test = interrupts.test = LoadTest(options, fake, bot, replies, show)
+            await test.run()
+        code = await _conclude(test, store_url, fake.token, command)
+        return interrupts.exit_code or code
+    raise AssertionError  # no context swallows
+
+
+async def _conclude(test: LoadTest, store_url: str, token: str, command: str) -> int:
+    from telegram.load import outcome, view
+    from telegram.load.report import write_report
+
+    options = test.options
+    letters = await outcome.dead_letters(store_url, token) if options.engine == "chatlane" else []
+    recording = outcome.conclude(test, letters, command)
+    write_report(recording, options.report)
+    if options.json_path is not None:
+        outcome.save_json(recording, options.json_path)
+    view.conclude(recording, options, sys.stdout, complete=test.is_complete)
+    return 0 if recording.is_good else EXIT_BROKEN
+
+
+def _store_url(store: str, folder: Path) -> str:
+    """As the bot's STORE_URL; a file is where the user means it, though the bot works in another folder."""
+    if store == "sqlite":
+        return f"sqlite:{folder / 'bot.db'}"
+    scheme, colon, rest = store.partition(":")
+    if scheme == "sqlite" and rest:
+        return f"sqlite:{Path(rest).absolute()}"
+    return store if colon else f"{store}:"
+
+
+def _service(
+    options: Load, fake: RemoteFake, folder: Path, store_url: str, environment: Mapping[str, str]
+) -> Service:
+    plan = BotPlan(handler_ms=options.handler_ms)
+    if options.handlers is not None:
+        plan = plan._replace(handlers=options.handlers)
+    program: tuple[str, ...] = (str(ROOT / "run.py"),)
+    if options.engine == "tutorial":
+        program = ("-m", "telegram.load.tutorial", fake.url, fake.token, str(options.workers))
+    settings = {"STORE_URL": store_url, "WORKERS": str(options.workers)}
+    return Service(folder, fake.url, fake.token, plan, program, environment, **settings)
+
+
+async def _start(bot: Service) -> None:
+    try:
+        await bot.start()
+    except TimeoutError:
+        if bot.is_running:
+            raise ValueError("the bot does not start; is this machine very busy?") from None
+        raise ValueError(bot.last_words().removeprefix("run.py: ")) from None

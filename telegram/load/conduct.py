@@ -1,0 +1,251 @@
+"""One load test from the first update to the last reply: people write, faults happen, and everything is noted."""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from telegram.fake import RemoteFake
+from telegram.load.handlings import Handlings, Killed, Paused
+from telegram.load.journal import Tail
+from telegram.load.options import Load
+from telegram.load.people import People
+from telegram.load.recording import Sample
+from telegram.load.replies import Replies, text_of
+from telegram.load.service import NotRunningError, Service
+from telegram.load.trouble import Trouble, plan
+
+_SAY_EVERY_S: Final = 0.05
+_SAY_MAX: Final = 1000  # at once; a late test catches up in steps
+_LOOK_EVERY_S: Final = 0.25
+_SAMPLE_EVERY_S: Final = 1.0
+_RECENT_S: Final = 5.0
+_QUEUE_MAX: Final = 90_000  # of 100,000 that Telegram keeps for a bot; it drops what is more
+_NS: Final = 1_000_000_000
+
+
+class Now(NamedTuple):
+    """How a test stands, for people to look at."""
+
+    sample: Sample
+    phase: str
+    fault: str
+    kills: int
+    replies: int
+
+
+Show = Callable[[Now], None]
+
+
+class LoadTest:
+    """Run once, with a bot that works already. `stop` ends it before its time; what was seen until then is kept."""
+
+    def __init__(
+        self, options: Load, fake: RemoteFake, bot: Service, replies: Replies | None, show: Show
+    ) -> None:
+        self.options = options
+        self.people = People(options.chats, options.skew, random.Random(f"people {options.seed}"))
+        self.judge = Handlings(starved_after_s=options.starved_after_s, on_end=self._note_latency)
+        self.judge.started(bot.pid)
+        self.replies = replies
+        self.calls = 0
+        """Calls of the bot that were executed."""
+
+        self.samples: list[Sample] = []
+        self.died = ""
+        """What the log says, if the bot ended by itself."""
+
+        self.exit_code: int | None = None
+        """How it ended when asked to; None if it was not."""
+
+        self.given_up: dict[int, str] = {}
+        """Updates that became dead letters, as far as the log tells, and why."""
+
+        self.began_at, self.began_ns = time.time(), time.monotonic_ns()
+        self.took_s = 0.0
+        self.trouble = Trouble(
+            fake, bot, self._rest, killed=self._on_kill, started=self._on_start, paused=self._on_pause
+        )
+        self._fake = fake
+        self._bot = bot
+        self._show = show
+        self._journal = Tail(bot.folder / "journal")
+        self._phase = "people write"
+        self._enough = asyncio.Event()
+        self._calls_known = 0
+        self._log_known = 0
+        self._recent: deque[tuple[int, int]] = deque()  # the moments and latencies of the last seconds
+
+    def stop(self) -> None:
+        """Let it end soon."""
+        self._enough.set()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it was not ended before its time."""
+        return not self._enough.is_set()
+
+    async def run(self) -> None:
+        """Until everything is handled and answered, or nothing happens any more."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._say())
+                group.create_task(self._make_trouble())
+            self._phase = "the rest is handled"
+            await self._fake.clear_faults()
+            await self._wait_for_the_rest()
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+        if not watching.cancelled():
+            watching.result()  # it has no end but a failure
+        if self._bot.is_running:
+            self._phase = "the bot stops"
+            self._tell()
+            self.exit_code = (await self._bot.stop()).code
+        else:
+            self._bury_bot()
+        await self._look()
+        self._take_sample()
+        self.took_s = self._now_s()
+
+    async def _rest(self, seconds: float) -> bool:
+        """Sleep, but not beyond the end of the test; True if it goes on."""
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._enough.wait()
+        except TimeoutError:
+            return True
+        return False
+
+    # -- what is done ----------------------------------------------------------------------------------------------
+
+    async def _say(self) -> None:
+        """At the given rate, whatever the bot does; only a full queue of Telegram's holds people up."""
+        began, updates = time.monotonic(), self.options.updates
+        while (said := self.judge.ledger.updates) < updates:
+            due = min(updates, int((time.monotonic() - began) * self.options.rate) + 1)
+            if due > said and await self._has_room():
+                await self._say_some(min(due - said, _SAY_MAX))
+            if not await self._rest(_SAY_EVERY_S):
+                return
+
+    async def _has_room(self) -> bool:
+        if self.judge.ledger.updates - self.judge.handled < _QUEUE_MAX:
+            return True
+        return (await self._fake.stats()).pending < _QUEUE_MAX
+
+    async def _say_some(self, count: int) -> None:
+        place = self.judge.ledger.updates
+        lines = [(chat, text_of(place + n)) for n, chat in enumerate(self.people.choose(count))]
+        at_ns = time.monotonic_ns()
+        ids = await self._fake.say((chat, chat, text) for chat, text in lines)
+        for (chat, _), update_id in zip(lines, ids, strict=True):
+            self.judge.said(chat, update_id, at_ns)
+
+    async def _make_trouble(self) -> None:
+        saying_s = self.options.updates / self.options.rate
+        rng = random.Random(f"faults {self.options.seed}")
+        try:
+            await self.trouble.make(plan(self.options.fault_kinds, saying_s, rng))
+        except (NotRunningError, TimeoutError):  # it ended by itself, or does not start again
+            self._bury_bot()
+
+    async def _wait_for_the_rest(self) -> None:
+        state, since = None, time.monotonic()
+        while not self._is_done() and self._bot.is_running:
+            before = state
+            state = (self.judge.ledger.handlings, self.judge.handled, self.judge.failed, self.calls)
+            if state != before:
+                since = time.monotonic()
+            if time.monotonic() - since > self.options.longest_pause_s or not await self._rest(_LOOK_EVERY_S):
+                return
+
+    def _is_done(self) -> bool:
+        said, over = self.judge.ledger.updates, self.judge.handled + len(self.given_up)
+        answered = said if self.replies is None else self.replies.answered + len(self.given_up)
+        return over >= said and answered >= said and not self.judge.active
+
+    # -- what is seen ----------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        next_sample_s = _SAMPLE_EVERY_S
+        while True:
+            await self._look()
+            if not self._bot.is_running and self.trouble.now != "kill":
+                self._bury_bot()
+            if self._now_s() >= next_sample_s:
+                next_sample_s = self._now_s() // _SAMPLE_EVERY_S + _SAMPLE_EVERY_S
+                self._take_sample()
+            self._tell()
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _look(self) -> None:
+        self._read_journal()
+        self._read_log()
+        calls = await self._fake.calls(self._calls_known)
+        if calls:
+            self._calls_known = calls[-1].n
+            self.calls += sum(call.delivered for call in calls)
+            if self.replies is not None:
+                self.replies.see(calls, self.judge.ledger)
+            await self._fake.forget(self._calls_known)
+
+    def _read_journal(self) -> None:
+        self.judge.feed(self._journal.read())
+
+    def _read_log(self) -> None:
+        log = self._bot.log()
+        for line in log[self._log_known :]:
+            if line["event"] == "dead letter" and line["queue"] == "inbox":
+                self.given_up[line["id"]] = line["reason"]
+        self._log_known = len(log)
+
+    def _note_latency(self, latency_ns: int, at_ns: int) -> None:
+        self._recent.append((at_ns, latency_ns))
+
+    def _on_kill(self) -> None:
+        self._read_journal()
+        self._read_log()
+        self._log_known = 0  # each process has a log of its own
+        self.judge.feed([Killed(self._bot.pid, time.monotonic_ns())])
+
+    def _on_start(self) -> None:
+        self.judge.started(self._bot.pid)
+
+    def _on_pause(self, seconds: float) -> None:
+        self.judge.feed([Paused(int(seconds * _NS))])
+
+    def _bury_bot(self) -> None:
+        self.died = self.died or self._bot.last_words()
+        self._enough.set()
+
+    def _take_sample(self) -> None:
+        self.samples.append(self.sample())
+
+    def sample(self) -> Sample:
+        """How it stands."""
+        while self._recent and self._recent[0][0] < time.monotonic_ns() - _RECENT_S * _NS:
+            self._recent.popleft()
+        latencies = sorted(latency for _, latency in self._recent)
+        judge = self.judge
+        said = judge.ledger.updates
+        return Sample(
+            at_s=round(self._now_s(), 3),
+            said=said,
+            handled=judge.handled,
+            backlog=said - judge.handled,
+            active_lanes=judge.active,
+            p99_ms=round(latencies[len(latencies) * 99 // 100] / 1e6, 3) if latencies else 0.0,
+            anomalies=judge.counts.total(),
+        )
+
+    def _tell(self) -> None:
+        trouble = self.trouble
+        self._show(Now(self.sample(), self._phase, trouble.now, trouble.kills, self.calls))
+
+    def _now_s(self) -> float:
+        return (time.monotonic_ns() - self.began_ns) / _NS

@@ -1,0 +1,119 @@
+"""What a person can ask of a load test: the flags of `run.py load`, each with its default and the reason for it."""
+
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from telegram.load.handlings import STARVED_AFTER_S
+
+FAULTS: Final = ("kill", "stop", "429", "5xx", "slow", "cut")
+_PATIENCE_S: Final = 60.0
+_PATIENCE_WITH_TUTORIAL_S: Final = 5.0
+
+
+class Load(BaseModel):
+    """Test handlers under load and faults, on this machine, beside a fake Telegram: real bots and stores are not touched.
+
+    Shows what happens, ends with a verdict, and writes a report. Exit code 1 if a promise was broken. The defaults
+    take about a minute. Your own handlers: run.py load --handlers my_bot:router
+    """
+
+    chats: int = Field(default=200, ge=1, le=100_000, description="who writes")
+    updates: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="how many texts they write; 20000 at 500/s are 40 s"
+    )
+    rate: float = Field(
+        default=500, gt=0, le=20_000, description="updates a second; the real Telegram sends most bots fewer"
+    )
+    skew: Literal["uniform", "zipf", "flood"] = Field(
+        default="uniform",
+        description="who writes how much: all the same, a few most, or one chat far too much",
+    )
+    handler_ms: float = Field(
+        default=20,
+        ge=0,
+        le=60_000,
+        description="how long a handler works: the time of a small database query",
+    )
+    handlers: str | None = Field(
+        default=None,
+        description="module:router with your own; without it handlers whose replies prove order and loss",
+    )
+    faults: str = Field(
+        default="all",
+        description="all, none, or some of kill (kill -9 and restart), stop (SIGSTOP), 429, 5xx, slow (answers), "
+        "cut (connections), separated by commas",
+    )
+    store: str = Field(
+        default="sqlite", description="sqlite (a new file), memory, or a STORE_URL that is new, too"
+    )
+    workers: int = Field(default=64, ge=1, le=10_000, description="handlers at a time, as in WORKERS")
+    processes: int = Field(default=1, description="of the bot; there is no store yet that several share")
+    engine: Literal["chatlane", "tutorial"] = Field(
+        default="chatlane",
+        description="tutorial: one queue in memory, wrong on purpose, to see the judge find it",
+    )
+    seed: int = Field(default=1, description="of who writes when, and of the faults")
+    starved_after_s: float = Field(
+        default=STARVED_AFTER_S, gt=0, description="a chat that waits longer for an unfair turn is starved"
+    )
+    patience_s: float = Field(
+        default=_PATIENCE_S,
+        gt=0,
+        description="without any progress for this long the rest is lost; the longest pause after a failure is 30 s",
+    )
+    report: Path = Field(default=Path("out/load.html"), description="the report, one file for a browser")
+    json_path: Path | None = Field(default=None, alias="json", description="the same as JSON, for a machine")
+
+    @property
+    def fault_kinds(self) -> tuple[str, ...]:
+        """What goes wrong, in the order of FAULTS."""
+        if self.faults in {"all", "none"}:
+            return FAULTS if self.faults == "all" else ()
+        names = self.faults.split(",")
+        return tuple(kind for kind in FAULTS if kind in names)
+
+    @property
+    def longest_pause_s(self) -> float:
+        """The patience; the tutorial's engine tries nothing again, so what is not done soon is never done."""
+        if self.engine == "tutorial" and "patience_s" not in self.model_fields_set:
+            return _PATIENCE_WITH_TUTORIAL_S
+        return self.patience_s
+
+    @field_validator("faults")
+    @classmethod
+    def _known(cls, faults: str) -> str:
+        names = faults.replace(" ", "").lower()
+        unknown = set(names.split(",")) - set(FAULTS)
+        if names not in {"all", "none"} and unknown:
+            raise ValueError(
+                f"there is no {', '.join(map(repr, sorted(unknown)))}: use all, none, or some of {','.join(FAULTS)}"
+            )
+        return names
+
+    @field_validator("processes")
+    @classmethod
+    def _one(cls, processes: int) -> int:
+        if processes != 1:
+            raise ValueError("a SQLite file belongs to one process: use --processes 1")
+        return processes
+
+    @field_validator("store")
+    @classmethod
+    def _new(cls, store: str) -> str:
+        scheme, _, path = store.partition(":")
+        if scheme == "sqlite" and path and Path(path).exists():
+            raise ValueError(f"{path} exists: a load test wants a new file")
+        return store
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.store in {"memory", "memory:"} and "kill" in self.fault_kinds and self.engine == "chatlane":
+            others = ",".join(kind for kind in self.fault_kinds if kind != "kill") or "none"
+            raise ValueError(f"a store in memory forgets at a kill: use --store sqlite, or --faults {others}")
+        if self.handlers is not None and "handler_ms" in self.model_fields_set:
+            raise ValueError("--handler-ms is for the built-in handlers, --handlers names others")
+        if self.skew == "flood" and self.chats < 2:
+            raise ValueError("--skew flood needs at least two chats")
+        return self

@@ -1,0 +1,65 @@
+"""Who writes how much: --skew."""
+
+import random
+from collections import Counter
+from collections.abc import Set as AbstractSet
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+FIRST_CHAT: Final = 1001
+FLOOD_SHARE: Final = 0.15
+"""Of all updates: by default 75 a second, and one chat's handlers of 20 ms, one after another, take fewer than 50."""
+
+_BUSIEST: Final = 0.01
+
+
+class Group(NamedTuple):
+    """Chats that are looked at together."""
+
+    name: str
+    chats: AbstractSet[int]
+
+
+class People:
+    """Chooses who writes next."""
+
+    def __init__(self, chats: int, skew: str, rng: random.Random) -> None:
+        self._skew = skew
+        self._rng = rng
+        self._chats = range(FIRST_CHAT, FIRST_CHAT + chats)
+        weights = [1.0] * chats
+        if skew == "zipf":
+            weights = [1 / rank for rank in range(1, chats + 1)]
+        elif skew == "flood":
+            weights[0] = FLOOD_SHARE / (1 - FLOOD_SHARE) * (chats - 1)
+        self._weights = list(accumulate(weights))
+
+    def choose(self, count: int) -> list[int]:
+        """The chats of the next `count` updates."""
+        return self._rng.choices(self._chats, cum_weights=self._weights, k=count)
+
+    def groups(self, said: Counter[int]) -> list[Group]:
+        """All chats, sorted into kinds; `said` is how much each wrote."""
+        everybody = sorted(self._chats, key=lambda chat: -said[chat])
+        count = len(everybody)
+        match self._skew:
+            case "zipf":
+                busiest = max(1, round(count * _BUSIEST))
+                half = max(busiest, count // 2)
+                parts = {
+                    _people("the busiest", busiest): everybody[:busiest],
+                    _people("the middle", half - busiest): everybody[busiest:half],
+                    _people("the quiet half,", count - half): everybody[half:],
+                }
+            case "flood":
+                parts = {
+                    "the flooding chat": [FIRST_CHAT],
+                    _people("the other", count - 1): [chat for chat in everybody if chat != FIRST_CHAT],
+                }
+            case _:
+                parts = {_people("all", count): everybody}
+        return [Group(name, frozenset(chats)) for name, chats in parts.items() if chats]
+
+
+def _people(which: str, count: int) -> str:
+    return f"{which} {count} chats" if count != 1 else f"{which} chat"

@@ -1,0 +1,139 @@
+"""The faults of a load test: when they happen, and how each is done and undone."""
+
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+from telegram.fake import Fault, RemoteFake
+from telegram.load.checker import Interruption
+from telegram.load.recording import FaultMark
+from telegram.load.service import Service
+
+_ROUNDS_MIN: Final = 2
+_ROUND_S: Final = 60.0
+_LULL: Final = 0.1  # of the time of saying, before the first fault and after the last one
+_BETWEEN_S: Final = 0.5  # so that each meets a bot at work
+_LENGTH_MIN_S: Final = 0.5
+_LENGTH_MAX_S: Final = (
+    3.0  # below the 5 s for which telegram/load/checker.py excuses a reply that was in flight
+)
+
+SPELLS: Final[dict[str, Callable[[], Sequence[Fault]]]] = {
+    "429": lambda: [Fault("status", code=429, retry_after=1, method="sendMessage", probability=0.5)],
+    "5xx": lambda: [Fault("html", probability=0.2), Fault("status", code=500, probability=0.2)],
+    "slow": lambda: [Fault("slow", seconds=0.5, probability=0.3)],
+    "cut": lambda: [Fault(kind, probability=0.1) for kind in ("cut_before", "cut_after", "truncate")],
+}
+"""What the server does for a while; to every method but for 429, which polls are hardly ever answered with."""
+
+Rest = Callable[[float], Awaitable[bool]]
+"""Sleeps for so many seconds, or until the test shall end: then it returns False."""
+
+
+class Planned(NamedTuple):
+    """A fault to come, in seconds since the first update is said."""
+
+    kind: str
+    at_s: float
+    length_s: float
+
+
+def plan(kinds: Sequence[str], saying_s: float, rng: random.Random) -> list[Planned]:
+    """Each kind at least twice, in a random order, one after another while people write."""
+    rounds = max(_ROUNDS_MIN, round(saying_s / _ROUND_S))
+    order = [kind for _ in range(rounds) for kind in rng.sample(kinds, len(kinds))]
+    slot_s = saying_s * (1 - 2 * _LULL) / max(1, len(order))
+    longest_s = min(_LENGTH_MAX_S, max(_LENGTH_MIN_S, slot_s * 0.6))
+    return [
+        Planned(
+            kind,
+            saying_s * _LULL + slot_s * (place + rng.uniform(0, 0.4)),
+            rng.uniform(longest_s / 2, longest_s),
+        )
+        for place, kind in enumerate(order)
+    ]
+
+
+class Trouble:
+    """Makes it. `killed` is called between the end of a process and the next start, `paused` with lost time in s."""
+
+    def __init__(
+        self,
+        fake: RemoteFake,
+        bot: Service,
+        rest: Rest,
+        *,
+        killed: Callable[[], None],
+        started: Callable[[], None],
+        paused: Callable[[float], None],
+    ) -> None:
+        self.began: list[tuple[str, float]] = []
+        """Kind and monotonic time of each fault, the present one last."""
+
+        self.marks: list[FaultMark] = []
+        """The faults that are over, in monotonic time."""
+
+        self.interruptions: list[Interruption] = []
+        self.kills = 0
+        self.hits = 0
+        """How many requests were answered wrongly."""
+
+        self._fake = fake
+        self._bot = bot
+        self._rest = rest
+        self._killed = killed
+        self._started = started
+        self._paused = paused
+        self._stopped_at = 0.0
+
+    @property
+    def now(self) -> str:
+        """The fault that is going on; "" for none."""
+        return self.began[-1][0] if len(self.began) > len(self.marks) else ""
+
+    async def make(self, planned: Sequence[Planned]) -> None:
+        """All of it, or until the test shall end."""
+        began = time.monotonic()
+        for fault in planned:
+            if not await self._rest(max(_BETWEEN_S, began + fault.at_s - time.monotonic())):
+                return
+            self.began.append((fault.kind, time.monotonic()))
+            match fault.kind:
+                case "kill":
+                    await self._kill()
+                case "stop":
+                    await self._stop(fault.length_s)
+                case _:
+                    await self._spell(SPELLS[fault.kind](), fault.length_s)
+            self.marks.append(FaultMark(*self.began[-1], time.monotonic()))
+
+    async def _kill(self) -> None:
+        began, at = time.monotonic(), time.time()
+        if at - self._stopped_at < _LENGTH_MAX_S:
+            at = self._stopped_at  # what was in flight then may still be
+        await self._bot.kill()
+        self.kills += 1
+        self._killed()
+        await self._bot.spawn()
+        self._started()
+        await self._bot.working()
+        self.interruptions.append(Interruption(at, time.time()))
+        self._paused(time.monotonic() - began)
+
+    async def _stop(self, length_s: float) -> None:
+        began, self._stopped_at = time.monotonic(), time.time()
+        self._bot.send_signal(signal.SIGSTOP)
+        try:
+            await self._rest(length_s)
+        finally:
+            self._bot.send_signal(signal.SIGCONT)
+        self._paused(time.monotonic() - began)
+
+    async def _spell(self, faults: Sequence[Fault], length_s: float) -> None:
+        for fault in faults:
+            await self._fake.add_fault(fault)
+        await self._rest(length_s)
+        self.hits += sum(fault.hits for fault in await self._fake.faults())
+        await self._fake.clear_faults()

@@ -1,0 +1,195 @@
+"""`run.py load` as a person meets it: real processes, exit codes, and what is left behind."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from telegram.load.service import ROOT, command, environment
+
+pytestmark = pytest.mark.processes
+
+SMALL = ("load", "--chats=20", "--updates=300", "--rate=150", "--json=load.json")
+
+MY_BOT = """
+import os
+from telegram.dialogue import Context, Reject, Router, text
+
+router = Router()
+
+
+@router.message(text)
+async def picky(ctx: Context) -> None:
+    assert os.environ["MY_KEY"] == "mine" and "WORKERS" in os.environ
+    if ctx.text == "text 7":
+        raise Reject("seven is not my number")
+    ctx.reply("fine")
+
+
+dying = Router()
+
+
+@dying.message(text)
+async def end(ctx: Context) -> None:
+    os._exit(3)
+"""
+
+
+def kept(folder):
+    """The recording."""
+    return json.loads((folder / "load.json").read_text())
+
+
+async def test_order_and_loss_under_kills(tmp_path):
+    done = await command(*SMALL, "--faults=kill", folder=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert "all promises kept\nreport: out/load.html\n" in done.out
+    assert (tmp_path / "out/load.html").stat().st_size > 100_000
+    found = kept(tmp_path)
+    assert found["good"] is True
+    assert not any(found["anomaly_kinds"].values())
+    assert found["counts"]["updates"] == found["counts"]["handled"] == 300
+    assert found["counts"]["replies"] >= 300
+    assert found["counts"]["kills"] == 2
+    assert [mark["kind"] for mark in found["faults"]] == ["kill", "kill"]
+    assert all(0 < mark["began_s"] < mark["ended_s"] < found["took_s"] for mark in found["faults"])
+    assert [(each["chats"], len(each["latencies_ms"])) for each in found["classes"]] == [(20, 300)]
+    assert found["samples"][-1]["handled"] == 300
+    assert found["samples"][-1]["backlog"] == found["samples"][-1]["active_lanes"] == 0
+    assert {handling["process"] for lane in found["lanes"] for handling in lane["handlings"]} == {1, 2, 3}
+    assert "load --chats=20" in found["command"]
+
+
+async def test_every_other_fault(tmp_path):
+    done = await command(*SMALL, "--faults=stop,429,5xx,slow,cut", "--store=memory", folder=tmp_path)
+    assert done.code == 0, done.out
+    found = kept(tmp_path)
+    assert {mark["kind"] for mark in found["faults"]} == {"stop", "429", "5xx", "slow", "cut"}
+    assert found["counts"]["requests that were hit by faults"] > 0
+
+
+async def test_the_tutorials_engine_is_found_out(tmp_path):
+    small = ("load", "--chats=5", "--updates=300", "--rate=150", "--json=load.json")
+    arguments = ("--faults=kill", "--engine=tutorial", "--handler-ms=60", "--workers=4", "--patience-s=2")
+    done = await command(*small, *arguments, folder=tmp_path)
+    assert done.code == 1
+    assert re.search(r"BROKEN: .* lost, .* overlapping", done.out)
+    found = kept(tmp_path)
+    assert found["good"] is False
+    kinds = found["anomaly_kinds"]
+    assert kinds["lost"] > 10
+    assert kinds["overlapping"] > 10
+    assert kinds["forgotten"] > 0
+    assert {anomaly["kind"] for anomaly in found["anomalies"]} >= {"lost", "overlapping"}
+
+
+async def test_a_users_own_handlers(tmp_path):
+    """They see the user's environment, and never the user's bot."""
+    (tmp_path / "my_bot.py").write_text(MY_BOT)
+    (tmp_path / ".env").write_text("STORE_URL=sqlite:mine.db\n")
+    settings = {"MY_KEY": "mine", "BOT_TOKEN": "1:real", "TELEGRAM_API_URL": "http://127.0.0.1:1"}
+    arguments = ("--faults=kill", "--handlers=my_bot:router")
+    done = await command(*SMALL, *arguments, folder=tmp_path, **settings)
+    assert (done.code, done.err) == (0, ""), done.out
+    counts = kept(tmp_path)["counts"]
+    assert (counts["updates"], counts["handled"], counts["handlings that failed"]) == (300, 299, 1)
+    assert counts["updates given up: seven is not my number"] == 1
+    assert counts["calls"] >= 299
+    assert set(kept(tmp_path)["anomaly_kinds"]) == {
+        *("lost", "stray", "swapped", "overlapping", "handled again", "starved", "exit"),
+    }
+    assert not (tmp_path / "mine.db").exists()
+
+
+async def test_a_bot_that_ends_by_itself(tmp_path):
+    (tmp_path / "my_bot.py").write_text(MY_BOT)
+    done = await command(*SMALL, "--faults=none", "--handlers=my_bot:dying", folder=tmp_path)
+    assert done.code == 1
+    assert "the bot ended by itself" in done.out
+    assert kept(tmp_path)["anomaly_kinds"]["exit"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--faults=kill,fire"], "LOAD.FAULTS: there is no 'fire'"),
+        (["--processes=2"], "LOAD.PROCESSES: a SQLite file belongs to one process: use --processes 1"),
+        (["--store=memory"], "LOAD: a store in memory forgets at a kill"),
+        (["--store=redis://x"], "STORE_URL 'redis://x' is not known: use sqlite:FILE or memory:"),
+        (["--store=sqlite:no/where/bot.db"], "the folder .*no/where does not exist"),
+        (["--handlers=nowhere:router"], "there is no module 'nowhere'"),
+        (["--updates=many"], "LOAD.UPDATES: Input should be a valid integer"),
+        (["--nonsense"], "--nonsense"),
+    ],
+    ids=str,
+)
+async def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, says):
+    done = await command("load", *arguments, folder=tmp_path)
+    assert re.fullmatch(rf"run\.py: .*{says}.*\n", done.err), done.err
+    assert done.code == 2
+
+
+async def test_help_tells_every_option(tmp_path):
+    done = await command("load", "--help", folder=tmp_path)
+    assert done.code == 0
+    for name in (
+        "chats",
+        "updates",
+        "rate",
+        "skew",
+        "handler-ms",
+        "handlers",
+        "faults",
+        "store",
+        "json",
+        "engine",
+    ):
+        assert f"--{name}" in done.out
+
+
+async def test_ctrl_c_ends_it_cleanly(tmp_path):
+    loading, family = await started(tmp_path)
+    os.killpg(loading.pid, signal.SIGINT)  # as a terminal does: everything that was started from it
+    out, err = await asyncio.to_thread(loading.communicate, timeout=60)
+    assert (loading.returncode, err) == (130, "")
+    assert "It was interrupted" in out
+    assert "all promises kept" in out
+    assert kept(tmp_path)["counts"]["updates"] < 100_000
+    assert_gone(family)
+
+
+async def test_a_test_that_is_killed_leaves_nobody_behind(tmp_path):
+    loading, family = await started(tmp_path)
+    loading.kill()
+    await asyncio.to_thread(loading.communicate, timeout=60)
+    assert_gone(family)
+
+
+async def started(folder):
+    """A test that would take minutes, at a time when everything runs; and its processes."""
+    run = (ROOT / "run.py", "load", "--updates=100000", "--rate=100", "--faults=none", "--json=load.json")
+    loading = subprocess.Popen(
+        [sys.executable, *map(str, run)],
+        cwd=folder,
+        env=environment({"TMPDIR": str(folder)}),  # a killed test cannot clean up
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not re.search(r"[1-9]\d* handled", line := await asyncio.to_thread(loading.stdout.readline)):
+        assert line, loading.stderr.read()
+    family = psutil.Process(loading.pid).children(recursive=True)
+    assert len(family) == 2  # the fake server and the bot
+    return loading, family
+
+
+def assert_gone(family):
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
