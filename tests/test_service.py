@@ -1,16 +1,18 @@
 """The promises of the service, each proved in seconds with real processes; `make torture` proves them in minutes."""
 
 import signal
+import tempfile
 
 import pytest
 
 from telegram.fake import FakeServer, Fault
-from telegram.load.checker import Evidence, Said, Seen, check
+from telegram.load.checker import Anomaly, Evidence, Said, Seen, Verdict, check
 from telegram.load.plan import BotPlan
 from telegram.load.service import Service
-from tests.torture import kill, sigterm, spells, throughput, trouble
+from tests.torture import aims, kill, sigterm, spells, storm, throughput, trouble
 from tests.torture.report import Plan
 from tests.torture.stage import open_stage
+from tests.torture.window import Windows
 
 pytestmark = pytest.mark.processes
 
@@ -18,7 +20,7 @@ SMALL = Plan(rounds=4, updates=1500, chats=50)
 SLOW = BotPlan(handler_ms=50_000)
 
 
-def silent(_):
+def silent(_, /, **__):
     """Nobody watches the progress of a test."""
 
 
@@ -34,9 +36,31 @@ async def test_many_chats_at_full_speed():
 
 
 async def test_kill_9_loses_nothing_and_commits_nothing_twice():
-    result = await kill.run(SMALL, silent)
+    result = await kill.run(SMALL._replace(rounds=len(aims.ALL)), silent)
     assert_kept(result)
     assert result.facts["handlers cut off and run again"] > 0
+
+
+async def test_a_storm_breaks_nothing_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = await storm.run(SMALL._replace(minutes=0.25, window_s=6.0, seed=5), silent)
+    assert_kept(result)
+    assert len(result.windows) > 1
+    assert result.verdict.updates > 1000
+    assert not result.facts["kills"].startswith("0")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_storm_that_breaks_something_tells_the_seed_and_keeps_the_evidence(tmp_path, monkeypatch):
+    lost = Verdict(1, 0, 0, 1, (Anomaly("lost", 5, "text 1"),))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Windows, "judge", lambda *_: lost)
+    result = await storm.run(SMALL._replace(minutes=0.1, window_s=0.1, seed=7), silent)
+    assert not result.is_good
+    assert len(result.windows) == 1
+    (folder,) = tmp_path.iterdir()
+    assert {"bot.db", "journal", "log", "evidence.json"} <= {path.name for path in folder.iterdir()}
+    assert result.failures[-1] == f"the seed was 7; what is left of the window: {folder}"
 
 
 async def test_what_was_stored_but_not_confirmed_comes_again_and_is_ignored(tmp_path):

@@ -1,14 +1,23 @@
 """What the campaigns judge by beside the checker, on trial with hand-written evidence."""
 
+import random
+import time
+from collections import Counter
+from typing import Any
+
 import pytest
 
 from telegram.fake import Call
-from telegram.load.checker import Anomaly, Verdict
+from telegram.load.checker import Anomaly, Evidence, Interruption, Said, Seen, Verdict
 from telegram.load.service import Finished, Noted
-from tests.torture import trouble
-from tests.torture.report import Result, table
+from tests.torture import trouble, weather
+from tests.torture.kill import cut_off
+from tests.torture.report import Plan, Result, found, table
 from tests.torture.sigterm import running_at, unfinished
 from tests.torture.spells import too_early, tries
+from tests.torture.stage import Stage
+from tests.torture.storm import BLOWS, Deck
+from tests.torture.window import Windows, stretched, together
 
 
 def sent(chat_id, at, status):
@@ -45,6 +54,13 @@ def test_a_beginning_without_an_end():
 
 def test_a_handler_that_was_cut_off_and_finished_later():
     assert unfinished(noted(("begin", 1), ("begin", 1), ("end", 1))) == ["1 handlers ran again"]
+
+
+def test_a_handler_is_cut_off_in_each_process_that_did_not_finish_it():
+    first, second = noted(("begin", 1), ("begin", 2), ("connect", 0), ("end", 1)), noted(("begin", 2))
+    assert cut_off(first) == 1
+    assert cut_off([*first, *(note._replace(pid=2) for note in second)]) == 2
+    assert cut_off([*first, *(note._replace(pid=2) for note in noted(("begin", 2), ("end", 2)))]) == 1
 
 
 def test_how_many_handlers_run_at_a_moment():
@@ -93,3 +109,139 @@ def test_every_kind_of_anomaly_has_a_column():
     for kind in kinds:
         row = table([result(anomalies=(Anomaly(kind, 5, ""),))]).splitlines()[1].split()
         assert row.count("1") == 3, kind  # with the repeats and the seconds
+
+
+def window(chat_id, *counts, first_id=1, at=100.0) -> tuple[list[Said], list[Seen]]:
+    """Updates of one chat that were all handled, with these counts; what was said, and what was seen."""
+    said = [Said(chat_id, first_id + n, f"text {first_id + n}") for n in range(len(counts))]
+    seen = [
+        Seen(chat_id, Evidence(text, id_, count, id_ * 10, id_ * 10 + 5, 7), at + n, True)
+        for n, ((_, id_, text), count) in enumerate(zip(said, counts, strict=True))
+    ]
+    return said, seen
+
+
+def judged(*windows, gaps=()):
+    """The kinds of anomaly in the last of several windows; those before it are good."""
+    judge = Windows()
+    *before, (said, seen) = windows
+    for earlier_said, earlier_seen in before:
+        assert judge.judge(earlier_said, earlier_seen, ()).anomalies == ()
+    return dict(judge.judge(said, seen, gaps).kinds())
+
+
+def test_a_window_goes_on_where_the_last_one_ended():
+    assert judged(window(5, 1, 2), window(5, 3, 4, first_id=3)) == {}
+    assert judged(window(5, 1, 2), window(6, 1, first_id=3), window(5, 3, first_id=4)) == {}
+
+
+def test_a_window_counts_only_what_is_its_own():
+    judge = Windows()
+    judge.judge(*window(5, 1, 2), ())
+    verdict = judge.judge(*window(5, 3, first_id=3), ())
+    assert (verdict.updates, verdict.replies, verdict.repeated) == (1, 1, 0)
+
+
+def test_what_breaks_between_two_windows():
+    assert judged(window(5, 1, 2), window(5, 1, 2, first_id=3)) == {"swapped": 1, "forgotten": 1}
+    assert judged(window(5, 1, 2), window(5, 2, first_id=3)) == {"forgotten": 1}
+    assert judged(window(5, 1, 2), window(5, 4, first_id=3)) == {"skipped": 1}
+    assert judged(window(5, 1, 2), window(6, 3, first_id=3)) == {"skipped": 1}
+
+
+def test_an_update_of_the_window_before_that_is_handled_again():
+    (_, last), (older, _) = window(5, 1, 2)[1], window(5, 3, 4)[1]
+    later = last.evidence._replace(counted=3, begin_ns=100, end_ns=105)
+    assert judged(window(5, 1, 2), ([], [last._replace(evidence=later)])) == {"committed twice": 1}
+    assert judged(window(5, 1, 2), ([], [older])) == {"stray": 1}
+
+
+def test_a_reply_of_the_window_before_that_is_sent_again():
+    said, seen = window(5, 1, 2)
+    again = [seen[-1]._replace(at=110.0)]
+    assert judged((said, seen), ([], again)) == {"sent twice": 1}
+    assert judged((said, seen), ([], again), gaps=[Interruption(102.0, 105.0)]) == {}
+
+
+def test_windows_together():
+    lost = Anomaly("lost", 5, "text 1")
+    assert together([Verdict(1, 2, 3, 4, ()), Verdict(5, 6, 7, 1, (lost,))]) == Verdict(6, 8, 10, 4, (lost,))
+
+
+def test_a_gap_begins_with_the_freezes_just_before_it():
+    freezes = [Interruption(10, 26), Interruption(30, 31)]
+    gaps = [Interruption(*times) for times in ((5, 6), (15, 16), (29, 30), (34, 35), (36, 37))]
+    assert stretched(gaps, freezes) == [(5, 6), (10, 16), (10, 30), (10, 35), (36, 37)]
+    assert stretched(gaps, []) == gaps
+
+
+class Process:
+    """A bot of which only the end is known."""
+
+    def __init__(self, code):
+        self.is_running = True
+        self.code = code
+
+    def send_signal(self, number):
+        self.code = self.code if self.code is not None else -number
+
+    async def start(self):
+        self.started_at = time.time()
+
+    async def ended(self):
+        return self.code
+
+    def log(self):
+        return []
+
+
+def stage_of(bot: Any, nobody: Any = None) -> Stage:
+    return Stage(nobody, bot, Plan(), nobody)
+
+
+async def test_nothing_answers_the_bot_from_the_first_kill_to_the_next_start():
+    bot = Process(None)
+    stage = stage_of(bot)
+    await stage.start()
+    assert stage.interruptions == []
+    before = time.time()
+    await stage.kill()
+    await stage.kill()  # while starting
+    await stage.start()
+    ((began, ended),) = stage.interruptions
+    assert before <= began <= bot.started_at <= ended
+    assert stage.kills == 2
+
+
+async def test_a_bot_that_ended_by_itself_was_not_killed():
+    stage = stage_of(Process(0))
+    await stage.kill(may_have_ended=True)
+    assert stage.kills == 0
+    with pytest.raises(RuntimeError, match="exit code 0"):
+        await stage.kill()
+    with pytest.raises(RuntimeError, match="exit code 1"):
+        await stage_of(Process(1)).kill(may_have_ended=True)
+
+
+def test_every_blow_comes_as_often_as_its_weight_says():
+    deck, same = Deck(random.Random(1)), Deck(random.Random(1))
+    size = sum(blow.weight for blow in BLOWS)
+    drawn = [deck.draw() for _ in range(2 * size)]
+    assert Counter(blow.name for blow in drawn[:size]) == {blow.name: blow.weight for blow in BLOWS}
+    assert drawn[:size] != drawn[size:]
+    assert [same.draw() for _ in range(2 * size)] == drawn
+
+
+def test_the_weather_has_every_kind_of_fault_for_every_method_and_ends():
+    rng = random.Random(1)
+    faults = [weather.draw(rng) for _ in range(1000)]
+    assert len({(fault.kind, fault.code) for fault in faults}) == 11
+    assert {fault.method for fault in faults} == {"sendMessage", "getUpdates", None}
+    assert all(fault.times for fault in faults)
+
+
+def test_what_was_found_in_one_line():
+    verdict = Verdict(
+        3, 4, 1, 2, (Anomaly("lost", 5, ""), Anomaly("stray", 5, ""), Anomaly("skipped", 5, ""))
+    )
+    assert found(verdict) == ("1 lost, 0 swapped, 0 committed twice, 2 skipped, 0 overlapping, 0 sent twice")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.torture import kill, sigterm, throughput, trouble
+from tests.torture import kill, sigterm, storm, throughput, trouble
 from tests.torture.report import Plan, Result, Tell, table
 
 CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
@@ -17,6 +17,7 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "kill": kill.run,
     "sigterm": sigterm.run,
     "trouble": trouble.run,
+    "storm": storm.run,
 }
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")
@@ -36,20 +37,24 @@ def _arguments() -> argparse.Namespace:
         "--outage", type=float, default=DEFAULT.outage_s, help="seconds that the server is down"
     )
     parser.add_argument("--spell", type=float, default=DEFAULT.spell_s, help="seconds of each other trouble")
+    parser.add_argument("--minutes", type=float, default=DEFAULT.minutes, help="how long the storm lasts")
+    parser.add_argument(
+        "--window", type=float, default=DEFAULT.window_s, help="seconds of storm between two verdicts"
+    )
     return parser.parse_args()
 
 
 def _teller(campaign: str) -> Tell:
-    """A line a second: rewritten on a terminal, one below the other in a file."""
+    """A line a second, and each one to keep: rewritten on a terminal, one below the other in a file."""
     began = time.monotonic()
     told_at = began
     end = "\r" if sys.stdout.isatty() else "\n"
 
-    def tell(text: str) -> None:
+    def tell(text: str, /, *, keep: bool = False) -> None:
         nonlocal told_at
-        if (now := time.monotonic()) - told_at >= _TELL_EVERY_S:
-            told_at = now
-            print(f"{campaign} {now - began:4.0f} s: {text:<60}", end=end, flush=True)
+        if keep or time.monotonic() - told_at >= _TELL_EVERY_S:
+            told_at = time.monotonic()
+            print(f"{campaign} {told_at - began:4.0f} s: {text:<60}", end="\n" if keep else end, flush=True)
 
     return tell
 
@@ -66,7 +71,16 @@ def main() -> int:
     """Return 0 if every promise was kept."""
     given = _arguments()
     names = list(CAMPAIGNS) if given.campaign == "all" else [given.campaign]
-    plan = Plan(given.seed, given.rounds, given.updates, given.chats, given.outage, given.spell)
+    plan = Plan(
+        seed=given.seed,
+        rounds=given.rounds,
+        updates=given.updates,
+        chats=given.chats,
+        outage_s=given.outage,
+        spell_s=given.spell,
+        minutes=given.minutes,
+        window_s=given.window,
+    )
     results = asyncio.run(_run(names, plan))
     print(f"\n{table(results)}")
     OUT.parent.mkdir(exist_ok=True)

@@ -1,66 +1,56 @@
-"""kill -9 at random moments, a new start each time."""
+"""kill -9, aimed at each of the moments that matter, a new start each time."""
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Final
 
-from telegram.load.checker import Interruption
+from telegram.load.service import Noted
+from tests.torture import aims
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import SENDERS, Stage, open_stage
 
 UPDATES_PER_S: Final = 3500
 """How fast people write between two kills: faster than 64 workers of 20 ms each, so no kill meets an idle bot."""
 
-_KILLED_WHILE_STARTING: Final = 0.2
-_KILLED_WHILE_STORING: Final = 0.5
-_STARTING_S: Final = 0.8
-_STORING_S: Final = 0.006  # from the arrival of updates to the poll that confirms them, and a bit more
-
-_BURST: Final = 100
-
 
 async def run(plan: Plan, tell: Tell) -> Result:
     """Nothing lost or swapped, each update committed once; a reply that was in flight at a kill may come again."""
     began = time.monotonic()
     async with open_stage(plan, tell) as stage:
-        for _ in range(plan.rounds):
-            await _round(stage, plan.updates // plan.rounds)
-        await stage.bot.start()
+        for number in range(plan.rounds):
+            await _round(stage, plan.updates // plan.rounds, aims.ALL[number % len(aims.ALL)])
+        await stage.start()
         await stage.all_answered()
         ended = await stage.bot.stop()
         await stage.look()
         verdict = stage.judge()
-        notes = stage.bot.journal()
-        cut_off = len({(note.update_id, note.pid) for note in notes if note.event == "begin"}) - len(
-            {(note.update_id, note.pid) for note in notes if note.event == "end"}
-        )
         facts = {
-            "kills": plan.rounds,
-            "handlers cut off and run again": cut_off,
+            "kills": stage.kills,
+            "handlers cut off and run again": cut_off(stage.bot.journal()),
             "replies repeated": f"{verdict.repeated} (at most {SENDERS} a kill can be in flight)",
         }
         failures = [f"exit code {ended.code} after SIGTERM"] if ended.code else []
-        if verdict.repeated > SENDERS * plan.rounds:
+        if verdict.repeated > SENDERS * stage.kills:
             failures.append("more replies were repeated than can have been in flight")
         return Result("kill", verdict, time.monotonic() - began, facts, failures)
 
 
-async def _round(stage: Stage, updates: int) -> None:
-    """Start, write, kill in the middle of it; some of the kills aim at the start, many at the storing of updates."""
+async def _round(stage: Stage, updates: int, aim: aims.Aim) -> None:
+    """Start, write, kill in the middle of it."""
     longest_s = updates / UPDATES_PER_S
-    aim = stage.rng.random()
     async with asyncio.TaskGroup() as group:
         group.create_task(stage.say_evenly(updates, longest_s))
-        if aim < _KILLED_WHILE_STARTING:
-            await stage.bot.spawn()
-            await asyncio.sleep(stage.rng.uniform(0, _STARTING_S))
-        else:
-            await stage.bot.start()
-            await asyncio.sleep(stage.rng.uniform(0, longest_s))
-            if aim < _KILLED_WHILE_STARTING + _KILLED_WHILE_STORING:
-                await stage.say(_BURST)
-                await asyncio.sleep(stage.rng.uniform(0, _STORING_S))
-        killed_at = time.time()
-        await stage.bot.kill()
-        stage.interruptions.append(Interruption(killed_at, time.time()))
+        await stage.start()
+        await asyncio.sleep(stage.rng.uniform(0, longest_s))
+        await aim(stage)
     await stage.look()
+
+
+def cut_off(notes: Iterable[Noted]) -> int:
+    """How many handlers began and did not end, whatever became of their updates later."""
+    runs: dict[str, set[tuple[int, int]]] = {"begin": set(), "end": set()}
+    for note in notes:
+        if note.event in runs:
+            runs[note.event].add((note.update_id, note.pid))
+    return len(runs["begin"] - runs["end"])

@@ -1,12 +1,18 @@
 """What a campaign is asked to do, and what it tells afterwards."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from telegram.load.checker import Anomaly, Verdict
 
-Tell = Callable[[str], None]
-"""Takes a line about how far a campaign is."""
+
+class Tell(Protocol):
+    """Takes a line about how far a campaign is; `keep`: it is worth more than the moment."""
+
+    def __call__(self, text: str, /, *, keep: bool = False) -> None:
+        """Show it."""
+        ...
+
 
 _SHOWN_MAX: Final = 5
 _COLUMNS: Final = {
@@ -20,7 +26,11 @@ _COLUMNS: Final = {
 
 
 class Plan(NamedTuple):
-    """How large a campaign is; `spell_s` is how long most of the troubles last, `outage_s` the longest one."""
+    """How large a campaign is.
+
+    `spell_s` is how long most of the troubles last, `outage_s` the longest one; `minutes` how long the storm lasts,
+    which is judged every `window_s`.
+    """
 
     seed: int = 1
     rounds: int = 20
@@ -28,16 +38,23 @@ class Plan(NamedTuple):
     chats: int = 1_000
     outage_s: float = 60.0
     spell_s: float = 8.0
+    minutes: float = 2.0
+    window_s: float = 60.0
 
 
 class Result(NamedTuple):
-    """The outcome of one campaign; `failures` are broken promises that the checker cannot see, one line each."""
+    """The outcome of one campaign.
+
+    `failures` are broken promises that the checker cannot see, one line each; `windows` a line for each part that was
+    judged on its own.
+    """
 
     campaign: str
     verdict: Verdict
     wall_s: float
     facts: dict[str, Any]
     failures: Sequence[str] = ()
+    windows: Sequence[str] = ()
 
     @property
     def is_good(self) -> bool:
@@ -67,7 +84,14 @@ class Result(NamedTuple):
             "first_anomalies": [anomaly._asdict() for anomaly in self.verdict.anomalies[:_SHOWN_MAX]],
             "failures": list(self.failures),
             "facts": self.facts,
+            "windows": list(self.windows),
         }
+
+
+def found(verdict: Verdict) -> str:
+    """How many anomalies of each sort, in one line."""
+    kinds = verdict.kinds()
+    return ", ".join(f"{sum(kinds[kind] for kind in column)} {name}" for name, column in _COLUMNS.items())
 
 
 def table(results: Sequence[Result]) -> str:

@@ -1,9 +1,13 @@
 """The stage of a campaign: a fake Telegram, a bot, people who write to it, and a record of what is seen."""
 
 import asyncio
+import fcntl
 import random
+import shutil
+import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +18,7 @@ from telegram.load.checker import Evidence, Interruption, Said, Seen, Verdict, c
 from telegram.load.plan import BotPlan
 from telegram.load.service import Service
 from tests.torture.report import Plan, Tell
+from tests.torture.window import stretched
 
 WORKERS: Final = 64
 SENDERS: Final = 64  # telegram/bot.py
@@ -23,10 +28,14 @@ PATIENCE_S: Final = 90.0
 _FIRST_CHAT: Final = 1001
 _LOOK_EVERY_S: Final = 0.1
 _TICK_S: Final = 0.1
+_WAL_WRITE_LOCK: Final = 120  # its byte in the -shm file (SQLite, "WAL-mode File Format", 2.3.1)
 
 
 class Stage:
-    """Made by `open_stage`. What is said, seen and interrupted is kept here for the judge."""
+    """Made by `open_stage`. What is said, seen and interrupted is kept here for the judge.
+
+    `keep_folder`: the bot's folder stays when the stage is closed, for people to look at.
+    """
 
     def __init__(self, fake: RemoteFake, bot: Service, plan: Plan, tell: Tell) -> None:
         self.fake = fake
@@ -36,7 +45,14 @@ class Stage:
         self.said: list[Said] = []
         self.calls: list[Call] = []
         self.interruptions: list[Interruption] = []
+        self.freezes: list[Interruption] = []
+        self.faults: Counter[str] = Counter()
+        self.kills = 0
+        self._killed_at: float | None = None  # since then, no bot has worked
+        self.keep_folder = False
         self._answered: set[int] = set()
+        self._texts = 0
+        self._calls_known = 0
         self._saying = asyncio.Lock()  # `said` is in the order in which the server took it
         self._tell = tell
 
@@ -44,7 +60,8 @@ class Stage:
         """`count` texts are written, each in a random one of `chats` (default: all); return them."""
         among = list(chats) or self.chats
         async with self._saying:
-            start = len(self.said)
+            start = self._texts
+            self._texts += count
             lines = [(chat, f"text {start + n}") for n, chat in enumerate(self.rng.choices(among, k=count))]
             ids = await self.fake.say((chat, chat, text) for chat, text in lines)
             said = [Said(chat, id_, text) for (chat, text), id_ in zip(lines, ids, strict=True)]
@@ -77,11 +94,17 @@ class Stage:
 
     async def look(self) -> None:
         """Take notice of the calls that were made since the last look."""
-        for call in await self.fake.calls(len(self.calls)):
+        for call in await self.fake.calls(self._calls_known):
+            self._calls_known = call.n
             self.calls.append(call)
             if _is_reply(call):
                 self._answered.add(Evidence.parse(call.text).update_id)
         self._tell(f"{len(self.said)} said, {len(self._answered)} answered")
+
+    @property
+    def backlog(self) -> int:
+        """How much was said and is not answered, as far as is known."""
+        return len(self.said) - len(self._answered)
 
     async def all_answered(self, said: Iterable[Said] | None = None) -> bool:
         """Wait until all that was said up to now is answered; False if nothing came for PATIENCE_S."""
@@ -99,6 +122,53 @@ class Stage:
                 return False
             await asyncio.sleep(_LOOK_EVERY_S)
 
+    async def start(self) -> None:
+        """Start the bot, and return when it works."""
+        await self.bot.start()
+        if self._killed_at is not None:
+            # Until here: a busy server executes what it had from the dead process only now.
+            self.interruptions.append(Interruption(self._killed_at, time.time()))
+            self._killed_at = None
+
+    async def kill(self, *, may_have_ended: bool = False) -> None:
+        """End the bot as `kill -9` does; RuntimeError if it has ended by itself, and not as it was asked to."""
+        began = time.time()
+        if not may_have_ended or self.bot.is_running:
+            self.bot.send_signal(signal.SIGKILL)
+        code = await self.bot.ended()
+        if code == -signal.SIGKILL:
+            self.kills += 1
+            self._killed_at = self._killed_at or began
+        elif code or not may_have_ended:
+            raise RuntimeError(f"exit code {code}; the log ends: {self.bot.log()[-10:]}")
+
+    async def stop(self) -> None:
+        """End the bot as a supervisor does; RuntimeError if that did not go well."""
+        if code := (await self.bot.stop()).code:
+            raise RuntimeError(f"exit code {code} after SIGTERM; the log ends: {self.bot.log()[-10:]}")
+
+    async def freeze(self, length_s: float, *, thaw: bool = True) -> None:
+        """SIGSTOP, and SIGCONT later: for the bot, no time has passed."""
+        began = time.time()
+        self.bot.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(length_s)
+        if thaw:
+            self.bot.send_signal(signal.SIGCONT)
+        self.freezes.append(Interruption(began, time.time()))
+
+    @asynccontextmanager
+    async def stalled_store(self) -> AsyncIterator[None]:
+        """Meanwhile nothing gets into the running bot's file, as on a disk that does not answer."""
+        with (self.bot.folder / "bot.db-shm").open("r+b") as index:
+            await asyncio.to_thread(fcntl.lockf, index, fcntl.LOCK_EX, 1, _WAL_WRITE_LOCK)
+            yield
+
+    async def clear_faults(self) -> None:
+        """End all faults; `faults` counts their hits by kind."""
+        for fault in await self.fake.faults():
+            self.faults[fault.kind] += fault.hits
+        await self.fake.clear_faults()
+
     def seen(self) -> list[Seen]:
         """The replies that were executed, in order."""
         return [
@@ -109,7 +179,19 @@ class Stage:
 
     def judge(self) -> Verdict:
         """What the checker says."""
-        return check(self.said, self.seen(), self.interruptions)
+        return check(self.said, self.seen(), self.gaps())
+
+    def gaps(self) -> list[Interruption]:
+        """When answers cannot have reached the bot."""
+        return stretched(self.interruptions, self.freezes)
+
+    async def begin_anew(self) -> None:
+        """Forget what was seen up to now, and let the fake server forget it."""
+        await self.fake.forget(self._calls_known)
+        for seen in (self.said, self.calls, self.interruptions, self.freezes):
+            seen.clear()
+        self._answered.clear()
+        self.faults.clear()
 
 
 def _is_reply(call: Call) -> bool:
@@ -121,8 +203,14 @@ async def open_stage(
     plan: Plan, tell: Tell, bot_plan: BotPlan | None = None, **settings: str
 ) -> AsyncIterator[Stage]:
     """Set everything up, with the bot not yet started; afterwards no process is left."""
-    with tempfile.TemporaryDirectory(prefix="chatlane-") as folder:
+    folder = Path(tempfile.mkdtemp(prefix="chatlane-"))
+    stage = None
+    try:
         async with await RemoteFake.spawn(history=0, seed=plan.seed) as fake:
             given = {"WORKERS": str(WORKERS), **settings}
-            async with Service(Path(folder), fake.url, fake.token, bot_plan, **given) as bot:
-                yield Stage(fake, bot, plan, tell)
+            async with Service(folder, fake.url, fake.token, bot_plan, **given) as bot:
+                stage = Stage(fake, bot, plan, tell)
+                yield stage
+    finally:
+        if stage is None or not stage.keep_folder:
+            shutil.rmtree(folder)
