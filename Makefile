@@ -41,7 +41,7 @@ power: .venv/.dev ## SQLite on a disk that loses what was not synced: CUTS=n pow
 sim: .venv/.dev ## simulated faults on virtual time: SEEDS=n runs (ARGS="--replay SEED" shows one)
 	@$(PY) -m tests.sim --seeds $(SEEDS) $(ARGS)
 
-torture: .venv/.dev ## real processes: order and loss over HTTP, 20 x kill -9, 20 x SIGTERM, a bad server (minutes)
+torture: .venv/.dev ## real processes: order and loss over HTTP, kills, SIGTERMs, a bad server, a storm of all (minutes)
 	@$(PY) -m tests.torture $(ARGS)
 
 browser: .venv/.dev ## the Chromium that the page's test drives: installed from the distribution where we may
