@@ -16,7 +16,7 @@ from zlib import crc32
 
 from engine import Park, Queue, Reject, Retry
 from engine.model import Stats
-from engine.store import FullStore, Limits
+from engine.store import ID_FALL_MAX, FullStore, Limits
 from telegram.bot import SEND_ATTEMPTS_MAX, BotConfig
 from telegram.calls import decode_call
 from telegram.dialogue import Context, Router, text
@@ -204,9 +204,14 @@ class Scenario:
         self.wall_offset_s += self.rng.uniform(-6, 6) * 3600
 
     def _restart_ids(self) -> None:
-        if not self.side.queue.pending:
+        """Telegram does it after an idle week, when nothing is pending; here something may be.
+
+        So the one fall is left out that cannot be told from a late arrival then (engine/store.py, ID_FALL_MAX).
+        """
+        next_id = self.rng.randint(2_000_001, 2**30)
+        if not self.side.queue.pending and not 0 < self.side.queue.next_id - next_id <= 2 * ID_FALL_MAX:
             self.trouble.note("ids restart", self.loop.time())
-            self.side.queue.restart_ids(self.rng.randint(2_000_001, 2**30))
+            self.side.queue.restart_ids(next_id)
 
     def _storm(self) -> None:
         """For a while nearly nothing works."""
