@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -255,6 +256,21 @@ class StoreContract:
             assert (stats.inbox.committed, stats.outbox.appended) == (2 * moment + 1, moment + 1)
             await store.commit(second, NOTHING, more=True)
 
+    async def test_a_caller_that_was_cut_off_does_not_get_back_the_lane_that_it_let_go(self, store):
+        for moment in range(6):
+            await store.append([update(10 * moment), update(10 * moment + 1)])
+            first = await store.claim(INBOX)
+            asking = asyncio.create_task(store.commit(first, NOTHING, more=False))
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            with suppress(LeaseLost):  # if it was done already
+                assert await store.commit(first, NOTHING, more=False) is None
+            second = await store.claim(INBOX)
+            assert second.envelope.id == 10 * moment + 1
+            await store.commit(second, NOTHING, more=False)
+
     # -- park, bury, release ---------------------------------------------------------------------------------
 
     async def test_a_parked_lane_comes_back_with_its_head_and_its_attempts(self, store):
@@ -356,6 +372,15 @@ class StoreContract:
             await self._settle(store, first, then)
         assert await store.commit(second, NOTHING, more=True) is None
 
+    async def test_a_repeated_commit_is_stale_when_the_lane_has_moved_on(self, store):
+        await store.append([update(1), update(2), update(3)])
+        first = await store.claim(INBOX)
+        second = await store.commit(first, NOTHING, more=True)
+        third = await store.commit(second, NOTHING, more=True)
+        with pytest.raises(LeaseLost):
+            await store.commit(first, NOTHING, more=True)
+        assert await store.commit(third, NOTHING, more=True) is None
+
     async def test_a_lease_of_an_idle_lane_is_refused_when_the_lane_is_new_again(self, store):
         await store.append([update(1)])
         stale = await store.claim(INBOX)
@@ -385,6 +410,16 @@ class StoreContract:
         assert await store.renew([]) == []
 
     # -- at all times ----------------------------------------------------------------------------------------
+
+    async def test_what_is_appended_or_replayed_twice_at_the_same_time_is_there_once(self, store):
+        both = await asyncio.gather(store.append([update(1)]), store.append([update(1)]))
+        assert sorted(both) == [0, 1]
+        await store.bury(await store.claim(INBOX), "no good")
+        (letter,) = await store.dead_letters()
+        both = await asyncio.gather(store.replay(letter.number), store.replay(letter.number))
+        assert sorted(both) == [False, True]
+        assert await drain_ids(store) == [("chat:1", 1)]
+        await conserved(store)
 
     async def test_an_idle_chat_has_no_lane(self, store):
         await store.append([update(1)])

@@ -1,18 +1,25 @@
 """A whole bot in this process, against the fake server over HTTP."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 import structlog
 
 from engine.stores import open_store
+from engine.stores.memory import MemoryStore
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
-from telegram.dialogue import Context, Router, text
+from telegram.dialogue import Context, Router, command, text
 from telegram.errors import Unauthorized
 from telegram.fake import FakeServer, Fault
+from telegram.intake import RawUpdate
+from telegram.types import User
+from tests.kit.deliveries import message
+from tests.kit.virtual import run_virtual
 
 
 @asynccontextmanager
@@ -36,7 +43,7 @@ async def fake() -> AsyncIterator[FakeServer]:
 class Gate:
     """A handler that says when it runs, and goes on when it may."""
 
-    def __init__(self) -> None:
+    def __init__(self, replies: int = 1) -> None:
         self.entered = asyncio.Event()
         self.open = asyncio.Event()
         self.router = Router()
@@ -45,7 +52,8 @@ class Gate:
         async def handler(ctx: Context) -> None:
             self.entered.set()
             await self.open.wait()
-            ctx.reply(ctx.text)
+            for _ in range(replies):
+                ctx.reply(ctx.text)
 
 
 def echo_router() -> Router:
@@ -73,6 +81,21 @@ async def test_it_knows_its_name(fake):
         assert bot.me.username == "chatlane_bot"
 
 
+async def test_a_command_for_another_bot_is_not_ours(fake):
+    router = Router()
+
+    @router.message(command("start"))
+    async def start(ctx: Context) -> None:
+        ctx.reply(ctx.text)
+
+    async with a_bot(fake, router) as bot:
+        await bot.start()
+        for text_ in ("/start@other_bot", "/start@chatlane_bot"):
+            fake.world.say(1, 1, text_)
+        (call,) = await fake.wait_for_calls(1, method="sendMessage")
+    assert call.text == "/start@chatlane_bot"
+
+
 async def test_a_stop_lets_the_handler_finish_and_its_reply_go_out_and_starts_nothing_new(fake, tmp_path):
     gate = Gate()
     url = f"sqlite:{tmp_path / 'bot.db'}"
@@ -91,6 +114,62 @@ async def test_a_stop_lets_the_handler_finish_and_its_reply_go_out_and_starts_no
         await bot.start()
         await fake.wait_for_calls(2, method="sendMessage")
     assert [call.text for call in fake.calls if call.method == "sendMessage"] == ["first", "second"]
+
+
+async def test_a_stop_sends_everything_that_the_last_handlers_replied(fake):
+    gate = Gate(replies=20)
+    async with a_bot(fake, gate.router) as bot:
+        await bot.start()
+        fake.world.say(1, 1, "first")
+        await gate.entered.wait()
+        stopping = asyncio.create_task(bot.stop())
+        await asyncio.sleep(0)
+        gate.open.set()
+        await stopping
+        assert len([call for call in fake.calls if call.method == "sendMessage"]) == 20
+
+
+class SlowClient:
+    """As much of a TgClient as a bot needs, on virtual time: one update, and 3 s for each call."""
+
+    def __init__(self) -> None:
+        fields = {"update_id": 1, "message": message()}
+        self._updates = [RawUpdate(1, json.dumps(fields).encode(), fields)]
+        self.begun = self.ended = 0
+
+    async def get_me(self) -> User:
+        return User(id=1, is_bot=True, first_name="Bot")
+
+    async def get_updates(self, *_, **__) -> list[RawUpdate]:
+        updates, self._updates = self._updates, []
+        if not updates:
+            await asyncio.Event().wait()
+        return updates
+
+    async def post(self, *_) -> None:
+        self.begun += 1
+        await asyncio.sleep(3)
+        self.ended += 1
+
+
+@pytest.mark.parametrize(("finishes_after_s", "replies"), [(18, 1), (23, 0)])
+def test_a_stop_leaves_time_for_the_replies_so_that_none_is_cut_in_the_middle(finishes_after_s, replies):
+    router = Router()
+
+    @router.message()
+    async def handler(ctx: Context) -> None:
+        await asyncio.sleep(1 + finishes_after_s)
+        ctx.reply("done")
+
+    async def main() -> None:
+        client = SlowClient()
+        bot = Bot(cast("TgClient", client), MemoryStore(), router, BotConfig(drain_timeout_s=25))
+        await bot.start()
+        await asyncio.sleep(1)
+        await bot.stop()
+        assert client.begun == client.ended == replies
+
+    run_virtual(main())
 
 
 async def test_what_does_not_finish_in_time_is_handed_back_and_comes_again(fake, tmp_path):

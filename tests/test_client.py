@@ -154,7 +154,9 @@ async def test_post_takes_any_spelling_of_success(server: Server, client: TgClie
     await client.post("sendMessage", b"{}")
 
 
-@pytest.mark.parametrize("text", ['{"ok":false}', '{"ok":1,"result":1}', '{"result":1}', "", "<html>", '{"ok":true,"resu'])
+@pytest.mark.parametrize(
+    "text", ['{"ok":false}', '{"ok":1,"result":1}', '{"result":1}', "", "<html>", '{"ok":true,"resu']
+)
 async def test_post_takes_nothing_else_for_success(server: Server, client: TgClient, text: str) -> None:
     server.gives(lambda: web.Response(text=text))
     with pytest.raises(ServerTrouble):

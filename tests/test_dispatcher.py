@@ -47,8 +47,9 @@ class House:
         self.store: Any = config.pop("store", None) or MemoryStore()
         self.diary: list[tuple[float, str, int]] = []
         self._handler = handler
+        jitter = config.pop("jitter", 1.0)
         self.engine = Engine(
-            self.store, INBOX, self._handle, EngineConfig(**{"workers": 4, **config}), jitter=lambda: 1.0
+            self.store, INBOX, self._handle, EngineConfig(**{"workers": 4, **config}), jitter=lambda: jitter
         )
 
     async def _handle(self, delivery: Delivery) -> Effects:
@@ -187,6 +188,13 @@ def test_backoff_has_a_ceiling():
     house = House(failing(4, lambda: ValueError("x")), backoff_max_s=3)
     in_house(house, update(1))
     assert begins(house, 1) == [0, 1, 3, 6, 9]
+
+
+@pytest.mark.parametrize(("jitter", "at"), [(0.0, 0.5), (0.5, 0.75)])
+def test_backoff_is_spread_so_that_not_all_lanes_come_back_in_one_moment(jitter, at):
+    house = House(failing(1, lambda: ValueError("x")), jitter=jitter)
+    in_house(house, update(1))
+    assert begins(house, 1) == [0, at]
 
 
 def test_retry_after_says_when():
@@ -467,6 +475,20 @@ def test_an_unavailable_store_is_asked_again(method, error):
     assert (stats.pending, stats.committed + stats.dead) == (0, 2)
 
 
+def test_a_store_that_is_away_for_hours_is_asked_every_ten_seconds():
+    house = House(nothing, store=Unsteady("commit", failures=1200))
+    back_at = 1 + 2 + 4 + 8 + 1195 * 10
+
+    async def then() -> None:
+        await asyncio.sleep(back_at - 1)
+        assert (await house.store.stats()).inbox.pending == 1
+        await asyncio.sleep(2)
+        assert (await house.store.stats()).inbox.pending == 0
+
+    in_house(house, update(1), then=then)
+    assert begins(house, 1) == [0]
+
+
 def test_an_unavailable_store_is_one_line_in_the_log_and_one_when_it_is_back():
     house = House(nothing, store=Unsteady("commit", failures=30))
     with structlog.testing.capture_logs() as logs:
@@ -496,6 +518,21 @@ def test_a_worker_that_dies_brings_the_house_down():
     with pytest.raises(ExceptionGroup) as caught:
         in_house(house, update(1), then=for_ever)
     assert caught.group_contains(ZeroDivisionError)
+
+
+def test_a_worker_that_dies_ends_the_handlers_of_the_others():
+    class Broken(MemoryStore):
+        async def commit(self, *args: Any, **kwargs: Any) -> None:
+            raise ZeroDivisionError
+
+    async def handler(house: House, delivery: Delivery) -> None:
+        await asyncio.sleep(1000 if delivery.envelope.id == 1 else 1)
+
+    house = House(handler, store=Broken())
+    with pytest.raises(ExceptionGroup) as caught:
+        in_house(house, update(1), update(2, "chat:2"), then=for_ever)
+    assert caught.group_contains(ZeroDivisionError)
+    assert house.diary == [(0, "begin", 1), (0, "begin", 2), (1, "end", 2)]
 
 
 # -- drain ---------------------------------------------------------------------------------------------------
@@ -534,6 +571,23 @@ def test_a_drain_hands_back_what_does_not_finish_in_time_uncounted():
     assert house.diary == [(0, "begin", 1), (10, "cancelled", 1)]
     again = run_virtual(house.store.claim(INBOX))
     assert (again.envelope.id, again.attempt) == (1, 1)
+
+
+def test_a_drain_lets_a_commit_end_that_takes_a_moment_longer():
+    class Slow(MemoryStore):
+        async def commit(self, *args: Any, **kwargs: Any) -> Delivery | None:
+            await asyncio.sleep(0.3)
+            return await super().commit(*args, **kwargs)
+
+    async def handler(house: House, delivery: Delivery) -> None:
+        await asyncio.sleep(9.9)  # the drain's deadline is at 10
+
+    async def then() -> None:
+        await asyncio.sleep(0)
+
+    house = House(handler, store=Slow())
+    in_house(house, update(1), then=then)
+    assert run_virtual(house.store.stats()).inbox.committed == 1
 
 
 def test_an_idle_house_drains_at_once():

@@ -44,7 +44,9 @@ def test_only_the_composition_root_reads_the_environment(path):
     assert not re.search(r"os\.environ|os\.getenv", path.read_text())
 
 
-@pytest.mark.parametrize("path", [*sorted(ROOT.glob("requirements*.lock")), ROOT / "tests/peers/requirements.lock"], ids=name)
+@pytest.mark.parametrize(
+    "path", [*sorted(ROOT.glob("requirements*.lock")), ROOT / "tests/peers/requirements.lock"], ids=name
+)
 def test_lock_files_name_no_registry(path):
     assert "://" not in path.read_text()
 

@@ -153,15 +153,19 @@ def test_a_single_bad_call_does_not_hold_up_the_others():
     run_virtual(main())
 
 
-def test_an_answer_of_any_kind_ends_the_outage():
+@pytest.mark.parametrize(
+    "answer",
+    [RetryAfter("sendMessage", 429, "x", {"retry_after": 1}), Refused("sendMessage", 400, "x", {})],
+)
+def test_an_answer_of_any_kind_ends_the_outage(answer):
     async def main() -> None:
-        flood = RetryAfter("sendMessage", 429, "x", {"retry_after": 1})
-        poster = ScriptedPoster(TROUBLE, TROUBLE, TROUBLE, flood)
+        poster = ScriptedPoster(TROUBLE, TROUBLE, TROUBLE, answer)
         sender = Sender(poster, jitter=lambda: 0.0)
         await outcomes(sender, 3)
         await asyncio.sleep(1)
-        with pytest.raises(Park):
+        with pytest.raises((Park, Reject)):
             await sender(delivery())
+        assert not poster.script
         assert await outcomes(sender, 5) == [Effects()] * 5
 
     run_virtual(main())

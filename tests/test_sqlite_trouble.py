@@ -2,12 +2,18 @@
 
 import asyncio
 import sqlite3
+from typing import TYPE_CHECKING
 
 import pytest
 
-from engine import Effects, Envelope, Queue, StoreError, StoreUnavailable
+from engine import Call, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable
+from engine.stores import sqlite_writer
 from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite_file import renew
 from engine.stores.sqlite_writer import Writer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def update(id_, key="chat:1"):
@@ -42,8 +48,8 @@ def pauses(monkeypatch):
     return pauses
 
 
-async def fail_once(store, monkeypatch, id_):
-    """One append that ends with an I/O error, then the same again, which reads the file anew."""
+async def break_once(store, monkeypatch, id_):
+    """One append that ends with an I/O error."""
     write = Writer._write
 
     def broken(self, group):
@@ -53,6 +59,11 @@ async def fail_once(store, monkeypatch, id_):
     monkeypatch.setattr(Writer, "_write", broken)
     with pytest.raises(StoreUnavailable, match="cannot be written"):
         await store.append([update(id_)])
+
+
+async def fail_once(store, monkeypatch, id_):
+    """The same, then once more, which reads the file anew."""
+    await break_once(store, monkeypatch, id_)
     assert await store.append([update(id_)]) == 1
 
 
@@ -70,6 +81,105 @@ async def test_after_a_calm_time_a_file_is_read_at_once_again(store, pauses, mon
     await fail_once(store, monkeypatch, 3)
     await fail_once(store, monkeypatch, 4)
     assert pauses == [1, 1]
+
+
+async def test_all_who_ask_after_an_io_error_read_the_file_anew_once(store, monkeypatch):
+    await store.append([update(1)])
+    await break_once(store, monkeypatch, 2)
+    before = store._file.owner_epoch
+    await asyncio.gather(store.claim(Queue.INBOX), *(store.dead_letters() for _ in range(3)))
+    assert store._file.owner_epoch == before + 1
+
+
+async def test_a_lease_from_before_an_io_error_is_void_though_the_lane_is_held_again(store, monkeypatch):
+    await store.append([update(1)])
+    stale = await store.claim(Queue.INBOX)
+    await fail_once(store, monkeypatch, 2)
+    holder = await store.claim(Queue.INBOX)
+    assert holder.envelope == stale.envelope
+    with pytest.raises(LeaseLost):
+        await store.commit(stale, Effects(), more=True)
+    assert (await store.commit(holder, Effects(), more=True)).envelope.id == 2
+
+
+async def test_a_group_that_fails_in_the_middle_leaves_nothing(tmp_path):
+    path = tmp_path / "other.db"
+    store = await open_sqlite(path, "1")
+    await store.append([update(1)])
+    connection = store._file.connection
+    connection.execute(
+        "CREATE TRIGGER no BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'simulated'); END"
+    )
+    with pytest.raises(sqlite3.IntegrityError, match="simulated"):
+        await store.commit(
+            await store.claim(Queue.INBOX), Effects((Call("chat:1", b"a"),), b"state"), more=True
+        )
+    connection.execute("DROP TRIGGER no")
+    await store.close()
+    store = await open_sqlite(path, "1")
+    stats = await store.stats()
+    assert (stats.inbox.pending, stats.outbox.pending) == (1, 0)
+    assert (await store.claim(Queue.INBOX)).state is None
+    await store.close()
+
+
+async def test_who_was_cut_off_does_not_keep_a_failure_from_the_others(store, monkeypatch):
+    await store.append([update(1), update(2, "chat:2")])
+    deliveries = [await store.claim(Queue.INBOX) for _ in range(2)]
+
+    def broken(self, group):
+        raise io_error()
+
+    monkeypatch.setattr(Writer, "_write", broken)
+    first, second = (asyncio.create_task(store.commit(each, Effects(), more=True)) for each in deliveries)
+    await asyncio.sleep(0)  # both are in one group now
+    first.cancel()
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreUnavailable):
+            await second
+    monkeypatch.undo()
+
+
+async def test_what_happened_after_its_caller_was_cut_off_happened_once_in_the_file_too(tmp_path):
+    path = tmp_path / "other.db"
+    for moment in range(6):
+        store = await open_sqlite(path, "1")
+        await store.append([update(2 * moment), update(2 * moment + 1)])
+        first = await store.claim(Queue.INBOX)
+        asking = asyncio.create_task(store.commit(first, Effects((Call("chat:1", b"a"),)), more=True))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        second = await store.commit(first, Effects((Call("chat:1", b"a"),)), more=True)
+        assert second is not None
+        await store.commit(second, Effects(), more=True)
+        await store.close()
+    store = await open_sqlite(path, "1")
+    stats = await store.stats()
+    assert (stats.inbox.pending, stats.outbox.pending) == (0, 6)
+    await store.close()
+
+
+async def test_what_is_claimed_after_an_io_error_is_not_taken_back(store, monkeypatch):
+    await store.append([update(1)])
+    await break_once(store, monkeypatch, 2)
+    delivery = await store.claim(Queue.INBOX)
+    assert await store.append([update(2)]) == 1
+    assert (await store.commit(delivery, Effects(), more=True)).envelope.id == 2
+
+
+async def test_a_commit_is_done_though_the_next_head_cannot_be_read(store, monkeypatch):
+    async def unreadable(*_):
+        raise StoreUnavailable("simulated")
+
+    await store.append([update(1), update(2)])
+    first = await store.claim(Queue.INBOX)
+    monkeypatch.setattr(store, "_delivery", unreadable)
+    assert await store.commit(first, Effects(), more=True) is None
+    monkeypatch.undo()
+    assert (await store.stats()).inbox[1:] == (1, 0, 1, 1, 0, 0)  # nobody holds the lane
+    assert (await store.claim(Queue.INBOX)).envelope.id == 2
 
 
 async def test_who_asks_while_the_writer_closes_is_not_left_waiting_for_ever(store):
@@ -111,3 +221,58 @@ async def test_a_file_that_cannot_be_read_at_the_start_is_named_in_one_line(tmp_
     restored = await open_sqlite(path, "1")  # the lock was let go
     assert (await restored.stats()).inbox.pending == 2000
     await restored.close()
+
+
+# -- SQLite's log ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_is_folded_into_the_file_when_it_is_long_also_by_what_is_deleted(store, monkeypatch):
+    await store.append([update(id_) for id_ in range(13)])
+    monkeypatch.setattr(sqlite_writer, "LOG_BYTES_MAX", 20_000)
+    statements: list[str] = []
+    store._file.connection.set_trace_callback(statements.append)
+    delivery = await store.claim(Queue.INBOX)
+    while delivery is not None:
+        delivery = await store.commit(delivery, Effects(), more=True)
+    assert statements.count("PRAGMA wal_checkpoint(PASSIVE)") == 1
+
+
+async def test_a_log_that_cannot_be_folded_casts_doubt_on_the_file(store, monkeypatch):
+    class Unfoldable:
+        def __init__(self, connection):
+            self.connection = connection
+
+        def __getattr__(self, name):
+            return getattr(self.connection, name)
+
+        def execute(self, statement, *values):
+            if "wal_checkpoint" in statement:
+                raise io_error()
+            return self.connection.execute(statement, *values)
+
+    monkeypatch.setattr(sqlite_writer, "LOG_BYTES_MAX", 1)
+    monkeypatch.setattr(store._writer, "_connection", Unfoldable(store._writer._connection))
+    before = store._file.owner_epoch
+    assert await store.append([update(1)]) == 1  # it is durable, whatever became of the folding
+    assert await store.append([update(2)]) == 1
+    assert store._file.owner_epoch == before + 1
+
+
+async def test_the_log_is_written_anew_at_the_start_and_after_an_io_error(tmp_path, monkeypatch):
+    renewed: list[Path] = []
+    path = tmp_path / "other.db"
+    store = await open_sqlite(path, "1", renew=renewed.append)
+    assert renewed == [tmp_path / "other.db-wal"]
+    await fail_once(store, monkeypatch, 1)
+    assert renewed == [tmp_path / "other.db-wal"] * 2
+    await store.close()
+
+
+def test_a_log_that_is_written_anew_says_the_same(tmp_path):
+    log = tmp_path / "bot.db-wal"
+    renew(log)
+    assert not log.exists()
+    content = bytes(range(256)) * 10_000
+    log.write_bytes(content)
+    renew(log)
+    assert log.read_bytes() == content

@@ -88,6 +88,21 @@ class TestMemorySessions:
 
         run_virtual(main())
 
+    def test_when_one_session_is_gone_another_keeps_its_lanes(self):
+        async def main() -> None:
+            store = MemoryStore(lease_ttl_s=15)
+            gone, peer = store.peer(), store.peer()
+            await store.append([update(1), update(2, "chat:2")])
+            left_behind, mine = await gone.claim(INBOX), await store.claim(INBOX)
+            waiting = asyncio.create_task(peer.claim(INBOX))
+            while not waiting.done():
+                await asyncio.sleep(5)
+                assert await store.renew([mine.lease]) == []
+            assert (await waiting).envelope == left_behind.envelope
+            assert await store.commit(mine, NOTHING, more=True) is None
+
+        run_virtual(main())
+
     def test_a_closed_session_gives_its_lanes_back_at_once(self):
         async def main() -> None:
             store = MemoryStore()

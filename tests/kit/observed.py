@@ -1,0 +1,192 @@
+"""The stores as the stateful tests drive and observe them: sessions that crash, and everything that is in there.
+
+What a store has in memory and what stands in its file are compared on the way.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from engine import Limits, Queue
+from engine.lanes import LaneTable
+from engine.model import Envelope
+from engine.store import ID_MASK
+from engine.stores.memory import MemoryStore
+from engine.stores.sqlite import SqliteStore, open_sqlite
+from engine.stores.sqlite_writer import Group
+from tests.kit.view import LaneSeen, View, plain
+
+WALL_S: Final = 1_700_000_000.0
+TTL_S: Final = 7200.0
+_ALL: Final = 1_000
+
+
+def wall() -> float:
+    return WALL_S + asyncio.get_running_loop().time()
+
+
+class Memory:
+    """Two sessions over the same data; one that crashes is replaced by a new one."""
+
+    reopens = False
+
+    def __init__(self, limits: Limits, _: Path) -> None:
+        self._first = MemoryStore(limits=limits, lease_ttl_s=TTL_S, wall=wall)
+        self.sessions: list[Any] = [self._first, self._first.peer()]
+        self.names = [0, 1]  # of the sessions, never used again
+
+    async def open(self) -> None:
+        await self.pass_time(0)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass; whoever lives renews in time."""
+        until = asyncio.get_running_loop().time() + seconds
+        while True:
+            for session in self.sessions:
+                await session.renew([])
+            left = until - asyncio.get_running_loop().time()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, TTL_S / 2))
+
+    def abandon(self, index: int) -> None:
+        """A process dies: nobody renews for it any more."""
+        self._replace(index)
+
+    async def recover(self) -> None:
+        """Time enough that what it held may be taken over."""
+        await self.pass_time(TTL_S + 1)
+
+    def fill_disk(self, full: bool) -> None:
+        """It has none."""
+
+    async def close(self, index: int) -> None:
+        await self.sessions[index].close()
+        self._replace(index)
+        await self.pass_time(0)
+
+    async def view(self) -> View:
+        data = self._first._data
+        lanes: dict[tuple[Queue, str], LaneSeen] = {}
+        for queue, part in data.queues.items():
+            lanes |= await _lanes(self._first, part.lanes, queue, part.envelopes)
+        return await _view(self._first, lanes, dict(data.states))
+
+    def ready(self, queue: Queue) -> list[str]:
+        return _ready(self._first._data.queues[queue].lanes)
+
+    def _replace(self, index: int) -> None:
+        self.sessions[index] = self._first.peer()
+        self.names[index] = max(self.names) + 1
+
+
+class Sqlite:
+    """One session; after a crash the file is opened again."""
+
+    reopens = True
+
+    def __init__(self, limits: Limits, folder: Path) -> None:
+        self._limits = limits
+        self._path = folder / "bot.db"
+        self.sessions: list[Any] = []
+        self.names = [0]
+
+    @property
+    def _store(self) -> SqliteStore:
+        store: SqliteStore = self.sessions[0]
+        return store
+
+    async def open(self) -> None:
+        self.sessions = [await open_sqlite(self._path, "1", limits=self._limits, wall=wall)]
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def abandon(self, _: int) -> None:
+        """The process dies: its connection and its lock go with it, whatever is under way."""
+        self._store._file.connection.close()
+        os.close(self._store._file._lock)
+
+    async def recover(self) -> None:
+        await self.open()
+
+    def fill_disk(self, full: bool) -> None:
+        """Let every transaction fail, or no longer."""
+        writer = self._store._writer
+        writer.__dict__.pop("_write", None)
+        if full:
+            writer._write = partial(_write_to_full_disk, writer._write)  # type: ignore[method-assign]
+
+    async def close(self, _: int) -> None:
+        await self._store.close()
+        await self.open()
+
+    async def view(self) -> View:
+        store, query = self._store, self._store._file.connection.execute
+        lanes: dict[tuple[Queue, str], LaneSeen] = {}
+        for queue, part in store._queues.items():
+            rows = query(f"SELECT place, key, scope, body FROM {queue.value}")
+            file = {place: Envelope(place & ID_MASK, *row) for place, *row in rows}
+            assert part.envelopes.items() <= file.items(), "at hand is what the file says"
+            lanes |= await _lanes(store, part.lanes, queue, file)
+        states = {(key, scope): state for key, scope, state in query("SELECT key, scope, state FROM state")}
+        at_hand = store._states._states
+        assert all(states.get(name) == state for name, state in at_hand.items()), (
+            "at hand is what the file says"
+        )
+        return await _view(store, lanes, states)
+
+    def ready(self, queue: Queue) -> list[str]:
+        return _ready(self._store._queues[queue].lanes)
+
+
+def _write_to_full_disk(write: Callable[[Group], None], group: Group) -> None:
+    group.others.append(("INSERT INTO no_room VALUES (1)", ()))
+    try:
+        write(group)
+    except sqlite3.OperationalError as error:
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise
+
+
+async def _lanes(
+    store: Any, table: LaneTable, queue: Queue, envelopes: dict[int, Envelope]
+) -> dict[tuple[Queue, str], LaneSeen]:
+    """Return the lanes of a queue as they are told to a person, and what is pending in them."""
+    seen = {}
+    places = []
+    for _, key, status, depth, attempts, wait_s, reason in store.lanes(queue, _ALL):
+        lane = table._lanes[key]
+        pending = lane.pending[lane.start :].tolist()
+        assert depth == len(pending)
+        places += pending
+        mine = tuple(plain(queue, envelopes[place]) for place in pending)
+        assert {envelope.key for envelope in mine} == {key}
+        fence = lane.fence if status == "leased" else None
+        seen[queue, key] = LaneSeen(status, attempts, wait_s, reason, fence, mine)
+    assert sorted(places) == sorted(envelopes), "each place is in one lane, and each has something on it"
+    return seen
+
+
+async def _view(
+    store: Any, lanes: dict[tuple[Queue, str], LaneSeen], states: dict[tuple[str, str], bytes]
+) -> View:
+    stats = await store.stats()
+    for queue in Queue:
+        numbers = stats.of(queue)
+        assert numbers.appended == numbers.committed + numbers.pending + numbers.dead, "conservation"
+        statuses = [lane.status for name, lane in lanes.items() if name[0] is queue]
+        assert list(numbers[4:]) == [statuses.count(status) for status in ("ready", "leased", "parked")]
+    dead = [
+        letter._replace(envelope=plain(letter.queue, letter.envelope))
+        for letter in await store.dead_letters(_ALL)
+    ]
+    return View(lanes, {queue: stats.of(queue) for queue in Queue}, states, dead)
+
+
+def _ready(table: LaneTable) -> list[str]:
+    return [lane.key for lane in table._ready]
