@@ -331,6 +331,13 @@ class StoreContract:
         assert [id_ for _, id_ in await drain_ids(store)] == [1, 2]
         assert await store.dead_letters() == []
 
+    async def test_a_dead_letter_of_long_ago_is_replayed_first_too(self, store):
+        await store.append([update(2_000_000)])
+        await store.bury(await store.claim(INBOX), "no good")
+        await store.append([update(5_000_001)])
+        assert await store.replay((await store.dead_letters())[0].number)
+        assert [id_ for _, id_ in await drain_ids(store)] == [2_000_000, 5_000_001]
+
     async def test_a_dead_call_is_replayed_into_the_outbox(self, store):
         await store.append([update(1)])
         await store.commit(await store.claim(INBOX), Effects(calls=(Call("chat:9", b"a"),)), more=False)

@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,9 +10,6 @@ from engine.stores import sqlite_writer
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite_file import renew
 from engine.stores.sqlite_writer import Writer
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def update(id_, key="chat:1"):
@@ -259,7 +255,7 @@ async def test_a_log_that_cannot_be_folded_casts_doubt_on_the_file(store, monkey
 
 
 async def test_the_log_is_written_anew_at_the_start_and_after_an_io_error(tmp_path, monkeypatch):
-    renewed: list[Path] = []
+    renewed: list[object] = []
     path = tmp_path / "other.db"
     store = await open_sqlite(path, "1", renew=renewed.append)
     assert renewed == [tmp_path / "other.db-wal"]

@@ -123,6 +123,23 @@ class StoreMachine(Player):
         head = heads[which % len(heads)]
         self.play_one("append", [Envelope(max(0, head.id - below), head.key, scope, self._body())])
 
+    @precondition(lambda self: any(delivery.lease.queue is Queue.INBOX for delivery in self.current()))
+    @rule(
+        below=st.lists(st.integers(1, 6), min_size=2, max_size=3, unique=True),
+        then=st.sampled_from([("park", 60.0, True, "x"), ("release",)]),
+        crash=st.booleans(),
+    )
+    def append_late_behind_a_head_in_hand(self, below: list[int], then: Any, crash: bool) -> None:
+        held = [delivery for delivery in self.current() if delivery.lease.queue is Queue.INBOX][-1]
+        *late, last = [
+            held.envelope._replace(id=max(0, held.envelope.id - b), body=self._body()) for b in below
+        ]
+        self.play_one("append", late)
+        self.play([self.ask((then[0], 0, *then[1:]), [held])])
+        self.play_one("append", [last])
+        if crash:
+            self.play([], crash=0)
+
     @precondition(lambda self: not self.model.longest_ready(Queue.INBOX))
     @rule(chosen=appends, cut=st.integers(0, 9))
     def wake_one_of_two_and_cut_it_off(self, chosen: Any, cut: int) -> None:
@@ -176,6 +193,12 @@ class StoreMachine(Player):
         asks = [ask for ask in map(self.ask, (chosen, other)) if ask]
         self.play(asks, [(cut, ask) for ask in asks[:1] if may_be_cut(ask, asks)])
         self.play([self.ask(chosen)])
+
+    @precondition(lambda self: self.current())
+    @rule(chosen=commits, cuts=st.tuples(turns, turns))
+    def commit_the_same_twice_at_once_and_cut_both_off(self, chosen: Any, cuts: Any) -> None:
+        asks = [ask for ask in (self.ask(chosen), self.ask(chosen)) if ask]
+        self.play(asks, [cut for cut in zip(cuts, asks, strict=True) if may_be_cut(cut[1], asks)])
 
     @precondition(lambda self: self.current())
     @rule(chosen=st.lists(st.one_of(appends, on_delivery), min_size=2, max_size=4))
@@ -240,15 +263,15 @@ def run(machine: type[StoreMachine], examples: int) -> None:
 
 
 def test_memory():
-    run(MemoryMachine, 150)
+    run(MemoryMachine, 250)
 
 
 def test_sqlite():
-    run(SqliteMachine, 90)
+    run(SqliteMachine, 150)
 
 
 def test_sqlite_with_nothing_at_hand(monkeypatch: pytest.MonkeyPatch):
     """Every body and every state is read from the file."""
     monkeypatch.setattr("engine.stores.at_hand.ENVELOPES_BYTES_MAX", 0)
     monkeypatch.setattr("engine.stores.at_hand.STATES_BYTES_MAX", 0)
-    run(SqliteMachine, 70)
+    run(SqliteMachine, 100)

@@ -81,7 +81,7 @@ class Campaign:
     async def _by_tests(
         self, workplace: Workplace, mutant: Mutant, arguments: tuple[str, ...], timeout_s: float
     ) -> Result:
-        left_out = (f"--deselect={test}" for test in self.left_out)
+        left_out = (f"--{'deselect' if '::' in name else 'ignore'}={name}" for name in self.left_out)
         with workplace.without(mutant):
             verdict = await workplace.pytest(*arguments, *left_out, timeout_s=timeout_s)
         return _result(mutant, verdict.failed[0] if verdict.failed else None, verdict.reason, verdict.took_s)

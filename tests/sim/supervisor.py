@@ -107,6 +107,8 @@ class Supervisor:
             return  # of a process that has crashed
         if not main.cancelled() and (error := main.exception()) is not None:
             self._scenario.failures.append(f"died: {error!r}")
+        if self._process is not None:
+            self._process.crash()  # the end of a process frees its files, whatever was under way
         self._forget()
         self._loop.call_later(1.0, self.start)
 
