@@ -68,13 +68,10 @@ class StoreFile:
             raise StoreUnavailable(f"cannot reopen {self.path}: {error}") from None
 
     def close(self) -> None:
-        """Fold the log into the file and let it go."""
+        """Let the file go; SQLite folds the log into it, or leaves it for the next start if it cannot."""
         try:
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error:
-            pass  # a full disk, say: the log stays beside the file and is read at the next start
-        finally:
             self.connection.close()
+        finally:
             os.close(self._lock)
 
     def pending(self, queue: str) -> Iterator[tuple[int, str]]:
