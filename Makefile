@@ -5,7 +5,7 @@ SEEDS ?= 2000
 CUTS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-peers load mutants power sim torture browser lock clean
+.PHONY: help run test lint format api bench bench-peers judges load mutants power sim torture browser lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,15 @@ bench: .venv/.dev ## speed and memory: medians of several runs, a table, and out
 
 bench-peers: .venv/.dev .venv-peers/.ready ## the same job through other frameworks, beside Chatlane (minutes); out/peers.json
 	@$(PY) -m tests.peers $(ARGS)
+
+JUDGES = aiogram pytelegrambotapi python-telegram-bot
+GRAMMY = tests/judges/node_modules/.package-lock.json
+
+judges: .venv/.dev $(JUDGES:%=.venv-judges/%/.ready) $(GRAMMY) ## other people's clients, unchanged, at the fake server: who objects to what
+	@$(PY) -m tests.judges $(ARGS)
+
+api: .venv/.dev ## make telegram/types.py and telegram/methods.py of the facts in telegram/botapi/schema.json
+	@$(PY) -m telegram.botapi
 
 load: .venv/.load ## load-test the bot, or your HANDLERS: a live view, a verdict and a report (ARGS="--help" shows the options)
 	@$(PY) run.py load $(ARGS)
@@ -58,9 +67,10 @@ lock: .venv/.dev ## pin the newest dependencies that pyproject.toml allows
 	@$(COMPILE) --extra load -c requirements.lock -o requirements-load.lock
 	@$(COMPILE) --extra load --extra dev -c requirements.lock -o requirements-dev.lock
 	@$(subst pyproject.toml,tests/peers/requirements.in,$(COMPILE)) -o tests/peers/requirements.lock
+	@for each in $(JUDGES); do echo $$each | $(subst pyproject.toml,-,$(COMPILE)) -c tests/peers/requirements.lock -o tests/judges/$$each.lock; done
 
 clean: ## remove what the targets made (never a *.db)
-	@rm -rf .venv .venv-peers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out
+	@rm -rf .venv .venv-peers .venv-judges tests/judges/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Chatlane needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 2; }
@@ -75,6 +85,15 @@ clean: ## remove what the targets made (never a *.db)
 .venv-peers/.ready: tests/peers/requirements.lock | .venv/bin/python
 	@echo "setting up .venv-peers (once) ..." && $(PYTHON) -m venv .venv-peers
 	@.venv-peers/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $< && touch $@
+
+.venv-judges/%/.ready: tests/judges/%.lock | .venv/bin/python
+	@echo "setting up .venv-judges/$* (once) ..." && $(PYTHON) -m venv .venv-judges/$*
+	@.venv-judges/$*/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $< && touch $@
+
+$(GRAMMY): tests/judges/package-lock.json
+	@if command -v npm >/dev/null; then echo "setting up grammY (once) ..." && \
+	  { npm ci --silent --no-fund --no-audit --fetch-retries=1 --prefix tests/judges && touch $@; } || echo "npm cannot install grammY: it will be skipped"; \
+	else echo "no npm: grammY will be skipped"; fi
 
 .venv/.dev: requirements-dev.lock | .venv/.runtime
 	@echo "setting up .venv for development (once) ..." && $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock && touch $@

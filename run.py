@@ -35,6 +35,7 @@ from telegram.fake import FakeServer
 from telegram.fake.sandbox import Sandbox
 from telegram.load.options import Load
 from telegram.logs import LogFormat, LogLevel, set_up_logging
+from telegram.sender import UnknownOutcome
 
 try:
     import uvloop
@@ -83,16 +84,29 @@ class Settings(BaseSettings):
         cli_kebab_case=True,
         cli_hide_none_type=True,
         cli_avoid_json=True,
+        cli_implicit_flags=True,
         cli_exit_on_error=False,
     )
 
     bot_token: SecretStr | None = Field(default=None, description="from @BotFather; without it: the sandbox")
     telegram_api_url: str = Field(default="https://api.telegram.org", description="a Bot API server")
+    telegram_local: bool = Field(
+        default=False,
+        description="that server runs with --local on this machine: it is told paths, not sent files",
+    )
+    telegram_local_root: Path | None = Field(
+        default=None, description="its --dir: the only folder that its files are read from"
+    )
+    telegram_test: bool = Field(default=False, description="BOT_TOKEN is of Telegram's test environment")
     store_url: str = Field(default="sqlite:chatlane.db", description="sqlite:FILE, or memory: (forgets)")
     handlers: str = Field(default="handlers:router", description="module:router with your conversations")
     workers: int = Field(default=64, ge=1, le=10_000, description="handlers at a time")
     handler_timeout_s: float = Field(default=60, gt=0, description="a handler is cancelled after this long")
     attempts_max: int = Field(default=5, ge=1, description="failures of an update before it is a dead letter")
+    unknown_outcome: UnknownOutcome = Field(
+        default="repeat",
+        description="a call that may have been executed: repeat it, or give-up what would come twice",
+    )
     drain_timeout_s: float = Field(
         default=25, ge=2, description="a graceful stop takes at most this long; supervisors kill after 30 s"
     )
@@ -142,11 +156,24 @@ def read_settings(arguments: Sequence[str]) -> Settings:
             for e in error.errors()
         ]
         raise WrongSettingError("; ".join(wrong)) from None
-    if settings.is_sandbox and settings.is_given("telegram_api_url") and settings.load is None:
-        raise WrongSettingError(
-            "TELEGRAM_API_URL is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
-        )
+    _check_together(settings)
     return settings
+
+
+def _check_together(settings: Settings) -> None:
+    """Raise WrongSettingError for settings of which one makes no sense without another."""
+    if settings.is_sandbox and settings.load is None:
+        for name in ("telegram_api_url", "telegram_local", "telegram_local_root", "telegram_test"):
+            if settings.is_given(name):
+                raise WrongSettingError(
+                    f"{name.upper()} is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
+                )
+    if settings.telegram_local and not settings.is_given("telegram_api_url"):
+        raise WrongSettingError(
+            "TELEGRAM_LOCAL is set but TELEGRAM_API_URL is not: give your server's address"
+        )
+    if settings.telegram_local_root is not None and not settings.telegram_local:
+        raise WrongSettingError("TELEGRAM_LOCAL_ROOT is set but TELEGRAM_LOCAL is not: set both, or none")
 
 
 async def serve(settings: Settings) -> int:
@@ -163,10 +190,18 @@ async def serve(settings: Settings) -> int:
             workers=settings.workers,
             handler_timeout_s=settings.handler_timeout_s,
             attempts_max=settings.attempts_max,
+            unknown_outcome=settings.unknown_outcome,
             drain_timeout_s=settings.drain_timeout_s,
         )
         client = await stack.enter_async_context(
-            TgClient(settings.token, base_url=api_url, connections=config.senders)
+            TgClient(
+                settings.token,
+                base_url=api_url,
+                connections=config.senders,
+                test=settings.telegram_test,
+                local=settings.telegram_local,
+                local_root=settings.telegram_local_root,
+            )
         )
         store = await open_store(settings.effective_store_url, str(client.bot_id))
         stack.push_async_callback(store.close)
@@ -229,7 +264,7 @@ async def show_dead(store: FullStore, command: Dead) -> None:
     """Print dead letters, newest first."""
     letters = await store.dead_letters(command.limit)
     for letter in letters:
-        body = letter.envelope.body.decode("utf-8", "replace").replace("\n", " ")[:120]
+        body = redact(letter.envelope.body.decode("utf-8", "replace")).replace("\n", " ")[:120]
         print(
             f"{letter.number:>6}  {letter.queue.value:<6}  {letter.envelope.key}  id {letter.envelope.id}  "
             f"attempts {letter.attempts}  {letter.reason}\n        {body}"

@@ -36,3 +36,7 @@ class Inbox:
     async def accept(self, batch: Sequence[Envelope]) -> None:
         """Make updates durable; StoreUnavailable if that cannot be done now."""
         await self._store.append(batch)
+
+    async def alias(self, name: str, key: str) -> None:
+        """Lead what comes for the lane `name` from now on into the lane `key`; StoreUnavailable as `accept`."""
+        await self._store.alias(name, key)

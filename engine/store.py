@@ -49,6 +49,13 @@ class Store(Protocol):
     async def append(self, batch: Sequence[Envelope]) -> int:
         """Make the batch durable in the inbox; ids seen in the last 24 h are ignored. Return how many were new."""
 
+    async def alias(self, name: str, key: str) -> None:
+        """Lead what comes for the lane `name` from now on, updates and calls, into the lane `key`.
+
+        Durable when it returns. What `name` has already stays there. Ignored if `name` has led to a lane before,
+        or others lead to it.
+        """
+
     async def claim(self, queue: Queue) -> Delivery:
         """Lease the lane that has been ready longest, waiting for one if need be. Cancelling leaves no lease."""
 

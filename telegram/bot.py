@@ -13,8 +13,9 @@ from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.dialogue import InboxHandler, Router
 from telegram.errors import TelegramError, Unauthorized
+from telegram.peers import Peers
 from telegram.poller import Poller
-from telegram.sender import Sender
+from telegram.sender import Sender, UnknownOutcome
 from telegram.types import User
 
 log = structlog.get_logger(__name__)
@@ -22,8 +23,8 @@ log = structlog.get_logger(__name__)
 SEND_ATTEMPTS_MAX: Final = 10
 """With backoff about 10 minutes of 5xx for one call, before it becomes a dead letter."""
 
-_SEND_TIMEOUT_S: Final = 120.0
-"""Far above the client's own time-outs, which tell more; a call that is cut may be sent twice."""
+_SEND_TIMEOUT_S: Final = 6 * 3600.0
+"""Far above the client's own time-outs, also for a large file; a call that is cut may be sent twice."""
 
 _ASK_AGAIN_MAX_S: Final = 30.0
 
@@ -53,6 +54,10 @@ class BotConfig:
     poll_timeout_s: int = 50
     """How long one getUpdates may wait; Telegram clamps it to 50."""
 
+    unknown_outcome: UnknownOutcome = "repeat"
+    """A call of which nobody knows whether it was executed: "repeat" it (at least once), or "give-up" what would make
+    something twice (at most once; a kill in the middle of a call can still repeat it)."""
+
     allowed_updates: Sequence[str] | None = None
     """Kinds of update to ask for; None leaves Telegram's setting as it is."""
 
@@ -73,7 +78,8 @@ class Bot:
         self._config = config = config or BotConfig()
         self._client = client
         self._store = store
-        self._handler = InboxHandler(router)
+        self.peers = Peers()
+        self._handler = InboxHandler(router, peers=self.peers)
         self._inbox = Engine(
             store,
             Queue.INBOX,
@@ -88,7 +94,7 @@ class Bot:
         self._outbox = Engine(
             store,
             Queue.OUTBOX,
-            Sender(client, jitter=rng.random),
+            Sender(client, peers=self.peers, unknown_outcome=config.unknown_outcome, jitter=rng.random),
             EngineConfig(
                 workers=config.senders, handler_timeout_s=_SEND_TIMEOUT_S, attempts_max=SEND_ATTEMPTS_MAX
             ),

@@ -1,10 +1,27 @@
-"""A call as it lies in the outbox: the method's name, a newline, its params as compact JSON in UTF-8."""
+"""A call as it lies in the outbox: the method's name, a newline, its params as compact JSON in UTF-8.
+
+A call with files has a second word in its first line, after a tab: where in the params each file belongs, and its
+reference, again as JSON. The params hold null there, so nothing that a user writes can be taken for a file.
+"""
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from telegram.files import InputFile
+from telegram.objects import TelegramObject
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class Placed(NamedTuple):
+    """A file and where it belongs: the keys and indices that lead to it through the params."""
+
+    at: tuple[str | int, ...]
+    file: InputFile
+
+
+Files = tuple[Placed, ...]
 
 
 def encode_json(value: Any) -> bytes:
@@ -12,16 +29,64 @@ def encode_json(value: Any) -> bytes:
     return _ENCODER.encode(value).encode()
 
 
+def encode_params(params: Mapping[str, Any]) -> tuple[bytes, Files]:
+    """Params as JSON, Telegram's objects included, and the files in them. ValueError or TypeError as encode_json."""
+    if all(type(value) in _PLAIN for value in params.values()):
+        return encode_json(params), ()
+    files: list[Placed] = []
+    return encode_json(_plain(params, (), files)), tuple(files)
+
+
 def encode_call(method: str, params: Mapping[str, Any]) -> bytes:
-    """The body of a call. ValueError or TypeError for what Telegram could not read."""
+    """The body of a call. ValueError or TypeError for what Telegram could not read, and for files that cannot wait."""
     if not (method.isascii() and method.isalnum()):
         raise ValueError(f"not a Bot API method: {method!r}")
-    return method.encode() + b"\n" + encode_json(params)
+    encoded, files = encode_params(params)
+    if files:
+        references = encode_json([[placed.at, placed.file.reference()] for placed in files])
+        return b"%b\t%b\n%b" % (method.encode(), references, encoded)
+    return method.encode() + b"\n" + encoded
 
 
 def decode_call(body: bytes) -> tuple[str, bytes]:
     """The method's name, and its params still as JSON. ValueError if `body` is no call."""
-    method, newline, params = body.partition(b"\n")
+    first, newline, params = body.partition(b"\n")
     if not newline:
         raise ValueError("the body of a call needs a line with the method and one with the params")
-    return method.decode(), params
+    return first.partition(b"\t")[0].decode(), params
+
+
+def files_of(body: bytes) -> Files:
+    """The files of a call, where they belong in its params. ValueError for what encode_call did not write."""
+    first = body.partition(b"\n")[0]
+    if b"\t" not in first:
+        return ()
+    try:
+        return tuple(
+            Placed(tuple(at), InputFile.of(reference))
+            for at, reference in json.loads(first.partition(b"\t")[2])
+        )
+    except (LookupError, TypeError):
+        raise ValueError("the references to the files of a call are broken") from None
+
+
+_PLAIN: Final = frozenset((str, int, bool, float, type(None)))
+
+
+def _plain(value: Any, at: tuple[str | int, ...], files: list[Placed]) -> Any:
+    """Return `value` without Telegram's objects, with None in the place of files; these are added to `files`."""
+    if isinstance(value, InputFile):
+        files.append(Placed(at, value))
+        return None
+    if isinstance(value, TelegramObject):
+        names = type(value).__pydantic_fields__
+        value = {
+            names[name].alias or name if name in names else name: item
+            for name, item in value
+            if item is not None
+        }
+    if isinstance(value, Mapping):
+        return {key: _plain(item, (*at, str(key)), files) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, (*at, index), files) for index, item in enumerate(value)]
+    return value

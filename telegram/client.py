@@ -3,30 +3,38 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Self, TypeVar
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
 
 import structlog
-from pydantic import BaseModel, ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic import SecretBytes, SecretStr, ValidationError
 from yarl import URL
 
-from telegram.calls import encode_json
-from telegram.errors import ServerTrouble, Unreadable, api_error, parse
+from telegram.calls import Files, encode_json, encode_params
+from telegram.decoding import decode
+from telegram.downloads import DOWNLOAD_MAX, FileServer, is_local, local_opener, part_of, save
+from telegram.errors import ApiError, ServerTrouble, Unreadable, api_error, parse
 from telegram.intake import BrokenReply, RawUpdate, split
-from telegram.types import Message, Update, User, decode
+from telegram.methods import Methods
+from telegram.multipart import Multipart, multipart, name_paths, unpacked
+from telegram.streaming import FILE_PACE
+from telegram.types import File, Update
 from telegram.wire import Answer, Wire
 
 # A poll that is being cut must not make the next one wait. Calls have their own pool, so they never delay a poll.
 _POLL_CONNECTIONS = 2
+_DOWNLOADS = 8  # at a time; the others wait for up to timeout_s
 # Telegram Bot API server: at most 80 characters, the id below 2**54; the secret's length is not promised.
 _TOKEN = re.compile(r"([1-9][0-9]{0,16}):([A-Za-z0-9_-]{1,64})")
 
-_Model = TypeVar("_Model", bound=BaseModel)
 log = structlog.get_logger()
 
 
-class TgClient:
+class TgClient(Methods):
     """A bot's calls to the Bot API. Every failure is a TelegramError; nothing is retried here.
+
+    No error of it tells the token, not even by a traceback that shows variables (those of files may show content and paths).
 
     Use it as `async with TgClient(token) as client`, or close() it; it belongs to one event loop.
     """
@@ -38,10 +46,16 @@ class TgClient:
         base_url: str = "https://api.telegram.org",
         connections: int = 100,
         timeout_s: float = 30.0,
+        test: bool = False,
+        local: bool = False,
+        local_root: Path | None = None,
     ) -> None:
-        """Raise ValueError, without quoting the token, for a malformed token or URL.
+        """Raise ValueError, without quoting the token, for a malformed token or URL, and for settings that clash.
 
-        `timeout_s` bounds the wait for a connection, and again the wait for the whole answer.
+        `timeout_s` bounds the wait for a connection, and again the wait for the whole answer; of files, the time
+        without progress. `test`: Telegram's test environment. `local`: the server at `base_url` runs with --local on
+        this machine's disk, so it is told paths instead of getting uploads; `local_root` is the only folder that its
+        files are read from (its --dir).
         """
         found = _TOKEN.fullmatch(token)
         if found is None or len(token) > 80 or int(found[1]) >= 2**54:
@@ -49,16 +63,23 @@ class TgClient:
         if connections < 1 or timeout_s <= 0:
             raise ValueError("connections and timeout_s must be positive")
         url = _checked(base_url)
+        _check_local(url, local=local, root=local_root)
         self.bot_id = int(found[1])
-        self._token = token
+        self._token = SecretStr(token)
         self._timeout_s = timeout_s
-        self._target = f"POST {url.raw_path.rstrip('/')}/bot{token}/".encode()
-        self._headers = (
-            f" HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
-            "Content-Type: application/json\r\nContent-Length: "
-        ).encode()
-        self._calls = Wire(url.origin(), connections, timeout_s)
-        self._polls = Wire(url.origin(), _POLL_CONNECTIONS, timeout_s)
+        self._local = local
+        self._local_root = local_root
+        base, bot = url.raw_path.rstrip("/"), f"bot{token}/{'test/' if test else ''}"
+        host = url.host_port_subcomponent or ""
+        self._target = SecretBytes(f"POST {base}/{bot}".encode())
+        self._any_headers = f" HTTP/1.1\r\nHost: {host}\r\nContent-Type: ".encode()
+        self._headers = self._any_headers + b"application/json\r\nContent-Length: "
+        self._calls = Wire(url.origin(), connections, timeout_s, self._token)
+        self._polls = Wire(url.origin(), _POLL_CONNECTIONS, timeout_s, self._token)
+        self._downloads = Wire(url.origin(), _DOWNLOADS, timeout_s, self._token)
+        file_target = SecretStr(f"GET {base}/file/{bot}")
+        self._files = FileServer(self._downloads, file_target, host, self._token, timeout_s)
+        self._parts: set[Path] = set()  # that a download writes now
 
     def __repr__(self) -> str:
         return f"<TgClient of bot {self.bot_id}>"
@@ -72,11 +93,8 @@ class TgClient:
     async def close(self) -> None:
         """Cut what is still running (outcome unknown) and close every connection; later calls are NotSent."""
         await self._polls.close()
+        await self._downloads.close()
         await self._calls.close()
-
-    async def get_me(self) -> User:
-        """Ask who this bot is; Unauthorized when the token is no good."""
-        return _as(User, "getMe", await self.call("getMe"))
 
     async def get_updates(
         self,
@@ -90,13 +108,14 @@ class TgClient:
 
         A higher offset makes Telegram forget what is below it as soon as the request arrives.
         """
-        body = _json(offset=offset, limit=limit, timeout=timeout_s, allowed_updates=allowed_updates)
+        asked = {"offset": offset, "limit": limit, "timeout": timeout_s, "allowed_updates": allowed_updates}
+        body, _ = _encoded(asked)
         request = self._request("getUpdates", body)
         answer = await self._polls.send("getUpdates", request, self._timeout_s + timeout_s)
         if answer.status == 200:
             with suppress(BrokenReply):
                 return split(answer.body, offset=offset or 0)
-        raise api_error("getUpdates", *answer, token=self._token)
+        raise self._error("getUpdates", answer)
 
     async def get_updates_in_objects(
         self,
@@ -117,18 +136,16 @@ class TgClient:
                 log.warning("unreadable update skipped", update_id=raw.update_id)
         return updates
 
-    async def send_message(self, chat_id: int | str, text: str, **params: Any) -> Message:
-        """Send a text; further parameters as in the Bot API, with models or plain values."""
-        result = await self.call("sendMessage", chat_id=chat_id, text=text, **params)
-        return _as(Message, "sendMessage", result)
-
     async def call(self, method: str, /, **params: Any) -> Any:
         """Call any method and give its `result`; None stands for a parameter that is not given.
 
-        ValueError or TypeError, before anything is sent, for what JSON or UTF-8 cannot hold.
+        ValueError or TypeError, before anything is sent, for what JSON or UTF-8 cannot hold. FileUnusable for an
+        InputFile that is not there; a whole call with files is never in memory.
         """
-        request = self._request(method, _json(**params))
-        answer = await self._calls.send(method, request, self._timeout_s)
+        body, files = _encoded(params)
+        if files:
+            return await self.upload(method, body, files)
+        answer = await self._calls.send(method, self._request(method, body), self._timeout_s)
         return self._result(method, answer)
 
     async def post(self, method: str, body: bytes) -> None:
@@ -139,16 +156,95 @@ class TgClient:
         if answer.status != 200 or not is_plain:
             self._result(method, answer)
 
-    def _request(self, method: str, body: bytes) -> bytes:
-        if not (method.isascii() and method.isalnum()):
-            raise ValueError("the name of a Bot API method has letters and digits only")
-        return b"%b%b%b%d\r\n\r\n%b" % (self._target, method.encode(), self._headers, len(body), body)
+    async def upload(self, method: str, body: bytes, files: Files) -> Any:
+        """Call `method` with a body that is JSON already, and the files that belong into it (telegram.calls)."""
+        params = unpacked(body)
+        timeout_s = self._timeout_s
+        # The certificate is the one file that a local server does not read itself.
+        if self._local and method.lower() != "setwebhook":
+            files, size = await name_paths(params, files)
+            timeout_s += size / FILE_PACE
+        if not files:
+            answer = await self._calls.send(method, self._request(method, encode_json(params)), timeout_s)
+        else:
+            form = await multipart(params, files)
+            answer = await self._calls.send(method, self._upload_head(method, form), timeout_s, form)
+        return self._result(method, answer)
+
+    async def download(
+        self,
+        file: str | File,
+        destination: str | PathLike[str],
+        *,
+        limit_bytes: int = DOWNLOAD_MAX,
+        resume: bool = True,
+    ) -> Path:
+        """Save a file, given by its file_id or as a File, to the path `destination`: all of it, or nothing.
+
+        Until it is whole it lies beside that as *.part; DownloadCut leaves it there, and the next call goes on from
+        its end unless `resume` is False. FileTooBig above `limit_bytes`; OSError is about the disk here.
+        """
+        path = Path(destination)
+        if not isinstance(file, File) or file.file_path is None:
+            file = await self._get_file(file if isinstance(file, str) else file.file_id, limit_bytes)
+        where = file.file_path or ""
+        if self._local and is_local(where):
+            opener = await local_opener(where, self._local_root)
+        else:
+            opener = self._files.opener(where)
+        part = part_of(path, file.file_unique_id)
+        if part in self._parts:
+            raise ValueError("this file is being downloaded to this path already")
+        self._parts.add(part)
+        try:
+            await save(opener, part, path, size=file.file_size, limit_bytes=limit_bytes, resume=resume)
+        finally:
+            self._parts.discard(part)
+        return path
+
+    async def _get_file(self, file_id: str, limit_bytes: int) -> File:
+        """Ask where a file is. A local server answers when it has all of it, so it may take its time."""
+        timeout_s = self._timeout_s + (limit_bytes / FILE_PACE if self._local else 0.0)
+        request = self._request("getFile", encode_json({"file_id": file_id}))
+        answer = await self._downloads.send("getFile", request, timeout_s)
+        if (found := _located(self._result("getFile", answer))) is None:
+            raise ServerTrouble("getFile", 200, "HTTP 200, the result is no File with a path")
+        return found
+
+    def _upload_head(self, method: str, form: Multipart) -> SecretBytes:
+        length = "Transfer-Encoding: chunked" if form.length is None else f"Content-Length: {form.length}"
+        head = f"{form.content_type}\r\n{length}\r\n\r\n".encode()
+        target = self._target.get_secret_value() + _checked_name(method)
+        return SecretBytes(b"%b%b%b" % (target, self._any_headers, head))
+
+    def _request(self, method: str, body: bytes) -> SecretBytes:
+        name = _checked_name(method)
+        target = self._target.get_secret_value()
+        return SecretBytes(b"%b%b%b%d\r\n\r\n%b" % (target, name, self._headers, len(body), body))
 
     def _result(self, method: str, answer: Answer) -> Any:
-        found = parse(answer.body) if answer.status == 200 else None
-        if isinstance(found, dict) and found.get("ok") is True and "result" in found:
-            return found["result"]
-        raise api_error(method, *answer, token=self._token)
+        result = _result_in(answer)
+        if result is ...:
+            raise self._error(method, answer)
+        return result
+
+    def _error(self, method: str, answer: Answer) -> ApiError:
+        return api_error(method, *answer, token=self._token.get_secret_value())
+
+
+def _result_in(answer: Answer) -> Any:
+    """Read the result of a success; `...` when it is none."""
+    found = parse(answer.body) if answer.status == 200 else None
+    if isinstance(found, dict) and found.get("ok") is True and "result" in found:
+        return found["result"]
+    return ...
+
+
+def _located(result: Any) -> File | None:
+    with suppress(ValidationError):
+        if (found := File.model_validate(result)).file_path:
+            return found
+    return None
 
 
 def _checked(base_url: str) -> URL:
@@ -160,13 +256,20 @@ def _checked(base_url: str) -> URL:
     raise ValueError("malformed base URL: it looks like https://host, https://host:port or https://host/path")
 
 
-def _json(**params: Any) -> bytes:
-    given = {name: value for name, value in params.items() if value is not None}
-    return encode_json(to_jsonable_python(given, by_alias=True, exclude_none=True))
+def _check_local(url: URL, *, local: bool, root: Path | None) -> None:
+    if local and url.host == "api.telegram.org":
+        raise ValueError("local is for a Bot API server on this machine: give its base_url, too")
+    if root is not None and not local:
+        raise ValueError("local_root is for a local server: set local, too")
+    if root is not None and (not root.is_absolute() or root == Path(root.anchor)):
+        raise ValueError("local_root must be the absolute path of one folder, not of the whole disk")
 
 
-def _as(model: type[_Model], method: str, result: Any) -> _Model:
-    with suppress(ValidationError):
-        return model.model_validate(result)
-    # Raised out here: as a context, pydantic's error would carry the result along.
-    raise ServerTrouble(method, 200, f"HTTP 200, the result is no {model.__name__}")
+def _checked_name(method: str) -> bytes:
+    if not (method.isascii() and method.isalnum()):
+        raise ValueError("the name of a Bot API method has letters and digits only")
+    return method.encode()
+
+
+def _encoded(params: dict[str, Any]) -> tuple[bytes, Files]:
+    return encode_params({name: value for name, value in params.items() if value is not None})

@@ -7,6 +7,7 @@ Every text is one short line without the token; nothing here keeps a library's e
 import json
 import re
 from typing import Any, Final, TypeGuard
+from urllib.parse import unquote
 
 RETRY_AFTER_DEFAULT_S: Final = 5.0
 RETRY_AFTER_MAX_S: Final = 86_400.0
@@ -19,7 +20,17 @@ _ANY_TOKEN = re.compile(
 )
 # Shorter secrets exist only in tests and would tear holes into ordinary words.
 _SECRET_MIN = 8
+_WORD = re.compile(r"[A-Za-z0-9_%-]{8,}")
+_NO_PART_OF_A_SECRET = re.compile(r"[^A-Za-z0-9_-]+")
 _MOOT = ("message is not modified", "message to delete not found", "query is too old")
+_UNREACHABLE = (
+    "bot was blocked by the user",
+    "user is deactivated",
+    "bot was kicked from the",
+    "bot is not a member of the",
+    "the group chat was deleted",
+    "bot can't initiate conversation with",
+)
 
 
 class TelegramError(Exception):
@@ -35,7 +46,7 @@ class Unreadable(TelegramError):
 
 
 class NotSent(TelegramError):
-    """Not a byte of the request left: it was not executed, and trying again is safe."""
+    """The request did not leave: it was not executed, and trying again is safe."""
 
     def __init__(self, method: str, reason: str) -> None:
         super().__init__(method, reason)
@@ -56,6 +67,46 @@ class OutcomeUnknown(TelegramError):
 
     def __str__(self) -> str:
         return f"{self.method}: outcome unknown, {self.reason}"
+
+
+class UploadCut(NotSent):
+    """The connection broke before the whole body had left: not executed. (But the next try may break there, too.)"""
+
+    def __str__(self) -> str:
+        return f"{self.method}: not executed, {self.reason}"
+
+
+class DownloadCut(TelegramError):
+    """The rest of a file did not come. What came is kept: download again, and it goes on from there."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"download: {self.reason}"
+
+
+class FileTooBig(TelegramError):
+    """A file is bigger than the caller's limit: nothing of it is kept."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes)
+        self.limit_bytes = limit_bytes
+
+    def __str__(self) -> str:
+        return f"download: the file has more than {self.limit_bytes} bytes"
+
+
+class FileUnusable(TelegramError):
+    """A file of this machine is not there, or cannot be read to its end: what needed it was not executed."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = one_line(reason)  # a local server's paths carry the token
+        super().__init__(self.reason)
+
+    def __str__(self) -> str:
+        return f"file {self.reason}"
 
 
 class ApiError(TelegramError):
@@ -104,6 +155,16 @@ class Refused(ApiError):
         """True when what was asked for is so already, or too late to matter: count the call as done."""
         return _said(self.description).startswith(_MOOT)
 
+    @property
+    def passing(self) -> bool:
+        """True when Telegram cannot tell a wrong file_id from a file that it does not have at hand just now."""
+        return _said(self.description).startswith("wrong file_id or the file is temporarily unavailable")
+
+    @property
+    def unreachable(self) -> bool:
+        """True when the chat is out of the bot's reach, until somebody there changes that."""
+        return self.code == 403 and _said(self.description).startswith(_UNREACHABLE)
+
 
 class ServerTrouble(ApiError):
     """The server or its front failed, or its answer makes no sense: the outcome is unknown."""
@@ -134,19 +195,32 @@ def parse(body: bytes) -> Any:
 
 
 def redact(text: str, token: str = "") -> str:
-    """Strike out `token`, its secret alone, and whatever else looks like a token."""
+    """Strike out `token`, its secret alone, words with a piece of that, and whatever else looks like a token."""
     bot_id, _, secret = token.partition(":")
     if secret:
         text = text.replace(token, f"{bot_id}:***")
     if len(secret) >= _SECRET_MIN:
         text = text.replace(secret, "***")
-    return _ANY_TOKEN.sub(r"\1:***", text)
+    text = _ANY_TOKEN.sub(r"\1:***", text)
+    if _tells(text, secret):  # libraries cut what they quote, fronts spell it anew
+        text = _WORD.sub(lambda word: "***" if _tells(word[0], secret) else word[0], text)
+    return text
 
 
 def one_line(text: str, token: str = "") -> str:
     """Make `text` fit for logs and dead letters: printable, redacted, short."""
     printable = "".join(letter if letter.isprintable() else " " for letter in redact(text, token))
-    return " ".join(printable.split())[:TEXT_MAX]
+    line = " ".join(printable.split())
+    # A token in crumbs cannot be struck out piece by piece.
+    if _tells(_NO_PART_OF_A_SECRET.sub("", unquote(line)), token.partition(":")[2]):
+        return "*** (it quoted the token)"
+    return line[:TEXT_MAX]
+
+
+def _tells(text: str, secret: str) -> bool:
+    """Whether `text` has a piece of the secret, in whichever case and with whichever letters as %41."""
+    text, secret = unquote(text).lower(), secret.lower()
+    return any(secret[at : at + _SECRET_MIN] in text for at in range(len(secret) - _SECRET_MIN + 1))
 
 
 def _kind(method: str, code: int, description: str) -> type[ApiError]:
@@ -164,7 +238,7 @@ def _kind(method: str, code: int, description: str) -> type[ApiError]:
 
 def _said(description: str) -> str:
     """Telegram's own words: compared from their start, since the rest may quote a user."""
-    return description.lower().removeprefix("bad request: ")
+    return description.lower().removeprefix("bad request: ").removeprefix("forbidden: ")
 
 
 def _description(answer: Any, status: int, token: str) -> str:

@@ -4,13 +4,15 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from engine import current_delivery
 from telegram.errors import redact
+
+log = structlog.get_logger(__name__)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
@@ -42,9 +44,17 @@ def set_up_logging(level: LogLevel, format_: LogFormat, token: str) -> None:
         logger_factory=lambda *_: _ErrorStream(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LibrariesHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(redacted, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+class _LibrariesHandler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its base's name
+        """Tell of a log call that failed; logging's own report quotes the arguments, so: secrets."""
+        log.error(
+            "a library's log call failed", logger=record.name, where=f"{record.pathname}:{record.lineno}"
+        )
 
 
 class _ErrorStream:

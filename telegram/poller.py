@@ -2,6 +2,7 @@
 
 - Append first, confirm second: the offset moves only when the inbox has the batch durably. Updates that were
   received but not stored are fetched again.
+- A group that becomes a supergroup goes on in its old lane: that is stored before the updates of its new chat.
 - The next offset is the last received id + 1, also when that falls: after an idle week Telegram goes on at a random id.
 - No trouble ends it except Unauthorized; no trouble makes it spin. What it says about trouble is one line at the
   start and one at the end.
@@ -11,6 +12,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -18,7 +20,7 @@ import structlog
 from engine import Envelope, StoreUnavailable
 from telegram.errors import Conflict, Refused, RetryAfter, TelegramError, Unauthorized
 from telegram.intake import RawUpdate
-from telegram.routing import envelope
+from telegram.routing import envelope, migration
 
 T = TypeVar("T")
 
@@ -50,6 +52,10 @@ class Inbox(Protocol):
 
     async def accept(self, batch: Sequence[Envelope]) -> None:
         """Durable when it returns; raises StoreUnavailable otherwise."""
+        ...
+
+    async def alias(self, name: str, key: str) -> None:
+        """Lead what comes for the lane `name` from now on into the lane `key`; durable as `accept`."""
         ...
 
 
@@ -149,6 +155,9 @@ class Poller:
             await asyncio.sleep(next_empty_at - clock())
             return
         went_back = updates[0].update_id < self._offset
+        for update in updates:
+            if (moved := migration(update.fields)) is not None:
+                await self._insist(partial(self._inbox.alias, *moved))
         batch = [envelope(update) for update in updates]
         await self._insist(lambda: self._inbox.accept(batch))
         self._offset = updates[-1].update_id + 1

@@ -48,14 +48,30 @@ def envelope(raw: RawUpdate) -> Envelope:
     return Envelope(raw.update_id, key, scope, raw.body)
 
 
-def _id(item: dict[str, Any], name: str) -> int | None:
-    """`item[name].id` if that is a 64-bit integer; a numeric string or a bool is none."""
-    inner = item.get(name)
-    if type(inner) is dict:
-        value = inner.get("id")
-        if type(value) is int and -_ID_LIMIT <= value < _ID_LIMIT:
-            return value
+def migration(fields: dict[str, Any] | None) -> tuple[str, str] | None:
+    """Return the new and the old lane of a group that has become a supergroup, if the update says so.
+
+    Telegram says it in both chats, before anything else comes from the new one (Telegram Bot API, Message).
+    """
+    message = fields.get("message") if type(fields) is dict else None
+    if type(message) is not dict or (here := _id(message, "chat")) is None:
+        return None
+    if (new := _number(message.get("migrate_to_chat_id"))) is not None:
+        return f"chat:{new}", f"chat:{here}"
+    if (old := _number(message.get("migrate_from_chat_id"))) is not None:
+        return f"chat:{here}", f"chat:{old}"
     return None
+
+
+def _id(item: dict[str, Any], name: str) -> int | None:
+    """`item[name].id` if that is an id."""
+    inner = item.get(name)
+    return _number(inner.get("id")) if type(inner) is dict else None
+
+
+def _number(value: object) -> int | None:
+    """A 64-bit integer; a numeric string or a bool is none."""
+    return value if type(value) is int and -_ID_LIMIT <= value < _ID_LIMIT else None
 
 
 def _name(item: dict[str, Any], name: str) -> str | None:

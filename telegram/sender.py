@@ -3,31 +3,41 @@
 | what happened                              | what becomes of the call                                          |
 |--------------------------------------------|-------------------------------------------------------------------|
 | ok, or an error that says "it is so"       | done                                                              |
+| the group has become a supergroup          | sent again at once, to the new id (telegram/peers.py)             |
+| "wrong file_id or ... temporarily"         | tried once more, then a dead letter                               |
 | 429                                        | not executed: its lane is parked for retry_after, no attempt      |
 | nothing was sent (refused, DNS)            | parked, no attempt, for as long as it takes                       |
-| 5xx, time-out, connection cut              | outcome unknown: tried again with backoff, so it can repeat       |
+| 5xx, time-out, connection cut              | outcome unknown: tried again with backoff, so it can repeat; with |
+|                                            | "give-up", what would make something twice is a dead letter       |
+| connection cut before a file had left      | not executed: tried again with backoff, as it may be the file     |
+| a file is missing or unreadable            | dead letter that says which, for a replay when it is back         |
 | 401                                        | parked: the poller stops the bot, the call waits for a good token |
 | 400, 403, 404, 413                         | dead letter with Telegram's reason                                |
+| a 403 that says the chat is out of reach   | the same, and later calls for it are dropped until it is back     |
 """
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import structlog
 
 from engine import Delivery, Effects, Park, Reject, Retry
-from telegram.calls import decode_call
+from telegram.calls import Files, decode_call, files_of
 from telegram.errors import (
     Conflict,
+    FileUnusable,
     NotSent,
     OutcomeUnknown,
     Refused,
     RetryAfter,
     ServerTrouble,
     Unauthorized,
+    UploadCut,
 )
+from telegram.peers import Peers
 
 log = structlog.get_logger(__name__)
 
@@ -37,13 +47,25 @@ _OUTAGE_AFTER: Final = 3  # failures in a row; one lane's bad call alone must no
 _PAUSE_MIN_S: Final = 0.5
 _PAUSE_MAX_S: Final = 10.0  # people wait this long after the outage is over
 _SPREAD_S: Final = 1.0  # of those who wait for the probe
+# Whatever is not named here makes something, or moves something of value: a second time would be one too many.
+_HARMLESS_TWICE: Final = re.compile(
+    r"(answer|approve|ban|close|decline|delete|edit|get|hide|leave|pin|promote|read|remove|reopen|restrict|revoke"
+    r"|set|stop|unban|unhide|unpin|verify)[A-Z]|sendChatAction$|send\w*Draft$"
+)
+
+UnknownOutcome = Literal["repeat", "give-up"]
+"""What to do when nobody knows whether a call was executed: at least once, or at most once."""
 
 
 class Poster(Protocol):
-    """The one method that the sender needs of a TgClient."""
+    """What the sender needs of a TgClient."""
 
     async def post(self, method: str, body: bytes) -> None:
         """Call `method` with a JSON body; raises TelegramError."""
+        ...
+
+    async def upload(self, method: str, body: bytes, files: Files) -> object:
+        """Do as post, with the files that belong into the body."""
         ...
 
 
@@ -90,8 +112,17 @@ class Outage:
 class Sender:
     """Handles deliveries of the outbox. `jitter` returns a float in [0, 1)."""
 
-    def __init__(self, client: Poster, *, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        client: Poster,
+        *,
+        peers: Peers | None = None,
+        unknown_outcome: UnknownOutcome = "repeat",
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         self._client = client
+        self._peers = Peers() if peers is None else peers
+        self._gives_up = unknown_outcome == "give-up"
         self._jitter = jitter
         self._outage = Outage(jitter)
 
@@ -99,26 +130,62 @@ class Sender:
         """Send one call; raises Park, Retry or Reject as the table of this module says."""
         loop = asyncio.get_running_loop()
         method, body = decode_call(delivery.envelope.body)
+        files = files_of(delivery.envelope.body)
+        body = self._peers.readdressed(body)
+        if self._peers.drops(body):
+            return _DONE
         started = loop.time()
         if wait_s := self._outage.wait_s(started):
             raise Park("Telegram cannot be reached", delay_s=wait_s)
         try:
-            await self._client.post(method, body)
+            await self._send(method, body, files)
         except RetryAfter as error:
             self._outage.over()
             raise Park(str(error), delay_s=error.retry_after_s + self._jitter()) from None
         except Refused as error:
             self._outage.over()
-            if not error.moot:
+            if error.passing and delivery.attempt == 1:
+                raise Retry(str(error)) from None
+            if not error.moot and not self._peers.lost(error, body, started):
                 raise Reject(str(error)) from None
+        except FileUnusable as error:
+            raise Reject(f"{method}: {error}: put it there and replay") from None
+        except UploadCut as error:
+            self._outage.failed(started, loop.time(), str(error))
+            raise Retry(str(error)) from None
         except NotSent as error:
             self._outage.failed(started, loop.time(), str(error))
             raise Park(str(error), delay_s=_PAUSE_MIN_S * (1.0 + self._jitter())) from None
         except (OutcomeUnknown, ServerTrouble, Conflict) as error:
             self._outage.failed(started, loop.time(), str(error))
+            if self._gives_up and not isinstance(error, Conflict) and makes_something(method):
+                raise Reject(f"outcome unknown, not tried again: {error}") from None
             raise Retry(str(error)) from None
         except Unauthorized as error:
             raise Park(str(error), delay_s=_UNAUTHORIZED_PARK_S) from None
         else:
             self._outage.over()
+            self._peers.reached(body)
         return _DONE
+
+    async def _send(self, method: str, body: bytes, files: Files) -> None:
+        try:
+            await self._post(method, body, files)
+        except Refused as error:
+            moved = self._peers.moved(error, body)
+            if moved is None:
+                raise
+        else:
+            return
+        await self._post(method, moved, files)
+
+    async def _post(self, method: str, body: bytes, files: Files) -> None:
+        if files:
+            await self._client.upload(method, body, files)
+        else:
+            await self._client.post(method, body)
+
+
+def makes_something(method: str) -> bool:
+    """Return whether a call made twice leaves more than one made once: a second message, a second gift."""
+    return not _HARMLESS_TWICE.match(method)

@@ -1,22 +1,28 @@
-"""HTTP as cheap as it gets here: a request leaves as bytes, a whole answer comes back.
+"""HTTP as cheap as it gets here: a request leaves as bytes, a whole answer comes back (what is too large: streaming).
 
 aiohttp connects (pool, DNS, TLS) and parses HTTP, but its session is left out: it costs several times the CPU of all the
 rest of a call, and it cannot tell "not sent" from "outcome unknown". It also never sees the token, which stands only in
-the bytes of a request, so no error, repr or log line of the library can carry it.
+the bytes of a request, so no error, repr or log line of the library can carry it. Here it stands in objects that do not
+tell it, for tracebacks that show variables.
 
 The price: the connector's and the response handler's methods used here are not all documented. pyproject.toml therefore
 bounds aiohttp to the minor versions with which tests/test_client.py passed.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, NamedTuple
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError
+from pydantic import SecretBytes, SecretStr
 from yarl import URL
 
-from telegram.errors import NotSent, OutcomeUnknown, one_line
+from telegram.errors import NotSent, OutcomeUnknown, UploadCut, one_line
+from telegram.streaming import BROKEN, Body, Incoming, Upload
 
 ANSWER_MAX: Final = 32 * 2**20
 """Bytes of one answer; Telegram cuts getUpdates near 4 MiB."""
@@ -24,7 +30,6 @@ ANSWER_MAX: Final = 32 * 2**20
 # Fronts close idle connections after 60 s and more; letting go first avoids requests that die with an unknown outcome.
 _KEEPALIVE_S = 30.0
 _SWEEP_S = 1.0
-_BROKEN = (aiohttp.ClientError, HttpProcessingError)
 
 
 class Answer(NamedTuple):
@@ -34,12 +39,17 @@ class Answer(NamedTuple):
     body: bytes
     retry_after: str | None
 
+    def __repr__(self) -> str:  # a broken server's body quotes the request, so: the token
+        return f"<Answer {self.status} of {len(self.body)} bytes>"
+
 
 class Wire:
     """A pool of connections to one host: one request at a time on each, no retry, no redirect, no cookie."""
 
-    def __init__(self, origin: URL, connections: int, timeout_s: float) -> None:
+    def __init__(self, origin: URL, connections: int, timeout_s: float, token: SecretStr) -> None:
+        """`token` is what no error may tell."""
         self._origin = origin
+        self._token = token
         self._connections = connections
         self._timeout_s = timeout_s
         self._connect_timeout = aiohttp.ClientTimeout(connect=timeout_s)
@@ -49,31 +59,46 @@ class Wire:
         self._deadlines: dict[Connection, float] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def send(self, method: str, request: bytes, timeout_s: float) -> Answer:
-        """Send a request and wait for the whole answer; `timeout_s` may be exceeded by a second."""
+    async def send(
+        self, method: str, request: SecretBytes, timeout_s: float, body: Body | None = None
+    ) -> Answer:
+        """Send a request and wait for the whole answer; `timeout_s` may be exceeded by a second.
+
+        While a `body` leaves, `timeout_s` is the longest time without progress; one that did not leave as a whole is
+        not executed (UploadCut).
+        """
         connection = await self._connect(method)
+        upload = None if body is None else Upload(body, partial(self._extend, connection), timeout_s)
         try:
-            protocol, transport = connection.protocol, connection.transport
-            if protocol is None or transport is None:
-                raise NotSent(method, "connection lost")
-            self._watch(connection, timeout_s)
-            protocol.set_response_params(read_until_eof=True)
-            transport.write(request)
-            head, payload = await protocol.read()
-            while head.code < 200:  # 100 Continue, 103 Early Hints
-                head, payload = await protocol.read()
-            body = payload.read_nowait() if payload.is_eof() else await _rest(payload)
-            connection.release()
-            return Answer(head.code, body, None if head.code == 200 else head.headers.get("Retry-After"))
-        except _BROKEN as error:
+            protocol = self._begin(method, connection, request, timeout_s)
+            answer = await _whole(protocol, upload)
+            if not upload or upload.complete:
+                connection.release()
+            return answer
+        except BROKEN as error:
             late = connection not in self._deadlines
-            reason = f"no answer in {timeout_s:g} s" if late else type(error).__name__
+            reason = type(error).__name__
         finally:
-            self._deadlines.pop(connection, None)
-            _cut(connection)  # cancelled or failed; nothing is left here of one that was released
-            connection.close()
+            self._let_go(connection)
         # Raised out here: as a context, aiohttp's error would carry along what a broken server echoed.
-        raise OutcomeUnknown(method, reason)
+        if upload and not upload.complete:
+            reason = f"no progress for {timeout_s:g} s" if late else reason
+            raise UploadCut(method, f"{reason} after {upload.sent} bytes")
+        allowed_s = round(upload.timeout_s if upload else timeout_s, 1)
+        raise OutcomeUnknown(method, f"no answer in {allowed_s:g} s" if late else reason)
+
+    @asynccontextmanager
+    async def get(self, request: SecretBytes, timeout_s: float) -> AsyncIterator[Incoming]:
+        """Send a request, and give the answer when it begins; `timeout_s` is the longest time without progress."""
+        connection = await self._connect("download")
+        incoming = Incoming(partial(self._extend, connection), timeout_s)
+        try:
+            await incoming.begin(self._begin("download", connection, request, timeout_s, is_file=True))
+            yield incoming
+            if incoming.is_over:
+                connection.release()
+        finally:
+            self._let_go(connection)
 
     async def close(self) -> None:
         """Cut what is on its way, and close every connection."""
@@ -96,9 +121,39 @@ class Wire:
         try:
             return await self._connector.connect(self._peer, [], self._connect_timeout)
         except TimeoutError:
-            raise NotSent(method, f"no connection in {self._timeout_s:g} s") from None
+            reason = f"no connection in {self._timeout_s:g} s"
         except (aiohttp.ClientError, OSError) as error:
-            raise NotSent(method, one_line(str(error))) from None
+            reason = one_line(str(error), self._token.get_secret_value())
+        raise NotSent(method, reason)  # out here: as in send
+
+    def _begin(
+        self,
+        method: str,
+        connection: Connection,
+        request: SecretBytes,
+        timeout_s: float,
+        *,
+        is_file: bool = False,
+    ) -> ResponseHandler:
+        protocol, transport = connection.protocol, connection.transport
+        if protocol is None or transport is None:
+            raise NotSent(method, "connection lost")
+        self._watch(connection, timeout_s)
+        protocol.set_response_params(read_until_eof=True, auto_decompress=not is_file)
+        transport.write(request.get_secret_value())
+        return protocol
+
+    def _let_go(self, connection: Connection) -> None:
+        self._deadlines.pop(connection, None)
+        _cut(connection)  # cancelled or failed; nothing is left here of one that was released
+        connection.close()
+
+    def _extend(self, connection: Connection, timeout_s: float) -> bool:
+        """Give a request `timeout_s` from now; False if it was overdue and is cut already."""
+        if connection not in self._deadlines:
+            return False
+        self._deadlines[connection] = asyncio.get_running_loop().time() + timeout_s
+        return True
 
     def _watch(self, connection: Connection, timeout_s: float) -> None:
         self._deadlines[connection] = asyncio.get_running_loop().time() + timeout_s
@@ -114,6 +169,15 @@ class Wire:
             _cut(connection)
         pause_s = min(_SWEEP_S, self._timeout_s / 4)
         self._sweeper = loop.call_later(pause_s, self._sweep) if self._deadlines else None
+
+
+async def _whole(protocol: ResponseHandler, upload: Upload | None) -> Answer:
+    """Read an answer; in a frame of its own, as no traceback of ours may show the variables of one that broke."""
+    head, payload = await (upload.run(protocol) if upload else protocol.read())
+    while head.code < 200:  # 100 Continue, 103 Early Hints
+        head, payload = await protocol.read()
+    body = payload.read_nowait() if payload.is_eof() else await _rest(payload)
+    return Answer(head.code, body, None if head.code == 200 else head.headers.get("Retry-After"))
 
 
 async def _rest(payload: aiohttp.StreamReader) -> bytes:

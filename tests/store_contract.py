@@ -109,6 +109,60 @@ class StoreContract:
         assert sorted(id_ for _, id_ in await drain_ids(store)) == [1, 2, 4]
         await conserved(store)
 
+    # -- alias -----------------------------------------------------------------------------------------------
+
+    async def test_what_comes_for_an_alias_goes_on_in_the_lane_with_its_order_and_its_state(self, store):
+        await store.append([update(1, "chat:old"), update(2, "chat:old")])
+        first = await store.claim(INBOX)
+        await store.alias("chat:new", "chat:old")
+        await store.append([update(3, "chat:new"), update(4, "chat:old"), update(5, "chat:new")])
+        assert await ready_now(store) is None  # one lane, and it is leased
+        second = await store.commit(first, Effects(state=b"old"), more=True)
+        third = await store.commit(second, NOTHING, more=True)
+        assert (third.envelope, third.state) == (update(3, "chat:old"), b"old")
+        await store.commit(third, Effects(state=b"new"), more=False)
+        fourth = await store.claim(INBOX)
+        assert (fourth.envelope, fourth.state) == (update(4, "chat:old"), b"new")
+        await store.commit(fourth, NOTHING, more=False)
+        assert await drain_ids(store) == [("chat:old", 5)]
+        await conserved(store)
+
+    async def test_calls_for_an_alias_stand_behind_those_of_the_lane(self, store):
+        await store.append([update(1), update(2)])
+        first = await store.claim(INBOX)
+        second = await store.commit(first, Effects((Call("chat:old", b"1"),)), more=True)
+        await store.alias("chat:new", "chat:old")
+        await store.commit(second, Effects((Call("chat:new", b"2"), Call("chat:old", b"3"))), more=False)
+        sent = await store.claim(OUTBOX)
+        bodies = []
+        while sent is not None:
+            bodies.append((sent.envelope.key, sent.envelope.body))
+            sent = await store.commit(sent, NOTHING, more=True)
+        assert bodies == [("chat:old", b"1"), ("chat:old", b"2"), ("chat:old", b"3")]
+        assert await ready_now(store, OUTBOX) is None
+
+    async def test_the_first_alias_of_a_name_stays_and_one_of_an_alias_leads_to_its_lane(self, store):
+        await store.alias("b", "a")
+        await store.alias("b", "x")
+        await store.alias("c", "b")
+        for key in ("x", "b", "a"):
+            await store.alias("a", key)  # others lead to it: it stays a lane
+        await store.append([update(1, "b"), update(2, "c"), update(3, "a"), update(4, "x")])
+        assert sorted(await drain_ids(store)) == [("a", 1), ("a", 2), ("a", 3), ("x", 4)]
+
+    async def test_what_a_name_has_stays_there_when_it_becomes_an_alias(self, store):
+        await store.append([update(1, "chat:new")])
+        await store.alias("chat:new", "chat:old")
+        assert await store.append([update(2, "chat:new"), update(1, "chat:new")]) == 1
+        assert await drain_ids(store) == [("chat:new", 1), ("chat:old", 2)]
+        await conserved(store)
+
+    async def test_a_lane_is_full_whatever_name_its_updates_come_by(self, open_store):
+        store = await open_store(limits=Limits(lane_depth_max=2))
+        await store.alias("chat:new", "chat:old")
+        await store.append([update(1, "chat:old"), update(2, "chat:new"), update(3, "chat:new")])
+        assert [letter.envelope for letter in await store.dead_letters()] == [update(3, "chat:old")]
+
     # -- claim -----------------------------------------------------------------------------------------------
 
     async def test_a_lane_is_leased_to_one_holder_at_a_time(self, store):

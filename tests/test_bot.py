@@ -36,7 +36,7 @@ async def a_bot(fake: FakeServer, router: Router, store_url: str = "memory:", **
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeServer]:
-    async with FakeServer(seed=1) as server:
+    async with FakeServer(seed=1, strict=True) as server:
         yield server
 
 
@@ -237,3 +237,124 @@ async def test_running_tells_what_is_being_handled(fake):
         assert (handling.delivery.envelope.key, sending) == ("chat:5", [])
         gate.open.set()
         await fake.wait_for_calls(1, method="sendMessage")
+
+
+# -- groups that become supergroups, people who block the bot -------------------------------------------------
+
+
+class CountingGate(Gate):
+    """Counts in the state of the conversation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = Router()
+
+        @self.router.message(text)
+        async def count(ctx: Context) -> None:
+            self.entered.set()
+            await self.open.wait()
+            ctx.data["count"] = ctx.data.get("count", 0) + 1
+            ctx.reply(f"{ctx.text}: {ctx.data['count']}")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_group_that_becomes_a_supergroup_keeps_its_state_its_order_and_its_pending_work(
+    fake, tmp_path, restarted
+):
+    url = f"sqlite:{tmp_path / 'bot.db'}"
+    gate = CountingGate()
+    old = fake.world.group("Group", [1, 2], kind="group")["id"]
+    async with a_bot(fake, gate.router, url, drain_timeout_s=2) as bot:
+        await bot.start()
+        for name in "ab":
+            fake.world.say(old, 1, name)
+        new = fake.world.migrate(old)["id"]
+        for name in "cd":
+            fake.world.say(new, 1, name)
+        await fake.wait_for_long_poll()
+        await gate.entered.wait()
+        (handling,) = bot.running()[0]  # one lane, so one handler
+        assert handling.delivery.envelope.key == f"chat:{old}"
+        if not restarted:
+            gate.open.set()
+            await fake.wait_for_calls(5, method="sendMessage")
+    if restarted:
+        gate.open.set()
+        async with a_bot(fake, gate.router, url) as bot:
+            await bot.start()
+            fake.world.say(new, 1, "e")
+            await fake.wait_for_calls(6, method="sendMessage")
+    sent = [message["text"] for message in fake.world.messages(new) if message["from"]["is_bot"]]
+    assert sent == ["a: 1", "b: 2", "c: 3", "d: 4", "e: 5"][: 5 if restarted else 4]
+    calls = [call.chat_id for call in fake.calls if call.method == "sendMessage"]
+    assert calls == [old] + [new] * len(sent)  # Telegram said once that the group has moved
+
+
+async def test_calls_from_elsewhere_go_to_the_lane_that_the_group_kept(fake):
+    router = Router()
+    old = fake.world.group("Group", [1], kind="group")["id"]
+    new = 0
+
+    @router.message(text)
+    async def tell(ctx: Context) -> None:
+        for chat_id in (old, new, old):
+            ctx.call("sendMessage", chat_id=chat_id, text=ctx.text)
+
+    store = await open_store("memory:", "1")
+    async with TgClient(fake.token, base_url=fake.url) as client:
+        bot = Bot(client, store, router, BotConfig(drain_timeout_s=10))
+        await bot.start()
+        new = fake.world.migrate(old)["id"]
+        await fake.wait_for_long_poll()
+        fake.world.say(1, 1, "first")
+        await fake.wait_for_calls(4, method="sendMessage")
+        await bot.stop()
+    assert [call.chat_id for call in fake.calls if call.method == "sendMessage"] == [old, new, new, new]
+    assert await store.dead_letters() == []
+    numbers = (await store.stats()).outbox
+    assert (numbers.committed, numbers.pending) == (3, 0)
+
+
+async def test_who_blocks_the_bot_is_left_alone_until_they_are_back(fake):
+    router = Router()
+
+    @router.message(text)
+    async def tell(ctx: Context) -> None:
+        ctx.call("sendMessage", chat_id=5, text=ctx.text)
+
+    store = await open_store("memory:", "1")
+    async with TgClient(fake.token, base_url=fake.url) as client:
+        bot = Bot(client, store, router, BotConfig(drain_timeout_s=10))
+        await bot.start()
+        fake.world.say(5, 5, "a")
+        await fake.wait_for_calls(1, method="sendMessage")
+        fake.world.block(5)
+        await fake.wait_for_long_poll()
+        for number in range(4):
+            fake.world.say(1, 1, f"{number}")
+        while (await store.stats()).outbox.committed < 4:
+            await asyncio.sleep(0.01)
+        (letter,) = await store.dead_letters()
+        assert letter.reason == "sendMessage: 403 Forbidden: bot was blocked by the user"
+        assert (bot.peers.gone, bot.peers.dropped) == (1, 3)
+        fake.world.unblock(5)
+        await fake.wait_for_long_poll()
+        fake.world.say(1, 1, "back")
+        await fake.wait_for_calls(3, method="sendMessage")
+        await bot.stop()
+    assert [call.text for call in fake.calls if call.method == "sendMessage"] == ["a", "0", "back"]
+
+
+@pytest.mark.parametrize(("policy", "sent"), [("repeat", 2), ("give-up", 1)])
+async def test_a_call_of_which_nobody_knows_whether_it_was_executed(fake, policy, sent):
+    fake.faults.add(Fault("status", code=502, description="Bad Gateway", method="sendMessage", times=1))
+    store = await open_store("memory:", "1")
+    async with TgClient(fake.token, base_url=fake.url) as client:
+        bot = Bot(client, store, echo_router(), BotConfig(unknown_outcome=policy))
+        await bot.start()
+        fake.world.say(1, 1, "hello")
+        await fake.wait_for_calls(sent, method="sendMessage")
+        await bot.stop()
+    letters = [letter.reason for letter in await store.dead_letters()]
+    gone = "outcome unknown, not tried again: sendMessage: 502 Bad Gateway"
+    assert letters == ([] if policy == "repeat" else [gone])

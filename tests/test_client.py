@@ -182,7 +182,7 @@ async def test_connections_are_kept(server: Server, client: TgClient) -> None:
 async def test_send_message(server: Server, client: TgClient) -> None:
     server.gives(lambda: ok(SENT))
     keyboard = InlineKeyboardMarkup(inline_keyboard=[[InlineKeyboardButton(text="Go", callback_data="g")]])
-    message = await client.send_message(5, "Ж", reply_markup=keyboard, parse_mode=None)
+    message = await client.send_message(chat_id=5, text="Ж", reply_markup=keyboard, parse_mode=None)
     assert message.message_id == 3
     assert json.loads(server.asked[0][1]) == {
         "chat_id": 5,
@@ -194,7 +194,7 @@ async def test_send_message(server: Server, client: TgClient) -> None:
 async def test_result_of_another_shape_is_server_trouble(server: Server, client: TgClient) -> None:
     server.gives(lambda: ok({"message_id": 3}))
     with pytest.raises(ServerTrouble, match="no Message"):
-        await client.send_message(5, "hi")
+        await client.send_message(chat_id=5, text="hi")
 
 
 async def test_call_gives_the_result(server: Server, client: TgClient) -> None:

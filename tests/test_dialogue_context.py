@@ -5,7 +5,12 @@ import pytest
 from engine.errors import Reject
 from engine.model import KEEP, Effects
 from telegram.dialogue import Context
-from tests.kit.deliveries import ALICE, GROUP, PRIVATE, context, message, press, sent
+from tests.kit import updates
+from tests.kit.deliveries import GROUP, PRIVATE, context, message, press, sent
+
+
+def of_kind(kind: str) -> dict[str, Any]:
+    return {kind: updates.KINDS[kind]}
 
 
 def only_call(ctx: Context) -> tuple[str, str, dict[str, Any]]:
@@ -66,13 +71,12 @@ def test_a_button_of_an_inline_message():
 @pytest.mark.parametrize(
     ("update", "chat_id", "user_id"),
     [
-        ({"my_chat_member": {"chat": GROUP, "from": ALICE}}, -100, 7),
-        ({"message_reaction": {"chat": GROUP, "user": ALICE}}, -100, 7),
-        ({"message_reaction_count": {"chat": GROUP}}, -100, None),
-        ({"inline_query": {"id": "1", "from": ALICE, "query": ""}}, None, 7),
-        ({"poll": {"id": "1"}}, None, None),
-        ({"poll": "not even an object"}, None, None),
-        ({"my_chat_member": {"chat": {"id": "1"}, "from": {"id": None}}}, None, None),
+        (of_kind("my_chat_member"), 7, 7),
+        (of_kind("message_reaction"), -1001234567890, 7),
+        (of_kind("message_reaction_count"), -1009876543210, None),
+        (of_kind("inline_query"), None, 7),
+        (of_kind("poll"), None, None),
+        (of_kind("chat_boost"), -1009876543210, None),
         ({"channel_post": {**message(None), "from": None}}, 7, None),
         ({}, None, None),
     ],
@@ -216,10 +220,10 @@ def test_a_call_for_the_own_chat_travels_in_the_own_lane(chat_id):
 
 
 def test_without_an_own_chat_a_call_travels_in_the_lane_of_its_chat():
-    ctx = context({"poll": {"id": "1"}})
+    ctx = context(of_kind("poll"))
     ctx.call("sendDice", chat_id=7)
     ctx.call("getMe")
-    assert [key for key, _, _ in sent(ctx.effects())] == ["chat:7", "poll:1"]
+    assert [key for key, _, _ in sent(ctx.effects())] == ["chat:7", "poll:555"]
 
 
 def test_params_may_have_any_name():
@@ -231,7 +235,7 @@ def test_params_may_have_any_name():
 @pytest.mark.parametrize(
     ("update", "act"),
     [
-        ({"poll": {"id": "1"}}, lambda ctx: ctx.reply("x")),
+        (of_kind("poll"), lambda ctx: ctx.reply("x")),
         ({"guest_message": message()}, lambda ctx: ctx.reply("x")),
         ({"message": message()}, lambda ctx: ctx.answer("x")),
         ({"message": message()}, lambda ctx: ctx.edit("x")),

@@ -4,6 +4,7 @@ import pytest
 
 from telegram.dialogue import Context, Router, command, data, data_prefix, kind, text
 from tests.kit.deliveries import context, message, press
+from tests.kit.updates import KINDS
 
 # ---- filters
 
@@ -25,8 +26,8 @@ from tests.kit.deliveries import context, message, press
         (data_prefix("a:"), {"callback_query": press("a:1")}, True),
         (data_prefix("a:"), {"callback_query": press("b:a:")}, False),
         (data_prefix(""), {"callback_query": press(None)}, False),
-        (kind("my_chat_member", "poll"), {"poll": {"id": "1"}}, True),
-        (kind("my_chat_member"), {"poll": {"id": "1"}}, False),
+        (kind("my_chat_member", "poll"), {"poll": KINDS["poll"]}, True),
+        (kind("my_chat_member"), {"poll": KINDS["poll"]}, False),
     ],
 )
 def test_filters(passes, update, expected):

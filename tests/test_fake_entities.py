@@ -1,7 +1,7 @@
 import pytest
 
 from telegram.fake.answers import ApiError
-from telegram.fake.entities import commands, parse_html, utf16_length
+from telegram.fake.entities import commands, parse_html, utf16_length, with_users
 
 
 def spans(text):
@@ -54,11 +54,77 @@ def test_html(source, text, entities):
 
 
 def test_html_attributes():
-    _, entities = parse_html('<a href="http://example.org/?a=1">x</a><code class="language-python">y</code>')
+    _, entities = parse_html('<a href="http://example.org/?a=1">x</a><a href=\'t.me/"\'>y</a>')
     assert entities == [
         {"type": "text_link", "offset": 0, "length": 1, "url": "http://example.org/?a=1"},
-        {"type": "code", "offset": 1, "length": 1, "language": "python"},
+        {"type": "text_link", "offset": 1, "length": 1, "url": 't.me/"'},
     ]
+
+
+def only(source):
+    """The one entity of a text without offsets to think about."""
+    text, (entity,) = parse_html(source)
+    assert (entity["offset"], entity["length"]) == (0, utf16_length(text))
+    return {name: value for name, value in entity.items() if name not in ("offset", "length")}
+
+
+@pytest.mark.parametrize(
+    ("source", "entity"),
+    [
+        (
+            '<a href="http://example.org/?a=1&amp;b=&quot;&#39;&lt;">x</a>',
+            {"type": "text_link", "url": "http://example.org/?a=1&b=\"'<"},
+        ),
+        ('<a href="tg://user?id=42">x</a>', {"type": "text_mention", "user": {"id": 42}}),
+        ('<a href="tg://user?id=x">x</a>', {"type": "text_link", "url": "tg://user?id=x"}),
+        ('<tg-emoji emoji-id="53681">👍</tg-emoji>', {"type": "custom_emoji", "custom_emoji_id": "53681"}),
+        ('<tg-time unix="1647531900">x</tg-time>', {"type": "date_time", "unix_time": 1647531900}),
+        (
+            '<tg-time unix="1647531900" format="wDT">x</tg-time>',
+            {"type": "date_time", "unix_time": 1647531900, "date_time_format": "wDT"},
+        ),
+        ('<pre><code class="language-c&amp;">x</code></pre>', {"type": "pre", "language": "c&"}),
+        ('<code class="language-c"><pre>x</pre></code>', {"type": "pre", "language": "c"}),
+        ('<code class="language-c">x</code>', {"type": "code"}),
+        ("<pre>x</pre>", {"type": "pre"}),
+    ],
+)
+def test_html_attributes_say_more(source, entity):
+    assert only(source) == entity
+
+
+def test_a_block_with_a_piece_of_code_in_it_is_two():
+    _, entities = parse_html('<pre>a<code class="language-c">b</code></pre><pre><code>c</code></pre>')
+    assert [(entity["type"], entity["offset"], entity["length"]) for entity in entities] == [
+        ("pre", 0, 2),
+        ("code", 1, 1),
+        ("code", 2, 1),
+        ("pre", 2, 1),
+    ]
+    assert not [entity for entity in entities if "language" in entity]
+
+
+ANN = {"id": 42, "is_bot": False, "first_name": "Ann"}
+
+
+def users(user_id):
+    return ANN if user_id == 42 else None
+
+
+def test_a_mention_gets_its_user():
+    _, entities = parse_html('<a href="tg://user?id=42">x</a><b>y</b>')
+    known = with_users({"text": "xy", "entities": entities}, users)
+    mention = {"type": "text_mention", "offset": 0, "length": 1, "user": ANN}
+    assert known == {"text": "xy", "entities": [mention, {"type": "bold", "offset": 1, "length": 1}]}
+
+
+@pytest.mark.parametrize("named", [{}, {"user": {"id": 43}}, {"user": {"id": []}}, {"user": 42}])
+def test_a_mention_of_somebody_unknown_is_plain_text(named):
+    mention = {"type": "text_mention", "offset": 0, "length": 1, **named}
+    bold = {"type": "bold", "offset": 0, "length": 1}
+    content = {"caption": "x", "caption_entities": [mention, bold]}
+    assert with_users(content, users)["caption_entities"] == [bold]
+    assert with_users({"text": "x", "entities": [mention]}, users) == {"text": "x"}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +132,9 @@ def test_html_attributes():
     [
         ("ж<x>", 'Unsupported start tag "x" at byte offset 2'),
         ("1 < 2", 'Unsupported start tag "" at byte offset 2'),
+        ("<tg-emoji>x</tg-emoji>", "Invalid custom emoji identifier specified"),
+        ('<tg-emoji emoji-id="-5">x</tg-emoji>', "Invalid custom emoji identifier specified"),
+        ('<tg-time unix="now">x</tg-time>', "Invalid Unix time specified"),
         ("<b>x", 'Can\'t find end tag corresponding to start tag "b"'),
         ("x</b>", "Unexpected end tag at byte offset 1"),
         ("<b>x</i>", 'Unmatched end tag at byte offset 4, expected "</b>", found "</i>"'),

@@ -80,6 +80,14 @@ def test_entities(world):
     assert "entities" not in send(world, "x", entities="nonsense")
 
 
+def test_mentions(world):
+    (mention,) = send(world, '<a href="tg://user?id=5">x</a>', parse_mode="HTML")["entities"]
+    assert (mention["type"], mention["user"]["first_name"]) == ("text_mention", "Ann")
+    assert "entities" not in send(world, '<a href="tg://user?id=77">x</a>', parse_mode="HTML")
+    edit = {"chat_id": 5, "message_id": 1, "parse_mode": "HTML", "text": '<a href="tg://user?id=6">y</a>'}
+    assert run(world, "editmessagetext", edit)["entities"][0]["user"]["first_name"] == "Bob"
+
+
 def test_a_reply_quotes(world):
     world.say(5, 5, "first")
     second = send(world, "second", reply_parameters={"message_id": 1})

@@ -131,6 +131,13 @@ async def test_another_path_is_404(http, server):
         assert (answer.status, (await answer.json())["error_code"]) == (404, 404)
 
 
+async def test_a_strict_server_refuses_what_the_schema_does_not_say(http):
+    async with FakeServer(strict=True) as server:
+        url = f"{server.url}/bot{DEFAULT_TOKEN}/getMe"
+        async with http.post(url, json={"verbose": True}) as answer:
+            assert (await answer.json())["description"] == 'Bad Request: unknown parameter "verbose"'
+
+
 async def test_an_unknown_method_is_in_the_log_too(api, server):
     await api("sendGremlin", json={"a": 1})
     assert server.calls[0][2:] == ("sendgremlin", {"a": 1}, 404, False)
@@ -207,6 +214,12 @@ async def test_offset_limit_and_allowed_updates(api, server):
     ]
     assert server.calls == []
     assert server.stats() == (0, 3, 0, 0, {"getUpdates": 3}, 0, 3)
+
+
+async def test_wrong_parameters_of_get_updates(api, server):
+    status, answer = await api("getUpdates", json={"timeout": "soon"})
+    assert (status, answer["description"]) == (400, 'Bad Request: parameter "timeout": must be an Integer')
+    assert server.polls[0].returned == -1
 
 
 async def test_a_long_poll_wakes_up_at_once(api, server):

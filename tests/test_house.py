@@ -16,6 +16,9 @@ LONGEST_FILE = 350
 LONGEST_FUNCTION = 60
 
 
+GENERATED = {ROOT / "telegram/types.py", ROOT / "telegram/methods.py"}  # nobody reads them from top to bottom
+
+
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -31,7 +34,7 @@ def test_nobody_imports_the_composition_root_or_the_tests(path):
     assert not {module for module in imported(path) if module.split(".")[0] in {"run", "tests"}}
 
 
-@pytest.mark.parametrize("path", [*SOURCES, ROOT / "run.py"], ids=name)
+@pytest.mark.parametrize("path", [*sorted({*SOURCES} - GENERATED), ROOT / "run.py"], ids=name)
 def test_files_and_functions_are_short(path):
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
     for node in ast.walk(ast.parse(path.read_text())):

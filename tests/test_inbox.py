@@ -24,3 +24,11 @@ def test_room_shrinks_with_what_is_pending_and_comes_back():
     with structlog.testing.capture_logs() as logs:
         run_virtual(main())
     assert [entry["event"] for entry in logs] == ["inbox full: polling waits"]
+
+
+async def test_an_alias_is_the_stores():
+    store = MemoryStore()
+    inbox = Inbox(store)
+    await inbox.alias("chat:new", "chat:old")
+    await inbox.accept([Envelope(1, "chat:new", "", b"")])
+    assert (await store.claim(Queue.INBOX)).envelope.key == "chat:old"

@@ -451,3 +451,30 @@ def test_whatever_happens_nothing_confirmed_is_lost_and_the_order_is_kept(seed):
     assert len(server.sent) > 20
     assert inbox.ids == server.sent[: len(inbox.ids)], "lost or swapped"
     assert set(server.sent) == set(inbox.ids) | set(server.pending)
+
+
+# ---- groups that become supergroups
+
+
+class MovedClient(ScriptedClient):
+    """Answers the first poll with a message of the new chat, and then one of the two that tell of it."""
+
+    async def get_updates(self, offset: int, **given: Any) -> list[RawUpdate]:
+        updates = await super().get_updates(offset, **given)
+        group = {"chat": {"id": -5}, "migrate_to_chat_id": -1005}
+        fields: list[Any] = [{"message": {"chat": {"id": -1005}}}, {"message": group}]
+        return [update._replace(fields=given) for update, given in zip(updates, fields, strict=False)]
+
+
+def test_a_group_goes_on_in_its_old_lane_before_anything_of_the_batch_is_stored():
+    class Inbox(ListInbox):
+        async def alias(self, name: str, key: str) -> None:
+            assert self.ids == []
+            await super().alias(name, key)
+            if len(self.aliases) == 1:
+                raise StoreUnavailable("once")
+
+    inbox = Inbox()
+    drive(MovedClient([1, 2]), inbox, for_s=60)
+    assert inbox.aliases == [("chat:-1005", "chat:-5")] * 2
+    assert inbox.ids == [1, 2]

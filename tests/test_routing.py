@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.model import Envelope
 from telegram.intake import RawUpdate
-from telegram.routing import FAKE_USERS, Route, envelope, route
+from telegram.routing import FAKE_USERS, Route, envelope, migration, route
 from telegram.types import KINDS
 
 ANN = {"id": 42, "is_bot": False, "first_name": "Ann"}
@@ -174,3 +174,30 @@ def test_total_over_anything(fields: dict[str, Any]) -> None:
 def test_envelope_carries_the_bytes_as_they_are() -> None:
     raw = RawUpdate(7, b'{"exact" : 1}', {"message": IN_GROUP})
     assert envelope(raw) == Envelope(7, "chat:-100123", "42", b'{"exact" : 1}')
+
+
+NEW_GROUP, OLD_GROUP = {"id": -100555, "type": "supergroup"}, {"id": -555, "type": "group"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "moved"),
+    [
+        ({"message": {"chat": OLD_GROUP, "migrate_to_chat_id": -100555}}, ("chat:-100555", "chat:-555")),
+        ({"message": {"chat": NEW_GROUP, "migrate_from_chat_id": -555}}, ("chat:-100555", "chat:-555")),
+        ({"message": IN_GROUP}, None),
+        ({"message": {"chat": OLD_GROUP, "migrate_to_chat_id": "-100555"}}, None),
+        ({"message": {"chat": NEW_GROUP, "migrate_from_chat_id": True}}, None),
+        ({"message": {"migrate_to_chat_id": -100555}}, None),
+        (
+            {"message": IN_GROUP | {"reply_to_message": {"chat": OLD_GROUP, "migrate_to_chat_id": -100555}}},
+            None,
+        ),
+        ({"edited_message": {"chat": OLD_GROUP, "migrate_to_chat_id": -100555}}, None),
+        ({"message": []}, None),
+        (None, None),
+    ],
+)
+def test_a_group_that_becomes_a_supergroup_says_so_in_both_chats(
+    fields: Any, moved: tuple[str, str] | None
+) -> None:
+    assert migration(fields) == moved

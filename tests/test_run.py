@@ -17,7 +17,7 @@ import pytest
 import run
 from engine import StoreError
 from engine.stores import open_store
-from telegram.fake import FakeServer
+from telegram.fake import FakeServer, Fault
 from telegram.load.checker import Evidence, Interruption, Said, Seen, check
 from telegram.load.plan import BotPlan
 from telegram.load.service import ROOT, Finished, Service, command, environment
@@ -43,6 +43,28 @@ CASES = {
     "malformed token": Case("malformed bot token: it looks like", {"BOT_TOKEN": f"42:{SECRET} and more"}),
     "token without number": Case("malformed bot token", {"BOT_TOKEN": SECRET}),
     "server without token": Case("TELEGRAM_API_URL is set but BOT_TOKEN is not", {"BOT_TOKEN": None}),
+    "local without server": Case(
+        "TELEGRAM_LOCAL is set but TELEGRAM_API_URL is not", {"TELEGRAM_LOCAL": "1", "TELEGRAM_API_URL": None}
+    ),
+    "local without own server": Case(
+        "local is for a Bot API server on this machine",
+        {"TELEGRAM_LOCAL": "1", "TELEGRAM_API_URL": "https://api.telegram.org"},
+    ),
+    "folder without local": Case(
+        "TELEGRAM_LOCAL_ROOT is set but TELEGRAM_LOCAL is not", {"TELEGRAM_LOCAL_ROOT": "/srv"}
+    ),
+    "folder that is the disk": Case(
+        "local_root must be the absolute path of one folder",
+        {"TELEGRAM_LOCAL": "1", "TELEGRAM_LOCAL_ROOT": "/"},
+    ),
+    "test without token": Case(
+        "TELEGRAM_TEST is set but BOT_TOKEN is not",
+        {"BOT_TOKEN": None, "TELEGRAM_API_URL": None, "TELEGRAM_TEST": "1"},
+    ),
+    "policy that does not exist": Case(
+        "UNKNOWN_OUTCOME: Input should be 'repeat' or 'give-up'", {"UNKNOWN_OUTCOME": "maybe"}
+    ),
+    "neither true nor false": Case("TELEGRAM_TEST: Input should be a valid boolean", {"TELEGRAM_TEST": "x"}),
     "server without scheme": Case("malformed base URL", {"TELEGRAM_API_URL": "localhost"}),
     "server with password": Case("malformed base URL", {"TELEGRAM_API_URL": f"http://u:{SECRET}@localhost"}),
     "server of another protocol": Case("malformed base URL", {"TELEGRAM_API_URL": "ftp://localhost"}),
@@ -309,6 +331,18 @@ async def test_a_log_that_cannot_be_written_stops_nobody(tmp_path):
 
 
 # -- commands ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_that_may_have_been_executed_can_be_given_up(tmp_path):
+    async with (
+        FakeServer() as server,
+        Service(tmp_path, server.url, server.token, UNKNOWN_OUTCOME="give-up") as bot,
+    ):
+        await bot.start()
+        server.faults.add(Fault("status", code=502, method="sendMessage", times=1))
+        server.world.say(5, 5, "are you there?")
+        letter = await bot.logged("dead letter", queue="outbox")
+        assert letter["reason"].startswith("outcome unknown, not tried again: sendMessage: 502")
 
 
 async def test_a_dead_letter_is_listed_and_replayed(tmp_path):

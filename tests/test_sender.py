@@ -5,16 +5,19 @@ import asyncio
 import pytest
 
 from engine import Delivery, Effects, Envelope, Lease, Park, Queue, Reject, Retry
-from telegram.calls import encode_call
+from telegram.calls import Files, encode_call
 from telegram.errors import (
     Conflict,
+    FileUnusable,
     NotSent,
     OutcomeUnknown,
     Refused,
     RetryAfter,
     ServerTrouble,
     Unauthorized,
+    UploadCut,
 )
+from telegram.files import InputFile
 from telegram.sender import Sender
 from tests.kit.virtual import run_virtual
 
@@ -24,12 +27,17 @@ class ScriptedPoster:
 
     def __init__(self, *script: Exception | None) -> None:
         self.posts: list[tuple[str, bytes]] = []
+        self.uploads: list[Files] = []
         self.script = list(script)
 
     async def post(self, method: str, body: bytes) -> None:
         self.posts.append((method, body))
         if self.script and (step := self.script.pop(0)) is not None:
             raise step
+
+    async def upload(self, method: str, body: bytes, files: Files) -> None:
+        self.uploads.append(files)
+        await self.post(method, body)
 
 
 def delivery(number: int = 1) -> Delivery:
@@ -82,6 +90,36 @@ def test_an_unknown_outcome_is_tried_again_and_counted(error):
 def test_what_was_surely_not_sent_waits_uncounted(error):
     with pytest.raises(Park):
         send(ScriptedPoster(error))
+
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+DOCUMENT = InputFile("/no/where.pdf")
+
+
+def send_document(poster: ScriptedPoster) -> Effects:
+    body = encode_call("sendDocument", {"chat_id": 1, "document": DOCUMENT})
+    envelope = Envelope(1, "chat:1", "", body)
+    return run_virtual(Sender(poster)(Delivery(Lease(Queue.OUTBOX, envelope.key, 1), envelope, 1, None)))
+
+
+def test_a_file_is_sent_from_its_reference():
+    poster = ScriptedPoster()
+    assert send_document(poster) == Effects()
+    assert poster.posts == [("sendDocument", b'{"chat_id":1,"document":null}')]
+    assert poster.uploads == [((("document",), DOCUMENT),)]
+
+
+def test_a_file_that_is_missing_is_a_dead_letter_that_says_which():
+    with pytest.raises(Reject) as caught:
+        send_document(ScriptedPoster(FileUnusable("/no/where.pdf is missing")))
+    assert str(caught.value) == "sendDocument: file /no/where.pdf is missing: put it there and replay"
+
+
+def test_an_upload_that_was_cut_is_tried_again_and_counted():
+    """It was not executed, but it may be cut at the same place each time: its lane must not wait for ever."""
+    with pytest.raises(Retry, match="not executed, reset after 5 bytes"):
+        send_document(ScriptedPoster(UploadCut("sendDocument", "reset after 5 bytes")))
 
 
 # -- an outage -----------------------------------------------------------------------------------------------

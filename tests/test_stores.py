@@ -145,6 +145,30 @@ class TestSqliteFile:
         await conserved(store)
         await store.close()
 
+    async def test_an_alias_is_there_after_a_power_cut(self, path):
+        store = await open_sqlite(path, "1")
+        await store.append([update(1)])
+        await store.commit(await store.claim(INBOX), NOTHING, more=False)
+        assert store._writer._synchronous == "NORMAL"
+        await store.alias("chat:new", "chat:old")
+        assert store._writer._synchronous == "FULL"
+        await store.close()
+
+    @pytest.mark.parametrize("read_anew", [False, True])
+    async def test_an_alias_survives(self, path, read_anew):
+        store = await open_sqlite(path, "1")
+        await store.append([update(1, "chat:old")])
+        await store.alias("chat:new", "chat:old")
+        if read_anew:
+            store._writer.suspect = True
+        else:
+            await store.close()
+            store = await open_sqlite(path, "1")
+        await store.alias("chat:new", "chat:other")
+        await store.append([update(2, "chat:new")])
+        assert await drain_ids(store) == [("chat:old", 1), ("chat:old", 2)]
+        await store.close()
+
     async def test_the_order_of_arrival_survives_a_restart_of_the_numbering(self, path):
         store = await open_sqlite(path, "1")
         await store.append([update(900_000_000)])
@@ -247,14 +271,33 @@ class TestSqliteFile:
         await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
         await store.close()
         connection = sqlite3.connect(path)
-        connection.executescript("ALTER TABLE parked DROP COLUMN delay_s; PRAGMA user_version = 1")
+        connection.executescript(
+            "ALTER TABLE parked DROP COLUMN delay_s; DROP TABLE alias; PRAGMA user_version = 1"
+        )
         connection.close()
         for _ in range(2):
             store = await open_sqlite(path, "1")
             (parked,) = store.lanes(INBOX)
             assert (parked.attempts, parked.reason) == (1, "x")
             assert 290 < parked.wait_s <= 300
+            await store.alias("chat:new", "chat:1")
             await store.close()
+
+    async def test_a_file_of_the_second_format_is_brought_up_to_date(self, path):
+        store = await open_sqlite(path, "1")
+        await store.append([update(1)])
+        await store.close()
+        connection = sqlite3.connect(path)
+        connection.executescript("DROP TABLE alias; PRAGMA user_version = 2")
+        connection.close()
+        for id_ in (2, 3):
+            store = await open_sqlite(path, "1")
+            await store.alias("chat:new", "chat:1")
+            await store.append([update(id_, "chat:new")])
+            await store.close()
+        store = await open_sqlite(path, "1")
+        assert await drain_ids(store) == [("chat:1", 1), ("chat:1", 2), ("chat:1", 3)]
+        await store.close()
 
     async def test_ids_are_remembered_for_a_day_and_forgotten_after_two(self, path):
         now = [0.0]

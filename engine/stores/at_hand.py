@@ -3,9 +3,10 @@
 Only shortcuts: what is not at hand is read from the file when its turn comes.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from engine.lanes import LaneTable
+from engine.lanes import LaneTable, place_after
 from engine.model import Envelope, Queue
 
 _ENTRY_BYTES: Final = 200  # of key, scope and dict entry, about
@@ -21,6 +22,24 @@ class QueueAtHand:
         self.lanes = LaneTable(queue, fence=fence)
         self.envelopes: dict[int, Envelope] = {}
         self._bytes = 0
+
+    def place(
+        self, batch: Sequence[Envelope], depth_max: int
+    ) -> tuple[list[tuple[int, Envelope]], list[Envelope]]:
+        """Return the envelopes with their places, and those for which their lane has no room; changes nothing."""
+        placed: list[tuple[int, Envelope]] = []
+        full: list[Envelope] = []
+        depths = {envelope.key: self.lanes.depth(envelope.key) for envelope in batch}
+        last = self.lanes.last_place
+        for envelope in batch:
+            if depths[envelope.key] >= depth_max:
+                full.append(envelope)
+                continue
+            depths[envelope.key] += 1
+            place = place_after(last, envelope.id)
+            last = max(last, place)
+            placed.append((place, envelope))
+        return placed, full
 
     def add(self, place: int, envelope: Envelope) -> None:
         """Add what was appended; the oldest stay at hand, since their turn comes first."""

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from engine.aliases import Aliases
 from engine.errors import LeaseLost
 from engine.lanes import Lane, LaneTable
 from engine.model import (
@@ -48,6 +49,7 @@ class _Data:
         self.queues = {queue: _QueueData(queue) for queue in Queue}
         self.states: dict[tuple[str, str], bytes] = {}
         self.seen = SeenIds()
+        self.aliases = Aliases()
         self.outbox_id = 0
         self.dead: deque[DeadLetter] = deque()
         self.dead_number = 0
@@ -97,14 +99,17 @@ class MemoryStore:
         data.seen.forget(now, inbox.lanes.pending_ids())
         new, planned = data.seen.plan([envelope.id for envelope in batch])
         data.seen.apply(planned, now)
-        for index in new:
-            envelope = batch[index]
+        for envelope in data.aliases.addressed([batch[index] for index in new]):
             if inbox.lanes.depth(envelope.key) < data.limits.lane_depth_max:
                 inbox.add(envelope, inbox.lanes.place_of(envelope.id))
             else:
                 inbox.lanes.appended += 1
                 data.bury(Queue.INBOX, envelope, 0, "lane full")
         return len(new)
+
+    async def alias(self, name: str, key: str) -> None:
+        if (lane := self._data.aliases.plan(name, key)) is not None:
+            self._data.aliases.add(name, lane)
 
     async def claim(self, queue: Queue) -> Delivery:
         data = self._data
@@ -135,7 +140,7 @@ class MemoryStore:
                 self._data.states[key, delivery.envelope.scope] = effects.state
             for call in effects.calls:
                 self._data.outbox_id += 1
-                sent = Envelope(self._data.outbox_id, call.key, "", call.body)
+                sent = Envelope(self._data.outbox_id, self._data.aliases.lane(call.key), "", call.body)
                 self._data.queues[Queue.OUTBOX].add(sent, sent.id)
             if not source.lanes.ack(lane, more=more):
                 return None

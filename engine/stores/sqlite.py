@@ -16,8 +16,9 @@ from typing import TypeVar
 
 import structlog
 
+from engine.aliases import Aliases
 from engine.errors import LeaseLost, StoreError, StoreUnavailable
-from engine.lanes import Lane, place_after
+from engine.lanes import Lane
 from engine.model import (
     KEEP,
     DeadLetter,
@@ -53,6 +54,7 @@ class SqliteStore:
         self._wall = wall
         self._queues: dict[Queue, QueueAtHand] = {}
         self._seen = SeenIds()
+        self._aliases = Aliases()
         self._states = RecentStates()
         self._outbox_id = 0
         self._writer: Writer
@@ -66,6 +68,7 @@ class SqliteStore:
         epoch = self._file.owner_epoch
         self._queues = {queue: QueueAtHand(queue, fence=epoch << _COUNTER_BITS) for queue in Queue}
         self._seen = SeenIds()
+        self._aliases = Aliases()
         self._states = RecentStates()
         self._outbox_id = epoch << _COUNTER_BITS
         try:
@@ -89,7 +92,8 @@ class SqliteStore:
                     group.others.append(("DELETE FROM seen WHERE segment = ?", (segment,)))
             if not new:
                 return 0
-            placed, full = self._place([batch[index] for index in new])
+            updates = self._aliases.addressed([batch[index] for index in new])
+            placed, full = self._queues[Queue.INBOX].place(updates, self._limits.lane_depth_max)
             group.durable = True
             group.insert("inbox", *((place, e.key, e.scope, e.body) for place, e in placed))
             group.insert("seen", *((number, bytes(bits), now) for number, bits in segments.items()))
@@ -106,6 +110,14 @@ class SqliteStore:
 
             await self._writer.done(appended)
             return len(new)
+
+    async def alias(self, name: str, key: str) -> None:
+        async with self._appending:
+            await self._trusted()
+            if (lane := self._aliases.plan(name, key)) is not None:
+                self._writer.group().durable = True
+                self._writer.group().insert("alias", (name, lane))
+                await self._writer.done(lambda: self._aliases.add(name, lane))
 
     async def claim(self, queue: Queue) -> Delivery:
         while True:
@@ -136,7 +148,7 @@ class SqliteStore:
             calls = []
             for call in effects.calls:
                 self._outbox_id += 1
-                calls.append(Envelope(self._outbox_id, call.key, "", call.body))
+                calls.append(Envelope(self._outbox_id, self._aliases.lane(call.key), "", call.body))
             if calls:
                 group.insert("outbox", *calls)
             self._forget_parked(group, data, lane)
@@ -228,23 +240,6 @@ class SqliteStore:
 
     # -- parts of the above -----------------------------------------------------------------------------------
 
-    def _place(self, batch: list[Envelope]) -> tuple[list[tuple[int, Envelope]], list[Envelope]]:
-        """Return the envelopes with their places, and those for which their lane has no room."""
-        lanes = self._queues[Queue.INBOX].lanes
-        placed: list[tuple[int, Envelope]] = []
-        full: list[Envelope] = []
-        depths = {envelope.key: lanes.depth(envelope.key) for envelope in batch}
-        last = lanes.last_place
-        for envelope in batch:
-            if depths[envelope.key] >= self._limits.lane_depth_max:
-                full.append(envelope)
-                continue
-            depths[envelope.key] += 1
-            place = place_after(last, envelope.id)
-            last = max(last, place)
-            placed.append((place, envelope))
-        return placed, full
-
     async def _delivery(self, data: QueueAtHand, lane: Lane) -> Delivery:
         """Return the lane's head with its state, from memory or from the file."""
         place, key = lane.head, lane.key
@@ -324,6 +319,8 @@ class SqliteStore:
             for place, key in self._file.pending(data.name):
                 data.lanes.add(key, place)
             data.lanes.appended = data.lanes.pending
+        for name, lane in self._file.aliases():
+            self._aliases.add(name, lane)
         for segment, bits, touched in self._file.seen():
             self._seen.apply({segment: bytearray(bits)}, touched)
 

@@ -15,9 +15,10 @@ Connect = Callable[[Path], sqlite3.Connection]
 Renew = Callable[[Path], None]
 
 APPLICATION_ID: Final = 0x43484C4E  # "CHLN"
-VERSION: Final = 2
+VERSION: Final = 3
 _MIGRATIONS: Final = {
     1: "ALTER TABLE parked ADD COLUMN delay_s REAL NOT NULL DEFAULT 300",
+    2: "CREATE TABLE alias (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID",
 }
 """What makes of a version the next one."""
 
@@ -35,6 +36,7 @@ CREATE TABLE dead   (number INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NU
     key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL,
     at REAL NOT NULL);
 CREATE TABLE seen   (segment INTEGER PRIMARY KEY, bits BLOB NOT NULL, touched REAL NOT NULL);
+CREATE TABLE alias  (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -89,6 +91,10 @@ class StoreFile:
     def seen(self) -> Iterator[tuple[int, bytes, float]]:
         """Yield the segments of ids appended before: (number, bits, when touched)."""
         yield from self.connection.execute("SELECT segment, bits, touched FROM seen")
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """Yield the names that lead to another lane: (name, the lane's key)."""
+        yield from self.connection.execute("SELECT name, key FROM alias")
 
     def _open(self) -> tuple[sqlite3.Connection, int]:
         connection = self._connect(self.path)

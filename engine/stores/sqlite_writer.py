@@ -27,6 +27,7 @@ _INSERT: Final = {
     "state": ("INSERT INTO state VALUES ", "(?,?,?)", " ON CONFLICT DO UPDATE SET state = excluded.state"),
     "seen": ("INSERT OR REPLACE INTO seen VALUES ", "(?,?,?)", ""),
     "parked": ("INSERT OR REPLACE INTO parked VALUES ", "(?,?,?,?,?,?)", ""),
+    "alias": ("INSERT OR REPLACE INTO alias VALUES ", "(?,?)", ""),
     "dead": (
         "INSERT INTO dead (queue, id, key, scope, body, attempts, reason, at) VALUES ",
         "(?,?,?,?,?,?,?,?)",
@@ -46,7 +47,7 @@ class Group:
     """The power may fail once this is done: updates are about to be confirmed to Telegram."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
-    """Rows to insert, by table; those of state, seen and parked replace what is there."""
+    """Rows to insert, by table; those of state, seen, parked and alias replace what is there."""
 
     places_gone: dict[str, list[int]] = field(default_factory=dict)
     """Places to delete from inbox and outbox."""

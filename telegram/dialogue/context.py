@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from engine import KEEP, Call, Delivery, Effects, Reject
 from telegram.calls import encode_call, encode_json
-from telegram.types import CallbackQuery, InaccessibleMessage, Message, TelegramObject, Update, User
+from telegram.objects import TelegramObject
+from telegram.types import CallbackQuery, InaccessibleMessage, Message, Update, User
 
 _MESSAGE_KINDS: Final = frozenset((
     "message", "edited_message", "channel_post", "edited_channel_post",
@@ -155,7 +156,8 @@ class Context:
     def call(self, method: str, /, **params: Any) -> None:
         """Any method of the Bot API; params that are None are left out.
 
-        Calls for one chat go out in order. ValueError or TypeError for what JSON or UTF-8 cannot hold.
+        Calls for one chat go out in order. ValueError or TypeError for what JSON or UTF-8 cannot hold. An InputFile
+        waits as its path, and is read when it is sent; what is missing then is a dead letter.
         """
         if self._calls is None:
             raise RuntimeError(f"{method}: the handler has returned, this call would be lost")

@@ -6,13 +6,17 @@
         server.faults.add(Fault("status", code=429, retry_after=3, times=1))
 
 FakeServer   the server: `url`, `token`, `world`, `queue`, `faults`, `calls`, `polls`, `down()`, `up()`
-World        people and chats: `say`, `press`, `push`, `block`, `listen` ...
+World        people and chats: `say`, `press`, `push`, `block`, `kick`, `promote`, `migrate`, `vote`, `listen` ...
 UpdateQueue  Telegram's queue of one bot, with the rules of getUpdates; pure
 Fault        one thing that goes wrong; the kinds are in `faults`
 Call, Poll   what the bot asked for
 RemoteFake   the same server in a process of its own (`python -m telegram.fake`), driven over its control port
 
-Not here: webhooks (setWebhook is refused), files, parse modes other than HTML, methods beyond those in `methods`.
+Every method of the Bot API is answered with a typed result, and its parameters are checked against the schema
+(`checks`; `FakeServer(strict=True)` for one's own bot). What the bot did to chats, members, messages, files and stickers
+is seen by later calls; methods without such a state answer with made-up values (`methods/generic.py`).
+
+Not here: webhooks (setWebhook is refused), parse modes other than HTML, inline and ephemeral messages.
 """
 
 from .answers import ApiError

@@ -23,6 +23,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--token", default=DEFAULT_TOKEN, help="of the bot that is served")
     parser.add_argument("--history", type=int, default=200, help="messages kept per chat, 0 for none")
     parser.add_argument("--seed", type=int, default=None, help="of faults with a probability")
+    parser.add_argument("--strict", action="store_true", help="refuse what the Bot API's schema does not say")
+    parser.add_argument("--local", action="store_true", help="play a local Bot API server: files on the disk")
     parser.add_argument("--until-eof", action="store_true", help="stop when standard input ends, too")
     return parser.parse_args()
 
@@ -34,7 +36,14 @@ async def _serve(arguments: argparse.Namespace) -> None:
         loop.add_signal_handler(name, stop.set)
     if arguments.until_eof:
         _at_eof(lambda: loop.call_soon_threadsafe(stop.set))
-    server = FakeServer(arguments.token, port=arguments.port, history=arguments.history, seed=arguments.seed)
+    server = FakeServer(
+        arguments.token,
+        port=arguments.port,
+        history=arguments.history,
+        seed=arguments.seed,
+        strict=arguments.strict,
+        local=arguments.local,
+    )
     control = Control(server, port=arguments.control_port)
     async with server:
         await control.start()

@@ -1,7 +1,7 @@
 """The parameters of a call: out of any encoding that the server takes, and into the type that a method wants.
 
 They are kept as they came: from JSON with their types, from a query string or a form as text; an uploaded file
-is noted as `{"file_name": ..., "size": ...}`. A null counts as absent.
+is an `Upload`. A null counts as absent.
 """
 
 import json
@@ -13,23 +13,43 @@ from .answers import ApiError, Json, bad_request
 
 Params = dict[str, Any]
 
+FORM_BYTES_MAX = 51 << 20
+"""A file has 50 MB at most (Telegram Bot API, sendDocument); the rest is for the other fields."""
+FORM_BYTES_MAX_LOCAL = 2001 << 20
 
-async def read_parameters(request: web.BaseRequest) -> Params:
+
+class Upload(dict[str, Any]):
+    """An uploaded file: `{"file_name": ..., "size": ...}` in the log, with its `content` until the call is done."""
+
+    def __init__(self, file_name: str, content: bytes, mime_type: str = "") -> None:
+        super().__init__(file_name=file_name, size=len(content))
+        self.content = content
+        self.mime_type = mime_type
+
+
+def forget_contents(params: Params) -> None:
+    """Let go of the uploaded bytes: the log keeps calls for hours."""
+    for value in params.values():
+        if isinstance(value, Upload):
+            value.content = b""
+
+
+async def read_parameters(request: web.BaseRequest, form_bytes_max: int = FORM_BYTES_MAX) -> Params:
     """Query string and body together, the query string first in rank (as in the real server)."""
-    params = await _read_body(request) if request.body_exists else {}
+    params = await _read_body(request, form_bytes_max) if request.body_exists else {}
     if "?" in request.raw_path:
         params |= request.query
     return params
 
 
-async def _read_body(request: web.BaseRequest) -> Params:
+async def _read_body(request: web.BaseRequest, form_bytes_max: int) -> Params:
     content_type = request.headers.get("Content-Type", "").lower()
     try:
         if content_type.startswith("application/json"):
             return _from_json(await request.read())
         if content_type.startswith(("application/x-www-form-urlencoded", "multipart/form-data")):
             # the real server reads the body of a GET, too; aiohttp's `post` does not
-            form = await request.clone(method="POST").post()
+            form = await request.clone(method="POST", client_max_size=form_bytes_max).post()
             return {name: _noted(value) for name, value in form.items()}
     except web.HTTPRequestEntityTooLarge:
         raise ApiError(413, "Request Entity Too Large") from None
@@ -57,8 +77,8 @@ def _noted(value: object) -> str | Json:
         return value
     if isinstance(value, web.FileField):
         with value.file as file:
-            return {"file_name": value.filename, "size": file.seek(0, 2)}
-    return {"file_name": "", "size": len(value) if isinstance(value, bytes | bytearray) else 0}
+            return Upload(value.filename, file.read(), value.content_type)
+    return Upload("", bytes(value) if isinstance(value, bytes | bytearray) else b"")
 
 
 def text(params: Params, name: str) -> str:
@@ -89,5 +109,8 @@ def structure(params: Params, name: str) -> Any:
     """An object or array, itself or as JSON text; None when absent, ValueError when it is no JSON."""
     value = params.get(name)
     if isinstance(value, str):
-        return json.loads(value) if value else None
+        try:
+            return json.loads(value) if value else None
+        except RecursionError:
+            raise ValueError("too deep") from None
     return value

@@ -1,40 +1,87 @@
 """Who the bot can meet: persons and chats, kept small (an idle one costs a few hundred bytes)."""
 
+from dataclasses import dataclass, field
+from typing import Literal
+
 from .answers import Json
+
+ChatKind = Literal["private", "group", "supergroup", "channel"]
 
 
 class Person:
     """Somebody with a Telegram account."""
 
-    __slots__ = ("blocked", "first_name", "id")
+    __slots__ = ("blocked", "deactivated", "first_name", "id")
 
     def __init__(self, user_id: int, first_name: str) -> None:
         self.id = user_id
         self.first_name = first_name
         self.blocked = False  # has blocked the bot
+        self.deactivated = False  # the account is deleted
 
     def user(self) -> Json:
         """Telegram's `User`."""
         return {"id": self.id, "is_bot": False, "first_name": self.first_name}
 
 
+@dataclass(slots=True, eq=False)
+class About:
+    """What most chats never have."""
+
+    username: str = ""
+    is_forum: bool = False
+    full: Json = field(default_factory=dict)
+    """Fields of ChatFullInfo that were set: description, permissions, photo, invite_link, ..."""
+    statuses: dict[int, Json] = field(default_factory=dict)
+    """By user: a ChatMember without its user, where it is more than "member" or "left"."""
+    pinned: list[int] = field(default_factory=list)
+    topics: dict[int, Json] = field(default_factory=dict)
+    """Forum topics by message_thread_id; "closed" tells whether one may write there."""
+    links: dict[str, Json] = field(default_factory=dict)
+    join_requests: set[int] = field(default_factory=set)
+    migrated_to: int = 0
+    deleted: bool = False
+
+
 class Chat:
-    """A private chat (`members` is None, its id is the person's) or a supergroup, with its latest messages."""
+    """A private chat (`members` is None, its id is the person's), a group, a supergroup or a channel, with its latest messages."""
 
-    __slots__ = ("_messages", "id", "last_message_id", "members", "title")
+    __slots__ = ("_about", "_messages", "id", "kind", "last_message_id", "members", "title")
 
-    def __init__(self, chat_id: int, title: str, members: set[int] | None = None) -> None:
+    def __init__(
+        self, chat_id: int, title: str, members: set[int] | None = None, kind: ChatKind = "supergroup"
+    ) -> None:
         self.id = chat_id
         self.title = title
         self.members = members
+        self.kind: ChatKind = "private" if members is None else kind
         self.last_message_id = 0
         self._messages: dict[int, Json] | None = None
+        self._about: About | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing was ever set about it."""
+        return self._about is None
+
+    @property
+    def about(self) -> About:
+        """What most chats never have; made when it is first asked for."""
+        if self._about is None:
+            self._about = About()
+        return self._about
 
     def chat(self) -> Json:
         """Telegram's `Chat`."""
         if self.members is None:
             return {"id": self.id, "type": "private", "first_name": self.title}
-        return {"id": self.id, "type": "supergroup", "title": self.title}
+        chat: Json = {"id": self.id, "type": self.kind, "title": self.title}
+        if self._about is not None:
+            if self._about.username:
+                chat["username"] = self._about.username
+            if self._about.is_forum:
+                chat["is_forum"] = True
+        return chat
 
     def take_message_id(self) -> int:
         """The next message id: each chat counts its own, as supergroups do."""

@@ -15,7 +15,7 @@ _START_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for
 class Reply:
     """A whole reply."""
 
-    __slots__ = ("_body", "_content_type", "_retry_after", "keep_alive", "status")
+    __slots__ = ("_body", "_content_type", "_headers", "_retry_after", "keep_alive", "status")
 
     def __init__(
         self,
@@ -24,17 +24,19 @@ class Reply:
         *,
         content_type: str = "application/json",
         retry_after: int | None = None,
+        headers: str = "",
     ) -> None:
         self.status = status
         self.keep_alive = True
         self._body = body
         self._content_type = content_type
         self._retry_after = retry_after
+        self._headers = headers  # whole lines
 
     def parts(self) -> tuple[bytes, bytes]:
         """Head and body."""
         head = _START_LINES.get(self.status) or f"HTTP/1.1 {self.status} Status {self.status}\r\n"
-        head += f"Content-Type: {self._content_type}\r\nContent-Length: {len(self._body)}\r\n"
+        head += f"Content-Type: {self._content_type}\r\nContent-Length: {len(self._body)}\r\n{self._headers}"
         if self._retry_after is not None:
             head += f"Retry-After: {self._retry_after}\r\n"
         head += "Connection: keep-alive\r\n\r\n" if self.keep_alive else "Connection: close\r\n\r\n"

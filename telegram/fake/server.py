@@ -17,8 +17,11 @@ from aiohttp import web
 from . import methods
 from .answers import ApiError, accepted, refused
 from .calls import Call, CallLog, Poll, Stats
+from .checks import check
+from .downloads import download
 from .faults import Fault, Faults
-from .params import Params, integer, read_parameters
+from .files import Files
+from .params import FORM_BYTES_MAX, FORM_BYTES_MAX_LOCAL, Params, forget_contents, integer, read_parameters
 from .polling import LongPoll
 from .queue import UpdateQueue
 from .replies import Cut, Reply, for_aiohttp
@@ -35,7 +38,9 @@ class FakeServer:
     """A Bot API server for one bot, on 127.0.0.1; `async with` starts and stops it.
 
     `port` 0 picks a free one. `history` is how many messages are kept per chat, 0 for none (load tests).
-    `seed` decides on faults with a probability and on the first update_id.
+    `seed` decides on faults with a probability and on the first update_id. `strict` refuses whatever the schema
+    does not say, parameters that nobody knows among it: for tests of one's own bot. `local` plays a local Bot API
+    server: files lie on the disk, `file://` names them, and there is no download over HTTP.
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class FakeServer:
         history: int = 200,
         seed: int | None = None,
         queue: UpdateQueue | None = None,
+        strict: bool = False,
+        local: bool = False,
     ) -> None:
         if not _TOKEN.fullmatch(token):
             raise ValueError("the token has not the form of a bot token")
@@ -55,11 +62,13 @@ class FakeServer:
         self.token = token
         self.port = port
         self.queue = queue or UpdateQueue(rng=rng)
-        self.world = World(bot, self.queue, history=history)
+        self.world = World(bot, self.queue, history=history, files=Files(local=local))
         self.faults = Faults(rng)
         self.log = CallLog()
         self._long_poll = LongPoll(self.queue)
         self._prefix = f"/bot{token}/"
+        self._strict = strict
+        self._form_bytes_max = FORM_BYTES_MAX_LOCAL if local else FORM_BYTES_MAX
         self._web: web.Server | None = None
         self._listening: asyncio.Server | None = None
         self._held_port: socket.socket | None = None
@@ -120,6 +129,7 @@ class FakeServer:
         """Close everything; requests that wait are cut off."""
         await self.down()
         self._release_port()
+        self.world.files.close()
 
     async def down(self) -> None:
         """The server is gone: nobody listens and every connection is closed. State and port are kept."""
@@ -167,10 +177,10 @@ class FakeServer:
         try:
             method = self._method_of(request.raw_path)
         except ApiError as error:
-            return _refusal(error)
+            return self._file(request, error)
         self.log.requests[_proper_name(method)] += 1
         try:
-            params = await read_parameters(request)
+            params = await read_parameters(request, self._form_bytes_max)
         except ApiError as error:
             self._note(method, {}, error.code, delivered=False)
             return _refusal(error)
@@ -178,6 +188,12 @@ class FakeServer:
         if fault is None:
             return await self._execute(method, params)
         return await self._spoil(fault, method, params)
+
+    def _file(self, request: web.BaseRequest, no_method: ApiError) -> Reply:
+        try:
+            return download(self.world.files, self.token, request) or _refusal(no_method)
+        except ApiError as error:
+            return _refusal(error)
 
     def _method_of(self, path: str) -> str:
         """The method's name in lower case; 404 for another path or a malformed token, 401 for a wrong one."""
@@ -197,7 +213,7 @@ class FakeServer:
         if method == "getupdates":
             return await self._get_updates(params)
         try:
-            reply = Reply(200, accepted(methods.run(self.world, method, params)))
+            reply = Reply(200, accepted(methods.run(self.world, method, params, strict=self._strict)))
         except ApiError as error:
             reply = _refusal(error)
         self._note(method, params, 0 if cut else reply.status, delivered=reply.status == 200)
@@ -210,6 +226,7 @@ class FakeServer:
         try:
             if self.world.logged_out:
                 raise ApiError(400, "Logged out")
+            check("getUpdates", params, strict=self._strict)
             batch = await self._long_poll.take(offset, limit, timeout, params.get("allowed_updates"))
         except ApiError as error:
             self.log.record_poll(Poll(asked, offset, limit, timeout, -1))
@@ -247,6 +264,7 @@ class FakeServer:
         return Cut()
 
     def _note(self, method: str, params: Params, status: int, *, delivered: bool) -> None:
+        forget_contents(params)
         if method == "getupdates":
             offset, limit = integer(params, "offset"), integer(params, "limit", 100)
             self.log.record_poll(Poll(self.world.now(), offset, limit, integer(params, "timeout"), -1))

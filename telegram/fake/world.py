@@ -1,88 +1,39 @@
-"""The people and chats around the bot: what they do becomes updates, what the bot does changes their chats.
+"""What people do, to the bot and with what it made: it becomes updates.
 
-People and chats that nobody introduced come into being when they first appear. Messages are never changed
-in place: an edited message is a new object.
+People and chats that nobody introduced come into being when they first appear.
 """
 
 import json
-import time
-from collections import OrderedDict
-from collections.abc import Callable
-from itertools import count
 from typing import Any
 
-from .answers import Json, bad_request, encode, forbidden
+from .answers import Json
 from .entities import commands
-from .events import Listener
-from .params import Params, integer, text
-from .people import Chat, Person
-from .queue import UpdateQueue
+from .members import administrator, full_administrator, status_of
+from .params import integer, text
+from .people import Chat
+from .society import Society
 
-CALLBACKS_MAX = 100_000  # unanswered button presses remembered
+CALLBACKS_MAX = 100_000  # unanswered button presses and other queries remembered
+_QUERY_IDS = {
+    **dict.fromkeys(("callback_query", "inline_query", "shipping_query", "pre_checkout_query"), "id"),
+    "guest_message": "guest_query_id",
+    "chat_join_request": "query_id",
+}
+"""What waits for an answer, and where its id is."""
 
 
-class World:
-    """Everything around one `bot` (its `User`); `clock` gives Unix time, `history` the messages kept per chat."""
+class World(Society):
+    """Everything around one bot: what people do becomes updates, what the bot does changes their chats."""
 
-    def __init__(
-        self, bot: Json, queue: UpdateQueue, *, history: int = 200, clock: Callable[[], float] = time.time
-    ) -> None:
-        self.bot = bot
-        self.queue = queue
-        self.history = history
-        self.now = clock
-        self.commands: dict[tuple[str, str], list[Json]] = {}  # by scope and language
-        self.logged_out = False
-        self._people: dict[int, Person] = {}
-        self._chats: dict[int, Chat] = {}
-        self._callbacks: OrderedDict[str, Json] = OrderedDict()
-        self._listeners: set[Listener] = set()
-        self._user_ids = count(1001)
-        self._group_ids = count(-1_001_000_000_001, -1)
-        self._callback_ids = count(4_000_000_000_000_000_001)
-
-    # -- who is there ---------------------------------------------------------------------------
-
-    def person(self, first_name: str, *, user_id: int | None = None) -> Json:
-        """Somebody who has opened a private chat with the bot (its id is the user's); returns the `User`."""
-        person = Person(next(self._user_ids) if user_id is None else user_id, first_name)
-        self._people[person.id] = person
-        self._chats[person.id] = Chat(person.id, first_name)
-        return person.user()
-
-    def group(self, title: str, user_ids: list[int], *, chat_id: int | None = None) -> Json:
-        """A supergroup with the bot and these people; returns the `Chat`."""
-        chat = Chat(next(self._group_ids) if chat_id is None else chat_id, title, set(user_ids))
-        for user_id in user_ids:
-            self._someone(user_id)
-        self._chats[chat.id] = chat
-        return chat.chat()
-
-    def people(self) -> list[Json]:
-        """Everybody, as `User`."""
-        return [person.user() for person in self._people.values()]
-
-    def chats(self) -> list[Json]:
-        """Every chat that the bot is in, as `Chat`."""
-        return [chat.chat() for chat in self._chats.values()]
-
-    def messages(self, chat_id: int) -> list[Json]:
-        """The chat's latest messages, oldest first; [] for an unknown chat."""
-        chat = self._chats.get(chat_id)
-        return chat.messages() if chat else []
-
-    def listen(self) -> Listener:
-        """Hear what happens from now on: dicts with "type" message, edit, delete, callback, answer, chat_action or block."""
-        return Listener(self._listeners)
-
-    # -- what people do ---------------------------------------------------------------------------
+    # -- what people say and press --------------------------------------------------------------------------
 
     def say(self, chat_id: int, user_id: int, text: str, **message_fields: Any) -> int:
         """Somebody writes; returns the update_id (0: the queue did not take it)."""
         person, chat = self._someone(user_id), self._somewhere(chat_id, user_id)
+        is_post = chat.kind == "channel"
         message: Json = {
             "message_id": chat.take_message_id(),
-            "from": person.user(),
+            **({"sender_chat": chat.chat()} if is_post else {"from": person.user()}),
             "chat": chat.chat(),
             "date": int(self.now()),
         }
@@ -93,7 +44,7 @@ class World:
         message |= message_fields
         chat.keep(message, self.history)
         self.emit("message", message=message)
-        return self._push("message", message)
+        return self._push("channel_post" if is_post else "message", message)
 
     def press(self, chat_id: int, user_id: int, message_id: int, data: str) -> int:
         """Somebody presses an inline button; a message that is not remembered comes as an InaccessibleMessage."""
@@ -106,15 +57,14 @@ class World:
             "chat_instance": str(abs(chat_id) * 2_654_435_761 % 2**62),
             "data": data,
         }
-        self._remember_callback(query)
+        self._remember("callback_query", query)
         self.emit("callback", callback_query=query)
         return self._push("callback_query", query)
 
     def push(self, kind: str, payload: Json) -> int:
         """Any update; chats and people in the usual places of `payload` become known."""
         self._meet(payload)
-        if kind == "callback_query":
-            self._remember_callback(payload)
+        self._remember(kind, payload)
         return self._push(kind, payload)
 
     def push_raw(self, rest: bytes) -> int:
@@ -126,9 +76,10 @@ class World:
             payload = None  # the bot has to live with it, too
         if isinstance(payload, dict):
             self._meet(payload)
-            if kind == "callback_query":
-                self._remember_callback(payload)
+            self._remember(kind, payload)
         return self.queue.push(kind, rest)
+
+    # -- what people do to the bot ------------------------------------------------------------------------
 
     def block(self, user_id: int) -> int:
         """Somebody stops the bot: sending to that person is refused with 403; returns the update_id of my_chat_member."""
@@ -138,86 +89,124 @@ class World:
         """The reverse of `block`."""
         return self._set_blocked(user_id, blocked=False)
 
-    # -- what the bot does: the methods are built of these -------------------------------------------
+    def deactivate(self, user_id: int) -> None:
+        """Somebody deletes the account: sending there is refused with 403; nobody tells the bot."""
+        self._someone(user_id).deactivated = True
 
-    def chat_for_bot(self, params: Params, name: str = "chat_id") -> Chat:
-        """The chat that a call names, if the bot may write there; ApiError as the server words it."""
-        if not text(params, name):
-            raise bad_request("chat_id is empty")
-        chat_id = integer(params, name)
-        chat = self._chats.get(chat_id)
-        if chat is None:
-            if chat_id in self._people:
-                raise forbidden("bot can't initiate conversation with a user")
-            raise bad_request("chat not found")
-        if chat.members is None and self._people[chat_id].blocked:
-            raise forbidden("bot was blocked by the user")
-        return chat
+    def kick(self, chat_id: int, by: int = 0) -> int:
+        """Somebody throws the bot out of a group or channel; returns the update_id of my_chat_member."""
+        return self._set_bot(chat_id, by, {"status": "kicked", "until_date": 0})
 
-    def known_person(self, user_id: int) -> Person | None:
-        """The person with this id, if any."""
-        return self._people.get(user_id)
+    def invite(self, chat_id: int, by: int = 0) -> int:
+        """Somebody takes the bot into the group (again), as a plain member."""
+        return self._set_bot(chat_id, by, {"status": "member"})
 
-    def post(self, chat: Chat, content: Json, keyboard: Json | None = None) -> Json:
-        """A new message of the bot; `keyboard` is a markup that does not become a part of the message."""
-        message = {
-            "message_id": chat.take_message_id(),
-            "from": self.bot,
-            "chat": chat.chat(),
-            "date": int(self.now()),
-            **content,
+    def promote(self, chat_id: int, *rights: str, by: int = 0) -> int:
+        """Somebody makes the bot an administrator with these rights (none: with all that there are)."""
+        new = administrator(dict.fromkeys(rights, True)) if rights else full_administrator()
+        return self._set_bot(chat_id, by, new)
+
+    def delete_group(self, chat_id: int) -> None:
+        """The group's owner deletes it: everything there is refused with 403."""
+        self._somewhere(chat_id, 0).about.deleted = True
+
+    def migrate(self, chat_id: int) -> Json:
+        """A group becomes a supergroup, as Telegram does it: a new chat, and 400 with its id for the old; returns the `Chat`."""
+        old = self._somewhere(chat_id, 0)
+        if old.kind != "group" or old.about.migrated_to:
+            raise ValueError(f"{chat_id} is no group that can be upgraded")
+        made = self.group(old.title, sorted(old.members or ()))
+        new = self._chats[made["id"]]
+        new.about.statuses |= old.about.statuses
+        by = min(old.members or {new.id})
+        self.say(old.id, by, "", migrate_to_chat_id=new.id)
+        self.say(new.id, by, "", migrate_from_chat_id=old.id)
+        old.about.migrated_to = new.id
+        return new.chat()
+
+    # -- what people do with what the bot made ------------------------------------------------------------
+
+    def vote(self, user_id: int, poll_id: str, option_ids: list[int]) -> int:
+        """Somebody votes in a poll of the bot; returns the update_id of poll_answer (0: the poll is anonymous)."""
+        chat_id, message_id = self.polls[poll_id]
+        chat = self._chats[chat_id]
+        message = chat.find(message_id)
+        if message is None or message["poll"]["is_closed"]:
+            raise ValueError(f"nobody can vote in poll {poll_id}")
+        poll: Json = message["poll"]
+        options = [
+            {**option, "voter_count": option["voter_count"] + (n in option_ids)}
+            for n, option in enumerate(poll["options"])
+        ]
+        poll = {**poll, "options": options, "total_voter_count": poll["total_voter_count"] + 1}
+        chat.keep({**message, "poll": poll}, self.history)
+        self._push("poll", poll)
+        if poll["is_anonymous"]:
+            return 0
+        answer = {
+            "poll_id": poll_id,
+            "user": self._someone(user_id).user(),
+            "option_ids": option_ids,
+            "option_persistent_ids": [options[n]["persistent_id"] for n in option_ids],
         }
-        chat.keep(message, self.history)
-        self.emit("message", message=message, **({"keyboard": keyboard} if keyboard else {}))
-        return message
+        return self._push("poll_answer", answer)
 
-    def replace(self, chat: Chat, message: Json) -> Json:
-        """An edited message takes the place of the old one."""
-        edited = {**message, "edit_date": int(self.now())}
-        chat.keep(edited, self.history)
-        self.emit("edit", message=edited)
-        return edited
+    def ask_to_join(self, chat_id: int, user_id: int, **request_fields: object) -> int:
+        """Somebody asks to be let in; returns the update_id of chat_join_request."""
+        person, chat = self._someone(user_id), self._somewhere(chat_id, 0)
+        chat.about.join_requests.add(user_id)
+        request = {
+            "chat": chat.chat(),
+            "from": person.user(),
+            "user_chat_id": user_id,
+            "date": int(self.now()),
+            **request_fields,
+        }
+        self._remember("chat_join_request", request)
+        return self._push("chat_join_request", request)
 
-    def delete(self, chat: Chat, message_id: int) -> bool:
-        """Delete a message; false when there is none."""
-        deleted = chat.forget(message_id)
-        if deleted:
-            self.emit("delete", chat_id=chat.id, message_id=message_id)
-        return deleted
+    # -- members ------------------------------------------------------------------------------------------
 
-    def take_callback(self, callback_query_id: str) -> Json | None:
-        """The callback query that waits for an answer; it can be taken once."""
-        return self._callbacks.pop(callback_query_id, None)
+    def set_member(self, chat: Chat, user: Json, new: Json, *, by: Json) -> int:
+        """Somebody's status changes: kept, and told to the bot if it asks for that; returns the update_id."""
+        user_id = user["id"]
+        old = status_of(chat, user_id, self.bot["id"], self.now())
+        is_inside = new["status"] not in ("left", "kicked") and new.get("is_member", True)
+        if user_id == self.bot["id"] or new["status"] not in ("member", "left"):
+            chat.about.statuses[user_id] = new
+        else:
+            chat.about.statuses.pop(user_id, None)
+        if user_id != self.bot["id"] and chat.members is not None:
+            (chat.members.add if is_inside else chat.members.discard)(user_id)
+        return self._tell_member(chat, by, {**old, "user": user}, {**new, "user": user})
 
-    def emit(self, kind: str, **fields: Any) -> None:
-        """Tell the listeners."""
-        if self._listeners:
-            event = {"type": kind, **fields}
-            for listener in tuple(self._listeners):
-                listener.tell(event)
+    # -- inside -------------------------------------------------------------------------------------------
 
-    # -- inside -------------------------------------------------------------------------------------
+    def _set_bot(self, chat_id: int, by: int, new: Json) -> int:
+        chat = self._somewhere(chat_id, 0)
+        who = self._someone(by or min(chat.members or {1})).user()
+        return self.set_member(chat, self.bot, new, by=who)
 
-    def _push(self, kind: str, payload: Json) -> int:
-        return self.queue.push(kind, f'"{kind}":{encode(payload)}'.encode())
+    def _set_blocked(self, user_id: int, *, blocked: bool) -> int:
+        person, chat = self._someone(user_id), self._somewhere(user_id, user_id)
+        person.blocked = blocked
+        self.emit("block", user_id=user_id, blocked=blocked)
+        stopped = {"user": self.bot, "status": "kicked", "until_date": 0}
+        member = {"user": self.bot, "status": "member"}
+        return self._tell_member(
+            chat, person.user(), member if blocked else stopped, stopped if blocked else member
+        )
 
-    def _someone(self, user_id: int, first_name: str = "") -> Person:
-        person = self._people.get(user_id)
-        if person is None:
-            person = self._people[user_id] = Person(user_id, first_name or f"User {user_id}")
-        return person
-
-    def _somewhere(self, chat_id: int, user_id: int, title: str = "") -> Chat:
-        private = chat_id > 0
-        if private and chat_id != user_id:
-            raise ValueError(f"the private chat {chat_id} is not that of user {user_id}")
-        chat = self._chats.get(chat_id)
-        if chat is None:
-            title = self._someone(user_id).first_name if private else title or f"Group {chat_id}"
-            chat = self._chats[chat_id] = Chat(chat_id, title, None if private else set())
-        if chat.members is not None and user_id:
-            chat.members.add(user_id)
-        return chat
+    def _tell_member(self, chat: Chat, by: Json, old: Json, new: Json) -> int:
+        change = {
+            "chat": chat.chat(),
+            "from": by,
+            "date": int(self.now()),
+            "old_chat_member": old,
+            "new_chat_member": new,
+        }
+        about_the_bot = new["user"]["id"] == self.bot["id"]
+        return self._push("my_chat_member" if about_the_bot else "chat_member", change)
 
     def _meet(self, payload: Json) -> None:
         """Learn chat and person from the usual places of an update."""
@@ -231,27 +220,14 @@ class World:
         elif chat_id:
             self._somewhere(chat_id, user_id, text(chat, "title"))
 
-    def _remember_callback(self, query: Json) -> None:
-        self._callbacks[str(query.get("id"))] = query
-        if len(self._callbacks) > CALLBACKS_MAX:
-            self._callbacks.popitem(last=False)
-
-    def _set_blocked(self, user_id: int, *, blocked: bool) -> int:
-        person, chat = self._someone(user_id), self._somewhere(user_id, user_id)
-        person.blocked = blocked
-        self.emit("block", user_id=user_id, blocked=blocked)
-        stopped = {"user": self.bot, "status": "kicked", "until_date": 0}
-        member = {"user": self.bot, "status": "member"}
-        return self._push(
-            "my_chat_member",
-            {
-                "chat": chat.chat(),
-                "from": person.user(),
-                "date": int(self.now()),
-                "old_chat_member": member if blocked else stopped,
-                "new_chat_member": stopped if blocked else member,
-            },
-        )
+    def _remember(self, kind: str, payload: Json) -> None:
+        """Keep what the bot may answer, and the business connections that it may use."""
+        if kind == "business_connection":
+            self.business[text(payload, "id")] = payload
+        elif payload.get(_QUERY_IDS.get(kind, "")):
+            self._queries[kind, str(payload[_QUERY_IDS[kind]])] = payload
+            if len(self._queries) > CALLBACKS_MAX:
+                self._queries.popitem(last=False)
 
 
 def _object(payload: Json, name: str) -> Json:

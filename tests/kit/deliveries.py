@@ -5,10 +5,10 @@ from typing import Any
 
 from engine.model import Delivery, Effects, Lease, Queue
 from telegram.calls import decode_call
+from telegram.decoding import decode
 from telegram.dialogue import Context
 from telegram.intake import RawUpdate
 from telegram.routing import envelope
-from telegram.types import decode
 
 ALICE = {"id": 7, "is_bot": False, "first_name": "Alice"}
 PRIVATE = {"id": 7, "type": "private", "first_name": "Alice"}

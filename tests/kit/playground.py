@@ -40,7 +40,10 @@ class Playground:
 async def playground(*, port: int = 0) -> AsyncIterator[Playground]:
     """Run it all; `port` is the page's."""
     gate = asyncio.Event()
-    async with FakeServer(seed=1) as fake, TgClient(fake.token, base_url=fake.url, connections=8) as client:
+    async with (
+        FakeServer(seed=1, strict=True) as fake,
+        TgClient(fake.token, base_url=fake.url, connections=8) as client,
+    ):
         store = await open_store("memory:", str(client.bot_id))
         bot = Bot(client, store, _router(gate))
         async with Sandbox(fake, bot, store, port=port, answer_after_s=0) as sandbox:

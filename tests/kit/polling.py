@@ -83,6 +83,7 @@ class ListInbox:
     ) -> None:
         self._full_after = full_after
         self.ids: list[int] = []
+        self.aliases: list[tuple[str, str]] = []
         self.accepts: list[tuple[float, list[int]]] = []
         self._rooms = list(rooms)
         self._troubles = list(troubles)
@@ -98,6 +99,9 @@ class ListInbox:
         if self._troubles:
             raise self._troubles.pop(0)
         self.ids += ids
+
+    async def alias(self, name: str, key: str) -> None:
+        self.aliases.append((name, key))
 
 
 def drive(client: Any, inbox: Any, *, for_s: float, **settings: Any) -> list[Any]:

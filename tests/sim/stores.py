@@ -69,6 +69,9 @@ class Connection:
     async def append(self, batch: Sequence[Envelope]) -> int:
         return await self._ask(lambda: self._session.append(batch))
 
+    async def alias(self, name: str, key: str) -> None:
+        await self._ask(lambda: self._session.alias(name, key))
+
     async def claim(self, queue: Queue) -> Delivery:
         trouble = self._trouble
         fault = self._pick()

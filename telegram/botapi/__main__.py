@@ -1,0 +1,7 @@
+"""`make api`: write telegram/types.py and telegram/methods.py anew."""
+
+from telegram.botapi.generate import write
+from telegram.botapi.schema import load
+
+if __name__ == "__main__":
+    write(load())

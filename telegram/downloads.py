@@ -1,0 +1,171 @@
+"""Telegram's files onto the disk: streamed, bounded, whole or not there at all, and resumed where they were cut."""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from pydantic import SecretBytes, SecretStr
+
+from telegram.errors import DownloadCut, FileTooBig, FileUnusable, api_error
+from telegram.files import opened, path_of, read, size_of
+from telegram.streaming import Incoming
+from telegram.wire import Wire
+
+DOWNLOAD_MAX: Final = 20 * 2**20
+"""Bytes that Telegram's own server gives of one file; a local server gives more (Telegram Bot API, getFile)."""
+
+_ERROR_MAX: Final = 2**16
+_RANGE: Final = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
+
+
+class Content(NamedTuple):
+    """A file's content from byte `start` on; `total` counts from byte 0, None if it is not known."""
+
+    start: int
+    total: int | None
+    pieces: AsyncGenerator[bytes, None]
+
+
+Opener = Callable[[int], AbstractAsyncContextManager[Content]]
+"""Opens a file from a byte on, or from its beginning if it cannot."""
+
+
+async def save(
+    opener: Opener, part: Path, destination: Path, *, size: int | None, limit_bytes: int, resume: bool
+) -> None:
+    """Write a file to `part`, then rename it to `destination`; `size` is what was said of it.
+
+    DownloadCut leaves `part` for the next time, FileTooBig leaves nothing; OSError is about the disk.
+    """
+    if size is not None and size > limit_bytes:
+        raise FileTooBig(limit_bytes)
+    have = await asyncio.to_thread(_size_of_part, part) if resume else 0
+    if not have or have != size:  # else only the renaming was missing
+        async with opener(have if size is None or have < size else 0) as content:
+            total = size if content.total is None else content.total
+            if total is not None and total > limit_bytes:
+                raise FileTooBig(limit_bytes)
+            done = await _write(content, part, limit_bytes)
+        if total is not None and done != total:
+            raise DownloadCut(f"the file ended after {done} of {total} bytes")
+    await asyncio.to_thread(part.replace, destination)
+
+
+async def _write(content: Content, part: Path, limit_bytes: int) -> int:
+    """Return the size of the file that is on the disk then."""
+    done = content.start
+    async with opened(part, "ab" if done else "wb") as file:
+        async for piece in content.pieces:
+            done += len(piece)
+            if done > limit_bytes:
+                await asyncio.to_thread(part.unlink)
+                raise FileTooBig(limit_bytes)
+            await asyncio.to_thread(file.write, piece)
+        await asyncio.to_thread(file.flush)
+        await asyncio.to_thread(os.fsync, file.fileno())  # a name must not outlive its content
+    return done
+
+
+def _size_of_part(part: Path) -> int:
+    with suppress(FileNotFoundError):
+        return part.stat().st_size
+    return 0
+
+
+def part_of(destination: Path, file_unique_id: str) -> Path:
+    """Return where an unfinished download lies: beside its destination, and never the part of another file."""
+    unique = re.sub(r"[^A-Za-z0-9_-]", "_", file_unique_id)[:64]
+    return destination.with_name(f"{destination.name}.{unique}.part")
+
+
+# -- where the content comes from ----------------------------------------------------------------------------------
+
+
+class FileServer:
+    """Where Telegram gives files by HTTP. `target` begins the request line and ends before the file's path."""
+
+    def __init__(self, wire: Wire, target: SecretStr, host: str, token: SecretStr, timeout_s: float) -> None:
+        self._wire = wire
+        self._target = target
+        self._host = host
+        self._token = token
+        self._timeout_s = timeout_s
+
+    def opener(self, file_path: str) -> Opener:
+        """Return what opens `file_path`, as getFile gave it."""
+
+        @asynccontextmanager
+        async def open_at(start: int) -> AsyncIterator[Content]:
+            for offset in dict.fromkeys((start, 0)):
+                async with self._wire.get(self._request(file_path, offset), self._timeout_s) as incoming:
+                    if content := _content(incoming, offset):
+                        yield content
+                        return
+                    if not offset or incoming.status not in {206, 416}:
+                        raise await self._refusal(incoming)
+
+        return open_at
+
+    def _request(self, file_path: str, offset: int) -> SecretBytes:
+        wanted = f"Range: bytes={offset}-\r\n" if offset else ""
+        target = self._target.get_secret_value() + quote(file_path)
+        return SecretBytes(f"{target} HTTP/1.1\r\nHost: {self._host}\r\n{wanted}\r\n".encode())
+
+    async def _refusal(self, incoming: Incoming) -> Exception:
+        told = b""
+        async with aclosing(incoming.pieces()) as pieces:
+            async for piece in pieces:
+                told += piece
+                if len(told) > _ERROR_MAX:
+                    break
+        retry_after = incoming.headers.get("Retry-After")
+        return api_error("download", incoming.status, told, retry_after, token=self._token.get_secret_value())
+
+
+def _content(incoming: Incoming, offset: int) -> Content | None:
+    """Return what an answer gives of the file; None if it is not what was asked for."""
+    if incoming.status == 200:  # a server need not know what a range is
+        length = incoming.headers.get("Content-Length", "")
+        return Content(0, int(length) if re.fullmatch(r"\d{1,18}", length) else None, incoming.pieces())
+    found = _RANGE.fullmatch(incoming.headers.get("Content-Range", ""))
+    if incoming.status == 206 and offset and found and int(found[1]) == offset:
+        return Content(offset, None if found[2] == "*" else int(found[2]), incoming.pieces())
+    return None
+
+
+def is_local(file_path: str) -> bool:
+    """Whether getFile gave a path on the server's disk."""
+    return file_path.startswith(("/", "file:"))
+
+
+async def local_opener(file_path: str, root: Path | None) -> Opener:
+    """Return what opens a file of a local server; FileUnusable unless it lies below `root`."""
+    path = await asyncio.to_thread(_below, file_path, root)
+
+    @asynccontextmanager
+    async def open_at(start: int) -> AsyncIterator[Content]:
+        total = await size_of(path)
+        start = start if start < total else 0
+        async with aclosing(read(path, total - start, start)) as pieces:
+            yield Content(start, total, pieces)
+
+    return open_at
+
+
+def _below(file_path: str, root: Path | None) -> Path:
+    """Follow every link first: an answer must not make us read just any file."""
+    if root is None:
+        raise FileUnusable(
+            f"{file_path} lies on the server's disk: set local_root to the folder it may be read from"
+        )
+    with suppress(OSError, ValueError):
+        path = path_of(file_path) if file_path.startswith("file:") else Path(file_path)
+        real = path.resolve()
+        if real.is_relative_to(root.resolve()):
+            return real
+    raise FileUnusable(f"{file_path} lies outside of local_root")

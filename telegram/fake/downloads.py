@@ -1,0 +1,44 @@
+"""GET /file/bot<token>/<file_path>: what getFile pointed to, whole or a range of it (RFC 9110, section 14)."""
+
+import re
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from .answers import ApiError
+from .files import Files
+from .replies import Reply
+
+_PATH = re.compile(r"/file/bot(?P<token>[^/]+)/(?:test/)?(?P<path>.+)")
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+
+
+def download(files: Files, token: str, request: web.BaseRequest) -> Reply | None:
+    """The reply; None if the request is not for a file. ApiError 401 or 404; a local server serves none at all."""
+    found = _PATH.fullmatch(unquote(request.raw_path.partition("?")[0]))
+    if found is None or files.local or request.method != "GET":
+        return None
+    if found["token"] != token:
+        raise ApiError(401, "Unauthorized")
+    there = files.download(found["path"])
+    if there is None:
+        raise ApiError(404, "Not Found")
+    file, content = there
+    return _part(content, request.headers.get("Range", ""), file.mime_type)
+
+
+def _part(content: bytes, wanted: str, content_type: str) -> Reply:
+    """The range that is wanted; everything for no range, and for several at once."""
+    size = len(content)
+    found = _RANGE.fullmatch(wanted)
+    if found is None or found[0] == "bytes=-":
+        return Reply(200, content, content_type=content_type, headers="Accept-Ranges: bytes\r\n")
+    if found[1]:
+        start, stop = int(found[1]), int(found[2]) + 1 if found[2] else size
+    else:
+        start, stop = max(size - int(found[2]), 0), size
+    stop = min(stop, size)
+    if start >= stop:
+        return Reply(416, b"", content_type=content_type, headers=f"Content-Range: bytes */{size}\r\n")
+    covered = f"Content-Range: bytes {start}-{stop - 1}/{size}\r\n"
+    return Reply(206, content[start:stop], content_type=content_type, headers=covered)

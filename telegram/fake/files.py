@@ -1,0 +1,136 @@
+"""Files that were sent: kept in memory up to a limit, or on disk as a local Bot API server keeps them.
+
+The oldest contents go first when the limit is reached; such a file is "temporarily unavailable", as Telegram says.
+"""
+
+import hashlib
+import mimetypes
+import tempfile
+from itertools import count
+from pathlib import Path, PurePath
+from typing import Final, NamedTuple
+
+from .answers import Json
+
+FILE_BYTES_MAX: Final = 50 << 20
+DOWNLOAD_BYTES_MAX: Final = 20 << 20
+"""Telegram Bot API, "Sending files" and getFile; a local server has no limit for downloads and 2000 MB for uploads."""
+KEPT_BYTES_MAX: Final = 256 << 20
+KNOWN_MAX: Final = 100_000
+"""Files known by their id; beyond, the oldest are forgotten."""
+
+_PREFIXES: Final = {
+    "photo": "AgAC",
+    "audio": "CQAC",
+    "document": "BQAC",
+    "video": "BAAC",
+    "animation": "CgAC",
+    "voice": "AwAC",
+    "video_note": "DQAC",
+    "sticker": "CAAC",
+    "live_photo": "BgAC",
+}
+_ENDINGS: Final = {
+    "photo": ".jpg",
+    "live_photo": ".jpg",
+    "audio": ".mp3",
+    "video": ".mp4",
+    "animation": ".mp4",
+    "voice": ".oga",
+    "video_note": ".mp4",
+    "sticker": ".webp",
+}
+
+
+class StoredFile(NamedTuple):
+    """A file at Telegram; `kind` is how it was sent ("photo", "document", ...), `path` is for getFile."""
+
+    file_id: str
+    file_unique_id: str
+    kind: str
+    name: str
+    mime_type: str
+    size: int
+    path: str
+
+    def identity(self) -> Json:
+        """The fields that every kind of file has."""
+        return {"file_id": self.file_id, "file_unique_id": self.file_unique_id, "file_size": self.size}
+
+
+class Files:
+    """Every file by its id; with `local`, contents lie on disk below a folder that goes with `close`."""
+
+    def __init__(self, *, local: bool = False, bytes_max: int = KEPT_BYTES_MAX) -> None:
+        self.local = local
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._numbers = count()
+        self._files: dict[str, StoredFile] = {}
+        self._by_path: dict[str, StoredFile] = {}
+        self._contents: dict[str, bytes] = {}  # by path, oldest first
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def add(self, kind: str, content: bytes, *, name: str = "", mime_type: str = "") -> StoredFile:
+        """Keep a new file; the same content sent as the same kind has the same file_unique_id."""
+        n = next(self._numbers)
+        name = PurePath(name.replace("\\", "/")).name
+        unique_id = hashlib.blake2b(content or name.encode(), key=kind.encode(), digest_size=9).hexdigest()
+        ending = PurePath(name).suffix or _ENDINGS.get(kind, "")
+        path = f"{kind}s/file_{n}{ending}"
+        if self.local:
+            path = str(self._on_disk(path, content))
+        file = StoredFile(
+            f"{_PREFIXES.get(kind, 'BQAC')}AgADfake{n:08d}",
+            f"AQAD{unique_id}",
+            kind,
+            name,
+            mime_type or mimetypes.guess_type(path)[0] or "application/octet-stream",
+            len(content),
+            path,
+        )
+        self._files[file.file_id] = self._by_path[path] = file
+        if not self.local:
+            self._keep(path, content)
+        if len(self._files) > KNOWN_MAX:
+            self._forget(next(iter(self._files.values())))
+        return file
+
+    def find(self, file_id: str) -> StoredFile | None:
+        """The file with this id, whether its content is still there or not."""
+        return self._files.get(file_id)
+
+    def has_content(self, file: StoredFile) -> bool:
+        """Whether it can be downloaded."""
+        return file.path in self._contents or self.local
+
+    def download(self, path: str) -> tuple[StoredFile, bytes] | None:
+        """What lies under a `file_path`; None for nothing, and for what only the disk has."""
+        content = self._contents.get(path)
+        return None if content is None else (self._by_path[path], content)
+
+    def close(self) -> None:
+        """Remove what is on disk."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _keep(self, path: str, content: bytes) -> None:
+        self._contents[path] = content
+        self._bytes += len(content)
+        while self._bytes > self._bytes_max:
+            self._bytes -= len(self._contents.pop(next(iter(self._contents))))
+
+    def _forget(self, file: StoredFile) -> None:
+        del self._files[file.file_id], self._by_path[file.path]
+        self._bytes -= len(self._contents.pop(file.path, b""))
+        if self.local:
+            Path(file.path).unlink(missing_ok=True)
+
+    def _on_disk(self, path: str, content: bytes) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="fake-bot-api-")
+        target = Path(self._folder.name) / path
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(content)
+        return target

@@ -1,0 +1,220 @@
+"""The methods about the bot itself: its profile, its commands and menu, its webhook, and logging out."""
+
+import re
+from collections.abc import Callable
+
+from telegram.fake.answers import Described, Json, bad_request, encode
+from telegram.fake.attachments import described, stored
+from telegram.fake.members import flags
+from telegram.fake.messages import object_of
+from telegram.fake.params import Params, boolean, integer, structure, text
+from telegram.fake.queue import DEFAULT_KINDS
+from telegram.fake.world import World
+
+COMMANDS_MAX = 100
+_COMMAND = re.compile(r"[a-z0-9_]{1,32}")
+_LONGEST = {"name": 64, "description": 512, "short_description": 120}  # Telegram Bot API, setMyName, ...
+
+
+def get_me(world: World, _params: Params) -> Json:
+    """The bot's `User`, with what only getMe tells."""
+    return world.bot | {
+        "can_join_groups": True,
+        "can_read_all_group_messages": True,
+        "supports_inline_queries": False,
+        "can_connect_to_business": False,
+        "has_main_web_app": False,
+    }
+
+
+# -- profile: one text per language -------------------------------------------------------------------------------
+
+
+def profile_setter(name: str) -> Callable[[World, Params], bool]:
+    """The method that sets the bot's name, description or short description; empty takes it away."""
+
+    def set_text(world: World, params: Params) -> bool:
+        value, language = text(params, name), text(params, "language_code")
+        if len(value) > _LONGEST[name]:
+            raise bad_request(f"{name.replace('_', ' ')} is too long")
+        if value:
+            world.settings[name, language] = value
+        else:
+            world.settings.pop((name, language), None)
+        if name == "name" and value and not language:
+            world.bot = world.bot | {"first_name": value}
+        return True
+
+    return set_text
+
+
+def profile_getter(name: str) -> Callable[[World, Params], Json]:
+    """The method that reads it: for the language, else for all languages."""
+
+    def get_text(world: World, params: Params) -> Json:
+        default = world.settings.get((name, ""), world.bot["first_name"] if name == "name" else "")
+        return {name: world.settings.get((name, text(params, "language_code")), default)}
+
+    return get_text
+
+
+def set_my_profile_photo(world: World, params: Params) -> bool:
+    """Shown by getUserProfilePhotos, if it does not move."""
+    given = object_of(params, "photo")
+    kind = "photo" if given["type"] == "static" else "animation"
+    file = stored(world, params, given[kind], kind)
+    if kind == "photo":
+        photos = world.settings.get(("photos", ""), [])
+        world.settings["photos", ""] = [described("photo", file, {}), *photos]
+    return True
+
+
+def remove_my_profile_photo(world: World, _params: Params) -> bool:
+    """The latest one."""
+    world.settings["photos", ""] = world.settings.get(("photos", ""), [])[1:]
+    return True
+
+
+def get_user_profile_photos(world: World, params: Params) -> Json:
+    """The bot's own; people have none here."""
+    user = world.user(params)
+    photos = world.settings.get(("photos", ""), []) if user["id"] == world.bot["id"] else []
+    offset, limit = integer(params, "offset"), integer(params, "limit", 100)
+    return {"total_count": len(photos), "photos": photos[offset : offset + limit]}
+
+
+# -- menu button and rights ----------------------------------------------------------------------------------------
+
+
+def set_chat_menu_button(world: World, params: Params) -> bool:
+    """For one private chat, or for all."""
+    button = object_of(params, "menu_button") or {"type": "default"}
+    world.settings["menu", _private_chat(world, params)] = button
+    return True
+
+
+def get_chat_menu_button(world: World, params: Params) -> Json:
+    """That of the chat, else that of all chats."""
+    default = world.settings.get(("menu", ""), {"type": "commands"})
+    button: Json = world.settings.get(("menu", _private_chat(world, params)), {"type": "default"})
+    return default if button["type"] == "default" else button
+
+
+def _private_chat(world: World, params: Params) -> str:
+    if not integer(params, "chat_id"):
+        return ""
+    chat = world.chat_for_bot(params)
+    if chat.kind != "private":
+        raise bad_request("chat_id must be that of a private chat")
+    return str(chat.id)
+
+
+def set_my_default_administrator_rights(world: World, params: Params) -> bool:
+    """For groups, or for channels; none takes them away."""
+    rights = object_of(params, "rights") or {}
+    names = flags("ChatAdministratorRights")
+    world.settings["rights", _where(params)] = {name: rights.get(name) is True for name in names}
+    return True
+
+
+def get_my_default_administrator_rights(world: World, params: Params) -> Json:
+    """No right where nothing is set."""
+    none = dict.fromkeys(flags("ChatAdministratorRights"), False)
+    rights: Json = world.settings.get(("rights", _where(params)), none)
+    return rights
+
+
+def _where(params: Params) -> str:
+    return "channels" if boolean(params, "for_channels") else "groups"
+
+
+# -- commands ------------------------------------------------------------------------------------------------------
+
+
+def set_my_commands(world: World, params: Params) -> bool:
+    """One list per scope and language."""
+    try:
+        commands = structure(params, "commands") or []
+    except ValueError:
+        raise bad_request("can't parse commands JSON object") from None
+    if not isinstance(commands, list):
+        raise bad_request("expected an Array of BotCommand")
+    if len(commands) > COMMANDS_MAX:
+        raise bad_request("BOT_COMMANDS_TOO_MUCH")
+    world.commands[_scope(params)] = [_command(command) for command in commands]
+    return True
+
+
+def get_my_commands(world: World, params: Params) -> list[Json]:
+    """[] where nothing is set."""
+    return world.commands.get(_scope(params), [])
+
+
+def delete_my_commands(world: World, params: Params) -> bool:
+    """True, set or not."""
+    world.commands.pop(_scope(params), None)
+    return True
+
+
+def _command(value: object) -> Json:
+    if not isinstance(value, dict):
+        raise bad_request("can't parse BotCommand: expected an Object")
+    name = text(value, "command").removeprefix("/")
+    description = text(value, "description")
+    if not _COMMAND.fullmatch(name):
+        raise bad_request("BOT_COMMAND_INVALID")
+    if not 0 < len(description) <= 256:
+        raise bad_request("BOT_COMMAND_DESCRIPTION_INVALID")
+    return {"command": name, "description": description}
+
+
+def _scope(params: Params) -> tuple[str, str]:
+    try:
+        scope = structure(params, "scope") or {"type": "default"}
+    except ValueError:
+        raise bad_request("can't parse BotCommandScope JSON object") from None
+    return encode(scope), text(params, "language_code")
+
+
+# -- webhook and log out -------------------------------------------------------------------------------------------
+
+
+def set_webhook(world: World, params: Params) -> Described:
+    """Refused unless the url is empty, which means deleteWebhook."""
+    if text(params, "url"):
+        raise bad_request("webhooks are not supported by this server")
+    return delete_webhook(world, params)
+
+
+def delete_webhook(world: World, params: Params) -> Described:
+    """Says in its description whether there was one; may drop what waits."""
+    queue = world.queue
+    was_set = bool(queue.webhook_url)
+    queue.webhook_url = ""
+    if boolean(params, "drop_pending_updates"):
+        queue.clear()
+    return Described(True, "Webhook was deleted" if was_set else "Webhook is already deleted")
+
+
+def get_webhook_info(world: World, _params: Params) -> Json:
+    """WebhookInfo; allowed_updates only when they are not the default."""
+    queue = world.queue
+    info: Json = {
+        "url": queue.webhook_url,
+        "has_custom_certificate": False,
+        "pending_update_count": queue.pending,
+    }
+    if queue.allowed != DEFAULT_KINDS:
+        info["allowed_updates"] = sorted(queue.allowed)
+    return info
+
+
+def log_out(world: World, _params: Params) -> bool:
+    """From now on every call is refused."""
+    world.logged_out = True
+    return True
+
+
+def close(_world: World, _params: Params) -> bool:
+    """Nothing to close: the fake has one bot and keeps it."""
+    return True

@@ -1,0 +1,150 @@
+"""The methods that change and delete messages."""
+
+from telegram.fake.answers import Json, bad_request
+from telegram.fake.markup import reply_markup
+from telegram.fake.members import status_of
+from telegram.fake.messages import (
+    caption_content,
+    check_length,
+    editable,
+    inline,
+    is_own,
+    message_in,
+    object_of,
+    replace,
+    text_content,
+    without,
+)
+from telegram.fake.params import Params, integer, text
+from telegram.fake.people import Chat
+from telegram.fake.world import World
+
+from .sending import checklist, location, rich_message
+
+_DELETABLE_S = 48 * 3600  # Telegram Bot API, deleteMessage
+_CAPTIONED = frozenset(
+    {"photo", "live_photo", "audio", "document", "video", "animation", "voice", "paid_media"}
+)
+
+
+def edit_message_text(world: World, params: Params) -> Json:
+    """Refused: an edit that changes nothing, somebody else's message, a message that is not remembered."""
+    is_rich = "rich_message" in params and not text(params, "text")
+    content = {"rich_message": rich_message(params)} if is_rich else text_content(params)
+    markup = reply_markup(params)
+    chat, message = editable(world, params)
+    if not {"text", "rich_message"} & message.keys():
+        raise bad_request("there is no text in the message to edit")
+    if not is_rich:
+        check_length(content)
+    kept = without(message, "text", "entities", "rich_message", "reply_markup")
+    return replace(world, chat, message, kept | content | inline(markup))
+
+
+def edit_message_caption(world: World, params: Params) -> Json:
+    """No caption takes it away."""
+    content = caption_content(params)
+    markup = reply_markup(params)
+    chat, message = editable(world, params)
+    if not _CAPTIONED & message.keys():
+        raise bad_request("there is no caption in the message to edit")
+    kept = without(message, "caption", "caption_entities", "show_caption_above_media", "reply_markup")
+    return replace(world, chat, message, kept | content | inline(markup))
+
+
+def edit_message_reply_markup(world: World, params: Params) -> Json:
+    """Refused as editMessageText; no markup takes the keyboard away."""
+    markup = reply_markup(params)
+    chat, message = editable(world, params)
+    return replace(world, chat, message, without(message, "reply_markup") | inline(markup))
+
+
+def edit_message_live_location(world: World, params: Params) -> Json:
+    """Refused: a location that is not live, or not any more."""
+    markup = reply_markup(params)
+    chat, message = editable(world, params)
+    live = _live(message)
+    kept = without(message, "location", "reply_markup")
+    moved = {"location": {"live_period": live["live_period"]} | location(params)}
+    return replace(world, chat, message, kept | moved | inline(markup))
+
+
+def stop_message_live_location(world: World, params: Params) -> Json:
+    """It stays where it is."""
+    markup = reply_markup(params)
+    chat, message = editable(world, params)
+    stopped = {"location": without(_live(message), "live_period", "heading", "proximity_alert_radius")}
+    return replace(world, chat, message, without(message, "reply_markup") | stopped | inline(markup))
+
+
+def edit_message_checklist(world: World, params: Params) -> Json:
+    """Refused as editMessageText."""
+    chat, message = editable(world, params)
+    if "checklist" not in message:
+        raise bad_request("there is no checklist in the message to edit")
+    kept = without(message, "reply_markup") | {"checklist": checklist(params)}
+    return replace(world, chat, message, kept | inline(reply_markup(params)))
+
+
+def _live(message: Json) -> Json:
+    found: Json = message.get("location", {})
+    if not found.get("live_period"):
+        raise bad_request("message can't be edited")
+    return found
+
+
+# -- deleting ------------------------------------------------------------------------------------------------------
+
+
+def delete_message(world: World, params: Params) -> bool:
+    """Refused: a message that is not remembered, is older than 48 hours, or is somebody else's in a group."""
+    if not text(params, "chat_id"):
+        raise bad_request("chat identifier is not specified")
+    if not integer(params, "message_id"):
+        raise bad_request("message identifier is not specified")
+    chat, message = message_in(world, params, "message to delete not found")
+    if not _deletable(world, chat, message):
+        raise bad_request("message can't be deleted")
+    world.delete(chat, message["message_id"])
+    return True
+
+
+def delete_messages(world: World, params: Params) -> bool:
+    """Those that are not there are skipped."""
+    ids = object_of(params, "message_ids") or []
+    if not 1 <= len(ids) <= 100:
+        raise bad_request("message identifiers are not specified")
+    chat = world.chat_for_bot(params)
+    found = [message for message_id in ids if (message := chat.find(int(message_id)))]
+    if not all(_deletable(world, chat, message) for message in found):
+        raise bad_request("message can't be deleted")
+    for message in found:
+        world.delete(chat, message["message_id"])
+    return True
+
+
+def _deletable(world: World, chat: Chat, message: Json) -> bool:
+    if chat.kind == "private":
+        return bool(world.now() - message["date"] <= _DELETABLE_S)
+    may = status_of(chat, world.bot["id"], world.bot["id"], world.now()).get("can_delete_messages")
+    return bool(may or (is_own(world, message) and world.now() - message["date"] <= _DELETABLE_S))
+
+
+# -- reactions -------------------------------------------------------------------------------------------------------
+
+
+def set_message_reaction(world: World, params: Params) -> bool:
+    """Listeners hear of it; no method of the Bot API reads reactions."""
+    chat, message = message_in(world, params, "message to react not found")
+    reactions = object_of(params, "reaction") or []
+    if len(reactions) > 1:
+        raise bad_request("REACTIONS_TOO_MANY")
+    world.emit("reaction", chat_id=chat.id, message_id=message["message_id"], reaction=reactions)
+    return True
+
+
+def delete_message_reaction(world: World, params: Params) -> bool:
+    """Listeners hear of it."""
+    chat, message = message_in(world, params, "message to react not found")
+    world.emit("reaction", chat_id=chat.id, message_id=message["message_id"], reaction=[])
+    return True

@@ -1,0 +1,18 @@
+"""getFile."""
+
+from telegram.fake.answers import Json, bad_request
+from telegram.fake.files import DOWNLOAD_BYTES_MAX
+from telegram.fake.params import Params, text
+from telegram.fake.world import World
+
+
+def get_file(world: World, params: Params) -> Json:
+    """The path is for /file/bot<token>/<path>, or on the disk of a local server; over 20 MB only there."""
+    file = world.files.find(text(params, "file_id"))
+    if file is None:
+        raise bad_request("invalid file_id")
+    if not world.files.local and file.size > DOWNLOAD_BYTES_MAX:
+        raise bad_request("file is too big")
+    if not world.files.has_content(file):
+        raise bad_request("wrong file_id or the file is temporarily unavailable")
+    return file.identity() | {"file_path": file.path}

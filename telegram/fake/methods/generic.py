@@ -1,0 +1,70 @@
+"""The methods without a state of their own: the answer is well-formed, and made up from the schema.
+
+What the call names has to be there, though: the chat, the user, the message, the business connection.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from telegram.botapi.schema import Method
+from telegram.fake.answers import bad_request
+from telegram.fake.params import Params, integer, text
+from telegram.fake.samples import Samples
+from telegram.fake.shapes import schema
+from telegram.fake.world import World
+
+_EMPTY = {
+    "getUserProfileAudios": {"total_count": 0, "audios": []},
+    "getUserChatBoosts": {"boosts": []},
+    "getStarTransactions": {"transactions": []},
+    "getMyStarBalance": {"amount": 0},
+    "getAvailableGifts": {"gifts": []},
+    "getUserPersonalChatMessages": [],
+    "getGameHighScores": [],
+}
+"""Where nothing has happened there is nothing to tell."""
+
+
+def made_up(name: str) -> Callable[[World, Params], Any]:
+    """The method of this name."""
+
+    def run(world: World, params: Params) -> Any:
+        known = _look_up(world, params)
+        if name in _EMPTY:
+            return _EMPTY[name]
+        return _result(schema().methods[name], known, params)
+
+    return run
+
+
+def _look_up(world: World, params: Params) -> dict[str, Any]:
+    """What a made-up answer is to show of the world; ApiError if the call names what is not there."""
+    known: dict[str, Any] = {"date": int(world.now()), "send_date": int(world.now()), "user": world.bot}
+    if (
+        text(params, "business_connection_id")
+        and text(params, "business_connection_id") not in world.business
+    ):
+        raise bad_request("business connection not found")
+    if "user_id" in params:
+        known["user"] = world.user(params)
+    if text(params, "chat_id"):
+        chat = world.chat_for_bot(params)
+        known["chat"] = chat.chat()
+        if integer(params, "message_id") and chat.find(integer(params, "message_id")) is None:
+            raise bad_request("message not found")
+    else:
+        known["chat"] = {"id": world.bot["id"], "type": "private", "first_name": world.bot["first_name"]}
+    return known
+
+
+def _result(method: Method, known: dict[str, Any], params: Params) -> Any:
+    """Fields that are called as a parameter get what the call says."""
+    fields = {field.name: field.types for field in method.params}
+    returned = schema().types.get(method.returns[0])
+    for field in returned.fields if returned else ():
+        given = params.get(field.name)
+        if fields.get(field.name) == field.types == ("String",) and given is not None:
+            known[field.name] = text(params, field.name)
+    if "True" in method.returns:
+        return True
+    return Samples(known).of(method.returns, method.name)

@@ -1,0 +1,99 @@
+"""The methods that send files, and that which puts another file in place."""
+
+from collections.abc import Callable
+from typing import Final
+
+from telegram.fake.answers import Json, bad_request
+from telegram.fake.attachments import described, media, stored
+from telegram.fake.markup import reply_markup
+from telegram.fake.messages import (
+    caption_content,
+    editable,
+    inline,
+    object_of,
+    post,
+    replace,
+    without,
+)
+from telegram.fake.params import Params, integer, text
+from telegram.fake.world import World
+
+from .sending import send
+
+ALBUM: Final = range(2, 11)
+"""Telegram Bot API, sendMediaGroup: 2-10 items."""
+PERMISSIONS: Final = {
+    "photo": "can_send_photos",
+    "live_photo": "can_send_photos",
+    "audio": "can_send_audios",
+    "document": "can_send_documents",
+    "video": "can_send_videos",
+    "voice": "can_send_voice_notes",
+    "video_note": "can_send_video_notes",
+}
+_CAPTIONLESS = frozenset({"sticker", "video_note"})
+_SHOWN = frozenset(
+    {
+        *PERMISSIONS,
+        *("animation", "sticker", "caption", "caption_entities", "show_caption_above_media"),
+        *("has_media_spoiler", "text", "entities", "reply_markup"),
+    }
+)
+
+
+def sender(kind: str) -> Callable[[World, Params], Json]:
+    """The method that sends a file of this kind."""
+
+    def send_media(world: World, params: Params) -> Json:
+        content = {} if kind in _CAPTIONLESS else caption_content(params)
+        world.chat_for_bot(params)  # before the file: nothing is kept for a chat that is not there
+        content |= media(world, params, kind, params[kind], params)
+        return send(world, params, content, PERMISSIONS.get(kind, "can_send_other_messages"))
+
+    return send_media
+
+
+def send_paid_media(world: World, params: Params) -> Json:
+    """Bought by nobody, so the bot sees it whole."""
+    content = caption_content(params)
+    world.chat_for_bot(params)
+    items = object_of(params, "media") or []
+    if not 1 <= len(items) <= ALBUM[-1]:
+        raise bad_request("wrong number of paid media specified")
+    shown = []
+    for item in items:
+        kind = item["type"]
+        thing = described(kind, stored(world, params, item["media"], kind), item)
+        shown.append({"type": kind, kind: thing})
+    paid = {"star_count": integer(params, "star_count"), "paid_media": shown}
+    return send(world, params, content | {"paid_media": paid})
+
+
+def send_media_group(world: World, params: Params) -> list[Json]:
+    """An album: its messages share a media_group_id."""
+    chat = world.chat_for_bot(params)
+    items = object_of(params, "media") or []
+    if len(items) not in ALBUM:
+        raise bad_request("there must be 2 to 10 items in an album")
+    kinds = {item["type"] for item in items}
+    if len(kinds) > 1 and kinds & {"audio", "document"}:
+        raise bad_request("audio and document can't be mixed with other media types")
+    contents = [_content(world, params, item) for item in items]
+    group = {"media_group_id": str(13_000_000_000_000_000 + world.number())}
+    return [post(world, chat, content | group, None, params, PERMISSIONS[item["type"]])
+            for content, item in zip(contents, items, strict=True)]  # fmt: skip
+
+
+def edit_message_media(world: World, params: Params) -> Json:
+    """The caption is that of the new medium."""
+    markup = reply_markup(params)
+    chat, message = editable(world, params)
+    item = object_of(params, "media")
+    content = _content(world, params, item)
+    return replace(world, chat, message, without(message, *_SHOWN) | content | inline(markup))
+
+
+def _content(world: World, params: Params, item: Json) -> Json:
+    if item["type"] not in PERMISSIONS and item["type"] != "animation":
+        raise bad_request(f"can't use the media of the specified type {text(item, 'type')}")
+    return media(world, params, item["type"], item["media"], item) | caption_content(item)

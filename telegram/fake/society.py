@@ -1,0 +1,236 @@
+"""The people and chats around the bot: who is there, and what the bot's methods are built of.
+
+Messages are never changed in place: an edited message is a new object.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from .answers import Json, bad_request, encode, forbidden
+from .events import Listener
+from .files import Files
+from .members import check_access, full_administrator, status_of
+from .params import Params, integer, text
+from .people import Chat, ChatKind, Person
+from .queue import UpdateQueue
+
+
+class Society:
+    """Everything around one `bot` (its `User`); `clock` gives Unix time, `history` the messages kept per chat."""
+
+    def __init__(
+        self,
+        bot: Json,
+        queue: UpdateQueue,
+        *,
+        history: int = 200,
+        clock: Callable[[], float] = time.time,
+        files: Files | None = None,
+    ) -> None:
+        self.bot = bot
+        self.queue = queue
+        self.history = history
+        self.now = clock
+        self.files = files or Files()
+        self.commands: dict[tuple[str, str], list[Json]] = {}  # by scope and language
+        self.settings: dict[
+            tuple[str, str], Any
+        ] = {}  # of the bot: by method's subject, and language or chat
+        self.sticker_sets: dict[str, Json] = {}
+        self.business: dict[str, Json] = {}  # BusinessConnection by id
+        self.polls: dict[str, tuple[int, int]] = {}  # chat and message, by poll
+        self.logged_out = False
+        self._people: dict[int, Person] = {}
+        self._chats: dict[int, Chat] = {}
+        self._queries: OrderedDict[tuple[str, str], Json] = OrderedDict()  # by kind and id
+        self._numbers = count(1)
+        self._listeners: set[Listener] = set()
+        self._user_ids = count(1001)
+        self._group_ids = count(-1_001_000_000_001, -1)
+        self._plain_group_ids = count(-4_000_000_001, -1)
+        self._callback_ids = count(4_000_000_000_000_000_001)
+
+    # -- who is there ---------------------------------------------------------------------------
+
+    def person(self, first_name: str, *, user_id: int | None = None) -> Json:
+        """Somebody who has opened a private chat with the bot (its id is the user's); returns the `User`."""
+        person = Person(next(self._user_ids) if user_id is None else user_id, first_name)
+        self._people[person.id] = person
+        self._chats[person.id] = Chat(person.id, first_name)
+        return person.user()
+
+    def group(
+        self,
+        title: str,
+        user_ids: list[int],
+        *,
+        chat_id: int | None = None,
+        kind: ChatKind = "supergroup",
+        username: str = "",
+        is_forum: bool = False,
+    ) -> Json:
+        """A group, supergroup or channel with the bot and these people; returns the `Chat`.
+
+        In a channel the bot is an administrator, elsewhere a member.
+        """
+        if chat_id is None:
+            chat_id = next(self._plain_group_ids if kind == "group" else self._group_ids)
+        chat = Chat(chat_id, title, set(user_ids), kind)
+        if username or is_forum:
+            chat.about.username, chat.about.is_forum = username, is_forum
+            chat.last_message_id = int(is_forum)  # message 1 is the general topic's
+        if kind == "channel":
+            chat.about.statuses[self.bot["id"]] = full_administrator()
+        for user_id in user_ids:
+            self._someone(user_id)
+        self._chats[chat.id] = chat
+        return chat.chat()
+
+    def people(self) -> list[Json]:
+        """Everybody, as `User`."""
+        return [person.user() for person in self._people.values()]
+
+    def chats(self) -> list[Json]:
+        """Every chat that the bot is in, as `Chat`."""
+        return [chat.chat() for chat in self._chats.values()]
+
+    def messages(self, chat_id: int) -> list[Json]:
+        """The chat's latest messages, oldest first; [] for an unknown chat."""
+        chat = self._chats.get(chat_id)
+        return chat.messages() if chat else []
+
+    def listen(self) -> Listener:
+        """Hear what happens from now on: dicts with "type" message, edit, delete, callback, answer, chat_action or block."""
+        return Listener(self._listeners)
+
+    # -- what the bot does: the methods are built of these -------------------------------------------
+
+    def chat_for_bot(self, params: Params, name: str = "chat_id") -> Chat:
+        """The chat that a call names, if the bot may write there; ApiError as the server words it."""
+        if not text(params, name):
+            raise bad_request("chat_id is empty")
+        chat_id = integer(params, name)
+        chat = self._chats.get(chat_id) or self._named(text(params, name))
+        if chat is None:
+            if chat_id in self._people:
+                raise forbidden("bot can't initiate conversation with a user")
+            raise bad_request("chat not found")
+        if chat.members is None:
+            person = self._people[chat.id]
+            if person.blocked:
+                raise forbidden("bot was blocked by the user")
+            if person.deactivated:
+                raise forbidden("user is deactivated")
+        elif not chat.is_plain:
+            check_access(chat, self.bot["id"], self.now())
+        return chat
+
+    def known_person(self, user_id: int) -> Person | None:
+        """The person with this id, if any."""
+        return self._people.get(user_id)
+
+    def known_user(self, user_id: int) -> Json | None:
+        """The `User` with this id, if the bot knows one."""
+        person = self._people.get(user_id)
+        return person.user() if person else None
+
+    def user(self, params: Params, name: str = "user_id") -> Json:
+        """The `User` that a call names, who may be the bot; ApiError as the server words it."""
+        user_id = integer(params, name)
+        if user_id <= 0:
+            raise bad_request("invalid user_id specified")
+        if user_id == self.bot["id"]:
+            return self.bot
+        person = self._people.get(user_id)
+        if person is None:
+            raise bad_request("user not found")
+        return person.user()
+
+    def member(self, chat: Chat, user: Json) -> Json:
+        """Telegram's `ChatMember`."""
+        return {**status_of(chat, user["id"], self.bot["id"], self.now()), "user": user}
+
+    def number(self) -> int:
+        """A number that was not given before: for ids of whatever the bot makes."""
+        return next(self._numbers)
+
+    def post(self, chat: Chat, content: Json, keyboard: Json | None = None) -> Json:
+        """A new message of the bot; `keyboard` is a markup that does not become a part of the message."""
+        message = {
+            "message_id": chat.take_message_id(),
+            **({"sender_chat": chat.chat()} if chat.kind == "channel" else {"from": self.bot}),
+            "chat": chat.chat(),
+            "date": int(self.now()),
+            **content,
+        }
+        chat.keep(message, self.history)
+        self.emit("message", message=message, **({"keyboard": keyboard} if keyboard else {}))
+        return message
+
+    def announce(self, chat: Chat, content: Json) -> Json:
+        """A service message about what the bot did, of a kind that Telegram tells the bot of, too."""
+        message = self.post(chat, content)
+        self._push("channel_post" if chat.kind == "channel" else "message", message)
+        return message
+
+    def replace(self, chat: Chat, message: Json) -> Json:
+        """An edited message takes the place of the old one."""
+        edited = {**message, "edit_date": int(self.now())}
+        chat.keep(edited, self.history)
+        self.emit("edit", message=edited)
+        return edited
+
+    def delete(self, chat: Chat, message_id: int) -> bool:
+        """Delete a message; false when there is none."""
+        deleted = chat.forget(message_id)
+        if deleted:
+            self.emit("delete", chat_id=chat.id, message_id=message_id)
+        return deleted
+
+    def take_callback(self, callback_query_id: str) -> Json | None:
+        """The callback query that waits for an answer; it can be taken once."""
+        return self.take_query("callback_query", callback_query_id)
+
+    def take_query(self, kind: str, query_id: str) -> Json | None:
+        """What waits for an answer under this id; it can be taken once."""
+        return self._queries.pop((kind, query_id), None)
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        """Tell the listeners."""
+        if self._listeners:
+            event = {"type": kind, **fields}
+            for listener in tuple(self._listeners):
+                listener.tell(event)
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _push(self, kind: str, payload: Json) -> int:
+        return self.queue.push(kind, f'"{kind}":{encode(payload)}'.encode())
+
+    def _someone(self, user_id: int, first_name: str = "") -> Person:
+        person = self._people.get(user_id)
+        if person is None:
+            person = self._people[user_id] = Person(user_id, first_name or f"User {user_id}")
+        return person
+
+    def _somewhere(self, chat_id: int, user_id: int, title: str = "") -> Chat:
+        private = chat_id > 0
+        if private and chat_id != user_id:
+            raise ValueError(f"the private chat {chat_id} is not that of user {user_id}")
+        chat = self._chats.get(chat_id)
+        if chat is None:
+            title = self._someone(user_id).first_name if private else title or f"Group {chat_id}"
+            chat = self._chats[chat_id] = Chat(chat_id, title, None if private else set())
+        if chat.members is not None and user_id:
+            chat.members.add(user_id)
+        return chat
+
+    def _named(self, name: str) -> Chat | None:
+        if not name.startswith("@"):
+            return None
+        wanted = name[1:].lower()
+        known = (chat for chat in self._chats.values() if not chat.is_plain)
+        return next((chat for chat in known if wanted and chat.about.username.lower() == wanted), None)

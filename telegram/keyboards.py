@@ -1,0 +1,51 @@
+"""Keyboards in a line, as plain values for `reply_markup`.
+
+reply_markup=inline([("Yes", "yes"), ("No", "no")], [("Read more", "https://example.org")])
+reply_markup=keyboard(["Red", "Green"], ["Cancel"])
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from telegram.types import (
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    KeyboardButton,
+    ReplyKeyboardMarkup,
+    ReplyKeyboardRemove,
+)
+
+CALLBACK_BYTES_MAX: Final = 64
+"""Of a button's data in UTF-8 (Telegram Bot API, InlineKeyboardButton)."""
+
+_LINKS: Final = ("https://", "http://", "tg://")
+
+Button = tuple[str, str] | InlineKeyboardButton
+"""Text and callback data, or text and a link; or a whole button."""
+
+
+def inline(*rows: Sequence[Button]) -> InlineKeyboardMarkup:
+    """Buttons under a message, row by row; ValueError for data that Telegram would refuse."""
+    return InlineKeyboardMarkup(inline_keyboard=[[_button(each) for each in row] for row in rows])
+
+
+def keyboard(*rows: Sequence[str | KeyboardButton], **params: Any) -> ReplyKeyboardMarkup:
+    """Buttons in place of the letters, row by row; `params` as in ReplyKeyboardMarkup (one_time_keyboard=True)."""
+    buttons = [[KeyboardButton(text=each) if isinstance(each, str) else each for each in row] for row in rows]
+    return ReplyKeyboardMarkup(keyboard=buttons, **{"resize_keyboard": True, **params})
+
+
+def no_keyboard() -> ReplyKeyboardRemove:
+    """Give the letters back."""
+    return ReplyKeyboardRemove(remove_keyboard=True)
+
+
+def _button(given: Button) -> InlineKeyboardButton:
+    if isinstance(given, InlineKeyboardButton):
+        return given
+    text, target = given
+    if target.startswith(_LINKS):
+        return InlineKeyboardButton(text=text, url=target)
+    if not 0 < len(target.encode()) <= CALLBACK_BYTES_MAX:
+        raise ValueError(f"a button's data has 1 to {CALLBACK_BYTES_MAX} bytes in UTF-8: {target!r}")
+    return InlineKeyboardButton(text=text, callback_data=target)

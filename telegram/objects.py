@@ -1,0 +1,45 @@
+"""What all of Telegram's objects have in common."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class TelegramObject(BaseModel):
+    """Frozen; keeps unknown fields; builds its validator at the first use, which is cheaper than all at import."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="allow",
+        defer_build=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        protected_namespaces=(),
+    )
+
+
+class Unknown(TelegramObject):
+    """A member of a union that this version does not know: what came is kept in its extra fields."""
+
+
+def by_tag(field: str, *known: str) -> Callable[[Any], str]:
+    """Return a discriminator: the value of `field` if it is known, "" for a member that Telegram added later.
+
+    A str or a list, which RichText may be, is its own tag.
+    """
+    values = frozenset(known)
+
+    def tag(value: Any) -> str:
+        if isinstance(value, str | list):
+            return type(value).__name__
+        found = value.get(field) if isinstance(value, dict) else getattr(value, field, None)
+        return found if isinstance(found, str) and found in values else ""
+
+    return tag
+
+
+def by_date(value: Any) -> str:
+    """Tell a message from one that the bot cannot read any more: that one's date is 0 (Telegram Bot API)."""
+    date = value.get("date") if isinstance(value, dict) else getattr(value, "date", None)
+    return "InaccessibleMessage" if date == 0 else "Message"

@@ -1,0 +1,102 @@
+"""What the generated types have beside their fields: what kind an update is, and calls that a message invites.
+
+`message.reply("hi")` collects a call in the running handler's context, as `ctx.reply` does: it goes out with the commit.
+"""
+
+from contextvars import ContextVar
+from functools import cached_property
+from typing import Any, Final, Protocol
+
+from telegram.objects import TelegramObject
+
+
+class Collector(Protocol):
+    """What takes the calls of a handler: a Context."""
+
+    def call(self, method: str, /, **params: Any) -> None:
+        """Collect a call of any method."""
+
+
+current: Final[ContextVar[Collector | None]] = ContextVar("current", default=None)
+"""The context of the running handler."""
+
+
+def _collect(method: str, **params: Any) -> None:
+    collector = current.get()
+    if collector is None:
+        raise RuntimeError(f"{method}: no handler is running; use the client's own methods")
+    collector.call(method, **params)
+
+
+class UpdateBase(TelegramObject):
+    """An update knows which kind it is, and what could not be read of it."""
+
+    @cached_property
+    def kind(self) -> str | None:
+        """The name of what this update carries, known to us or not; None when it carries nothing."""
+        fields = self.__dict__
+        for name in self.__pydantic_fields__:
+            if fields[name] is not None and name != "update_id":
+                return name
+        return min(
+            (name for name, value in (self.model_extra or {}).items() if value is not None), default=None
+        )
+
+    @cached_property
+    def lost(self) -> tuple[str, ...]:
+        """The paths of what was broken and is missing here (telegram/decoding.py)."""
+        return ()
+
+
+class MessageBase(TelegramObject):
+    """A message can be answered, changed and deleted."""
+
+    message_id: int
+    chat: Any
+
+    def answer(self, text: str, **params: Any) -> None:
+        """Send a text to the message's chat, into its topic or business connection (sendMessage)."""
+        _collect("sendMessage", **{"chat_id": self.chat.id, "text": text, **self._place(), **params})
+
+    def reply(self, text: str, **params: Any) -> None:
+        """Answer, and quote the message."""
+        self.answer(text, **{"reply_parameters": {"message_id": self.message_id}, **params})
+
+    def edit_text(self, text: str, **params: Any) -> None:
+        """Replace the text of one of the bot's own messages (editMessageText)."""
+        _collect("editMessageText", **{**self._itself(), "text": text, **params})
+
+    def edit_reply_markup(self, reply_markup: Any = None, **params: Any) -> None:
+        """Replace the buttons of one of the bot's own messages; None takes them away (editMessageReplyMarkup)."""
+        _collect("editMessageReplyMarkup", **{**self._itself(), "reply_markup": reply_markup, **params})
+
+    def delete(self) -> None:
+        """Delete the message: possible for 48 hours, with the right to (deleteMessage)."""
+        _collect("deleteMessage", chat_id=self.chat.id, message_id=self.message_id)
+
+    def _itself(self) -> dict[str, Any]:
+        connection = self.__dict__.get("business_connection_id")
+        return {"chat_id": self.chat.id, "message_id": self.message_id, "business_connection_id": connection}
+
+    def _place(self) -> dict[str, Any]:
+        """Where in the chat an answer belongs."""
+        fields = self.__dict__
+        place: dict[str, Any] = {}
+        if connection := fields.get("business_connection_id"):
+            place["business_connection_id"] = connection
+        # Outside topics, message_thread_id names a chain of replies, and sendMessage does not take it.
+        if fields.get("is_topic_message"):
+            place["message_thread_id"] = fields["message_thread_id"]
+        if topic := fields.get("direct_messages_topic"):
+            place["direct_messages_topic_id"] = topic.topic_id
+        return place
+
+
+class CallbackQueryBase(TelegramObject):
+    """A pressed button can be answered."""
+
+    id: str
+
+    def answer(self, text: str | None = None, **params: Any) -> None:
+        """End the waiting of the button, with a short notice if there is a `text` (answerCallbackQuery)."""
+        _collect("answerCallbackQuery", **{"callback_query_id": self.id, "text": text, **params})

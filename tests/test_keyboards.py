@@ -1,0 +1,41 @@
+import pytest
+
+from telegram.keyboards import inline, keyboard, no_keyboard
+from telegram.types import InlineKeyboardButton, KeyboardButton
+
+
+def plain(markup):
+    return markup.model_dump(exclude_none=True)
+
+
+def test_rows_of_buttons_and_links():
+    whole = InlineKeyboardButton(text="Pay", pay=True)
+    assert plain(inline([("Yes", "yes"), ("No", "no")], [("More", "https://example.org"), whole])) == {
+        "inline_keyboard": [
+            [{"text": "Yes", "callback_data": "yes"}, {"text": "No", "callback_data": "no"}],
+            [{"text": "More", "url": "https://example.org"}, {"text": "Pay", "pay": True}],
+        ]
+    }
+
+
+@pytest.mark.parametrize("target", ["", "x" * 65, "ж" * 33])
+def test_data_that_telegram_would_refuse_is_refused_here(target):
+    with pytest.raises(ValueError, match="1 to 64 bytes"):
+        inline([("x", target)])
+
+
+def test_the_most_data_that_fits():
+    assert inline([("x", "ж" * 32)]).inline_keyboard[0][0].callback_data == "ж" * 32
+
+
+def test_a_keyboard_and_its_end():
+    contact = KeyboardButton(text="My number", request_contact=True)
+    assert plain(keyboard(["Red", "Green"], [contact], one_time_keyboard=True)) == {
+        "keyboard": [
+            [{"text": "Red"}, {"text": "Green"}],
+            [{"text": "My number", "request_contact": True}],
+        ],
+        "resize_keyboard": True,
+        "one_time_keyboard": True,
+    }
+    assert plain(no_keyboard()) == {"remove_keyboard": True}

@@ -1,0 +1,316 @@
+"""Chats that cannot be reached, and groups that go on under another id."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import structlog
+
+from engine import Delivery, Effects, Envelope, Lease, Queue, Reject
+from telegram.calls import Files, encode_call
+from telegram.dialogue import InboxHandler, Router
+from telegram.errors import Refused
+from telegram.files import InputFile
+from telegram.peers import ASK_AGAIN_S, Peers
+from telegram.sender import Sender
+from tests.kit import deliveries
+from tests.kit.deliveries import ALICE, message
+from tests.kit.virtual import run_virtual
+
+GROUP, SUPERGROUP = -4_000_000_001, -1_001_000_000_001
+BLOCKED = Refused("sendMessage", 403, "Forbidden: bot was blocked by the user")
+
+
+class Telegram:
+    """Refuses calls to those who have blocked the bot, and to groups that moved."""
+
+    def __init__(self, *blocked: int, moved: dict[int, int] | None = None) -> None:
+        self.blocked = set(blocked)
+        self.moved = moved or {}
+        self.asked: list[dict[str, Any]] = []
+        self.sent: list[dict[str, Any]] = []
+        self.uploads: list[Files] = []
+        self.takes_s = 0.0
+
+    async def post(self, method: str, body: bytes) -> None:
+        call = json.loads(body)
+        self.asked.append(call)
+        refused = str(call.get("chat_id")) in map(str, self.blocked)
+        await asyncio.sleep(self.takes_s)
+        if refused:
+            raise BLOCKED
+        reply = call.get("reply_parameters") or {}
+        for chat_id in (call.get("chat_id"), call.get("from_chat_id"), reply.get("chat_id")):
+            for old, new in self.moved.items():
+                if str(chat_id) == str(old):
+                    raise Refused("x", 400, "x", {"migrate_to_chat_id": new})
+        self.sent.append(call)
+
+    async def upload(self, method: str, body: bytes, files: Files) -> None:
+        self.uploads.append(files)
+        await self.post(method, body)
+
+
+class Bot:
+    """The two that share what is known about peers, without a store between them."""
+
+    def __init__(self, telegram: Telegram, **settings: Any) -> None:
+        self.peers = Peers(**settings)
+        self._sender = Sender(telegram, peers=self.peers, jitter=lambda: 0.0)
+        self._handler = InboxHandler(Router(), peers=self.peers)
+
+    async def send(self, chat_id: int | str | None = 7, method: str = "sendMessage", **params: Any) -> str:
+        given = {"text": "hi", **params} if chat_id is None else {"chat_id": chat_id, "text": "hi", **params}
+        head = Envelope(1, "chat:1", "", encode_call(method, given))
+        try:
+            effects = await self._sender(Delivery(Lease(Queue.OUTBOX, head.key, 1), head, 1, None))
+        except Reject as verdict:
+            return str(verdict)
+        assert effects == Effects()
+        return "done"
+
+    async def sees(self, **update: Any) -> None:
+        assert await self._handler(deliveries.delivery(update)) == Effects()
+
+
+async def test_the_first_refusal_is_a_dead_letter_and_what_follows_is_dropped_and_counted():
+    telegram = Telegram(7)
+    bot = Bot(telegram)
+    assert await bot.send(7) == str(BLOCKED)
+    for _ in range(3):
+        assert await bot.send(7) == "done"
+    assert await bot.send("7") == "done"
+    assert await bot.send(8) == "done"
+    assert [call["chat_id"] for call in telegram.asked] == [7, 8]
+    assert (bot.peers.gone, bot.peers.dropped) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"message": message()},
+        {
+            "callback_query": {
+                "id": "1",
+                "from": ALICE,
+                "chat_instance": "1",
+                "message": message(),
+                "data": "x",
+            }
+        },
+        *(
+            {
+                "my_chat_member": {
+                    "chat": message()["chat"],
+                    "from": ALICE,
+                    "date": 1,
+                    "old_chat_member": {"status": "left", "user": ALICE},
+                    "new_chat_member": {"status": status, "user": ALICE},
+                }
+            }
+            for status in ("member", "administrator", "a status of the future")
+        ),
+    ],
+    ids=str,
+)
+async def test_who_comes_back_is_called_again_and_it_is_told_once_how_much_was_dropped(update):
+    telegram = Telegram(7)
+    bot = Bot(telegram)
+    for _ in range(3):
+        await bot.send(7)
+    telegram.blocked.clear()
+    with structlog.testing.capture_logs() as logs:
+        await bot.sees(**update)
+        await bot.sees(**update)
+        assert await bot.send(7) == "done"
+    assert len(telegram.sent) == 1
+    assert [(log["event"], log["chat_id"], log["calls_dropped"]) for log in logs] == [
+        ("a chat can be reached again", 7, 2)
+    ]
+    assert bot.peers.gone == 0
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"message": message(chat={"id": 8, "type": "private"})},
+        {"inline_query": {"id": "1", "from": ALICE, "query": "x", "offset": ""}},
+        {"business_message": message(business_connection_id="c")},
+        {"guest_message": message(guest_query_id="q")},
+        *(
+            {
+                "my_chat_member": {
+                    "chat": message()["chat"],
+                    "from": ALICE,
+                    "date": 1,
+                    "old_chat_member": {"status": "member", "user": ALICE},
+                    "new_chat_member": {"status": status, "user": ALICE, "until_date": 0},
+                }
+            }
+            for status in ("left", "kicked")
+        ),
+    ],
+    ids=str,
+)
+async def test_what_does_not_say_that_the_chat_can_be_reached_changes_nothing(update):
+    telegram = Telegram(7)
+    bot = Bot(telegram)
+    await bot.send(7)
+    await bot.sees(**update)
+    await bot.send(7)
+    assert len(telegram.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"chat_id": 7, "business_connection_id": "c"},  # another account's chat
+        {"chat_id": None},
+        {"chat_id": "@seven"},
+    ],
+    ids=str,
+)
+async def test_only_calls_to_that_chat_are_dropped(params):
+    telegram = Telegram(7)
+    bot = Bot(telegram)
+    await bot.send(7)
+    telegram.blocked.clear()
+    await bot.send(**params)
+    assert len(telegram.sent) == 1
+    assert bot.peers.gone == 1
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"from_chat_id": 9}, {"user_id": 9}, {"business_connection_id": "c"}],
+    ids=str,
+)
+async def test_a_refusal_that_may_mean_another_peer_marks_nobody(params):
+    bot = Bot(Telegram(7))
+    assert await bot.send(7, **params) == str(BLOCKED)
+    assert bot.peers.gone == 0
+
+
+async def test_other_refusals_mark_nobody():
+    class Refusing(Telegram):
+        async def post(self, method: str, body: bytes) -> None:
+            raise Refused(method, 403, "Forbidden: CHAT_WRITE_FORBIDDEN")
+
+    bot = Bot(Refusing())
+    for _ in range(2):
+        assert await bot.send(7) == "sendMessage: 403 Forbidden: CHAT_WRITE_FORBIDDEN"
+    assert bot.peers.gone == 0
+
+
+def test_now_and_then_a_call_finds_out_whether_a_chat_has_come_back_without_a_word():
+    async def main() -> None:
+        telegram = Telegram(7)
+        bot = Bot(telegram)
+        await bot.send(7)
+        for _ in range(2):
+            await asyncio.sleep(ASK_AGAIN_S)
+            assert [await bot.send(7) for _ in range(3)] == ["done"] * 3  # one asks, and is no dead letter
+        assert (len(telegram.asked), bot.peers.dropped) == (3, 6)
+        telegram.takes_s = 1.0
+        await asyncio.sleep(ASK_AGAIN_S)
+        assert list(await asyncio.gather(bot.send(7), bot.send(7))) == ["done"] * 2
+        assert (len(telegram.asked), bot.peers.dropped) == (4, 8)
+        telegram.blocked.clear()
+        assert await bot.send(7) == "done"
+        assert telegram.sent == []
+        await asyncio.sleep(ASK_AGAIN_S)
+        assert [await bot.send(7) for _ in range(3)] == ["done"] * 3
+        assert (len(telegram.sent), bot.peers.gone) == (3, 0)
+
+    run_virtual(main())
+
+
+def test_a_call_that_was_on_its_way_when_the_chat_came_back_marks_nobody():
+    async def main() -> None:
+        telegram = Telegram(7)
+        telegram.takes_s = 1.0
+        bot = Bot(telegram)
+        early = asyncio.create_task(bot.send(7))
+        await asyncio.sleep(0.5)
+        telegram.blocked.clear()
+        await bot.sees(message=message("/start"))
+        assert await early == str(BLOCKED)
+        assert await bot.send(7) == "done"
+        assert len(telegram.sent) == 1
+
+    run_virtual(main())
+
+
+async def test_what_is_remembered_is_bounded_and_the_least_recently_called_goes():
+    telegram = Telegram(*range(1, 10))
+    bot = Bot(telegram, kept_max=3)
+    for chat_id in (1, 2, 3, 1, 4):
+        await bot.send(chat_id)
+    assert bot.peers.gone == 3
+    telegram.asked.clear()
+    for chat_id in (1, 3, 4, 2):
+        await bot.send(chat_id)
+    assert [call["chat_id"] for call in telegram.asked] == [2]
+
+
+# ---- groups that moved
+
+
+async def test_a_call_to_a_group_that_moved_goes_to_its_new_id_at_once_and_the_next_one_directly():
+    telegram = Telegram(moved={GROUP: SUPERGROUP})
+    bot = Bot(telegram)
+    assert await bot.send(GROUP) == "done"
+    assert await bot.send(str(GROUP), text='ж <&> \\ "chat_id":1') == "done"
+    assert [call["chat_id"] for call in telegram.asked] == [GROUP, SUPERGROUP, SUPERGROUP]
+    assert [call["text"] for call in telegram.sent] == ["hi", 'ж <&> \\ "chat_id":1']
+
+
+async def test_every_place_where_the_group_stands_gets_the_new_id():
+    telegram = Telegram(moved={GROUP: SUPERGROUP})
+    bot = Bot(telegram)
+    await bot.send(7, "forwardMessage", from_chat_id=GROUP, message_id=3)
+    await bot.send(7, reply_parameters={"chat_id": GROUP, "message_id": 3})
+    assert telegram.sent[0]["chat_id"] == telegram.sent[1]["chat_id"] == 7
+    assert telegram.sent[0]["from_chat_id"] == SUPERGROUP
+    assert telegram.sent[1]["reply_parameters"] == {"chat_id": SUPERGROUP, "message_id": 3}
+
+
+async def test_files_go_to_the_new_id_too():
+    telegram = Telegram(moved={GROUP: SUPERGROUP})
+    document = InputFile("/some/where.pdf")
+    assert await Bot(telegram).send(GROUP, "sendDocument", document=document) == "done"
+    assert telegram.sent == [{"chat_id": SUPERGROUP, "text": "hi", "document": None}]
+    assert [files[0].file for files in telegram.uploads] == [document, document]
+
+
+async def test_with_two_groups_nobody_knows_which_one_moved_until_one_call_names_it_alone():
+    telegram = Telegram(moved={GROUP: SUPERGROUP})
+    bot = Bot(telegram)
+    other = GROUP - 1
+    assert "x: 400 x" in await bot.send(other, "forwardMessage", from_chat_id=GROUP)
+    assert telegram.sent == []
+    await bot.send(GROUP)
+    assert await bot.send(other, "forwardMessage", from_chat_id=GROUP) == "done"
+    assert (telegram.sent[1]["chat_id"], telegram.sent[1]["from_chat_id"]) == (other, SUPERGROUP)
+
+
+async def test_a_group_that_seems_to_move_for_ever_is_a_dead_letter():
+    telegram = Telegram(moved={GROUP: SUPERGROUP, SUPERGROUP: GROUP})
+    assert "x: 400 x" in await Bot(telegram).send(GROUP)
+    assert len(telegram.asked) == 2
+
+
+async def test_what_happens_at_the_new_id_counts_as_at_any():
+    telegram = Telegram(SUPERGROUP, moved={GROUP: SUPERGROUP})
+    bot = Bot(telegram)
+    assert await bot.send(GROUP) == str(BLOCKED)
+    telegram.asked.clear()
+    assert [await bot.send(GROUP), await bot.send(SUPERGROUP)] == ["done", "done"]
+    assert telegram.asked == []
+
+
+def test_which_refusals_say_that_a_chat_is_out_of_reach():
+    assert BLOCKED.unreachable
+    assert not Refused("x", 400, "Bad Request: bot was blocked by the user").unreachable
+    assert not Refused("x", 403, "Forbidden: can't parse: bot was blocked by the user").unreachable

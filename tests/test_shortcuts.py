@@ -1,0 +1,81 @@
+"""Calls that a message invites, as they lie in the outbox afterwards."""
+
+import pytest
+
+from telegram.dialogue import Context, Router
+from telegram.dialogue.inbox import InboxHandler
+from tests.kit.deliveries import GROUP, delivery, message, press, sent
+
+
+async def calls(update, act):
+    """What the handler `act` of any update leaves in the outbox."""
+    router = Router()
+
+    @router.update()
+    async def handler(ctx: Context) -> None:
+        act(ctx)
+
+    return sent(await InboxHandler(router)(delivery(update)))
+
+
+async def test_answer_and_reply():
+    def act(ctx):
+        ctx.message.answer("a")
+        ctx.message.reply("b", reply_markup={"inline_keyboard": []})
+
+    assert await calls({"message": message("hi")}, act) == [
+        ("chat:7", "sendMessage", {"chat_id": 7, "text": "a"}),
+        (
+            "chat:7",
+            "sendMessage",
+            {
+                "chat_id": 7,
+                "text": "b",
+                "reply_parameters": {"message_id": 11},
+                "reply_markup": {"inline_keyboard": []},
+            },
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"message_thread_id": 3, "is_topic_message": True}, {"message_thread_id": 3}),
+        ({"message_thread_id": 3}, {}),
+        ({"business_connection_id": "b"}, {"business_connection_id": "b"}),
+        ({"direct_messages_topic": {"topic_id": 9}}, {"direct_messages_topic_id": 9}),
+    ],
+)
+async def test_an_answer_goes_where_the_message_is(fields, place):
+    found = await calls({"message": message("hi", chat=GROUP, **fields)}, lambda ctx: ctx.message.answer("a"))
+    assert [params for _, _, params in found] == [{"chat_id": -100, "text": "a", **place}]
+
+
+async def test_the_message_that_is_replied_to_can_be_answered_too():
+    update = {"message": message("hi", reply_to_message=message("before", message_id=5))}
+    found = await calls(update, lambda ctx: ctx.message.reply_to_message.reply("b"))
+    assert found[0][2]["reply_parameters"] == {"message_id": 5}
+
+
+async def test_a_pressed_button_and_its_message():
+    def act(ctx):
+        ctx.event.answer("ok")
+        ctx.message.edit_text("new")
+        ctx.message.edit_reply_markup()
+        ctx.message.delete()
+
+    place = {"chat_id": 7, "message_id": 11}
+    assert [call[1:] for call in await calls({"callback_query": press("x")}, act)] == [
+        ("answerCallbackQuery", {"callback_query_id": "query-1", "text": "ok"}),
+        ("editMessageText", {**place, "text": "new"}),
+        ("editMessageReplyMarkup", place),
+        ("deleteMessage", place),
+    ]
+
+
+async def test_outside_of_a_handler_nothing_is_collected():
+    taken = []
+    await calls({"message": message("hi")}, lambda ctx: taken.append(ctx.message))
+    with pytest.raises(RuntimeError, match="sendMessage"):
+        taken[0].answer("too late")
