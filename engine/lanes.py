@@ -133,7 +133,9 @@ class LaneTable:
         elif place > lane.pending[-1]:
             lane.pending.append(place)
         else:  # a late arrival; a head that somebody holds or has tried stays the head
-            untouchable = lane.status == "leased" or lane.attempts > 0
+            behind = lane.pending[lane.start + 1 : lane.start + 2]  # smaller than a head that stayed the head
+            stays = lane.status == "leased" or lane.attempts > 0
+            untouchable = stays or (bool(behind) and behind[0] < lane.head)
             lane.pending.insert(bisect_right(lane.pending, place, lane.start + untouchable), place)
 
     def take(self, holder: object) -> Lane | None:

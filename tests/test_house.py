@@ -12,7 +12,7 @@ SOURCES = sorted(
     [*ROOT.glob("engine/**/*.py"), *ROOT.glob("telegram/**/*.py"), *ROOT.glob("handlers/**/*.py")]
 )
 TESTS = sorted(ROOT.glob("tests/test_*.py"))
-LONGEST_FILE = 350
+LONGEST_FILE = 360
 LONGEST_FUNCTION = 60
 
 

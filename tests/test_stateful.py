@@ -263,15 +263,15 @@ def run(machine: type[StoreMachine], examples: int) -> None:
 
 
 def test_memory():
-    run(MemoryMachine, 250)
+    run(MemoryMachine, 200)
 
 
 def test_sqlite():
-    run(SqliteMachine, 150)
+    run(SqliteMachine, 120)
 
 
 def test_sqlite_with_nothing_at_hand(monkeypatch: pytest.MonkeyPatch):
     """Every body and every state is read from the file."""
     monkeypatch.setattr("engine.stores.at_hand.ENVELOPES_BYTES_MAX", 0)
     monkeypatch.setattr("engine.stores.at_hand.STATES_BYTES_MAX", 0)
-    run(SqliteMachine, 100)
+    run(SqliteMachine, 80)

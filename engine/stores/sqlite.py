@@ -59,6 +59,7 @@ class SqliteStore:
         self._outbox_id = 0
         self._writer: Writer
         self._appending = asyncio.Lock()  # "seen" may be said only of what is durable: one append at a time
+        self._appended: Group | None = None  # the last one; its caller may have been cut off
         self._reading_anew = asyncio.Lock()
         self._read_anew_at = -_CALM_S  # on the event loop's clock
         self._read_anew_pause_s = 0.0
@@ -82,7 +83,7 @@ class SqliteStore:
 
     async def append(self, batch: Sequence[Envelope]) -> int:
         async with self._appending:
-            await self._trusted()
+            await self._none_appending()
             group = self._writer.group()
             now = self._wall()
             old_segments = self._seen.forget(now, self._queues[Queue.INBOX].lanes.pending_ids())
@@ -108,6 +109,7 @@ class SqliteStore:
                 inbox.lanes.appended += len(full)
                 inbox.lanes.dead += len(full)
 
+            self._appended = group
             await self._writer.done(appended)
             return len(new)
 
@@ -169,7 +171,8 @@ class SqliteStore:
         try:
             return await self._delivery(data, lane)
         except BaseException as error:
-            data.lanes.let_go(lane)
+            if data.lanes.is_held(delivery.lease):  # else who asked the same beside us let it go
+                data.lanes.let_go(lane)
             if isinstance(error, StoreUnavailable):
                 return None  # the commit is done; the next head waits for whoever claims it
             raise
@@ -225,7 +228,7 @@ class SqliteStore:
 
     async def replay(self, number: int) -> bool:
         async with self._appending:
-            await self._trusted()
+            await self._none_appending()
             letter = await find_letter(self._writer, number)
             if letter is None:
                 return False
@@ -277,6 +280,13 @@ class SqliteStore:
             await self._writer.read("SELECT 1", ())
             lane = self._queues[lease.queue].lanes.held(lease)
         return lane
+
+    async def _none_appending(self) -> None:
+        """Wait until an append whose caller was cut off is in the file, or refused."""
+        await self._trusted()
+        while self._appended is not None and not self._appended.finished:
+            await self._writer.read("SELECT 1", ())
+            await self._trusted()
 
     async def _head_held(self, delivery: Delivery) -> Lane:
         await self._held(delivery.lease)

@@ -7,10 +7,7 @@ from engine import Delivery
 NOT_YET: Final = frozenset(
     {
         "dead letters are bounded by their number",  # SQLite drops by the highest number, also where others are gone
-        "a cut-off append is waited for",  # SQLite: the next one does not know yet which ids it holds
         "a tried head stays the head in the file",  # SQLite: a late arrival takes over its place and attempts
-        "what is behind a head stays in order",  # a late arrival is put somewhere behind a head that is out of order
-        "a lane is let go once",  # SQLite: a repeated commit that is cut off lets go what somebody else let go
     }
 )
 

@@ -46,9 +46,11 @@ class Player(RuleBasedStateMachine):
         self.loop.run_until_complete(self.store.open())
 
     def teardown(self) -> None:
-        self.loop.run_until_complete(self._end())
-        self.loop.close()
-        shutil.rmtree(self.folder)
+        try:
+            self.loop.run_until_complete(self._end())
+        finally:
+            self.loop.close()
+            shutil.rmtree(self.folder)
 
     async def _end(self) -> None:
         tasks = [ask.task for ask in self.waiting if ask.task]
