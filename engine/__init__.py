@@ -23,7 +23,9 @@ from engine.model import (
     Lease,
     Queue,
     QueueStats,
+    StateChange,
     Stats,
+    Timer,
 )
 from engine.store import Limits, Operator, Store
 
@@ -49,9 +51,11 @@ __all__ = [
     "Reject",
     "Retry",
     "Running",
+    "StateChange",
     "Stats",
     "Store",
     "StoreError",
     "StoreUnavailable",
+    "Timer",
     "current_delivery",
 ]

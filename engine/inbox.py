@@ -1,7 +1,7 @@
 """The door through which updates come in: how many fit, and making them durable."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -16,9 +16,17 @@ _FULL_POLL_S = 0.2
 class Inbox:
     """The inbox as a source of updates sees it. `pending_max` bounds what waits there, in updates."""
 
-    def __init__(self, store: Store, *, pending_max: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        pending_max: int = 1_000_000,
+        arrived: Callable[[Sequence[Envelope]], None] | None = None,
+    ) -> None:
+        """`arrived` is told of each batch once it is durable."""
         self._store = store
         self._pending_max = pending_max
+        self._arrived = arrived
 
     async def room(self) -> int:
         """Wait until there is room; return how many more updates fit, at least 1.
@@ -36,6 +44,8 @@ class Inbox:
     async def accept(self, batch: Sequence[Envelope]) -> None:
         """Make updates durable; StoreUnavailable if that cannot be done now."""
         await self._store.append(batch)
+        if self._arrived is not None:
+            self._arrived(batch)
 
     async def alias(self, name: str, key: str) -> None:
         """Lead what comes for the lane `name` from now on into the lane `key`; StoreUnavailable as `accept`."""

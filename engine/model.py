@@ -23,6 +23,30 @@ class Envelope(NamedTuple):
     key: str
     scope: str
     body: bytes
+    at: float = 0.0
+
+    @property
+    def is_timer(self) -> bool:
+        """Whether this is a timer that is due, not an update."""
+        return bool(self.id >> 52)
+
+
+class Timer(NamedTuple):
+    """A timer to set, or (after_s None) to take away."""
+
+    name: str
+    after_s: float | None
+    body: bytes = b""
+    scope: str | None = None
+
+
+class StateChange(NamedTuple):
+    """A change of another scope's state."""
+
+    key: str
+    scope: str
+    was: bytes | None
+    state: bytes | None
 
 
 class Call(NamedTuple):
@@ -48,6 +72,9 @@ class Effects(NamedTuple):
 
     calls: tuple[Call, ...] = ()
     state: "bytes | _Keep | None" = KEEP
+    timers: tuple[Timer, ...] = ()
+    also: int = 0
+    states: tuple[StateChange, ...] = ()
 
     def check(self) -> None:
         """Raise TypeError or ValueError for what no store can keep: one handler's slip must not reach the others."""

@@ -1,11 +1,11 @@
 """The smallest conversation: say everything back."""
 
-from telegram.dialogue import Context, Router, text
+from telegram.dialogue import MessageContext, Router, text
 
 router = Router()
 
 
 @router.message(text)
-async def echo(ctx: Context) -> None:
+async def echo(ctx: MessageContext) -> None:
     """Answer a text with exactly that text."""
     ctx.reply(ctx.text)

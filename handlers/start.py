@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from telegram.dialogue import Context, Router, command, data
+from telegram.dialogue import CallbackContext, MessageContext, Router, command, data
 
 router = Router()
 
@@ -21,14 +21,14 @@ KEYBOARD: Final = {
 
 
 @router.message(command("start"))
-async def start(ctx: Context) -> None:
+async def start(ctx: MessageContext) -> None:
     """Greet by first name, with the buttons."""
     name = ctx.user.first_name if ctx.user else "there"
     ctx.reply(f"Hello, {name}! Write me something, or press a button.", reply_markup=KEYBOARD)
 
 
 @router.message(command("help"))
-async def show_help(ctx: Context) -> None:
+async def show_help(ctx: MessageContext) -> None:
     """List what the bot can do."""
     ctx.reply(
         "/start - a greeting and three buttons\n"
@@ -40,13 +40,13 @@ async def show_help(ctx: Context) -> None:
 
 
 @router.callback_query(data("hello"))
-async def hello(ctx: Context) -> None:
+async def hello(ctx: CallbackContext) -> None:
     """Answer with a short notice on top of the chat."""
     ctx.answer("Hello to you, too! 👋")
 
 
 @router.callback_query(data("count"))
-async def count(ctx: Context) -> None:
+async def count(ctx: CallbackContext) -> None:
     """Count in the conversation state, which survives a restart, and show it in the message itself."""
     ctx.data["count"] = ctx.data.get("count", 0) + 1
     ctx.edit(f"You have counted to {ctx.data['count']}.", reply_markup=KEYBOARD)
@@ -54,7 +54,7 @@ async def count(ctx: Context) -> None:
 
 
 @router.callback_query(data("slow"))
-async def slow_job(ctx: Context) -> None:
+async def slow_job(ctx: CallbackContext) -> None:
     """Work for a while: this chat's next updates wait, other chats go on."""
     await asyncio.sleep(SLOW_JOB_S)
     ctx.answer()

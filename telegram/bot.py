@@ -11,7 +11,8 @@ import structlog
 from engine import Engine, EngineConfig, Inbox, Queue, Running
 from engine.store import FullStore
 from telegram.client import TgClient
-from telegram.dialogue import InboxHandler, Router
+from telegram.dialogue import Conduct, InboxHandler, Router, Tools
+from telegram.dialogue.inbox import APOLOGY
 from telegram.errors import TelegramError, Unauthorized
 from telegram.peers import Peers
 from telegram.poller import Poller
@@ -58,6 +59,9 @@ class BotConfig:
     """A call of which nobody knows whether it was executed: "repeat" it (at least once), or "give-up" what would make
     something twice (at most once; a kill in the middle of a call can still repeat it)."""
 
+    apology: str = APOLOGY
+    """What a user is told when a handler has failed for good; nothing if it is empty."""
+
     allowed_updates: Sequence[str] | None = None
     """Kinds of update to ask for; None leaves Telegram's setting as it is."""
 
@@ -79,7 +83,14 @@ class Bot:
         self._client = client
         self._store = store
         self.peers = Peers()
-        self._handler = InboxHandler(router, peers=self.peers)
+        self._tools = Tools(client=client)
+        self._handler = InboxHandler(
+            router,
+            tools=self._tools,
+            peers=self.peers,
+            behind=store,
+            conduct=Conduct(apology=config.apology),
+        )
         self._inbox = Engine(
             store,
             Queue.INBOX,
@@ -102,7 +113,7 @@ class Bot:
         )
         self._poller = Poller(
             client,
-            Inbox(store, pending_max=config.pending_max),
+            Inbox(store, pending_max=config.pending_max, arrived=self._handler.arrived),
             poll_timeout_s=config.poll_timeout_s,
             allowed_updates=config.allowed_updates,
             rng=rng,
@@ -113,10 +124,21 @@ class Bot:
         """Who the bot is, once it has started."""
 
     async def start(self) -> None:
-        """Ask Telegram who we are, for as long as that takes, then start to work; Unauthorized for a bad token."""
+        """Ask Telegram who we are, for as long as that takes, then start to work.
+
+        Unauthorized for a bad token, ValueError for a resource of the router that cannot be opened.
+        """
         self.me = await self._ask_who_we_are()
-        self._handler.username = self.me.username
-        self._main = asyncio.create_task(self._run(), name="bot")
+        self._tools.username = self.me.username
+        opened = asyncio.Event()
+        self._main = asyncio.create_task(self._live(opened), name="bot")
+        waiting = asyncio.create_task(opened.wait())
+        try:
+            await asyncio.wait({self._main, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if not opened.is_set():
+            await self._main  # raises why
         log.info("started", bot=self.me.username, workers=self._config.workers)
 
     async def wait(self) -> None:
@@ -136,6 +158,11 @@ class Bot:
     def running(self) -> tuple[list[Running], list[Running]]:
         """Return what the workers of the inbox and of the outbox do now."""
         return self._inbox.running(), self._outbox.running()
+
+    async def _live(self, opened: asyncio.Event) -> None:
+        async with self._tools.open(self._handler.router.resources()):
+            opened.set()
+            await self._run()
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -7,6 +7,7 @@ reply_markup=keyboard(["Red", "Green"], ["Cancel"])
 from collections.abc import Sequence
 from typing import Any, Final
 
+from telegram.callback_data import CALLBACK_BYTES_MAX, CallbackData
 from telegram.types import (
     InlineKeyboardButton,
     InlineKeyboardMarkup,
@@ -15,13 +16,10 @@ from telegram.types import (
     ReplyKeyboardRemove,
 )
 
-CALLBACK_BYTES_MAX: Final = 64
-"""Of a button's data in UTF-8 (Telegram Bot API, InlineKeyboardButton)."""
-
 _LINKS: Final = ("https://", "http://", "tg://")
 
-Button = tuple[str, str] | InlineKeyboardButton
-"""Text and callback data, or text and a link; or a whole button."""
+Button = tuple[str, str | CallbackData] | InlineKeyboardButton
+"""Text and callback data (as text or typed), or text and a link; or a whole button."""
 
 
 def inline(*rows: Sequence[Button]) -> InlineKeyboardMarkup:
@@ -43,7 +41,8 @@ def no_keyboard() -> ReplyKeyboardRemove:
 def _button(given: Button) -> InlineKeyboardButton:
     if isinstance(given, InlineKeyboardButton):
         return given
-    text, target = given
+    text, carried = given
+    target = carried.pack() if isinstance(carried, CallbackData) else carried
     if target.startswith(_LINKS):
         return InlineKeyboardButton(text=text, url=target)
     if not 0 < len(target.encode()) <= CALLBACK_BYTES_MAX:

@@ -28,6 +28,26 @@ def _collect(method: str, **params: Any) -> None:
     collector.call(method, **params)
 
 
+def part(item: Any, name: str) -> Any:
+    """A field of a typed object, known to its type or not, or of the dict that stands for a kind without a type."""
+    if isinstance(item, TelegramObject):  # getattr of a field that is not there would cost 2 us
+        item = item.__dict__ if name in item.__dict__ else item.model_extra
+    return item.get(name) if isinstance(item, dict) else None
+
+
+def place_of(source: Any) -> dict[str, Any]:
+    """Where in its chat an answer to `source` belongs: the params for its topic and its business connection."""
+    place: dict[str, Any] = {}
+    if connection_id := part(source, "business_connection_id"):
+        place["business_connection_id"] = connection_id
+    # Outside topics, message_thread_id names a chain of replies, and sendMessage does not take it.
+    if part(source, "is_topic_message"):
+        place["message_thread_id"] = part(source, "message_thread_id")
+    if topic := part(source, "direct_messages_topic"):
+        place["direct_messages_topic_id"] = part(topic, "topic_id")
+    return place
+
+
 class UpdateBase(TelegramObject):
     """An update knows which kind it is, and what could not be read of it."""
 
@@ -56,7 +76,7 @@ class MessageBase(TelegramObject):
 
     def answer(self, text: str, **params: Any) -> None:
         """Send a text to the message's chat, into its topic or business connection (sendMessage)."""
-        _collect("sendMessage", **{"chat_id": self.chat.id, "text": text, **self._place(), **params})
+        _collect("sendMessage", **{"chat_id": self.chat.id, "text": text, **place_of(self), **params})
 
     def reply(self, text: str, **params: Any) -> None:
         """Answer, and quote the message."""
@@ -77,19 +97,6 @@ class MessageBase(TelegramObject):
     def _itself(self) -> dict[str, Any]:
         connection = self.__dict__.get("business_connection_id")
         return {"chat_id": self.chat.id, "message_id": self.message_id, "business_connection_id": connection}
-
-    def _place(self) -> dict[str, Any]:
-        """Where in the chat an answer belongs."""
-        fields = self.__dict__
-        place: dict[str, Any] = {}
-        if connection := fields.get("business_connection_id"):
-            place["business_connection_id"] = connection
-        # Outside topics, message_thread_id names a chain of replies, and sendMessage does not take it.
-        if fields.get("is_topic_message"):
-            place["message_thread_id"] = fields["message_thread_id"]
-        if topic := fields.get("direct_messages_topic"):
-            place["direct_messages_topic_id"] = topic.topic_id
-        return place
 
 
 class CallbackQueryBase(TelegramObject):

@@ -13,7 +13,7 @@ from engine.stores import open_store
 from engine.stores.memory import MemoryStore
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
-from telegram.dialogue import Context, Router, command, text
+from telegram.dialogue import MessageContext, Router, command, text
 from telegram.errors import Unauthorized
 from telegram.fake import FakeServer, Fault
 from telegram.intake import RawUpdate
@@ -49,7 +49,7 @@ class Gate:
         self.router = Router()
 
         @self.router.message(text)
-        async def handler(ctx: Context) -> None:
+        async def handler(ctx: MessageContext) -> None:
             self.entered.set()
             await self.open.wait()
             for _ in range(replies):
@@ -85,7 +85,7 @@ async def test_a_command_for_another_bot_is_not_ours(fake):
     router = Router()
 
     @router.message(command("start"))
-    async def start(ctx: Context) -> None:
+    async def start(ctx: MessageContext) -> None:
         ctx.reply(ctx.text)
 
     async with a_bot(fake, router) as bot:
@@ -157,7 +157,7 @@ def test_a_stop_leaves_time_for_the_replies_so_that_none_is_cut_in_the_middle(fi
     router = Router()
 
     @router.message()
-    async def handler(ctx: Context) -> None:
+    async def handler(ctx: MessageContext) -> None:
         await asyncio.sleep(1 + finishes_after_s)
         ctx.reply("done")
 
@@ -250,7 +250,7 @@ class CountingGate(Gate):
         self.router = Router()
 
         @self.router.message(text)
-        async def count(ctx: Context) -> None:
+        async def count(ctx: MessageContext) -> None:
             self.entered.set()
             await self.open.wait()
             ctx.data["count"] = ctx.data.get("count", 0) + 1
@@ -296,7 +296,7 @@ async def test_calls_from_elsewhere_go_to_the_lane_that_the_group_kept(fake):
     new = 0
 
     @router.message(text)
-    async def tell(ctx: Context) -> None:
+    async def tell(ctx: MessageContext) -> None:
         for chat_id in (old, new, old):
             ctx.call("sendMessage", chat_id=chat_id, text=ctx.text)
 
@@ -319,7 +319,7 @@ async def test_who_blocks_the_bot_is_left_alone_until_they_are_back(fake):
     router = Router()
 
     @router.message(text)
-    async def tell(ctx: Context) -> None:
+    async def tell(ctx: MessageContext) -> None:
         ctx.call("sendMessage", chat_id=5, text=ctx.text)
 
     store = await open_store("memory:", "1")

@@ -235,10 +235,8 @@ def test_params_may_have_any_name():
 @pytest.mark.parametrize(
     ("update", "act"),
     [
-        (of_kind("poll"), lambda ctx: ctx.reply("x")),
         ({"guest_message": message()}, lambda ctx: ctx.reply("x")),
-        ({"message": message()}, lambda ctx: ctx.answer("x")),
-        ({"message": message()}, lambda ctx: ctx.edit("x")),
+        ({"callback_query": press("x", message=None, inline_message_id="i")}, lambda ctx: ctx.reply("x")),
     ],
 )
 def test_what_cannot_reach_anybody_is_refused(update, act):

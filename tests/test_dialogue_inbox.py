@@ -4,7 +4,7 @@ import pytest
 
 from engine.errors import Reject, Retry
 from engine.model import Effects
-from telegram.dialogue import Context, InboxHandler, Router, command
+from telegram.dialogue import InboxHandler, MessageContext, Router, Tools, command
 from tests.kit.deliveries import delivery, message, sent
 
 
@@ -12,11 +12,11 @@ async def test_decode_route_run_effects():
     router = Router()
 
     @router.message(command("add"))
-    async def add(ctx: Context) -> None:
+    async def add(ctx: MessageContext) -> None:
         ctx.data["sum"] = ctx.data.get("sum", 0) + int(ctx.args)
         ctx.reply(str(ctx.data["sum"]))
 
-    handle = InboxHandler(router, username="my_bot")
+    handle = InboxHandler(router, tools=Tools(username="my_bot"))
     effects = await handle(delivery({"message": message("/add@my_bot 3")}, state=b'{"sum":4}'))
     assert sent(effects) == [("chat:7", "sendMessage", {"chat_id": 7, "text": "7"})]
     assert effects.state == b'{"sum":7}'
@@ -44,7 +44,7 @@ async def test_what_a_handler_raises_goes_to_the_engine_as_it_is(error):
     router = Router()
 
     @router.message()
-    async def handler(ctx: Context) -> None:
+    async def handler(ctx: MessageContext) -> None:
         ctx.reply("must not go out")
         raise error
 
@@ -57,7 +57,7 @@ async def test_a_lone_surrogate_fails_in_the_handler_and_not_at_the_sender():
     router = Router()
 
     @router.message()
-    async def handler(ctx: Context) -> None:
+    async def handler(ctx: MessageContext) -> None:
         ctx.reply("half of 👋: \ud83d")
 
     with pytest.raises(UnicodeEncodeError):
@@ -68,7 +68,7 @@ async def test_each_update_has_its_own_context():
     router = Router()
 
     @router.message()
-    async def handler(ctx: Context) -> None:
+    async def handler(ctx: MessageContext) -> None:
         await asyncio.sleep(0)
         ctx.reply(ctx.text)
 

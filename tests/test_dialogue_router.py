@@ -50,8 +50,7 @@ async def match(router: Router, update: dict[str, Any]) -> Any:
 
 
 def tagged(name: str) -> Any:
-    async def handler(ctx: Context) -> None:
-        ctx.reply(name)
+    async def handler(ctx: Context) -> None: ...
 
     handler.__name__ = name
     return handler
@@ -106,7 +105,7 @@ def test_a_sync_handler_is_refused():
     def handler(ctx: Context) -> None: ...
 
     with pytest.raises(TypeError, match=r"async def.*handler"):
-        Router().message()(handler)  # type: ignore[type-var]
+        Router().message()(handler)  # type: ignore[arg-type]
 
 
 def test_an_object_with_an_async_call_is_a_handler():
@@ -120,4 +119,4 @@ def test_a_decorator_without_parentheses_and_an_async_filter_are_refused():
     with pytest.raises(TypeError, match="a filter is a plain function"):
         Router().message(tagged("x"))
     with pytest.raises(TypeError, match="a filter is a plain function"):
-        Router().message("start")  # type: ignore[arg-type]
+        Router().message("start")  # type: ignore[call-overload]

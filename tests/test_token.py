@@ -32,7 +32,7 @@ from telegram.bot import Bot, BotConfig
 from telegram.calls import encode_call
 from telegram.client import TgClient
 from telegram.decoding import decode
-from telegram.dialogue import Context, Router, text
+from telegram.dialogue import MessageContext, Router, text
 from telegram.errors import (
     TEXT_MAX,
     DownloadCut,
@@ -495,7 +495,7 @@ def talkative() -> Router:
     router = Router()
 
     @router.message(text)
-    async def answer(ctx: Context) -> None:
+    async def answer(ctx: MessageContext) -> None:
         if ctx.update.update_id % 5 == 0:
             raise RuntimeError(f"cannot fetch {ctx.text} ({ctx.text[:30]}...)")
         ctx.reply("hi")

@@ -1,24 +1,85 @@
-"""What the author of handlers needs: a Router, filters, the Context of one update, and wishes to raise."""
+"""What the author of handlers needs: a Router, filters, contexts, and wishes to raise."""
 
 from engine.errors import Park, Reject, Retry
+from telegram.callback_data import CallbackData
 from telegram.dialogue.context import Context
-from telegram.dialogue.filters import command, data, data_prefix, kind, text
-from telegram.dialogue.inbox import InboxHandler
+from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageContext, TimerContext
+from telegram.dialogue.filters import (
+    Extract,
+    Filter,
+    Invalid,
+    animation,
+    any_of,
+    audio,
+    carries,
+    chat_type,
+    command,
+    contact,
+    content,
+    data,
+    data_prefix,
+    document,
+    kind,
+    location,
+    no,
+    photo,
+    regex,
+    sticker,
+    successful_payment,
+    text,
+    video,
+    video_note,
+    voice,
+)
+from telegram.dialogue.inbox import Conduct, InboxHandler
 from telegram.dialogue.loading import load_router
 from telegram.dialogue.router import Handler, Router
+from telegram.dialogue.tools import Resource, Tools
+from telegram.keyboards import inline, keyboard, no_keyboard
 
 __all__ = [
+    "CallbackContext",
+    "CallbackData",
+    "ChatContext",
+    "Conduct",
     "Context",
+    "Extract",
+    "Filter",
     "Handler",
     "InboxHandler",
+    "Invalid",
+    "MessageContext",
     "Park",
     "Reject",
+    "Resource",
     "Retry",
     "Router",
+    "TimerContext",
+    "Tools",
+    "animation",
+    "any_of",
+    "audio",
+    "carries",
+    "chat_type",
     "command",
+    "contact",
+    "content",
     "data",
     "data_prefix",
+    "document",
+    "inline",
+    "keyboard",
     "kind",
     "load_router",
+    "location",
+    "no",
+    "no_keyboard",
+    "photo",
+    "regex",
+    "sticker",
+    "successful_payment",
     "text",
+    "video",
+    "video_note",
+    "voice",
 ]

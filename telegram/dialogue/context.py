@@ -1,48 +1,63 @@
 """What a handler sees of one update, and what it wants to happen: nothing is sent before the commit."""
 
-import json
 import re
-from typing import Any, Final
+from collections.abc import Mapping
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Any, Final, Generic, TypeVar
 
-from engine import KEEP, Call, Delivery, Effects, Reject
+from typing_extensions import TypeVar as DefaultTypeVar
+
+from engine import KEEP, Call, Delivery, Effects, StateChange, Timer
 from telegram.calls import encode_call, encode_json
-from telegram.objects import TelegramObject
-from telegram.types import CallbackQuery, InaccessibleMessage, Message, Update, User
+from telegram.client import TgClient
+from telegram.dialogue.conversation import Conversation
+from telegram.dialogue.timers import Fired
+from telegram.dialogue.tools import Resource, Tools
+from telegram.shortcuts import part, place_of
+from telegram.types import Update, User
 
-_MESSAGE_KINDS: Final = frozenset((
-    "message", "edited_message", "channel_post", "edited_channel_post",
-    "business_message", "edited_business_message", "guest_message",
-))  # fmt: skip
+E_co = DefaultTypeVar("E_co", covariant=True, default=Any)
+T = TypeVar("T")
 
 _COMMAND: Final = re.compile(r"/(\w+)(?:@(\w+))?(?:\s+(.*))?", re.DOTALL)
+OWN_SCOPE: Final = ""
 
 
-class Context:
+class Context(Generic[E_co]):
     """One update with its conversation state.
 
-    `reply`, `answer`, `edit` and `call` only collect calls. They go out in this order once the handler has returned
-    and its update is committed; if it raises, none of them does.
+    `reply`, `answer`, `edit`, `send`, `call` and the timers only collect. All of it happens in one step with the
+    commit of the update, once the handler has returned, the calls in this order; if it raises, nothing happens.
     """
 
-    __slots__ = ("_calls", "_command", "_data", "_delivery", "event", "kind", "message", "update", "username")
+    __slots__ = (
+        "_calls",
+        "_command",
+        "_conversations",
+        "_delivery",
+        "_foreign",
+        "_timers",
+        "_tools",
+        "also",
+        "event",
+        "kind",
+        "update",
+    )
 
-    def __init__(self, update: Update, delivery: Delivery, *, username: str | None = None) -> None:
+    def __init__(self, update: Update, event: E_co, delivery: Delivery, tools: Tools) -> None:
         self.update = update
-        self.kind = kind = update.kind
-        """Telegram's name for what the update holds: "message", "callback_query", ..."""
-        self.event: Any = getattr(update, kind or "", None)
+        self.kind = update.kind
+        """Telegram's name for what the update holds: "message", "callback_query", ...; "timer" for a timer."""
+        self.event = event
         """What stands in the update under its kind: a Message, a CallbackQuery, or a dict of what has no type here."""
-        self.message: Message | InaccessibleMessage | None = None
-        """The message of any kind of message update, or the one with the pressed button."""
-        if kind in _MESSAGE_KINDS:
-            self.message = self.event
-        elif isinstance(self.event, CallbackQuery):
-            self.message = self.event.message
-        self.username = username
-        """The bot's own username without the "@"; None if it is not known."""
+        self.also = 0  # how many updates behind this one are handled with it
         self._delivery = delivery
-        self._data: dict[str, Any] | None = None  # None: not loaded, so it cannot have changed
+        self._tools = tools
+        self._conversations: dict[str, Conversation] = {}  # read only when somebody looks at them
+        self._foreign: dict[str, tuple[str, str, bytes | None]] = {}
         self._command: tuple[str | None, str] | None = None
+        self._timers: dict[tuple[str | None, str], Timer] = {}
         self._calls: list[Call] | None = []  # None: the effects are taken
 
     # ---- what came
@@ -51,6 +66,12 @@ class Context:
     def update_id(self) -> int:
         """Telegram's number of this update; it orders the lane."""
         return self._delivery.envelope.id
+
+    @property
+    def idempotency_key(self) -> str:
+        """Names this update for ever, the same at each attempt: for what you do in a database of your own."""
+        envelope = self._delivery.envelope
+        return f"{envelope.id}-{blake2b(envelope.body, digest_size=8).hexdigest()}"
 
     @property
     def key(self) -> str:
@@ -63,11 +84,14 @@ class Context:
         return self._delivery.attempt
 
     @property
+    def source(self) -> Any:
+        """The message of any message update or with the pressed button, else the event."""
+        return self.event
+
+    @property
     def chat_id(self) -> int | None:
         """The chat that the update belongs to; None for inline queries, polls and the like."""
-        if self.message is not None:
-            return self.message.chat.id
-        return _id(self.event, "chat")
+        return _id(self.source, "chat")
 
     @property
     def user(self) -> User | None:
@@ -85,8 +109,6 @@ class Context:
     @property
     def text(self) -> str:
         """The text of a message update, else empty; also for a pressed button, whose text is the bot's own."""
-        if isinstance(self.event, Message):
-            return self.event.text or ""
         return ""
 
     @property
@@ -102,56 +124,48 @@ class Context:
     @property
     def button(self) -> str | None:
         """The callback data of the pressed button."""
-        return self.event.data if self.kind == "callback_query" else None
+        return None
 
     def _parsed(self) -> tuple[str | None, str]:
         if self._command is None:
-            self._command = _parse_command(self.text, self.username)
+            text = self.text
+            self._command = _parse_command(text, self._tools.username) if text[:1] == "/" else (None, "")
         return self._command
 
-    # ---- the conversation state
+    # ---- what lasts
 
     @property
     def data(self) -> dict[str, Any]:
-        """The conversation state, to be changed in place: plain JSON values under string keys.
+        """What is remembered of this person in this chat, to be changed in place: JSON values under string keys.
 
         Saved with the commit of this update; an empty one is deleted. Rejects the update if it is not readable.
         """
-        if self._data is None:
-            self._data = _load(self._delivery.state)
-        return self._data
+        return self.conversation().data
+
+    def conversation(self, scope: str = OWN_SCOPE) -> Conversation:
+        """The conversation of this update's own scope, or of one that was lent to it before (for flows)."""
+        envelope = self._delivery.envelope
+        if scope != OWN_SCOPE and self._foreign[scope][:2] == (envelope.key, envelope.scope):
+            scope = OWN_SCOPE  # a timer of the flow itself
+        found = self._conversations.get(scope)
+        if found is None:
+            was = self._delivery.state if scope == OWN_SCOPE else self._foreign[scope][2]
+            found = self._conversations[scope] = Conversation(was)
+        return found
+
+    def has(self, scope: str) -> bool:
+        """Whether the update has a conversation in this scope."""
+        return scope == OWN_SCOPE or scope in self._foreign
+
+    def lend(self, scope: str, key: str, state_scope: str, was: bytes | None) -> None:
+        """Give the context the state `was` of another scope, which lies in the store under (key, state_scope)."""
+        self._foreign[scope] = (key, state_scope, was)
+
+    def use(self, resource: Resource[T]) -> T:
+        """What a `@router.resource` opened when the bot started."""
+        return self._tools.use(resource)
 
     # ---- what shall happen
-
-    def reply(self, text: str, /, **params: Any) -> None:
-        """Send `text` to the chat of the update, into its topic or business connection (sendMessage)."""
-        if self.chat_id is None:
-            raise ValueError(f"reply() needs a chat, and {self.kind} has none")
-        if self.kind == "guest_message":
-            raise ValueError(
-                "the bot is not in the chat of a guest_message: use call('answerGuestQuery', ...)"
-            )
-        self.call("sendMessage", **{"chat_id": self.chat_id, "text": text, **self._place(), **params})
-
-    def answer(self, text: str | None = None, /, **params: Any) -> None:
-        """End the waiting of the pressed button, with a short notice if there is a `text` (answerCallbackQuery)."""
-        if self.kind != "callback_query":
-            raise ValueError(f"answer() needs a pressed button, and this is {self.kind}")
-        self.call("answerCallbackQuery", **{"callback_query_id": self.event.id, "text": text, **params})
-
-    def edit(self, text: str, /, **params: Any) -> None:
-        """Replace the text of the message with the pressed button (editMessageText)."""
-        if self.kind != "callback_query":
-            raise ValueError(f"edit() needs a pressed button, and this is {self.kind}")
-        if self.message is None:
-            target: dict[str, Any] = {"inline_message_id": self.event.inline_message_id}
-        else:
-            target = {
-                "chat_id": self.chat_id,
-                "message_id": self.message.message_id,
-                "business_connection_id": _part(self.message, "business_connection_id"),
-            }
-        self.call("editMessageText", **{**target, "text": text, **params})
 
     def call(self, method: str, /, **params: Any) -> None:
         """Any method of the Bot API; params that are None are left out.
@@ -167,51 +181,88 @@ class Context:
         key = self._delivery.envelope.key if own else f"chat:{chat_id}"
         self._calls.append(Call(key, encode_call(method, params)))
 
-    def _place(self) -> dict[str, Any]:
-        """Where in the chat an answer belongs."""
-        place: dict[str, Any] = {}
-        source = self.event if self.message is None else self.message
-        if connection_id := _part(source, "business_connection_id"):
-            place["business_connection_id"] = connection_id
-        # Outside topics, message_thread_id names a chain of replies, and sendMessage does not take it.
-        if _part(source, "is_topic_message"):
-            place["message_thread_id"] = _part(source, "message_thread_id")
-        if topic := _part(source, "direct_messages_topic"):
-            place["direct_messages_topic_id"] = _part(topic, "topic_id")
-        return place
+    def send(self, chat_id: int | str, text: str, /, **params: Any) -> None:
+        """Send `text` to any chat (sendMessage)."""
+        self.call("sendMessage", **{"chat_id": chat_id, "text": text, **params})
+
+    @property
+    def now(self) -> TgClient:
+        """The client, for a call at once, whose answer you need here: `await ctx.now.send_message(...)`.
+
+        Outside the commit: a handler that runs again calls again, so it happens at least once.
+        """
+        if self._tools.client is None:
+            raise RuntimeError("there is no client here: calls at once need a running bot")
+        return self._tools.client
+
+    def set_timer(
+        self, name: str, after: float | timedelta, payload: Mapping[str, Any] | None = None
+    ) -> None:
+        """Run the handler of `@router.timer(name)` in this lane, once, `after` seconds from the commit on.
+
+        A timer of that name in this conversation is replaced. `payload` is plain JSON. It survives restarts.
+        """
+        self.plan_timer(_timer_name(name), after, payload)
+
+    def cancel_timer(self, name: str) -> None:
+        """Take a timer of this conversation away, if it has not been handled yet."""
+        self.plan_timer(_timer_name(name), None, None)
+
+    def plan_timer(
+        self,
+        name: str,
+        after: float | timedelta | None,
+        payload: Mapping[str, Any] | None,
+        scope: str | None = None,
+    ) -> None:
+        """Set or (None) cancel the timer `name` of a state scope, by default of the update's own; for flows."""
+        after_s = after.total_seconds() if isinstance(after, timedelta) else after
+        fired = Fired(name, self.chat_id, self.user_id, self.place(), dict(payload or {}))
+        body = b"" if after_s is None else encode_json(fired._asdict())
+        self._timers[scope, name] = Timer(name, after_s, body, scope)
+
+    def place(self) -> dict[str, Any]:
+        """Where in the chat an answer belongs: the params for a topic or a business connection."""
+        return place_of(self.source)
+
+    # ---- for the inbox's handler
+
+    def has_called(self, method: str) -> bool:
+        """Whether a call of this method was collected."""
+        head = method.encode()
+        return any(call.body.startswith(head) for call in self._calls or ())
+
+    def discard(self) -> None:
+        """Forget all that was collected and changed, as if no handler had run."""
+        self._calls, self._timers, self._conversations, self.also = [], {}, {}, 0
 
     def effects(self) -> Effects:
         """What is to be committed. To be taken once, after the handler."""
         calls, self._calls = tuple(self._calls or ()), None
-        if self._data is None:
-            return Effects(calls)
-        state = encode_json(self._data) if self._data else None
-        return Effects(calls, KEEP if state == self._delivery.state else state)
+        state: Any = KEEP
+        states: tuple[StateChange, ...] = ()
+        for scope, conversation in self._conversations.items():
+            now = conversation.encoded()
+            if now == conversation.was:
+                continue
+            if scope == OWN_SCOPE:
+                state = now
+            else:
+                key, name, was = self._foreign[scope]
+                states = (*states, StateChange(key, name, was, now))
+        return Effects(calls, state, timers=tuple(self._timers.values()), states=states, also=self.also)
 
 
-def _part(item: Any, name: str) -> Any:
-    """A field of a typed object, known to its type or not, or of the dict that stands for a kind without a type."""
-    if isinstance(item, TelegramObject):  # getattr of a field that is not there would cost 2 us
-        item = item.__dict__ if name in item.__dict__ else item.model_extra
-    return item.get(name) if isinstance(item, dict) else None
+def _timer_name(name: str) -> str:
+    if not name or name.startswith("~"):
+        raise ValueError(f"a timer's name is not empty and does not begin with '~': {name!r}")
+    return name
 
 
 def _id(item: Any, name: str) -> int | None:
     """`item[name].id`, if it is there and a number."""
-    found = _part(_part(item, name), "id")
+    found = part(part(item, name), "id")
     return found if isinstance(found, int) else None
-
-
-def _load(state: bytes | None) -> dict[str, Any]:
-    if state is None:
-        return {}
-    try:
-        data = json.loads(state)
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        raise Reject("the conversation state is not readable")
-    return data
 
 
 def _parse_command(text: str, username: str | None) -> tuple[str | None, str]:

@@ -1,11 +1,94 @@
-"""Filters: plain functions of a Context that say whether a handler wants the update."""
+"""What an update must be for a handler: predicates, and extracts, which also hand something to the handler.
 
+A predicate is any plain function of the Context that returns a bool. An extract has a type, and the handler takes its
+value as an argument after the context:
+
+    @router.message(photo)
+    async def picture(ctx: MessageContext, sizes: list[PhotoSize]) -> None: ...
+"""
+
+import re
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from telegram import types
+from telegram.callback_data import CallbackData
 from telegram.dialogue.context import Context
+from telegram.shortcuts import part
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+D = TypeVar("D", bound=CallbackData)
 
 Filter: TypeAlias = Callable[[Context], bool]
+
+
+class Invalid(Exception):  # noqa: N818 - what a person sent, not an error
+    """What the user sent does not fit: they are told `text`, and nothing else of the handler happens."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class Extract(Generic[T]):
+    """Takes a `type_` out of an update; what is not there (None) does not match."""
+
+    def __init__(self, type_: Any, read: Callable[[Context], T | None], hint: "Hint | None" = None) -> None:
+        self.type = type_
+        self.read = read
+        self.hint = hint
+
+
+Hint: TypeAlias = tuple[str, frozenset[str]]
+"""Narrows a search: ("command", names) or ("button", first words of the data): no other update can match."""
+
+
+class command:  # noqa: N801 - read as a word: @router.message(command("start"))
+    """`command("start")` takes "/start", "/start args" and "/start@this_bot", but not a command for another bot."""
+
+    def __init__(self, *names: str) -> None:
+        if not names or any(not name or name.startswith("/") for name in names):
+            raise ValueError(f"command() wants names without the slash, not {names!r}")
+        self._names = frozenset(name.lower() for name in names)
+        self._usage = names[0]
+        self.hint: Hint = ("command", self._names)
+
+    def __call__(self, ctx: Context) -> bool:
+        """Whether the update is one of the commands."""
+        return ctx.command in self._names
+
+    def parse(self, model: type[M]) -> Extract[M]:
+        """The command with its arguments as `model`: words in the order of its fields, the last one takes the rest.
+
+        If they do not fit, the user is told how to write it.
+        """
+        names = list(model.model_fields)
+        usage = " ".join(
+            [f"/{self._usage}"]
+            + [
+                f"<{name}>" if field.is_required() else f"[{name}]"
+                for name, field in model.model_fields.items()
+            ]
+        )
+
+        def read(ctx: Context) -> M | None:
+            if not self(ctx):
+                return None
+            words = ctx.args.split(maxsplit=len(names) - 1) if names else []
+            try:
+                return model.model_validate(dict(zip(names, words, strict=False)))
+            except ValidationError as error:
+                raise Invalid(f"{_first_of(error)}\nWrite it like this: {usage}") from None
+
+        return Extract(model, read, self.hint)
+
+    @property
+    def payload(self) -> Extract[str]:
+        """The command with what follows it, if something does: the payload of a deep link in /start, say."""
+        return Extract(str, lambda ctx: (ctx.args or None) if self(ctx) else None, self.hint)
 
 
 def text(ctx: Context) -> bool:
@@ -13,17 +96,22 @@ def text(ctx: Context) -> bool:
     return bool(ctx.text)
 
 
-def command(*names: str) -> Filter:
-    """`command("start")` takes "/start", "/start args" and "/start@this_bot", but not a command for another bot."""
-    if not names or any(not name or name.startswith("/") for name in names):
-        raise ValueError(f"command() wants names without the slash, not {names!r}")
-    wanted = frozenset(name.lower() for name in names)
-    return lambda ctx: ctx.command in wanted
+def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:
+    """A text in which `pattern` is found; hands over the match."""
+    search = re.compile(pattern).search
+    return Extract(re.Match, lambda ctx: search(ctx.text) if ctx.text else None)
 
 
-def data(value: str) -> Filter:
-    """A button whose callback data is `value`."""
-    return lambda ctx: ctx.button == value
+class data:  # noqa: N801 - as command
+    """A button whose callback data is one of `values`."""
+
+    def __init__(self, *values: str) -> None:
+        self._values = frozenset(values)
+        self.hint: Hint = ("button", frozenset(first_word(value) for value in values))
+
+    def __call__(self, ctx: Context) -> bool:
+        """Whether such a button was pressed."""
+        return ctx.button in self._values
 
 
 def data_prefix(prefix: str) -> Filter:
@@ -31,7 +119,76 @@ def data_prefix(prefix: str) -> Filter:
     return lambda ctx: ctx.button is not None and ctx.button.startswith(prefix)
 
 
+def carries(model: type[D]) -> Extract[D]:
+    """A button that carries such data; `@router.callback_query(Vote)` is the same as `...(carries(Vote))`."""
+    return Extract(
+        model,
+        lambda ctx: None if ctx.button is None else model.unpack(ctx.button),
+        ("button", frozenset((model.prefix,))),
+    )
+
+
+def first_word(data: str) -> str:
+    """What stands before the first colon of a button's data: its prefix, if it is typed."""
+    return data.partition(":")[0]
+
+
 def kind(*kinds: str) -> Filter:
     """Updates of these kinds, named as in Telegram's Update: `kind("my_chat_member", "chat_member")`."""
     wanted = frozenset(kinds)
     return lambda ctx: ctx.kind in wanted
+
+
+def chat_type(*kinds: str) -> Filter:
+    """Updates of chats of these types: "private", "group", "supergroup", "channel"."""
+    wanted = frozenset(kinds)
+    return lambda ctx: part(part(ctx.source, "chat"), "type") in wanted
+
+
+def any_of(*filters: Filter) -> Filter:
+    """What passes at least one of the filters."""
+    return lambda ctx: any(passes(ctx) for passes in filters)
+
+
+def no(unwanted: Filter) -> Filter:
+    """What does not pass the filter."""
+    return lambda ctx: not unwanted(ctx)
+
+
+def content(*names: str) -> Filter:
+    """Messages that hold one of these, named as in Telegram's Message: `content("photo", "new_chat_members")`."""
+    unknown = [name for name in names if name not in types.Message.model_fields]
+    if unknown or not names:
+        raise ValueError(f"a Message has no {', '.join(unknown) or 'field without a name'}")
+    return lambda ctx: any(part(ctx.source, name) is not None for name in names)
+
+
+def _content(type_: Any, name: str) -> Extract[Any]:
+    return Extract(type_, lambda ctx: part(ctx.source, name) if ctx.button is None else None)
+
+
+photo: Final[Extract[list[types.PhotoSize]]] = _content(list, "photo")
+document: Final[Extract[types.Document]] = _content(types.Document, "document")
+audio: Final[Extract[types.Audio]] = _content(types.Audio, "audio")
+video: Final[Extract[types.Video]] = _content(types.Video, "video")
+voice: Final[Extract[types.Voice]] = _content(types.Voice, "voice")
+animation: Final[Extract[types.Animation]] = _content(types.Animation, "animation")
+video_note: Final[Extract[types.VideoNote]] = _content(types.VideoNote, "video_note")
+sticker: Final[Extract[types.Sticker]] = _content(types.Sticker, "sticker")
+location: Final[Extract[types.Location]] = _content(types.Location, "location")
+contact: Final[Extract[types.Contact]] = _content(types.Contact, "contact")
+successful_payment: Final[Extract[types.SuccessfulPayment]] = _content(
+    types.SuccessfulPayment, "successful_payment"
+)
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
+
+
+def told(error: ValidationError) -> Invalid:
+    """What a person is told of the first thing that does not fit a model."""
+    return Invalid(_first_of(error))

@@ -1,51 +1,243 @@
 """Which handler takes which update: the first match wins, in the order of writing."""
 
-import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
 
-from telegram.dialogue.context import Context
-from telegram.dialogue.filters import Filter
+from telegram import types
+from telegram.callback_data import CallbackData
+from telegram.dialogue.context import OWN_SCOPE, Context
+from telegram.dialogue.contexts import (
+    MESSAGE_KINDS,
+    CallbackContext,
+    ChatContext,
+    MessageContext,
+    TimerContext,
+)
+from telegram.dialogue.filters import Extract, Filter, Hint, carries
+from telegram.dialogue.signature import check_handler, is_async
+from telegram.dialogue.tools import Resource
 
-Handler: TypeAlias = Callable[[Context], Awaitable[None]]
-H = TypeVar("H", bound=Handler)
+Handler: TypeAlias = Callable[..., Awaitable[Any]]
+C = TypeVar("C", bound=Context)
+A = TypeVar("A")
+B = TypeVar("B")
+T = TypeVar("T")
+D = TypeVar("D", bound=CallbackData)
+
+Takes: TypeAlias = Callable[[Callable[[C], Awaitable[None]]], Callable[[C], Awaitable[None]]]
+TakesOne: TypeAlias = Callable[[Callable[[C, A], Awaitable[None]]], Callable[[C, A], Awaitable[None]]]
+TakesTwo: TypeAlias = Callable[[Callable[[C, A, B], Awaitable[None]]], Callable[[C, A, B], Awaitable[None]]]
+
+_Batch: TypeAlias = TakesOne[MessageContext, list[types.Message]]
+
+TIMER = "timer"
+"""The kind of what is no update, but a timer of ours."""
 
 
-class _Route(NamedTuple):
-    kind: str | None  # None: every kind
-    filters: tuple[Filter, ...]
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a handler is run."""
+
+    stop: Filter | None = None
+    """An update that passes it ends the handler at once, running or not yet begun, if it is of the same conversation."""
+
+    anyone: bool = False
+    """The stopping update may come from anybody in the lane: the conversation is the chat's."""
+
+    batch: str | None = None
+    """"album": all messages of a media group at once; "burst": all that wait in a row."""
+
+
+PLAIN = Options()
+
+
+class Taken(NamedTuple):
+    """An update has found its handler."""
+
+    run: Callable[..., Awaitable[Any]]
+    """Called with nothing, or with the messages of a batch."""
+
+    options: Options
+    wants: Callable[[Context], bool]
+    """Whether another update would go into the same batch."""
+
     handler: Handler
 
-    def wants(self, ctx: Context) -> bool:
-        if self.kind is not None and self.kind != ctx.kind:
-            return False
-        for passes in self.filters:  # noqa: SIM110 - all() of a generator costs as much again as the filters
-            if not passes(ctx):
-                return False
-        return True
+
+class Entry(Protocol):
+    """What stands in a router: a handler with its filters, or a flow."""
+
+    @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds of update that it may take; None: any."""
+        ...
+
+    @property
+    def hint(self) -> Hint | None:
+        """What narrows the search."""
+        ...
+
+    @property
+    def scope(self) -> str:
+        """Whose conversation it looks at (telegram/dialogue/scopes.py)."""
+        ...
+
+    def take(self, ctx: Context) -> Taken | None:
+        """Take the update, or leave it to the next."""
+        ...
+
+
+@dataclass(slots=True)
+class Route:
+    """A handler and its filters."""
+
+    kinds: frozenset[str] | None
+    filters: tuple[Filter | Extract[Any], ...]
+    handler: Handler
+    options: Options = PLAIN
+    scope: str = OWN_SCOPE
+    hint: Hint | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        hints = (getattr(each, "hint", None) for each in self.filters)
+        self.hint = next((hint for hint in hints if hint is not None), None)
+
+    def values(self, ctx: Context) -> list[Any] | None:
+        """What the filters hand over, if the update passes all of them."""
+        values = []
+        for each in self.filters:
+            if isinstance(each, Extract):
+                value = each.read(ctx)
+                if value is None:
+                    return None
+                values.append(value)
+            elif not each(ctx):
+                return None
+        return values
+
+    def take(self, ctx: Context) -> Taken | None:
+        """Take what passes all filters."""
+        values = self.values(ctx)
+        if values is None:
+            return None
+        return Taken(lambda *more: self.handler(ctx, *values, *more), self.options, self._wants, self.handler)
+
+    def _wants(self, ctx: Context) -> bool:
+        kinds = self.kinds
+        return (kinds is None or ctx.kind in kinds) and self.values(ctx) is not None
+
+
+class On(Generic[C]):
+    """`router.message` and its sisters: decorators for handlers of one kind of update."""
+
+    def __init__(self, router: "Router", kinds: frozenset[str] | None, context: type[C]) -> None:
+        self._router = router
+        self._kinds = kinds
+        self._context = context
+
+    @overload
+    def __call__(
+        self, first: Extract[A], second: Extract[B], /, *filters: Filter, stop: Filter | None = None
+    ) -> TakesTwo[C, A, B]: ...
+    @overload
+    def __call__(
+        self, first: Extract[A], /, *filters: Filter, stop: Filter | None = None
+    ) -> TakesOne[C, A]: ...
+    @overload
+    def __call__(self, first: type[D], /, *filters: Filter, stop: Filter | None = None) -> TakesOne[C, D]: ...
+    @overload
+    def __call__(self, *filters: Filter, stop: Filter | None = None) -> Takes[C]: ...
+
+    def __call__(self, *filters: Any, stop: Filter | None = None) -> Any:
+        """Decorate a handler of updates that pass all filters; it takes the context and what extracts hand over.
+
+        An update of the same conversation that passes `stop` ends it at once, also while it runs: what it wanted does
+        not happen, and the stopping update is handled next.
+        """
+        return self._router.add(self._kinds, filters, self._context, Options(stop=stop))
 
 
 class Router:
-    """A list of handlers, and of other routers. An update that nobody takes is acknowledged."""
+    """A list of handlers, of flows and of other routers. An update that nobody takes is acknowledged.
 
-    def __init__(self) -> None:
-        self._entries: list[_Route | Router] = []
+    `filters` apply to all that stands in it.
+    """
 
-    def message(self, *filters: Filter) -> Callable[[H], H]:
-        """Decorate a handler of new messages that pass all `filters`."""
-        return self._on("message", filters)
+    def __init__(self, *filters: Filter) -> None:
+        _check_filters(filters)
+        self._filters = filters
+        self._entries: list[Entry | Router] = []
+        self._resources: list[Resource[Any]] = []
+        self._timers: dict[str, Route] = {}
+        self.message = On(self, frozenset(("message",)), MessageContext)
+        self.edited_message = On(self, frozenset(("edited_message",)), MessageContext)
+        self.channel_post = On(self, frozenset(("channel_post",)), MessageContext)
+        self.edited_channel_post = On(self, frozenset(("edited_channel_post",)), MessageContext)
+        self.business_message = On(self, frozenset(("business_message",)), MessageContext)
+        self.any_message = On(self, MESSAGE_KINDS, MessageContext)
+        self.callback_query = On(self, frozenset(("callback_query",)), CallbackContext)
+        self.inline_query = On(self, frozenset(("inline_query",)), Context[types.InlineQuery])
+        self.chosen_inline_result = On(
+            self, frozenset(("chosen_inline_result",)), Context[types.ChosenInlineResult]
+        )
+        self.pre_checkout_query = On(
+            self, frozenset(("pre_checkout_query",)), Context[types.PreCheckoutQuery]
+        )
+        self.shipping_query = On(self, frozenset(("shipping_query",)), Context[types.ShippingQuery])
+        self.poll_answer = On(self, frozenset(("poll_answer",)), Context[types.PollAnswer])
+        self.my_chat_member = On(self, frozenset(("my_chat_member",)), ChatContext[types.ChatMemberUpdated])
+        self.chat_member = On(self, frozenset(("chat_member",)), ChatContext[types.ChatMemberUpdated])
+        self.chat_join_request = On(
+            self, frozenset(("chat_join_request",)), ChatContext[types.ChatJoinRequest]
+        )
+        self.message_reaction = On(
+            self, frozenset(("message_reaction",)), ChatContext[types.MessageReactionUpdated]
+        )
+        self.update: On[Context] = On(self, None, Context)
 
-    def callback_query(self, *filters: Filter) -> Callable[[H], H]:
-        """Decorate a handler of pressed buttons that pass all `filters`."""
-        return self._on("callback_query", filters)
+    def album(self, *filters: Filter) -> TakesOne[MessageContext, list[types.Message]]:
+        """Decorate a handler that takes all messages of an album (media group) at once; they are committed together."""
+        return cast("_Batch", self._batch("album", (_of_album, *filters)))
 
-    def update(self, *filters: Filter) -> Callable[[H], H]:
-        """Decorate a handler of updates of any kind that pass all `filters`."""
-        return self._on(None, filters)
+    def burst(self, *filters: Filter) -> TakesOne[MessageContext, list[types.Message]]:
+        """Decorate a handler that takes all messages of a person that wait in a row, committed together."""
+        return cast("_Batch", self._batch("burst", filters))
 
-    def include(self, other: "Router") -> None:
-        """Ask `other` at this place in the order."""
-        if other is self or other.includes(self):
+    def _batch(self, batch: str, filters: tuple[Filter, ...]) -> Any:
+        """Return a decorator for a handler that takes several messages."""
+        return self.add(frozenset(("message",)), filters, MessageContext, Options(batch=batch), (list,))
+
+    def timer(self, name: str) -> Takes[TimerContext]:
+        """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; one for each name."""
+
+        def register(handler: Callable[[TimerContext], Awaitable[None]]) -> Any:
+            check_handler(handler, (TimerContext,))
+            if name in self._timers:
+                raise ValueError(f"the timer {name!r} has a handler already")
+            self._timers[name] = route = Route(
+                frozenset((TIMER,)),
+                (lambda ctx: isinstance(ctx, TimerContext) and ctx.timer == name,),
+                handler,
+            )
+            self._entries.append(route)
+            return handler
+
+        return register
+
+    def resource(self, opens: Callable[[], AsyncIterator[T]]) -> Resource[T]:
+        """Decorate an async generator that yields once: what it yields is there from the start to the drain.
+
+        Opened in the order of writing, closed in reverse; a handler gets it by `ctx.use(...)`.
+        """
+        found = Resource(asynccontextmanager(opens), getattr(opens, "__name__", "a resource"))
+        self._resources.append(found)
+        return found
+
+    def include(self, other: "Router | Entry") -> None:
+        """Ask `other`, a router or a flow, at this place in the order."""
+        if isinstance(other, Router) and (other is self or other.includes(self)):
             raise ValueError("a router cannot include itself")
         self._entries.append(other)
 
@@ -55,34 +247,71 @@ class Router:
             entry is other or entry.includes(other) for entry in self._entries if isinstance(entry, Router)
         )
 
-    def match(self, ctx: Context) -> Handler | None:
-        """The first handler that wants this update."""
-        for entry in self._entries:
-            if isinstance(entry, Router):
-                handler = entry.match(ctx)
-                if handler is not None:
-                    return handler
-            elif entry.wants(ctx):
-                return entry.handler
-        return None
+    def add(
+        self,
+        kinds: frozenset[str] | None,
+        filters: tuple[Any, ...],
+        context: Any,
+        options: Options = PLAIN,
+        more: tuple[Any, ...] = (),
+    ) -> Any:
+        """Return a decorator that adds a handler; it is called with a `context`, what extracts hand over, and `more`."""
+        filters = checked_filters(filters)
+        if options.stop is not None:
+            _check_filters((options.stop,))
+        handed = [each.type for each in filters if isinstance(each, Extract)]
 
-    def _on(self, kind: str | None, filters: tuple[Filter, ...]) -> Callable[[H], H]:
-        for passes in filters:
-            if not callable(passes) or _is_async(passes):
-                raise TypeError(
-                    f"a filter is a plain function of the Context that returns a bool, not {passes!r}"
-                )
-
-        def register(handler: H) -> H:
-            if not _is_async(handler):
-                raise TypeError(f"a handler must be written with `async def`: {handler!r}")
-            self._entries.append(_Route(kind, filters, handler))
+        def register(handler: Handler) -> Handler:
+            check_handler(handler, (context, *handed, *more))
+            self._entries.append(Route(kinds, filters, handler, options))
             return handler
 
         return register
 
+    def resources(self) -> list[Resource[Any]]:
+        """What this router and those in it open, in order, each once."""
+        found = dict.fromkeys(self._resources)
+        for entry in self._entries:
+            if isinstance(entry, Router):
+                found.update(dict.fromkeys(entry.resources()))
+        return list(found)
 
-def _is_async(function: Any) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__ is a handler, too
+    def entries(self, above: tuple[Filter, ...] = ()) -> Iterator[tuple[Entry, tuple[Filter, ...]]]:
+        """All handlers and flows in order, however deep, each with the filters of the routers around it."""
+        filters = above + self._filters
+        for entry in self._entries:
+            if isinstance(entry, Router):
+                yield from entry.entries(filters)
+            else:
+                yield entry, filters
+
+    def match(self, ctx: Context) -> Handler | None:
+        """The first handler that wants this update; for tests."""
+        for entry, filters in self.entries():
+            if (entry.kinds is None or ctx.kind in entry.kinds) and all(passes(ctx) for passes in filters):
+                taken = entry.take(ctx)
+                if taken is not None:
+                    return taken.handler
+        return None
+
+
+def checked_filters(filters: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the filters, types of callback data as extracts; TypeError for what is no filter."""
+    filters = tuple(
+        carries(each) if isinstance(each, type) and issubclass(each, CallbackData) else each
+        for each in filters
     )
+    _check_filters(each for each in filters if not isinstance(each, Extract))
+    return filters
+
+
+def _check_filters(filters: Any) -> None:
+    for passes in filters:
+        if isinstance(passes, type) or not callable(passes) or is_async(passes):
+            raise TypeError(
+                f"a filter is a plain function of the Context that returns a bool, not {passes!r}"
+            )
+
+
+def _of_album(ctx: Context) -> bool:
+    return isinstance(ctx, MessageContext) and ctx.message.media_group_id is not None

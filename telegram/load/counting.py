@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 
-from telegram.dialogue import Context, Router, text
+from telegram.dialogue import MessageContext, Router, text
 from telegram.load.checker import Evidence
 from telegram.load.plan import BotPlan
 
@@ -15,7 +15,7 @@ router = Router()
 
 
 @router.message(text)
-async def count(ctx: Context) -> None:
+async def count(ctx: MessageContext) -> None:
     """Work for a while, count in the state, and tell both in the reply."""
     begin_ns = time.monotonic_ns()
     await asyncio.sleep(HANDLER_S)

@@ -9,11 +9,12 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from telegram.dialogue import Context, Router, load_router
-from telegram.dialogue.router import Handler
+from telegram.dialogue import Context, Filter, Resource, Router, load_router
+from telegram.dialogue.router import Entry, Route, Taken
 from telegram.load.plan import BotPlan
 
 PID: Final = os.getpid()
@@ -30,28 +31,53 @@ class Journal:
         os.write(self._fd, f"{event} {update_id} {time.monotonic_ns()} {PID} {key}\n".encode())
 
 
+class _Watched:
+    """An entry of a router; what it takes is noted."""
+
+    def __init__(self, entry: Entry, journal: Journal) -> None:
+        self._entry = entry
+        self._journal = journal
+        self.kinds = entry.kinds
+        self.hint = entry.hint
+        self.scope = entry.scope
+
+    def take(self, ctx: Context) -> Taken | None:
+        """Take what the entry takes."""
+        taken = self._entry.take(ctx)
+        return None if taken is None else taken._replace(run=partial(self._run, ctx, taken.run))
+
+    async def _run(self, ctx: Context, run: Callable[..., Awaitable[Any]], *more: Any) -> None:
+        told = (ctx.update_id, ctx.key)
+        self._journal.note("begin", *told)
+        try:
+            await run(*more)
+        except BaseException:
+            self._journal.note("fail", *told)
+            raise
+        self._journal.note("end", *told)
+
+
 class Witness(Router):
-    """Matches as `router` does; what it finds is watched."""
+    """Matches as `router` does; what it finds is watched, and so is that it finds nothing."""
 
     def __init__(self, router: Router, journal: Journal) -> None:
         super().__init__()
         self._router = router
         self._journal = journal
 
-    def match(self, ctx: Context) -> Handler | None:
-        """The first handler that wants this update, or one that does nothing: both are watched."""
-        return partial(self._watched, self._router.match(ctx))
+    def resources(self) -> list[Resource[Any]]:
+        """What the router opens."""
+        return self._router.resources()
 
-    async def _watched(self, handler: Handler | None, ctx: Context) -> None:
-        told = (ctx.update_id, ctx.key)
-        self._journal.note("begin", *told)
-        try:
-            if handler is not None:
-                await handler(ctx)
-        except BaseException:
-            self._journal.note("fail", *told)
-            raise
-        self._journal.note("end", *told)
+    def entries(self, above: tuple[Filter, ...] = ()) -> Iterator[tuple[Entry, tuple[Filter, ...]]]:
+        """All entries of the router, and one for what nobody wants."""
+        for entry, filters in self._router.entries(above):
+            yield _Watched(entry, self._journal), filters
+        yield _Watched(Route(None, (), _nothing), self._journal), ()
+
+
+async def _nothing(ctx: Context) -> None:
+    """What becomes of an update that no handler wants."""
 
 
 def _die_with_parent() -> None:

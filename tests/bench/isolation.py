@@ -12,7 +12,7 @@ from engine import Queue
 from engine.store import FullStore
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
-from telegram.dialogue import Context, Router, text
+from telegram.dialogue import MessageContext, Router, text
 from telegram.fake.remote import RemoteFake
 from tests.bench.material import a_store, batches
 from tests.bench.report import Row
@@ -26,7 +26,7 @@ router = Router()
 
 
 @router.message(text)
-async def handler(ctx: Context) -> None:
+async def handler(ctx: MessageContext) -> None:
     if ctx.chat_id == 1:
         await asyncio.sleep(HANDLER_S)
     ctx.reply(ctx.text)

@@ -6,7 +6,8 @@ from typing import Any
 from engine.model import Delivery, Effects, Lease, Queue
 from telegram.calls import decode_call
 from telegram.decoding import decode
-from telegram.dialogue import Context
+from telegram.dialogue import Tools
+from telegram.dialogue.contexts import context_of
 from telegram.intake import RawUpdate
 from telegram.routing import envelope
 
@@ -45,9 +46,10 @@ def delivery(
 
 def context(
     update: dict[str, Any], *, state: bytes | None = None, attempt: int = 1, username: str | None = None
-) -> Context:
+) -> Any:
+    """The context of such a delivery; of which class depends on the update."""
     given = delivery(update, state=state, attempt=attempt)
-    return Context(decode(given.envelope.body), given, username=username)
+    return context_of(decode(given.envelope.body), given, Tools(username=username))
 
 
 def sent(effects: Effects) -> list[tuple[str, str, dict[str, Any]]]:

@@ -11,7 +11,7 @@ from engine.store import FullStore
 from engine.stores import open_store
 from telegram.bot import Bot
 from telegram.client import TgClient
-from telegram.dialogue import Context, Router, command, data, text
+from telegram.dialogue import CallbackContext, MessageContext, Router, command, data, text
 from telegram.fake import FakeServer
 from telegram.fake.sandbox import Sandbox
 
@@ -60,51 +60,51 @@ def _router(gate: asyncio.Event) -> Router:
     router = Router()
 
     @router.message(command("start"))
-    async def start(ctx: Context) -> None:
+    async def start(ctx: MessageContext) -> None:
         ctx.reply("Press one.", reply_markup=KEYBOARD)
 
     @router.message(command("menu"))
-    async def menu(ctx: Context) -> None:
+    async def menu(ctx: MessageContext) -> None:
         ctx.reply("Tea or coffee?", reply_markup=MENU)
 
     @router.message(command("typing"))
-    async def typing(ctx: Context) -> None:
+    async def typing(ctx: MessageContext) -> None:
         ctx.call("sendChatAction", chat_id=ctx.chat_id, action="typing")
 
     @router.message(command("html"))
-    async def html(ctx: Context) -> None:
+    async def html(ctx: MessageContext) -> None:
         ctx.reply("<b>bold</b> &lt;i&gt; <a href='https://example.org/x'>link</a>", parse_mode="HTML")
 
     @router.message(command("delete"))
-    async def delete(ctx: Context) -> None:
+    async def delete(ctx: MessageContext) -> None:
         ctx.call("deleteMessage", chat_id=ctx.chat_id, message_id=1)
 
     @router.message(command("bury"))
-    async def bury(ctx: Context) -> None:
+    async def bury(ctx: MessageContext) -> None:
         if not gate.is_set():
             raise Reject("<b>no</b> way")
         ctx.reply("dug out")
 
     @router.message(text)
-    async def echo(ctx: Context) -> None:
+    async def echo(ctx: MessageContext) -> None:
         ctx.reply(ctx.text)
 
     @router.callback_query(data("toast"))
-    async def toast(ctx: Context) -> None:
+    async def toast(ctx: CallbackContext) -> None:
         ctx.answer("a <i>toast</i>")
 
     @router.callback_query(data("alert"))
-    async def alert(ctx: Context) -> None:
+    async def alert(ctx: CallbackContext) -> None:
         ctx.answer("an <i>alert</i>", show_alert=True)
 
     @router.callback_query(data("edit"))
-    async def edit(ctx: Context) -> None:
+    async def edit(ctx: CallbackContext) -> None:
         ctx.data["edits"] = ctx.data.get("edits", 0) + 1
         ctx.edit(f"Edited {ctx.data['edits']}", reply_markup=KEYBOARD)
         ctx.answer()
 
     @router.callback_query(data("slow"))
-    async def slow(ctx: Context) -> None:
+    async def slow(ctx: CallbackContext) -> None:
         await gate.wait()
         ctx.answer()
         ctx.reply("The slow job is done.")

@@ -19,7 +19,7 @@ from engine.model import Stats
 from engine.store import ID_FALL_MAX, FullStore, Limits
 from telegram.bot import SEND_ATTEMPTS_MAX, BotConfig
 from telegram.calls import decode_call
-from telegram.dialogue import Context, Router, text
+from telegram.dialogue import MessageContext, Router, text
 from telegram.load.checker import Evidence, Interruption, check
 from tests.sim.loop import Process, SimLoop
 from tests.sim.stores import FileStores, SharedStores, Stores
@@ -95,7 +95,7 @@ class Scenario:
         router = Router()
 
         @router.message(text)
-        async def count(ctx: Context) -> None:
+        async def count(ctx: MessageContext) -> None:
             begin = self.loop.time()
             if self.rng.random() < 0.7:
                 await asyncio.sleep(self.rng.random() * (8.0 if self.slow_handlers else 0.1))

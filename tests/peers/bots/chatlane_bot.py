@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from telegram.dialogue import Context, Router, text
+from telegram.dialogue import MessageContext, Router, text
 
 from .work import die_with_parent, evidence, work_s
 
@@ -12,7 +12,7 @@ die_with_parent()
 
 
 @router.message(text)
-async def echo(ctx: Context) -> None:
+async def echo(ctx: MessageContext) -> None:
     """Work, count in the state, reply."""
     begin_ns = time.monotonic_ns()
     await asyncio.sleep(work_s(ctx.text))

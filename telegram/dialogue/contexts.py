@@ -1,0 +1,144 @@
+"""The context of each kind of update: what it can be asked, and what it can do.
+
+Context             any update (telegram/dialogue/context.py)
+  ChatContext       an update of a chat: `reply`
+    MessageContext    a message of any kind: `message`, `text`, `command`, `args`
+    CallbackContext   a pressed button: `button`, `answer`, `edit`
+    TimerContext      a timer that was set before: `timer`, `payload`
+"""
+
+from typing import Any, Final
+
+from engine import Delivery
+from telegram.dialogue.context import Context, E_co
+from telegram.dialogue.timers import Fired
+from telegram.dialogue.tools import Tools
+from telegram.shortcuts import part
+from telegram.types import CallbackQuery, InaccessibleMessage, Message, Update
+
+
+class ChatContext(Context[E_co]):
+    """An update that belongs to a chat (or a pressed button, of which Telegram may not say the chat)."""
+
+    __slots__ = ()
+
+    def reply(self, text: str, /, **params: Any) -> None:
+        """Send `text` to the chat of the update, into its topic or business connection (sendMessage)."""
+        if self.chat_id is None:
+            raise ValueError(f"reply() needs a chat, and this {self.kind} has none")
+        if self.kind == "guest_message":
+            raise ValueError(
+                "the bot is not in the chat of a guest_message: use call('answerGuestQuery', ...)"
+            )
+        self.call("sendMessage", **{"chat_id": self.chat_id, "text": text, **self.place(), **params})
+
+
+class MessageContext(ChatContext[Message]):
+    """A message of any kind: new, edited, of a channel, of a business account."""
+
+    __slots__ = ()
+
+    @property
+    def message(self) -> Message:
+        """The message."""
+        return self.event
+
+    @property
+    def chat_id(self) -> int:
+        """The chat that the message was written in."""
+        return self.event.chat.id
+
+    @property
+    def text(self) -> str:
+        """The text; empty if the message has none."""
+        return self.event.text or ""
+
+
+class CallbackContext(ChatContext[CallbackQuery]):
+    """A pressed button. If the handler does not answer it, it is answered with nothing after the commit."""
+
+    __slots__ = ()
+
+    @property
+    def message(self) -> Message | InaccessibleMessage | None:
+        """The message with the button: too old to be seen, or not told at all for those sent by inline queries."""
+        return self.event.message
+
+    @property
+    def source(self) -> Any:
+        """The message with the button, if Telegram tells it."""
+        return self.event if self.event.message is None else self.event.message
+
+    @property
+    def button(self) -> str | None:
+        """The callback data of the button."""
+        return self.event.data
+
+    def answer(self, text: str | None = None, /, **params: Any) -> None:
+        """End the waiting of the button, with a short notice if there is a `text` (answerCallbackQuery)."""
+        self.call("answerCallbackQuery", **{"callback_query_id": self.event.id, "text": text, **params})
+
+    def edit(self, text: str, /, **params: Any) -> None:
+        """Replace the text of the message with the button (editMessageText)."""
+        if self.event.message is None:
+            target: dict[str, Any] = {"inline_message_id": self.event.inline_message_id}
+        else:
+            target = {
+                "chat_id": self.chat_id,
+                "message_id": self.event.message.message_id,
+                "business_connection_id": part(self.event.message, "business_connection_id"),
+            }
+        self.call("editMessageText", **{**target, "text": text, **params})
+
+
+class TimerContext(ChatContext[Fired]):
+    """A timer that was set in this lane before: `reply` and the rest work where it was set."""
+
+    __slots__ = ()
+
+    def __init__(self, fired: Fired, delivery: Delivery, tools: Tools) -> None:
+        super().__init__(Update(update_id=delivery.envelope.id), fired, delivery, tools)
+        self.kind = "timer"
+
+    @property
+    def timer(self) -> str:
+        """Its name."""
+        return self.event.name
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What was given to `set_timer`."""
+        return self.event.payload
+
+    @property
+    def chat_id(self) -> int | None:
+        """The chat in which it was set."""
+        return self.event.chat_id
+
+    @property
+    def user_id(self) -> int | None:
+        """The user whose update set it."""
+        return self.event.user_id
+
+    def place(self) -> dict[str, Any]:
+        """The topic or business connection in which it was set."""
+        return self.event.place
+
+
+MESSAGE_KINDS: Final = frozenset((
+    "message", "edited_message", "channel_post", "edited_channel_post",
+    "business_message", "edited_business_message", "guest_message",
+))  # fmt: skip
+
+
+def context_of(update: Update, delivery: Delivery, tools: Tools) -> Context:
+    """The context for an update of any kind."""
+    kind = update.kind
+    event: Any = getattr(update, kind or "", None)
+    if kind in MESSAGE_KINDS:
+        return MessageContext(update, event, delivery, tools)
+    if kind == "callback_query":
+        return CallbackContext(update, event, delivery, tools)
+    if part(event, "chat") is not None:
+        return ChatContext(update, event, delivery, tools)
+    return Context(update, event, delivery, tools)

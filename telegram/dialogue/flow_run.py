@@ -1,0 +1,277 @@
+"""One update in a flow: who takes it, where it leads, and what is remembered."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from engine import Reject
+from telegram.dialogue.contexts import ChatContext, TimerContext
+from telegram.dialogue.filters import Invalid, told
+from telegram.dialogue.outcomes import Back, End
+from telegram.dialogue.router import PLAIN, Taken
+from telegram.dialogue.scopes import OWN, place_of_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from telegram.dialogue.context import Context
+    from telegram.dialogue.flow import Flow, Step
+
+HISTORY_MAX: Final = 50
+_TIMEOUT: Final = "~timeout"
+
+
+class Frame:
+    """A flow that goes on: its state, its data, and the states before."""
+
+    __slots__ = ("data", "flow", "history", "state")
+
+    def __init__(self, flow: Flow[Any, Any, Any], state: Enum, data: BaseModel, history: list[str]) -> None:
+        self.flow = flow
+        self.state = state
+        self.data = data
+        self.history = history
+
+    def record(self) -> dict[str, Any]:
+        """As it lies in the store."""
+        return {
+            "flow": self.flow.name,
+            "version": self.flow.version,
+            "state": self.state.value,
+            "data": self.data.model_dump(mode="json"),
+            "history": self.history,
+        }
+
+
+class Run:
+    """What `flow` makes of one update. The innermost flow is the last frame."""
+
+    def __init__(self, flow: Flow[Any, Any, Any], ctx: Context) -> None:
+        self._flow = flow
+        self._ctx = ctx
+        self._conversation = ctx.conversation(flow.scope)
+        self._frames: list[Frame] = []
+
+    # ---- who takes the update
+
+    def state(self) -> str | None:
+        """The value of the state that the flow is in, None if it does not go on."""
+        records = self._records()
+        return records[0]["state"] if records else None
+
+    def take(self) -> Taken | None:
+        """Take what the flow wants in its state, or what begins it."""
+        if records := self._records():
+            try:
+                self._frames = self._load(records)
+            except _Misfit as misfit:
+                return self._taken(self._ask_misfit, misfit)
+            for index, step in self._candidates():
+                if (values := _values(step, self._ctx)) is not None:
+                    return self._taken(self._step, index, step, values, options=step.route.options)
+        for step in self._flow.entries:
+            if (values := _values(step, self._ctx)) is not None:
+                return self._taken(self._enter, step, values, options=step.route.options)
+        return None
+
+    def _taken(self, run: Any, *args: Any, options: Any = PLAIN) -> Taken:
+        return Taken(lambda *more: run(*args, *more), options, lambda _: False, run)
+
+    def _records(self) -> list[dict[str, Any]]:
+        record = self._conversation.flow
+        stack = record.get("stack") if isinstance(record, dict) else None
+        return stack if stack and stack[0].get("flow") == self._flow.name else []
+
+    def _candidates(self) -> Iterator[tuple[int, Step]]:
+        """What may take the update, in order: the state's own, then from inside out what is for all states."""
+        innermost = len(self._frames) - 1
+        frame = self._frames[innermost]
+        ctx = self._ctx
+        if isinstance(ctx, TimerContext) and ctx.timer == _TIMEOUT:
+            for index in range(innermost, -1, -1):
+                if late := self._frames[index].flow.timeouts.get(self._frames[index].state):
+                    yield index, late.step
+                    return
+            return
+        for step in frame.flow.steps[frame.state]:
+            yield innermost, step
+        for index in range(innermost, -1, -1):
+            for step in self._frames[index].flow.steps_anywhere:
+                yield index, step
+        for step in frame.flow.steps_else:
+            yield innermost, step
+
+    # ---- what happens
+
+    async def begin(self, data: BaseModel, state: Enum) -> None:
+        """Begin in `state`."""
+        self._frames = [Frame(self._flow, state, data, [])]
+        await self._arrive()
+        self._save()
+
+    async def _enter(self, step: Step, values: Sequence[Any], *more: Any) -> None:
+        data = self._flow.data()
+        outcome = await step.route.handler(self._ctx, data, *values, *more)
+        if isinstance(outcome, Enum):
+            await self.begin(data, self._checked(self._flow, outcome))
+        elif isinstance(outcome, End):
+            self._frames = []
+            self._save()
+
+    async def _step(self, index: int, step: Step, values: Sequence[Any], *more: Any) -> None:
+        frame = self._frames[index]
+        try:
+            try:
+                outcome = await step.route.handler(self._ctx, frame.data, *values, *more)
+                _revalidate(frame)
+            except ValidationError as error:
+                raise told(error) from None
+        except Invalid as invalid:
+            await self._ask_again(invalid.text)
+            return
+        await self._go(index, outcome)
+        self._save()
+
+    async def _go(self, index: int, outcome: Any) -> None:
+        """Follow an outcome of the frame `index`, through sub-flows that end and begin."""
+        while outcome is not None:
+            frame = self._frames[index]
+            del self._frames[index + 1 :]
+            if isinstance(outcome, Back):
+                if frame.history:
+                    frame.state = frame.flow.states(frame.history.pop())
+                elif index:
+                    del self._frames[index]
+                    index -= 1
+                    continue
+                await self._arrive()
+                return
+            if not isinstance(outcome, End):
+                state = self._checked(frame.flow, outcome)
+                if state is not frame.state:
+                    frame.history = [*frame.history, frame.state.value][-HISTORY_MAX:]
+                frame.state = state
+                await self._arrive()
+                return
+            del self._frames[index]
+            if not index:
+                return
+            index -= 1
+            outer = self._frames[index]
+            takes = outer.flow.sub_flows[outer.state]
+            outcome = await takes.handler(self._ctx, outer.data, outcome.value)
+            _revalidate(outer)
+            if outcome is None:
+                raise TypeError(f"{outer.flow.name}: what takes a sub-flow's value must lead somewhere")
+
+    async def _arrive(self) -> None:
+        """Begin the sub-flows that run in the innermost state, and ask."""
+        frame = self._frames[-1]
+        while (sub := frame.flow.sub_flows.get(frame.state)) is not None:
+            frame = Frame(sub.flow, sub.flow.first, sub.flow.data(), [])
+            self._frames.append(frame)
+        prompt = frame.flow.prompts.get(frame.state)
+        if prompt is not None:
+            await prompt.run(self._ctx, frame.data)
+
+    async def _ask_again(self, why: str) -> None:
+        """Undo what the handler collected and changed; say why, and ask again."""
+        ctx = self._ctx
+        ctx.discard()
+        self._conversation = ctx.conversation(self._flow.scope)
+        self._frames = self._load(self._records())
+        if isinstance(ctx, ChatContext) and ctx.chat_id is not None:
+            ctx.reply(why)
+        await self._arrive()
+        self._save()
+
+    async def _ask_misfit(self, misfit: _Misfit) -> None:
+        flow = misfit.flow
+        if flow.misfits is None:
+            raise Reject(
+                f"the flow {flow.name} cannot read its data (version {misfit.version}, this one is {flow.version}): "
+                f"{misfit.error}"
+            )
+        outcome = await flow.misfits(self._ctx, misfit.data, misfit.error)
+        if isinstance(outcome, End):
+            self._frames = []
+            self._save()
+        elif outcome is not None:
+            await Run(flow, self._ctx).begin(flow.data(), self._checked(flow, outcome))
+
+    def _checked(self, flow: Flow[Any, Any, Any], state: Any) -> Any:
+        if not isinstance(state, flow.states):
+            raise TypeError(f"{flow.name}: a handler returned {state!r}, which is none of its states")
+        return state
+
+    # ---- what is remembered
+
+    def _load(self, records: list[dict[str, Any]]) -> list[Frame]:
+        flow = self._flow
+        frames: list[Frame] = []
+        for record in records:
+            if frames:
+                above = frames[-1]
+                sub = above.flow.sub_flows.get(above.state)
+                if sub is None or sub.flow.name != record["flow"]:
+                    error = ValueError(f"no flow {record['flow']} runs in {above.state} any more")
+                    raise _Misfit(above.flow, record, error)
+                flow = sub.flow
+            frames.append(_frame(flow, record))
+        return frames
+
+    def _save(self) -> None:
+        """Put the frames into the conversation, and set the time-out of the innermost state that has one."""
+        had = self._conversation.flow or {}
+        late = next(
+            (found for frame in reversed(self._frames) if (found := frame.flow.timeouts.get(frame.state))),
+            None,
+        )
+        ctx = self._ctx
+        place = None if self._flow.scope == OWN else place_of_scope(self._flow.scope, ctx)
+        scope = None if place is None else place.timers
+        if late is not None:
+            ctx.plan_timer(_TIMEOUT, late.after_s, None, scope)
+        elif had.get("timer"):
+            ctx.plan_timer(_TIMEOUT, None, None, scope)
+        if not self._frames:
+            self._conversation.flow = None
+            return
+        self._conversation.flow = {
+            "stack": [frame.record() for frame in self._frames],
+            "timer": late is not None,
+        }
+
+
+class _Misfit(Exception):  # noqa: N818 - a finding
+    """Stored data that does not fit the flow any more."""
+
+    def __init__(self, flow: Flow[Any, Any, Any], record: dict[str, Any], error: Exception) -> None:
+        super().__init__(str(error))
+        self.flow = flow
+        self.version = record.get("version")
+        self.data: dict[str, Any] = record.get("data") or {}
+        self.error = error
+
+
+def _frame(flow: Flow[Any, Any, Any], record: dict[str, Any]) -> Frame:
+    try:
+        data = record["data"]
+        if record["version"] != flow.version and flow.migrate is not None:
+            data = flow.migrate(record["version"], data)
+        return Frame(flow, flow.states(record["state"]), flow.data.model_validate(data), record["history"])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _Misfit(flow, record, error) from None
+
+
+def _values(step: Step, ctx: Context) -> list[Any] | None:
+    kinds = step.route.kinds
+    return step.route.values(ctx) if kinds is None or ctx.kind in kinds else None
+
+
+def _revalidate(frame: Frame) -> None:
+    """Hold what a handler put into the data to its model: an assignment alone checks nothing."""
+    frame.data = frame.flow.data.model_validate(frame.data.model_dump(warnings=False))

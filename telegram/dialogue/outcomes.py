@@ -1,0 +1,81 @@
+"""Where a flow goes on, as its handlers return it: a state, END, BACK, or None to stay."""
+
+from enum import Enum
+from types import NoneType, UnionType
+from typing import (
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class End(Generic[R_co]):
+    """The flow is over. A sub-flow hands `value` to the flow that ran it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: R_co) -> None:
+        self.value = value
+
+
+class Back:
+    """To the state before this one; it asks again."""
+
+    __slots__ = ()
+
+
+END: Final = End(None)
+BACK: Final = Back()
+
+
+class Targets(NamedTuple):
+    """What a handler may return, read from its annotation."""
+
+    states: frozenset[Enum]
+    ends: bool
+    goes_back: bool
+    stays: bool
+
+
+def targets_of(handler: Any, states: type[Enum]) -> Targets:
+    """Read where a handler may lead. TypeError if its annotation does not say it, or names another flow's state."""
+    name = getattr(handler, "__qualname__", repr(handler))
+    try:
+        annotated = get_type_hints(handler)["return"]
+    except (KeyError, NameError, TypeError):
+        raise TypeError(
+            f"{name}: write where it leads, like -> Literal[{states.__name__}.{next(iter(states)).name}], End[None] or None"
+        ) from None
+    found: set[Enum] = set()
+    ends = goes_back = stays = False
+    for part in _parts(annotated):
+        if part is NoneType:
+            stays = True
+        elif part is End or get_origin(part) is End:
+            ends = True
+        elif part is Back:
+            goes_back = True
+        elif part is states:
+            found.update(states)
+        elif isinstance(part, states):
+            found.add(part)
+        else:
+            raise TypeError(f"{name}: {part} is not a state of {states.__name__}, End, Back or None")
+    return Targets(frozenset(found), ends, goes_back, stays)
+
+
+def _parts(annotated: Any) -> list[Any]:
+    if get_origin(annotated) in {Union, UnionType}:
+        return [part for each in get_args(annotated) for part in _parts(each)]
+    if get_origin(annotated) is Literal:
+        return list(get_args(annotated))
+    return [NoneType if annotated is None else annotated]

@@ -1,0 +1,35 @@
+"""Whose conversation a flow is: the user's in this chat, the chat's, a topic's, or the user's in all chats.
+
+The first comes with the delivery. The others lie in the store under names of their own; they are read before the
+update is handled, and the commit counts only if they are still what was read.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+from telegram.dialogue.context import OWN_SCOPE, Context
+
+Scope = Literal["", "chat", "topic", "user"]
+OWN: Final[Scope] = OWN_SCOPE
+CHAT: Final[Scope] = "chat"
+TOPIC: Final[Scope] = "topic"
+USER: Final[Scope] = "user"
+
+
+class Place(NamedTuple):
+    """Where a conversation lies in the store, and under which scope its timers run in the lane."""
+
+    key: str
+    scope: str
+    timers: str
+
+
+def place_of_scope(scope: str, ctx: Context) -> Place | None:
+    """Where the conversation of this update in `scope` lies; None if the update has none, like a poll's user."""
+    if scope == CHAT:
+        return Place(ctx.key, "~chat", "~chat")
+    if scope == TOPIC:
+        topic = ctx.place().get("message_thread_id", "")
+        return Place(ctx.key, f"~topic:{topic}", f"~topic:{topic}")
+    if ctx.user_id is None:
+        return None
+    return Place(f"user:{ctx.user_id}", "~user", f"~user:{ctx.user_id}")
