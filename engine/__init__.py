@@ -9,7 +9,16 @@
 """
 
 from engine.dispatcher import Engine, EngineConfig, Handler, current_delivery
-from engine.errors import LeaseLost, Park, Reject, Retry, StoreError, StoreUnavailable
+from engine.errors import (
+    LeaseLost,
+    NotPeeked,
+    Park,
+    Reject,
+    Retry,
+    StateChanged,
+    StoreError,
+    StoreUnavailable,
+)
 from engine.inbox import Inbox
 from engine.keeper import Running
 from engine.model import (
@@ -23,7 +32,9 @@ from engine.model import (
     Lease,
     Queue,
     QueueStats,
+    StateChange,
     Stats,
+    Timer,
 )
 from engine.store import Limits, Operator, Store
 
@@ -42,6 +53,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "Limits",
+    "NotPeeked",
     "Operator",
     "Park",
     "Queue",
@@ -49,9 +61,12 @@ __all__ = [
     "Reject",
     "Retry",
     "Running",
+    "StateChange",
+    "StateChanged",
     "Stats",
     "Store",
     "StoreError",
     "StoreUnavailable",
+    "Timer",
     "current_delivery",
 ]
