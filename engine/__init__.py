@@ -9,7 +9,16 @@
 """
 
 from engine.dispatcher import Engine, EngineConfig, Handler, current_delivery
-from engine.errors import LeaseLost, Park, Reject, Retry, StoreError, StoreUnavailable
+from engine.errors import (
+    LeaseLost,
+    NotPeeked,
+    Park,
+    Reject,
+    Retry,
+    StateChanged,
+    StoreError,
+    StoreUnavailable,
+)
 from engine.inbox import Inbox
 from engine.keeper import Running
 from engine.model import (
@@ -44,6 +53,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "Limits",
+    "NotPeeked",
     "Operator",
     "Park",
     "Queue",
@@ -52,6 +62,7 @@ __all__ = [
     "Retry",
     "Running",
     "StateChange",
+    "StateChanged",
     "Stats",
     "Store",
     "StoreError",

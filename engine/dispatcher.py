@@ -22,10 +22,10 @@ from typing import Final, TypeVar
 
 import structlog
 
-from engine.errors import LeaseLost, Park, Reject, Retry, StoreUnavailable
+from engine.errors import LeaseLost, NotPeeked, Park, Reject, Retry, StateChanged, StoreUnavailable
 from engine.isolate import Isolated
 from engine.keeper import Keeper, Running, Worker
-from engine.model import Delivery, Effects, Queue
+from engine.model import Call, Delivery, Effects, Queue
 from engine.store import Store
 
 log = structlog.get_logger(__name__)
@@ -179,26 +179,40 @@ class Engine:
         """Handle one delivery and settle it; return the lane's next one if we keep the lane."""
         outcome = await self._handle(worker, delivery)
         try:
-            match outcome:
-                case Effects():
-                    try:
-                        return await self._store.commit(delivery, outcome, more=more and not self._draining)
-                    except StoreUnavailable:
-                        return await self._insist(lambda: self._store.commit(delivery, outcome, more=False))
-                case Reject():
-                    await self._bury(delivery, outcome.reason)
-                case Park():
-                    await self._park(delivery, outcome.reason, outcome.delay_s, counted=False)
-                case Retry():
-                    await self._retry(delivery, outcome.reason, outcome.after_s)
-                case _Released():
-                    await self._insist(lambda: self._store.release(delivery))
-                case LeaseLost():
-                    raise outcome
+            if isinstance(outcome, Effects):
+                try:
+                    return await self._store.commit(delivery, outcome, more=more and not self._draining)
+                except (StoreUnavailable, StateChanged, NotPeeked) as why:
+                    return await self._not_committed(delivery, outcome, why)
+            await self._put_back(delivery, outcome)
         except LeaseLost:
             lease = delivery.lease
             log.warning("lease lost", queue=self._queue.value, key=lease.key, fence=lease.fence)
         return None
+
+    async def _not_committed(self, delivery: Delivery, effects: Effects, why: Exception) -> Delivery | None:
+        try:
+            if isinstance(why, StoreUnavailable):
+                return await self._insist(lambda: self._store.commit(delivery, effects, more=False))
+            raise why
+        except StateChanged:  # the handler runs again, with what is true now
+            await self._insist(lambda: self._store.release(delivery))
+        except NotPeeked as slip:
+            await self._put_back(delivery, Retry(f"NotPeeked: {slip}"))
+        return None
+
+    async def _put_back(self, delivery: Delivery, outcome: Exception) -> None:
+        match outcome:
+            case Reject():
+                await self._bury(delivery, outcome.reason, outcome.calls)
+            case Park():
+                await self._park(delivery, outcome.reason, outcome.delay_s, counted=False)
+            case Retry():
+                await self._retry(delivery, outcome)
+            case _Released():
+                await self._insist(lambda: self._store.release(delivery))
+            case LeaseLost():
+                raise outcome
 
     async def _handle(self, worker: Worker, delivery: Delivery) -> Effects | Exception:
         """Run the handler in a context of its own; whatever it does becomes a value that we know."""
@@ -225,18 +239,22 @@ class Engine:
             cut = self._keeper.leave(worker)
         return cut or outcome
 
-    async def _retry(self, delivery: Delivery, reason: str, after_s: float | None) -> None:
+    async def _retry(self, delivery: Delivery, wish: Retry) -> None:
         if delivery.attempt >= self._config.attempts_max:
-            await self._bury(delivery, reason)
+            await self._bury(delivery, wish.reason, (*wish.calls, *wish.last_calls))
         else:
-            delay_s = self._backoff(delivery.attempt) if after_s is None else after_s
-            await self._park(delivery, reason, delay_s, counted=True)
+            delay_s = self._backoff(delivery.attempt) if wish.after_s is None else wish.after_s
+            await self._park(delivery, wish.reason, delay_s, counted=True, calls=wish.calls)
 
-    async def _park(self, delivery: Delivery, reason: str, delay_s: float, *, counted: bool) -> None:
+    async def _park(
+        self, delivery: Delivery, reason: str, delay_s: float, *, counted: bool, calls: tuple[Call, ...] = ()
+    ) -> None:
         reason = _storable(reason)
-        await self._insist(lambda: self._store.park(delivery, delay_s, counted=counted, reason=reason))
+        await self._insist(
+            lambda: self._store.park(delivery, delay_s, counted=counted, reason=reason, calls=calls)
+        )
 
-    async def _bury(self, delivery: Delivery, reason: str) -> None:
+    async def _bury(self, delivery: Delivery, reason: str, calls: tuple[Call, ...]) -> None:
         reason = _storable(reason)
         log.warning(
             "dead letter",
@@ -246,7 +264,7 @@ class Engine:
             attempt=delivery.attempt,
             reason=reason,
         )
-        await self._insist(lambda: self._store.bury(delivery, reason))
+        await self._insist(lambda: self._store.bury(delivery, reason, calls))
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         """Ask an unavailable store until it does it: what was handled once is not handled again."""

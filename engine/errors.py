@@ -1,27 +1,29 @@
 """Failures, sorted by what the engine does about them."""
 
-from typing import Final
-
-DELAY_MAX_S: Final = 366 * 86_400.0
-"""The longest wish; what is not a number from 0 to here is a slip, told where it is made and kept from the store."""
-
-
-def _delay(seconds: float) -> float:
-    if not 0 <= seconds <= DELAY_MAX_S:  # false for NaN, too
-        raise ValueError(f"a delay is a number of seconds from 0 to {DELAY_MAX_S:.0f}, not {seconds}")
-    return seconds
+from engine.model import Call, check_calls, check_delay
 
 
 class Retry(Exception):  # noqa: N818 - a handler's wish, not an error
     """Run this delivery again later: counts an attempt, parks the lane, in the end a dead letter.
 
-    `after_s` None leaves the delay to the engine's backoff.
+    `after_s` None leaves the delay to the engine's backoff. `calls` go out with this failure, and `last_calls` behind
+    them if it is the one that makes it a dead letter.
     """
 
-    def __init__(self, reason: str, *, after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        after_s: float | None = None,
+        calls: tuple[Call, ...] = (),
+        last_calls: tuple[Call, ...] = (),
+    ) -> None:
         super().__init__(reason)
+        check_calls((*calls, *last_calls))
         self.reason = str(reason)  # also an exception, which is easily passed on
-        self.after_s = None if after_s is None else _delay(after_s)
+        self.after_s = None if after_s is None else check_delay(after_s)
+        self.calls = calls
+        self.last_calls = last_calls
 
 
 class Park(Exception):  # noqa: N818 - a handler's wish, not an error
@@ -30,19 +32,29 @@ class Park(Exception):  # noqa: N818 - a handler's wish, not an error
     def __init__(self, reason: str, *, delay_s: float) -> None:
         super().__init__(reason)
         self.reason = str(reason)
-        self.delay_s = _delay(delay_s)
+        self.delay_s = check_delay(delay_s)
 
 
 class Reject(Exception):  # noqa: N818 - a handler's verdict, not an error
-    """Give this delivery up at once: it goes to the dead letters with `reason`."""
+    """Give this delivery up at once: it goes to the dead letters with `reason`, and `calls` go out."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, calls: tuple[Call, ...] = ()) -> None:
         super().__init__(reason)
+        check_calls(calls)
         self.reason = str(reason)
+        self.calls = calls
 
 
 class LeaseLost(Exception):  # noqa: N818 - a fact about the holder
     """The lease is not (or no longer) valid: nothing was changed, and the work belongs to somebody else."""
+
+
+class StateChanged(Exception):  # noqa: N818 - a fact about a state
+    """A state is not what `StateChange.was` says (any longer): nothing was changed, and the lease is still in force."""
+
+
+class NotPeeked(ValueError):  # noqa: N818 - a handler's slip
+    """`Effects.also` is more than was peeked under this lease: nothing was changed, a handler's slip."""
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a passing state of the store

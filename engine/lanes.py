@@ -7,13 +7,13 @@ work has no record, so an idle chat costs nothing.
 
 import asyncio
 from array import array
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any, Final, Literal, NamedTuple
 
-from engine.errors import LeaseLost
-from engine.model import Delivery, LaneView, Lease, Queue, QueueStats
+from engine.errors import LeaseLost, NotPeeked
+from engine.model import TIMER_IDS, Delivery, Envelope, LaneView, Lease, Queue, QueueStats
 from engine.store import ID_BITS, ID_FALL_MAX, ID_MASK
 
 _ERA_MAX: Final = (1 << 63 - ID_BITS) - 1  # a place fits a signed 64-bit integer
@@ -22,9 +22,10 @@ _COMPACT_AT: Final = 64
 
 
 class ParkedLane(NamedTuple):
-    """A lane that is left alone for `delay_s`, after so many counted failures of its head."""
+    """A lane that is left alone for `delay_s`, after so many counted failures of what stands at `place`."""
 
     key: str
+    place: int
     delay_s: float
     attempts: int
     reason: str
@@ -38,6 +39,11 @@ def place_after(last_place: int, id_: int) -> int:
     return (era << ID_BITS) + id_
 
 
+def same_scope(delivery: Delivery, following: Iterable[Envelope]) -> list[Envelope]:
+    """Return what of the following belongs to the delivery's scope, up to the first that does not."""
+    return list(takewhile(lambda envelope: envelope.scope == delivery.envelope.scope, following))
+
+
 class Lane:
     """One key's pending work, and who may touch it."""
 
@@ -45,6 +51,7 @@ class Lane:
         "acked",
         "attempts",
         "fence",
+        "handed",
         "holder",
         "key",
         "lease",
@@ -58,8 +65,9 @@ class Lane:
 
     def __init__(self, key: str, place: int) -> None:
         self.key = key
-        self.pending = array("q", (place,))  # ascending from `start`; what is before `start` was acked
+        self.pending = array("q", (place,))  # in the lane's order; what is before `start` was acked
         self.start = 0
+        self.handed = 0  # places from `start` on that the holder knows: nothing comes between them
         self.status: Literal["ready", "leased", "parked"] = "ready"
         self.fence = 0  # of the lease in force, else of the last one
         self.lease: Lease  # the same, as its holder has it
@@ -81,6 +89,21 @@ class Lane:
     def depth(self) -> int:
         """How many are pending."""
         return len(self.pending) - self.start
+
+    def behind(self, limit: int) -> list[int]:
+        """Return the places directly behind the head, at most `limit`, up to a timer."""
+        places = self.pending[self.start + 1 : self.start + 1 + limit]
+        return list(takewhile(lambda place: not place & TIMER_IDS, places))
+
+    def hand_out(self, count: int) -> None:
+        """Note that the holder knows the head and `count` behind it."""
+        self.handed = max(self.handed, 1 + count)
+
+    def acked_with(self, also: int) -> int:
+        """Return how many a commit acks, the head included; NotPeeked if the holder does not know them."""
+        if also >= self.handed:
+            raise NotPeeked(f"{also} more are to be acked, and {self.handed - 1} were peeked")
+        return 1 + also
 
 
 class LaneTable:
@@ -130,13 +153,44 @@ class LaneTable:
             self._lanes[key] = lane = Lane(key, place)
             self._ready.append(lane)
             self._wake()
-        elif place > lane.pending[-1]:
+        elif place > (last := lane.pending[-1]) and not last & TIMER_IDS:
             lane.pending.append(place)
-        else:  # a late arrival; a head that somebody holds or has tried stays the head
-            behind = lane.pending[lane.start + 1 : lane.start + 2]  # smaller than a head that stayed the head
-            stays = lane.status == "leased" or lane.attempts > 0
-            untouchable = stays or (bool(behind) and behind[0] < lane.head)
-            lane.pending.insert(bisect_right(lane.pending, place, lane.start + untouchable), place)
+        else:
+            self._add_late(lane, place)
+
+    def add_timer(self, key: str, place: int) -> None:
+        """Add a timer that came due, behind what is pending; an idle lane becomes ready."""
+        self.pending += 1
+        lane = self._lanes.get(key)
+        if lane is None:
+            self._lanes[key] = lane = Lane(key, place)
+            self._ready.append(lane)
+            self._wake()
+        else:
+            lane.pending.append(place)
+
+    def remove(self, key: str, place: int) -> None:
+        """Take out something pending that stands behind the head."""
+        lane = self._lanes[key]
+        lane.pending.pop(lane.pending.index(place, lane.start + 1))
+        self.pending -= 1
+
+    def _add_late(self, lane: Lane, place: int) -> None:
+        """Before the updates with higher places behind the last one with a lower place; timers stay where they are.
+
+        What somebody holds, and a head that was tried, keep their place.
+        """
+        at = index = len(lane.pending)
+        first = lane.start + (lane.handed or lane.attempts > 0)
+        while index > first:
+            index -= 1
+            other = lane.pending[index]
+            if other & TIMER_IDS:
+                continue
+            if other < place:
+                break
+            at = index
+        lane.pending.insert(at, place)
 
     def take(self, holder: object) -> Lane | None:
         """Lease the lane that has been ready longest to `holder`, under a new fence."""
@@ -146,6 +200,7 @@ class LaneTable:
         self._fence += 1
         self.leased += 1
         lane.status, lane.fence, lane.holder, lane.acked = "leased", self._fence, holder, -1
+        lane.handed = 1
         lane.lease = Lease(self.queue, lane.key, self._fence)
         return lane
 
@@ -167,13 +222,17 @@ class LaneTable:
             raise LeaseLost(delivery.lease.key)
         return lane
 
-    def ack(self, lane: Lane, *, more: bool) -> bool:
-        """Pop the head; return whether the lane stays leased, which needs `more` and something to do."""
+    def ack(self, lane: Lane, *, more: bool, count: int = 1) -> bool:
+        """Pop the head and what is acked with it; return whether the lane stays leased.
+
+        That needs `more` and something to do.
+        """
         lane.acked = lane.pending[lane.start]
         lane.attempts = 0
         lane.reason = None
-        lane.start += 1
-        self.pending -= 1
+        lane.start += count
+        lane.handed = max(1, lane.handed - count)
+        self.pending -= count
         if lane.start == len(lane.pending):
             self.leased -= 1
             del self._lanes[lane.key]
@@ -195,12 +254,16 @@ class LaneTable:
         self.leased -= 1
         self.parked += 1
         lane.status, lane.holder, lane.attempts, lane.reason = "parked", None, attempts, reason
+        lane.handed = 0
         lane.timer = asyncio.get_running_loop().call_later(delay_s, self._unpark, lane)
 
     def restore(self, parked: Iterable[ParkedLane]) -> None:
-        """Park lanes as they were found in a file."""
-        for key, delay_s, attempts, reason in parked:
-            if (lane := self._lanes.get(key)) is not None:
+        """Park lanes as they were found in a file; a head that was tried is the head again."""
+        for key, place, delay_s, attempts, reason in parked:
+            if (lane := self._lanes.get(key)) is not None and place in lane.pending:
+                if attempts:
+                    lane.pending.remove(place)
+                    lane.pending.insert(0, place)
                 self.leased += 1
                 self.park(lane, delay_s, attempts=attempts, reason=reason)
         self._ready = deque(lane for lane in self._ready if lane.status == "ready")
@@ -212,10 +275,11 @@ class LaneTable:
                 self.let_go(lane)
 
     def pending_ids(self) -> Iterator[int]:
-        """Yield the id of everything that is pending."""
+        """Yield the id of every update or call that is pending."""
         for lane in self._lanes.values():
             for place in lane.pending[lane.start :]:
-                yield place & ID_MASK
+                if not place & TIMER_IDS:
+                    yield place & ID_MASK
 
     def stats(self) -> QueueStats:
         """Return the queue in numbers."""
@@ -257,7 +321,7 @@ class LaneTable:
         self._make_ready(lane)
 
     def _make_ready(self, lane: Lane) -> None:
-        lane.status, lane.holder = "ready", None
+        lane.status, lane.holder, lane.handed = "ready", None, 0
         self._ready.append(lane)
         self._wake()
 

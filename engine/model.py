@@ -1,7 +1,24 @@
 """The nouns of the engine: immutable values that travel between store, worker and handler."""
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Final, NamedTuple
+
+TIMER_IDS: Final = 2**52
+"""The bit that tells the ids of timers from those of updates and calls, which are below it."""
+
+TIMERS_MAX: Final = 32
+"""Timers that one commit may set or take away."""
+
+DELAY_MAX_S: Final = 366 * 86_400.0
+"""The longest wish; what is not a number from 0 to here is a slip, told where it is made and kept from the store."""
+
+
+def check_delay(seconds: float) -> float:
+    """Return the delay; ValueError if it is none."""
+    if not 0 <= seconds <= DELAY_MAX_S:  # false for NaN, too
+        raise ValueError(f"a delay is a number of seconds from 0 to {DELAY_MAX_S:.0f}, not {seconds}")
+    return seconds
 
 
 class Queue(Enum):
@@ -16,7 +33,8 @@ class Queue(Enum):
 class Envelope(NamedTuple):
     """An update or an outgoing call as the engine sees it.
 
-    `id` orders the lane `key`; `scope` names the conversation state inside the key; `body` stays bytes.
+    `id` orders the lane `key`; `scope` names the conversation state inside the key; `body` stays bytes. `at` is the
+    Unix time when an update arrived, a call was committed or a timer was due; 0.0 if nobody knows.
     """
 
     id: int
@@ -27,26 +45,8 @@ class Envelope(NamedTuple):
 
     @property
     def is_timer(self) -> bool:
-        """Whether this is a timer that is due, not an update."""
-        return bool(self.id >> 52)
-
-
-class Timer(NamedTuple):
-    """A timer to set, or (after_s None) to take away."""
-
-    name: str
-    after_s: float | None
-    body: bytes = b""
-    scope: str | None = None
-
-
-class StateChange(NamedTuple):
-    """A change of another scope's state."""
-
-    key: str
-    scope: str
-    was: bytes | None
-    state: bytes | None
+        """Whether this is a timer that came due, and no update."""
+        return self.id >= TIMER_IDS
 
 
 class Call(NamedTuple):
@@ -54,6 +54,59 @@ class Call(NamedTuple):
 
     key: str
     body: bytes
+
+
+def check_calls(calls: Iterable[Call]) -> None:
+    """Raise TypeError or ValueError for calls that no store can keep."""
+    for key, body in calls:
+        key.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+        _check_bytes("the body of a call", body)
+
+
+def _check_bytes(what: str, value: object) -> None:
+    if not isinstance(value, bytes):
+        raise TypeError(f"{what} is bytes, not {type(value).__name__}")
+
+
+class Timer(NamedTuple):
+    """A moment at which `body` is to come back as a delivery of the same lane; None takes the timer away.
+
+    It belongs to the lane and to `scope` (None: that of the delivery), and is the only one of its name there.
+    """
+
+    name: str
+    after_s: float | None
+    body: bytes = b""
+    scope: str | None = None
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError for what no store can keep."""
+        self.name.encode()
+        if self.scope is not None:
+            self.scope.encode()
+        if self.after_s is not None:
+            check_delay(self.after_s)
+        _check_bytes("the body of a timer", self.body)
+
+
+class StateChange(NamedTuple):
+    """A conversation state of any lane and scope that is to become `state` if it still is what it `was`.
+
+    None stands for no state.
+    """
+
+    key: str
+    scope: str
+    was: bytes | None
+    state: bytes | None
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError for what no store can keep."""
+        self.key.encode()
+        self.scope.encode()
+        for state in (self.was, self.state):
+            if state is not None:
+                _check_bytes("a state", state)
 
 
 class _Keep(Enum):
@@ -67,7 +120,9 @@ KEEP: Final = _Keep.KEEP
 class Effects(NamedTuple):
     """What a handler wants committed in the same step as the ack of its update.
 
-    `state` is the new conversation state of the delivery's scope; None deletes it, KEEP leaves it alone.
+    `state` is the new conversation state of the delivery's scope; None deletes it, KEEP leaves it alone. A state
+    that other lanes write, too, is for `states`, which compare. `also` acks as many updates behind the head, which
+    were peeked under this lease.
     """
 
     calls: tuple[Call, ...] = ()
@@ -78,12 +133,23 @@ class Effects(NamedTuple):
 
     def check(self) -> None:
         """Raise TypeError or ValueError for what no store can keep: one handler's slip must not reach the others."""
-        if not (self.state is KEEP or self.state is None or isinstance(self.state, bytes)):
-            raise TypeError(f"a state is bytes, not {type(self.state).__name__}")
-        for key, body in self.calls:
-            key.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
-            if not isinstance(body, bytes):
-                raise TypeError(f"the body of a call is bytes, not {type(body).__name__}")
+        if not (self.state is KEEP or self.state is None):
+            _check_bytes("a state", self.state)
+        check_calls(self.calls)
+        if self.timers or self.also or self.states:
+            self._check_rare()
+
+    def _check_rare(self) -> None:
+        if len(self.timers) > TIMERS_MAX:
+            raise ValueError(f"a commit sets at most {TIMERS_MAX} timers, not {len(self.timers)}")
+        for timer in self.timers:
+            timer.check()
+        if not isinstance(self.also, int) or self.also < 0:
+            raise ValueError(f"also is a number of updates, not {self.also!r}")
+        for change in self.states:
+            change.check()
+        if len({change[:2] for change in self.states}) < len(self.states):
+            raise ValueError("a state is changed once in a commit")
 
 
 class Lease(NamedTuple):

@@ -11,10 +11,14 @@ A lane is idle (no record), ready, leased or parked; each arrow is one call:
 What every store promises (tests/store_contract.py holds each to it):
 
 * One owner: a lane is leased to one holder; every claim gets a higher fence.
-* Prefix order: heads leave a lane in the order of their ids. Telegram's ids restart at random after an idle
+* Prefix order: updates leave a lane in the order of their ids. Telegram's ids restart at random after an idle
   week; a fall by more than `ID_FALL_MAX` is such a restart, and what comes after it stands behind.
-* Atomic effects: ack, state and calls of a commit appear together or not at all, and survive together.
-* A stale holder changes nothing: commit, park, bury and release raise LeaseLost.
+* Atomic effects: ack, states, calls and timers of a commit appear together or not at all, and survive together.
+* A timer is delivered once, not before its time, in the lane in which it was set: behind what is pending when it
+  comes due (or when the store is opened, if nobody ran then), before what comes later. It is there until the commit
+  of its delivery, or until it is set anew or taken away, also when it has come due by then. If the clock is set
+  back, timers wait longer.
+* A stale holder changes nothing: peek, commit, park, bury and release raise LeaseLost.
 * No lost wake-up: a lane with pending work is ready, leased or parked.
 * `StoreUnavailable` means: nothing was confirmed, the same call may be made again.
 """
@@ -22,15 +26,19 @@ What every store promises (tests/store_contract.py holds each to it):
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from engine.model import DeadLetter, Delivery, Effects, Envelope, LaneView, Lease, Queue, Stats
+from engine.model import Call, DeadLetter, Delivery, Effects, Envelope, LaneView, Lease, Queue, Stats
 
 ID_BITS: Final = 53
-"""An envelope's id is in [0, 2**ID_BITS)."""
+"""An envelope's id is in [0, 2**ID_BITS); those from TIMER_IDS on are timers."""
 
 ID_MASK: Final = (1 << ID_BITS) - 1
 
 ID_FALL_MAX: Final = 1_000_000
 """A fall of the ids by more than this is a restart of the numbering, not a late arrival (Telegram keeps fewer)."""
+
+
+WALL_LOOK_S: Final = 60.0
+"""A store that waits for a timer looks at the clock at least this often: it may have been set."""
 
 
 class Limits(NamedTuple):
@@ -59,17 +67,33 @@ class Store(Protocol):
     async def claim(self, queue: Queue) -> Delivery:
         """Lease the lane that has been ready longest, waiting for one if need be. Cancelling leaves no lease."""
 
+    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        """Return the updates directly behind the head, at most `limit`, up to a timer or another scope.
+
+        For as long as the lease is held, nothing comes between them any more.
+        """
+
+    async def state(self, key: str, scope: str) -> bytes | None:
+        """Return a conversation state as it is now; `Effects.states` changes it."""
+
     async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
         """Ack the head and apply its effects in one step; with `more`, keep the lane and return its next head.
 
-        A repeated commit changes nothing and does not take back a lane that was let go.
+        A repeated commit changes nothing and does not take back a lane that was let go. StateChanged if one of
+        `effects.states` is not what it was, NotPeeked for more in `effects.also` than was peeked: then nothing is
+        changed, and the lease is in force.
         """
 
-    async def park(self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str) -> None:
-        """Put the head back and leave the lane alone for `delay_s`; `counted` makes it one more attempt."""
+    async def park(
+        self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str, calls: tuple[Call, ...] = ()
+    ) -> None:
+        """Put the head back and leave the lane alone for `delay_s`; `counted` makes it one more attempt.
 
-    async def bury(self, delivery: Delivery, reason: str) -> None:
-        """Move the head to the dead letters and let the lane go."""
+        `calls` go to the outbox in the same step.
+        """
+
+    async def bury(self, delivery: Delivery, reason: str, calls: tuple[Call, ...] = ()) -> None:
+        """Move the head to the dead letters and let the lane go; `calls` go to the outbox in the same step."""
 
     async def release(self, delivery: Delivery) -> None:
         """Hand the lane back untouched."""
@@ -94,7 +118,10 @@ class Operator(Protocol):
         """Return the newest dead letters, newest first."""
 
     async def replay(self, number: int) -> bool:
-        """Put a dead letter back in its lane, by its old id (so: first); False if there is none of that number."""
+        """Put a dead letter back in its lane, by its old id (so: first); a timer is due at once.
+
+        False if there is none of that number, or an update of the same id is pending again.
+        """
 
 
 class FullStore(Store, Operator, Protocol):

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-UPDATE_ID_MAX: Final = 2**53 - 1
-"""Telegram's ids are positive int32; beyond this not even every JSON reader agrees on the number."""
+UPDATE_ID_MAX: Final = 2**52 - 1
+"""Telegram's ids are positive int32; what is above this is for the engine's timers."""
 
 # strict=False: control characters inside strings are no reason to lose the chat that they came from.
 _scan = json.JSONDecoder(strict=False).raw_decode

@@ -11,6 +11,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -109,9 +110,11 @@ class Poller:
         poll_timeout_s: int = 50,  # Telegram clamps to 50: the fewest empty answers
         allowed_updates: Sequence[str] | None = None,
         rng: random.Random | None = None,
+        wall: Callable[[], float] = time.time,
         log: Any = None,
     ) -> None:
         self._client = client
+        self._wall = wall
         self._inbox = inbox
         self._poll_timeout_s = poll_timeout_s
         self._allowed_updates = allowed_updates
@@ -158,7 +161,8 @@ class Poller:
         for update in updates:
             if (moved := migration(update.fields)) is not None:
                 await self._insist(partial(self._inbox.alias, *moved))
-        batch = [envelope(update) for update in updates]
+        at = self._wall()
+        batch = [envelope(update, at) for update in updates]
         await self._insist(lambda: self._inbox.accept(batch))
         self._offset = updates[-1].update_id + 1
         if went_back:

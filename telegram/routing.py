@@ -42,10 +42,10 @@ def route(fields: dict[str, Any] | None, update_id: int) -> Route:
     return Route(f"update:{update_id}", "")
 
 
-def envelope(raw: RawUpdate) -> Envelope:
-    """Address a raw update to its lane."""
+def envelope(raw: RawUpdate, at: float = 0.0) -> Envelope:
+    """Address a raw update to its lane; it arrived at Unix time `at`."""
     key, scope = route(raw.fields, raw.update_id)
-    return Envelope(raw.update_id, key, scope, raw.body)
+    return Envelope(raw.update_id, key, scope, raw.body, at)
 
 
 def migration(fields: dict[str, Any] | None) -> tuple[str, str] | None:

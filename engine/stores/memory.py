@@ -10,10 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from engine.aliases import Aliases
-from engine.errors import LeaseLost
-from engine.lanes import Lane, LaneTable
+from engine.errors import LeaseLost, StateChanged
+from engine.lanes import Lane, LaneTable, same_scope
 from engine.model import (
     KEEP,
+    TIMER_IDS,
+    Call,
     DeadLetter,
     Delivery,
     Effects,
@@ -22,9 +24,10 @@ from engine.model import (
     Lease,
     Queue,
     Stats,
+    Timer,
 )
 from engine.seen import SeenIds
-from engine.store import ID_MASK, Limits
+from engine.store import ID_MASK, WALL_LOOK_S, Limits
 
 
 class _QueueData:
@@ -51,13 +54,60 @@ class _Data:
         self.seen = SeenIds()
         self.aliases = Aliases()
         self.outbox_id = 0
+        self.timers: dict[tuple[str, str, str], Envelope] = {}  # by key, scope and name
+        self.due: dict[int, tuple[str, str, str]] = {}  # those that stand in their lane, by place
+        self.timer_number = 0
         self.dead: deque[DeadLetter] = deque()
         self.dead_number = 0
         self.deadlines: dict[object, float] = {}  # session -> when its lanes may be taken over
 
+    def send(self, calls: Iterable[Call]) -> None:
+        at = self.wall()
+        for call in calls:
+            self.outbox_id += 1
+            sent = Envelope(self.outbox_id, self.aliases.lane(call.key), "", call.body, at)
+            self.queues[Queue.OUTBOX].add(sent, sent.id)
+
+    def set_timer(self, key: str, scope: str, timer: Timer) -> None:
+        """Set, replace or take away; what is due and not handled goes, too."""
+        name = (key, scope, timer.name)
+        old = self.timers.pop(name, None)
+        if old is not None and old.id in self.due:
+            inbox = self.queues[Queue.INBOX]
+            del self.due[old.id]
+            del inbox.envelopes[old.id]
+            inbox.lanes.remove(key, old.id)
+            inbox.lanes.appended -= 1
+        if timer.after_s is not None:
+            self.timer_number += 1
+            id_ = TIMER_IDS + self.timer_number
+            self.timers[name] = new = Envelope(id_, key, scope, timer.body, self.wall() + timer.after_s)
+            self.fire(name, new)
+
+    def fire(self, name: tuple[str, str, str], timer: Envelope) -> None:
+        """Put a timer into its lane if its time has come; else look again then."""
+        if self.timers.get(name) is not timer:
+            return
+        wait_s = timer.at - self.wall()
+        if wait_s > 0:
+            asyncio.get_running_loop().call_later(min(wait_s, WALL_LOOK_S), self.fire, name, timer)
+            return
+        inbox = self.queues[Queue.INBOX]
+        self.due[timer.id] = name
+        inbox.envelopes[timer.id] = timer
+        inbox.lanes.add_timer(timer.key, timer.id)
+        inbox.lanes.appended += 1
+
+    def take(self, queue: Queue, place: int) -> Envelope:
+        """Take out what stands at a place; a timer is handled with that."""
+        if place & TIMER_IDS:
+            del self.timers[self.due.pop(place)]
+        return self.queues[queue].envelopes.pop(place)
+
     def bury(self, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
         self.dead_number += 1
-        self.dead.append(DeadLetter(self.dead_number, queue, envelope, attempts, reason, self.wall()))
+        buried = envelope._replace(at=0.0)
+        self.dead.append(DeadLetter(self.dead_number, queue, buried, attempts, reason, self.wall()))
         self.queues[queue].lanes.dead += 1
         if len(self.dead) > self.limits.dead_max:
             self.dead.popleft()
@@ -127,38 +177,49 @@ class MemoryStore:
             except TimeoutError:
                 continue  # another session is due for reaping
 
+    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        data = self._data.queues[delivery.lease.queue]
+        lane = data.lanes.head_held(delivery)
+        run = same_scope(delivery, [data.envelopes[place] for place in lane.behind(limit)])
+        lane.hand_out(len(run))
+        return run
+
+    async def state(self, key: str, scope: str) -> bytes | None:
+        return self._data.states.get((self._data.aliases.lane(key), scope))
+
     async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
         queue, key, _ = delivery.lease
         source = self._data.queues[queue]
         lane = source.lanes.held(delivery.lease)
         if lane.head & ID_MASK == delivery.envelope.id:
-            del source.envelopes[lane.head]
-            source.lanes.committed += 1
-            if effects.state is None:
-                self._data.states.pop((key, delivery.envelope.scope), None)
-            elif effects.state is not KEEP:
-                self._data.states[key, delivery.envelope.scope] = effects.state
-            for call in effects.calls:
-                self._data.outbox_id += 1
-                sent = Envelope(self._data.outbox_id, self._data.aliases.lane(call.key), "", call.body)
-                self._data.queues[Queue.OUTBOX].add(sent, sent.id)
-            if not source.lanes.ack(lane, more=more):
+            count = lane.acked_with(effects.also)
+            if effects.states:
+                await self._compare(effects)
+            for place in lane.pending[lane.start : lane.start + count]:
+                self._data.take(queue, place)
+            source.lanes.committed += count
+            self._apply(key, delivery.envelope.scope, effects)
+            if not source.lanes.ack(lane, more=more, count=count):
                 return None
         elif lane.acked & ID_MASK != delivery.envelope.id:
             raise LeaseLost(key)
         return self._delivery(queue, lane)
 
-    async def park(self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str) -> None:
+    async def park(
+        self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str, calls: tuple[Call, ...] = ()
+    ) -> None:
         lanes = self._data.queues[delivery.lease.queue].lanes
         lane = lanes.head_held(delivery)
+        self._data.send(calls)
         lanes.park(lane, delay_s, attempts=lane.attempts + counted, reason=reason)
 
-    async def bury(self, delivery: Delivery, reason: str) -> None:
-        source = self._data.queues[delivery.lease.queue]
-        lane = source.lanes.head_held(delivery)
-        envelope = source.envelopes.pop(lane.head)
-        self._data.bury(delivery.lease.queue, envelope, lane.attempts + 1, reason)
-        source.lanes.ack(lane, more=False)
+    async def bury(self, delivery: Delivery, reason: str, calls: tuple[Call, ...] = ()) -> None:
+        queue = delivery.lease.queue
+        lanes = self._data.queues[queue].lanes
+        lane = lanes.head_held(delivery)
+        self._data.bury(queue, self._data.take(queue, lane.head), lane.attempts + 1, reason)
+        self._data.send(calls)
+        lanes.ack(lane, more=False)
 
     async def release(self, delivery: Delivery) -> None:
         lanes = self._data.queues[delivery.lease.queue].lanes
@@ -186,11 +247,41 @@ class MemoryStore:
     async def replay(self, number: int) -> bool:
         for letter in self._data.dead:
             if letter.number == number:
-                self._data.dead.remove(letter)
-                data = self._data.queues[letter.queue]
-                data.add(letter.envelope, data.lanes.old_place_of(letter.envelope.id))
-                return True
+                return self._replay(letter)
         return False
+
+    def _replay(self, letter: DeadLetter) -> bool:
+        data = self._data.queues[letter.queue]
+        envelope = letter.envelope
+        if envelope.is_timer:
+            self._data.set_timer(
+                envelope.key, envelope.scope, Timer(f"replayed:{letter.number}", 0.0, envelope.body)
+            )
+        elif envelope.id in data.lanes.pending_ids():
+            return False
+        else:
+            data.add(envelope, data.lanes.old_place_of(envelope.id))
+        self._data.dead.remove(letter)
+        return True
+
+    async def _compare(self, effects: Effects) -> None:
+        for key, scope, was, _ in effects.states:
+            if await self.state(key, scope) != was:
+                raise StateChanged(key)
+
+    def _apply(self, key: str, own_scope: str, effects: Effects) -> None:
+        data = self._data
+        states = [(data.aliases.lane(key), scope, state) for key, scope, _, state in effects.states]
+        if effects.state is not KEEP:
+            states.append((key, own_scope, effects.state))
+        for of, scope, state in states:
+            if state is None:
+                data.states.pop((of, scope), None)
+            else:
+                data.states[of, scope] = state
+        data.send(effects.calls)
+        for timer in effects.timers:
+            data.set_timer(key, own_scope if timer.scope is None else timer.scope, timer)
 
     def _stay(self) -> None:
         self._data.deadlines[self._session] = asyncio.get_running_loop().time() + self._ttl_s
