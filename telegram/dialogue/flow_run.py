@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from telegram.dialogue.context import Context
-    from telegram.dialogue.flow import Flow, Step
+    from telegram.dialogue.flow import Flow
+    from telegram.dialogue.flow_spots import Step
 
 HISTORY_MAX: Final = 50
 _TIMEOUT: Final = "~timeout"
@@ -114,7 +115,7 @@ class Run:
 
     async def _enter(self, step: Step, values: Sequence[Any], *more: Any) -> None:
         data = self._flow.data()
-        outcome = await step.route.handler(self._ctx, data, *values, *more)
+        outcome = await step.route.run(self._ctx, data, *values, *more)
         if isinstance(outcome, Enum):
             await self.begin(data, self._checked(self._flow, outcome))
         elif isinstance(outcome, End):
@@ -125,7 +126,7 @@ class Run:
         frame = self._frames[index]
         try:
             try:
-                outcome = await step.route.handler(self._ctx, frame.data, *values, *more)
+                outcome = await step.route.run(self._ctx, frame.data, *values, *more)
                 _revalidate(frame)
             except ValidationError as error:
                 raise told(error) from None

@@ -16,7 +16,7 @@ from telegram.dialogue.contexts import (
     TimerContext,
 )
 from telegram.dialogue.filters import Extract, Filter, Hint, carries
-from telegram.dialogue.signature import check_handler, is_async
+from telegram.dialogue.signature import is_async, takes_of
 from telegram.dialogue.tools import Resource
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
@@ -26,9 +26,21 @@ B = TypeVar("B")
 T = TypeVar("T")
 D = TypeVar("D", bound=CallbackData)
 
-Takes: TypeAlias = Callable[[Callable[[C], Awaitable[None]]], Callable[[C], Awaitable[None]]]
-TakesOne: TypeAlias = Callable[[Callable[[C, A], Awaitable[None]]], Callable[[C, A], Awaitable[None]]]
-TakesTwo: TypeAlias = Callable[[Callable[[C, A, B], Awaitable[None]]], Callable[[C, A, B], Awaitable[None]]]
+Nothing: TypeAlias = Callable[[], Awaitable[None]]
+Takes: TypeAlias = Callable[[Callable[[C], Awaitable[None]] | Nothing], Handler]
+TakesOne: TypeAlias = Callable[
+    [Callable[[C, A], Awaitable[None]] | Callable[[C], Awaitable[None]] | Nothing], Handler
+]
+TakesTwo: TypeAlias = Callable[
+    [
+        Callable[[C, A, B], Awaitable[None]]
+        | Callable[[C, A], Awaitable[None]]
+        | Callable[[C], Awaitable[None]]
+        | Nothing
+    ],
+    Handler,
+]
+"""A handler takes the first ones of what it could be given, as many as it names."""
 
 _Batch: TypeAlias = TakesOne[MessageContext, list[types.Message]]
 
@@ -97,6 +109,9 @@ class Route:
     filters: tuple[Filter | Extract[Any], ...]
     handler: Handler
     options: Options = PLAIN
+    takes: int | None = None
+    """How many of its arguments the handler takes; None: all."""
+
     scope: str = OWN_SCOPE
     hint: Hint | None = field(init=False)
 
@@ -122,7 +137,11 @@ class Route:
         values = self.values(ctx)
         if values is None:
             return None
-        return Taken(lambda *more: self.handler(ctx, *values, *more), self.options, self._wants, self.handler)
+        return Taken(lambda *more: self.run(ctx, *values, *more), self.options, self._wants, self.handler)
+
+    def run(self, *given: Any) -> Awaitable[Any]:
+        """Call the handler with as many of these as it takes."""
+        return self.handler(*given[: self.takes])
 
     def _wants(self, ctx: Context) -> bool:
         kinds = self.kinds
@@ -170,7 +189,6 @@ class Router:
         self._filters = filters
         self._entries: list[Entry | Router] = []
         self._resources: list[Resource[Any]] = []
-        self._timers: dict[str, Route] = {}
         self.message = On(self, frozenset(("message",)), MessageContext)
         self.edited_message = On(self, frozenset(("edited_message",)), MessageContext)
         self.channel_post = On(self, frozenset(("channel_post",)), MessageContext)
@@ -210,21 +228,12 @@ class Router:
         return self.add(frozenset(("message",)), filters, MessageContext, Options(batch=batch), (list,))
 
     def timer(self, name: str) -> Takes[TimerContext]:
-        """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; one for each name."""
+        """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; the first match wins, as always."""
 
-        def register(handler: Callable[[TimerContext], Awaitable[None]]) -> Any:
-            check_handler(handler, (TimerContext,))
-            if name in self._timers:
-                raise ValueError(f"the timer {name!r} has a handler already")
-            self._timers[name] = route = Route(
-                frozenset((TIMER,)),
-                (lambda ctx: isinstance(ctx, TimerContext) and ctx.timer == name,),
-                handler,
-            )
-            self._entries.append(route)
-            return handler
+        def fires(ctx: Context) -> bool:
+            return isinstance(ctx, TimerContext) and ctx.timer == name
 
-        return register
+        return cast("Takes[TimerContext]", self.add(frozenset((TIMER,)), (fires,), TimerContext))
 
     def resource(self, opens: Callable[[], AsyncIterator[T]]) -> Resource[T]:
         """Decorate an async generator that yields once: what it yields is there from the start to the drain.
@@ -262,8 +271,8 @@ class Router:
         handed = [each.type for each in filters if isinstance(each, Extract)]
 
         def register(handler: Handler) -> Handler:
-            check_handler(handler, (context, *handed, *more))
-            self._entries.append(Route(kinds, filters, handler, options))
+            takes = takes_of(handler, (context, *handed, *more))
+            self._entries.append(Route(kinds, filters, handler, options, takes))
             return handler
 
         return register

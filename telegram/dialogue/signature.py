@@ -1,26 +1,44 @@
-"""Whether a handler takes what it will be given: told where it is written, not when the first user comes."""
+"""What a handler takes of what it could be given: the first ones of it, as many as it names.
+
+Whether that fits is told where the handler is written, not when the first user comes.
+"""
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, get_origin, get_type_hints
+from typing import Any, Final, get_origin, get_type_hints
+
+_POSITIONAL: Final = frozenset((inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD))
 
 
-def check_handler(handler: Callable[..., Any], given: Sequence[Any]) -> None:
-    """Raise TypeError if `handler` is not async, or does not take arguments of the types `given`, in this order."""
+def takes_of(handler: Callable[..., Any], given: Sequence[Any]) -> int:
+    """Return how many of the arguments of types `given` the handler takes, in this order, so all or the first ones.
+
+    TypeError if it is not async, wants more than these, or one of another type.
+    """
     if not is_async(handler):
         raise TypeError(f"a handler must be written with `async def`: {handler!r}")
     name = getattr(handler, "__qualname__", repr(handler))
-    takes = inspect.signature(handler)
+    signature = inspect.signature(handler)
+    named = [each for each in signature.parameters.values() if each.kind in _POSITIONAL]
+    takes_all = any(each.kind is each.VAR_POSITIONAL for each in signature.parameters.values())
+    takes = len(given) if takes_all else min(len(named), len(given))
     try:
-        takes.bind(*given)
+        signature.bind(*given[:takes])
     except TypeError:
-        wanted = ", ".join(_name(each) for each in given)
-        raise TypeError(f"{name}{takes} would be called with ({wanted})") from None
+        there = ", ".join(_name(each) for each in given)
+        raise TypeError(f"{name}{signature}: a handler here can take ({there})") from None
     annotations = _annotations(handler)
-    for parameter, each in zip(takes.parameters.values(), given, strict=False):
+    for parameter, each in zip(named, given, strict=False):
         asked = annotations.get(parameter.name)
-        if parameter.kind is not inspect.Parameter.VAR_POSITIONAL and not _fits(each, asked):
+        if not _fits(each, asked):
             raise TypeError(f"{name}: {parameter.name} is {_name(asked)}, but would be {_name(each)}")
+    return takes
+
+
+def fitted(handler: Callable[..., Any], given: Sequence[Any]) -> Callable[..., Any]:
+    """Return the handler, taking all of `given`; TypeError as `takes_of`."""
+    takes = takes_of(handler, given)
+    return handler if takes == len(given) else lambda *args: handler(*args[:takes])
 
 
 def is_async(function: Any) -> bool:
@@ -41,6 +59,8 @@ def _annotations(handler: Callable[..., Any]) -> dict[str, Any]:
 def _fits(given: Any, asked: Any) -> bool:
     """Only what is certainly wrong does not fit."""
     given, asked = get_origin(given) or given, get_origin(asked) or asked
+    if Any in {given, asked}:
+        return True
     if not (isinstance(given, type) and isinstance(asked, type)):
         return True
     return issubclass(given, asked)

@@ -1,0 +1,154 @@
+"""An order: typed buttons, and an address that is asked by a flow of its own. Begin with /order."""
+
+from enum import Enum
+from typing import Final, Literal
+
+from pydantic import BaseModel, Field
+
+from telegram.dialogue import (
+    END,
+    CallbackContext,
+    CallbackData,
+    ChatContext,
+    End,
+    Flow,
+    Invalid,
+    MessageContext,
+    Router,
+    command,
+    inline,
+    text,
+)
+
+MENU: Final = {"tea": 3, "coffee": 4, "cake": 5}
+"""Prices."""
+
+
+class Item(CallbackData, prefix="item"):
+    """A button that puts something into the basket."""
+
+    name: str
+
+
+class Choice(CallbackData, prefix="order"):
+    """What to do with the basket."""
+
+    pay: bool
+
+
+class Ask(Enum):
+    """What is asked for an address."""
+
+    STREET = "street"
+    CITY = "city"
+
+
+class Address(BaseModel):
+    """Where to deliver."""
+
+    street: str = ""
+    city: str = ""
+
+
+class Shop(Enum):
+    """Where an order stands."""
+
+    BASKET = "basket"
+    ADDRESS = "address"
+    CONFIRM = "confirm"
+
+
+class Order(BaseModel):
+    """What is ordered."""
+
+    items: list[str] = Field(default_factory=list, max_length=20)
+    address: Address = Address()
+
+    @property
+    def price(self) -> int:
+        """What it costs."""
+        return sum(MENU[item] for item in self.items)
+
+
+address_flow = Flow("address", Ask, Address, Address)
+address_flow.at(Ask.STREET).ask("Street and number?")
+address_flow.at(Ask.CITY).ask("City?")
+
+
+@address_flow.at(Ask.STREET).message(text)
+async def street(ctx: MessageContext, address: Address) -> Literal[Ask.CITY]:
+    """Any text."""
+    address.street = ctx.text
+    return Ask.CITY
+
+
+@address_flow.at(Ask.CITY).message(text)
+async def city(ctx: MessageContext, address: Address) -> End[Address]:
+    """Any text; then the address is complete, and goes to whoever asked for it."""
+    address.city = ctx.text
+    return End(address)
+
+
+order_flow = Flow("order", Shop, Order)
+router = Router()
+router.include(order_flow)
+
+
+@order_flow.entry.message(command("order"))
+async def begin() -> Literal[Shop.BASKET]:
+    """Show the menu."""
+    return Shop.BASKET
+
+
+@order_flow.at(Shop.BASKET).asks
+async def menu(ctx: ChatContext) -> None:
+    """One button for each thing, with its price."""
+    things = [(f"{name} {price} €", Item(name=name)) for name, price in MENU.items()]
+    ctx.reply("What would you like?", reply_markup=inline(things, [("Done", Choice(pay=True))]))
+
+
+@order_flow.at(Shop.BASKET).callback_query(Item)
+async def add(ctx: CallbackContext, order: Order, item: Item) -> None:
+    """Each press counts once, however fast one presses."""
+    if item.name not in MENU:
+        raise Invalid("We do not have that any more.")
+    order.items.append(item.name)
+    ctx.answer(f"{len(order.items)} in the basket, {order.price} €")
+
+
+@order_flow.at(Shop.BASKET).callback_query(Choice)
+async def done(ctx: CallbackContext, order: Order) -> Literal[Shop.ADDRESS]:
+    """An empty basket is not sent."""
+    if not order.items:
+        raise Invalid("The basket is empty.")
+    return Shop.ADDRESS
+
+
+@order_flow.at(Shop.ADDRESS).runs(address_flow)
+async def got_address(ctx: ChatContext, order: Order, address: Address) -> Literal[Shop.CONFIRM]:
+    """The flow of the address has ended with one."""
+    order.address = address
+    return Shop.CONFIRM
+
+
+@order_flow.at(Shop.CONFIRM).asks
+async def summary(ctx: ChatContext, order: Order) -> None:
+    """Show what will be delivered, and where."""
+    ctx.reply(
+        f"{', '.join(order.items)}: {order.price} €\nto {order.address.street}, {order.address.city}",
+        reply_markup=inline([("Order", Choice(pay=True)), ("Cancel", Choice(pay=False))]),
+    )
+
+
+@order_flow.at(Shop.CONFIRM).callback_query(Choice)
+async def confirm(ctx: CallbackContext, order: Order, choice: Choice) -> End[None]:
+    """The end of it."""
+    ctx.edit(f"Ordered for {order.price} €. Thank you!" if choice.pay else "Cancelled.")
+    return END
+
+
+@order_flow.anywhere.message(command("cancel"))
+async def cancel(ctx: MessageContext) -> End[None]:
+    """Also while the address is asked."""
+    ctx.reply("The order is cancelled.")
+    return END

@@ -1,0 +1,198 @@
+"""Where the handlers of a flow are added: `flow.at(state)`, `flow.entry`, `flow.anywhere`, `flow.otherwise`."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar as DefaultTypeVar
+
+from telegram.callback_data import CallbackData
+from telegram.dialogue.context import Context
+from telegram.dialogue.contexts import (
+    MESSAGE_KINDS,
+    CallbackContext,
+    ChatContext,
+    MessageContext,
+    TimerContext,
+)
+from telegram.dialogue.filters import Extract, Filter
+from telegram.dialogue.outcomes import Back, End, Targets, targets_of
+from telegram.dialogue.router import TIMER, Handler, Options, Route, checked_filters
+from telegram.dialogue.scopes import OWN, USER
+from telegram.dialogue.signature import fitted, takes_of
+
+if TYPE_CHECKING:
+    from telegram.dialogue.flow import Flow
+
+S = TypeVar("S", bound=Enum)
+D = TypeVar("D", bound=BaseModel)
+R = DefaultTypeVar("R", default=None)
+V = TypeVar("V")
+C = TypeVar("C", bound=Context)
+A = TypeVar("A")
+To = TypeVar("To")
+P = TypeVar("P", bound=CallbackData)
+
+Outcome: TypeAlias = S | End[R] | Back | None
+
+FlowTakes: TypeAlias = Callable[
+    [Callable[[C, D], Awaitable[To]] | Callable[[C], Awaitable[To]] | Callable[[], Awaitable[To]]], Handler
+]
+FlowTakesOne: TypeAlias = Callable[
+    [
+        Callable[[C, D, A], Awaitable[To]]
+        | Callable[[C, D], Awaitable[To]]
+        | Callable[[C], Awaitable[To]]
+        | Callable[[], Awaitable[To]]
+    ],
+    Handler,
+]
+
+Asks: TypeAlias = Callable[[Any, Any], Awaitable[None]]
+
+
+class Step(NamedTuple):
+    """A handler of a flow, with where it may lead."""
+
+    route: Route
+    targets: Targets
+
+
+class TimeOut(NamedTuple):
+    """What happens when nothing comes for `after_s`."""
+
+    after_s: float
+    step: Step
+
+
+class SubFlow(NamedTuple):
+    """A state in which another flow runs, and what takes its value."""
+
+    flow: "Flow[Any, Any, Any]"
+    handler: Handler
+    targets: Targets
+
+
+class Prompt(NamedTuple):
+    """What is asked on entering a state; `params` of a fixed text, for the check of its buttons."""
+
+    run: Asks
+    params: dict[str, Any]
+
+
+class FlowOn(Generic[C, S, D, R]):
+    """`flow.at(state).message` and its sisters: decorators for handlers of one kind of update.
+
+    A handler takes the first ones of: the context, the flow's data, what an extract hands over. It returns where to go.
+    """
+
+    def __init__(self, spot: "Spot[S, D, R]", kinds: frozenset[str] | None, context: Any) -> None:
+        self._spot = spot
+        self._kinds = kinds
+        self._context = context
+
+    @overload
+    def __call__(
+        self, first: Extract[A], /, *filters: Filter, stop: Filter | None = None
+    ) -> FlowTakesOne[C, D, A, Outcome[S, R]]: ...
+    @overload
+    def __call__(
+        self, first: type[P], /, *filters: Filter, stop: Filter | None = None
+    ) -> FlowTakesOne[C, D, P, Outcome[S, R]]: ...
+    @overload
+    def __call__(self, *filters: Filter, stop: Filter | None = None) -> FlowTakes[C, D, Outcome[S, R]]: ...
+
+    def __call__(self, *filters: Any, stop: Filter | None = None) -> Any:
+        """Decorate a handler of updates that pass all filters; `stop` as in `Router.message`."""
+        return self._spot.add(self._kinds, filters, self._context, stop)
+
+
+class Spot(Generic[S, D, R]):
+    """One or several states of a flow, all of them, or its entry: where handlers are added."""
+
+    def __init__(self, flow: "Flow[S, D, R]", steps: list[list[Step]], states: tuple[S, ...] = ()) -> None:
+        self._flow = flow
+        self._steps = steps
+        self._states = states
+        self.message: FlowOn[MessageContext, S, D, R] = FlowOn(self, frozenset(("message",)), MessageContext)
+        self.any_message: FlowOn[MessageContext, S, D, R] = FlowOn(self, MESSAGE_KINDS, MessageContext)
+        self.callback_query: FlowOn[CallbackContext, S, D, R] = FlowOn(
+            self, frozenset(("callback_query",)), CallbackContext
+        )
+        self.update: FlowOn[Context, S, D, R] = FlowOn(self, None, Context)
+
+    def timer(self, name: str) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
+        """Decorate the handler of a timer that `ctx.set_timer(name, ...)` has set, if it fires here."""
+
+        def fires(ctx: Context) -> bool:
+            return isinstance(ctx, TimerContext) and ctx.timer == name
+
+        register: Any = self.add(frozenset((TIMER,)), (fires,), TimerContext, None)
+        return register  # type: ignore[no-any-return]
+
+    def timeout(self, after: float | timedelta) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
+        """Decorate what is to happen when nothing that the flow takes comes for `after` (seconds)."""
+        after_s = after.total_seconds() if isinstance(after, timedelta) else float(after)
+
+        def register(handler: Handler) -> Handler:
+            takes = takes_of(handler, (TimerContext, self._flow.data))
+            route = Route(frozenset((TIMER,)), (), handler, takes=takes)
+            step = Step(route, targets_of(handler, self._flow.states))
+            for state in self._states or self._flow.states:
+                if self._states or state not in self._flow.timeouts:
+                    self._flow.timeouts[state] = TimeOut(after_s, step)
+            return handler
+
+        return register
+
+    def ask(self, text: str, /, **params: Any) -> None:
+        """Send `text` on entering the state, and again when an answer was not valid."""
+
+        async def say(ctx: ChatContext, data: Any) -> None:  # noqa: ARG001 - a fixed text
+            ctx.reply(text, **params)
+
+        for state in self._states:
+            self._flow.prompts[state] = Prompt(say, params)
+
+    def asks(
+        self,
+        handler: Callable[[ChatContext, D], Awaitable[None]] | Callable[[ChatContext], Awaitable[None]],
+    ) -> Handler:
+        """Decorate what asks on entering the state, and again when an answer was not valid."""
+        run = fitted(handler, (ChatContext, self._flow.data))
+        for state in self._states:
+            self._flow.prompts[state] = Prompt(run, {})
+        return handler
+
+    def runs(self, flow: "Flow[Any, Any, V]") -> FlowTakesOne[ChatContext, D, V, Outcome[S, R]]:
+        """Decorate what takes the value of `flow`, which runs while this one is in the state."""
+
+        def register(handler: Handler) -> Handler:
+            run = fitted(handler, (ChatContext, self._flow.data, flow.result or Any))
+            if flow is self._flow or flow.scope != self._flow.scope:
+                raise ValueError(f"{self._flow.name}: a sub-flow is another flow of the same scope")
+            for state in self._states:
+                self._flow.sub_flows[state] = SubFlow(flow, run, targets_of(handler, self._flow.states))
+            return handler
+
+        return register
+
+    def add(
+        self, kinds: frozenset[str] | None, filters: tuple[Any, ...], context: Any, stop: Filter | None
+    ) -> Any:
+        """Return a decorator that adds a handler to each of the states."""
+        filters = checked_filters(filters)
+        handed = [each.type for each in filters if isinstance(each, Extract)]
+        flow = self._flow
+        options = Options(stop=stop, anyone=flow.scope not in {OWN, USER})
+
+        def register(handler: Handler) -> Handler:
+            takes = takes_of(handler, (context, flow.data, *handed))
+            step = Step(Route(kinds, filters, handler, options, takes), targets_of(handler, flow.states))
+            for steps in self._steps:
+                steps.append(step)
+            return handler
+
+        return register
