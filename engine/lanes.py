@@ -8,7 +8,7 @@ work has no record, so an idle chat costs nothing.
 import asyncio
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Final, Literal, NamedTuple
 
@@ -99,11 +99,11 @@ class Lane:
         """Note that the holder knows the head and `count` behind it."""
         self.handed = max(self.handed, 1 + count)
 
-    def acked_with(self, also: int) -> int:
-        """Return how many a commit acks, the head included; NotPeeked if the holder does not know them."""
+    def acked_with(self, also: int) -> Sequence[int]:
+        """Return the places that a commit acks, the head first; NotPeeked if the holder does not know them all."""
         if also >= self.handed:
             raise NotPeeked(f"{also} more are to be acked, and {self.handed - 1} were peeked")
-        return 1 + also
+        return self.pending[self.start : self.start + 1 + also] if also else (self.head,)
 
 
 class LaneTable:
@@ -306,6 +306,10 @@ class LaneTable:
             if waiter.done() and not waiter.cancelled():
                 self._wake()  # it was our turn, and we cannot take it
             raise
+
+    def nudge(self) -> None:
+        """Let one who waits for a lane look again, although none has become ready."""
+        self._wake()
 
     def close(self) -> None:
         """Stop the timers, and wake whoever waits: it will not be here that a lane becomes ready."""

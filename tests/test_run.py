@@ -291,7 +291,7 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
     ):
 
         def say(count):
-            texts = [(5 + n % 20, f"{n} {'long ' * 100}") for n in range(count)]
+            texts = [(5 + n % 20, f"{n} {'long ' * 200}") for n in range(count)]
             return [Said(chat, server.world.say(chat, chat, text), text) for chat, text in texts]
 
         await bot.start()

@@ -15,6 +15,12 @@ from engine.stores.sqlite_writer import Writer
 from tests.kit.virtual import run_virtual
 from tests.store_contract import INBOX, NOTHING, OUTBOX, StoreContract, conserved, drain_ids, update
 
+# What makes of a file one of the third format.
+FORMAT_3 = """
+DROP TABLE timer; ALTER TABLE parked DROP COLUMN place; ALTER TABLE inbox DROP COLUMN at;
+ALTER TABLE outbox DROP COLUMN at; PRAGMA user_version = 3;
+"""
+
 
 class TestMemory(StoreContract):
     @pytest.fixture
@@ -272,7 +278,7 @@ class TestSqliteFile:
         await store.close()
         connection = sqlite3.connect(path)
         connection.executescript(
-            "ALTER TABLE parked DROP COLUMN delay_s; DROP TABLE alias; PRAGMA user_version = 1"
+            FORMAT_3 + "ALTER TABLE parked DROP COLUMN delay_s; DROP TABLE alias; PRAGMA user_version = 1"
         )
         connection.close()
         for _ in range(2):
@@ -288,7 +294,7 @@ class TestSqliteFile:
         await store.append([update(1)])
         await store.close()
         connection = sqlite3.connect(path)
-        connection.executescript("DROP TABLE alias; PRAGMA user_version = 2")
+        connection.executescript(FORMAT_3 + "DROP TABLE alias; PRAGMA user_version = 2")
         connection.close()
         for id_ in (2, 3):
             store = await open_sqlite(path, "1")

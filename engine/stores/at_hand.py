@@ -3,11 +3,15 @@
 Only shortcuts: what is not at hand is read from the file when its turn comes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from engine.lanes import LaneTable, place_after
 from engine.model import Envelope, Queue
+
+Name = tuple[str, str]
+"""Key and scope of a state."""
 
 _ENTRY_BYTES: Final = 200  # of key, scope and dict entry, about
 ENVELOPES_BYTES_MAX: Final = 32 << 20
@@ -60,21 +64,34 @@ class RecentStates:
 
     def __init__(self) -> None:
         self._bytes = 0
-        self._states: dict[tuple[str, str], bytes | None] = {}  # least recently used first
+        self._watched: list[dict[Name, bytes | None]] = []
+        self._states: dict[Name, bytes | None] = {}  # least recently used first
 
-    def __contains__(self, name: tuple[str, str]) -> bool:
+    def __contains__(self, name: Name) -> bool:
         return name in self._states
 
-    def get(self, name: tuple[str, str]) -> bytes | None:
+    def get(self, name: Name) -> bytes | None:
         """Return a state that is contained."""
         state = self._states[name] = self._states.pop(name)
         return state
 
-    def put(self, name: tuple[str, str], state: bytes | None) -> None:
+    def put(self, name: Name, state: bytes | None) -> None:
         """Remember a state; drop what was not used for longest if it gets too much."""
+        for watched in self._watched:
+            watched[name] = state
         if name in self._states:
             self._bytes -= _ENTRY_BYTES + len(self._states.pop(name) or b"")
         self._states[name] = state
         self._bytes += _ENTRY_BYTES + len(state or b"")
         while self._bytes > STATES_BYTES_MAX:
             self._bytes -= _ENTRY_BYTES + len(self._states.pop(next(iter(self._states))) or b"")
+
+    @contextmanager
+    def watched(self, names: Iterable[Name]) -> Iterator[dict[Name, bytes | None]]:
+        """Give what is known of these states, and of all that are put meanwhile: none of them is dropped."""
+        known = {name: self._states[name] for name in names if name in self._states}
+        self._watched.append(known)
+        try:
+            yield known
+        finally:
+            self._watched = [other for other in self._watched if other is not known]

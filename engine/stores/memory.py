@@ -192,14 +192,14 @@ class MemoryStore:
         source = self._data.queues[queue]
         lane = source.lanes.held(delivery.lease)
         if lane.head & ID_MASK == delivery.envelope.id:
-            count = lane.acked_with(effects.also)
+            places = lane.acked_with(effects.also)
             if effects.states:
                 await self._compare(effects)
-            for place in lane.pending[lane.start : lane.start + count]:
+            for place in places:
                 self._data.take(queue, place)
-            source.lanes.committed += count
+            source.lanes.committed += len(places)
             self._apply(key, delivery.envelope.scope, effects)
-            if not source.lanes.ack(lane, more=more, count=count):
+            if not source.lanes.ack(lane, more=more, count=len(places)):
                 return None
         elif lane.acked & ID_MASK != delivery.envelope.id:
             raise LeaseLost(key)

@@ -15,29 +15,45 @@ Connect = Callable[[Path], sqlite3.Connection]
 Renew = Callable[[Path], None]
 
 APPLICATION_ID: Final = 0x43484C4E  # "CHLN"
-VERSION: Final = 3
+VERSION: Final = 4
+_TIMER: Final = """
+CREATE TABLE timer  (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
+    at REAL NOT NULL, body BLOB NOT NULL, UNIQUE (key, scope, name));
+CREATE INDEX timer_at ON timer (at, place);
+"""
 _MIGRATIONS: Final = {
     1: "ALTER TABLE parked ADD COLUMN delay_s REAL NOT NULL DEFAULT 300",
     2: "CREATE TABLE alias (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID",
+    3: f"""
+ALTER TABLE inbox ADD COLUMN at REAL NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN at REAL NOT NULL DEFAULT 0;
+ALTER TABLE parked ADD COLUMN place INTEGER NOT NULL DEFAULT -1;
+UPDATE parked SET place = head FROM (SELECT key, min(place) AS head FROM inbox GROUP BY key) AS first
+    WHERE queue = 'inbox' AND parked.key = first.key;
+UPDATE parked SET place = head FROM (SELECT key, min(place) AS head FROM outbox GROUP BY key) AS first
+    WHERE queue = 'outbox' AND parked.key = first.key;
+{_TIMER}""",
 }
 """What makes of a version the next one."""
 
 # inbox and outbox are logs: rows come at the end and go at the beginning, and there is no index per chat. With
 # 100,000 updates pending that writes 2 KB an update; an index by chat writes 10 KB, clustering by chat 29 KB.
-_SCHEMA: Final = """
+_SCHEMA: Final = f"""
 CREATE TABLE meta   (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE inbox  (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL);
-CREATE TABLE outbox (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE inbox  (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL,
+    at REAL NOT NULL);
+CREATE TABLE outbox (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL,
+    at REAL NOT NULL);
 CREATE TABLE state  (key TEXT NOT NULL, scope TEXT NOT NULL, state BLOB NOT NULL, PRIMARY KEY (key, scope))
     WITHOUT ROWID;
 CREATE TABLE parked (queue TEXT NOT NULL, key TEXT NOT NULL, attempts INTEGER NOT NULL, until REAL NOT NULL,
-    reason TEXT NOT NULL, delay_s REAL NOT NULL, PRIMARY KEY (queue, key)) WITHOUT ROWID;
+    reason TEXT NOT NULL, delay_s REAL NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (queue, key)) WITHOUT ROWID;
 CREATE TABLE dead   (number INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id INTEGER NOT NULL,
     key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL,
     at REAL NOT NULL);
 CREATE TABLE seen   (segment INTEGER PRIMARY KEY, bits BLOB NOT NULL, touched REAL NOT NULL);
 CREATE TABLE alias  (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
-"""
+{_TIMER}"""
 
 
 class StoreFile:
@@ -85,7 +101,7 @@ class StoreFile:
 
         A clock that was set back meanwhile must not keep a lane parked for hours: the delay is the most it can be.
         """
-        query = "SELECT key, min(max(0.0, until - ?), delay_s), attempts, reason FROM parked WHERE queue = ?"
+        query = "SELECT key, place, min(max(0.0, until - ?), delay_s), attempts, reason FROM parked WHERE queue = ?"
         return [ParkedLane(*row) for row in self.connection.execute(query, (now, queue))]
 
     def seen(self) -> Iterator[tuple[int, bytes, float]]:
@@ -109,7 +125,7 @@ class StoreFile:
             if version == 0:
                 _create(connection, self._bot)
             for old in range(version or VERSION, VERSION):
-                connection.execute(_MIGRATIONS[old])
+                _execute_all(connection, _MIGRATIONS[old])
             connection.execute(f"PRAGMA user_version = {VERSION}")
             epoch = (
                 int(connection.execute("SELECT value FROM meta WHERE name = 'owner_epoch'").fetchone()[0]) + 1
@@ -182,11 +198,15 @@ def open_file(path: Path, bot: str, connect: Connect, renew: Renew) -> StoreFile
 
 
 def _create(connection: sqlite3.Connection, bot: str) -> None:
-    for statement in _SCHEMA.split(";\n"):
-        connection.execute(statement)
+    _execute_all(connection, _SCHEMA)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     rows = [("bot", bot), ("owner_epoch", 0), ("created_at", time.time())]
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+
+
+def _execute_all(connection: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n"):
+        connection.execute(statement)
 
 
 def _lock(path: Path) -> int:

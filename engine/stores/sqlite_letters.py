@@ -1,12 +1,24 @@
-"""Reading the dead letters of a SQLite store."""
+"""The dead letters of a SQLite store."""
 
 from typing import Any, Final
 
 from engine.model import DeadLetter, Envelope, Queue
-from engine.stores.sqlite_writer import Writer
+from engine.stores.sqlite_writer import Group, Writer
 
 _SELECT: Final = "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM dead"
+_BOUND: Final = (
+    "DELETE FROM dead WHERE number <= (SELECT number FROM dead ORDER BY number DESC LIMIT 1 OFFSET ?)"
+)
 _BEYOND_ALL: Final = 2**62
+
+
+def bury(
+    group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: str, *, at: float, dead_max: int
+) -> None:
+    """Put one more dead letter into the group; beyond `dead_max` the oldest go."""
+    group.insert("dead", (queue.value, *envelope[:4], attempts, reason, at))
+    if (_BOUND, (dead_max,)) not in group.others[-1:]:
+        group.others.append((_BOUND, (dead_max,)))
 
 
 async def newest_letters(writer: Writer, limit: int) -> list[DeadLetter]:

@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any, Final, TypeVar
 
 from engine.errors import StoreError, StoreUnavailable
+from engine.model import TIMER_IDS
 
 LOG_BYTES_MAX = 16 << 20
 """SQLite's log is folded into the file when it is about this long: a pause of ~50 ms."""
@@ -22,11 +23,12 @@ LOG_BYTES_MAX = 16 << 20
 _ROW_BYTES: Final = 1000  # what a row writes beside its values: its share of the pages that it changes
 _ROWS_MAX: Final = 256  # rows of one INSERT; times columns it stays far below SQLite's limit of variables
 _INSERT: Final = {
-    "inbox": ("INSERT INTO inbox VALUES ", "(?,?,?,?)", ""),
-    "outbox": ("INSERT INTO outbox VALUES ", "(?,?,?,?)", ""),
+    "inbox": ("INSERT INTO inbox VALUES ", "(?,?,?,?,?)", ""),
+    "outbox": ("INSERT INTO outbox VALUES ", "(?,?,?,?,?)", ""),
     "state": ("INSERT INTO state VALUES ", "(?,?,?)", " ON CONFLICT DO UPDATE SET state = excluded.state"),
     "seen": ("INSERT OR REPLACE INTO seen VALUES ", "(?,?,?)", ""),
-    "parked": ("INSERT OR REPLACE INTO parked VALUES ", "(?,?,?,?,?,?)", ""),
+    "parked": ("INSERT OR REPLACE INTO parked VALUES ", "(?,?,?,?,?,?,?)", ""),
+    "timer": ("INSERT OR REPLACE INTO timer VALUES ", "(?,?,?,?,?,?)", ""),
     "alias": ("INSERT OR REPLACE INTO alias VALUES ", "(?,?)", ""),
     "dead": (
         "INSERT INTO dead (queue, id, key, scope, body, attempts, reason, at) VALUES ",
@@ -47,10 +49,13 @@ class Group:
     """The power may fail once this is done: updates are about to be confirmed to Telegram."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
-    """Rows to insert, by table; those of state, seen, parked and alias replace what is there."""
+    """Rows to insert, by table; those of state, seen, parked, timer and alias replace what is there."""
 
     places_gone: dict[str, list[int]] = field(default_factory=dict)
-    """Places to delete from inbox and outbox."""
+    """Places to delete from inbox, outbox and timer."""
+
+    states: set[tuple[str, str]] = field(default_factory=set)
+    """Keys and scopes of the states that it writes."""
 
     others: list[tuple[str, Row]] = field(default_factory=list)
     """Rare statements, with their values, after the rest."""
@@ -58,8 +63,10 @@ class Group:
     waiting: list[tuple[asyncio.Future[Any], Callable[[], Any]]] = field(default_factory=list)
     """Future, and what to do on the event loop when the group is committed; the future gets its result."""
 
-    reads: list[tuple[asyncio.Future[Any], str, Row]] = field(default_factory=list)
-    """Future, and a query for one row, made after the transaction."""
+    reads: list[tuple[asyncio.Future[Any], str, Row, Callable[[list[Row]], Any]]] = field(
+        default_factory=list
+    )
+    """Future, a query made after the transaction, and what to do on the event loop with its rows, as above."""
 
     finished: bool = False
     """Committed or failed: the event loop knows the outcome."""
@@ -70,7 +77,15 @@ class Group:
 
     def delete(self, queue: str, place: int) -> None:
         """Delete what stands at a place of a queue."""
-        self.places_gone.setdefault(queue, []).append(place)
+        self.places_gone.setdefault("timer" if place & TIMER_IDS else queue, []).append(place)
+
+    def set_state(self, key: str, scope: str, state: bytes | None) -> None:
+        """Set or delete a conversation state; once in a group for each."""
+        self.states.add((key, scope))
+        if state is None:
+            self.others.append(("DELETE FROM state WHERE key = ? AND scope = ?", (key, scope)))
+        else:
+            self.insert("state", (key, scope, state))
 
 
 class Writer:
@@ -83,6 +98,7 @@ class Writer:
         self._synchronous = ""
         self._log_bytes = 0
         self._next = Group()
+        self._sent = self._next  # the last one that went to the thread, or is about to
         self._busy = False  # a group is with the thread, or about to be
         self._closed = False
         self._idle = asyncio.Event()
@@ -107,10 +123,19 @@ class Writer:
 
     def read(self, query: str, values: Row) -> asyncio.Future[Any]:
         """Return the query's one row, or None, as it is after what was submitted before."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._next.reads.append((future, query, values))
+        return self.read_rows(query, values, _first)
+
+    def read_rows(self, query: str, values: Row, then: Callable[[list[Row]], T]) -> asyncio.Future[T]:
+        """Return what `then` makes of the query's rows, on the loop, before anything else is told of the file."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._next.reads.append((future, query, values, then))
         self._submit()
         return future
+
+    def writes(self, key: str, scope: str) -> bool:
+        """Return whether something is under way that writes this state."""
+        name = (key, scope)
+        return name in self._next.states or (not self._sent.finished and name in self._sent.states)
 
     async def close(self) -> None:
         """Finish what was submitted and end the thread; twice is harmless. What comes later is StoreUnavailable."""
@@ -129,6 +154,7 @@ class Writer:
 
     def _send(self) -> None:
         group, self._next = self._next, Group()
+        self._sent = group
         if self._closed:  # nobody is there to take it
             self._failed(group, StoreUnavailable("the store is closed, or read anew"), suspect=self.suspect)
         else:
@@ -139,28 +165,30 @@ class Writer:
         tell = working.result()
         tell()
 
-    def _committed(self, group: Group, rows: list[Any], *, suspect: bool) -> None:
+    def _committed(self, group: Group, found: list[list[Row]], *, suspect: bool) -> None:
         group.finished = True
         self.suspect = self.suspect or suspect
         for future, then in group.waiting:
             result = then()
             if not future.done():
                 future.set_result(result)
-        for (future, _, _), row in zip(group.reads, rows, strict=True):
+        for (future, _, _, use), rows in zip(group.reads, found, strict=True):
+            result = use(rows)
             if not future.done():
-                future.set_result(row)
+                future.set_result(result)
         self._after(group)
 
     def _failed(self, group: Group, error: Exception, *, suspect: bool) -> None:
         group.finished = True
         self.suspect = self.suspect or suspect
-        futures = [future for future, _ in group.waiting] + [future for future, _, _ in group.reads]
+        futures = [future for future, _ in group.waiting] + [read[0] for read in group.reads]
         for future in futures:
             if not future.done():
                 future.set_exception(error)
         self._after(group)
 
     def _after(self, group: Group) -> None:
+        group.reads.clear()
         group.waiting.clear()  # they know their lane, and the lane knows its group: nobody would free them
         if self._next.waiting or self._next.reads:
             self._send()
@@ -175,12 +203,14 @@ class Writer:
         try:
             if group.waiting:
                 self._write(group)
-            rows = [self._connection.execute(query, values).fetchone() for _, query, values in group.reads]
+            found = [
+                self._connection.execute(query, values).fetchall() for _, query, values, _ in group.reads
+            ]
         except Exception as error:  # noqa: BLE001 - whoever waits for the group gets it
             self._roll_back()
             failure, suspect = translated(error)
             return partial(self._failed, group, failure, suspect=suspect)
-        return partial(self._committed, group, rows, suspect=not self._kept_log_short())
+        return partial(self._committed, group, found, suspect=not self._kept_log_short())
 
     def _write(self, group: Group) -> None:
         execute = self._connection.execute
@@ -236,6 +266,10 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
             pass  # the file will be opened anew
+
+
+def _first(rows: list[Row]) -> Row | None:
+    return rows[0] if rows else None
 
 
 @cache

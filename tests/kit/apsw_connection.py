@@ -74,6 +74,9 @@ class _Rows:
     def fetchone(self) -> Any:
         return next(self, None)
 
+    def fetchall(self) -> list[Any]:
+        return list(self)
+
     def __iter__(self) -> "_Rows":
         return self
 

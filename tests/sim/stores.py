@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from engine import Delivery, Effects, Envelope, LeaseLost, Queue, StoreUnavailable
+from engine import Call, Delivery, Effects, Envelope, LeaseLost, Queue, StoreUnavailable
 from engine.model import DeadLetter, LaneView, Lease, Stats
 from engine.store import FullStore, Limits
 from engine.stores.memory import MemoryStore
@@ -95,11 +95,21 @@ class Connection:
     async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
         return await self._ask(lambda: self._session.commit(delivery, effects, more=more))
 
-    async def park(self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str) -> None:
-        return await self._ask(lambda: self._session.park(delivery, delay_s, counted=counted, reason=reason))
+    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        return await self._ask(lambda: self._session.peek(delivery, limit))
 
-    async def bury(self, delivery: Delivery, reason: str) -> None:
-        return await self._ask(lambda: self._session.bury(delivery, reason))
+    async def state(self, key: str, scope: str) -> bytes | None:
+        return await self._ask(lambda: self._session.state(key, scope))
+
+    async def park(
+        self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str, calls: tuple[Call, ...] = ()
+    ) -> None:
+        await self._ask(
+            lambda: self._session.park(delivery, delay_s, counted=counted, reason=reason, calls=calls)
+        )
+
+    async def bury(self, delivery: Delivery, reason: str, calls: tuple[Call, ...] = ()) -> None:
+        await self._ask(lambda: self._session.bury(delivery, reason, calls))
 
     async def release(self, delivery: Delivery) -> None:
         return await self._ask(lambda: self._session.release(delivery))

@@ -1,0 +1,168 @@
+"""The timers of a SQLite file: set and taken away with commits, and put into their lanes when they come due.
+
+There may be millions, so what is not due stays in the file; in memory are those that stand in their lanes, and when
+the next one is due. A timer is in its lane exactly if it is due and in the file: that is decided where the writer
+tells outcomes, which come in the order in which the file changed, so what is replaced meanwhile is never delivered.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import Any, Final
+
+from engine.lanes import LaneTable
+from engine.model import TIMER_IDS, Timer
+from engine.store import WALL_LOOK_S
+from engine.stores.sqlite_file import StoreFile
+from engine.stores.sqlite_writer import Group, Row, Writer
+
+Name = tuple[str, str, str]
+"""Key, scope and name of a timer."""
+
+Changes = dict[Name, tuple[float, int] | None]
+"""When it is due, and its place; None: it is taken away."""
+
+LOOK_ROWS: Final = 1000  # at a time, so that nobody waits long behind them
+_WAIT_MIN_S: Final = 2.0**-10
+_AFTER_TROUBLE_S: Final = 1.0
+
+_DUE: Final = "SELECT at, place, key, scope, name FROM timer WHERE (at, place) > (?, ?) AND at <= ? ORDER BY at, place LIMIT ?"
+_NEXT: Final = "SELECT min(at) FROM timer WHERE (at, place) > (?, ?)"
+
+
+class Timers:
+    """Which timers of one file are due. All but `load` belongs to the event loop; `wall` gives Unix time."""
+
+    def __init__(self, lanes: LaneTable, wall: Callable[[], float], *, number: int) -> None:
+        self._lanes = lanes
+        self._wall = wall
+        self._number = number  # of the one set last
+        self._due: dict[int, Name] = {}  # those that stand in their lanes, by place
+        self._places: dict[Name, int] = {}  # the same the other way round
+        self._last = (-inf, 0)  # moment and place: up to here, all that are in the file are in their lanes
+        self._next_at = inf  # a moment up to which no other comes due
+        self._looking = False
+        self._closed = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._writer: Writer
+
+    def load(self, file: StoreFile) -> None:
+        """Put those that are due into their lanes, behind what is there."""
+        for row in file.connection.execute(_DUE, (*self._last, self._wall(), -1)):
+            self._come_due(row)
+        ((next_at,),) = file.connection.execute(_NEXT, self._last)
+        self._next_at = inf if next_at is None else next_at
+
+    def start(self, writer: Writer) -> None:
+        """Put those that come due from now on into their lanes."""
+        self._writer = writer
+        self._set_alarm()
+
+    def close(self) -> None:
+        """Stop."""
+        self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def plan(self, group: Group, key: str, own_scope: str, timers: Iterable[Timer]) -> Changes:
+        """Put into the group what a commit wishes, and return it for `apply`."""
+        changes: Changes = {}
+        rows: dict[Name, Row] = {}
+        for name, after_s, body, scope in timers:
+            full_name = (key, own_scope if scope is None else scope, name)
+            rows.pop(full_name, None)
+            changes[full_name] = None
+            if after_s is not None:
+                self._number += 1
+                at, place = changes[full_name] = (self._wall() + after_s, TIMER_IDS + self._number)
+                rows[full_name] = (place, *full_name, at, body)
+        group.insert("timer", *rows.values())
+        for full_name, change in changes.items():
+            if change is None:
+                group.others.append(("DELETE FROM timer WHERE key = ? AND scope = ? AND name = ?", full_name))
+        return changes
+
+    def apply(self, changes: Changes) -> None:
+        """Take over what is in the file now. What is due already goes into its lane at once."""
+        now = self._wall()
+        for name, change in changes.items():
+            if (old := self._places.get(name)) is not None:
+                self.gone(old)
+                self._lanes.remove(name[0], old)
+                self._lanes.appended -= 1
+            if change is None:
+                continue
+            at, place = change
+            if at <= now:
+                self._add(place, name)
+                continue
+            if change < self._last:  # the clock was set back
+                self._last = (at, place - 1)
+            if at < self._next_at:
+                self._next_at = at
+                self._set_alarm()
+
+    def gone(self, place: int) -> None:
+        """Forget one that was committed or buried."""
+        del self._places[self._due.pop(place)]
+
+    def _add(self, place: int, name: Name) -> None:
+        self._due[place] = name
+        self._places[name] = place
+        self._lanes.add_timer(name[0], place)
+        self._lanes.appended += 1
+
+    def _come_due(self, row: Row) -> None:
+        at, place, *name = row
+        self._last = (at, place)
+        if place not in self._due:  # it was due when it was set
+            self._add(place, tuple(name))
+
+    # -- looking into the file --------------------------------------------------------------------------------
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._next_at < inf and not self._looking and not self._closed:
+            wait_s = max(_WAIT_MIN_S, min(self._next_at - self._wall(), WALL_LOOK_S))
+            self._alarm = asyncio.get_running_loop().call_later(wait_s, self._wake)
+
+    def _wake(self) -> None:
+        if self._next_at > self._wall():
+            self._set_alarm()
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        self._looking = True
+        last = self._last
+        self._read(_DUE, (*last, self._wall(), LOOK_ROWS), lambda rows: self._found(last, rows))
+
+    def _found(self, last: tuple[float, int], rows: list[Row]) -> None:
+        now = self._wall()
+        due = [row for row in rows if row[0] <= now] if self._last == last else []
+        for row in due:
+            self._come_due(row)
+        if self._last == last:  # nothing more is due
+            self._read(_NEXT, last, lambda rows: self._found_next(last, rows))
+        else:
+            self._look()
+
+    def _found_next(self, last: tuple[float, int], rows: list[Row]) -> None:
+        if self._last != last:
+            self._look()
+            return
+        ((next_at,),) = rows
+        self._next_at = inf if next_at is None else next_at
+        self._looking = False
+        self._set_alarm()
+
+    def _read(self, query: str, values: Row, then: Callable[[list[Row]], None]) -> None:
+        if not self._closed:
+            self._writer.read_rows(query, values, then).add_done_callback(self._told)
+
+    def _told(self, reading: "asyncio.Future[Any]") -> None:
+        """After a failure, look again. Whoever waits for a lane finds out whether the file has to be read anew."""
+        if reading.exception() is not None and not self._closed:
+            self._lanes.nudge()
+            self._alarm = asyncio.get_running_loop().call_later(_AFTER_TROUBLE_S, self._look)
