@@ -8,7 +8,7 @@ value as an argument after the context:
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +17,15 @@ from telegram import types
 from telegram.callback_data import CallbackData
 from telegram.dialogue.context import Context
 from telegram.shortcuts import part
+
+MEDIA: Final = frozenset(
+    f" {name}"
+    for name in (
+        "animation", "audio", "contact", "dice", "document", "game", "invoice", "live_photo", "location", "paid_media",
+        "photo", "poll", "sticker", "story", "successful_payment", "venue", "video", "video_note", "voice",
+    )
+)  # fmt: skip
+"""What a message has instead of a text (Telegram Bot API, Message), with a space before it: no command begins so."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -42,8 +51,8 @@ class Extract(Generic[T]):
         self.hint = hint
 
 
-Hint: TypeAlias = tuple[str, frozenset[str]]
-"""Narrows a search: ("command", names) or ("button", first words of the data): no other update can match."""
+Hint: TypeAlias = frozenset[str]
+"""Narrows a search: commands, first words of buttons, or MEDIA: no update without one of these can match."""
 
 
 class command:  # noqa: N801 - read as a word: @router.message(command("start"))
@@ -54,7 +63,7 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
             raise ValueError(f"command() wants names without the slash, not {names!r}")
         self._names = frozenset(name.lower() for name in names)
         self._usage = names[0]
-        self.hint: Hint = ("command", self._names)
+        self.hint: Hint = self._names
 
     def __call__(self, ctx: Context) -> bool:
         """Whether the update is one of the commands."""
@@ -107,7 +116,7 @@ class data:  # noqa: N801 - as command
 
     def __init__(self, *values: str) -> None:
         self._values = frozenset(values)
-        self.hint: Hint = ("button", frozenset(first_word(value) for value in values))
+        self.hint: Hint = frozenset(first_word(value) for value in values)
 
     def __call__(self, ctx: Context) -> bool:
         """Whether such a button was pressed."""
@@ -124,7 +133,7 @@ def carries(model: type[D]) -> Extract[D]:
     return Extract(
         model,
         lambda ctx: None if ctx.button is None else model.unpack(ctx.button),
-        ("button", frozenset((model.prefix,))),
+        frozenset((model.prefix,)),
     )
 
 
@@ -160,11 +169,25 @@ def content(*names: str) -> Filter:
     unknown = [name for name in names if name not in types.Message.model_fields]
     if unknown or not names:
         raise ValueError(f"a Message has no {', '.join(unknown) or 'field without a name'}")
-    return lambda ctx: any(part(ctx.source, name) is not None for name in names)
+    return _Content(*names)
+
+
+class _Content:
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self.hint = _media(names)
+
+    def __call__(self, ctx: Context) -> bool:
+        return any(part(ctx.source, name) is not None for name in self._names)
+
+
+def _media(names: Sequence[str]) -> Hint | None:
+    """Where a message's media are wanted, its text is of no interest."""
+    return frozenset(f" {name}" for name in names) if {f" {name}" for name in names} <= MEDIA else None
 
 
 def _content(type_: Any, name: str) -> Extract[Any]:
-    return Extract(type_, lambda ctx: part(ctx.source, name) if ctx.button is None else None)
+    return Extract(type_, lambda ctx: part(ctx.event, name), _media((name,)))
 
 
 photo: Final[Extract[list[types.PhotoSize]]] = _content(list, "photo")

@@ -1,18 +1,21 @@
 """A router made quick: who may want an update of this kind, with this command or this button."""
 
+from itertools import groupby
 from typing import Final
 
 from telegram.dialogue.context import OWN_SCOPE, Context
-from telegram.dialogue.filters import Filter, first_word
+from telegram.dialogue.filters import MEDIA, Filter, first_word
 from telegram.dialogue.router import Entry, Router, Taken
 
-_Row = tuple[Entry, tuple[Filter, ...]]
+_Group = tuple[tuple[Filter, ...], list[Entry]]
+"""Filters of the routers around some entries, and these entries."""
 
 _REST: Final = ""
+_TEXT: Final = " text"  # no command and no first word of a button begins with a space and is followed by this
 
 
 class Table:
-    """All entries of a router by kind of update; of those that name commands or buttons only the ones that may match."""
+    """All entries of a router by kind of update; of those that name what they want only the ones that may match."""
 
     def __init__(self, router: Router) -> None:
         self._rows = list(router.entries())
@@ -24,25 +27,34 @@ class Table:
     def find(self, ctx: Context) -> Taken | None:
         """Return who takes the update: the first that wants it, in the order of writing."""
         words = self._by_kind.get(ctx.kind) or self._by_kind[None]
-        word = ctx.command
-        if word is None and ctx.button is not None:
-            word = first_word(ctx.button)
-        rows = words.get(word or _REST)
-        for entry, filters in words[_REST] if rows is None else rows:
+        for filters, entries in words.get(_word(ctx)) or words[_REST]:
             for passes in filters:
                 if not passes(ctx):
                     break
             else:
-                taken = entry.take(ctx)
-                if taken is not None:
-                    return taken
+                for entry in entries:
+                    taken = entry.take(ctx)
+                    if taken is not None:
+                        return taken
         return None
 
-    def _words(self, kind: str | None) -> dict[str, list[_Row]]:
+    def _words(self, kind: str | None) -> dict[str, list[_Group]]:
         """For each command or button that somebody names: those who name it, and those who name none."""
         rows = [row for row in self._rows if row[0].kinds is None or kind in row[0].kinds]
-        named = {word for entry, _ in rows if entry.hint for word in entry.hint[1]}
-        return {
-            word: [row for row in rows if row[0].hint is None or word in row[0].hint[1]]
-            for word in (*named, _REST)
-        }
+        named = {word for entry, _ in rows if entry.hint for word in entry.hint}
+        found = {}
+        for word in (*named - MEDIA, _TEXT, _REST):
+            wanted = MEDIA if word == _REST else frozenset((word,))
+            these = [row for row in rows if row[0].hint is None or row[0].hint & wanted]
+            found[word] = [
+                (filters, [entry for entry, _ in group])
+                for filters, group in groupby(these, lambda row: row[1])
+            ]
+        return found
+
+
+def _word(ctx: Context) -> str:
+    """What tells this update from others of its kind: its command, its button's first word, or that it is a text."""
+    if ctx.text:
+        return ctx.command or _TEXT
+    return _REST if ctx.button is None else first_word(ctx.button)

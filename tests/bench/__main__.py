@@ -6,11 +6,12 @@ from pathlib import Path
 
 import structlog
 
-from tests.bench import backlog, dispatch, echo, files, isolation
+from tests.bench import backlog, dialogue, dispatch, echo, files, isolation
 from tests.bench.report import Row, save, show
 
 TABLES = {
     "dispatch": ("No-op dispatch", dispatch.run),
+    "dialogue": ("A step of a conversation", dialogue.run),
     "echo": ("Echo over HTTP, 64 calls at a time", echo.run),
     "isolation": ("A flood in one chat", isolation.run),
     "backlog": ("A large backlog", backlog.run),
