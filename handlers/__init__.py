@@ -3,7 +3,7 @@
 To add one: write a file like survey.py, and include its router here, above echo.
 """
 
-from handlers import echo, order, quiz, start, survey
+from handlers import echo, order, quiz, report, start, survey
 from telegram.dialogue import Router
 
 router = Router()
@@ -11,4 +11,5 @@ router.include(start.router)
 router.include(survey.router)
 router.include(order.router)
 router.include(quiz.router)
+router.include(report.router)
 router.include(echo.router)  # takes every text, so it comes last

@@ -33,6 +33,7 @@ export function bubble(message, { isBot, onPress, onCommand, waiting }) {
     make("div", { class: "who" }, make("b", {}, from.first_name), " ", time),
     origin ? about(`forwarded from ${origin.sender_user?.first_name ?? "somebody"}`) : null,
     quoted ? about(`↩ ${quoted.text ?? ""}`) : null,
+    message.document ? about(`📄 ${message.document.file_name ?? "document"}, ${message.document.file_size ?? "?"} bytes`) : null,
     make("div", { class: "text", dir: "auto" }, ...formatted(message, onCommand)),
   );
   const column = make("div", { class: "column" }, body);
@@ -86,9 +87,9 @@ function oneButton(button, message, onPress, waiting) {
 
 /** The text in pieces, each with the entities that cover it. Offsets count UTF-16 units, as JavaScript does. */
 function formatted(message, onCommand) {
-  const text = message.text ?? "";
-  const entities = message.entities ?? [];
-  if (!message.text) return [make("i", {}, "(the sandbox shows only text)")];
+  const text = message.text ?? message.caption ?? "";
+  const entities = message.entities ?? message.caption_entities ?? [];
+  if (!text) return [make("i", {}, "(the sandbox shows only text and the names of documents)")];
   const cuts = new Set([0, text.length]);
   for (const { offset, length } of entities) {
     cuts.add(Math.min(offset, text.length));

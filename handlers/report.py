@@ -1,0 +1,92 @@
+"""A job of many steps that makes a file: /report begins it, /stop ends it.
+
+Each step is a timer's delivery of its own, committed with how far the work has come. So a graceful stop waits for one
+step only, a `kill -9` costs one step at most, and the next start goes on from there. Between two steps the lane is
+free: whatever else is written in the chat is answered at once.
+"""
+
+import asyncio
+from enum import Enum
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel
+
+from telegram.dialogue import END, ChatContext, End, Flow, MessageContext, Router, TimerContext, command
+from telegram.files import InputFile
+
+STEPS: Final = 10
+STEP_S: Final = 0.7
+FOLDER: Final = Path("out/reports")
+
+
+class Stage(Enum):
+    """A report is being written."""
+
+    WRITING = "writing"
+
+
+class Work(BaseModel):
+    """How far it has come: steps, and bytes of the file that are certain."""
+
+    name: str = ""
+    message_id: int = 0
+    steps: int = 0
+    size: int = 0
+
+
+report = Flow("report", Stage, Work)
+router = Router()
+router.include(report)
+
+
+@report.entry.message(command("report"))
+async def begin(ctx: MessageContext, work: Work) -> Literal[Stage.WRITING]:
+    """Say so at once: the message's number is needed later, to show the progress in it."""
+    said = await ctx.now.send_message(chat_id=ctx.chat_id, text="Loading … 0 %")
+    work.message_id = said.message_id
+    work.name = f"report-{ctx.chat_id}-{ctx.update_id}.txt"
+    return Stage.WRITING
+
+
+@report.at(Stage.WRITING).asks
+async def go_on(ctx: ChatContext) -> None:
+    """The next step follows at once, behind what was written in the chat meanwhile."""
+    ctx.set_timer("step", 0)
+
+
+@report.at(Stage.WRITING).timer("step")
+async def step(ctx: TimerContext, work: Work) -> Literal[Stage.WRITING] | End[None]:
+    """Do one part of the work. It may run twice, if the process dies in it: so it first cuts off what is not certain."""
+    part = f"part {work.steps + 1}: " + "x" * 1000 + "\n"
+    work.size = await asyncio.to_thread(_write, FOLDER / work.name, work.size, part)
+    await asyncio.sleep(STEP_S)  # a real job would take its time here
+    work.steps += 1
+    ctx.call(
+        "editMessageText",
+        chat_id=ctx.chat_id,
+        message_id=work.message_id,
+        text=f"Loading … {100 * work.steps // STEPS} %",
+    )
+    if work.steps < STEPS:
+        return Stage.WRITING
+    ctx.call(
+        "sendDocument", chat_id=ctx.chat_id, document=InputFile(FOLDER / work.name), caption="Here it is."
+    )
+    return END
+
+
+@report.anywhere.message(command("stop"))
+async def stop(ctx: MessageContext) -> End[None]:
+    """Between two steps."""
+    ctx.reply("Stopped.")
+    return END
+
+
+def _write(path: Path, certain: int, part: str) -> int:
+    """Write `part` behind the first `certain` bytes; return how many are there now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        file.truncate(certain)
+        file.write(part.encode())
+        return file.tell()
