@@ -11,6 +11,7 @@ import structlog
 from engine import Engine, EngineConfig, Inbox, Queue, Running
 from engine.store import FullStore
 from telegram.client import TgClient
+from telegram.decoding import warm_up
 from telegram.dialogue import InboxHandler, Router
 from telegram.errors import TelegramError, Unauthorized
 from telegram.peers import Peers
@@ -114,6 +115,7 @@ class Bot:
 
     async def start(self) -> None:
         """Ask Telegram who we are, for as long as that takes, then start to work; Unauthorized for a bad token."""
+        warm_up()
         self.me = await self._ask_who_we_are()
         self._handler.username = self.me.username
         self._main = asyncio.create_task(self._run(), name="bot")
