@@ -63,11 +63,12 @@ def read(body: bytes) -> Update | None:
         update: Update = _reader().validate_json(body)
     except ValidationError:
         return None
-    fields = update.__dict__
+    fields = update.__dict__  # a cached property costs a microsecond when it is first asked
     for kind in _KINDS:
         if fields[kind] is not None:
             fields["kind"] = kind
             break
+    fields["lost"] = ()
     return update
 
 

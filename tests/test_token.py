@@ -358,6 +358,20 @@ def test_a_bot_does_not_log_the_token(capsys: pytest.CaptureFixture[str], format
 # -- run.py -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("said", [PATH, SECRET, f"https://api.telegram.org{PATH}".replace(":", "%3A")])
+async def test_the_list_of_dead_letters_does_not_tell_the_token(
+    capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    store = await open_store("memory:", "1")
+    await store.append([Envelope(1, "chat:7", "7", said.encode())])
+    await store.bury(await store.claim(Queue.INBOX), f"ConnectionError: {said}")
+    await run.show_dead(store, run.Dead(), TOKEN)
+    await store.close()
+    shown = capsys.readouterr().out
+    assert "ConnectionError" in shown
+    assert not leaks(shown)
+
+
 class Refusing(BaseHTTPRequestHandler):
     """Refuses the token, and quotes it."""
 
