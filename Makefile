@@ -23,7 +23,7 @@ lint: .venv/.dev ## formatting, lint, types, and who may import whom
 format: .venv/.dev ## format and mend what a machine can mend
 	@.venv/bin/ruff check -q --fix . ; .venv/bin/ruff format -q .
 
-bench: .venv/.dev ## speed and memory: medians of several runs, a table, and out/bench.json
+bench: .venv/.dev ## speed and memory: medians of several runs, a table, and out/bench.json (beside aiogram: make bench-peers first)
 	@$(PY) -m tests.bench $(ARGS)
 
 bench-peers: .venv/.dev .venv-peers/.ready ## the same job through other frameworks, beside Chatlane (minutes); out/peers.json

@@ -260,14 +260,14 @@ def _raise_reason(task: asyncio.Task[None]) -> int:
     raise error
 
 
-async def show_dead(store: FullStore, command: Dead) -> None:
-    """Print dead letters, newest first."""
+async def show_dead(store: FullStore, command: Dead, token: str) -> None:
+    """Print dead letters, newest first, without the token: a handler's own errors may quote it."""
     letters = await store.dead_letters(command.limit)
     for letter in letters:
-        body = redact(letter.envelope.body.decode("utf-8", "replace")).replace("\n", " ")[:120]
+        body = redact(letter.envelope.body.decode("utf-8", "replace"), token).replace("\n", " ")[:120]
         print(
             f"{letter.number:>6}  {letter.queue.value:<6}  {letter.envelope.key}  id {letter.envelope.id}  "
-            f"attempts {letter.attempts}  {letter.reason}\n        {body}"
+            f"attempts {letter.attempts}  {redact(letter.reason, token)}\n        {body}"
         )
     if not letters:
         print("no dead letters")
@@ -288,7 +288,7 @@ async def administer(settings: Settings) -> int:
     store = await open_store(settings.effective_store_url, bot_id)
     try:
         if settings.dead is not None:
-            await show_dead(store, settings.dead)
+            await show_dead(store, settings.dead, settings.token)
             return 0
         return await replay(store, settings.replay or Replay(numbers=[]))
     finally:

@@ -11,6 +11,7 @@ import structlog
 from engine import Engine, EngineConfig, Inbox, Queue, Running
 from engine.store import FullStore
 from telegram.client import TgClient
+from telegram.decoding import warm_up
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
 from telegram.dialogue.inbox import APOLOGY
 from telegram.errors import TelegramError, Unauthorized
@@ -128,6 +129,7 @@ class Bot:
 
         Unauthorized for a bad token, ValueError for a resource of the router that cannot be opened.
         """
+        warm_up()
         self.me = await self._ask_who_we_are()
         self._tools.username = self.me.username
         opened = asyncio.Event()

@@ -54,7 +54,11 @@ def migration(fields: dict[str, Any] | None) -> tuple[str, str] | None:
     Telegram says it in both chats, before anything else comes from the new one (Telegram Bot API, Message).
     """
     message = fields.get("message") if type(fields) is dict else None
-    if type(message) is not dict or (here := _id(message, "chat")) is None:
+    if type(message) is not dict or not (
+        "migrate_to_chat_id" in message or "migrate_from_chat_id" in message
+    ):
+        return None
+    if (here := _id(message, "chat")) is None:
         return None
     if (new := _number(message.get("migrate_to_chat_id"))) is not None:
         return f"chat:{new}", f"chat:{here}"

@@ -19,7 +19,7 @@
 import asyncio
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal, Protocol
 
 import structlog
@@ -179,11 +179,10 @@ class Sender:
             return
         await self._post(method, moved, files)
 
-    async def _post(self, method: str, body: bytes, files: Files) -> None:
+    def _post(self, method: str, body: bytes, files: Files) -> Awaitable[object]:
         if files:
-            await self._client.upload(method, body, files)
-        else:
-            await self._client.post(method, body)
+            return self._client.upload(method, body, files)
+        return self._client.post(method, body)
 
 
 def makes_something(method: str) -> bool:

@@ -145,8 +145,9 @@ class Wire:
 
     def _let_go(self, connection: Connection) -> None:
         self._deadlines.pop(connection, None)
-        _cut(connection)  # cancelled or failed; nothing is left here of one that was released
-        connection.close()
+        if connection.protocol is not None:  # cancelled or failed, not released
+            _cut(connection)
+            connection.close()
 
     def _extend(self, connection: Connection, timeout_s: float) -> bool:
         """Give a request `timeout_s` from now; False if it was overdue and is cut already."""

@@ -224,8 +224,8 @@ class World(Society):
         """Keep what the bot may answer, and the business connections that it may use."""
         if kind == "business_connection":
             self.business[text(payload, "id")] = payload
-        elif payload.get(_QUERY_IDS.get(kind, "")):
-            self._queries[kind, str(payload[_QUERY_IDS[kind]])] = payload
+        elif (name := _QUERY_IDS.get(kind)) and payload.get(name):
+            self._queries[kind, str(payload[name])] = payload
             if len(self._queries) > CALLBACKS_MAX:
                 self._queries.popitem(last=False)
 

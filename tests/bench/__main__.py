@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.bench import backlog, dialogue, dispatch, echo, files, isolation
+from tests.bench import backlog, dialogue, dispatch, echo, files, isolation, types
 from tests.bench.report import Row, save, show
 
 TABLES = {
@@ -15,6 +15,7 @@ TABLES = {
     "echo": ("Echo over HTTP, 64 calls at a time", echo.run),
     "isolation": ("A flood in one chat", isolation.run),
     "backlog": ("A large backlog", backlog.run),
+    "types": ("Types and a bot, beside aiogram (CPU and memory over pydantic's own)", types.run),
     "files": ("A large file, there and back", files.run),
 }
 
