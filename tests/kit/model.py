@@ -176,8 +176,9 @@ class Model:
     def park(
         self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str, calls: tuple[Call, ...] = ()
     ) -> None:
-        lane = self._head_held(delivery)
+        self._head_held(delivery)
         self._send(calls)
+        lane = self._head_held(delivery)
         self.lanes[delivery.lease[:2]] = lane._replace(
             status="parked",
             attempts=lane.attempts + counted,
