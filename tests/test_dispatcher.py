@@ -20,7 +20,9 @@ from engine import (
     Queue,
     Reject,
     Retry,
+    StateChange,
     StoreUnavailable,
+    Timer,
     current_delivery,
 )
 from engine.stores.memory import MemoryStore
@@ -671,3 +673,102 @@ def test_running_tells_who_does_what_since_when():
         assert house.engine.running() == []
 
     in_house(house, update(1), then=then)
+
+
+# -- states of other scopes, batches and calls that go out with a failure ---------------------------------------------
+
+
+def sent(house: House) -> list[bytes]:
+    outbox = house.store._data.queues[Queue.OUTBOX]
+    return [call.body for call in outbox.envelopes.values()]
+
+
+def test_a_handler_runs_again_when_a_state_was_changed_meanwhile_and_that_is_no_failure():
+    async def add(house: House, delivery: Delivery) -> Effects:
+        was = await house.store.state("user:5", "")
+        await asyncio.sleep(1)
+        attempts.append(delivery.attempt)
+        return Effects(states=(StateChange("user:5", "", was, (was or b"") + b"x"),))
+
+    attempts: list[int] = []
+    house = House(add, attempts_max=1)
+    in_house(house, update(1, "chat:1"), update(2, "chat:2"), update(3, "chat:3"))
+    assert run_virtual(house.store.state("user:5", "")) == b"xxx"
+    assert attempts == [1] * 6
+    assert house.store._data.dead_number == 0
+
+
+def test_to_ack_more_than_was_peeked_is_a_failure_of_the_handler():
+    async def greedy(house: House, delivery: Delivery) -> Effects:
+        if delivery.attempt == 1:
+            return Effects((Call("chat:1", b"no"),), also=1)
+        run = await house.store.peek(delivery, 5)
+        return Effects(also=len(run))
+
+    house = House(greedy)
+    in_house(house, update(1), update(2), update(3))
+    assert [entry for entry in house.diary if entry[1] == "begin"] == [(0.0, "begin", 1), (1.0, "begin", 1)]
+    assert sent(house) == []
+
+
+def test_calls_go_out_with_each_failure_and_the_last_ones_with_the_last():
+    async def fail(_: House, delivery: Delivery) -> Effects:
+        calls = (Call("chat:1", b"failed %d" % delivery.attempt),)
+        raise Retry("x", calls=calls, last_calls=(Call("chat:1", b"sorry"),))
+
+    house = House(fail, attempts_max=3)
+    in_house(house, update(1))
+    assert sent(house) == [b"failed 1", b"failed 2", b"failed 3", b"sorry"]
+
+
+def test_calls_go_out_with_a_rejection():
+    async def fail(_: House, __: Delivery) -> Effects:
+        raise Reject("x", calls=(Call("chat:1", b"no"),))
+
+    house = House(fail)
+    in_house(house, update(1))
+    assert sent(house) == [b"no"]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        lambda call: Retry("x", calls=(call,)),
+        lambda call: Retry("x", last_calls=(call,)),
+        lambda call: Reject("x", calls=(call,)),
+        lambda call: Effects((call,)),
+    ],
+)
+def test_a_call_that_no_store_can_keep_is_told_where_it_is_made(wish):
+    for call in (Call("\ud800", b""), Call("chat:1", "text")):  # type: ignore[arg-type]
+        with pytest.raises((TypeError, ValueError)):
+            wish(call).check()
+
+
+@pytest.mark.parametrize(
+    ("slip", "error"),
+    [
+        (Effects(timers=(Timer("\ud800", 1.0),)), ValueError),
+        (Effects(timers=(Timer("t", 1.0, scope="\ud800"),)), ValueError),
+        (Effects(timers=(Timer("t", -1.0),)), ValueError),
+        (Effects(timers=(Timer("t", float("nan")),)), ValueError),
+        (Effects(timers=(Timer("t", 1.0, "text"),)), TypeError),  # type: ignore[arg-type]
+        (Effects(timers=(Timer("t", 1.0),) * 33), ValueError),
+        (Effects(also=-1), ValueError),
+        (Effects(also=1.5), ValueError),  # type: ignore[arg-type]
+        (Effects(states=(StateChange("\ud800", "", None, None),)), ValueError),
+        (Effects(states=(StateChange("a", "\ud800", None, None),)), ValueError),
+        (Effects(states=(StateChange("a", "", "text", None),)), TypeError),  # type: ignore[arg-type]
+        (Effects(states=(StateChange("a", "", None, "text"),)), TypeError),  # type: ignore[arg-type]
+        (Effects(states=(StateChange("a", "", None, b"1"), StateChange("a", "", None, b"2"))), ValueError),
+    ],
+)
+def test_effects_that_no_store_can_keep_are_a_slip_of_their_handler(slip, error):
+    with pytest.raises(error):
+        slip.check()
+
+
+def test_effects_that_a_store_can_keep_are_none():
+    timers = (Timer("t", 0.0), Timer("u", None), Timer("v", 366 * 86_400.0, b"x", "7"))
+    states = (StateChange("a", "", None, b"1"), StateChange("a", "b", b"1", None))
+    Effects((Call("chat:1", b""),), b"", timers * 10, 3, states).check()

@@ -7,6 +7,7 @@ import pytest
 
 from engine import Queue
 from engine.lanes import Lane, LaneTable, place_after
+from engine.model import TIMER_IDS
 from engine.store import ID_BITS, ID_FALL_MAX
 from tests.kit.virtual import run_virtual
 
@@ -88,3 +89,11 @@ def test_closing_wakes_whoever_waits_and_stops_the_timers():
         assert lanes.take("me") is None
 
     run_virtual(main())
+
+
+def test_timers_are_no_ids_that_may_come_again():
+    lanes = LaneTable(Queue.INBOX)
+    lanes.add("a", 5)
+    lanes.add_timer("a", TIMER_IDS + 5)
+    assert list(lanes.pending_ids()) == [5]
+    assert (lanes.pending, lanes.depth("a"), lanes.last_place) == (2, 2, 5)

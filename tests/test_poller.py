@@ -89,6 +89,17 @@ def test_an_update_that_nobody_can_parse_is_stored_like_the_others():  # it stop
     assert client.polls[-1].offset == 4
 
 
+def test_updates_are_stored_with_the_moment_of_their_arrival():
+    class Inbox(ListInbox):
+        async def accept(self, batch: Sequence[Envelope]) -> None:
+            moments.extend(envelope.at for envelope in batch)
+            await super().accept(batch)
+
+    moments: list[float] = []
+    drive(ScriptedClient([1, 2]), Inbox(), for_s=1, wall=lambda: 1234.5)
+    assert moments == [1234.5, 1234.5]
+
+
 # ---- room
 
 

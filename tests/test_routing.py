@@ -173,7 +173,8 @@ def test_total_over_anything(fields: dict[str, Any]) -> None:
 
 def test_envelope_carries_the_bytes_as_they_are() -> None:
     raw = RawUpdate(7, b'{"exact" : 1}', {"message": IN_GROUP})
-    assert envelope(raw) == Envelope(7, "chat:-100123", "42", b'{"exact" : 1}')
+    assert envelope(raw) == Envelope(7, "chat:-100123", "42", b'{"exact" : 1}', 0.0)
+    assert envelope(raw, 5.5).at == 5.5
 
 
 NEW_GROUP, OLD_GROUP = {"id": -100555, "type": "supergroup"}, {"id": -555, "type": "group"}

@@ -3,17 +3,31 @@
 import asyncio
 import gc
 import sqlite3
+import time
+from functools import partial
 from typing import Any
 
 import pytest
 
-from engine import Call, Effects, LeaseLost, StoreError, StoreUnavailable
+from engine import Call, Effects, LeaseLost, StoreError, StoreUnavailable, Timer
+from engine.model import TIMER_IDS
 from engine.stores import open_store as open_by_url
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
-from engine.stores.sqlite_writer import Writer
+from engine.stores.sqlite_file import connect
+from engine.stores.sqlite_writer import Writer, translated
+from tests.effects_contract import Clock, EffectsContract
 from tests.kit.virtual import run_virtual
-from tests.store_contract import INBOX, NOTHING, OUTBOX, StoreContract, conserved, drain_ids, update
+from tests.store_contract import (
+    INBOX,
+    NOTHING,
+    OUTBOX,
+    StoreContract,
+    conserved,
+    drain_ids,
+    ready_now,
+    update,
+)
 
 # What makes of a file one of the third format.
 FORMAT_3 = """
@@ -22,22 +36,23 @@ ALTER TABLE outbox DROP COLUMN at; PRAGMA user_version = 3;
 """
 
 
-class TestMemory(StoreContract):
+class TestMemory(EffectsContract, StoreContract):
     @pytest.fixture
     async def open_store(self):
-        async def open_(limits=None):
-            return MemoryStore(limits=limits)
+        async def open_(limits=None, wall=time.time):
+            return MemoryStore(limits=limits, wall=wall)
 
         return open_
 
 
-class TestSqlite(StoreContract):
+class TestSqlite(EffectsContract, StoreContract):
     @pytest.fixture
     async def open_store(self, tmp_path):
         opened: list[Any] = []
 
-        async def open_(limits=None):
-            opened.append(await open_sqlite(tmp_path / f"{len(opened)}.db", "1", limits=limits))
+        async def open_(limits=None, wall=time.time):
+            path = tmp_path / f"{len(opened)}.db"
+            opened.append(await open_sqlite(path, "1", limits=limits, wall=wall))
             return opened[-1]
 
         yield open_
@@ -305,6 +320,56 @@ class TestSqliteFile:
         assert await drain_ids(store) == [("chat:1", 1), ("chat:1", 2), ("chat:1", 3)]
         await store.close()
 
+    async def test_a_file_of_the_third_format_is_brought_up_to_date(self, path):
+        store = await open_sqlite(path, "1")
+        await store.append([update(1), update(2, "chat:2"), update(3)])
+        await store.commit(await store.claim(INBOX), Effects((Call("chat:1", b"a"),)), more=False)
+        await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
+        await store.park(await store.claim(OUTBOX), 3600, counted=True, reason="y")
+        await store.close()
+        connection = sqlite3.connect(path)
+        connection.executescript(FORMAT_3)
+        connection.close()
+        store = await open_sqlite(path, "1")
+        assert [lane.reason for lane in store.lanes(INBOX) if lane.attempts] == ["x"]
+        assert [lane.reason for lane in store.lanes(OUTBOX)] == ["y"]
+        third = await store.claim(INBOX)
+        assert third.envelope == update(3)  # nobody knows when it came
+        await store.commit(third, Effects(timers=(Timer("t", 0, b"t"),)), more=False)
+        await store.close()
+        store = await open_sqlite(path, "1")
+        assert (await store.claim(INBOX)).envelope.body == b"t"
+        await store.close()
+
+    async def test_a_tried_head_that_a_late_arrival_met_stays_the_head(self, path):
+        store: Any = await open_sqlite(path, "1")
+        await store.append([update(10), update(12)])
+        await store.park(await store.claim(INBOX), 0, counted=True, reason="x")
+        await store.append([update(9)])
+        for _ in range(2):
+            await store.close()
+            store = await open_sqlite(path, "1")
+            head = await store.claim(INBOX)
+            assert (head.envelope.id, head.attempt) == (10, 2)
+        ninth = await store.commit(head, NOTHING, more=True)
+        assert (ninth.envelope.id, ninth.attempt) == (9, 1)
+        await store.close()
+
+    async def test_what_was_parked_is_inherited_by_nobody(self, path):
+        clock = Clock()
+        store = await open_sqlite(path, "1", wall=clock)
+        await store.append([update(1), update(2)])
+        await store.commit(await store.claim(INBOX), Effects(timers=(Timer("t", 0),)), more=False)
+        await store.commit(await store.claim(INBOX), NOTHING, more=False)
+        await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
+        await store.append([update(3)])
+        await store.close()
+        clock.now -= 100  # the timer is not due any more
+        store = await open_sqlite(path, "1", wall=clock)
+        head = await store.claim(INBOX)
+        assert (head.envelope.id, head.attempt) == (3, 1)
+        await store.close()
+
     async def test_ids_are_remembered_for_a_day_and_forgotten_after_two(self, path):
         now = [0.0]
         for opened_at, new in ((0.0, 1), (86_400.0, 0), (4 * 86_400.0, 1)):
@@ -420,6 +485,192 @@ class TestSqliteFile:
         await asyncio.gather(*(store.commit(delivery, NOTHING, more=True) for delivery in deliveries))
         assert statements.count("COMMIT") == 1
         await store.close()
+
+
+class TestSqliteTimers:
+    """What becomes of timers when the process ends, and what they cost."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "bot.db"
+
+    async def bodies(self, store: Any) -> list[bytes]:
+        seen = []
+        while (delivery := await ready_now(store)) is not None:
+            seen.append(delivery.envelope.body)
+            await store.commit(delivery, NOTHING, more=False)
+        return seen
+
+    async def test_timers_survive_and_come_once_in_order_behind_what_is_pending(self, path):
+        clock = Clock()
+        store: Any = await open_sqlite(path, "1", wall=clock)
+        await store.append([update(1), update(2), update(3), update(4, body=b"4")])
+        wishes = [Timer("due", 0, b"due"), Timer("late", 20, b"late"), Timer("soon", 10, b"soon")]
+        wishes += [Timer("gone", 5, b"gone"), Timer("old", 5, b"old"), Timer("beyond", 60, b"beyond")]
+        second = await store.commit(await store.claim(INBOX), Effects(timers=tuple(wishes)), more=True)
+        again = (Timer("gone", None), Timer("old", 15, b"new"))
+        third = await store.commit(second, Effects(timers=again), more=True)
+        await store.commit(third, NOTHING, more=False)
+        await store.append([update(5, body=b"5")])
+        await store.close()
+        clock.now += 30
+        store = await open_sqlite(path, "1", wall=clock)
+        assert (await store.stats()).inbox[:4] == (6, 0, 0, 6)
+        assert await self.bodies(store) == [b"4", b"5", b"due", b"soon", b"new", b"late"]
+        await conserved(store)
+        await store.close()
+        clock.now += 30
+        store = await open_sqlite(path, "1", wall=clock)
+        assert await self.bodies(store) == [b"beyond"]
+        await store.close()
+        store = await open_sqlite(path, "1", wall=clock)
+        assert (await store.stats()).inbox.pending == 0
+        await store.close()
+
+    async def test_a_timer_that_was_tried_keeps_its_attempts_and_its_place(self, path):
+        store: Any = await open_sqlite(path, "1")
+        await store.append([update(1)])
+        await store.commit(await store.claim(INBOX), Effects(timers=(Timer("t", 0, b"t"),)), more=False)
+        await store.park(await store.claim(INBOX), 0, counted=True, reason="x")
+        await store.append([update(2)])
+        await store.close()
+        store = await open_sqlite(path, "1")
+        head = await store.claim(INBOX)
+        assert (head.envelope.body, head.attempt) == (b"t", 2)
+        assert (await store.commit(head, NOTHING, more=True)).envelope.id == 2
+        await store.close()
+
+    async def test_numbers_of_timers_are_never_used_again(self, path):
+        ids = set()
+        for n in range(3):
+            store: Any = await open_sqlite(path, "1")
+            await store.append([update(n)])
+            await store.commit(await store.claim(INBOX), Effects(timers=(Timer("t", 0),)), more=False)
+            delivery = await store.claim(INBOX)
+            ids.add(delivery.envelope.id)
+            await store.commit(delivery, NOTHING, more=False)
+            await store.close()
+        assert len(ids) == 3
+
+    async def test_a_hundred_thousand_timers_stay_in_the_file(self, path):
+        """Nothing of them is in memory, and no more than is due is read."""
+        await (await open_sqlite(path, "1")).close()
+        connection = sqlite3.connect(path)
+        rows = (
+            (TIMER_IDS + n, f"chat:{n}", "7", "t", 2000.0 if n < 100_000 else 1000.0, b"")
+            for n in range(100_003)
+        )
+        connection.executemany("INSERT INTO timer VALUES (?, ?, ?, ?, ?, ?)", rows)
+        connection.commit()
+        connection.close()
+        clock = Clock()
+        gc.collect()
+        before = len(gc.get_objects())
+        steps: list[int] = []
+
+        def watched(path: Any) -> sqlite3.Connection:
+            connection = connect(path)
+            connection.set_progress_handler(lambda: steps.append(1), 1000)  # instructions of SQLite's machine
+            return connection
+
+        store: Any = await open_sqlite(path, "1", wall=clock, connect=watched)
+        assert (await store.stats()).inbox.pending == 3
+        assert len(gc.get_objects()) - before < 1000
+        assert len(steps) < 5
+        clock.now = 2000.0
+        store._timers._wake()
+        while (await store.stats()).inbox.pending < 100_003:
+            await asyncio.sleep(0)
+        assert len(steps) < 10_000  # 100 an entry: no look reads again what others have read
+        await store.close()
+
+    async def test_after_an_io_error_timers_go_on(self, path, monkeypatch):
+        clock = Clock()
+        monkeypatch.setattr("engine.stores.sqlite_timers.WALL_LOOK_S", 0.001)
+        monkeypatch.setattr("engine.stores.sqlite_timers._AFTER_TROUBLE_S", 0.001)
+        store: Any = await open_sqlite(path, "1", wall=clock)
+        await store.append([update(1)])
+        wishes = (Timer("t", 10, b"t"), Timer("u", 20, b"u"))
+        await store.commit(await store.claim(INBOX), Effects(timers=wishes), more=False)
+        waiting = asyncio.create_task(store.claim(INBOX))
+        await asyncio.sleep(0)
+        work = Writer._work
+
+        def broken(self, group):
+            monkeypatch.setattr(Writer, "_work", work)
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+            return partial(self._failed, group, *translated(error)[:1], suspect=True)
+
+        monkeypatch.setattr(Writer, "_work", broken)  # of the look for what is due
+        clock.now += 10
+        first = await waiting
+        assert first.envelope.body == b"t"
+        clock.now += 10
+        assert (await store.commit(first, NOTHING, more=True)) is None
+        assert (await store.claim(INBOX)).envelope.body == b"u"
+        await conserved(store)
+        await store.close()
+
+    async def test_a_timer_that_is_replaced_while_the_file_is_read_comes_once(self, path):
+        """The look and the commit are under way at the same time, the one before the other and the other way round."""
+        for turns in range(12):
+            clock = Clock()
+            store: Any = await open_sqlite(path.with_name(f"{turns}.db"), "1", wall=clock)
+            await store.append([update(1), update(2)])
+            wish = Effects(timers=(Timer("gone", 10, b"gone"), Timer("new", 10, b"old")))
+            second = await store.commit(await store.claim(INBOX), wish, more=True)
+            clock.now += 10
+            store._timers._wake()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            again = Effects(timers=(Timer("gone", None), Timer("new", 0, b"new")))
+            third = await store.commit(second, again, more=True)
+            assert third.envelope.body == b"new"
+            assert await store.commit(third, NOTHING, more=True) is None
+            while store._timers._looking:
+                await asyncio.sleep(0)
+            assert (await store.stats()).inbox[:4] == (3, 3, 0, 0)
+            await store.close()
+
+    async def test_a_clock_that_is_set_back_while_the_file_is_read_loses_no_timer(self, path):
+        for turns in range(12):
+            clock = Clock()
+            store: Any = await open_sqlite(path.with_name(f"{turns}.db"), "1", wall=clock)
+            await store.append([update(1), update(2)])
+            wish = Effects(timers=(Timer("a", 10, b"a"), Timer("b", 20, b"b")))
+            second = await store.commit(await store.claim(INBOX), wish, more=True)
+            clock.now += 15
+            store._timers._wake()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            clock.now -= 15
+            await store.commit(second, Effects(timers=(Timer("c", 3, b"c"),)), more=False)
+            while store._timers._looking:
+                await asyncio.sleep(0)
+            early = await self.bodies(store)
+            assert early in ([], [b"a"])
+            for seconds, expected in ((3, [b"c"]), (7, [b"a"]), (10, [b"b"])):
+                clock.now += seconds
+                store._timers._wake()
+                while store._timers._looking:
+                    await asyncio.sleep(0)
+                assert await self.bodies(store) == [body for body in expected if body not in early]
+            await store.close()
+
+    async def test_closing_stops_them(self, path, monkeypatch):
+        monkeypatch.setattr("engine.stores.sqlite_timers._AFTER_TROUBLE_S", 0.0)
+        clock = Clock()
+        store: Any = await open_sqlite(path, "1", wall=clock)
+        await store.append([update(1)])
+        await store.commit(await store.claim(INBOX), Effects(timers=(Timer("t", 10),)), more=False)
+        clock.now += 10
+        store._timers._wake()
+        await store.close()
+        loop: Any = asyncio.get_running_loop()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [handle for handle in loop._scheduled if not handle.cancelled()] == []
 
 
 class TestSqliteInTrouble:

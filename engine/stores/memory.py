@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from heapq import heappop, heappush
 
 from engine.aliases import Aliases
 from engine.errors import LeaseLost, StateChanged
@@ -55,6 +56,7 @@ class _Data:
         self.aliases = Aliases()
         self.outbox_id = 0
         self.timers: dict[tuple[str, str, str], Envelope] = {}  # by key, scope and name
+        self.waiting: list[tuple[float, int, tuple[str, str, str]]] = []  # a heap: when, id and name
         self.due: dict[int, tuple[str, str, str]] = {}  # those that stand in their lane, by place
         self.timer_number = 0
         self.dead: deque[DeadLetter] = deque()
@@ -82,21 +84,23 @@ class _Data:
             self.timer_number += 1
             id_ = TIMER_IDS + self.timer_number
             self.timers[name] = new = Envelope(id_, key, scope, timer.body, self.wall() + timer.after_s)
-            self.fire(name, new)
+            heappush(self.waiting, (new.at, id_, name))
+            self.look(new.at)
 
-    def fire(self, name: tuple[str, str, str], timer: Envelope) -> None:
-        """Put a timer into its lane if its time has come; else look again then."""
-        if self.timers.get(name) is not timer:
-            return
-        wait_s = timer.at - self.wall()
-        if wait_s > 0:
-            asyncio.get_running_loop().call_later(min(wait_s, WALL_LOOK_S), self.fire, name, timer)
-            return
+    def look(self, at: float) -> None:
+        """Put the timers that are due into their lanes, in their order; look again at Unix time `at`."""
+        now = self.wall()
         inbox = self.queues[Queue.INBOX]
-        self.due[timer.id] = name
-        inbox.envelopes[timer.id] = timer
-        inbox.lanes.add_timer(timer.key, timer.id)
-        inbox.lanes.appended += 1
+        while self.waiting and self.waiting[0][0] <= now:
+            _, id_, name = heappop(self.waiting)
+            timer = self.timers.get(name)
+            if timer is not None and timer.id == id_:  # else it was replaced or taken away
+                self.due[id_] = name
+                inbox.envelopes[id_] = timer
+                inbox.lanes.add_timer(timer.key, id_)
+                inbox.lanes.appended += 1
+        if at > now:
+            asyncio.get_running_loop().call_later(min(at - now, WALL_LOOK_S), self.look, at)
 
     def take(self, queue: Queue, place: int) -> Envelope:
         """Take out what stands at a place; a timer is handled with that."""

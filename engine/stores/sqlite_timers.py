@@ -26,8 +26,14 @@ LOOK_ROWS: Final = 1000  # at a time, so that nobody waits long behind them
 _WAIT_MIN_S: Final = 2.0**-10
 _AFTER_TROUBLE_S: Final = 1.0
 
-_DUE: Final = "SELECT at, place, key, scope, name FROM timer WHERE (at, place) > (?, ?) AND at <= ? ORDER BY at, place LIMIT ?"
-_NEXT: Final = "SELECT min(at) FROM timer WHERE (at, place) > (?, ?)"
+# Two parts, since SQLite would read again what is of the same moment as the last one.
+_FROM: Final = "FROM timer WHERE at = ? AND place > ?"
+_LATER: Final = "FROM timer WHERE at > ?"
+_NAMES: Final = "at, place, key, scope, name"
+_DUE: Final = (
+    f"SELECT {_NAMES} {_FROM} UNION ALL SELECT {_NAMES} {_LATER} AND at <= ? ORDER BY at, place LIMIT ?"
+)
+_NEXT: Final = f"SELECT at {_FROM} UNION ALL SELECT at {_LATER} ORDER BY at LIMIT 1"
 
 
 class Timers:
@@ -48,10 +54,9 @@ class Timers:
 
     def load(self, file: StoreFile) -> None:
         """Put those that are due into their lanes, behind what is there."""
-        for row in file.connection.execute(_DUE, (*self._last, self._wall(), -1)):
+        for row in file.connection.execute(_DUE, (*self._last, self._last[0], self._wall(), -1)):
             self._come_due(row)
-        ((next_at,),) = file.connection.execute(_NEXT, self._last)
-        self._next_at = inf if next_at is None else next_at
+        self._note_next(file.connection.execute(_NEXT, (*self._last, self._last[0])).fetchall())
 
     def start(self, writer: Writer) -> None:
         """Put those that come due from now on into their lanes."""
@@ -70,7 +75,8 @@ class Timers:
         rows: dict[Name, Row] = {}
         for name, after_s, body, scope in timers:
             full_name = (key, own_scope if scope is None else scope, name)
-            rows.pop(full_name, None)
+            for wishes in (changes, rows):
+                wishes.pop(full_name, None)  # the last wish counts
             changes[full_name] = None
             if after_s is not None:
                 self._number += 1
@@ -118,6 +124,9 @@ class Timers:
         if place not in self._due:  # it was due when it was set
             self._add(place, tuple(name))
 
+    def _note_next(self, rows: list[Row]) -> None:
+        self._next_at = rows[0][0] if rows else inf
+
     # -- looking into the file --------------------------------------------------------------------------------
 
     def _set_alarm(self) -> None:
@@ -136,7 +145,7 @@ class Timers:
     def _look(self) -> None:
         self._looking = True
         last = self._last
-        self._read(_DUE, (*last, self._wall(), LOOK_ROWS), lambda rows: self._found(last, rows))
+        self._read(_DUE, (*last, last[0], self._wall(), LOOK_ROWS), lambda rows: self._found(last, rows))
 
     def _found(self, last: tuple[float, int], rows: list[Row]) -> None:
         now = self._wall()
@@ -144,7 +153,7 @@ class Timers:
         for row in due:
             self._come_due(row)
         if self._last == last:  # nothing more is due
-            self._read(_NEXT, last, lambda rows: self._found_next(last, rows))
+            self._read(_NEXT, (*last, last[0]), lambda rows: self._found_next(last, rows))
         else:
             self._look()
 
@@ -152,8 +161,7 @@ class Timers:
         if self._last != last:
             self._look()
             return
-        ((next_at,),) = rows
-        self._next_at = inf if next_at is None else next_at
+        self._note_next(rows)
         self._looking = False
         self._set_alarm()
 

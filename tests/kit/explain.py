@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations
 from typing import Any
 
-from engine import Delivery, LeaseLost, Queue, StoreUnavailable
+from engine import Delivery, LeaseLost, NotPeeked, Queue, StateChanged, StoreUnavailable
 from tests.kit.model import Impossible, Model
-from tests.kit.view import plain_delivery
+from tests.kit.view import plain_answer, plain_delivery
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Ask:
     session: int = 0
     depths: dict[str, int] = field(default_factory=dict)  # of the lanes when it was asked
     outcome: str = "waiting"  # answered, refused, cut
+    refusal: type[Exception] = LeaseLost
     answer: Any = None
     task: "asyncio.Task[Any] | None" = None
 
@@ -42,16 +43,21 @@ class Ask:
         match error := self.task.exception():
             case None:
                 self.outcome, self.answer = "answered", self.task.result()
-            case LeaseLost():
-                self.outcome = "refused"
+            case LeaseLost() | StateChanged() | NotPeeked():
+                self.outcome, self.refusal = "refused", type(error)
             case StoreUnavailable():
                 self.outcome = "cut"
             case _:
                 raise error
 
+    def plain_answer(self) -> Any:
+        delivery = self.args[0] if self.args and isinstance(self.args[0], Delivery) else None
+        return plain_answer(delivery.lease.queue if delivery else Queue.INBOX, self.answer)
+
     def __str__(self) -> str:
         given = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.named.items())]
         told = f" -> {self.answer!r}" if self.outcome == "answered" else ""
+        told = f" by {self.refusal.__name__}" if self.outcome == "refused" else told
         return f"{self.name}({', '.join(given)}): {self.outcome}{told}"
 
 
@@ -59,9 +65,9 @@ def explain(model: Model, asks: list[Ask], fits: Callable[[Model], Model | None]
     """Return what `fits` makes of the model after the asks, in the first order in which it fits; else None."""
     if not asks and (found := fits(model)) is not None:
         return found
-    if model.due():  # a parked lane's moment came, before or after what else happens
+    if model.due():  # a moment came, before or after what else happens
         after = model.copy()
-        after.unpark()
+        after.happen()
         if (found := explain(after, asks, fits)) is not None:
             return found
     for index, ask in enumerate(asks):
@@ -76,11 +82,11 @@ def _afterwards(model: Model, ask: Ask) -> Iterator[tuple[Model, list[Ask]]]:
     """Yield how the store may stand after this ask, if it was the next to be heard, and what is still to come of it."""
     if ask.outcome == "answered":
         for after, answer in _heard(model, ask):
-            told = plain_delivery(ask.answer) if isinstance(ask.answer, Delivery) else ask.answer
-            if answer == told:
+            if answer == ask.plain_answer():
                 yield after, []
     elif ask.outcome == "refused":
-        if not any(_heard(model, ask)):
+        refusals: list[type[Exception]] = []
+        if not any(_heard(model, ask, refusals)) and ask.refusal in refusals:
             yield model, []
     else:
         yield model, []
@@ -106,13 +112,17 @@ def _let_go(queue: Queue, key: str) -> Ask:
     return Ask("let_go", (queue, key), outcome="answered")
 
 
-def _heard(model: Model, ask: Ask) -> Iterator[tuple[Model, Any]]:
+def _heard(
+    model: Model, ask: Ask, refusals: list[type[Exception]] | None = None
+) -> Iterator[tuple[Model, Any]]:
     """Yield the model after the call, and the answer; nothing if the call is refused or cannot be heard now."""
+    refusals = [] if refusals is None else refusals
     for args, named in _choices(model, ask):
         after = model.copy()
         try:
             answer = getattr(after, ask.name)(*args, **named)
-        except (LeaseLost, Impossible):
+        except (LeaseLost, StateChanged, NotPeeked, Impossible) as error:
+            refusals.append(type(error))
             continue
         yield after, answer
 

@@ -5,23 +5,37 @@ here. Methods have the names and arguments of the stores'; deliveries are `plain
 """
 
 import copy
-from bisect import bisect
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from engine import KEEP, DeadLetter, Delivery, Effects, Envelope, Lease, LeaseLost, Limits, Queue
-from engine.model import QueueStats
+from engine import (
+    KEEP,
+    Call,
+    DeadLetter,
+    Delivery,
+    Effects,
+    Envelope,
+    Lease,
+    LeaseLost,
+    Limits,
+    NotPeeked,
+    Queue,
+    StateChanged,
+    Timer,
+)
+from engine.model import TIMER_IDS, QueueStats
 from engine.store import ID_FALL_MAX
-from tests.kit.not_yet import NOT_YET
-from tests.kit.view import LaneSeen, View
+from tests.kit.view import LaneSeen, TimerName, TimerSeen, View
 
 DAY_S: Final = 86_400.0
-FIRST: Final = (0, 0)
 
-Rank = tuple[int, int]
-"""How often the numbering restarted, and the id: the order of a lane."""
+
+Rank = tuple[float, int]
+"""How often the numbering restarted, and the id: the order of a lane. Of timers: when they are due, and a number."""
+
+FIRST: Final[Rank] = (0, 0)
 
 
 class Impossible(Exception):  # noqa: N818 - what a store that keeps its promises cannot have done
@@ -33,6 +47,7 @@ class Item(NamedTuple):
 
     rank: Rank
     envelope: Envelope
+    timer: TimerName | None = None
 
 
 class Lane(NamedTuple):
@@ -44,6 +59,7 @@ class Lane(NamedTuple):
     fence: int = 0
     session: int = 0
     acked: Envelope | None = None
+    handed: int = 0  # how many from the head on the holder knows
     attempts: int = 0
     reason: str = ""
     until: float = 0.0
@@ -61,16 +77,18 @@ class Model:
         self.states: dict[tuple[str, str], bytes] = {}
         self.seen: dict[int, float] = {}
         self.dead: tuple[tuple[DeadLetter, Rank], ...] = ()
-        self.last = dict.fromkeys(Queue, FIRST)
+        self.last: dict[Queue, Rank] = dict.fromkeys(Queue, FIRST)
         self.counts = dict.fromkeys(Queue, (0, 0, 0))
         self.fences = dict.fromkeys(Queue, 0)
+        self.timers: dict[TimerName, Item] = {}  # set, due or not
         self._letters = 0
+        self._timers_set = 0
         self._calls = 0
         self._moment = 0
 
     def copy(self) -> "Model":
         other = copy.copy(self)
-        for name in ("lanes", "states", "seen", "last", "counts", "fences"):
+        for name in ("lanes", "states", "seen", "last", "counts", "fences", "timers"):
             setattr(other, name, getattr(self, name).copy())
         return other
 
@@ -113,39 +131,68 @@ class Model:
         if fence <= self.fences[queue]:
             raise Impossible(f"the fence {fence} is not higher than the last")
         self.fences[queue] = fence
-        lane = self.lanes[queue, key]._replace(status="leased", fence=fence, session=session, acked=None)
+        lane = self.lanes[queue, key]._replace(
+            status="leased", fence=fence, session=session, acked=None, handed=1
+        )
         self.lanes[queue, key] = lane
         return self._delivery(lease)
+
+    def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        lane = self._head_held(delivery)
+        run: list[Envelope] = []
+        for item in lane.items[1 : 1 + limit]:
+            if item.timer or item.envelope.scope != delivery.envelope.scope:
+                break
+            run.append(item.envelope)
+        self.lanes[delivery.lease[:2]] = lane._replace(handed=max(lane.handed, 1 + len(run)))
+        return run
+
+    def state(self, key: str, scope: str) -> bytes | None:
+        return self.states.get((key, scope))
 
     def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
         queue, key, _ = delivery.lease
         lane = self._held(delivery.lease)
         if lane.items[0].envelope == delivery.envelope:
-            scope = (key, delivery.envelope.scope)
-            if effects.state is None:
-                self.states.pop(scope, None)
-            elif effects.state is not KEEP:
-                self.states[scope] = effects.state
-            self._count(queue, committed=1)
-            for call in effects.calls:
-                self._calls += 1
-                self._add(Queue.OUTBOX, Item((0, self._calls), Envelope(0, call.key, "", call.body)))
-            self._pop(queue, key, keep=more)
+            if effects.also >= lane.handed:
+                raise NotPeeked
+            if any(self.state(change.key, change.scope) != change.was for change in effects.states):
+                raise StateChanged
+            for change in effects.states:
+                self._set_state((change.key, change.scope), change.state)
+            if effects.state is not KEEP:
+                self._set_state((key, delivery.envelope.scope), effects.state)
+            self._count(queue, committed=1 + effects.also)
+            self._send(effects.calls)
+            self._handled(lane.items[0])
+            for timer in effects.timers:
+                self._set_timer(key, delivery.envelope.scope, timer)
+            self._pop(queue, key, keep=more, count=1 + effects.also)
             return self._delivery(delivery.lease) if self.is_held(delivery.lease) else None
         if lane.acked == delivery.envelope:
             return self._delivery(delivery.lease)
         raise LeaseLost(key)
 
-    def park(self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str) -> None:
+    def park(
+        self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str, calls: tuple[Call, ...] = ()
+    ) -> None:
+        self._head_held(delivery)
+        self._send(calls)
         lane = self._head_held(delivery)
         self.lanes[delivery.lease[:2]] = lane._replace(
-            status="parked", attempts=lane.attempts + counted, reason=reason, until=self.now + delay_s
+            status="parked",
+            attempts=lane.attempts + counted,
+            reason=reason,
+            until=self.now + delay_s,
+            handed=0,
         )
 
-    def bury(self, delivery: Delivery, reason: str) -> None:
+    def bury(self, delivery: Delivery, reason: str, calls: tuple[Call, ...] = ()) -> None:
         queue, key, _ = delivery.lease
         lane = self._head_held(delivery)
         self._bury(queue, lane.items[0], lane.attempts + 1, reason)
+        self._handled(lane.items[0])
+        self._send(calls)
         self._pop(queue, key, keep=False)
 
     def release(self, delivery: Delivery) -> None:
@@ -159,7 +206,15 @@ class Model:
         for entry in self.dead:
             letter, rank = entry
             if letter.number == number:
+                envelope = letter.envelope
+                pending = {item.envelope.id for lane in self._lanes_of(Queue.INBOX) for item in lane.items}
+                if letter.queue is Queue.INBOX and envelope.id in pending and not envelope.is_timer:
+                    return False
                 self.dead = tuple(other for other in self.dead if other is not entry)
+                if envelope.is_timer:
+                    timer = Timer(f"replayed:{number}", 0.0, envelope.body)
+                    self._set_timer(envelope.key, envelope.scope, timer)
+                    return True
                 era, _ = self._last(letter.queue)  # by its number, so before what came later
                 self._add(letter.queue, Item((era, rank[1]), letter.envelope))
                 return True
@@ -168,19 +223,20 @@ class Model:
     # -- what happens by itself -------------------------------------------------------------------------------
 
     def due(self) -> list[float]:
-        """Return the moments that have come and for which a lane was parked."""
-        return sorted(
-            {
-                lane.until
-                for lane in self.lanes.values()
-                if lane.status == "parked" and lane.until <= self.until
-            }
-        )
+        """Return the moments that have come, and for which a lane was parked or a timer set."""
+        parked = {lane.until for lane in self.lanes.values() if lane.status == "parked"}
+        waiting = {item.rank[0] - self.wall_s for item in self._not_in_lanes()}
+        return sorted(moment for moment in parked | waiting if moment <= self.until)
 
-    def unpark(self) -> None:
+    def happen(self) -> None:
+        """Let come what is due."""
         for moment in self.due():
-            parked = {name: lane for name, lane in self.lanes.items() if lane.status == "parked"}
-            self._ready(*(name for name, lane in parked.items() if lane.until == moment))
+            parked = [name for name, lane in self.lanes.items() if lane.status == "parked"]
+            names = [name for name in parked if self.lanes[name].until == moment]
+            for item in self._not_in_lanes():
+                if item.rank[0] - self.wall_s == moment:
+                    self._add_timer(item)
+            self._ready(*names)
 
     def take_over(self, sessions: Collection[int]) -> None:
         """Void the leases of these sessions, which are gone."""
@@ -200,12 +256,13 @@ class Model:
         """All leases are void; which lane was ready first is forgotten, and counting begins anew."""
         self._ready(*(name for name, lane in self.lanes.items() if lane.status != "parked"))
         for queue in Queue:
-            ranks = [item.rank for lane in self._lanes_of(queue) for item in lane.items]
-            self.last[queue] = max(ranks, default=FIRST)
-            self.counts[queue] = (len(ranks), 0, 0)
+            items = [item for lane in self._lanes_of(queue) for item in lane.items]
+            self.last[queue] = max((item.rank for item in items if not item.timer), default=FIRST)
+            self.counts[queue] = (len(items), 0, 0)
         for name, lane in self.lanes.items():
-            keep = 1 if lane.attempts and "a tried head stays the head in the file" not in NOT_YET else 0
-            self.lanes[name] = lane._replace(items=lane.items[:keep] + tuple(sorted(lane.items[keep:])))
+            keep = 1 if lane.attempts else 0  # a tried head stays the head
+            rest = sorted(lane.items[keep:], key=lambda item: (item.timer is not None, item.rank))
+            self.lanes[name] = lane._replace(items=(*lane.items[:keep], *rest))
 
     # -- questions --------------------------------------------------------------------------------------------
 
@@ -260,6 +317,7 @@ class Model:
             {queue: self._stats(queue) for queue in Queue},
             self.states,
             [d for d, _ in self.dead][::-1],
+            sorted(TimerSeen(*name, item.rank[0], item.envelope.body) for name, item in self.timers.items()),
         )
 
     # -- parts of the above -----------------------------------------------------------------------------------
@@ -303,7 +361,7 @@ class Model:
 
     def _rank(self, id_: int) -> Rank:
         """An id far below the last one of late is the first of a new numbering."""
-        era, last = self._last(Queue.INBOX)
+        era, last = self._last(Queue.INBOX)  # timers have no part in it
         return (era + (id_ < last - ID_FALL_MAX), id_)
 
     def _last(self, queue: Queue) -> Rank:
@@ -311,28 +369,79 @@ class Model:
         return self.last[queue] if self._lanes_of(queue) else FIRST
 
     def _add(self, queue: Queue, item: Item) -> None:
-        """By rank, but behind a head that somebody holds, or has tried, or held when others came late."""
+        """Behind the last one with a lower rank and the timers there, but not before what somebody holds or has tried."""
         self.last[queue] = max(self._last(queue), item.rank)
         self._count(queue, appended=1)
         name = (queue, item.envelope.key)
-        lane = self.lanes.get(name)
-        if lane is None:
+        if (lane := self.lanes.get(name)) is None:
             self.lanes[name] = Lane((item,), 0)
             self._ready(name)
             return
-        keep = 1 if lane.status == "leased" or lane.attempts else 0
-        if "what is behind a head stays in order" in NOT_YET:
-            place = len(lane.items) if item > lane.items[-1] else bisect(lane.items, item, keep)
-            self.lanes[name] = lane._replace(items=(*lane.items[:place], item, *lane.items[place:]))
-            return
-        keep = max(keep, lane.items[0] > min(lane.items))
-        self.lanes[name] = lane._replace(items=lane.items[:keep] + tuple(sorted((*lane.items[keep:], item))))
+        items = lane.items
+        fixed = lane.handed or min(1, lane.attempts)
+        updates = [place for place, other in enumerate(items) if place >= fixed and not other.timer]
+        lower = max((place for place in updates if items[place].rank < item.rank), default=-1)
+        place = min((place for place in updates if place > lower), default=len(items))
+        self.lanes[name] = lane._replace(items=(*items[:place], item, *items[place:]))
 
-    def _pop(self, queue: Queue, key: str, *, keep: bool) -> None:
+    def _not_in_lanes(self) -> list[Item]:
+        there = {item.timer for lane in self._lanes_of(Queue.INBOX) for item in lane.items}
+        return sorted(item for name, item in self.timers.items() if name not in there)
+
+    def _set_timer(self, key: str, own_scope: str, timer: Timer) -> None:
+        scope = own_scope if timer.scope is None else timer.scope
+        name = (key, scope, timer.name)
+        lane = self.lanes.get((Queue.INBOX, key))
+        if self.timers.pop(name, None) and lane and any(item.timer == name for item in lane.items[1:]):
+            rest = tuple(item for item in lane.items[1:] if item.timer != name)
+            self.lanes[Queue.INBOX, key] = lane._replace(items=(lane.items[0], *rest))
+            self._count(Queue.INBOX, appended=-1)
+        if timer.after_s is not None:
+            self._timers_set += 1
+            at = self.now + self.wall_s + timer.after_s
+            envelope = Envelope(TIMER_IDS, key, scope, timer.body, at)
+            self.timers[name] = Item((at, self._timers_set), envelope, name)
+            if not timer.after_s:
+                self._add_timer(self.timers[name])
+
+    def _add_timer(self, item: Item) -> None:
+        name = (Queue.INBOX, item.envelope.key)
+        self._count(Queue.INBOX, appended=1)
+        if lane := self.lanes.get(name):
+            self.lanes[name] = lane._replace(items=(*lane.items, item))
+        else:
+            self.lanes[name] = Lane((item,), 0)
+            self._ready(name)
+
+    def _handled(self, item: Item) -> None:
+        """A head leaves; until then its timer has been there."""
+        if item.timer:
+            del self.timers[item.timer]
+            lane = self.lanes[Queue.INBOX, item.envelope.key]
+            head = item._replace(timer=("", "", ""))  # it is the head still, and nobody's timer
+            self.lanes[Queue.INBOX, item.envelope.key] = lane._replace(items=(head, *lane.items[1:]))
+
+    def _send(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            self._calls += 1
+            sent = Envelope(0, call.key, "", call.body, self.now + self.wall_s)
+            self._add(Queue.OUTBOX, Item((0, self._calls), sent))
+
+    def _set_state(self, name: tuple[str, str], state: bytes | None) -> None:
+        if state is None:
+            self.states.pop(name, None)
+        else:
+            self.states[name] = state
+
+    def _pop(self, queue: Queue, key: str, *, keep: bool, count: int = 1) -> None:
         lane = self.lanes.pop((queue, key))
-        if len(lane.items) > 1:
+        if len(lane.items) > count:
             self.lanes[queue, key] = lane._replace(
-                items=lane.items[1:], acked=lane.items[0].envelope, attempts=0, reason=""
+                items=lane.items[count:],
+                acked=lane.items[0].envelope,
+                attempts=0,
+                reason="",
+                handed=max(1, lane.handed - count),
             )
             if not keep:
                 self._ready((queue, key))
@@ -341,10 +450,13 @@ class Model:
         """Make lanes ready, behind the others, all at the same moment."""
         self._moment += 1
         for name in names:
-            self.lanes[name] = self.lanes[name]._replace(status="ready", since=self._moment, acked=None)
+            self.lanes[name] = self.lanes[name]._replace(
+                status="ready", since=self._moment, acked=None, handed=0
+            )
 
     def _bury(self, queue: Queue, item: Item, attempts: int, reason: str) -> None:
         self._letters += 1
         self._count(queue, dead=1)
-        letter = DeadLetter(self._letters, queue, item.envelope, attempts, reason, self.now + self.wall_s)
+        buried = item.envelope._replace(at=0.0)
+        letter = DeadLetter(self._letters, queue, buried, attempts, reason, self.now + self.wall_s)
         self.dead = (*self.dead, (letter, item.rank))[-self.limits.dead_max :]

@@ -18,7 +18,7 @@ from engine.store import ID_MASK
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
 from engine.stores.sqlite_writer import Group
-from tests.kit.view import LaneSeen, View, plain
+from tests.kit.view import LaneSeen, TimerSeen, View, plain
 
 WALL_S: Final = 1_700_000_000.0
 TTL_S: Final = 7200.0
@@ -61,6 +61,9 @@ class Memory:
         """Time enough that what it held may be taken over."""
         await self.pass_time(TTL_S + 1)
 
+    async def settle(self) -> None:
+        """Everything happens at its moment."""
+
     def fill_disk(self, full: bool) -> None:
         """It has none."""
 
@@ -74,7 +77,9 @@ class Memory:
         lanes: dict[tuple[Queue, str], LaneSeen] = {}
         for queue, part in data.queues.items():
             lanes |= await _lanes(self._first, part.lanes, queue, part.envelopes)
-        return await _view(self._first, lanes, dict(data.states))
+        timers = [TimerSeen(*name, timer.at, timer.body) for name, timer in data.timers.items()]
+        assert all(data.timers[name].id == place for place, name in data.due.items())
+        return await _view(self._first, lanes, dict(data.states), timers)
 
     def ready(self, queue: Queue) -> list[str]:
         return _ready(self._first._data.queues[queue].lanes)
@@ -114,6 +119,12 @@ class Sqlite:
     async def recover(self) -> None:
         await self.open()
 
+    async def settle(self) -> None:
+        """Let it find what is due now."""
+        await asyncio.sleep(0)
+        while self._store._timers._looking:
+            await asyncio.sleep(0)
+
     def fill_disk(self, full: bool) -> None:
         """Let every transaction fail, or no longer."""
         writer = self._store._writer
@@ -129,8 +140,15 @@ class Sqlite:
         store, query = self._store, self._store._file.connection.execute
         lanes: dict[tuple[Queue, str], LaneSeen] = {}
         for queue, part in store._queues.items():
-            rows = query(f"SELECT place, key, scope, body FROM {queue.value}")
+            rows = query(f"SELECT place, key, scope, body, at FROM {queue.value}")
             file = {place: Envelope(place & ID_MASK, *row) for place, *row in rows}
+            if queue is Queue.INBOX:
+                rows = query("SELECT place, key, scope, body, at FROM timer")
+                file |= {
+                    place: Envelope(place & ID_MASK, *row)
+                    for place, *row in rows
+                    if place in store._timers._due
+                }
             assert part.envelopes.items() <= file.items(), "at hand is what the file says"
             lanes |= await _lanes(store, part.lanes, queue, file)
         states = {(key, scope): state for key, scope, state in query("SELECT key, scope, state FROM state")}
@@ -138,7 +156,11 @@ class Sqlite:
         assert all(states.get(name) == state for name, state in at_hand.items()), (
             "at hand is what the file says"
         )
-        return await _view(store, lanes, states)
+        timers = [TimerSeen(*row) for row in query("SELECT key, scope, name, at, body FROM timer")]
+        due = {place: tuple(name) for place, *name in query("SELECT place, key, scope, name FROM timer")}
+        assert store._timers._due.items() <= due.items()
+        assert store._timers._places == {name: place for place, name in store._timers._due.items()}
+        return await _view(store, lanes, states, timers)
 
     def ready(self, queue: Queue) -> list[str]:
         return _ready(self._store._queues[queue].lanes)
@@ -173,7 +195,10 @@ async def _lanes(
 
 
 async def _view(
-    store: Any, lanes: dict[tuple[Queue, str], LaneSeen], states: dict[tuple[str, str], bytes]
+    store: Any,
+    lanes: dict[tuple[Queue, str], LaneSeen],
+    states: dict[tuple[str, str], bytes],
+    timers: list[TimerSeen],
 ) -> View:
     stats = await store.stats()
     for queue in Queue:
@@ -185,7 +210,7 @@ async def _view(
         letter._replace(envelope=plain(letter.queue, letter.envelope))
         for letter in await store.dead_letters(_ALL)
     ]
-    return View(lanes, {queue: stats.of(queue) for queue in Queue}, states, dead)
+    return View(lanes, {queue: stats.of(queue) for queue in Queue}, states, dead, sorted(timers))
 
 
 def _ready(table: LaneTable) -> list[str]:

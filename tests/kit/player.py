@@ -10,18 +10,15 @@ from typing import Any, ClassVar
 from hypothesis import note
 from hypothesis.stateful import RuleBasedStateMachine
 
-from engine import Call, Delivery, Effects, Envelope, Limits, Queue
+from engine import Call, Delivery, Effects, Envelope, Limits, Queue, StateChange, Timer
 from tests.kit.explain import Ask, explain
 from tests.kit.model import Model
-from tests.kit.not_yet import NOT_YET
 from tests.kit.observed import WALL_S, Memory, Sqlite
 from tests.kit.view import plain_delivery
 from tests.kit.virtual import VirtualLoop
 
 INSTANT_S = 2.0**-10  # time passes only when nothing is left to do; a sum of these is exact
-LIMITS = Limits(
-    lane_depth_max=4, dead_max=1000 if "dead letters are bounded by their number" in NOT_YET else 3
-)
+LIMITS = Limits(lane_depth_max=4, dead_max=3)
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - what a sync costs is not the matter here
 
 
@@ -64,10 +61,13 @@ class Player(RuleBasedStateMachine):
         """Return the deliveries that can still be settled."""
         return [delivery for delivery in self.deliveries if self.model.is_current(plain_delivery(delivery))]
 
+    def updates_in_hand(self) -> list[Delivery]:
+        deliveries = [each for each in self.current() if each.lease.queue is Queue.INBOX]
+        return [each for each in deliveries if not each.envelope.is_timer]
+
     def heads(self) -> list[Envelope]:
-        return [
-            lane.items[0].envelope for (queue, _), lane in self.model.lanes.items() if queue is Queue.INBOX
-        ]
+        heads = [lane.items[0] for (queue, _), lane in self.model.lanes.items() if queue is Queue.INBOX]
+        return [head.envelope for head in heads if not head.timer]
 
     def settled(self) -> list[Delivery]:
         """Return the deliveries that were settled under a lease that is still in force."""
@@ -80,6 +80,8 @@ class Player(RuleBasedStateMachine):
         if name == "append":
             batch = [Envelope(id_, key, scope, self._body()) for id_, key, scope in more[0]]
             return self._of(0, name, batch)
+        if name == "state":
+            return self._of(0, name, *more)
         if name == "claim":
             return self._of(*more[:1], name, more[1])
         if name == "replay":
@@ -90,14 +92,29 @@ class Player(RuleBasedStateMachine):
             return None
         delivery = among[-1 - more.pop(0) % len(among)]
         if name == "commit":
-            state, to, keep = more
-            return self._of(
-                0, name, delivery, Effects(tuple(Call(key, self._body()) for key in to), state), more=keep
-            )
+            state, to, keep, *rare = more
+            return self._of(0, name, delivery, self._effects(state, to, *rare), more=keep)
         if name == "park":
-            delay_s, counted, reason = more
-            return self._of(0, name, delivery, delay_s, counted=counted, reason=reason)
+            delay_s, counted, reason, to = more
+            return self._of(0, name, delivery, delay_s, counted=counted, reason=reason, calls=self._calls(to))
+        if name == "bury":
+            return self._of(0, name, delivery, more[0], self._calls(more[1]))
         return self._of(0, name, delivery, *more)
+
+    def _calls(self, to: list[str]) -> tuple[Call, ...]:
+        return tuple(Call(key, self._body()) for key in to)
+
+    def _effects(self, state: Any, to: Any, timers: Any = (), also: int = 0, changes: Any = ()) -> Effects:
+        return Effects(
+            self._calls(to),
+            state,
+            tuple(Timer(name, after_s, self._body(), scope) for name, after_s, scope in timers),
+            also,
+            tuple(
+                StateChange(key, scope, self.model.state(key, scope) if is_right else b"z", new)
+                for key, scope, is_right, new in changes
+            ),
+        )
 
     def play_one(self, name: str, *args: Any, **named: Any) -> Any:
         ask = self._of(0, name, *args, **named)
@@ -150,6 +167,7 @@ class Player(RuleBasedStateMachine):
             await asyncio.sleep(0)
         await self.store.pass_time(seconds)
         await asyncio.sleep(INSTANT_S)
+        await self.store.settle()
 
     def _judge(self, asks: list[Ask], asked_at: float, crashed: int | None) -> None:
         view = self.loop.run_until_complete(self.store.view())
@@ -162,7 +180,7 @@ class Player(RuleBasedStateMachine):
             if crashed is not None and self.store.reopens:
                 model.reopen()
             model.now = model.until
-            model.unpark()
+            model.happen()
             tried.append(model)
             if (
                 model.view() != view

@@ -9,14 +9,16 @@ import json
 import random
 import tempfile
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-from engine import Park, Queue, Reject, Retry
+from engine import Delivery, Effects, Park, Queue, Reject, Retry
 from engine.model import Stats
-from engine.store import ID_FALL_MAX, FullStore, Limits
+from engine.store import ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
 from telegram.bot import SEND_ATTEMPTS_MAX, BotConfig
 from telegram.calls import decode_call
 from telegram.dialogue import MessageContext, Router, text
@@ -25,6 +27,7 @@ from tests.sim.loop import Process, SimLoop
 from tests.sim.stores import FileStores, SharedStores, Stores
 from tests.sim.supervisor import Supervisor
 from tests.sim.telegram_side import TelegramSide
+from tests.sim.timers import LASTS_MAX_S, TimerPlay, judge, log_name
 from tests.sim.trouble import Trouble
 
 COMES_RIGHT_WITHIN_S: Final = 3600.0
@@ -84,6 +87,8 @@ class Scenario:
         )
         self.supervisors = [Supervisor(self) for _ in range(rng.randint(1, self.stores.processes_max))]
         self.process_numbers = 0
+        self.timer_numbers = count(1)
+        self.wall_offset_max_s = self.wall_offset_s
         self.failures: list[str] = []
 
     def wall(self) -> float:
@@ -95,7 +100,7 @@ class Scenario:
         router = Router()
 
         @router.message(text)
-        async def count(ctx: MessageContext) -> None:
+        async def answer(ctx: MessageContext) -> None:
             begin = self.loop.time()
             if self.rng.random() < 0.7:
                 await asyncio.sleep(self.rng.random() * (8.0 if self.slow_handlers else 0.1))
@@ -116,6 +121,17 @@ class Scenario:
             )
 
         return router
+
+    def with_timers(self, handle: Callable[[Delivery], Awaitable[Effects]], store: FullStore) -> TimerPlay:
+        """Return the handler, which now sets timers beside."""
+        return TimerPlay(
+            handle,
+            store,
+            self.rng,
+            wall=self.wall,
+            number=lambda: next(self.timer_numbers),
+            is_over=lambda: self.trouble.over,
+        )
 
     async def _misbehave(self) -> None:
         if self.trouble.over or self.rng.random() >= self.bad_handlers:
@@ -202,6 +218,7 @@ class Scenario:
     def _jump(self) -> None:
         self.trouble.note("clock jump", self.loop.time())
         self.wall_offset_s += self.rng.uniform(-6, 6) * 3600
+        self.wall_offset_max_s = max(self.wall_offset_max_s, self.wall_offset_s)
 
     def _restart_ids(self) -> None:
         """Telegram does it after an idle week, when nothing is pending; here something may be.
@@ -222,7 +239,9 @@ class Scenario:
 
     async def _all_done(self) -> None:
         """Wait until Telegram has nothing left, nor has the store; or no hope is left."""
+        self.wall_offset_s = self.wall_offset_max_s  # timers would wait for hours
         give_up = self.loop.time() + COMES_RIGHT_WITHIN_S
+        await asyncio.sleep(LASTS_MAX_S + 2 * WALL_LOOK_S)
         while self.loop.time() < give_up:
             await asyncio.sleep(5)
             open_stores = [each.store for each in self.supervisors if each.store is not None]
@@ -267,6 +286,10 @@ class Scenario:
         if stats.inbox.pending or stats.outbox.pending:
             self.failures.append(f"left behind: {stats}")
         given_up = await self._given_up(store)
+        is_clock_steady = not self.trouble.counts["clock jump"]
+        for chat in self.chats:
+            entries = json.loads(await store.state(*log_name(f"chat:{chat}")) or b"[]")
+            self.failures += judge(entries, is_clock_steady=is_clock_steady)
         await store.close()
         said = [line for line in self.side.said if line.update_id not in given_up]
         seen = self.side.seen

@@ -89,6 +89,7 @@ class Supervisor:
         self.store = store
         client = cast("TgClient", SimClient(scenario.side, process))
         self._bot = bot = Bot(client, store, scenario.router(process), scenario.config, rng=scenario.rng)
+        bot._inbox._handler = scenario.with_timers(bot._handler, store)
         try:
             await bot.start()
             await bot.wait()

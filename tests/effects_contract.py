@@ -1,0 +1,531 @@
+"""What every store must do with timers, batches, other scopes' states and calls that go out with a failure.
+
+One class, run for each store in test_stores.py.
+"""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from engine import (
+    Call,
+    Effects,
+    LeaseLost,
+    Limits,
+    NotPeeked,
+    Queue,
+    StateChange,
+    StateChanged,
+    Timer,
+)
+from engine.model import TIMER_IDS
+from tests.store_contract import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
+
+DAY_S = 86_400.0
+
+
+def timers(*timers: Timer) -> Effects:
+    return Effects(timers=timers)
+
+
+class Clock:
+    """A wall clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class EffectsContract:
+    """Inherit, and give a fixture `open_store`: an async function (limits=..., wall=...) -> a new, empty store."""
+
+    @pytest.fixture
+    def clock(self, monkeypatch) -> Clock:
+        """The stores look at it all the time."""
+        for module in ("memory", "sqlite_timers"):
+            monkeypatch.setattr(f"engine.stores.{module}.WALL_LOOK_S", 0.001)
+        return Clock()
+
+    @pytest.fixture
+    async def store(self, open_store: Open, clock: Clock) -> Any:
+        return await open_store(wall=clock)
+
+    async def set_timers(self, store: Any, *timers: Timer, id_: int = 1, key: str = "chat:1") -> None:
+        await store.append([update(id_, key)])
+        await store.commit(await store.claim(INBOX), Effects(timers=timers), more=False)
+
+    async def names(self, store: Any, more: bool = False) -> list[bytes]:
+        """Commit what is ready; of updates the id, of timers the body."""
+        seen = []
+        delivery = await ready_now(store)
+        while delivery is not None:
+            envelope = delivery.envelope
+            seen.append(envelope.body if envelope.is_timer else b"%d" % envelope.id)
+            delivery = await store.commit(delivery, NOTHING, more=more)
+            if delivery is None:
+                delivery = await ready_now(store)
+        return seen
+
+    # -- moments ----------------------------------------------------------------------------------------------
+
+    async def test_an_envelope_tells_when_it_came(self, store, clock):
+        await store.append([update(1)._replace(at=7.5)])
+        delivery = await store.claim(INBOX)
+        assert delivery.envelope.at == 7.5
+        clock.now = 2000.0
+        await store.commit(delivery, Effects((Call("chat:1", b"a"),)), more=False)
+        sent = await store.claim(OUTBOX)
+        assert sent.envelope.at == 2000.0
+
+    async def test_when_a_dead_letter_came_is_forgotten(self, store):
+        await store.append([update(1)._replace(at=7.5)])
+        await store.bury(await store.claim(INBOX), "x")
+        (letter,) = await store.dead_letters()
+        assert (letter.envelope.at, letter.at) == (0.0, 1000.0)
+        await store.replay(letter.number)
+        assert (await store.claim(INBOX)).envelope == update(1)
+
+    # -- timers: when -----------------------------------------------------------------------------------------
+
+    async def test_a_timer_comes_at_its_time_and_not_before(self, store, clock):
+        await store.append([update(1)])
+        await store.commit(
+            await store.claim(INBOX), Effects(state=b"s", timers=(Timer("t", 10, b"body"),)), more=False
+        )
+        waiting = asyncio.create_task(store.claim(INBOX))
+        clock.now += 9.99
+        await asyncio.wait({waiting}, timeout=0.02)
+        assert not waiting.done()
+        clock.now += 0.01
+        delivery = await waiting
+        envelope = delivery.envelope
+        assert (envelope.is_timer, envelope.id >= TIMER_IDS) == (True, True)
+        assert envelope[1:] == ("chat:1", "7", b"body", 1010.0)
+        assert (delivery.attempt, delivery.state) == (1, b"s")
+        assert await store.commit(delivery, NOTHING, more=True) is None
+        clock.now += DAY_S
+        await asyncio.wait({asyncio.create_task(store.claim(INBOX))}, timeout=0.02)
+        await conserved(store)
+        assert (await store.stats()).inbox[:4] == (2, 2, 0, 0)
+
+    async def test_a_timer_that_is_due_when_it_is_set_is_the_next_of_its_lane(self, store):
+        await store.append([update(1), update(2)])
+        second = await store.commit(await store.claim(INBOX), timers(Timer("t", 0, b"t")), more=True)
+        assert second.envelope.id == 2
+        third = await store.commit(second, timers(Timer("u", 0, b"u")), more=True)
+        assert third.envelope.body == b"t"
+        fourth = await store.commit(third, timers(Timer("v", 0, b"v")), more=True)
+        assert fourth.envelope.body == b"u"
+        assert (await store.commit(fourth, NOTHING, more=True)).envelope.body == b"v"
+
+    async def test_an_earlier_timer_is_not_kept_waiting_by_a_later_one(self, store, clock):
+        await self.set_timers(store, Timer("late", 50, b"late"), Timer("later", 60, b"later"))
+        await self.set_timers(store, Timer("early", 5, b"early"), id_=2, key="chat:2")
+        clock.now += 5
+        assert (await store.claim(INBOX)).envelope.body == b"early"
+        assert await ready_now(store) is None
+        clock.now += 45
+        assert (await store.claim(INBOX)).envelope.body == b"late"
+
+    @pytest.mark.parametrize("equal", [True, False])
+    async def test_many_that_are_due_at_once_come_in_their_order(self, store, clock, equal, monkeypatch):
+        monkeypatch.setattr("engine.stores.sqlite_timers.LOOK_ROWS", 3)
+        wishes = [Timer(str(n), 5 if equal else 5 + n, b"%d" % n) for n in range(20)]
+        await self.set_timers(store, *wishes)
+        clock.now += 30
+        delivery = await store.claim(INBOX)
+        while (await store.stats()).inbox.pending < 20:
+            await asyncio.sleep(0.001)
+        seen = []
+        while delivery is not None:
+            seen.append(delivery.envelope.body)
+            delivery = await store.commit(delivery, NOTHING, more=True)
+        assert seen == [b"%d" % n for n in range(20)]
+        await conserved(store)
+
+    async def test_when_the_clock_is_set_back_timers_wait_longer_and_none_is_lost(self, store, clock):
+        await self.set_timers(store, Timer("a", 10, b"a"), Timer("b", 20, b"b"))
+        clock.now += 10
+        first = await store.claim(INBOX)
+        clock.now -= 8  # "b" is due in 18 s now
+        following = await store.commit(first, timers(Timer("c", 5, b"c"), Timer("d", 0, b"d")), more=True)
+        assert following.envelope.body == b"d"
+        assert await store.commit(following, NOTHING, more=True) is None
+        clock.now += 4.9
+        waiting = asyncio.create_task(store.claim(INBOX))
+        await asyncio.wait({waiting}, timeout=0.02)
+        assert not waiting.done()
+        clock.now += 0.1
+        delivery = await waiting
+        assert delivery.envelope.body == b"c"
+        await store.commit(delivery, NOTHING, more=False)
+        assert await ready_now(store) is None
+        clock.now += 13
+        delivery = await store.claim(INBOX)
+        assert delivery.envelope.body == b"b"
+        assert await store.commit(delivery, NOTHING, more=True) is None
+        await conserved(store)
+
+    # -- timers: where ----------------------------------------------------------------------------------------
+
+    async def test_a_timer_stands_behind_what_is_pending_and_before_what_comes_later(self, store):
+        await store.append([update(10), update(13)])
+        head = await store.claim(INBOX)
+        await store.append([update(15)])
+        second = await store.commit(head, timers(Timer("t", 0, b"t")), more=True)
+        await store.append([update(17)])
+        await store.append([update(14), update(12), update(16)])
+        seen = [second.envelope.id]
+        while (second := await store.commit(second, NOTHING, more=True)) is not None:
+            seen.append(0 if second.envelope.is_timer else second.envelope.id)
+        assert seen == [13, 12, 14, 15, 0, 16, 17]
+
+    async def test_timers_do_not_hide_a_restart_of_the_numbering(self, store):
+        await store.append([update(1), update(900_000_000)])
+        held = await store.commit(await store.claim(INBOX), timers(Timer("t", 0, b"t")), more=True)
+        await store.append([update(18)])
+        await store.append([update(17), update(19)])
+        await store.release(held)
+        assert await self.names(store) == [b"900000000", b"t", b"17", b"18", b"19"]
+
+    async def test_a_timer_may_name_another_scope_and_gets_its_state(self, store):
+        await store.append([update(1, scope="7"), update(2, scope="8")])
+        first = await store.claim(INBOX)
+        second = await store.commit(first, Effects(state=b"of 7"), more=True)
+        wishes = (Timer("t", 0, b"of 8"), Timer("t", 0, b"of 7", "7"))
+        third = await store.commit(second, Effects(state=b"of 8", timers=wishes), more=True)
+        assert (third.envelope.scope, third.envelope.body, third.state) == ("8", b"of 8", b"of 8")
+        fourth = await store.commit(third, NOTHING, more=True)
+        assert (fourth.envelope.scope, fourth.envelope.body, fourth.state) == ("7", b"of 7", b"of 7")
+
+    async def test_a_lane_that_is_parked_or_leased_keeps_its_timers_waiting(self, store):
+        await store.append([update(1), update(2, "chat:2")])
+        await store.commit(await store.claim(INBOX), timers(Timer("t", 0, b"t")), more=False)
+        other, timer = await store.claim(INBOX), await store.claim(INBOX)
+        assert (other.envelope.id, timer.envelope.body) == (2, b"t")
+        await store.park(timer, 3600, counted=True, reason="x")
+        await store.append([update(3)])
+        assert await ready_now(store) is None
+
+    # -- timers: replaced, taken away, handled ----------------------------------------------------------------
+
+    @pytest.mark.parametrize("is_due", [False, True])
+    @pytest.mark.parametrize("again", [None, 0, 5])
+    async def test_a_timer_is_replaced_or_taken_away_also_when_it_is_due(self, store, clock, again, is_due):
+        await store.append([update(1), update(2), update(3)])
+        first = await store.claim(INBOX)
+        wish = timers(Timer("t", 0 if is_due else 1, b"old"), Timer("u", 0, b"u"), Timer("t", 9, b"x", "8"))
+        second = await store.commit(first, wish, more=True)
+        third = await store.commit(second, timers(Timer("t", again, b"new")), more=True)
+        clock.now += 5
+        await store.release(third)
+        while (await store.stats()).inbox.pending < 2 + (again is not None):
+            await asyncio.sleep(0.001)
+        assert await self.names(store) == [b"3", b"u"] + [b"new"] * (again is not None)
+        clock.now += 4
+        assert (await store.claim(INBOX)).envelope.body == b"x"
+        await conserved(store)
+
+    async def test_the_last_of_several_wishes_for_one_timer_counts(self, store):
+        wishes = (Timer("t", 0, b"1"), Timer("t", None), Timer("u", None), Timer("u", 0, b"2"), Timer("t", 0))
+        await self.set_timers(store, *wishes)
+        assert await self.names(store) == [b"2", b""]
+
+    async def test_a_timer_whose_handler_sets_it_anew_comes_again(self, store, clock):
+        await self.set_timers(store, Timer("t", 0, b"1"))
+        second = await store.commit(await store.claim(INBOX), timers(Timer("t", 0, b"2")), more=True)
+        assert second.envelope.body == b"2"
+        assert await store.commit(second, timers(Timer("t", 5, b"3")), more=True) is None
+        clock.now += 5
+        third = await store.claim(INBOX)
+        assert third.envelope.body == b"3"
+        assert await store.commit(third, timers(Timer("t", None)), more=True) is None
+        await conserved(store)
+
+    async def test_a_timer_is_retried_buried_and_replayed_as_any_head(self, store, clock):
+        await self.set_timers(store, Timer("t", 0, b"t"))
+        await store.park(await store.claim(INBOX), 0.0, counted=True, reason="x")
+        second = await store.claim(INBOX)
+        assert (second.envelope.body, second.attempt) == (b"t", 2)
+        await store.append([update(0)])  # not before a head that somebody has tried
+        await store.bury(second, "no good")
+        assert await self.names(store) == [b"0"]
+        (letter,) = await store.dead_letters()
+        assert (letter.envelope, letter.attempts) == (second.envelope._replace(at=0.0), 2)
+        await store.append([update(5)])
+        assert await store.replay(letter.number)
+        assert not await store.replay(letter.number)
+        assert await self.names(store) == [b"5", b"t"]
+        assert await ready_now(store) is None
+        await conserved(store)
+
+    async def test_a_released_timer_stays(self, store):
+        await self.set_timers(store, Timer("t", 0, b"t"))
+        await store.release(await store.claim(INBOX))
+        assert await self.names(store) == [b"t"]
+
+    async def test_a_stale_or_repeated_commit_sets_and_takes_away_nothing(self, store):
+        await store.append([update(1), update(2), update(3)])
+        first = await store.claim(INBOX)
+        wish = timers(Timer("t", 0, b"t"))
+        second = await store.commit(first, wish, more=True)
+        assert await store.commit(first, wish, more=True) == second
+        assert await store.commit(first, timers(Timer("t", None)), more=True) == second
+        await store.release(second)
+        with pytest.raises(LeaseLost):
+            await store.commit(second, timers(Timer("t", None)), more=True)
+        assert await self.names(store) == [b"2", b"3", b"t"]
+
+    # -- peek, and also ---------------------------------------------------------------------------------------
+
+    async def test_peek_shows_the_updates_behind_the_head_up_to_another_scope_or_a_timer(self, store):
+        await store.append([update(n, scope="8" if n == 5 else "7") for n in range(1, 7)])
+        head = await store.claim(INBOX)
+        assert await store.peek(head, 10) == [update(2), update(3), update(4)]
+        assert await store.peek(head, 2) == [update(2), update(3)]
+        assert await store.peek(head, 0) == []
+        for _ in range(5):
+            head = await store.commit(head, timers(Timer("t", 0, scope="7")), more=True)
+        await store.append([update(7)])
+        assert head.envelope.id == 6
+        assert await store.peek(head, 10) == []
+        timer = await store.commit(head, NOTHING, more=True)
+        assert await store.peek(timer, 10) == [update(7)]
+
+    async def test_what_was_peeked_is_acked_with_the_head_in_one_step(self, store):
+        await store.append([update(n) for n in range(1, 6)])
+        head = await store.claim(INBOX)
+        await store.peek(head, 3)
+        effects = Effects((Call("chat:1", b"a"),), b"s", also=2)
+        fourth = await store.commit(head, effects, more=True)
+        assert (fourth.envelope.id, fourth.state, fourth.attempt) == (4, b"s", 1)
+        assert await store.commit(head, effects, more=True) == fourth  # a repeated one changes nothing
+        fifth = await store.commit(fourth, NOTHING, more=True)
+        assert fifth.envelope.id == 5
+        stats = await store.stats()
+        assert (stats.inbox.committed, stats.inbox.pending, stats.outbox.appended) == (4, 1, 1)
+        await conserved(store)
+
+    async def test_all_of_a_lane_may_be_acked_at_once(self, store):
+        await store.append([update(n) for n in range(200)])
+        head = await store.claim(INBOX)
+        assert len(await store.peek(head, 500)) == 199
+        assert await store.commit(head, Effects(also=199), more=True) is None
+        assert store.lanes(INBOX) == []
+        await conserved(store)
+
+    async def test_nothing_comes_between_what_was_peeked(self, store):
+        await store.append([update(10), update(14), update(18)])
+        head = await store.claim(INBOX)
+        assert await store.peek(head, 1) == [update(14)]
+        await store.append([update(12), update(16), update(9)])
+        assert await store.peek(head, 9) == [update(n) for n in (14, 9, 12, 16, 18)]
+        await store.append([update(11)])
+        seen = [delivery.envelope.id async for delivery in self._rest(store, head)]
+        assert seen == [10, 14, 9, 12, 16, 18, 11]
+
+    async def _rest(self, store: Any, delivery: Any) -> Any:
+        while delivery is not None:
+            yield delivery
+            delivery = await store.commit(delivery, NOTHING, more=True)
+
+    async def test_what_was_not_peeked_under_this_lease_is_not_acked(self, store):
+        await store.append([update(n) for n in range(1, 6)])
+        head = await store.claim(INBOX)
+        with pytest.raises(NotPeeked):
+            await store.commit(head, Effects(also=1), more=True)
+        await store.peek(head, 2)
+        with pytest.raises(NotPeeked):
+            await store.commit(head, Effects((Call("chat:1", b"a"),), b"s", also=3), more=True)
+        second = await store.commit(head, NOTHING, more=True)
+        third = await store.commit(second, NOTHING, more=True)
+        with pytest.raises(NotPeeked):
+            await store.commit(third, Effects(also=1), more=True)
+        await store.peek(third, 2)
+        await store.release(third)
+        third = await store.claim(INBOX)
+        with pytest.raises(NotPeeked):
+            await store.commit(third, Effects(also=1), more=True)
+        stats = await store.stats()
+        assert (third.envelope.id, third.state, stats.outbox.appended, stats.inbox.committed) == (
+            3,
+            None,
+            0,
+            2,
+        )
+        assert await drain_ids(store, OUTBOX) == []
+
+    async def test_who_does_not_hold_the_head_may_not_peek(self, store):
+        await store.append([update(1), update(2), update(3)])
+        first = await store.claim(INBOX)
+        second = await store.commit(first, NOTHING, more=True)
+        with pytest.raises(LeaseLost):
+            await store.peek(first, 5)
+        await store.release(second)
+        with pytest.raises(LeaseLost):
+            await store.peek(second, 5)
+
+    async def test_calls_can_be_peeked_too(self, store):
+        await store.append([update(1)])
+        calls = tuple(Call("chat:1", b"%d" % n) for n in range(4))
+        await store.commit(await store.claim(INBOX), Effects(calls), more=False)
+        head = await store.claim(OUTBOX)
+        assert [call.body for call in await store.peek(head, 2)] == [b"1", b"2"]
+        assert (await store.commit(head, Effects(also=2), more=True)).envelope.body == b"3"
+
+    # -- states of other scopes -------------------------------------------------------------------------------
+
+    async def test_a_commit_changes_states_anywhere_with_its_other_effects(self, store):
+        await store.append([update(1), update(2, "chat:2", "9")])
+        assert await store.state("chat:2", "9") is None
+        changes = (StateChange("chat:2", "9", None, b"a"), StateChange("user:5", "", None, b"b"))
+        await store.commit(await store.claim(INBOX), Effects(state=b"own", states=changes), more=False)
+        assert [await store.state(*name) for name in (("chat:1", "7"), ("chat:2", "9"), ("user:5", ""))] == [
+            b"own",
+            b"a",
+            b"b",
+        ]
+        second = await store.claim(INBOX)
+        assert second.state == b"a"
+        changes = (StateChange("chat:2", "9", b"a", b"c"), StateChange("user:5", "", b"b", None))
+        assert await store.commit(second, Effects(states=changes), more=True) is None
+        assert (await store.state("chat:2", "9"), await store.state("user:5", "")) == (b"c", None)
+
+    @pytest.mark.parametrize("was", [None, b"other"])
+    async def test_if_a_state_is_not_what_it_was_nothing_is_changed(self, store, was):
+        await store.append([update(1), update(2), update(3)])
+        first = await store.claim(INBOX)
+        change = StateChange("user:5", "", None, b"b")
+        second = await store.commit(first, Effects(states=(change,)), more=True)
+        changes = (StateChange("chat:9", "", None, b"c"), StateChange("user:5", "", was, b"c"))
+        wish = Effects((Call("chat:1", b"a"),), b"own", (Timer("t", 0),), states=changes)
+        before = await store.stats()
+        with pytest.raises(StateChanged):
+            await store.commit(second, wish, more=True)
+        assert await store.stats() == before
+        assert [await store.state(*name) for name in (("chat:1", "7"), ("chat:9", ""), ("user:5", ""))] == [
+            None,
+            None,
+            b"b",
+        ]
+        third = await store.commit(second, NOTHING, more=True)  # the lease is in force
+        assert (third.envelope.id, third.state) == (3, None)
+
+    async def test_a_repeated_commit_does_not_compare_again(self, store):
+        await store.append([update(1), update(2)])
+        first = await store.claim(INBOX)
+        effects = Effects(states=(StateChange("user:5", "", None, b"b"),))
+        second = await store.commit(first, effects, more=True)
+        assert await store.commit(first, effects, more=True) == second
+
+    async def test_of_lanes_that_change_a_state_at_once_none_loses_its_change(self, store):
+        """Each adds one to the same counter; who was too late does it again with what is true then."""
+        await store.append([update(n, f"chat:{n % 7}") for n in range(40)])
+        tries = 0
+
+        async def work() -> None:
+            nonlocal tries
+            while (delivery := await ready_now(store)) is not None:
+                tries += 1
+                was = await store.state("user:5", "")
+                await asyncio.sleep(0)
+                change = StateChange("user:5", "", was, b"%d" % (int(was or b"0") + 1))
+                try:
+                    await store.commit(delivery, Effects(states=(change,)), more=False)
+                except StateChanged:
+                    await store.release(delivery)
+
+        await asyncio.gather(*(work() for _ in range(5)))
+        assert await store.state("user:5", "") == b"40"
+        assert tries > 40
+        await conserved(store)
+
+    async def test_a_lanes_own_state_and_a_change_from_elsewhere_come_one_after_the_other(self, store):
+        for n, (own, change) in enumerate([(b"own", None), (None, b"other"), (b"own", b"other")]):
+            await store.append([update(10 * n + 1, "chat:1", "7"), update(10 * n + 2, "chat:2", "7")])
+            first, second = await store.claim(INBOX), await store.claim(INBOX)
+            was = await store.state("chat:1", "7")
+            results: Any = await asyncio.gather(
+                store.commit(second, Effects(states=(StateChange("chat:1", "7", was, change),)), more=False),
+                store.commit(first, Effects(state=own), more=False),
+                return_exceptions=True,
+            )
+            if isinstance(results[0], StateChanged):  # it came second
+                await store.release(second)
+                await drain_ids(store)
+            else:
+                assert list(results) == [None, None]
+            assert await store.state("chat:1", "7") == own
+        assert await self.names(store) == []
+
+    async def test_what_a_change_compares_with_is_the_lanes_own_commit_that_is_under_way(self, store):
+        await store.append([update(1, "chat:1", "7"), update(2, "chat:2", "7")])
+        first, second = await store.claim(INBOX), await store.claim(INBOX)
+        change = Effects(states=(StateChange("chat:1", "7", None, b"other"),))
+        results: Any = await asyncio.gather(
+            store.commit(first, Effects(state=b"own"), more=False),
+            store.commit(second, change, more=False),
+            return_exceptions=True,
+        )
+        assert (results[0], type(results[1])) == (None, StateChanged)
+        assert await store.state("chat:1", "7") == b"own"
+
+    async def test_the_state_of_an_alias_is_that_of_its_lane(self, store):
+        await store.append([update(1, "chat:old")])
+        await store.alias("chat:new", "chat:old")
+        change = StateChange("chat:new", "", None, b"a")
+        await store.commit(await store.claim(INBOX), Effects(states=(change,)), more=False)
+        assert (await store.state("chat:old", ""), await store.state("chat:new", "")) == (b"a", b"a")
+
+    # -- calls that go out with a failure ---------------------------------------------------------------------
+
+    @pytest.mark.parametrize("how", ["park", "bury"])
+    async def test_calls_go_out_with_a_failure_once(self, store, how):
+        await store.append([update(1), update(2)])
+        first = await store.claim(INBOX)
+        calls = (Call("chat:1", b"sorry"), Call("chat:2", b"too"))
+
+        async def fail() -> None:
+            if how == "park":
+                await store.park(first, 0.0, counted=True, reason="x", calls=calls)
+            else:
+                await store.bury(first, "x", calls)
+
+        await fail()
+        with pytest.raises(LeaseLost):
+            await fail()
+        sent = [await store.claim(OUTBOX) for _ in calls]
+        assert [(each.envelope.key, each.envelope.body, each.envelope.at) for each in sent] == [
+            ("chat:1", b"sorry", 1000.0),
+            ("chat:2", b"too", 1000.0),
+        ]
+        assert (await store.stats()).outbox.appended == 2
+        await conserved(store)
+
+    # -- dead letters -----------------------------------------------------------------------------------------
+
+    async def test_a_dead_letter_is_not_replayed_while_its_id_is_pending_again(self, store, clock):
+        await store.append([update(1)])
+        await store.bury(await store.claim(INBOX), "x")
+        clock.now += 3 * DAY_S
+        assert await store.append([update(1)]) == 1
+        (letter,) = await store.dead_letters()
+        assert not await store.replay(letter.number)
+        assert await drain_ids(store) == [("chat:1", 1)]
+        assert await store.replay(letter.number)
+        assert await drain_ids(store) == [("chat:1", 1)]
+        await conserved(store)
+
+    async def test_dead_letters_are_bounded_by_their_number_also_after_replays(self, open_store):
+        store = await open_store(limits=Limits(dead_max=3))
+        await store.append([update(n) for n in range(1, 7)])
+        for _ in range(3):
+            await store.bury(await store.claim(INBOX), "x")
+        await store.replay((await store.dead_letters())[0].number)
+        head = await store.claim(Queue.INBOX)
+        assert head.envelope.id == 3
+        await store.bury(head, "x")
+        assert [letter.envelope.id for letter in await store.dead_letters()] == [3, 2, 1]

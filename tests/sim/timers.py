@@ -1,0 +1,103 @@
+"""Timers in the simulation: handlers set, replace and take them away, and the lane itself keeps the log of it.
+
+The log of a lane is a state of its own, changed in the same commits; so what it says is what was committed, in the
+order of the commits. Each timer that was set and not replaced must have come once, not before its time.
+"""
+
+import json
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+
+from engine import Delivery, Effects, Park, StateChange, StoreUnavailable, Timer
+from engine.store import FullStore
+
+LASTS_MAX_S: Final = 60.0
+_AFTER_S: Final = (0.0, 0.0, 1.0, 10.0, LASTS_MAX_S)
+
+
+class _Wish(NamedTuple):
+    """A timer that was set; `due` is the earliest Unix time at which it may come."""
+
+    number: int
+    due: float
+
+
+class TimerPlay:
+    """Wraps the bot's handler. `number` gives each timer one of its own; `is_over`: no more are set."""
+
+    def __init__(
+        self,
+        handle: Callable[[Delivery], Awaitable[Effects]],
+        store: FullStore,
+        rng: random.Random,
+        *,
+        wall: Callable[[], float],
+        number: Callable[[], int],
+        is_over: Callable[[], bool],
+    ) -> None:
+        self._handle = handle
+        self._store = store
+        self._rng = rng
+        self._wall = wall
+        self._number = number
+        self._is_over = is_over
+
+    async def __call__(self, delivery: Delivery) -> Effects:
+        """Handle it, set timers beside, and note both in the lane's log."""
+        envelope = delivery.envelope
+        handled_at = self._wall()
+        effects = Effects() if envelope.is_timer else await self._handle(delivery)
+        name = log_name(envelope.key)
+        try:
+            was = await self._store.state(*name)
+        except StoreUnavailable:
+            raise Park("the log cannot be read", delay_s=1.0) from None
+        entries: list[Any] = json.loads(was or b"[]")
+        if envelope.is_timer:
+            entries.append(["came", int(envelope.body), envelope.at, handled_at])
+        timers = () if self._is_over() else tuple(self._timers(entries))
+        log = json.dumps(entries).encode()
+        return effects._replace(timers=timers, states=(StateChange(*name, was, log),))
+
+    def _timers(self, entries: list[Any]) -> Any:
+        for name in "ab":
+            chance = self._rng.random()
+            if chance < 0.15:
+                entries.append(["gone", name])
+                yield Timer(name, None, scope="")
+            elif chance < 0.4:
+                number, after_s = self._number(), self._rng.choice(_AFTER_S)
+                entries.append(["set", name, number, self._wall() + after_s])
+                yield Timer(name, after_s, b"%d" % number, "")
+
+
+def log_name(key: str) -> tuple[str, str]:
+    """Key and scope of the state in which a lane keeps its log."""
+    return f"log of {key}", ""
+
+
+def judge(entries: list[Any], *, is_clock_steady: bool) -> list[str]:
+    """Return what of a lane's log must not be."""
+    findings = []
+    waiting: dict[str, _Wish] = {}
+    for what, *details in entries:
+        if what == "came":
+            number, at, handled_at = details
+            name = next((name for name, wish in waiting.items() if wish.number == number), None)
+            if name is None:
+                findings.append(f"timer {number} came, and was not set: handled, replaced or taken away")
+                continue
+            wish = waiting.pop(name)
+            if at < wish.due or (is_clock_steady and handled_at < at):
+                findings.append(f"timer {number} came at {handled_at} for {at}, before {wish.due}")
+            late = [
+                other for other in waiting.values() if other.number < number and other.due < wish.due - 30
+            ]
+            if is_clock_steady and late:
+                findings.append(f"timer {number} came before {late}")
+        else:
+            waiting.pop(details[0], None)
+            if what == "set":
+                waiting[details[0]] = _Wish(*details[1:])
+    return findings + [f"timer {wish.number} never came" for wish in waiting.values()]
