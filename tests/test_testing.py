@@ -422,6 +422,13 @@ def test_failures_that_are_expected_are_kept():
         assert letter.attempts == 5
 
 
+def test_an_expected_failure_is_not_raised_by_a_later_turn():
+    with Conversations(failing_with(Reject("no"))) as bot:
+        bot.chat("Alice").says("x", failing=True)
+        bot.passes(hours=1)
+        assert [str(error)[:17] for error in bot.failures] == ["a dead letter: no"]
+
+
 def test_a_rejected_update_and_a_refused_call_are_dead_letters_and_fail_the_turn():
     router = failing_with(Reject("not for us"))
     with Conversations(router) as bot, pytest.raises(AssertionError, match="a dead letter: not for us"):

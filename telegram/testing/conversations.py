@@ -54,6 +54,7 @@ class Conversations:
         self._people: dict[str, int] = {}
         self._known_dead = 0
         self._offset = 0
+        self._failed: list[Exception] = []  # that no turn has told yet
         self.failures: list[Exception] = []
         """What turns with `failing=True` have met: exceptions of handlers, calls that were refused."""
 
@@ -182,7 +183,7 @@ class Conversations:
         except (Park, Reject):  # the latter is among the dead letters
             raise
         except Exception as error:
-            self.failures.append(error)
+            self._failed.append(error)
             if isinstance(error, Retry):
                 raise
             raise Retry(f"{type(error).__name__}: {error}") from error  # as the engine would, without its log
@@ -231,13 +232,14 @@ class Conversations:
     def _raise_failures(self, *, failing: bool) -> None:
         dead = [letter for letter in self.dead_letters() if letter.number > self._known_dead]
         self._known_dead += len(dead)
-        self.failures += [
+        self._failed += [
             AssertionError(f"a dead letter: {letter.reason}\n{letter.envelope.body.decode(errors='replace')}")
             for letter in reversed(dead)
         ]
-        if self.failures and not failing:
-            first, self.failures = self.failures[0], []
-            raise first
+        failed, self._failed = self._failed, []
+        if failed and not failing:
+            raise failed[0]
+        self.failures += failed
 
 
 def _no_jitter() -> float:
