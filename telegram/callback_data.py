@@ -10,12 +10,14 @@ inline([("Good", Vote(poll=7)), ("Bad", Vote(poll=7, up=False))])       # vote:7
 import json
 from typing import Any, ClassVar, Final, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 CALLBACK_BYTES_MAX: Final = 64
 """Of a button's data in UTF-8 (Telegram Bot API, InlineKeyboardButton)."""
 
 _SEPARATOR: Final = ":"
+_ESCAPES: Final = {"[": "%5B", "{": "%7B"}
+"""Of what JSON begins with, at the beginning of a str."""
 
 
 class CallbackData(BaseModel):
@@ -52,7 +54,7 @@ class CallbackData(BaseModel):
             return cls.model_validate(
                 {name: _unpacked(text) for name, text in zip(cls.model_fields, packed, strict=True)}
             )
-        except (ValueError, ValidationError):
+        except (ValueError, RecursionError):  # a ValidationError is a ValueError
             return None
 
 
@@ -64,6 +66,8 @@ def _packed(value: Any) -> str:
         return str(int(value))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     escaped = text.replace("%", "%25").replace(_SEPARATOR, "%3A")
+    if isinstance(value, str) and escaped[:1] in _ESCAPES:  # else it would be read as JSON
+        escaped = _ESCAPES[escaped[0]] + escaped[1:]
     return escaped or "%"
 
 
@@ -72,5 +76,7 @@ def _unpacked(text: str) -> Any:
         return None
     if text == "%":
         return ""
-    text = text.replace("%3A", _SEPARATOR).replace("%25", "%")
-    return json.loads(text) if text[0] in "[{" else text
+    is_json = text[0] in _ESCAPES
+    for mark, escape in (*_ESCAPES.items(), (_SEPARATOR, "%3A"), ("%", "%25")):
+        text = text.replace(escape, mark)
+    return json.loads(text) if is_json else text

@@ -5,7 +5,8 @@ import pytest
 
 from engine import Envelope, Queue
 from engine.stores.sqlite import open_sqlite
-from tests.kit.virtual import DeadlockError, LivelockError, run_virtual
+from telegram.testing.virtual import SAME_MOMENT_S
+from tests.kit.virtual import DeadlockError, LivelockError, VirtualLoop, run_virtual
 
 
 def test_time_jumps_to_the_timers_in_their_order():
@@ -105,3 +106,20 @@ def test_a_store_with_a_file_works_on_virtual_time(tmp_path):
         await store.close()
 
     run_virtual(main())
+
+
+def test_a_loop_can_be_run_to_a_moment_and_tells_what_comes_next():
+    async def note(after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        seen.append(loop.time())
+
+    seen: list[float] = []
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        tasks = [loop.create_task(note(after_s)) for after_s in (1, 2, 2 + SAME_MOMENT_S / 2, 3)]
+        assert (loop.run_to(0), loop.time(), seen) == (1, 0, [])
+        assert (loop.run_to(2), len(seen)) == (3, 3)
+        assert (loop.run_to(2.5), loop.time()) == (3, 2.5)
+        assert (loop.run_to(3), seen[-1]) == (None, 3)
+        assert all(task.done() for task in tasks)

@@ -1,0 +1,170 @@
+"""A person in a chat: what they do is a turn of the conversation, what they see is to be asserted."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from telegram.callback_data import CallbackData
+from telegram.fake.samples import Samples
+from telegram.fake.shapes import schema
+
+if TYPE_CHECKING:
+    from telegram.testing.conversations import Conversations
+
+Json = dict[str, Any]
+_SHOWN_MAX = 5  # messages that a failed assertion shows
+
+
+class Seen:
+    """True or false, and why: `assert alice.sees(...)` shows it."""
+
+    def __init__(self, found: bool, why: str) -> None:
+        self._found = found
+        self._why = why
+
+    def __bool__(self) -> bool:
+        return self._found
+
+    def __repr__(self) -> str:
+        return f"<{self._found}: {self._why}>"
+
+
+class Button(NamedTuple):
+    """A button on somebody's screen; `data` is None for one that carries none, `message_id` for one of a keyboard."""
+
+    text: str
+    data: str | None
+    message_id: int | None
+
+
+class Chat:
+    """One person in one chat. Made by `Conversations.chat` and `Group.member`."""
+
+    def __init__(self, bot: "Conversations", chat_id: int, user_id: int) -> None:
+        self._bot = bot
+        self.id = chat_id
+        self.user_id = user_id
+
+    # ---- turns: each returns when all that it caused is handled and sent; with wait=False, when nothing more
+    # happens at this moment (a handler that takes its time still runs: `bot.settles()`). What fails is raised.
+
+    def says(self, text: str, *, wait: bool = True, failing: bool = False, **fields: Any) -> None:
+        """Write a text; `fields` of the Message beside it, like message_thread_id."""
+        self._bot.scene.say(self.id, self.user_id, text, **fields)
+        self._turn(wait, failing)
+
+    def sends(self, *, wait: bool = True, failing: bool = False, **fields: Any) -> None:
+        """Send a message of any content: `sends(photo=True, caption="Me")`. True stands for a made-up one."""
+        contents = {name: _made_up(name) if value is True else value for name, value in fields.items()}
+        self._bot.scene.say(self.id, self.user_id, "", **contents)
+        self._turn(wait, failing)
+
+    def sends_update(self, kind: str, /, *, wait: bool = True, failing: bool = False, **fields: Any) -> None:
+        """Cause an update of any kind; what it must hold and is not given is made up, chat and person are these."""
+        people = {"from": self._user(), "user": self._user(), "chat": self._chat()}
+        field = next(each for each in schema().types["Update"].fields if each.name == kind)
+        payload = Samples({**people, "date": int(self._bot.now.timestamp())}).of(field.types, kind)
+        known = {each.name for each in schema().types[field.types[0]].fields}
+        given = {name: value for name, value in people.items() if name in known}
+        self._bot.scene.push(kind, {**payload, **given, **fields})
+        self._bot.happens(wait=wait, failing=failing)
+
+    def presses(self, button: str | CallbackData, *, wait: bool = True, failing: bool = False) -> None:
+        """Press the button with this text on the newest message that has it, else the one that carries this data."""
+        wanted = button.pack() if isinstance(button, CallbackData) else button
+        there = self._all_buttons()
+        found = next((each for each in there if each.text == wanted), None)
+        found = found or next((each for each in there if each.data == wanted), None)
+        if found is None:
+            told = ", ".join(f"{each.text!r} ({each.data})" for each in there) or "none"
+            raise AssertionError(f"there is no button {wanted!r}; there are: {told}")
+        if found.message_id is None:
+            self.says(found.text, wait=wait, failing=failing)
+            return
+        if found.data is None:
+            raise AssertionError(
+                f"the bot is not told that {wanted!r} is pressed: it carries no callback data"
+            )
+        self._bot.scene.toasts.pop(self.user_id, None)
+        self._bot.scene.press(self.id, self.user_id, found.message_id, found.data)
+        self._bot.happens(wait=wait, failing=failing)
+
+    # ---- what is on the screen
+
+    def sees(self, text: str) -> Seen:
+        """Whether `text` is in the latest message: sent or edited by the bot since somebody wrote here last."""
+        latest = self._bot.scene.latest(self.id)
+        return Seen(latest is not None and text in _text_of(latest), self._told(text))
+
+    @property
+    def text(self) -> str:
+        """The latest message's text or caption; empty if the bot has said nothing since somebody wrote here."""
+        latest = self._bot.scene.latest(self.id)
+        return "" if latest is None else _text_of(latest)
+
+    @property
+    def buttons(self) -> list[str]:
+        """The texts of the buttons under the latest message."""
+        return [each.text for each in _buttons(self._bot.scene.latest(self.id) or {})]
+
+    @property
+    def toast(self) -> str | None:
+        """The answer to this person's latest press: empty without a text, None if there was none."""
+        return self._bot.scene.toasts.get(self.user_id)
+
+    @property
+    def messages(self) -> list[Json]:
+        """All messages of the chat as they are now, people's among them, oldest first."""
+        return self._bot.scene.messages(self.id)
+
+    # ---- inside
+
+    def _turn(self, wait: bool, failing: bool) -> None:
+        self._bot.scene.fresh[self.id].clear()
+        self._bot.happens(wait=wait, failing=failing)
+
+    def _all_buttons(self) -> list[Button]:
+        markup = self._bot.scene.keyboards.get(self.id, {})
+        keys = [each for row in markup.get("keyboard", []) for each in row]
+        texts = [each if isinstance(each, str) else each["text"] for each in keys]
+        under = [button for message in reversed(self.messages) for button in _buttons(message)]
+        return under + [Button(text, None, None) for text in texts]
+
+    def _told(self, text: str) -> str:
+        lines = [
+            f"{'' if message.get('from', {}).get('is_bot') else '> '}{_text_of(message)[:60]!r}"
+            for message in self.messages[-_SHOWN_MAX:]
+        ]
+        return f"{text!r} in the last of: {', '.join(lines) or 'no message'}"
+
+    def _user(self) -> Json:
+        return self._bot.scene.known_user(self.user_id) or {}
+
+    def _chat(self) -> Json:
+        return next(chat for chat in self._bot.scene.chats() if chat["id"] == self.id)
+
+
+class Group:
+    """A group, supergroup or channel with the bot."""
+
+    def __init__(self, bot: "Conversations", chat_id: int) -> None:
+        self._bot = bot
+        self.id = chat_id
+
+    def member(self, name: str) -> Chat:
+        """The person of this name in the group: the same one as in `Conversations.chat`."""
+        return Chat(self._bot, self.id, self._bot.member(name))
+
+
+def _text_of(message: Json) -> str:
+    return str(message.get("text") or message.get("caption") or "")
+
+
+def _buttons(message: Json) -> list[Button]:
+    rows = (message.get("reply_markup") or {}).get("inline_keyboard", [])
+    return [
+        Button(each["text"], each.get("callback_data"), message["message_id"]) for row in rows for each in row
+    ]
+
+
+def _made_up(name: str) -> Any:
+    field = next(each for each in schema().types["Message"].fields if each.name == name)
+    return Samples().of(field.types, name)

@@ -1,0 +1,246 @@
+"""A bot in a unit test: the production path from the update to the call, on virtual time and without a network."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, cast
+
+from engine import DeadLetter, Delivery, Effects, Engine, EngineConfig, Inbox, Park, Queue, Reject, Retry
+from engine.stores.memory import MemoryStore
+from telegram.bot import SEND_ATTEMPTS_MAX, BotConfig
+from telegram.dialogue import Conduct, InboxHandler, Router, Tools
+from telegram.intake import split
+from telegram.peers import Peers
+from telegram.routing import envelope, migration
+from telegram.sender import Sender
+from telegram.testing.chats import Chat, Group
+from telegram.testing.client import Sent, WorldClient
+from telegram.testing.scene import Scene
+from telegram.testing.virtual import DeadlockError, VirtualLoop
+
+T = TypeVar("T")
+
+START: Final = datetime(2026, 1, 5, 12, tzinfo=UTC)
+"""When a test begins, if it does not say otherwise: a Monday at noon."""
+
+_NEVER_S: Final = 366 * 86_400.0
+
+
+class Conversations:
+    """Runs `router` for people of the test; `with` starts and stops it.
+
+    Plain functions, no `await`: it has an event loop of its own, whose clock moves only while somebody waits. A turn
+    returns when all that it caused has been handled and sent. What fails in a handler is raised by the turn.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        *,
+        config: BotConfig | None = None,
+        username: str = "test_bot",
+        start: datetime = START,
+    ) -> None:
+        self._router = router
+        self._config = config or BotConfig()
+        self._start = start.timestamp()
+        self._loop: VirtualLoop | None = None
+        self.scene = Scene(username, self._wall)
+        """The people, chats and messages; for what has no word of its own here: block, kick, vote, migrate, ..."""
+        self._client = WorldClient(self.scene)
+        self._store = MemoryStore(lease_ttl_s=_NEVER_S, wall=self._wall)
+        self._people: dict[str, int] = {}
+        self._known_dead = 0
+        self._offset = 0
+        self._failed: list[Exception] = []  # that no turn has told yet
+        self.failures: list[Exception] = []
+        """What turns with `failing=True` have met: exceptions of handlers, calls that were refused."""
+
+    # ---- who is there
+
+    def chat(self, name: str) -> Chat:
+        """The private chat with the person of this name, always the same."""
+        user_id = self._person(name)
+        return Chat(self, user_id, user_id)
+
+    def group(self, title: str, **fields: Any) -> Group:
+        """A new supergroup with the bot; `fields` as in `World.group`: kind="channel", is_forum=True."""
+        return Group(self, self.scene.group(title, [], **fields)["id"])
+
+    def _person(self, name: str) -> int:
+        if name not in self._people:
+            self._people[name] = self.scene.person(name)["id"]
+        return self._people[name]
+
+    member = _person
+
+    # ---- what happens
+
+    @property
+    def now(self) -> datetime:
+        """The time of the test, which timers and updates go by; what handlers ask of `time` is not moved."""
+        return datetime.fromtimestamp(self._wall(), UTC)
+
+    def passes(self, *, failing: bool = False, **time: float) -> None:
+        """Let time go by: `passes(minutes=10)`, words as in timedelta. What is due at its end happens, too."""
+        self._go(self._clock.time() + timedelta(**time).total_seconds())
+        self._raise_failures(failing=failing)
+
+    def settles(self, *, failing: bool = False) -> None:
+        """Let all handlers that run end, however long that takes, and what they call be sent; timers stay."""
+        next_at = self._go(self._clock.time())
+        while self._is_busy():
+            if next_at is None:
+                raise DeadlockError("a handler waits for something that cannot happen")
+            next_at = self._go(next_at)
+        self._raise_failures(failing=failing)
+
+    def happens(self, *, wait: bool = True, failing: bool = False) -> None:
+        """Hand the updates of the scene to the bot; for what was done by `scene`, as in `bot.scene.block(7)`."""
+        self._finish(self._accept)
+        if wait:
+            self.settles(failing=failing)
+        else:
+            self.passes(failing=failing)
+
+    def restart(self) -> None:
+        """Stop the bot at once and start it anew on the same store: what ran is cut, and handled again."""
+        self._stop()
+        self._finish(self._store.close)
+        self._store = self._store.peer()
+        self._begin()
+
+    # ---- what came of it
+
+    def calls(self, method: str | None = None) -> list[Sent]:
+        """All calls that the bot made, or those of one method, oldest first."""
+        return [each for each in self._client.sent if method in {None, each.method}]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """What was given up, newest first: updates of which a handler failed for good, calls that were refused."""
+        return self._finish(self._store.dead_letters)
+
+    # ---- the life of the bot
+
+    def __enter__(self) -> Self:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise TypeError(
+                "Conversations has a loop of its own: write the test as `def`, not as `async def`"
+            )
+        with ExitStack() as stack:
+            runner = stack.enter_context(asyncio.Runner(loop_factory=VirtualLoop))
+            self._loop = cast("VirtualLoop", runner.get_loop())
+            self._begin()
+            stack.callback(self._stop)
+            self._ends = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ends.close()
+
+    def _begin(self) -> None:
+        config = self._config
+        tools = Tools(username=self.scene.bot["username"], client=self._client)
+        peers = Peers()
+        self._handler = InboxHandler(
+            self._router,
+            tools=tools,
+            peers=peers,
+            behind=self._store,
+            conduct=Conduct(apology=config.apology),
+            wall=self._wall,
+        )
+        self._inbox = Inbox(self._store, arrived=self._handler.arrived)
+        handling = EngineConfig(
+            handler_timeout_s=config.handler_timeout_s,
+            attempts_max=config.attempts_max,
+            renew_every_s=_NEVER_S,
+        )
+        sending = EngineConfig(
+            handler_timeout_s=_NEVER_S, attempts_max=SEND_ATTEMPTS_MAX, renew_every_s=_NEVER_S
+        )
+        sender = Sender(self._client, peers=peers, jitter=_no_jitter)
+        self._engines = (
+            Engine(self._store, Queue.INBOX, self._watched, handling, jitter=_no_jitter),
+            Engine(self._store, Queue.OUTBOX, sender, sending, jitter=_no_jitter),
+        )
+        self._main = self._clock.create_task(self._live(tools))
+        self._go(self._clock.time())
+
+    async def _live(self, tools: Tools) -> None:
+        async with tools.open(self._router.resources()), asyncio.TaskGroup() as group:
+            for engine in self._engines:
+                engine.start(group)
+
+    async def _watched(self, delivery: Delivery) -> Effects:
+        try:
+            return await self._handler(delivery)
+        except (Park, Reject):  # the latter is among the dead letters
+            raise
+        except Exception as error:
+            self._failed.append(error)
+            if isinstance(error, Retry):
+                raise
+            raise Retry(f"{type(error).__name__}: {error}") from error  # as the engine would, without its log
+
+    async def _accept(self) -> None:
+        """As the poller does."""
+        raw = self.scene.queue.read(self._offset, 100)
+        updates = split(b'{"ok":true,"result":[%b]}' % b",".join(raw))
+        for update in updates:
+            self._offset = update.update_id + 1
+            if (moved := migration(update.fields)) is not None:
+                await self._inbox.alias(*moved)
+        await self._inbox.accept([envelope(update, self._wall()) for update in updates])
+
+    def _stop(self) -> None:
+        """Stop at once, as the bot does: what runs is cut and handed back, then the resources are closed."""
+        for engine in self._engines:
+            self._finish(lambda: engine.drain(self._clock.time()))  # noqa: B023 - called here
+        self._finish(lambda: self._main)
+
+    # ---- time
+
+    def _wall(self) -> float:
+        return self._start + (self._loop.time() if self._loop else 0.0)
+
+    @property
+    def _clock(self) -> VirtualLoop:
+        if self._loop is None or self._loop.is_closed():
+            raise RuntimeError("the bot does not run: `with Conversations(router) as bot`")
+        return self._loop
+
+    def _go(self, moment: float) -> float | None:
+        next_at = self._clock.run_to(moment)
+        if self._main.done():
+            self._main.result()  # raises what the bot died of
+        return next_at
+
+    def _finish(self, work: Callable[[], Awaitable[T]]) -> T:
+        loop = self._clock
+        return loop.run_until_complete(work())
+
+    def _is_busy(self) -> bool:
+        stats = self._finish(self._store.stats)
+        return any(each.ready or each.leased for each in (stats.inbox, stats.outbox))
+
+    def _raise_failures(self, *, failing: bool) -> None:
+        dead = [letter for letter in self.dead_letters() if letter.number > self._known_dead]
+        self._known_dead += len(dead)
+        self._failed += [
+            AssertionError(f"a dead letter: {letter.reason}\n{letter.envelope.body.decode(errors='replace')}")
+            for letter in reversed(dead)
+        ]
+        failed, self._failed = self._failed, []
+        if failed and not failing:
+            raise failed[0]
+        self.failures += failed
+
+
+def _no_jitter() -> float:
+    return 0.0

@@ -1,0 +1,118 @@
+"""Virtual time: an event loop whose clock jumps to the next timer when nothing is ready.
+
+An hour of backoff runs in milliseconds, and `loop.time()` tells exactly how long it would have taken.
+For pure asyncio only: no sockets; what is given to a thread runs in the loop's own (the clock would jump meanwhile).
+"""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+SPINS_MAX: Final = (
+    200_000  # far above what an honest test does within one instant; about a second of real time
+)
+
+
+SAME_MOMENT_S: Final = 1e-5
+"""What is nearer than this is at the same moment: Unix time as a float is no finer than a quarter of a microsecond."""
+
+
+class DeadlockError(Exception):
+    """Nothing is ready and no timer is set: what the tasks wait for can never happen."""
+
+
+class LivelockError(Exception):
+    """The loop is always busy, so its clock never moves: somewhere a hot loop runs."""
+
+
+def _nothing() -> None:
+    """Stands where nobody wants to do something before a select."""
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    """Does not wait: a select with a timeout moves the clock instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.before_select: Callable[[], None] = _nothing
+        self.end: float | None = None
+        """The clock does not go beyond this moment; there `at_end` is called."""
+        self.at_end: Callable[[], None] = _nothing
+        self.next_at: float | None = None
+        """When stopped there: the moment of the next timer, if there is one."""
+        self._spins = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.before_select()
+        if timeout is not None and timeout <= 0:
+            self._spins += 1
+            if self._spins > SPINS_MAX:
+                self._spins = 0  # the loop must still be able to cancel its tasks
+                raise LivelockError(f"{SPINS_MAX} turns of the loop at {self.now:g} s")
+            return super().select(0)
+        self._spins = 0
+        events = super().select(0)
+        if not events:
+            if self.end is not None and (timeout is None or self.now + timeout > self.end + SAME_MOMENT_S):
+                self.next_at = None if timeout is None else self.now + timeout
+                self.now = max(self.now, self.end)
+                self.at_end()
+                return events
+            if timeout is None:
+                raise DeadlockError(f"nothing is ready and no timer is set at {self.now:g} s")
+            self.now += timeout
+        return events
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop that starts at time 0 and never sleeps."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Seconds since the loop was made."""
+        return self._jumping.now
+
+    def run_to(self, moment: float) -> float | None:
+        """Run all that happens up to and at `moment`; return when the next timer is due, None if there is none.
+
+        Raises LivelockError if that does not end. To be called without a running loop.
+        """
+        self._jumping.end, self._jumping.at_end = moment, self.stop
+        try:
+            self.run_forever()
+        finally:
+            self._jumping.end = None
+        return self._jumping.next_at
+
+    def run_in_executor(  # type: ignore[override] # a Future, as asyncio's own does in fact
+        self, _executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        """Call it here, within one turn of the loop: a thread would work while the clock jumps."""
+        future = self.create_future()
+        self.call_soon(self._call, future, func, args)
+        return future
+
+    @staticmethod
+    def _call(future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """As the thread would: it is done, whether anybody waits for it any more or not."""
+        try:
+            result = func(*args)
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            if not future.cancelled():
+                future.set_exception(error)
+        else:
+            if not future.cancelled():
+                future.set_result(result)
+
+
+def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+    """Like `asyncio.run`, on virtual time. Raises DeadlockError or LivelockError; to be called without a running loop."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)

@@ -1,0 +1,103 @@
+"""What is told of a handler where it is written."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from telegram.dialogue import (
+    CallbackContext,
+    ChatContext,
+    Extract,
+    MessageContext,
+    Router,
+    TimerContext,
+    photo,
+    regex,
+    text,
+)
+from telegram.dialogue.signature import fitted, is_async, takes_of
+from telegram.types import Document
+
+
+def on(router: Router, name: str, *filters: Any) -> Callable[[Any], Any]:
+    register: Callable[[Any], Any] = getattr(router, name)(*filters)
+    return register
+
+
+async def wants_button(ctx: CallbackContext) -> None: ...
+async def wants_document(ctx: MessageContext, found: Document) -> None: ...
+async def wants_three(ctx: MessageContext, one: Any, two: Any) -> None: ...
+async def wants_keyword(ctx: MessageContext, *, found: Any) -> None: ...
+async def wants_unknown(ctx: "NotDefined") -> None: ...  # type: ignore[name-defined] # noqa: F821
+async def wants_nothing() -> None: ...
+async def wants_any(ctx: Any, found: Any) -> None: ...
+async def wants_all(*given: Any) -> None: ...
+async def wants_chat(ctx: ChatContext) -> None: ...
+async def wants_default(ctx: MessageContext, found: Any = None) -> None: ...
+def is_sync(ctx: MessageContext) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "filters", "why"),
+    [
+        (wants_button, (text,), "wants_button: ctx is CallbackContext, but would be MessageContext"),
+        (wants_document, (photo,), "wants_document: found is Document, but would be list"),
+        (wants_document, (text,), r"wants_document\(.*\).*a handler here can take \(MessageContext\)"),
+        (wants_three, (photo,), r"can take \(MessageContext, list\)"),
+        (wants_keyword, (photo,), r"can take \(MessageContext, list\)"),
+        (is_sync, (text,), "must be written with `async def`.*is_sync"),
+    ],
+)
+def test_what_cannot_work_is_told_at_once(handler, filters, why):
+    router = Router()
+    with pytest.raises(TypeError, match=why):
+        on(router, "message", *filters)(handler)
+    assert list(router.entries()) == []
+
+
+@pytest.mark.parametrize(
+    ("handler", "takes"),
+    [
+        (wants_nothing, 0),
+        (wants_chat, 1),
+        (wants_unknown, 1),
+        (wants_any, 2),
+        (wants_default, 2),
+        (wants_all, 2),
+    ],
+)
+async def test_a_handler_takes_the_first_ones(handler, takes):
+    assert takes_of(handler, (MessageContext, list)) == takes
+    await fitted(handler, (MessageContext, list))(None, [])
+
+
+def test_methods_objects_and_nested_names():
+    class Handlers:
+        async def method(self, ctx: MessageContext) -> None: ...
+
+        async def __call__(self, ctx: CallbackContext) -> None: ...
+
+    assert takes_of(Handlers().method, (MessageContext,)) == 1
+    assert is_async(Handlers())
+    with pytest.raises(TypeError, match="ctx is CallbackContext"):
+        takes_of(Handlers(), (MessageContext,))
+
+
+@pytest.mark.parametrize("passes", [Extract, MessageContext, "text", None, wants_chat])
+def test_what_is_no_filter_is_told(passes):
+    for wanted in (lambda: on(Router(), "message", passes), lambda: Router(passes)):
+        with pytest.raises(TypeError, match="a filter is a plain function"):
+            wanted()
+
+
+def test_timers_albums_and_bursts_are_checked_too():
+    router = Router()
+    with pytest.raises(TypeError, match="ctx is MessageContext, but would be TimerContext"):
+        router.timer("x")(wants_default)  # type: ignore[arg-type] # the point of the test
+    with pytest.raises(TypeError, match="found is Document, but would be list"):
+        router.album()(wants_document)  # type: ignore[arg-type] # the point of the test
+    router.burst(text)(wants_any)
+    assert takes_of(wants_chat, (TimerContext,)) == 1
+    with pytest.raises(TypeError, match="ctx is ChatContext, but would be Context"):
+        on(router, "update", regex("x"))(wants_chat)

@@ -1,0 +1,228 @@
+"""mypy accepts handlers that ask for what their update has, and rejects the others, each at its line."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+HEAD = """
+from enum import Enum
+from typing import Literal
+
+from pydantic import BaseModel
+
+from telegram.dialogue import (
+    BACK, END, Back, CallbackContext, CallbackData, ChatContext, Context, End, Flow, MessageContext, Router,
+    TimerContext, command, document, photo, regex, text,
+)
+from telegram.types import Document, InlineQuery, PhotoSize
+
+router = Router()
+
+
+class Pick(CallbackData, prefix="pick"):
+    number: int
+
+
+class Args(BaseModel):
+    name: str
+
+
+class Step(Enum):
+    ONE = "one"
+    TWO = "two"
+
+
+class Other(Enum):
+    ONE = "one"
+
+
+class Data(BaseModel):
+    name: str = ""
+
+
+class Wrong(BaseModel):
+    name: str = ""
+
+
+flow = Flow("flow", Step, Data)
+valued = Flow("valued", Other, Data, str)
+"""
+
+GOOD = """
+@router.message(text)
+async def a(ctx: MessageContext) -> None:
+    ctx.reply(ctx.message.chat.title or ctx.text)
+
+@router.message(photo)
+async def b(ctx: MessageContext, sizes: list[PhotoSize]) -> None:
+    ctx.reply(sizes[0].file_id)
+
+@router.message(command("x").parse(Args))
+async def c(ctx: MessageContext, args: Args) -> None:
+    ctx.reply(args.name)
+
+@router.callback_query(Pick)
+async def d(ctx: CallbackContext, pick: Pick) -> None:
+    ctx.answer(str(pick.number))
+    ctx.edit("x")
+
+@router.inline_query()
+async def e(ctx: Context[InlineQuery]) -> None:
+    ctx.call("answerInlineQuery", inline_query_id=ctx.event.id, results=[])
+
+@router.message()
+async def f(ctx: ChatContext) -> None:
+    ctx.reply("a wider context")
+
+@router.timer("late")
+async def g(ctx: TimerContext) -> None:
+    ctx.reply(ctx.timer)
+
+@flow.entry.message(command("x"))
+async def h(ctx: MessageContext, data: Data) -> Literal[Step.ONE]:
+    return Step.ONE
+
+@flow.at(Step.ONE).message(photo)
+async def i(ctx: MessageContext, data: Data, sizes: list[PhotoSize]) -> Literal[Step.TWO] | End[None] | Back | None:
+    return BACK if sizes else END
+
+@flow.at(Step.TWO).callback_query(Pick)
+async def j(ctx: CallbackContext, data: Data, pick: Pick) -> Step:
+    return Step.TWO
+
+@flow.at(Step.TWO).timeout(60)
+async def k(ctx: TimerContext, data: Data) -> End[None]:
+    return END
+
+@valued.at(Other.ONE).message(text)
+async def l(ctx: MessageContext, data: Data) -> End[str]:
+    return End(ctx.text)
+
+@flow.at(Step.TWO).runs(valued)
+async def m(ctx: ChatContext, data: Data, value: str) -> Literal[Step.ONE]:
+    return Step.ONE
+
+@flow.at(Step.ONE).asks
+async def n(ctx: ChatContext, data: Data) -> None:
+    ctx.reply(data.name)
+"""
+
+BAD = {
+    "a message handler asks for a button": """
+@router.message(text)  # error
+async def handler(ctx: CallbackContext) -> None: ...
+""",
+    "a button's handler asks for a message": """
+@router.callback_query()  # error
+async def handler(ctx: MessageContext) -> None: ...
+""",
+    "a message cannot be answered like a button": """
+@router.message(text)
+async def handler(ctx: MessageContext) -> None:
+    ctx.answer("x")  # error
+""",
+    "an extract of another type": """
+@router.message(photo)  # error
+async def handler(ctx: MessageContext, found: Document) -> None: ...
+""",
+    "parsed arguments of another type": """
+@router.message(command("x").parse(Args))  # error
+async def handler(ctx: MessageContext, args: Data) -> None: ...
+""",
+    "callback data of another type": """
+@router.callback_query(Pick)  # error
+async def handler(ctx: CallbackContext, pick: Args) -> None: ...
+""",
+    "an argument that nothing hands over": """
+@router.message(text)  # error
+async def handler(ctx: MessageContext, found: Document) -> None: ...
+""",
+    "an inline query has no chat to reply to": """
+@router.inline_query()
+async def handler(ctx: Context[InlineQuery]) -> None:
+    ctx.reply("x")  # error
+""",
+    "an inline query is no update of a chat": """
+@router.inline_query()  # error
+async def handler(ctx: ChatContext) -> None: ...
+""",
+    "a handler that is not async": """
+@router.message(text)  # error
+def handler(ctx: MessageContext) -> None: ...
+""",
+    "a flow's handler with another flow's data": """
+@flow.at(Step.ONE).message(text)  # error
+async def handler(ctx: MessageContext, data: Wrong) -> None: ...
+""",
+    "a flow's handler that leads to another flow's state": """
+@flow.at(Step.ONE).message(text)  # error
+async def handler(ctx: MessageContext, data: Data) -> Literal[Other.ONE]:
+    return Other.ONE
+""",
+    "a handler at another flow's state": """
+@flow.at(Other.ONE).message(text)  # error
+async def handler(ctx: MessageContext, data: Data) -> None: ...
+""",
+    "a flow's handler that returns no outcome": """
+@flow.at(Step.ONE).message(text)  # error
+async def handler(ctx: MessageContext, data: Data) -> str:
+    return "two"
+""",
+    "a state that the annotation does not name": """
+@flow.at(Step.ONE).message(text)
+async def handler(ctx: MessageContext, data: Data) -> Literal[Step.ONE]:
+    return Step.TWO  # error
+""",
+    "a flow that ends with a value of another type": """
+@valued.at(Other.ONE).message(text)  # error
+async def handler(ctx: MessageContext, data: Data) -> End[int]:
+    return End(1)
+""",
+    "what takes a sub-flow's value as another type": """
+@flow.at(Step.ONE).runs(valued)  # error
+async def handler(ctx: ChatContext, data: Data, value: int) -> Literal[Step.TWO]:
+    return Step.TWO
+""",
+    "a time-out's handler asks for a message": """
+@flow.at(Step.ONE).timeout(60)  # error
+async def handler(ctx: MessageContext, data: Data) -> None: ...
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory) -> dict[str, dict[int, str]]:
+    """By file: the errors that one run of mypy tells, by line."""
+    folder = tmp_path_factory.mktemp("snippets")
+    (folder / "good.py").write_text(HEAD + GOOD)
+    for number, snippet in enumerate(BAD.values()):
+        (folder / f"bad_{number}.py").write_text(HEAD + snippet)
+    settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", *settings, "--strict", *map(str, sorted(folder.glob("*.py")))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode in {0, 1}, ran.stdout + ran.stderr
+    found: dict[str, dict[int, str]] = {}
+    for file, line, what in re.findall(r"^(?:.*/)?(\w+)\.py:(\d+): error: (.*)$", ran.stdout, re.MULTILINE):
+        found.setdefault(file, {})[int(line)] = what
+    return found
+
+
+def test_good_handlers_are_accepted(told):
+    assert told.get("good") is None
+
+
+@pytest.mark.parametrize("number", range(len(BAD)), ids=list(BAD))
+def test_a_bad_handler_is_rejected_at_its_line(told, number):
+    lines = (HEAD + list(BAD.values())[number]).splitlines()
+    expected = [line for line, source in enumerate(lines, start=1) if source.endswith("# error")]
+    assert list(told.get(f"bad_{number}", {})) == expected
