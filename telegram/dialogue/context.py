@@ -234,7 +234,7 @@ class Context(Generic[E_co]):
 
     def discard(self) -> None:
         """Forget all that was collected and changed, as if no handler had run."""
-        self._calls, self._timers, self._conversations, self.also = [], {}, {}, 0
+        self._calls, self._timers, self._conversations = [], {}, {}
 
     def effects(self) -> Effects:
         """What is to be committed. To be taken once, after the handler."""
