@@ -121,6 +121,8 @@ class InboxHandler:
             taken = self._table.find(ctx)
             if taken is not None:
                 await self._run(ctx, taken, self._table, delivery)
+            for progress in ctx.shows:
+                await progress.settle()
         except Invalid as invalid:
             ctx.discard()
             _tell(ctx, invalid.text)
@@ -133,9 +135,10 @@ class InboxHandler:
             if (told := redact(str(error))) != str(error):
                 raise Retry(f"{type(error).__name__}: {told}") from None
             raise
-        if (
-            isinstance(ctx, CallbackContext) and delivery.attempt == 1
-        ):  # else it was answered when that failed
+        finally:
+            for progress in ctx.shows:
+                await progress.end()
+        if delivery.attempt == 1:  # else it was answered when that failed
             _answer(ctx)
         return ctx.effects()
 

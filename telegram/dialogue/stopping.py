@@ -65,8 +65,6 @@ class Stoppable:
             for _ in range(run.cuts):
                 task.uncancel()
         if run.cuts:
-            if (
-                task.cancelling()
-            ):  # a lost lease, a deadline or the end of a drain came, too, and matters more
+            if task.cancelling():  # by a lost lease, a deadline or a drain as well, which counts more
                 raise asyncio.CancelledError
             raise Stopped
