@@ -118,6 +118,10 @@ class Engine:
         """Return what the workers do now, longest running first."""
         return self._keeper.running()
 
+    def allow(self, delivery: Delivery, seconds: float) -> None:
+        """Let the running handler of `delivery` take `seconds` from its start, not `handler_timeout_s`."""
+        self._keeper.allow(delivery, seconds)
+
     async def settle(self, until: float) -> None:
         """Go on until nothing is ready or running any more (what is parked stays), or until loop time `until`."""
         while asyncio.get_running_loop().time() < until:

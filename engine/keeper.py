@@ -1,6 +1,7 @@
 """Who runs what, and cutting off what must not go on: lost leases, handlers that overrun, the end of a drain."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import structlog
@@ -26,7 +27,7 @@ class Running(NamedTuple):
 class Worker:
     """A task of the pool. `cut` says why its handler was cancelled, `cuts` how many times."""
 
-    __slots__ = ("claiming", "cut", "cuts", "delivery", "number", "since", "task")
+    __slots__ = ("allowed_s", "claiming", "cut", "cuts", "delivery", "number", "since", "task")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -34,6 +35,7 @@ class Worker:
         self.claiming = False  # waits for a lane, holding none
         self.delivery: Delivery  # while it is among the running: what it handles, and since when
         self.since: float
+        self.allowed_s: float
         self.cut: Exception | None = None
         self.cuts = 0
 
@@ -46,6 +48,7 @@ class Keeper:
         self._timeout_s = handler_timeout_s
         self._renew_every_s = renew_every_s
         self._running: dict[Worker, None] = {}  # an ordered set: longest running first
+        self._allowed = asyncio.Event()  # a deadline has changed
 
     def running(self) -> list[Running]:
         """Return what runs now, longest running first."""
@@ -55,7 +58,15 @@ class Keeper:
         """Note that the worker's handler starts."""
         worker.delivery = delivery
         worker.since = asyncio.get_running_loop().time()
+        worker.allowed_s = self._timeout_s
         self._running[worker] = None
+
+    def allow(self, delivery: Delivery, seconds: float) -> None:
+        """Let the handler of `delivery` run for so long, counted from its start, instead of the usual time."""
+        for worker in self._running:
+            if worker.delivery is delivery:
+                worker.allowed_s = seconds
+                self._allowed.set()
 
     def leave(self, worker: Worker) -> Exception | None:
         """Note that the handler is over; return why it was cut, if it was."""
@@ -104,9 +115,12 @@ class Keeper:
             now = loop.time()
             wake_at = now + self._timeout_s
             for worker in list(self._running):
-                due = worker.since + self._timeout_s + worker.cuts * _CUT_AGAIN_S
+                due = worker.since + worker.allowed_s + worker.cuts * _CUT_AGAIN_S
                 if due <= now:
-                    self.cut(worker, Retry(f"the handler ran longer than {self._timeout_s:g} s"))
+                    self.cut(worker, Retry(f"the handler ran longer than {worker.allowed_s:g} s"))
                     due = now + _CUT_AGAIN_S
                 wake_at = min(wake_at, due)
-            await asyncio.sleep(wake_at - now)
+            self._allowed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(wake_at):
+                    await self._allowed.wait()

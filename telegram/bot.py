@@ -91,6 +91,7 @@ class Bot:
             peers=self.peers,
             behind=store,
             conduct=Conduct(apology=config.apology),
+            allow=lambda delivery, seconds: self._inbox.allow(delivery, seconds),  # noqa: PLW0108 - the engine comes next
         )
         self._inbox = Engine(
             store,

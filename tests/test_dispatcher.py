@@ -263,6 +263,25 @@ def test_a_deadline_counts_from_each_handlers_own_start():
     assert house.diary[-1] == (50, "begin", 2)
 
 
+@pytest.mark.parametrize("allowed_s", [600.0, 3.0])
+def test_a_handler_may_be_allowed_more_time_or_less_than_the_others(allowed_s):
+    async def handler(house: House, delivery: Delivery) -> None:
+        if delivery.envelope.id == 1:
+            await asyncio.sleep(1)  # the watch over the deadlines sleeps by now
+            house.engine.allow(delivery, allowed_s)
+        try:
+            await asyncio.sleep(5000)
+        except asyncio.CancelledError:
+            house.note("cut", delivery)
+            raise
+
+    house = House(handler, handler_timeout_s=60, attempts_max=1)
+    in_house(house, update(1), update(2), update(3, "chat:2"))
+    cut = {id_: at for at, what, id_ in house.diary if what == "cut"}
+    assert cut == {1: allowed_s, 2: allowed_s + 60, 3: 60}  # the next handler of the lane has the usual time
+    assert (1, 1, f"the handler ran longer than {allowed_s:g} s") in dead(house)
+
+
 def test_what_a_handler_returns_after_its_deadline_does_not_count():
     async def handler(house: House, delivery: Delivery) -> Effects:
         with contextlib.suppress(asyncio.CancelledError):

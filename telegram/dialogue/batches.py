@@ -5,9 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from engine import Envelope
-from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import MessageContext
-from telegram.dialogue.router import Taken
 from telegram.types import Message
 
 ALBUM_MAX: Final = 10
@@ -16,32 +14,31 @@ ALBUM_MAX: Final = 10
 BURST_MAX: Final = 100
 
 ALBUM_WAIT_S: Final = 0.5
-"""Telegram sends an album's messages one after another; so long the rest may take."""
+"""Telegram sends an album's messages one after another; so long after one the next may take."""
 
 
 async def gather(
     first: MessageContext,
-    taken: Taken,
+    batch: str,
     peek: Callable[[int], Awaitable[Sequence[Envelope]]],
-    read: Callable[[Envelope], Context | None],
+    read: Callable[[Envelope], Awaitable[MessageContext | None]],
 ) -> list[Message]:
     """Return the messages of the batch that begins with `first`; they stand in a row in its lane.
 
-    For an album whose end is not in sight yet, waits a moment for the rest.
+    `read` gives what belongs to it; the first that does not ends it. For an album whose end is not in sight yet,
+    waits until no more of it come.
     """
-    is_album = taken.options.batch == "album"
-    waited = not is_album
+    is_album = batch == "album"
+    known = 0 if is_album else BURST_MAX
     while True:
         behind = await peek(ALBUM_MAX - 1 if is_album else BURST_MAX - 1)
         messages = [first.message]
         for envelope in behind:
-            ctx = read(envelope)
-            if not isinstance(ctx, MessageContext) or not taken.wants(ctx):
-                break
-            if is_album and ctx.message.media_group_id != first.message.media_group_id:
-                break
+            ctx = await read(envelope)
+            if ctx is None or (is_album and ctx.message.media_group_id != first.message.media_group_id):
+                return messages
             messages.append(ctx.message)
-        if waited or len(messages) <= len(behind) or len(messages) == ALBUM_MAX:
+        if len(messages) <= known or len(messages) >= ALBUM_MAX:
             return messages
+        known = len(messages)
         await asyncio.sleep(ALBUM_WAIT_S)
-        waited = True

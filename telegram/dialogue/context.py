@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from typing_extensions import TypeVar as DefaultTypeVar
 
@@ -16,6 +16,9 @@ from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Resource, Tools
 from telegram.shortcuts import part, place_of
 from telegram.types import Update, User
+
+if TYPE_CHECKING:
+    from telegram.dialogue.long import Progress
 
 E_co = DefaultTypeVar("E_co", covariant=True, default=Any)
 T = TypeVar("T")
@@ -42,6 +45,7 @@ class Context(Generic[E_co]):
         "also",
         "event",
         "kind",
+        "shows",
         "update",
     )
 
@@ -52,6 +56,7 @@ class Context(Generic[E_co]):
         self.event = event
         """What stands in the update under its kind: a Message, a CallbackQuery, or a dict of what has no type here."""
         self.also = 0  # how many updates behind this one are handled with it
+        self.shows: tuple[Progress, ...] = ()  # what tells how far the handler is
         self._delivery = delivery
         self._tools = tools
         self._conversations: dict[str, Conversation] = {}  # read only when somebody looks at them
@@ -234,7 +239,7 @@ class Context(Generic[E_co]):
 
     def discard(self) -> None:
         """Forget all that was collected and changed, as if no handler had run."""
-        self._calls, self._timers, self._conversations, self.also = [], {}, {}, 0
+        self._calls, self._timers, self._conversations = [], {}, {}
 
     def effects(self) -> Effects:
         """What is to be committed. To be taken once, after the handler."""

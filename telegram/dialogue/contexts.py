@@ -1,16 +1,18 @@
 """The context of each kind of update: what it can be asked, and what it can do.
 
 Context             any update (telegram/dialogue/context.py)
-  ChatContext       an update of a chat: `reply`
+  ChatContext       an update of a chat: `reply`, `typing`, `progress`
     MessageContext    a message of any kind: `message`, `text`, `command`, `args`
     CallbackContext   a pressed button: `button`, `answer`, `edit`
     TimerContext      a timer that was set before: `timer`, `payload`
 """
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from engine import Delivery
 from telegram.dialogue.context import Context, E_co
+from telegram.dialogue.long import Progress, kept_alive
 from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Tools
 from telegram.shortcuts import part
@@ -24,13 +26,39 @@ class ChatContext(Context[E_co]):
 
     def reply(self, text: str, /, **params: Any) -> None:
         """Send `text` to the chat of the update, into its topic or business connection (sendMessage)."""
+        self.call("sendMessage", **{**self._here("reply"), "text": text, **params})
+
+    def typing(self, action: str = "typing", /) -> AbstractAsyncContextManager[None]:
+        """`async with ctx.typing("upload_document"):` shows a chat action for as long as the block runs (sendChatAction).
+
+        Never an error for the handler, and never a delay.
+        """
+        here = self._here("typing")
+        params = {name: value for name, value in here.items() if name != "direct_messages_topic_id"}
+        return kept_alive(self._tools.client, {**params, "action": action})
+
+    async def progress(self, text: str, /, **params: Any) -> Progress:
+        """Send `text` now, as a message that tells how far the handler is; `params` as of sendMessage and editMessageText.
+
+        Outside the commit: a handler that runs again after a kill sends another one. Never an error for the handler.
+        """
+        name = f"{self.idempotency_key}/{len(self.shows)}"
+        known = self._tools.shown.get(name)
+        shows = Progress(self._tools.client, self._here("progress"), text, params, self.call, known)
+        self.shows = (*self.shows, shows)
+        await shows.begin()
+        self._tools.remember(name, shows.message_id)
+        return shows
+
+    def _here(self, what: str) -> dict[str, Any]:
+        """The chat of the update, and the place in it."""
         if self.chat_id is None:
-            raise ValueError(f"reply() needs a chat, and this {self.kind} has none")
+            raise ValueError(f"{what}() needs a chat, and this {self.kind} has none")
         if self.kind == "guest_message":
             raise ValueError(
                 "the bot is not in the chat of a guest_message: use call('answerGuestQuery', ...)"
             )
-        self.call("sendMessage", **{"chat_id": self.chat_id, "text": text, **self.place(), **params})
+        return {"chat_id": self.chat_id, **self.place()}
 
 
 class MessageContext(ChatContext[Message]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ValidationError
@@ -69,17 +70,14 @@ class Run:
             try:
                 self._frames = self._load(records)
             except _Misfit as misfit:
-                return self._taken(self._ask_misfit, misfit)
+                return Taken(partial(self._ask_misfit, misfit), PLAIN, self._ask_misfit)
             for index, step in self._candidates():
                 if (values := _values(step, self._ctx)) is not None:
-                    return self._taken(self._step, index, step, values, options=step.route.options)
+                    return _taken(partial(self._step, index, step, values), step)
         for step in self._flow.entries:
             if (values := _values(step, self._ctx)) is not None:
-                return self._taken(self._enter, step, values, options=step.route.options)
+                return _taken(partial(self._enter, step, values), step)
         return None
-
-    def _taken(self, run: Any, *args: Any, options: Any = PLAIN) -> Taken:
-        return Taken(lambda *more: run(*args, *more), options, lambda _: False, run)
 
     def _records(self) -> list[dict[str, Any]]:
         record = self._conversation.flow
@@ -266,6 +264,10 @@ def _frame(flow: Flow[Any, Any, Any], record: dict[str, Any]) -> Frame:
         return Frame(flow, flow.states(record["state"]), flow.data.model_validate(data), record["history"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise _Misfit(flow, record, error) from None
+
+
+def _taken(run: Any, step: Step) -> Taken:
+    return Taken(run, step.route.options, step.route.handler)
 
 
 def _values(step: Step, ctx: Context) -> list[Any] | None:

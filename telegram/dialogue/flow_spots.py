@@ -1,6 +1,7 @@
 """Where the handlers of a flow are added: `flow.at(state)`, `flow.entry`, `flow.anywhere`, `flow.otherwise`."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
@@ -19,9 +20,9 @@ from telegram.dialogue.contexts import (
 )
 from telegram.dialogue.filters import Extract, Filter
 from telegram.dialogue.outcomes import Back, End, Targets, targets_of
-from telegram.dialogue.router import TIMER, Handler, Options, Route, checked_filters
-from telegram.dialogue.scopes import OWN, USER
+from telegram.dialogue.router import TIMER, Handler, Options, Route, checked_filters, of_album
 from telegram.dialogue.signature import fitted, takes_of
+from telegram.types import Message
 
 if TYPE_CHECKING:
     from telegram.dialogue.flow import Flow
@@ -95,18 +96,26 @@ class FlowOn(Generic[C, S, D, R]):
 
     @overload
     def __call__(
-        self, first: Extract[A], /, *filters: Filter, stop: Filter | None = None
+        self,
+        first: Extract[A],
+        /,
+        *filters: Filter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
     ) -> FlowTakesOne[C, D, A, Outcome[S, R]]: ...
     @overload
     def __call__(
-        self, first: type[P], /, *filters: Filter, stop: Filter | None = None
+        self, first: type[P], /, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
     ) -> FlowTakesOne[C, D, P, Outcome[S, R]]: ...
     @overload
-    def __call__(self, *filters: Filter, stop: Filter | None = None) -> FlowTakes[C, D, Outcome[S, R]]: ...
+    def __call__(
+        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+    ) -> FlowTakes[C, D, Outcome[S, R]]: ...
 
-    def __call__(self, *filters: Any, stop: Filter | None = None) -> Any:
-        """Decorate a handler of updates that pass all filters; `stop` as in `Router.message`."""
-        return self._spot.add(self._kinds, filters, self._context, stop)
+    def __call__(self, *filters: Any, stop: Filter | None = None, timeout_s: float | None = None) -> Any:
+        """Decorate a handler of updates that pass all filters; `stop` and `timeout_s` as in `Router.message`."""
+        options = Options(stop=stop, timeout_s=timeout_s)
+        return self._spot.add(self._kinds, filters, self._context, options)
 
 
 class Spot(Generic[S, D, R]):
@@ -123,13 +132,32 @@ class Spot(Generic[S, D, R]):
         )
         self.update: FlowOn[Context, S, D, R] = FlowOn(self, None, Context)
 
+    def album(
+        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+    ) -> FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]:
+        """Decorate a handler of all messages of an album at once, as `Router.album`; they come after the data."""
+        register: FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]
+        register = self._batch((of_album, *filters), Options(stop, batch="album", timeout_s=timeout_s))
+        return register
+
+    def burst(
+        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+    ) -> FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]:
+        """Decorate a handler of all messages that wait in a row, as `Router.burst`; they come after the data."""
+        register: FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]
+        register = self._batch(filters, Options(stop, batch="burst", timeout_s=timeout_s))
+        return register
+
+    def _batch(self, filters: tuple[Filter, ...], options: Options) -> Any:
+        return self.add(frozenset(("message",)), filters, MessageContext, options, (list,))
+
     def timer(self, name: str) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
         """Decorate the handler of a timer that `ctx.set_timer(name, ...)` has set, if it fires here."""
 
         def fires(ctx: Context) -> bool:
             return isinstance(ctx, TimerContext) and ctx.timer == name
 
-        register: Any = self.add(frozenset((TIMER,)), (fires,), TimerContext, None)
+        register: Any = self.add(frozenset((TIMER,)), (fires,), TimerContext, Options())
         return register  # type: ignore[no-any-return]
 
     def timeout(self, after: float | timedelta) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
@@ -180,16 +208,21 @@ class Spot(Generic[S, D, R]):
         return register
 
     def add(
-        self, kinds: frozenset[str] | None, filters: tuple[Any, ...], context: Any, stop: Filter | None
+        self,
+        kinds: frozenset[str] | None,
+        filters: tuple[Any, ...],
+        context: Any,
+        options: Options,
+        more: tuple[Any, ...] = (),
     ) -> Any:
         """Return a decorator that adds a handler to each of the states."""
         filters = checked_filters(filters)
         handed = [each.type for each in filters if isinstance(each, Extract)]
         flow = self._flow
-        options = Options(stop=stop, anyone=flow.scope not in {OWN, USER})
+        options = replace(options, scope=flow.scope)
 
         def register(handler: Handler) -> Handler:
-            takes = takes_of(handler, (context, flow.data, *handed))
+            takes = takes_of(handler, (context, flow.data, *handed, *more))
             step = Step(Route(kinds, filters, handler, options, takes), targets_of(handler, flow.states))
             for steps in self._steps:
                 steps.append(step)

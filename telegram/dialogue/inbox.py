@@ -3,18 +3,31 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Final, Protocol
 
 import structlog
 
-from engine import Call, Delivery, Effects, Envelope, Lease, Park, Queue, Reject, Retry
+from engine import (
+    Call,
+    Delivery,
+    Effects,
+    Envelope,
+    Lease,
+    LeaseLost,
+    Park,
+    Queue,
+    Reject,
+    Retry,
+    StoreUnavailable,
+)
 from telegram.decoding import decode
 from telegram.dialogue.batches import gather
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageContext, TimerContext, context_of
 from telegram.dialogue.filters import Invalid
-from telegram.dialogue.router import Router, Taken
-from telegram.dialogue.scopes import place_of_scope
+from telegram.dialogue.router import Options, Router, Taken
+from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.stopping import Stoppable, Stopped
 from telegram.dialogue.table import Table
 from telegram.dialogue.timers import read_timer
@@ -38,6 +51,9 @@ EXPIRES_S: Final = {
 _LOOK_BEHIND: Final = 100
 """How many waiting updates are searched for one that stops the handler."""
 
+
+_ASK_AGAIN_S: Final = 1.0
+"""A store that is not there is asked again after this long."""
 
 _NO_LEASE: Final = Lease(Queue.INBOX, "", 0)
 
@@ -73,13 +89,16 @@ class InboxHandler:
         peers: Peers | None = None,
         behind: Behind | None = None,
         conduct: Conduct | None = None,
+        allow: Callable[[Delivery, float], None] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        """`behind` is the store; `allow` lets a running handler take so many seconds."""
         self.router = router
         self.tools = tools or Tools()
         self._peers = Peers() if peers is None else peers
         self._behind = behind
         self._conduct = conduct or Conduct()
+        self._allow = allow
         self._wall = wall
         self._table: Table | None = None
         self._stoppable = Stoppable()
@@ -88,31 +107,39 @@ class InboxHandler:
     async def __call__(self, delivery: Delivery) -> Effects:
         """Rejects an update that cannot be read; acknowledges one that nobody wants, or that is too old to answer."""
         ctx = self._context(delivery)
+        if ctx.update.lost:
+            log.warning("parts of an update are not readable", id=ctx.update_id, lost=ctx.update.lost)
+        self._note_who_is_there(ctx)
         if self._is_expired(ctx, delivery.envelope.at):
             log.debug("expired", kind=ctx.kind, id=ctx.update_id)
             return Effects()
         if self._table is None:
             self._table = Table(self.router)
-        if self._table.scopes:
-            await self._lend(ctx, self._table.scopes)
         current.set(ctx)  # seen by this handler alone: the engine gives each one a context of its own
         try:
+            await self._lend(ctx, self._table)
             taken = self._table.find(ctx)
             if taken is not None:
-                await self._run(ctx, taken, delivery)
+                await self._run(ctx, taken, self._table, delivery)
+            for progress in ctx.shows:
+                await progress.settle()
         except Invalid as invalid:
             ctx.discard()
             _tell(ctx, invalid.text)
         except Stopped:
             ctx.discard()
-        except (Retry, Park, Reject):
+        except (Retry, Park, Reject) as wish:
+            wish.reason = redact(wish.reason)
             raise
         except Exception as error:
             if (told := redact(str(error))) != str(error):
                 raise Retry(f"{type(error).__name__}: {told}") from None
             raise
-        if isinstance(ctx, CallbackContext) and not ctx.has_called("answerCallbackQuery"):
-            ctx.answer()
+        finally:
+            for progress in ctx.shows:
+                await progress.end()
+        if delivery.attempt == 1:  # else it was answered when that failed
+            _answer(ctx)
         return ctx.effects()
 
     def farewell(self, delivery: Delivery, *, given_up: bool) -> tuple[Call, ...]:
@@ -121,11 +148,13 @@ class InboxHandler:
             ctx = self._context(delivery)
         except Reject:
             return ()
-        apology = self._conduct.apology if given_up else ""
-        if isinstance(ctx, CallbackContext) and (given_up or delivery.attempt == 1):
-            ctx.answer()
-        if apology and isinstance(ctx, MessageContext | CallbackContext) and ctx.user_id is not None:
-            _tell(ctx, apology)
+        is_callback = isinstance(ctx, CallbackContext)
+        can_answer = is_callback and delivery.attempt == 1 and not self._is_expired(ctx, delivery.envelope.at)
+        can_tell = isinstance(ctx, MessageContext) or can_answer or (is_callback and ctx.chat_id is not None)
+        if given_up and self._conduct.apology and can_tell and ctx.user_id is not None:
+            _tell(ctx, self._conduct.apology)
+        if can_answer:
+            _answer(ctx)
         return ctx.effects().calls
 
     def _context(self, delivery: Delivery) -> Context:
@@ -136,53 +165,87 @@ class InboxHandler:
             update = decode(envelope.body)
         except Unreadable as error:
             raise Reject(error.reason) from None
-        if update.lost:
-            log.warning("parts of an update are not readable", id=envelope.id, lost=update.lost)
-        ctx = context_of(update, delivery, self.tools)
-        self._note_who_is_there(ctx)
-        return ctx
+        return context_of(update, delivery, self.tools)
 
-    async def _run(self, ctx: Context, taken: Taken, delivery: Delivery) -> None:
+    async def _run(self, ctx: Context, taken: Taken, table: Table, delivery: Delivery) -> None:
         options = taken.options
-        more: tuple[Any, ...] = ()
-        if options.batch is not None and isinstance(ctx, MessageContext):
-            messages = await gather(ctx, taken, lambda limit: self._peek(delivery, limit), self._context_of)
-            ctx.also = len(messages) - 1
-            more = (messages,)
+        if options.timeout_s is not None and self._allow is not None:
+            self._allow(delivery, options.timeout_s)
         if options.stop is None:
-            await taken.run(*more)
+            await self._work(ctx, taken, table, delivery)
+            return
+        stops = partial(self._stops, ctx, delivery, options)
+
+        async def work() -> None:
+            if any(map(stops, await self._peek(delivery, _LOOK_BEHIND))):
+                raise Stopped
+            await self._work(ctx, taken, table, delivery)
+
+        await self._stoppable.run(delivery.envelope.key, work(), stops)
+
+    async def _work(self, ctx: Context, taken: Taken, table: Table, delivery: Delivery) -> None:
+        batch = taken.options.batch
+        if batch is None or not isinstance(ctx, MessageContext):
+            await taken.run()
             return
 
-        def stops(envelope: Envelope) -> bool:
-            return self._stops(envelope, taken, delivery)
+        async def read(envelope: Envelope) -> MessageContext | None:
+            other = self._waiting(envelope, delivery.state)
+            if not isinstance(other, MessageContext) or other.place() != ctx.place():
+                return None
+            await self._lend(other, table)
+            try:
+                found = table.find(other)
+            except Exception:  # noqa: BLE001 - it is told of when its turn comes
+                return None
+            return other if found is not None and found.handler is taken.handler else None
 
-        if any(stops(envelope) for envelope in await self._peek(delivery, _LOOK_BEHIND)):
-            raise Stopped
-        await self._stoppable.run(delivery.envelope.key, taken.run(*more), stops)
+        messages = await gather(ctx, batch, partial(self._peek, delivery), read)
+        ctx.also = len(messages) - 1
+        await taken.run(messages)
 
-    def _stops(self, envelope: Envelope, taken: Taken, delivery: Delivery) -> bool:
+    def _stops(self, ctx: Context, delivery: Delivery, options: Options, envelope: Envelope) -> bool:
         """Whether an update that waits ends the handler: of the same conversation, and it passes the filter."""
-        if envelope.is_timer or (envelope.scope != delivery.envelope.scope and not taken.options.anyone):
+        if envelope.is_timer or options.stop is None:
             return False
-        ctx = self._context_of(envelope)
-        return ctx is not None and taken.options.stop is not None and taken.options.stop(ctx)
+        if options.scope == OWN and envelope.scope != delivery.envelope.scope:
+            return False
+        other = self._waiting(envelope)
+        if other is None:
+            return False
+        if options.scope != OWN and place_of_scope(options.scope, other) != place_of_scope(
+            options.scope, ctx
+        ):
+            return False
+        try:
+            return options.stop(other)
+        except Exception:  # it is the author's; whoever appended the update must not suffer from it
+            log.exception("a stop filter failed", id=envelope.id)
+            return False
 
-    def _context_of(self, envelope: Envelope) -> Context | None:
+    def _waiting(self, envelope: Envelope, state: bytes | None = None) -> Context | None:
         """A context to look at: of an update whose turn has not come."""
         try:
-            update = decode(envelope.body)
-        except Unreadable:
+            return self._context(Delivery(_NO_LEASE, envelope, 1, state))
+        except Reject:
             return None
-        return context_of(update, Delivery(_NO_LEASE, envelope, 1, None), self.tools)
 
     async def _peek(self, delivery: Delivery, limit: int) -> Sequence[Envelope]:
-        return [] if self._behind is None else await self._behind.peek(delivery, limit)
+        if self._behind is None:
+            return []
+        try:
+            return await self._behind.peek(delivery, limit)
+        except (StoreUnavailable, LeaseLost) as error:
+            raise _not_now(error) from None
 
-    async def _lend(self, ctx: Context, scopes: frozenset[str]) -> None:
-        for scope in scopes:
+    async def _lend(self, ctx: Context, table: Table) -> None:
+        for scope in table.scopes:
             place = place_of_scope(scope, ctx)
             if place is not None and self._behind is not None:
-                was = await self._behind.state(place.key, place.scope)
+                try:
+                    was = await self._behind.state(place.key, place.scope)
+                except StoreUnavailable as error:
+                    raise _not_now(error) from None
                 ctx.lend(scope, place.key, place.scope, was)
 
     def _is_expired(self, ctx: Context, arrived: float) -> bool:
@@ -196,6 +259,17 @@ class InboxHandler:
         member = getattr(ctx.event, "new_chat_member", None) if ctx.kind == "my_chat_member" else None
         if getattr(member, "status", None) not in {"left", "kicked"}:
             self._peers.seen(chat_id)
+
+
+def _not_now(error: Exception) -> Park:
+    """The store's trouble is no failure of the handler. (If the lease is lost, parking is refused, and that is all.)"""
+    return Park(f"{type(error).__name__}: {error}", delay_s=_ASK_AGAIN_S)
+
+
+def _answer(ctx: Context) -> None:
+    """End the waiting of a button, if that was not done."""
+    if isinstance(ctx, CallbackContext) and not ctx.has_called("answerCallbackQuery"):
+        ctx.answer()
 
 
 def _tell(ctx: Context, text: str) -> None:

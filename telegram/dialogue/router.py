@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
 
 from telegram import types
 from telegram.callback_data import CallbackData
@@ -55,12 +55,23 @@ class Options:
     stop: Filter | None = None
     """An update that passes it ends the handler at once, running or not yet begun, if it is of the same conversation."""
 
-    anyone: bool = False
-    """The stopping update may come from anybody in the lane: the conversation is the chat's."""
+    scope: str = OWN_SCOPE
+    """Whose conversation that is (telegram/dialogue/scopes.py): anybody in the chat stops what is the chat's."""
 
     batch: str | None = None
     """"album": all messages of a media group at once; "burst": all that wait in a row."""
 
+    timeout_s: float | None = None
+    """How long the handler may run; None: as long as the bot's others."""
+
+    def __post_init__(self) -> None:
+        if self.stop is not None:
+            _check_filters((self.stop,))
+        if self.timeout_s is not None and not 0 < self.timeout_s < _TIMEOUT_MAX_S:
+            raise ValueError(f"timeout_s is a number of seconds above 0, not {self.timeout_s}")
+
+
+_TIMEOUT_MAX_S: Final = 366 * 86_400.0
 
 PLAIN = Options()
 
@@ -72,9 +83,6 @@ class Taken(NamedTuple):
     """Called with nothing, or with the messages of a batch."""
 
     options: Options
-    wants: Callable[[Context], bool]
-    """Whether another update would go into the same batch."""
-
     handler: Handler
 
 
@@ -137,15 +145,11 @@ class Route:
         values = self.values(ctx)
         if values is None:
             return None
-        return Taken(lambda *more: self.run(ctx, *values, *more), self.options, self._wants, self.handler)
+        return Taken(lambda *more: self.run(ctx, *values, *more), self.options, self.handler)
 
     def run(self, *given: Any) -> Awaitable[Any]:
         """Call the handler with as many of these as it takes."""
         return self.handler(*given[: self.takes])
-
-    def _wants(self, ctx: Context) -> bool:
-        kinds = self.kinds
-        return (kinds is None or ctx.kind in kinds) and self.values(ctx) is not None
 
 
 class On(Generic[C]):
@@ -158,24 +162,41 @@ class On(Generic[C]):
 
     @overload
     def __call__(
-        self, first: Extract[A], second: Extract[B], /, *filters: Filter, stop: Filter | None = None
+        self,
+        first: Extract[A],
+        second: Extract[B],
+        /,
+        *filters: Filter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
     ) -> TakesTwo[C, A, B]: ...
     @overload
     def __call__(
-        self, first: Extract[A], /, *filters: Filter, stop: Filter | None = None
+        self,
+        first: Extract[A],
+        /,
+        *filters: Filter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
     ) -> TakesOne[C, A]: ...
     @overload
-    def __call__(self, first: type[D], /, *filters: Filter, stop: Filter | None = None) -> TakesOne[C, D]: ...
+    def __call__(
+        self, first: type[D], /, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+    ) -> TakesOne[C, D]: ...
     @overload
-    def __call__(self, *filters: Filter, stop: Filter | None = None) -> Takes[C]: ...
+    def __call__(
+        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+    ) -> Takes[C]: ...
 
-    def __call__(self, *filters: Any, stop: Filter | None = None) -> Any:
+    def __call__(self, *filters: Any, stop: Filter | None = None, timeout_s: float | None = None) -> Any:
         """Decorate a handler of updates that pass all filters; it takes the context and what extracts hand over.
 
         An update of the same conversation that passes `stop` ends it at once, also while it runs: what it wanted does
-        not happen, and the stopping update is handled next.
+        not happen, and the stopping update is handled next. `timeout_s` is how long the handler may run, from its start;
+        by default as long as the bot's others.
         """
-        return self._router.add(self._kinds, filters, self._context, Options(stop=stop))
+        options = Options(stop=stop, timeout_s=timeout_s)
+        return self._router.add(self._kinds, filters, self._context, options)
 
 
 class Router:
@@ -215,17 +236,29 @@ class Router:
         )
         self.update: On[Context] = On(self, None, Context)
 
-    def album(self, *filters: Filter) -> TakesOne[MessageContext, list[types.Message]]:
-        """Decorate a handler that takes all messages of an album (media group) at once; they are committed together."""
-        return cast("_Batch", self._batch("album", (_of_album, *filters)))
+    def album(
+        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+    ) -> TakesOne[MessageContext, list[types.Message]]:
+        """Decorate a handler that takes all messages of an album (media group) at once; they are committed together.
 
-    def burst(self, *filters: Filter) -> TakesOne[MessageContext, list[types.Message]]:
-        """Decorate a handler that takes all messages of a person that wait in a row, committed together."""
-        return cast("_Batch", self._batch("burst", filters))
+        An album that comes in pieces is waited for, for a moment.
+        """
+        return cast(
+            "_Batch", self._batch((of_album, *filters), Options(stop, batch="album", timeout_s=timeout_s))
+        )
 
-    def _batch(self, batch: str, filters: tuple[Filter, ...]) -> Any:
+    def burst(
+        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+    ) -> TakesOne[MessageContext, list[types.Message]]:
+        """Decorate a handler that takes all messages of a person that wait in a row, committed together.
+
+        Those that this handler would get one by one: what another one would take ends the row.
+        """
+        return cast("_Batch", self._batch(filters, Options(stop, batch="burst", timeout_s=timeout_s)))
+
+    def _batch(self, filters: tuple[Filter, ...], options: Options) -> Any:
         """Return a decorator for a handler that takes several messages."""
-        return self.add(frozenset(("message",)), filters, MessageContext, Options(batch=batch), (list,))
+        return self.add(frozenset(("message",)), filters, MessageContext, options, (list,))
 
     def timer(self, name: str) -> Takes[TimerContext]:
         """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; the first match wins, as always."""
@@ -266,8 +299,6 @@ class Router:
     ) -> Any:
         """Return a decorator that adds a handler; it is called with a `context`, what extracts hand over, and `more`."""
         filters = checked_filters(filters)
-        if options.stop is not None:
-            _check_filters((options.stop,))
         handed = [each.type for each in filters if isinstance(each, Extract)]
 
         def register(handler: Handler) -> Handler:
@@ -322,5 +353,6 @@ def _check_filters(filters: Any) -> None:
             )
 
 
-def _of_album(ctx: Context) -> bool:
+def of_album(ctx: Context) -> bool:
+    """A message of a media group."""
     return isinstance(ctx, MessageContext) and ctx.message.media_group_id is not None

@@ -1,23 +1,32 @@
 """Handlers that an update can stop: /cancel does not wait behind the work that it is to cancel.
 
 The stopping update is an ordinary one of the lane, handled next and in its order; all that is special is that its
-arrival ends what stands before it, running or not yet begun.
+arrival ends what stands before it, running or not yet begun. Who is first is decided when it arrives: a handler that
+has not returned by then is stopped, whatever it does with its cancellation.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import structlog
 
 from engine import Envelope
+
+log = structlog.get_logger(__name__)
 
 
 class Stopped(Exception):  # noqa: N818 - a wish of the user, not an error
     """An update has ended the handler: nothing of what it wanted happens."""
 
 
-class _Run(NamedTuple):
-    task: "asyncio.Task[Any]"
-    stops: Callable[[Envelope], bool]
+class _Run:
+    __slots__ = ("cuts", "stops", "task")
+
+    def __init__(self, task: "asyncio.Task[Any]", stops: Callable[[Envelope], bool]) -> None:
+        self.task = task
+        self.stops = stops
+        self.cuts = 0  # how many times it was cancelled
 
 
 class Stoppable:
@@ -32,23 +41,30 @@ class Stoppable:
             for envelope in batch:
                 run = self._runs.get(envelope.key)
                 if run is not None and run.stops(envelope):
-                    run.task.cancel(Stopped)
+                    # It can only land inside the handler: the task waits there, and `run` notices its end at once.
+                    run.cuts += 1
+                    run.task.cancel()
 
-    async def run(self, key: str, work: Awaitable[Any], stops: Callable[[Envelope], bool]) -> Any:
-        """Await `work`; raises Stopped if an update has stopped it. Cancelling this cancels the work."""
-        task = asyncio.ensure_future(work)
-        self._runs[key] = _Run(task, stops)
+    async def run(self, key: str, work: Awaitable[Any], stops: Callable[[Envelope], bool]) -> None:
+        """Await `work`; Stopped if an update has stopped it."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a handler runs in a task")
+        run = self._runs[key] = _Run(task, stops)
         try:
-            return await task
-        except asyncio.CancelledError as cancelled:
-            if Stopped in cancelled.args and not _cancelling():
-                raise Stopped from None
-            raise
+            await work
+        except asyncio.CancelledError:
+            if not run.cuts:
+                raise
+        except Exception:
+            if not run.cuts:
+                raise
+            log.warning("a handler failed while it was being stopped", exc_info=True)
         finally:
             del self._runs[key]
-
-
-def _cancelling() -> bool:
-    """Whether the task that awaits was itself cancelled (a lost lease, a deadline, the end of a drain)."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+            for _ in range(run.cuts):
+                task.uncancel()
+        if run.cuts:
+            if task.cancelling():  # by a lost lease, a deadline or a drain as well, which counts more
+                raise asyncio.CancelledError
+            raise Stopped

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from telegram.client import TgClient
 
 T = TypeVar("T")
+
+_SHOWN_MAX: Final = 1_000  # far more than handlers that show their progress and run at the same time
 
 
 class Resource(Generic[T]):
@@ -29,6 +31,17 @@ class Tools:
     client: TgClient | None = None
     opened: dict[Resource[Any], Any] = field(default_factory=dict)
 
+    shown: dict[str, int] = field(default_factory=dict)
+    """Progress messages by what they belong to, so that a handler that runs again goes on with its own."""
+
+    def remember(self, name: str, message_id: int | None) -> None:
+        """Note where the progress `name` is shown; the oldest is forgotten if they are too many."""
+        self.shown.pop(name, None)
+        if message_id is not None:
+            self.shown[name] = message_id
+        if len(self.shown) > _SHOWN_MAX:
+            del self.shown[next(iter(self.shown))]
+
     @asynccontextmanager
     async def open(self, resources: list[Resource[Any]]) -> AsyncIterator[None]:
         """Open in order, close in reverse. ValueError says in one line which one could not be opened."""
@@ -36,9 +49,10 @@ class Tools:
             for resource in resources:
                 try:
                     self.opened[resource] = await stack.enter_async_context(resource.opens())
-                except Exception as error:
+                except (Exception, SystemExit) as error:  # SystemExit would leave by the event loop, past all
+                    text = " ".join(str(error).split())  # one line, whatever the error says
                     raise ValueError(
-                        f"cannot open {resource.name}: {type(error).__name__}: {error}"
+                        f"cannot open {resource.name}: {type(error).__name__}: {text}"
                     ) from error
             try:
                 yield
