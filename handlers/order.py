@@ -16,6 +16,7 @@ from telegram.dialogue import (
     MessageContext,
     Router,
     command,
+    data,
     inline,
     text,
 )
@@ -31,7 +32,7 @@ class Item(CallbackData, prefix="item"):
 
 
 class Choice(CallbackData, prefix="order"):
-    """What to do with the basket."""
+    """What to do with the order in the end."""
 
     pay: bool
 
@@ -104,7 +105,7 @@ async def begin() -> Literal[Shop.BASKET]:
 async def menu(ctx: ChatContext) -> None:
     """One button for each thing, with its price."""
     things = [(f"{name} {price} €", Item(name=name)) for name, price in MENU.items()]
-    ctx.reply("What would you like?", reply_markup=inline(things, [("Done", Choice(pay=True))]))
+    ctx.reply("What would you like?", reply_markup=inline(things, [("Done", "done")]))
 
 
 @order_flow.at(Shop.BASKET).callback_query(Item)
@@ -116,9 +117,9 @@ async def add(ctx: CallbackContext, order: Order, item: Item) -> None:
     ctx.answer(f"{len(order.items)} in the basket, {order.price} €")
 
 
-@order_flow.at(Shop.BASKET).callback_query(Choice)
+@order_flow.at(Shop.BASKET).callback_query(data("done"))
 async def done(ctx: CallbackContext, order: Order) -> Literal[Shop.ADDRESS]:
-    """An empty basket is not sent."""
+    """An empty basket is not sent. (A `Choice` would let this button, pressed again later, confirm the order.)"""
     if not order.items:
         raise Invalid("The basket is empty.")
     return Shop.ADDRESS

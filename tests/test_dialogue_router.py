@@ -13,6 +13,8 @@ from tests.kit.updates import KINDS
     ("passes", "update", "expected"),
     [
         (text, {"message": message("x")}, True),
+        (text, {"message": message("/cancel now")}, False),
+        (text, {"message": message("/home/ada")}, True),
         (text, {"message": message(None, photo=[])}, False),
         (text, {"callback_query": press("x")}, False),
         (command("start", "help"), {"message": message("/help me")}, True),

@@ -87,3 +87,42 @@ def test_the_slow_job_takes_its_time_and_then_answers():
         return effects
 
     assert [method for method, _ in calls(run_virtual(scenario()))] == ["answerCallbackQuery", "sendMessage"]
+
+
+async def told(*updates: dict[str, Any]) -> list[str]:
+    """What one person is told by the whole router, update after update."""
+    state, texts = None, []
+    for update in updates:
+        effects = await handle(delivery(update, state=state))
+        state = state if effects.state is KEEP else effects.state
+        texts += [params["text"] for _, params in calls(effects) if "text" in params]
+    return texts
+
+
+async def test_the_survey_can_be_left_where_it_asks_for_a_text():
+    told_last = (await told({"message": message("/survey")}, {"message": message("/cancel")}))[-1]
+    assert told_last == "Cancelled. Nothing was kept."
+
+
+async def test_a_command_is_no_name():
+    asked = await told({"message": message("/survey")}, {"message": message("/order")})
+    assert asked[-2:] == ["Please answer the question, or leave with /cancel.", "What is your name?"]
+
+
+ORDER_TO_STREET = [
+    {"message": message("/order")},
+    {"callback_query": press("item:tea")},
+    {"callback_query": press("done")},
+]
+
+
+async def test_the_order_can_be_left_while_the_address_is_asked():
+    asked = await told(*ORDER_TO_STREET, {"message": message("/cancel")})
+    assert asked[-2:] == ["Street and number?", "The order is cancelled."]
+
+
+async def test_the_menus_old_button_does_not_confirm_an_order():
+    to_summary = [*ORDER_TO_STREET, {"message": message("Main St 1")}, {"message": message("Berlin")}]
+    before = await told(*to_summary)
+    assert before[-1].startswith("tea: 3 €")
+    assert await told(*to_summary, {"callback_query": press("done")}) == before

@@ -101,8 +101,8 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
 
 
 def text(ctx: Context) -> bool:
-    """Any text."""
-    return bool(ctx.text)
+    """Any text that is no command: where a name is asked, "/cancel" is none."""
+    return bool(ctx.text) and ctx.command is None
 
 
 def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.torture import kill, sigterm, storm, throughput, trouble
+from tests.torture import kill, sigterm, storm, survey, throughput, trouble
 from tests.torture.report import Plan, Result, Tell, table
 
 CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
@@ -18,6 +18,7 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "sigterm": sigterm.run,
     "trouble": trouble.run,
     "storm": storm.run,
+    "survey": survey.run,
 }
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")
@@ -29,7 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--campaign", choices=[*CAMPAIGNS, "all"], default="all")
     parser.add_argument("--seed", type=int, default=DEFAULT.seed)
     parser.add_argument(
-        "--rounds", type=int, default=DEFAULT.rounds, help="how many kills, how many SIGTERMs"
+        "--rounds", "--kills", type=int, default=DEFAULT.rounds, help="how many kills, how many SIGTERMs"
     )
     parser.add_argument("--updates", type=int, default=DEFAULT.updates)
     parser.add_argument("--chats", type=int, default=DEFAULT.chats)

@@ -159,8 +159,7 @@ class Stage:
     @asynccontextmanager
     async def stalled_store(self) -> AsyncIterator[None]:
         """Meanwhile nothing gets into the running bot's file, as on a disk that does not answer."""
-        with (self.bot.folder / "bot.db-shm").open("r+b") as index:
-            await asyncio.to_thread(fcntl.lockf, index, fcntl.LOCK_EX, 1, _WAL_WRITE_LOCK)
+        async with stalled_store(self.bot.folder):
             yield
 
     async def clear_faults(self) -> None:
@@ -192,6 +191,14 @@ class Stage:
             seen.clear()
         self._answered.clear()
         self.faults.clear()
+
+
+@asynccontextmanager
+async def stalled_store(folder: Path) -> AsyncIterator[None]:
+    """Meanwhile nothing gets into the file of the bot that runs in this folder."""
+    with (folder / "bot.db-shm").open("r+b") as index:
+        await asyncio.to_thread(fcntl.lockf, index, fcntl.LOCK_EX, 1, _WAL_WRITE_LOCK)
+        yield
 
 
 def _is_reply(call: Call) -> bool:

@@ -1,0 +1,59 @@
+"""What the bot of the survey's campaign runs: handlers/, with a short time-out, and handlers that take a moment.
+
+The moment comes when a handler has decided everything and nothing is committed: that is when a kill is worst.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any, Final
+
+from handlers import router as all_of_them
+from handlers.survey import Step, survey, too_late
+from telegram.dialogue import Context, Filter, Resource, Router
+from telegram.dialogue.router import Entry, Taken
+from tests.torture.survey_model import TIMEOUT_S
+
+MOMENT_S: Final = 0.03
+
+survey.at(*Step).timeout(TIMEOUT_S)(too_late)
+
+
+class _Slow:
+    """An entry of a router of which nothing is over at once."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self.kinds = entry.kinds
+        self.hint = entry.hint
+        self.scope = entry.scope
+
+    def take(self, ctx: Context) -> Taken | None:
+        """Take what the entry takes."""
+        taken = self._entry.take(ctx)
+        return None if taken is None else taken._replace(run=partial(_slowly, taken.run))
+
+
+async def _slowly(run: Callable[..., Awaitable[Any]], *more: Any) -> None:
+    await run(*more)
+    await asyncio.sleep(MOMENT_S)
+
+
+class _SlowRouter(Router):
+    """Matches as `router` does."""
+
+    def __init__(self, router: Router) -> None:
+        super().__init__()
+        self._router = router
+
+    def resources(self) -> list[Resource[Any]]:
+        """What the router opens."""
+        return self._router.resources()
+
+    def entries(self, above: tuple[Filter, ...] = ()) -> Iterator[tuple[Entry, tuple[Filter, ...]]]:
+        """All entries of the router."""
+        for entry, filters in self._router.entries(above):
+            yield _Slow(entry), filters
+
+
+router = _SlowRouter(all_of_them)

@@ -1,0 +1,150 @@
+"""Judges what people did in the survey against what they heard of it, with the survey's model. Pure.
+
+| anomaly    | what it means                                                                              |
+|------------|--------------------------------------------------------------------------------------------|
+| lost       | a reply, or a time-out, that never came                                                    |
+| skipped    | a reply that came before another one of the same update                                    |
+| stray      | a reply that the model does not say there: a step left out, an update handled twice, ...   |
+| sent twice | the same reply again, though no kill came near it                                          |
+| early      | a time-out before its time                                                                 |
+| late       | a time-out long after its time, or after the next start                                    |
+
+Two replies in a row must not be equal by the model: people take care of that.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from telegram.load.checker import Anomaly, Interruption
+from tests.torture.survey_model import IDLE, TIMED_OUT, Act, Reply, Survey, says
+
+IN_FLIGHT_MAX_S: Final = 1.0
+"""Between the execution of a call and the bot's note of it, on a busy machine."""
+
+LATE_MAX_S: Final = 5.0
+
+_LATE: Final = says(TIMED_OUT)
+
+
+class Heard(NamedTuple):
+    """A call that Telegram has executed at Unix time `at`."""
+
+    at: float
+    reply: Reply
+
+
+class Story(NamedTuple):
+    """What one person did and heard, each in its order."""
+
+    acts: Sequence[Act]
+    heard: Sequence[Heard]
+
+
+class Findings(NamedTuple):
+    """`late_s`: of each time-out, how long after the first moment at which it could come.
+
+    `steps`: at which step each update met the survey, `way`: when it came to which step; of the person.
+    """
+
+    anomalies: list[Anomaly]
+    repeated: int
+    late_s: list[float]
+    steps: dict[int, str]
+    way: list[tuple[float, str]]
+    slept: int
+    """Time-outs whose moment lay in a time when nobody ran."""
+
+
+class _BrokenError(Exception):
+    """The story does not go on as the model says; arguments: kind and details."""
+
+
+class _Reading:
+    """One person's story, from its beginning to its end or the first thing that is wrong."""
+
+    def __init__(self, story: Story, gaps: Sequence[Interruption], timeout_s: float) -> None:
+        self._acts, self._heard = story
+        self._gaps = gaps
+        self._timeout_s = timeout_s
+        self._survey = Survey()
+        self._place = 0  # in what was heard
+        self._last: Heard | None = None
+        self._set = (0.0, 0.0)  # the time-out was set between these moments
+        self.repeated = self.slept = 0
+        self.late_s: list[float] = []
+        self.steps: dict[int, str] = {}
+        self.way: list[tuple[float, str]] = []
+
+    def read(self) -> None:
+        """Raise _BrokenError at the first thing that is wrong."""
+        for act in self._acts:
+            if self._survey.is_open and (following := self._next()) and following.reply == _LATE:
+                self._time_out()
+            self.steps[act.update_id] = self._survey.step
+            replies, was_taken = self._survey.take(act)
+            for number, reply in enumerate(replies):
+                self._expect(reply, replies[number + 1 :])
+            if was_taken and self._last is not None:
+                self._set = (act.at, self._last.at)
+                self.way.append((act.at, self._survey.step))
+        if self._survey.is_open:
+            self._time_out()
+        if (more := self._next()) is not None:
+            raise _BrokenError("stray", f"{more.reply} after everything")
+
+    def _next(self) -> Heard | None:
+        """What was heard next, repeats aside."""
+        for heard in self._heard[self._place :]:
+            if self._last is None or heard.reply != self._last.reply:
+                return heard
+            if not self._is_explained(self._last, heard):
+                raise _BrokenError(
+                    "sent twice", f"{heard.reply}, {heard.at - self._last.at:.3f} s later again"
+                )
+            self._place += 1
+            self.repeated += 1
+        return None
+
+    def _expect(self, reply: Reply, later: Sequence[Reply] = ()) -> Heard:
+        heard = self._next()
+        if heard is None:
+            raise _BrokenError("lost", f"{reply} at the step {self._survey.step}")
+        if heard.reply != reply:
+            kind = "skipped" if heard.reply in later else "stray"
+            raise _BrokenError(kind, f"{heard.reply} instead of {reply} at the step {self._survey.step}")
+        self._place += 1
+        self._last = heard
+        return heard
+
+    def _time_out(self) -> None:
+        heard = self._expect(_LATE)
+        earliest, latest = (moment + self._timeout_s for moment in self._set)
+        if heard.at < earliest:
+            raise _BrokenError("early", f"a time-out {earliest - heard.at:.3f} s before its time")
+        asleep = [gap for gap in self._gaps if gap.began <= heard.at and gap.ended > latest]
+        late_s = heard.at - max([latest, *(gap.ended for gap in asleep)])
+        if late_s > LATE_MAX_S:
+            raise _BrokenError("late", f"a time-out {late_s:.3f} s after its time")
+        self.late_s.append(late_s)
+        self.slept += any(gap.began < latest < gap.ended for gap in asleep)
+        self._survey.time_out()
+        self.way.append((heard.at, IDLE))
+
+    def _is_explained(self, first: Heard, again: Heard) -> bool:
+        return any(
+            gap.began - IN_FLIGHT_MAX_S < first.at < gap.ended and again.at > gap.began for gap in self._gaps
+        )
+
+
+def judge(stories: Mapping[int, Story], gaps: Sequence[Interruption], timeout_s: float) -> list[Findings]:
+    """Judge the story of each chat; the gaps are the times from a kill to the next start."""
+    return [_judged(chat_id, story, gaps, timeout_s) for chat_id, story in stories.items()]
+
+
+def _judged(chat_id: int, story: Story, gaps: Sequence[Interruption], timeout_s: float) -> Findings:
+    reading, anomalies = _Reading(story, gaps, timeout_s), []
+    try:
+        reading.read()
+    except _BrokenError as broken:
+        anomalies.append(Anomaly(broken.args[0], chat_id, broken.args[1]))
+    return Findings(anomalies, reading.repeated, reading.late_s, reading.steps, reading.way, reading.slept)
