@@ -25,7 +25,7 @@ import structlog
 from engine.errors import LeaseLost, NotPeeked, Park, Reject, Retry, StateChanged, StoreUnavailable
 from engine.isolate import Isolated
 from engine.keeper import Keeper, Running, Worker
-from engine.model import Call, Delivery, Effects, Queue
+from engine.model import Call, Delivery, Effects, Queue, check_calls
 from engine.store import Store
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,9 @@ T = TypeVar("T")
 
 Handler = Callable[[Delivery], Awaitable[Effects]]
 """Handles one delivery; raises Retry, Park or Reject to say what it wishes instead of effects."""
+
+Farewell = Callable[[Delivery, bool], tuple[Call, ...]]
+"""The calls that go out although the delivery failed: with each counted failure, and (True) when it is given up."""
 
 current_delivery: Final[ContextVar[Delivery | None]] = ContextVar("current_delivery", default=None)
 """The delivery that the running handler handles, for logs."""
@@ -86,9 +89,11 @@ class Engine:
         handler: Handler,
         config: EngineConfig | None = None,
         *,
+        farewell: Farewell | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._config = config or EngineConfig()
+        self._farewell = farewell
         self._store = store
         self._queue = queue
         self._handler = handler
@@ -208,7 +213,7 @@ class Engine:
     async def _put_back(self, delivery: Delivery, outcome: Exception) -> None:
         match outcome:
             case Reject():
-                await self._bury(delivery, outcome.reason, outcome.calls)
+                await self._bury(delivery, outcome.reason)
             case Park():
                 await self._park(delivery, outcome.reason, outcome.delay_s, counted=False)
             case Retry():
@@ -245,21 +250,21 @@ class Engine:
 
     async def _retry(self, delivery: Delivery, wish: Retry) -> None:
         if delivery.attempt >= self._config.attempts_max:
-            await self._bury(delivery, wish.reason, (*wish.calls, *wish.last_calls))
+            await self._bury(delivery, wish.reason)
         else:
             delay_s = self._backoff(delivery.attempt) if wish.after_s is None else wish.after_s
-            await self._park(delivery, wish.reason, delay_s, counted=True, calls=wish.calls)
+            await self._park(delivery, wish.reason, delay_s, counted=True)
 
-    async def _park(
-        self, delivery: Delivery, reason: str, delay_s: float, *, counted: bool, calls: tuple[Call, ...] = ()
-    ) -> None:
+    async def _park(self, delivery: Delivery, reason: str, delay_s: float, *, counted: bool) -> None:
         reason = _storable(reason)
+        calls = self._last_words(delivery, given_up=False) if counted else ()
         await self._insist(
             lambda: self._store.park(delivery, delay_s, counted=counted, reason=reason, calls=calls)
         )
 
-    async def _bury(self, delivery: Delivery, reason: str, calls: tuple[Call, ...]) -> None:
+    async def _bury(self, delivery: Delivery, reason: str) -> None:
         reason = _storable(reason)
+        calls = self._last_words(delivery, given_up=True)
         log.warning(
             "dead letter",
             queue=self._queue.value,
@@ -269,6 +274,17 @@ class Engine:
             reason=reason,
         )
         await self._insist(lambda: self._store.bury(delivery, reason, calls))
+
+    def _last_words(self, delivery: Delivery, *, given_up: bool) -> tuple[Call, ...]:
+        if self._farewell is None:
+            return ()
+        try:
+            calls = self._farewell(delivery, given_up)
+            check_calls(calls)
+        except Exception:  # the failure itself is what matters
+            log.exception("the farewell failed", key=delivery.lease.key, id=delivery.envelope.id)
+            return ()
+        return calls
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         """Ask an unavailable store until it does it: what was handled once is not handled again."""

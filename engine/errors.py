@@ -1,29 +1,18 @@
 """Failures, sorted by what the engine does about them."""
 
-from engine.model import Call, check_calls, check_delay
+from engine.model import check_delay
 
 
 class Retry(Exception):  # noqa: N818 - a handler's wish, not an error
     """Run this delivery again later: counts an attempt, parks the lane, in the end a dead letter.
 
-    `after_s` None leaves the delay to the engine's backoff. `calls` go out with this failure, and `last_calls` behind
-    them if it is the one that makes it a dead letter.
+    `after_s` None leaves the delay to the engine's backoff.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        after_s: float | None = None,
-        calls: tuple[Call, ...] = (),
-        last_calls: tuple[Call, ...] = (),
-    ) -> None:
+    def __init__(self, reason: str, *, after_s: float | None = None) -> None:
         super().__init__(reason)
-        check_calls((*calls, *last_calls))
         self.reason = str(reason)  # also an exception, which is easily passed on
         self.after_s = None if after_s is None else check_delay(after_s)
-        self.calls = calls
-        self.last_calls = last_calls
 
 
 class Park(Exception):  # noqa: N818 - a handler's wish, not an error
@@ -36,13 +25,11 @@ class Park(Exception):  # noqa: N818 - a handler's wish, not an error
 
 
 class Reject(Exception):  # noqa: N818 - a handler's verdict, not an error
-    """Give this delivery up at once: it goes to the dead letters with `reason`, and `calls` go out."""
+    """Give this delivery up at once: it goes to the dead letters with `reason`."""
 
-    def __init__(self, reason: str, *, calls: tuple[Call, ...] = ()) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        check_calls(calls)
         self.reason = str(reason)
-        self.calls = calls
 
 
 class LeaseLost(Exception):  # noqa: N818 - a fact about the holder

@@ -102,6 +102,7 @@ class Bot:
                 handler_timeout_s=config.handler_timeout_s,
                 attempts_max=config.attempts_max,
             ),
+            farewell=self._handler.farewell,
             jitter=rng.random,
         )
         self._outbox = Engine(

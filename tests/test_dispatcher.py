@@ -50,8 +50,14 @@ class House:
         self.diary: list[tuple[float, str, int]] = []
         self._handler = handler
         jitter = config.pop("jitter", 1.0)
+        farewell = config.pop("farewell", None)
         self.engine = Engine(
-            self.store, INBOX, self._handle, EngineConfig(**{"workers": 4, **config}), jitter=lambda: jitter
+            self.store,
+            INBOX,
+            self._handle,
+            EngineConfig(**{"workers": 4, **config}),
+            farewell=farewell,
+            jitter=lambda: jitter,
         )
 
     async def _handle(self, delivery: Delivery) -> Effects:
@@ -730,43 +736,73 @@ def test_to_ack_more_than_was_peeked_is_a_failure_of_the_handler():
     assert sent(house) == []
 
 
-def test_calls_go_out_with_each_failure_and_the_last_ones_with_the_last():
-    async def fail(_: House, delivery: Delivery) -> Effects:
-        calls = (Call("chat:1", b"failed %d" % delivery.attempt),)
-        raise Retry("x", calls=calls, last_calls=(Call("chat:1", b"sorry"),))
+def farewell(delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
+    return (Call("chat:1", b"given up" if given_up else b"failed %d" % delivery.attempt),)
 
-    house = House(fail, attempts_max=3)
+
+def test_calls_go_out_with_each_failure_and_other_ones_with_the_last():
+    async def fail(_: House, __: Delivery) -> Effects:
+        raise Retry("x")
+
+    house = House(fail, farewell=farewell, attempts_max=3)
     in_house(house, update(1))
-    assert sent(house) == [b"failed 1", b"failed 2", b"failed 3", b"sorry"]
+    assert sent(house) == [b"failed 1", b"failed 2", b"given up"]
 
 
 def test_calls_go_out_with_a_rejection():
     async def fail(_: House, __: Delivery) -> Effects:
-        raise Reject("x", calls=(Call("chat:1", b"no"),))
+        raise Reject("x")
 
-    house = House(fail)
+    house = House(fail, farewell=farewell)
     in_house(house, update(1))
-    assert sent(house) == [b"no"]
+    assert sent(house) == [b"given up"]
 
 
-@pytest.mark.parametrize(
-    "wish",
-    [
-        lambda call: Retry("x", calls=(call,)),
-        lambda call: Retry("x", last_calls=(call,)),
-        lambda call: Reject("x", calls=(call,)),
-        lambda call: Effects((call,)),
-    ],
-)
-def test_a_call_that_no_store_can_keep_is_told_where_it_is_made(wish):
-    for call in (Call("\ud800", b""), Call("chat:1", "text")):  # type: ignore[arg-type]
-        with pytest.raises((TypeError, ValueError)):
-            wish(call).check()
+def test_no_calls_go_out_when_a_handler_only_waits():
+    waited = []
+
+    async def wait(_: House, __: Delivery) -> Effects:
+        if waited:
+            return Effects()
+        waited.append(True)
+        raise Park("not now", delay_s=3600.0)
+
+    house = House(wait, farewell=farewell)
+    in_house(house, update(1))
+    assert sent(house) == []
+
+
+def test_calls_go_out_when_a_handler_overruns():
+    async def stay(_: House, __: Delivery) -> Effects:
+        await asyncio.sleep(3600.0)
+        return Effects()
+
+    house = House(stay, farewell=farewell, attempts_max=1, handler_timeout_s=5.0)
+    in_house(house, update(1))
+    assert sent(house) == [b"given up"]
+
+
+@pytest.mark.parametrize("slip", [ZeroDivisionError(), (Call("\ud800", b""),), (Call("chat:1", "text"),)])  # type: ignore[arg-type]
+def test_a_farewell_that_fails_stops_nobody(slip):
+    def fail(_: Delivery, __: bool) -> tuple[Call, ...]:
+        if isinstance(slip, Exception):
+            raise slip
+        return slip
+
+    async def reject(_: House, __: Delivery) -> Effects:
+        raise Reject("x")
+
+    house = House(reject, farewell=fail)
+    in_house(house, update(1))
+    assert sent(house) == []
+    assert house.store._data.dead_number == 1
 
 
 @pytest.mark.parametrize(
     ("slip", "error"),
     [
+        (Effects((Call("\ud800", b""),)), ValueError),
+        (Effects((Call("chat:1", "text"),)), TypeError),  # type: ignore[arg-type]
         (Effects(timers=(Timer("\ud800", 1.0),)), ValueError),
         (Effects(timers=(Timer("t", 1.0, scope="\ud800"),)), ValueError),
         (Effects(timers=(Timer("t", -1.0),)), ValueError),

@@ -133,6 +133,7 @@ class InboxHandler:
             raise
         except Exception as error:
             if (told := redact(str(error))) != str(error):
+                log.exception("handler failed", key=ctx.key, id=ctx.update_id)
                 raise Retry(f"{type(error).__name__}: {told}") from None
             raise
         finally:
@@ -142,7 +143,7 @@ class InboxHandler:
             _answer(ctx)
         return ctx.effects()
 
-    def farewell(self, delivery: Delivery, *, given_up: bool) -> tuple[Call, ...]:
+    def farewell(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
         """What goes out although the handler failed: the button's answer, and in the end an apology."""
         try:
             ctx = self._context(delivery)
@@ -257,7 +258,7 @@ class InboxHandler:
         if not ctx.key.startswith("chat:") or (chat_id := ctx.chat_id) is None:
             return  # the ids of other accounts' chats may equal those of the bot's own
         member = getattr(ctx.event, "new_chat_member", None) if ctx.kind == "my_chat_member" else None
-        if getattr(member, "status", None) not in {"left", "kicked"}:
+        if getattr(member, "status", None) not in ("left", "kicked"):
             self._peers.seen(chat_id)
 
 
