@@ -85,10 +85,13 @@ def _afterwards(model: Model, ask: Ask) -> Iterator[tuple[Model, list[Ask]]]:
             told = ask.plain_answer()
             if answer == told:
                 yield after, []
-            elif isinstance(answer, Delivery) and isinstance(told, Delivery):
-                if answer._replace(state=told.state) == told:  # it was read a little later
-                    name = (told.lease.key, told.envelope.scope)
-                    yield after, [Ask("state", name, outcome="answered", answer=told.state)]
+            elif (
+                isinstance(answer, Delivery)
+                and isinstance(told, Delivery)
+                and answer._replace(state=told.state) == told  # it was read a little later
+            ):
+                name = (told.lease.key, told.envelope.scope)
+                yield after, [Ask("state", name, outcome="answered", answer=told.state)]
     elif ask.outcome == "refused":
         refusals: list[type[Exception]] = []
         if not any(_heard(model, ask, refusals)) and ask.refusal in refusals:
