@@ -300,6 +300,7 @@ class EffectsContract:
         await store.append([update(n) for n in range(1, 6)])
         head = await store.claim(INBOX)
         await store.peek(head, 3)
+        await store.peek(head, 1)  # takes nothing back
         effects = Effects((Call("chat:1", b"a"),), b"s", also=2)
         fourth = await store.commit(head, effects, more=True)
         assert (fourth.envelope.id, fourth.state, fourth.attempt) == (4, b"s", 1)
