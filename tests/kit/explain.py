@@ -82,8 +82,16 @@ def _afterwards(model: Model, ask: Ask) -> Iterator[tuple[Model, list[Ask]]]:
     """Yield how the store may stand after this ask, if it was the next to be heard, and what is still to come of it."""
     if ask.outcome == "answered":
         for after, answer in _heard(model, ask):
-            if answer == ask.plain_answer():
+            told = ask.plain_answer()
+            if answer == told:
                 yield after, []
+            elif (
+                isinstance(answer, Delivery)
+                and isinstance(told, Delivery)
+                and answer._replace(state=told.state) == told  # it was read a little later
+            ):
+                name = (told.lease.key, told.envelope.scope)
+                yield after, [Ask("state", name, outcome="answered", answer=told.state)]
     elif ask.outcome == "refused":
         refusals: list[type[Exception]] = []
         if not any(_heard(model, ask, refusals)) and ask.refusal in refusals:

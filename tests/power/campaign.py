@@ -127,7 +127,8 @@ class Life:
 
     async def _leave(self, store: SqliteStore, end: str) -> None:
         """Let the store go, with or without power."""
-        committed, done = frozenset(self.history.committed), frozenset(self.history.done)
+        history = self.history
+        before = frozenset(history.committed), frozenset(history.done), frozenset(history.came)
         self.faults.turn(on=False)
         if end == "closing":
             self.disk.cut_after(self.rng.randrange(_CLOSING))
@@ -135,7 +136,7 @@ class Life:
             self.disk.cut_after(0)
         await store.close()  # without power this only frees the lock, as the death of a process does
         if not self.disk.is_off:
-            self.history.synced(committed, done)
+            history.synced(*before)
 
     async def _open(self) -> SqliteStore | None:
         """Open the file; None if the power failed meanwhile."""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from engine import Queue
 
@@ -13,12 +13,13 @@ Name = tuple[int, int]
 
 
 class Update(NamedTuple):
-    """An update, and the keys of the calls that handling it makes."""
+    """An update, the keys of the calls that handling it makes, and the timer that it sets: due at once, or never."""
 
     id: int
     key: str
     scope: str
     calls: tuple[str, ...]
+    timer: Literal["", "due", "far"] = ""
 
     def names(self) -> list[Name]:
         return [(self.id, number) for number in range(len(self.calls))]
@@ -44,6 +45,8 @@ class Found(NamedTuple):
     dead_calls: list[Name]
     parked: list[Parked]
     seen: set[int]
+    timers: tuple[int, ...] = ()  # which are set, by the update that set them
+    came: tuple[int, ...] = ()  # which were handled
 
 
 class Finding(NamedTuple):
@@ -69,11 +72,14 @@ class History:
     buried_calls: set[Name] = field(default_factory=set)
     lasting: tuple[frozenset[int], frozenset[Name]] = (frozenset(), frozenset())
     """Of `committed` and `done`: what no power cut may undo."""
+    came: set[int] = field(default_factory=set)  # timers, by update, that were handled, and the store said so
+    lasting_timers: frozenset[int] = frozenset()
     epoch: int = 0
     fences: set[tuple[Queue, int]] = field(default_factory=set)
 
-    def synced(self, committed: frozenset[int], done: frozenset[Name]) -> None:
+    def synced(self, committed: frozenset[int], done: frozenset[Name], came: frozenset[int]) -> None:
         """An append returned: what was committed before it was asked for lasts, too."""
+        self.lasting_timers |= came
         self.lasting = self.lasting[0] | committed, self.lasting[1] | done
 
     def adopt(self, found: Found) -> None:
@@ -82,6 +88,8 @@ class History:
         self.confirmed |= {id_ for _, id_ in found.inbox} | set(found.dead)
         self.committed = {id_ for ids in found.handled.values() for id_ in ids}
         self.confirmed |= self.committed
+        self.came = set(found.came)
+        self.lasting_timers = frozenset(found.came)
         there = {name for _, name in found.outbox}.union(found.dead_calls)
         self.done = {name for name in self.done - there if name[0] in self.committed}
         self.lasting = frozenset(self.committed), frozenset(self.done)
@@ -95,6 +103,7 @@ def check(history: History, found: Found) -> list[Finding]:
         *_updates(history, found),
         *_order(history, found),
         *_effects(history, found),
+        *_timers(history, found),
         *_call_order(history, found),
         *_rest(history, found),
     ]
@@ -159,6 +168,18 @@ def _effects(history: History, found: Found) -> Iterator[Finding]:
         yield Finding("undone", f"update {id_} was handled before a later append was confirmed")
     for name in history.lasting[1] & there.keys():
         yield Finding("undone", f"call {name} was sent before a later append was confirmed")
+
+
+def _timers(history: History, found: Found) -> Iterator[Finding]:
+    """A timer is set exactly if the update that sets it was handled, until it was handled itself, once."""
+    handled = {id_ for ids in found.handled.values() for id_ in ids}
+    places = Counter([*found.timers, *found.came])
+    for update in history.updates.values():
+        expected = int(update.timer != "" and update.id in handled)
+        if places[update.id] != expected or (update.timer == "far" and update.id in found.came):
+            yield Finding("timer", f"of {update}: {places[update.id]} times, expected {expected}")
+    for id_ in history.lasting_timers - set(found.came):
+        yield Finding("undone", f"the timer of {id_} was handled before a later append was confirmed")
 
 
 def _call_order(history: History, found: Found) -> Iterator[Finding]:

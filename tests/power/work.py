@@ -6,12 +6,24 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from itertools import count
 from typing import Any, Final, TypeVar
 
-from engine import Call, DeadLetter, Delivery, Effects, Envelope, LeaseLost, Queue, StoreUnavailable
+from engine import (
+    Call,
+    DeadLetter,
+    Delivery,
+    Effects,
+    Envelope,
+    LeaseLost,
+    Queue,
+    StoreUnavailable,
+    Timer,
+)
 from engine.store import FullStore
 from tests.power.history import Finding, History, Name, Update
 
 T = TypeVar("T")
 ASK_AGAIN_S: Final = 0.2
+TIMERS: Final = "timers"  # the scope in which they are handled
+_TIMER_AFTER_S: Final = {"due": 0.0, "far": 1_000_000.0}
 _SIZES: Final = (0, 40, 40, 200, 200, 600, 3000, 9000)
 _PAUSES_S: Final = (0.0, 0.0, 0.001, 0.003, 0.01)
 _BATCH_MAX: Final = 12
@@ -99,7 +111,7 @@ class Work:
             last += rng.choice((1, 1, 1, 2, 50))
             key = f"chat:{rng.choice((1, 1, 1, 2, 2, 3, 4, 5))}"
             calls = tuple(rng.choice((key, key, "chat:1")) for _ in range(rng.randrange(3)))
-            updates[last] = Update(last, key, rng.choice("ab"), calls)
+            updates[last] = Update(last, key, rng.choice("ab"), calls, rng.choice(("", "", "due", "far")))
             batch.append(last)
         self._history.batches.append(batch)
         return batch
@@ -107,7 +119,7 @@ class Work:
     async def append(self, ids: list[int]) -> None:
         history = self._history
         envelopes = [Envelope(id_, *history.updates[id_][1:3], self._padding()) for id_ in ids]
-        committed, done = frozenset(history.committed), frozenset(history.done)
+        before = frozenset(history.committed), frozenset(history.done), frozenset(history.came)
         expected = set(ids) - history.confirmed
         is_first = self._asked.isdisjoint(expected)
         self._asked |= expected
@@ -115,7 +127,7 @@ class Work:
         if new != len(expected) and (new or (is_first and at_once)):
             self.findings.append(Finding("seen", f"append said {new} of {ids} were new, not {len(expected)}"))
         history.confirmed.update(ids)
-        history.synced(committed, done)
+        history.synced(*before)
 
     # -- the bot ----------------------------------------------------------------------------------------------
 
@@ -136,6 +148,8 @@ class Work:
 
     async def settle(self, delivery: Delivery) -> Delivery | None:
         rng, store, id_ = self._rng, self._store, delivery.envelope.id
+        if delivery.envelope.is_timer:
+            return await self.come(delivery)
         is_update = delivery.lease.queue is Queue.INBOX
         name = name_of(delivery.envelope.body) if not is_update else (id_, 0)
         chance = 1.0 if self._plain else rng.random()
@@ -158,6 +172,14 @@ class Work:
             return await self.commit(delivery, Effects(), self._history.done, name)
         return None
 
+    async def come(self, delivery: Delivery) -> Delivery | None:
+        """Handle a timer: the state tells which came, and how often."""
+        id_, ids = int(delivery.envelope.body), ids_of(delivery.state)
+        if id_ in ids:
+            self.findings.append(Finding("twice", f"the timer of {id_} comes again, after its effects"))
+        effects = Effects(state=f"{','.join(map(str, [*ids, id_]))}|".encode())
+        return await self.commit(delivery, effects, self._history.came, id_)
+
     def effects(self, delivery: Delivery) -> Effects:
         """The new state is the old one and this id, so that a state tells what was handled, and how often."""
         update = self._history.updates[delivery.envelope.id]
@@ -169,7 +191,9 @@ class Work:
             Call(key, b"%d.%d|" % name + self._padding())
             for name, key in zip(update.names(), update.calls, strict=True)
         )
-        return Effects(tuple(calls), state)
+        after_s = _TIMER_AFTER_S.get(update.timer)
+        timer = Timer(str(update.id), after_s, b"%d" % update.id, TIMERS)
+        return Effects(tuple(calls), state, () if after_s is None else (timer,))
 
     async def commit(self, delivery: Delivery, effects: Effects, said: set[T], name: T) -> Delivery | None:
         """Commit, at times with a first try whose answer is lost."""
