@@ -182,6 +182,28 @@ def test_a_press_that_is_not_answered_with_words_leaves_an_empty_toast():
         assert alice.toast == ""
 
 
+def test_the_toast_of_an_earlier_press_is_gone_while_the_next_one_is_handled():
+    router = Router()
+
+    @router.message()
+    async def ask(ctx: MessageContext) -> None:
+        ctx.reply("?", reply_markup=inline([("A", "a"), ("B", "b")]))
+
+    @router.callback_query()
+    async def pressed(ctx: CallbackContext) -> None:
+        await asyncio.sleep(5 if ctx.button == "b" else 0)
+        ctx.answer(ctx.button)
+
+    with Conversations(router) as bot:
+        alice = bot.chat("Alice")
+        alice.says("x")
+        alice.presses("A")
+        alice.presses("B", wait=False)
+        assert alice.toast is None
+        bot.settles()
+        assert alice.toast == "b"
+
+
 def test_the_keyboard_in_place_of_the_letters():
     router = Router()
 
