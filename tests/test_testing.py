@@ -357,6 +357,31 @@ def test_without_waiting_it_still_runs_and_can_be_stopped():
         assert alice.sees("worked")
 
 
+def test_a_handler_may_take_as_long_as_it_says():
+    router = Router()
+
+    @router.message(timeout_s=600)
+    async def work(ctx: MessageContext) -> None:
+        await asyncio.sleep(599)
+        ctx.reply("worked")
+
+    with Conversations(router) as bot:
+        alice = bot.chat("Alice")
+        alice.says("x")
+        assert alice.sees("worked")
+        assert len(bot.calls()) == 1
+
+
+def test_a_handler_that_runs_too_long_fails_the_turn():
+    async def work(ctx: MessageContext) -> None:
+        await asyncio.sleep(61)
+
+    with Conversations(router_of(work)) as bot:
+        with pytest.raises(TimeoutError, match="ran too long"):
+            bot.chat("Alice").says("x")
+        assert bot.now.minute == 1
+
+
 def test_a_restart_handles_again_what_ran_and_keeps_what_is_remembered():
     steps: list[str] = []
     router = working(steps)
