@@ -48,7 +48,7 @@ class CallbackData(BaseModel):
     def unpack(cls, data: str) -> Self | None:
         """Read a button's data. None for another prefix, and for what does not fit (an older version's, a forgery)."""
         prefix, *packed = data.split(_SEPARATOR)
-        if prefix != cls.prefix or len(packed) != len(cls.model_fields):
+        if prefix != cls.prefix:
             return None
         try:
             return cls.model_validate(

@@ -140,20 +140,21 @@ def test_an_entry_may_lead_nowhere(bot):
     assert alice.sees("outside")
 
 
-def test_the_own_state_comes_first_then_anywhere_then_otherwise_then_the_next_handler(bot):
-    alice = bot.chat("Alice")
-    alice.says("/survey")
-    alice.says("/where")  # a text, so the state's own handler takes it
-    assert texts(alice) == ["noted", "/where, age?"]
-    alice.says("30")
-    alice.says("/where")
-    assert texts(alice) == ["here"]
-    alice.says("hm")
-    assert texts(alice) == ["what?"]
-    alice.says("/cancel")
-    assert texts(alice) == ["cancelled"]
-    alice.says("/where")
-    assert alice.sees("outside")
+def test_the_own_state_comes_first_then_anywhere_then_otherwise_then_the_next_handler():
+    survey = Survey()
+
+    @survey.flow.at(Step.AGE).message(command("where"))
+    async def own(ctx: MessageContext) -> None:
+        ctx.reply("at the age")
+
+    with Conversations(survey.router) as bot:
+        alice = bot.chat("Alice")
+        seen = []
+        for said in ("/survey", "/where", "Ann", "/where", "30", "/where", "hm", "/cancel", "hm"):
+            alice.says(said)
+            seen.append(alice.text)
+        assert seen[:5] == ["name?", "here", "Ann, age?", "at the age", "done?"]
+        assert seen[5:] == ["here", "what?", "cancelled", "outside ['Ann']"]
 
 
 def test_back_goes_through_the_history_and_asks_again(bot):

@@ -5,9 +5,10 @@ from enum import Enum
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from engine.errors import Reject
+from engine.model import TIMER_IDS, Delivery, Effects, Envelope, Lease, Queue
 from telegram.calls import encode_json
 from telegram.dialogue import (
     BACK,
@@ -187,6 +188,54 @@ def test_a_flow_cannot_run_itself_or_one_of_another_scope():
             one.at(Inner.CODE).runs(sub)(takes)
 
 
+class Strict(BaseModel):
+    size: int = Field(0, le=10)
+
+
+def strict(*, entry_size: int = 0) -> Router:
+    """A flow that puts what its sub-flow returns into its data, which takes up to 10."""
+    outer, inner = Flow("outer", Old, Strict), Flow("inner", Inner, Nothing, int)
+
+    @outer.entry.message(command("go"))
+    async def begin(ctx: MessageContext, data: Strict) -> Literal[Old.ASKED]:
+        data.size = entry_size
+        return Old.ASKED
+
+    @outer.at(Old.ASKED).runs(inner)
+    async def sized(ctx: ChatContext, data: Strict, value: int) -> End[None]:
+        data.size = value
+        ctx.reply(f"size {value}")
+        if value == 7:
+            raise Invalid("not seven")
+        return END
+
+    inner.at(Inner.CODE).ask("size?")
+
+    @inner.at(Inner.CODE).message(text)
+    async def code(ctx: MessageContext, data: Nothing) -> End[int]:
+        ctx.reply("noted")
+        return End(int(ctx.text))
+
+    router = Router()
+    router.include(outer)
+    return router
+
+
+def test_a_value_of_a_sub_flow_that_does_not_fit_is_asked_for_again():
+    with Conversations(strict()) as bot:
+        alice = bot.chat("Alice")
+        assert says(alice, "/go", "11") == ["size: Input should be less than or equal to 10", "size?"]
+        assert says(alice, "7") == ["not seven", "size?"]
+        assert says(alice, "10") == ["noted", "size 10"]
+
+
+def test_an_entry_whose_data_could_not_be_read_again_does_not_begin():
+    with Conversations(strict(entry_size=11)) as bot:
+        alice = bot.chat("Alice")
+        assert says(alice, "/go") == ["size: Input should be less than or equal to 10"]
+        assert says(alice, "3") == []
+
+
 # ---- data that does not fit
 
 
@@ -273,6 +322,10 @@ async def test_older_data_is_migrated():
     assert said(effects) == ["2"]
 
 
+async def test_another_version_without_a_migration_is_read_as_it_is():
+    assert said(await handled(counting(version=2), stored(count=4))) == ["5"]
+
+
 async def test_another_flows_state_is_not_touched():
     other = stored(count=1).replace(b"counting", b"somebody")
     effects = await handled(counting(), other)
@@ -344,6 +397,45 @@ def test_a_time_out_works_in_every_scope_and_fires_once(scope):
         assert alice.sees("late 1")
         bot.passes(days=1)
         assert len(bot.calls()) == 2
+
+
+def kept(effects: Effects) -> bytes:
+    assert isinstance(effects.state, bytes)
+    return effects.state
+
+
+async def test_a_time_out_is_set_with_each_step_and_cancelled_when_none_is_due():
+    handler = InboxHandler(scoped(OWN))
+    effects = await handler(delivery({"message": message("/go")}))
+    assert [(timer.name, timer.after_s, timer.scope) for timer in effects.timers] == [("~timeout", 60, None)]
+    effects = await handler(delivery({"message": message("x")}, state=kept(effects)))
+    assert [timer.after_s for timer in effects.timers] == [60]
+
+    flow = counting()
+
+    @flow.anywhere.message(text)
+    async def never(ctx: MessageContext) -> None: ...
+
+    router = Router()
+    router.include(flow)
+    effects = await InboxHandler(router)(delivery({"message": message("x")}, state=kept(effects)))
+    assert [(timer.name, timer.after_s) for timer in effects.timers] == [("~timeout", None)]
+
+
+@pytest.mark.parametrize("state", [None, stored(count=1)])
+async def test_a_stale_time_out_is_ignored(state):
+    flow = counting()
+
+    @flow.otherwise.update()
+    async def anything(ctx: Context, data: Count) -> End[None]:
+        return END
+
+    router = Router()
+    router.include(flow)
+    body = encode_json({"name": "~timeout", "chat_id": 7, "user_id": 7, "place": {}, "payload": {}})
+    due = Envelope(TIMER_IDS + 1, "chat:7", "7", body)
+    effects = await InboxHandler(router)(Delivery(Lease(Queue.INBOX, "chat:7", 1), due, 1, state))
+    assert effects == Effects()
 
 
 class Elsewhere:

@@ -182,6 +182,28 @@ def test_a_press_that_is_not_answered_with_words_leaves_an_empty_toast():
         assert alice.toast == ""
 
 
+def test_the_toast_of_an_earlier_press_is_gone_while_the_next_one_is_handled():
+    router = Router()
+
+    @router.message()
+    async def ask(ctx: MessageContext) -> None:
+        ctx.reply("?", reply_markup=inline([("A", "a"), ("B", "b")]))
+
+    @router.callback_query()
+    async def pressed(ctx: CallbackContext) -> None:
+        await asyncio.sleep(5 if ctx.button == "b" else 0)
+        ctx.answer(ctx.button)
+
+    with Conversations(router) as bot:
+        alice = bot.chat("Alice")
+        alice.says("x")
+        alice.presses("A")
+        alice.presses("B", wait=False)
+        assert alice.toast is None
+        bot.settles()
+        assert alice.toast == "b"
+
+
 def test_the_keyboard_in_place_of_the_letters():
     router = Router()
 
@@ -333,6 +355,31 @@ def test_without_waiting_it_still_runs_and_can_be_stopped():
         alice.says("/work", wait=False)
         bot.settles()
         assert alice.sees("worked")
+
+
+def test_a_handler_may_take_as_long_as_it_says():
+    router = Router()
+
+    @router.message(timeout_s=600)
+    async def work(ctx: MessageContext) -> None:
+        await asyncio.sleep(599)
+        ctx.reply("worked")
+
+    with Conversations(router) as bot:
+        alice = bot.chat("Alice")
+        alice.says("x")
+        assert alice.sees("worked")
+        assert len(bot.calls()) == 1
+
+
+def test_a_handler_that_runs_too_long_fails_the_turn():
+    async def work(ctx: MessageContext) -> None:
+        await asyncio.sleep(61)
+
+    with Conversations(router_of(work)) as bot:
+        with pytest.raises(TimeoutError, match="ran too long"):
+            bot.chat("Alice").says("x")
+        assert bot.now.minute == 1
 
 
 def test_a_restart_handles_again_what_ran_and_keeps_what_is_remembered():

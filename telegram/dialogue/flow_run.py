@@ -106,8 +106,10 @@ class Run:
     # ---- what happens
 
     async def begin(self, data: BaseModel, state: Enum) -> None:
-        """Begin in `state`."""
-        self._frames = [Frame(self._flow, state, data, [])]
+        """Begin in `state`; ValidationError for data that could not be read again."""
+        frame = Frame(self._flow, state, data, [])
+        _revalidate(frame)
+        self._frames = [frame]
         await self._arrive()
         self._save()
 
@@ -115,7 +117,10 @@ class Run:
         data = self._flow.data()
         outcome = await step.route.run(self._ctx, data, *values, *more)
         if isinstance(outcome, Enum):
-            await self.begin(data, self._checked(self._flow, outcome))
+            try:
+                await self.begin(data, self._checked(self._flow, outcome))
+            except ValidationError as error:
+                raise told(error) from None
         elif isinstance(outcome, End):
             self._frames = []
             self._save()
@@ -126,12 +131,12 @@ class Run:
             try:
                 outcome = await step.route.run(self._ctx, frame.data, *values, *more)
                 _revalidate(frame)
+                await self._go(index, outcome)
             except ValidationError as error:
                 raise told(error) from None
         except Invalid as invalid:
             await self._ask_again(invalid.text)
             return
-        await self._go(index, outcome)
         self._save()
 
     async def _go(self, index: int, outcome: Any) -> None:

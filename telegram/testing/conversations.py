@@ -144,6 +144,7 @@ class Conversations:
         self._ends.close()
 
     def _begin(self) -> None:
+        self._stopping = False
         config = self._config
         tools = Tools(username=self.scene.bot["username"], client=self._client)
         peers = Peers()
@@ -154,6 +155,7 @@ class Conversations:
             behind=self._store,
             conduct=Conduct(apology=config.apology),
             wall=self._wall,
+            allow=lambda delivery, seconds: self._engines[0].allow(delivery, seconds),  # noqa: PLW0108 - it comes next
         )
         self._inbox = Inbox(self._store, arrived=self._handler.arrived)
         handling = EngineConfig(
@@ -182,6 +184,10 @@ class Conversations:
             return await self._handler(delivery)
         except (Park, Reject):  # the latter is among the dead letters
             raise
+        except asyncio.CancelledError:
+            if not self._stopping:
+                self._failed.append(TimeoutError("the handler was cut off: it ran too long"))
+            raise
         except Exception as error:
             self._failed.append(error)
             if isinstance(error, Retry):
@@ -200,6 +206,7 @@ class Conversations:
 
     def _stop(self) -> None:
         """Stop at once, as the bot does: what runs is cut and handed back, then the resources are closed."""
+        self._stopping = True
         for engine in self._engines:
             self._finish(lambda: engine.drain(self._clock.time()))  # noqa: B023 - called here
         self._finish(lambda: self._main)
