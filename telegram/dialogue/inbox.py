@@ -133,6 +133,9 @@ class InboxHandler:
             raise
         except Exception as error:
             if (told := redact(str(error))) != str(error):
+                log.exception(
+                    "handler failed", key=ctx.key, id=ctx.update_id
+                )  # the log strikes tokens out itself
                 raise Retry(f"{type(error).__name__}: {told}") from None
             raise
         finally:
