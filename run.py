@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import structlog
 from pydantic import BaseModel, Field, SecretStr, ValidationError
@@ -20,6 +21,8 @@ from pydantic_settings import (
     BaseSettings,
     CliPositionalArg,
     CliSubCommand,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
@@ -30,6 +33,7 @@ from engine.stores import open_store
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import load_router
+from telegram.dialogue.inbox import APOLOGY
 from telegram.errors import Unauthorized, redact
 from telegram.fake import FakeServer
 from telegram.fake.sandbox import Sandbox
@@ -107,6 +111,9 @@ class Settings(BaseSettings):
         default="repeat",
         description="a call that may have been executed: repeat it, or give-up what would come twice",
     )
+    apology: str = Field(
+        default=APOLOGY, description="what a user is told when a handler has failed for good; empty: nothing"
+    )
     drain_timeout_s: float = Field(
         default=25, ge=2, description="a graceful stop takes at most this long; supervisors kill after 30 s"
     )
@@ -119,6 +126,15 @@ class Settings(BaseSettings):
     dead: CliSubCommand[Dead]
     replay: CliSubCommand[Replay]
     load: CliSubCommand[Load]
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls: type[BaseSettings], **sources: Any) -> tuple[Any, ...]:
+        """An empty variable is as good as none, but for APOLOGY: there it says something."""
+        for place in (EnvSettingsSource, DotEnvSettingsSource):
+            text = place(settings_cls, env_ignore_empty=False).env_vars.get("apology")
+            if text is not None:
+                return sources.pop("init_settings"), lambda said=text: {"apology": said}, *sources.values()
+        return tuple(sources.values())
 
     def is_given(self, name: str) -> bool:
         """Return whether a person has set this, as opposed to its default."""
@@ -191,6 +207,7 @@ async def serve(settings: Settings) -> int:
             handler_timeout_s=settings.handler_timeout_s,
             attempts_max=settings.attempts_max,
             unknown_outcome=settings.unknown_outcome,
+            apology=settings.apology,
             drain_timeout_s=settings.drain_timeout_s,
         )
         client = await stack.enter_async_context(

@@ -142,7 +142,8 @@ class Bot:
         finally:
             waiting.cancel()
         if not opened.is_set():
-            await self._main  # raises why
+            failed, self._main = self._main, None
+            await failed  # raises why
         log.info("started", bot=self.me.username, workers=self._config.workers)
 
     async def wait(self) -> None:

@@ -17,6 +17,7 @@ import pytest
 import run
 from engine import StoreError
 from engine.stores import open_store
+from telegram.dialogue.inbox import APOLOGY
 from telegram.fake import FakeServer, Fault
 from telegram.load.checker import Evidence, Interruption, Said, Seen, check
 from telegram.load.plan import BotPlan
@@ -176,6 +177,17 @@ async def test_a_token_that_the_server_refuses(tmp_path):
     assert_one_clear_line(done, "Telegram refuses BOT_TOKEN .*401 Unauthorized.*@BotFather")
 
 
+async def test_a_resource_of_the_handlers_that_cannot_be_opened(tmp_path):
+    (tmp_path / "opening.py").write_text(
+        "from telegram.dialogue import Router\nrouter = Router()\n"
+        f"@router.resource\nasync def pool():\n    raise OSError('two\\nlines, bot{TOKEN}')\n    yield\n"
+    )
+    async with FakeServer() as server:
+        given = {"BOT_TOKEN": server.token, "TELEGRAM_API_URL": server.url, "HANDLERS": "opening:router"}
+        done = await command(folder=tmp_path, **{**BASE, **given})
+    assert_one_clear_line(done, "cannot open pool: OSError: two lines, ")
+
+
 async def test_a_token_that_is_revoked_while_the_bot_runs(tmp_path):
     async with FakeServer() as server, Service(tmp_path, server.url, server.token) as bot:
         await bot.start()
@@ -227,6 +239,28 @@ def test_the_sandbox_does_not_mix_with_a_real_bots_work(tmp_path, monkeypatch, s
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     assert run.read_settings([]).effective_store_url == store_url
+
+
+@pytest.mark.parametrize(
+    ("variable", "dotenv", "arguments", "apology"),
+    [
+        (None, "", [], APOLOGY),
+        ("", "", [], ""),
+        ("", "APOLOGY=Oh no\n", [], ""),
+        (None, "APOLOGY=\n", [], ""),
+        ("Oh no", "APOLOGY=\n", [], "Oh no"),
+        ("Oh no", "", ["--apology=Oh yes"], "Oh yes"),
+    ],
+)
+def test_an_empty_apology_is_none(tmp_path, monkeypatch, variable, dotenv, arguments, apology):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("APOLOGY", raising=False)
+    monkeypatch.setenv("WORKERS", "")  # any other empty variable is as good as none
+    if variable is not None:
+        monkeypatch.setenv("APOLOGY", variable)
+    (tmp_path / ".env").write_text(dotenv)
+    settings = run.read_settings(arguments)
+    assert (settings.apology, settings.workers) == (apology, 64)
 
 
 def test_help_tells_every_setting(tmp_path):

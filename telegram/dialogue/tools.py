@@ -45,7 +45,8 @@ class Tools:
     @asynccontextmanager
     async def open(self, resources: list[Resource[Any]]) -> AsyncIterator[None]:
         """Open in order, close in reverse. ValueError says in one line which one could not be opened."""
-        async with AsyncExitStack() as stack:
+        stack = AsyncExitStack()
+        try:
             for resource in resources:
                 try:
                     self.opened[resource] = await stack.enter_async_context(resource.opens())
@@ -54,10 +55,11 @@ class Tools:
                     raise ValueError(
                         f"cannot open {resource.name}: {type(error).__name__}: {text}"
                     ) from error
-            try:
-                yield
-            finally:
-                self.opened.clear()
+            yield
+        finally:
+            self.opened.clear()
+            # Whatever ends the bot is no error of a resource: what stands behind its `yield` runs, `finally` or not.
+            await stack.aclose()
 
     def use(self, resource: Resource[T]) -> T:
         """Return what the resource opened. RuntimeError if the bot does not run or does not know it."""
