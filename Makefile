@@ -5,7 +5,7 @@ SEEDS ?= 2000
 CUTS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format api bench bench-peers judges load mutants power sim torture browser lock clean
+.PHONY: help run test lint format api bench bench-peers judges load mutants power sim torture pictures browser lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,8 +50,11 @@ power: .venv/.dev ## SQLite on a disk that loses what was not synced: CUTS=n pow
 sim: .venv/.dev ## simulated faults on virtual time: SEEDS=n runs (ARGS="--replay SEED" shows one)
 	@$(PY) -m tests.sim --seeds $(SEEDS) $(ARGS)
 
-torture: .venv/.dev ## real processes: order and loss over HTTP, kills, SIGTERMs, a bad server, a storm of all (minutes)
+torture: .venv/.dev ## real processes: order and loss over HTTP, kills, SIGTERMs, a bad server, a storm of all, a survey (minutes)
 	@$(PY) -m tests.torture $(ARGS)
+
+pictures: browser ## take the pictures of the examples anew: docs/*.png
+	@$(PY) -m tests.pictures
 
 browser: .venv/.dev ## the Chromium that the page's test drives: installed from the distribution where we may
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \

@@ -33,6 +33,10 @@ async def show_help(ctx: MessageContext) -> None:
     ctx.reply(
         "/start - a greeting and three buttons\n"
         "/help - this list\n"
+        "/survey - three questions, with checks, back and a time-out\n"
+        "/order - a basket and an address\n"
+        "/quiz - a game for a group\n"
+        "/report - a job that makes a file\n"
         "Any other text comes back as it is.\n\n"
         f"Try this: press “Slow job” and write at once. Your text waits {SLOW_JOB_S} s for its turn, "
         "because each chat is answered in order. Another chat does not wait."

@@ -13,7 +13,7 @@ from telegram.load.checker import Anomaly
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
 from telegram.load.report import deeds, tiles, verdict, write_report
 from telegram.load.report_data import drawing, overlapping, percentile
-from tests.test_page import ARGUMENTS, CHROMIUM
+from tests.kit.page import ARGUMENTS, CHROMIUM
 
 KINDS = ("lost", "stray", "swapped", "committed twice", "skipped", "forgotten", "overlapping", "sent twice")
 EVIL = (

@@ -1,43 +1,41 @@
 """The sandbox's page in a real browser, with a real bot behind it."""
 
 import re
-import shutil
-from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import expect
 
 import telegram.fake.sandbox_lanes
 from engine import Queue
 from telegram.fake import Fault
 from telegram.fake.sandbox import Sandbox
+from tests.kit.page import (
+    ADA,
+    GRACE,
+    GROUP,
+    LINUS,
+    NEEDS_CHROMIUM,
+    bubbles,
+    chat,
+    chromium,
+    half,
+    opened,
+    press,
+    write,
+)
 from tests.kit.playground import playground
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ARGUMENTS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-ADA, GRACE, LINUS, GROUP = 1001, 1002, 1003, -1_001_000_000_001
 LOOP: Final = "module"
 
-expect.set_options(timeout=15_000)  # a busy machine is slow, and nothing here waits longer than it must
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (apt-get install chromium)"),
-    pytest.mark.asyncio(loop_scope=LOOP),
-]
+pytestmark = [*NEEDS_CHROMIUM, pytest.mark.asyncio(loop_scope=LOOP)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope=LOOP)
 async def browser():
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope=LOOP)
@@ -46,54 +44,10 @@ async def play():
         yield play
 
 
-@asynccontextmanager
-async def opened(browser, url, *, complaints=(), **options):
-    """A page that has its snapshot; at the end it must have complained of nothing but `complaints`."""
-    context = await browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-    page = await context.new_page()
-    heard: list[str] = []
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith((url, "data:")) else heard.append(f"asked {request.url}")
-        ),
-    )
-    await page.goto(url)
-    await expect(page.locator("#state")).to_have_text("live")
-    await expect(page.locator(".chat").first).to_be_visible()
-    yield page
-    assert [line for line in heard if not any(known in line for known in complaints)] == []
-    await context.close()
-
-
 @pytest_asyncio.fixture(loop_scope=LOOP)
 async def page(play, browser):
     async with opened(browser, play.sandbox.url) as page:
         yield page
-
-
-def chat(page: Page, chat_id):
-    return page.locator(f'.chat[data-chat="{chat_id}"]')
-
-
-def bubbles(page: Page, chat_id, who=""):
-    return chat(page, chat_id).locator(f".message{who} .text")
-
-
-def half(page: Page, chat_id, queue):
-    return page.locator(f'[data-lane="chat:{chat_id}"] [data-queue="{queue}"]')
-
-
-async def write(page, chat_id, text):
-    box = chat(page, chat_id).locator("textarea")
-    await box.fill(text)
-    await box.press("Enter")
-
-
-async def press(page, chat_id, label):
-    await chat(page, chat_id).locator(".message .keyboard button", has_text=label).last.click()
 
 
 async def width_beyond_the_window(page):

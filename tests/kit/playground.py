@@ -37,15 +37,15 @@ class Playground:
 
 
 @asynccontextmanager
-async def playground(*, port: int = 0) -> AsyncIterator[Playground]:
-    """Run it all; `port` is the page's."""
+async def playground(*, port: int = 0, router: Router | None = None) -> AsyncIterator[Playground]:
+    """Run it all; `port` is the page's, `router` the bot's, if it is not the one that tries everything."""
     gate = asyncio.Event()
     async with (
         FakeServer(seed=1, strict=True) as fake,
         TgClient(fake.token, base_url=fake.url, connections=8) as client,
     ):
         store = await open_store("memory:", str(client.bot_id))
-        bot = Bot(client, store, _router(gate))
+        bot = Bot(client, store, router or _router(gate))
         async with Sandbox(fake, bot, store, port=port, answer_after_s=0) as sandbox:
             await bot.start()
             try:

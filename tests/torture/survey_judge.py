@@ -8,8 +8,6 @@
 | sent twice | the same reply again, though no kill came near it                                          |
 | early      | a time-out before its time                                                                 |
 | late       | a time-out long after its time, or after the next start                                    |
-
-Two replies in a row must not be equal by the model: people take care of that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,6 +67,7 @@ class _Reading:
         self._survey = Survey()
         self._place = 0  # in what was heard
         self._last: Heard | None = None
+        self._first_at = 0.0  # of the replies that are equal to the last one, in a row
         self._set = (0.0, 0.0)  # the time-out was set between these moments
         self.repeated = self.slept = 0
         self.late_s: list[float] = []
@@ -78,7 +77,7 @@ class _Reading:
     def read(self) -> None:
         """Raise _BrokenError at the first thing that is wrong."""
         for act in self._acts:
-            if self._survey.is_open and (following := self._next()) and following.reply == _LATE:
+            if self._survey.is_open and self._follows(_LATE):
                 self._time_out()
             self.steps[act.update_id] = self._survey.step
             replies, was_taken = self._survey.take(act)
@@ -92,12 +91,17 @@ class _Reading:
         if (more := self._next()) is not None:
             raise _BrokenError("stray", f"{more.reply} after everything")
 
+    def _follows(self, reply: Reply) -> bool:
+        """Whether this was heard next, repeats aside."""
+        last = self._last and self._last.reply
+        return next((each.reply for each in self._heard[self._place :] if each.reply != last), None) == reply
+
     def _next(self) -> Heard | None:
         """What was heard next, repeats aside."""
         for heard in self._heard[self._place :]:
             if self._last is None or heard.reply != self._last.reply:
                 return heard
-            if not self._is_explained(self._last, heard):
+            if not self._is_explained(heard.at):
                 raise _BrokenError(
                     "sent twice", f"{heard.reply}, {heard.at - self._last.at:.3f} s later again"
                 )
@@ -106,7 +110,10 @@ class _Reading:
         return None
 
     def _expect(self, reply: Reply, later: Sequence[Reply] = ()) -> Heard:
-        heard = self._next()
+        heard = self._next_equal(reply)
+        if heard is None:
+            heard = self._next()
+            self._first_at = heard.at if heard else 0.0
         if heard is None:
             raise _BrokenError("lost", f"{reply} at the step {self._survey.step}")
         if heard.reply != reply:
@@ -115,6 +122,13 @@ class _Reading:
         self._place += 1
         self._last = heard
         return heard
+
+    def _next_equal(self, reply: Reply) -> Heard | None:
+        """What was heard next, if the model itself says the same twice in a row."""
+        if self._last is None or reply != self._last.reply or self._place == len(self._heard):
+            return None
+        heard = self._heard[self._place]
+        return heard if heard.reply == reply else None
 
     def _time_out(self) -> None:
         heard = self._expect(_LATE)
@@ -130,9 +144,10 @@ class _Reading:
         self._survey.time_out()
         self.way.append((heard.at, IDLE))
 
-    def _is_explained(self, first: Heard, again: Heard) -> bool:
+    def _is_explained(self, again_at: float) -> bool:
         return any(
-            gap.began - IN_FLIGHT_MAX_S < first.at < gap.ended and again.at > gap.began for gap in self._gaps
+            gap.began - IN_FLIGHT_MAX_S < self._first_at < gap.ended and again_at > gap.began
+            for gap in self._gaps
         )
 
 

@@ -15,7 +15,9 @@ PATIENCE_S: Final = 45.0
 """Whoever has heard nothing for this long gives up; the judge will find out why."""
 
 _PAUSE_MAX_S: Final = 0.25
-_STALE_S: Final = 8.0  # what should have come long ago: go on with whatever is there
+_STALE_S: Final = (
+    5.0  # nothing has come: perhaps a /cancel just after the time-out, to which nobody says a word
+)
 _STICKER: Final = {
     "sticker": {
         "file_id": "s",
@@ -94,7 +96,7 @@ class Person:
             self._news.clear()
             acted = [self._do(what.format(f"{self.chat_id} says {len(self.acts)}"), step) for what in doing]
             if any(acted):
-                await self._hear(PATIENCE_S)
+                await self._hear(_STALE_S)
             await asyncio.sleep(self._rng.uniform(0, _PAUSE_MAX_S))
 
     async def _step(self) -> str:
