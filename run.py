@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import structlog
 from pydantic import BaseModel, Field, SecretStr, ValidationError
@@ -21,8 +20,6 @@ from pydantic_settings import (
     BaseSettings,
     CliPositionalArg,
     CliSubCommand,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
@@ -112,7 +109,7 @@ class Settings(BaseSettings):
         description="a call that may have been executed: repeat it, or give-up what would come twice",
     )
     apology: str = Field(
-        default=APOLOGY, description="what a user is told when a handler has failed for good; empty: nothing"
+        default=APOLOGY, description="what a user is told when a handler has failed for good; none: nothing"
     )
     drain_timeout_s: float = Field(
         default=25, ge=2, description="a graceful stop takes at most this long; supervisors kill after 30 s"
@@ -126,15 +123,6 @@ class Settings(BaseSettings):
     dead: CliSubCommand[Dead]
     replay: CliSubCommand[Replay]
     load: CliSubCommand[Load]
-
-    @classmethod
-    def settings_customise_sources(cls, settings_cls: type[BaseSettings], **sources: Any) -> tuple[Any, ...]:
-        """An empty variable is as good as none, but for APOLOGY: there it says something."""
-        for place in (EnvSettingsSource, DotEnvSettingsSource):
-            text = place(settings_cls, env_ignore_empty=False).env_vars.get("apology")
-            if text is not None:
-                return sources.pop("init_settings"), lambda said=text: {"apology": said}, *sources.values()
-        return tuple(sources.values())
 
     def is_given(self, name: str) -> bool:
         """Return whether a person has set this, as opposed to its default."""
@@ -207,7 +195,7 @@ async def serve(settings: Settings) -> int:
             handler_timeout_s=settings.handler_timeout_s,
             attempts_max=settings.attempts_max,
             unknown_outcome=settings.unknown_outcome,
-            apology=settings.apology,
+            apology="" if settings.apology == "none" else settings.apology,
             drain_timeout_s=settings.drain_timeout_s,
         )
         client = await stack.enter_async_context(

@@ -16,7 +16,7 @@ PHOTO = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]
 
 
 def picture(number: int, album: str | None = "a", **more: Any) -> dict[str, Any]:
-    group = {} if album is None else {"media_group_id": album}
+    group: dict[str, Any] = {} if album is None else {"media_group_id": album}
     return said(None, message_id=number, photo=PHOTO, **group, **more)
 
 

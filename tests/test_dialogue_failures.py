@@ -98,14 +98,14 @@ def test_the_apology_goes_to_the_topic_and_says_what_the_author_wants():
 
 @pytest.mark.parametrize("body", [b"{", b'{"update_id":5,"message":{}}'])
 def test_nothing_goes_out_for_what_cannot_be_read(body):
-    assert InboxHandler(Router()).farewell(delivery(body), given_up=True) == ()
+    assert InboxHandler(Router()).farewell(delivery(body), True) == ()
 
 
 def test_a_button_that_expired_meanwhile_is_not_answered():
     handler = InboxHandler(Router(), wall=lambda: 1_000_151.0)
     given = delivery({"callback_query": press("x")})
     late = given._replace(envelope=given.envelope._replace(at=1_000_000.0))
-    assert parts(handler.farewell(late, given_up=True)) == [TOLD]
+    assert parts(handler.farewell(late, True)) == [TOLD]
 
 
 # -- buttons are answered ----------------------------------------------------------------------------------------------
@@ -211,6 +211,7 @@ async def test_no_reason_carries_a_token(error):
 
     with pytest.raises((Retry, Reject)) as caught:
         await InboxHandler(router)(delivery({"message": message()}))
+    assert isinstance(caught.value, Retry | Reject)
     assert "secret" not in caught.value.reason
     assert caught.value.__cause__ is None
 
@@ -220,7 +221,7 @@ async def test_what_could_not_be_read_of_an_update_is_logged_once_per_attempt():
     given = delivery({"message": message(reply_to_message={"message_id": "x"})})
     with capture_logs() as logs:
         await handler(given)
-        handler.farewell(given, given_up=True)
+        handler.farewell(given, True)
     assert [(line["log_level"], line["id"]) for line in logs if "lost" in line] == [("warning", 5)]
 
 

@@ -324,7 +324,7 @@ def test_a_stop_that_comes_in_the_last_step_finds_it_either_stopped_or_finished(
     for turns in range(-12, 12):  # before the end of the handler, or after it
         gate = asyncio.Event()
         work = Work()
-        work.work = lambda _, gate=gate: gate.wait()  # type: ignore[method-assign, assignment, misc]
+        work.work = lambda _, gate=gate: gate.wait()  # type: ignore[method-assign, misc]
 
         async def scenario(scene: Scene, turns: int = turns, gate: asyncio.Event = gate) -> Any:
             scene.telegram.say("go")

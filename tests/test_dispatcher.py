@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -759,7 +759,7 @@ def test_calls_go_out_with_a_rejection():
 
 
 def test_no_calls_go_out_when_a_handler_only_waits():
-    waited = []
+    waited: list[bool] = []
 
     async def wait(_: House, __: Delivery) -> Effects:
         if waited:
@@ -783,11 +783,11 @@ def test_calls_go_out_when_a_handler_overruns():
 
 
 @pytest.mark.parametrize("slip", [ZeroDivisionError(), (Call("\ud800", b""),), (Call("chat:1", "text"),)])  # type: ignore[arg-type]
-def test_a_farewell_that_fails_stops_nobody(slip):
+def test_a_farewell_that_fails_stops_nobody(slip: Any):
     def fail(_: Delivery, __: bool) -> tuple[Call, ...]:
         if isinstance(slip, Exception):
             raise slip
-        return slip
+        return cast("tuple[Call, ...]", slip)
 
     async def reject(_: House, __: Delivery) -> Effects:
         raise Reject("x")

@@ -17,7 +17,6 @@ import pytest
 import run
 from engine import StoreError
 from engine.stores import open_store
-from telegram.dialogue.inbox import APOLOGY
 from telegram.fake import FakeServer, Fault
 from telegram.load.checker import Evidence, Interruption, Said, Seen, check
 from telegram.load.plan import BotPlan
@@ -239,28 +238,6 @@ def test_the_sandbox_does_not_mix_with_a_real_bots_work(tmp_path, monkeypatch, s
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     assert run.read_settings([]).effective_store_url == store_url
-
-
-@pytest.mark.parametrize(
-    ("variable", "dotenv", "arguments", "apology"),
-    [
-        (None, "", [], APOLOGY),
-        ("", "", [], ""),
-        ("", "APOLOGY=Oh no\n", [], ""),
-        (None, "APOLOGY=\n", [], ""),
-        ("Oh no", "APOLOGY=\n", [], "Oh no"),
-        ("Oh no", "", ["--apology=Oh yes"], "Oh yes"),
-    ],
-)
-def test_an_empty_apology_is_none(tmp_path, monkeypatch, variable, dotenv, arguments, apology):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("APOLOGY", raising=False)
-    monkeypatch.setenv("WORKERS", "")  # any other empty variable is as good as none
-    if variable is not None:
-        monkeypatch.setenv("APOLOGY", variable)
-    (tmp_path / ".env").write_text(dotenv)
-    settings = run.read_settings(arguments)
-    assert (settings.apology, settings.workers) == (apology, 64)
 
 
 def test_help_tells_every_setting(tmp_path):
