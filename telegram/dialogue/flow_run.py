@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from engine import Reject
 from telegram.dialogue.contexts import ChatContext, TimerContext
 from telegram.dialogue.filters import Invalid, told
-from telegram.dialogue.outcomes import Back, End
+from telegram.dialogue.outcomes import Back, End, check_outcome
 from telegram.dialogue.router import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
 
@@ -114,8 +114,9 @@ class Run:
     async def _enter(self, step: Step, values: Sequence[Any], *more: Any) -> None:
         data = self._flow.data()
         outcome = await step.route.run(self._ctx, data, *values, *more)
+        check_outcome(self._flow.name, step.route.handler, step.targets, outcome)
         if isinstance(outcome, Enum):
-            await self.begin(data, self._checked(self._flow, outcome))
+            await self.begin(data, outcome)
         elif isinstance(outcome, End):
             self._frames = []
             self._save()
@@ -131,6 +132,7 @@ class Run:
         except Invalid as invalid:
             await self._ask_again(invalid.text)
             return
+        check_outcome(frame.flow.name, step.route.handler, step.targets, outcome)
         await self._go(index, outcome)
         self._save()
 
@@ -149,10 +151,9 @@ class Run:
                 await self._arrive()
                 return
             if not isinstance(outcome, End):
-                state = self._checked(frame.flow, outcome)
-                if state is not frame.state:
+                if outcome is not frame.state:
                     frame.history = [*frame.history, frame.state.value][-HISTORY_MAX:]
-                frame.state = state
+                frame.state = outcome
                 await self._arrive()
                 return
             del self._frames[index]
@@ -161,10 +162,11 @@ class Run:
             index -= 1
             outer = self._frames[index]
             takes = outer.flow.sub_flows[outer.state]
-            outcome = await takes.handler(self._ctx, outer.data, outcome.value)
+            outcome = await takes.run(self._ctx, outer.data, outcome.value)
             _revalidate(outer)
             if outcome is None:
                 raise TypeError(f"{outer.flow.name}: what takes a sub-flow's value must lead somewhere")
+            check_outcome(outer.flow.name, takes.handler, takes.targets, outcome)
 
     async def _arrive(self) -> None:
         """Begin the sub-flows that run in the innermost state, and ask."""
@@ -195,16 +197,13 @@ class Run:
                 f"{misfit.error}"
             )
         outcome = await flow.misfits(self._ctx, misfit.data, misfit.error)
+        if flow.misfit_targets is not None:
+            check_outcome(flow.name, flow.misfits, flow.misfit_targets, outcome)
         if isinstance(outcome, End):
             self._frames = []
             self._save()
         elif outcome is not None:
-            await Run(flow, self._ctx).begin(flow.data(), self._checked(flow, outcome))
-
-    def _checked(self, flow: Flow[Any, Any, Any], state: Any) -> Any:
-        if not isinstance(state, flow.states):
-            raise TypeError(f"{flow.name}: a handler returned {state!r}, which is none of its states")
-        return state
+            await Run(flow, self._ctx).begin(flow.data(), outcome)
 
     # ---- what is remembered
 
