@@ -200,6 +200,18 @@ stateDiagram-v2
     assert mermaid(picture_of(hostile())) == expected
 
 
+def test_a_button_that_every_state_shows_is_named_by_its_text():
+    flow = Flow("f", S, Data)
+    for state in S:
+        flow.at(state).ask("?", reply_markup=inline([("« Back", "back")]))
+
+    @flow.anywhere.callback_query(data("back"))
+    async def back() -> Back:
+        return BACK
+
+    assert picture_of(flow).everywhere == ("« Back button → back",)
+
+
 def test_nothing_hostile_is_left_for_mermaid():
     for line in mermaid(picture_of(hostile())).splitlines()[1:]:
         said = line.partition(" : ")[2] or "".join(re.findall('"(.*)"', line))

@@ -141,11 +141,7 @@ def own_ways(flow: AnyFlow, state: Enum) -> Iterator[tuple[str, Targets]]:
     if sub := flow.sub_flows.get(state):
         yield f"{plain(sub.flow.name)} done", sub.targets
     else:
-        pressed: dict[int, list[Button]] = {}
-        steps = steps_at(flow, state)
-        for button in buttons_of(flow.prompts.get(state)):
-            if step := taker(steps, button):
-                pressed.setdefault(id(step), []).append(button)
+        pressed = _pressed(flow, [state])
         for step in flow.steps[state]:
             yield cause(step, pressed.get(id(step), ())), step.targets
     late = flow.timeouts.get(state)
@@ -155,18 +151,29 @@ def own_ways(flow: AnyFlow, state: Enum) -> Iterator[tuple[str, Targets]]:
 
 def everywhere(flow: AnyFlow) -> Iterator[str]:
     """What happens in every state, a line for each handler."""
+    pressed = _pressed(flow, flow.steps)
     for step in flow.steps_anywhere:
-        yield f"{cause(step)} → {_where(step.targets)}"
+        yield f"{cause(step, pressed.get(id(step), ()))} → {_where(step.targets)}"
     late = next((each for each in flow.timeouts.values() if each.everywhere), None)
     if late:
         yield f"{TIME_OUT} after {duration(late.after_s)} → {_where(late.step.targets)}"
     for step in flow.steps_else:
-        yield f"else {cause(step)} → {_where(step.targets)}"
+        yield f"else {cause(step, pressed.get(id(step), ()))} → {_where(step.targets)}"
+
+
+def _pressed(flow: AnyFlow, states: Iterable[Any]) -> dict[int, list[Button]]:
+    """The buttons that the states ask with, by the identity of the step that takes them."""
+    found: dict[int, list[Button]] = {}
+    for state in states:
+        for button in buttons_of(flow.prompts.get(state)):
+            if step := taker(steps_at(flow, state), button):
+                found.setdefault(id(step), []).append(button)
+    return found
 
 
 def cause(step: Step, pressed: Iterable[Button] = ()) -> str:
     """What a handler waits for, in words: the texts of the buttons that it takes, if they are known."""
-    texts = [plain(button.text) for button in pressed if button.data is not None]
+    texts = list(dict.fromkeys(plain(button.text) for button in pressed if button.data is not None))
     if texts:
         more = ["…"] if len(texts) > _BUTTONS_MAX else []
         return f"{' / '.join(texts[:_BUTTONS_MAX] + more)} button{'s' if len(texts) > 1 else ''}"
