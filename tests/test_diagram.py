@@ -212,6 +212,23 @@ def test_a_button_that_every_state_shows_is_named_by_its_text():
     assert picture_of(flow).everywhere == ("« Back button → back",)
 
 
+def test_a_state_that_leads_to_itself_and_elsewhere():
+    flow = Flow("f", S, Data)
+
+    @flow.at(S.B).message(text)
+    async def again() -> Literal[S.B] | End[None]:
+        return S.B
+
+    @flow.at(S.B).message(photo)
+    async def leave() -> End[None] | None:
+        return END
+
+    picture = picture_of(flow)
+    assert picture.nodes[1].stays == ("text",)
+    assert "s2 --> s2 : text\n" in mermaid(picture)
+    assert "s2 --> [*] : text, photo\n" in mermaid(picture)
+
+
 def test_nothing_hostile_is_left_for_mermaid():
     for line in mermaid(picture_of(hostile())).splitlines()[1:]:
         said = line.partition(" : ")[2] or "".join(re.findall('"(.*)"', line))

@@ -28,7 +28,7 @@ _BUTTONS_MAX: Final = 4
 
 
 class Node(NamedTuple):
-    """A state. `key` is unique in the whole picture; `stays`: what is taken without leading anywhere."""
+    """A state. `key` is unique in the whole picture; `stays`: what leads to itself, or nowhere."""
 
     key: str
     title: str
@@ -118,7 +118,7 @@ class _Drawing:
             before = [self._keys[each] for each in self._flow.states if state in _leads_to(self._flow, each)]
             for source in before or [END]:
                 self._draw(key, source, label if "back" in label.lower() else f"{label} (back)")
-        if not (targets.ends or targets.goes_back or targets.states - {state}):
+        if state in targets.states or not (targets.ends or targets.goes_back or targets.states):
             self._stays[state].append(label)
 
     def _draw(self, source: str, target: str, label: str) -> None:
