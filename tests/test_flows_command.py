@@ -31,10 +31,10 @@ def run(tmp_path):
     for name in ("sound", "unsound"):
         shutil.copy(ROOT / f"tests/flows/{name}.py", tmp_path)
 
-    def run(handlers, *arguments):
+    def run(handlers, *arguments, **more):
         return subprocess.run(
             [sys.executable, str(ROOT / "run.py"), *arguments],
-            env={"HANDLERS": handlers, "PYTHONDONTWRITEBYTECODE": "1", "PATH": ""},
+            env={"HANDLERS": handlers, "PYTHONDONTWRITEBYTECODE": "1", "PATH": "", **more},
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -61,6 +61,11 @@ def test_sound_flows(run, tmp_path):
     assert {each.name for each in (tmp_path / "out/flows").iterdir()} == files
     assert (tmp_path / "out/flows/order.svg").read_text() == svg(picture_of(sound.order))
     assert not list(tmp_path.glob("*.db"))  # no store, no token
+
+
+@pytest.mark.processes
+def test_settings_of_a_bot_need_no_token_here(run):
+    assert run("sound:router", "flows", TELEGRAM_TEST="1").returncode == 0
 
 
 @pytest.mark.processes
