@@ -30,6 +30,7 @@ from engine.stores import open_store
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import load_router
+from telegram.dialogue.flows_command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.dialogue.inbox import APOLOGY
 from telegram.errors import Unauthorized, redact
 from telegram.fake import FakeServer
@@ -123,6 +124,7 @@ class Settings(BaseSettings):
     dead: CliSubCommand[Dead]
     replay: CliSubCommand[Replay]
     load: CliSubCommand[Load]
+    flows: CliSubCommand[Flows]
 
     def is_given(self, name: str) -> bool:
         """Return whether a person has set this, as opposed to its default."""
@@ -166,7 +168,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
 
 def _check_together(settings: Settings) -> None:
     """Raise WrongSettingError for settings of which one makes no sense without another."""
-    if settings.is_sandbox and settings.load is None:
+    if settings.is_sandbox and settings.load is None and settings.flows is None:
         for name in ("telegram_api_url", "telegram_local", "telegram_local_root", "telegram_test"):
             if settings.is_given(name):
                 raise WrongSettingError(
@@ -309,6 +311,18 @@ async def load(settings: Settings) -> int:
     return await run_load(settings.load or Load(), others, shlex.join(["python", *sys.argv]))
 
 
+async def flows(settings: Settings) -> int:
+    """Draw the flows of HANDLERS, and print them with their problems; return 1 if there are any."""
+    sys.path.insert(0, str(Path.cwd()))  # for HANDLERS=my_bot:router
+    command = settings.flows or Flows()
+    lines, wrong = draw_flows(settings.handlers, command)
+    print("\n".join(lines) or "no flows")
+    print(f"pictures: {command.out / 'index.html'}")
+    for line in wrong:
+        print(f"run.py: HANDLERS: {line}", file=sys.stderr)
+    return EXIT_PROBLEMS if wrong else 0
+
+
 def tune_garbage_collection() -> None:
     """Look for reference cycles less often: nearly everything here dies by its count, and looking costs an echo a tenth.
 
@@ -325,7 +339,8 @@ def main(arguments: Sequence[str]) -> int:
         settings = read_settings(arguments)
         token = settings.token
         set_up_logging(settings.log_level, settings.log_format, token)
-        run = load if settings.load else administer if settings.dead or settings.replay else serve
+        run = administer if settings.dead or settings.replay else serve
+        run = load if settings.load else flows if settings.flows else run
         tune_garbage_collection()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(run(settings))
@@ -335,7 +350,8 @@ def main(arguments: Sequence[str]) -> int:
         reason = str(error)
     except OSError as error:
         reason = f"{error.strerror or error}"
-    print(f"run.py: {redact(reason, token)}", file=sys.stderr)
+    for line in redact(reason, token).split("\n"):  # of a router with flows, one for each thing wrong
+        print(f"run.py: {line}", file=sys.stderr)
     return EXIT_WRONG_SETTING
 
 

@@ -225,7 +225,7 @@ def test_the_entry_begins_anew_if_no_state_takes_it(bot):
     alice.says("Ann")
     alice.says("30")
     alice.says("/survey")
-    assert texts(alice) == ["what?"]  # otherwise comes before the entry
+    assert texts(alice) == ["name?"]  # and `otherwise` would have taken it
 
 
 def test_a_restart_goes_on_where_it_was(bot):

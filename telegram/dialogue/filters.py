@@ -43,16 +43,30 @@ class Invalid(Exception):  # noqa: N818 - what a person sent, not an error
 
 
 class Extract(Generic[T]):
-    """Takes a `type_` out of an update; what is not there (None) does not match."""
+    """Takes a `type_` out of an update; what is not there (None) does not match. `label` names it in pictures."""
 
-    def __init__(self, type_: Any, read: Callable[[Context], T | None], hint: "Hint | None" = None) -> None:
+    def __init__(
+        self, type_: Any, read: Callable[[Context], T | None], hint: "Hint | None" = None, label: str = ""
+    ) -> None:
         self.type = type_
         self.read = read
         self.hint = hint
+        self.label = label or getattr(type_, "__name__", str(type_))
 
 
 Hint: TypeAlias = frozenset[str]
 """Narrows a search: commands, first words of buttons, or MEDIA: no update without one of these can match."""
+
+
+def label_of(passes: Any) -> str:
+    """How a filter or an extract is named in a picture: what it wants, else the name of the function."""
+    label = getattr(passes, "label", None) or getattr(passes, "__name__", type(passes).__name__)
+    return "a condition" if label == "<lambda>" else str(label)
+
+
+def _named(label: str, passes: Filter) -> Filter:
+    passes.__name__ = label
+    return passes
 
 
 class command:  # noqa: N801 - read as a word: @router.message(command("start"))
@@ -63,6 +77,7 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
             raise ValueError(f"command() wants names without the slash, not {names!r}")
         self._names = frozenset(name.lower() for name in names)
         self._usage = names[0]
+        self.label = " or ".join(f"/{name}" for name in names)
         self.hint: Hint = self._names
 
     def __call__(self, ctx: Context) -> bool:
@@ -92,12 +107,14 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
             except ValidationError as error:
                 raise Invalid(f"{_first_of(error)}\nWrite it like this: {usage}") from None
 
-        return Extract(model, read, self.hint)
+        return Extract(model, read, self.hint, usage)
 
     @property
     def payload(self) -> Extract[str]:
         """The command with what follows it, if something does: the payload of a deep link in /start, say."""
-        return Extract(str, lambda ctx: (ctx.args or None) if self(ctx) else None, self.hint)
+        return Extract(
+            str, lambda ctx: (ctx.args or None) if self(ctx) else None, self.hint, f"{self.label} <payload>"
+        )
 
 
 def text(ctx: Context) -> bool:
@@ -107,8 +124,10 @@ def text(ctx: Context) -> bool:
 
 def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:
     """A text in which `pattern` is found; hands over the match."""
-    search = re.compile(pattern).search
-    return Extract(re.Match, lambda ctx: search(ctx.text) if ctx.text else None)
+    compiled = re.compile(pattern)
+    search = compiled.search
+    label = f"text like {compiled.pattern}"
+    return Extract(re.Match, lambda ctx: search(ctx.text) if ctx.text else None, None, label)
 
 
 class data:  # noqa: N801 - as command
@@ -116,6 +135,7 @@ class data:  # noqa: N801 - as command
 
     def __init__(self, *values: str) -> None:
         self._values = frozenset(values)
+        self.label = f"{' or '.join(map(repr, values))} button"
         self.hint: Hint = frozenset(first_word(value) for value in values)
 
     def __call__(self, ctx: Context) -> bool:
@@ -125,7 +145,7 @@ class data:  # noqa: N801 - as command
 
 def data_prefix(prefix: str) -> Filter:
     """A button whose callback data begins with `prefix`."""
-    return lambda ctx: ctx.button is not None and ctx.button.startswith(prefix)
+    return _named(f"{prefix}… button", lambda ctx: ctx.button is not None and ctx.button.startswith(prefix))
 
 
 def carries(model: type[D]) -> Extract[D]:
@@ -134,6 +154,7 @@ def carries(model: type[D]) -> Extract[D]:
         model,
         lambda ctx: None if ctx.button is None else model.unpack(ctx.button),
         frozenset((model.prefix,)),
+        f"{model.__name__} button",
     )
 
 
@@ -145,23 +166,26 @@ def first_word(data: str) -> str:
 def kind(*kinds: str) -> Filter:
     """Updates of these kinds, named as in Telegram's Update: `kind("my_chat_member", "chat_member")`."""
     wanted = frozenset(kinds)
-    return lambda ctx: ctx.kind in wanted
+    return _named(" or ".join(kinds), lambda ctx: ctx.kind in wanted)
 
 
 def chat_type(*kinds: str) -> Filter:
     """Updates of chats of these types: "private", "group", "supergroup", "channel"."""
     wanted = frozenset(kinds)
-    return lambda ctx: part(part(ctx.source, "chat"), "type") in wanted
+    return _named(
+        f"in a {' or '.join(kinds)} chat", lambda ctx: part(part(ctx.source, "chat"), "type") in wanted
+    )
 
 
 def any_of(*filters: Filter) -> Filter:
     """What passes at least one of the filters."""
-    return lambda ctx: any(passes(ctx) for passes in filters)
+    label = " or ".join(label_of(each) for each in filters)
+    return _named(label, lambda ctx: any(passes(ctx) for passes in filters))
 
 
 def no(unwanted: Filter) -> Filter:
     """What does not pass the filter."""
-    return lambda ctx: not unwanted(ctx)
+    return _named(f"not {label_of(unwanted)}", lambda ctx: not unwanted(ctx))
 
 
 def content(*names: str) -> Filter:
@@ -175,6 +199,7 @@ def content(*names: str) -> Filter:
 class _Content:
     def __init__(self, *names: str) -> None:
         self._names = names
+        self.label = " or ".join(names)
         self.hint = _media(names)
 
     def __call__(self, ctx: Context) -> bool:
@@ -187,7 +212,7 @@ def _media(names: Sequence[str]) -> Hint | None:
 
 
 def _content(type_: Any, name: str) -> Extract[Any]:
-    return Extract(type_, lambda ctx: part(ctx.event, name), _media((name,)))
+    return Extract(type_, lambda ctx: part(ctx.event, name), _media((name,)), name)
 
 
 photo: Final[Extract[list[types.PhotoSize]]] = _content(list, "photo")

@@ -24,14 +24,14 @@ State, data, time-out and replies of a step are committed at once, with the upda
 returns is what the picture of the flow is drawn from (`run.py flows`), and what a step may do.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, TypeAlias
 
 from telegram.dialogue.context import Context
 from telegram.dialogue.filters import Filter, Hint
 from telegram.dialogue.flow_run import Run
 from telegram.dialogue.flow_spots import D, Prompt, R, S, Spot, Step, SubFlow, TimeOut
-from telegram.dialogue.outcomes import targets_of
+from telegram.dialogue.outcomes import Targets, targets_of
 from telegram.dialogue.router import Taken
 from telegram.dialogue.scopes import OWN, Scope
 
@@ -43,7 +43,8 @@ class Flow(Generic[S, D, R]):
 
     `states` is an Enum of strings, `data` a pydantic model whose fields all have defaults; what is lost when it
     changes is nothing: raise `version`, and say in `migrate` how older data becomes today's. `scope`: whose
-    conversation it is (OWN: of a person in a chat, CHAT, TOPIC, USER: of a person in all chats).
+    conversation it is (OWN: of a person in a chat, CHAT, TOPIC, USER: of a person in all chats). `begins`: the states
+    in which other handlers `begin` it, beside what its entries return; no code but theirs tells.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Flow(Generic[S, D, R]):
         *,
         version: int = 1,
         scope: Scope = OWN,
+        begins: Iterable[S] = (),
         migrate: Callable[[int, dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
         if not all(isinstance(state.value, str) for state in states) or not len(states):
@@ -64,6 +66,7 @@ class Flow(Generic[S, D, R]):
         self.states = states
         self.first: S = next(iter(states))
         """Where it begins as a sub-flow."""
+        self.begins = frozenset(begins)
         self.data = data
         self.result = result
         self.version = version
@@ -77,6 +80,7 @@ class Flow(Generic[S, D, R]):
         self.steps_anywhere: list[Step] = []
         self.steps_else: list[Step] = []
         self.misfits: Misfit | None = None
+        self.misfit_targets: Targets | None = None
         self.entry: Spot[S, D, R] = Spot(self, [self.entries])
         """Handlers that begin the flow, whatever else goes on in this conversation."""
         self.anywhere: Spot[S, D, R] = Spot(self, [self.steps_anywhere])
@@ -107,7 +111,7 @@ class Flow(Generic[S, D, R]):
 
         Without it such an update goes to the dead letters, and the data stays.
         """
-        targets_of(handler, self.states)
+        self.misfit_targets = targets_of(handler, self.states)
         self.misfits = handler
         return handler
 

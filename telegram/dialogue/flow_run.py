@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from engine import Reject
 from telegram.dialogue.contexts import ChatContext, TimerContext
 from telegram.dialogue.filters import Invalid, told
-from telegram.dialogue.outcomes import Back, End
+from telegram.dialogue.outcomes import Back, End, check_outcome
 from telegram.dialogue.router import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
 
@@ -71,12 +71,10 @@ class Run:
                 self._frames = self._load(records)
             except _Misfit as misfit:
                 return Taken(partial(self._ask_misfit, misfit), PLAIN, self._ask_misfit)
-            for index, step in self._candidates():
-                if (values := _values(step, self._ctx)) is not None:
-                    return _taken(partial(self._step, index, step, values), step)
-        for step in self._flow.entries:
+        for index, step in self._candidates():
             if (values := _values(step, self._ctx)) is not None:
-                return _taken(partial(self._enter, step, values), step)
+                run = partial(self._enter if index is None else partial(self._step, index), step, values)
+                return _taken(run, step)
         return None
 
     def _records(self) -> list[dict[str, Any]]:
@@ -84,10 +82,12 @@ class Run:
         stack = record.get("stack") if isinstance(record, dict) else None
         return stack if stack and stack[0].get("flow") == self._flow.name else []
 
-    def _candidates(self) -> Iterator[tuple[int, Step]]:
-        """What may take the update, in order: the state's own, then from inside out what is for all states."""
+    def _candidates(self) -> Iterator[tuple[int | None, Step]]:
+        """What may take the update, each with the frame that it belongs to: None is for what begins the flow anew.
+
+        In this order: the state's own, from inside out what is for all states, what begins, and what takes the rest.
+        """
         innermost = len(self._frames) - 1
-        frame = self._frames[innermost]
         ctx = self._ctx
         if isinstance(ctx, TimerContext) and ctx.timer == _TIMEOUT:
             for index in range(innermost, -1, -1):
@@ -95,13 +95,18 @@ class Run:
                     yield index, late.step
                     return
             return
-        for step in frame.flow.steps[frame.state]:
-            yield innermost, step
+        if self._frames:
+            frame = self._frames[innermost]
+            for step in frame.flow.steps[frame.state]:
+                yield innermost, step
         for index in range(innermost, -1, -1):
             for step in self._frames[index].flow.steps_anywhere:
                 yield index, step
-        for step in frame.flow.steps_else:
-            yield innermost, step
+        for step in self._flow.entries:
+            yield None, step
+        if self._frames:
+            for step in frame.flow.steps_else:
+                yield innermost, step
 
     # ---- what happens
 
@@ -116,9 +121,10 @@ class Run:
     async def _enter(self, step: Step, values: Sequence[Any], *more: Any) -> None:
         data = self._flow.data()
         outcome = await step.route.run(self._ctx, data, *values, *more)
+        check_outcome(self._flow.name, step.route.handler, step.targets, outcome)
         if isinstance(outcome, Enum):
             try:
-                await self.begin(data, self._checked(self._flow, outcome))
+                await self.begin(data, outcome)
             except ValidationError as error:
                 raise told(error) from None
         elif isinstance(outcome, End):
@@ -130,6 +136,7 @@ class Run:
         try:
             try:
                 outcome = await step.route.run(self._ctx, frame.data, *values, *more)
+                check_outcome(frame.flow.name, step.route.handler, step.targets, outcome)
                 _revalidate(frame)
                 await self._go(index, outcome)
             except ValidationError as error:
@@ -154,10 +161,9 @@ class Run:
                 await self._arrive()
                 return
             if not isinstance(outcome, End):
-                state = self._checked(frame.flow, outcome)
-                if state is not frame.state:
+                if outcome is not frame.state:
                     frame.history = [*frame.history, frame.state.value][-HISTORY_MAX:]
-                frame.state = state
+                frame.state = outcome
                 await self._arrive()
                 return
             del self._frames[index]
@@ -166,10 +172,11 @@ class Run:
             index -= 1
             outer = self._frames[index]
             takes = outer.flow.sub_flows[outer.state]
-            outcome = await takes.handler(self._ctx, outer.data, outcome.value)
+            outcome = await takes.run(self._ctx, outer.data, outcome.value)
             _revalidate(outer)
             if outcome is None:
                 raise TypeError(f"{outer.flow.name}: what takes a sub-flow's value must lead somewhere")
+            check_outcome(outer.flow.name, takes.handler, takes.targets, outcome)
 
     async def _arrive(self) -> None:
         """Begin the sub-flows that run in the innermost state, and ask."""
@@ -200,16 +207,13 @@ class Run:
                 f"{misfit.error}"
             )
         outcome = await flow.misfits(self._ctx, misfit.data, misfit.error)
+        if flow.misfit_targets is not None:
+            check_outcome(flow.name, flow.misfits, flow.misfit_targets, outcome)
         if isinstance(outcome, End):
             self._frames = []
             self._save()
         elif outcome is not None:
-            await Run(flow, self._ctx).begin(flow.data(), self._checked(flow, outcome))
-
-    def _checked(self, flow: Flow[Any, Any, Any], state: Any) -> Any:
-        if not isinstance(state, flow.states):
-            raise TypeError(f"{flow.name}: a handler returned {state!r}, which is none of its states")
-        return state
+            await Run(flow, self._ctx).begin(flow.data(), outcome)
 
     # ---- what is remembered
 

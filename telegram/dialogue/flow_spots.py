@@ -66,6 +66,8 @@ class TimeOut(NamedTuple):
 
     after_s: float
     step: Step
+    everywhere: bool = False
+    """It is the flow's, not the state's own."""
 
 
 class SubFlow(NamedTuple):
@@ -73,6 +75,7 @@ class SubFlow(NamedTuple):
 
     flow: "Flow[Any, Any, Any]"
     handler: Handler
+    run: Handler
     targets: Targets
 
 
@@ -157,6 +160,7 @@ class Spot(Generic[S, D, R]):
         def fires(ctx: Context) -> bool:
             return isinstance(ctx, TimerContext) and ctx.timer == name
 
+        fires.__name__ = f"timer {name}"
         register: Any = self.add(frozenset((TIMER,)), (fires,), TimerContext, Options())
         return register  # type: ignore[no-any-return]
 
@@ -170,7 +174,7 @@ class Spot(Generic[S, D, R]):
             step = Step(route, targets_of(handler, self._flow.states))
             for state in self._states or self._flow.states:
                 if self._states or state not in self._flow.timeouts:
-                    self._flow.timeouts[state] = TimeOut(after_s, step)
+                    self._flow.timeouts[state] = TimeOut(after_s, step, not self._states)
             return handler
 
         return register
@@ -202,7 +206,9 @@ class Spot(Generic[S, D, R]):
             if flow is self._flow or flow.scope != self._flow.scope:
                 raise ValueError(f"{self._flow.name}: a sub-flow is another flow of the same scope")
             for state in self._states:
-                self._flow.sub_flows[state] = SubFlow(flow, run, targets_of(handler, self._flow.states))
+                self._flow.sub_flows[state] = SubFlow(
+                    flow, handler, run, targets_of(handler, self._flow.states)
+                )
             return handler
 
         return register

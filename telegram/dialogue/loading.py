@@ -2,10 +2,19 @@
 
 import importlib
 
+from telegram.dialogue.flow_check import router_problems
 from telegram.dialogue.router import Router
 
 
 def load_router(spec: str) -> Router:
+    """The router that `module:name` names, with flows that are sound. ValueError: a clear line for each thing wrong."""
+    router = find_router(spec)
+    if wrong := router_problems(router):
+        raise ValueError("\n".join(f"HANDLERS: {line}" for line in wrong))
+    return router
+
+
+def find_router(spec: str) -> Router:
     """The router that `module:name` names. ValueError with one clear line if there is none."""
     module_name, colon, name = spec.partition(":")
     if not (module_name and colon and name):

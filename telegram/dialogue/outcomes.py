@@ -48,7 +48,7 @@ class Targets(NamedTuple):
 
 def targets_of(handler: Any, states: type[Enum]) -> Targets:
     """Read where a handler may lead. TypeError if its annotation does not say it, or names another flow's state."""
-    name = getattr(handler, "__qualname__", repr(handler))
+    name = name_of(handler)
     try:
         annotated = get_type_hints(handler)["return"]
     except (KeyError, NameError, TypeError):
@@ -71,6 +71,46 @@ def targets_of(handler: Any, states: type[Enum]) -> Targets:
         else:
             raise TypeError(f"{name}: {part} is not a state of {states.__name__}, End, Back or None")
     return Targets(frozenset(found), ends, goes_back, stays)
+
+
+def check_outcome(flow: str, handler: Any, targets: Targets, outcome: Any) -> None:
+    """Raise TypeError if a handler returned what its annotation does not name: no picture and no check would know it."""
+    if outcome is None:
+        named = targets.stays
+    elif isinstance(outcome, End):
+        named = targets.ends
+    elif isinstance(outcome, Back):
+        named = targets.goes_back
+    else:
+        named = any(outcome is state for state in targets.states)
+    if not named:
+        may = [str(state) for state in sorted(targets.states, key=lambda state: str(state.value))]
+        may += [
+            name
+            for name, is_named in (
+                ("End", targets.ends),
+                ("Back", targets.goes_back),
+                ("None", targets.stays),
+            )
+            if is_named
+        ]
+        returned = type(outcome).__name__ if isinstance(outcome, End | Back) else str(outcome)
+        raise TypeError(
+            f"{flow}: {name_of(handler)} returned {returned}, but its annotation names {', '.join(may)}: add it there"
+        )
+
+
+def name_of(handler: Any) -> str:
+    """How a handler is called in a message."""
+    return getattr(handler, "__qualname__", repr(handler))
+
+
+def ends_with_value(handler: Any) -> bool:
+    """Whether a handler's annotation has an End with a value: anything but End[None]."""
+    return any(
+        (part is End or get_origin(part) is End) and get_args(part) != (NoneType,)
+        for part in _parts(get_type_hints(handler)["return"])
+    )
 
 
 def _parts(annotated: Any) -> list[Any]:

@@ -1,0 +1,231 @@
+"""What is certainly wrong with a flow, found in its code before a user finds it."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
+
+from telegram.dialogue.flow import Flow
+from telegram.dialogue.flow_buttons import Button, buttons_of, steps_at, taker, takes
+from telegram.dialogue.flow_spots import Step
+from telegram.dialogue.outcomes import Targets, ends_with_value, name_of
+from telegram.dialogue.router import Route, Router
+
+AnyFlow: TypeAlias = Flow[Any, Any, Any]
+
+
+class Found(NamedTuple):
+    """A flow of a router, and the flows in which it runs as a sub-flow, however deep."""
+
+    flow: AnyFlow
+    hosts: tuple[AnyFlow, ...]
+
+
+def flows_of(router: Router) -> list[Found]:
+    """All flows of a router, those that run in others too, in the order of writing, each once."""
+    hosts: dict[AnyFlow, list[AnyFlow]] = {}
+
+    def visit(flow: AnyFlow) -> None:
+        if flow in hosts:
+            return
+        hosts[flow] = []
+        for sub in flow.sub_flows.values():
+            visit(sub.flow)
+            hosts[sub.flow].append(flow)
+
+    for entry, _ in router.entries():
+        if isinstance(entry, Flow):
+            visit(entry)
+    return [Found(flow, tuple(_all_hosts(flow, hosts))) for flow in hosts]
+
+
+def _all_hosts(flow: AnyFlow, hosts: dict[AnyFlow, list[AnyFlow]]) -> dict[AnyFlow, None]:
+    """The flows around it, however deep, from the inside out."""
+    found = dict.fromkeys(hosts[flow])
+    todo = list(found)
+    while todo:
+        new = [host for host in hosts[todo.pop(0)] if host not in found]
+        found.update(dict.fromkeys(new))
+        todo += new
+    return found
+
+
+def router_problems(router: Router) -> list[str]:
+    """All that is wrong with a router's flows, one line each."""
+    found = flows_of(router)
+    names = Counter(each.flow.name for each in found)
+    twice = [
+        f"flow {_plain(name)}: {count} flows have this name: give each its own, stored conversations go by it"
+        for name, count in names.items()
+        if count > 1
+    ]
+    beside = [entry for entry, _ in router.entries() if isinstance(entry, Route)]
+    beside += [step.route for each in found for step in each.flow.entries]
+    outside = [route for route in beside if route.hint]
+    return twice + [line for each in found for line in problems(each.flow, hosts=each.hosts, outside=outside)]
+
+
+def problems(flow: AnyFlow, *, hosts: Sequence[AnyFlow] = (), outside: Sequence[Route] = ()) -> list[str]:
+    """What is wrong with a flow, one line each: which state, which handler, what to do.
+
+    `hosts` run it as a sub-flow. `outside` are handlers beside it that name their command or button: what they take is
+    not unhandled. Timers that nobody sets are fine.
+    """
+    return list(_Check(flow, hosts, outside).lines())
+
+
+class _Check:
+    def __init__(self, flow: AnyFlow, hosts: Sequence[AnyFlow], outside: Sequence[Route]) -> None:
+        self._flow = flow
+        self._hosts = hosts
+        self._outside = outside
+        self._around = list(_around(hosts))
+        self._reached, self._with_history = reached(flow, inside=bool(hosts))
+
+    def lines(self) -> Iterator[str]:
+        for state in self._flow.states:
+            if state not in self._reached:
+                yield self._at(
+                    state,
+                    "nothing leads here: return it from a handler, name it in Flow(begins=...), or remove it",
+                )
+                continue
+            yield from self._of_handlers(state)
+            yield from self._of_buttons(state)
+        yield from self._of_back()
+        yield from self._of_end()
+
+    def _of_handlers(self, state: Enum) -> Iterator[str]:
+        flow = self._flow
+        late = flow.timeouts.get(state)
+        own = flow.steps[state] or flow.steps_else or state in flow.sub_flows
+        if not own and (late is None or late.everywhere):
+            yield self._at(state, f"no handler takes anything here: add {_decorator(state)}.message(...)")
+            return
+        here = [step.targets for step in (*steps_at(flow, state), *self._around)]
+        here += [late.step.targets] if late else []
+        here += [flow.sub_flows[state].targets] if state in flow.sub_flows else []
+        if not any(_leaves(targets, state) for targets in here):
+            names = dict.fromkeys(name_of(step.route.handler) for step in flow.steps[state])
+            who = f" ({', '.join(names)} only stay)" if names else ""
+            yield self._at(
+                state, f"nothing leads out of it{who}: return another state, BACK or End(...) here"
+            )
+
+    def _of_buttons(self, state: Enum) -> Iterator[str]:
+        flow = self._flow
+        if state in flow.sub_flows:
+            return  # the sub-flow asks, not this state
+        steps = [*steps_at(flow, state), *flow.entries, *self._around]
+        for button in buttons_of(flow.prompts.get(state)):
+            if taker(steps, button) is None and not self._is_taken_outside(button):
+                kind, carried = "message", ""
+                if button.data is not None:
+                    kind, carried = "callback_query", f" with the data {_plain(button.data)!r}"
+                yield self._at(
+                    state,
+                    f"no handler takes the button {_plain(button.text)!r}{carried}: "
+                    f"add {_decorator(state)}.{kind}(...), or take the button away",
+                )
+
+    def _is_taken_outside(self, button: Button) -> bool:
+        return any(takes(route, ctx) for ctx in button.contexts() for route in self._outside)
+
+    def _of_back(self) -> Iterator[str]:
+        flow = self._flow
+        for step in flow.entries:
+            if step.targets.goes_back:
+                yield self._says(
+                    f"{name_of(step.route.handler)} begins the flow, so BACK leads nowhere: {_DO}"
+                )
+        if self._hosts:
+            return  # without a history, back leads to the flow around
+        where: dict[tuple[Any, Targets], list[Enum]] = {}
+        for state in self._flow.states:
+            if state in self._reached:
+                for who in backs_of(flow, state):
+                    where.setdefault(who, []).append(state)
+        for (handler, _), states in where.items():
+            if not self._with_history.intersection(states):
+                names = ", ".join(_plain(state.value) for state in states)
+                yield self._says(
+                    f"state {names}: {name_of(handler)} returns BACK, but no state comes before: {_DO}"
+                )
+
+    def _of_end(self) -> Iterator[str]:
+        if not self._hosts:
+            return
+        flow = self._flow
+        hosts = ", ".join(_plain(host.name) for host in self._hosts)
+        ends = [handler for handler, targets in _handlers(flow, self._reached) if targets.ends]
+        if not ends:
+            yield self._says(f"it runs in {hosts}, but never ends: return End(value) from a handler")
+        elif flow.result not in {None, type(None)} and not any(map(ends_with_value, ends)):
+            names = ", ".join(dict.fromkeys(map(name_of, ends)))
+            yield self._says(
+                f"it runs in {hosts}, but never ends with a value: return End({flow.result.__name__}) "
+                f"from {names}"
+            )
+
+    def _at(self, state: Enum, text: str) -> str:
+        return self._says(f"state {_plain(state.value)}: {text}")
+
+    def _says(self, text: str) -> str:
+        return f"flow {_plain(self._flow.name)}: {text}"
+
+
+_DO = "return a state or End(...) instead"
+
+
+def reached(flow: AnyFlow, *, inside: bool) -> tuple[set[Enum], set[Enum]]:
+    """The states that can be reached, and those of them that can have a state before them."""
+    begun = {state for step in flow.entries for state in step.targets.states} | set(flow.begins)
+    if flow.misfit_targets:
+        begun |= flow.misfit_targets.states
+    if inside or not begun:
+        begun.add(flow.first)
+    todo, found, with_history = list(begun), set(begun), set[Enum]()
+    while todo:
+        state = todo.pop()
+        for _, targets in _handlers(flow, [state]):
+            with_history |= targets.states - {state}
+            todo += targets.states - found
+            found |= targets.states
+    return found, with_history
+
+
+def backs_of(flow: AnyFlow, state: Enum) -> list[tuple[Any, Targets]]:
+    """The handlers that may lead back from a state."""
+    return [(handler, targets) for handler, targets in _handlers(flow, [state]) if targets.goes_back]
+
+
+def _handlers(flow: AnyFlow, states: Any) -> Iterator[tuple[Any, Targets]]:
+    """All that may happen in the states."""
+    for state in states:
+        for step in steps_at(flow, state):
+            yield step.route.handler, step.targets
+        if late := flow.timeouts.get(state):
+            yield late.step.route.handler, late.step.targets
+        if sub := flow.sub_flows.get(state):
+            yield sub.handler, sub.targets
+
+
+def _around(hosts: Sequence[AnyFlow]) -> Iterator[Step]:
+    """What the flows around may do while one runs in them."""
+    for host in hosts:
+        yield from host.steps_anywhere
+        for state in host.sub_flows:
+            if late := host.timeouts.get(state):
+                yield late.step
+
+
+def _leaves(targets: Targets, state: Enum) -> bool:
+    return targets.ends or targets.goes_back or bool(targets.states - {state})
+
+
+def _decorator(state: Enum) -> str:
+    return f"@flow.at({type(state).__name__}.{state.name})"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())  # a message is one line, whatever the names hold

@@ -1,0 +1,1 @@
+"""Flows for the tests of pictures and checks."""
