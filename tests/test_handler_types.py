@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+README_EXAMPLES = dict(
+    re.findall(r"^```python\n# (\S+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+)
 
 HEAD = """
 from enum import Enum
@@ -202,6 +205,8 @@ def told(tmp_path_factory) -> dict[str, dict[int, str]]:
     (folder / "good.py").write_text(HEAD + GOOD)
     for number, snippet in enumerate(BAD.values()):
         (folder / f"bad_{number}.py").write_text(HEAD + snippet)
+    for name, source in README_EXAMPLES.items():
+        (folder / name).write_text(source)
     settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
     ran = subprocess.run(
         [sys.executable, "-m", "mypy", *settings, "--strict", *map(str, sorted(folder.glob("*.py")))],
@@ -219,6 +224,11 @@ def told(tmp_path_factory) -> dict[str, dict[int, str]]:
 
 def test_good_handlers_are_accepted(told):
     assert told.get("good") is None
+
+
+@pytest.mark.parametrize("name", README_EXAMPLES)
+def test_the_readmes_examples_are_accepted(told, name):
+    assert told.get(name.removesuffix(".py")) is None
 
 
 @pytest.mark.parametrize("number", range(len(BAD)), ids=list(BAD))

@@ -1,6 +1,8 @@
 """The README's examples, taken from it as they are, do what it says."""
 
 import re
+import sys
+import types
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from engine.stores import open_store
 from telegram import errors
 from telegram.bot import Bot
 from telegram.client import TgClient
+from telegram.dialogue.flow_check import router_problems
 from telegram.fake import FakeServer
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -41,7 +44,7 @@ async def a_bot_of(name: str) -> AsyncIterator[FakeServer]:
 
 
 def test_every_example_is_tested() -> None:
-    assert sorted(EXAMPLES) == ["hello.py", "my_bot.py", "outside.py"]
+    assert sorted(EXAMPLES) == ["hello.py", "my_bot.py", "outside.py", "pizza.py", "test_pizza.py"]
     assert README.count("```python") == len(EXAMPLES)
 
 
@@ -56,6 +59,15 @@ async def test_my_bot_counts() -> None:
         fake.world.press(7, 7, 2, "n")
         (answer,) = await fake.wait_for_calls(1, method="answerCallbackQuery")
         assert answer.text == "2 messages"
+
+
+def test_a_flow_and_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len([line for line in EXAMPLES["pizza.py"].splitlines() if line]) < 30
+    pizza = types.ModuleType("pizza")
+    monkeypatch.setitem(sys.modules, "pizza", pizza)
+    exec(compile(EXAMPLES["pizza.py"], "pizza.py", "exec"), pizza.__dict__)  # noqa: S102 - our own README
+    assert router_problems(pizza.router) == []
+    example("test_pizza.py")["test_pizza"]()
 
 
 async def test_hello_greets_with_buttons_that_answer() -> None:
