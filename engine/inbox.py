@@ -23,7 +23,7 @@ class Inbox:
         pending_max: int = 1_000_000,
         arrived: Callable[[Sequence[Envelope]], None] | None = None,
     ) -> None:
-        """`arrived` is told of each batch once it is durable."""
+        """`arrived` is told of each batch once it is durable, each envelope with the key of its lane."""
         self._store = store
         self._pending_max = pending_max
         self._arrived = arrived
@@ -45,7 +45,13 @@ class Inbox:
         """Make updates durable; StoreUnavailable if that cannot be done now."""
         await self._store.append(batch)
         if self._arrived is not None:
-            self._arrived(batch)
+            lane = self._store.lane
+            self._arrived(
+                [
+                    envelope if (key := lane(envelope.key)) == envelope.key else envelope._replace(key=key)
+                    for envelope in batch
+                ]
+            )
 
     async def alias(self, name: str, key: str) -> None:
         """Lead what comes for the lane `name` from now on into the lane `key`; StoreUnavailable as `accept`."""

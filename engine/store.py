@@ -64,6 +64,9 @@ class Store(Protocol):
         or others lead to it.
         """
 
+    def lane(self, key: str) -> str:
+        """Return the key of the lane into which what comes for `key` is led: itself, for nearly all."""
+
     async def claim(self, queue: Queue) -> Delivery:
         """Lease the lane that has been ready longest, waiting for one if need be. Cancelling leaves no lease."""
 

@@ -250,6 +250,20 @@ def test_the_flows_cancel_decides_what_becomes_of_its_state():
     assert states == [{"count": 0}, None]
 
 
+def test_a_stop_reaches_the_lane_of_a_group_that_has_become_a_supergroup():
+    work = Work()
+    old, new = -5, -1_000_000_000_005
+
+    async def scenario(scene: Scene) -> None:
+        scene.telegram.say("go", chat=old)
+        await asyncio.sleep(5)
+        scene.telegram.push(said(None, chat=old, migrate_to_chat_id=new), said("/cancel", chat=new))
+        await scene.idle()
+
+    play(work.router, scenario)
+    assert work.diary == [(0, "begins go"), (5, "cut"), (5, "cancel handled")]
+
+
 # -- races and bad manners ---------------------------------------------------------------------------------------
 
 

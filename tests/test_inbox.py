@@ -26,6 +26,15 @@ def test_room_shrinks_with_what_is_pending_and_comes_back():
     assert [entry["event"] for entry in logs] == ["inbox full: polling waits"]
 
 
+async def test_who_is_told_of_a_batch_learns_its_lanes():
+    store = MemoryStore()
+    told: list[str] = []
+    inbox = Inbox(store, arrived=lambda batch: told.extend(envelope.key for envelope in batch))
+    await inbox.alias("chat:new", "chat:old")
+    await inbox.accept([Envelope(1, "chat:new", "", b""), Envelope(2, "chat:other", "", b"")])
+    assert told == ["chat:old", "chat:other"]
+
+
 async def test_an_alias_is_the_stores():
     store = MemoryStore()
     inbox = Inbox(store)

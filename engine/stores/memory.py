@@ -165,6 +165,9 @@ class MemoryStore:
         if (lane := self._data.aliases.plan(name, key)) is not None:
             self._data.aliases.add(name, lane)
 
+    def lane(self, key: str) -> str:
+        return self._data.aliases.lane(key)
+
     async def claim(self, queue: Queue) -> Delivery:
         data = self._data
         lanes = data.queues[queue].lanes

@@ -81,6 +81,9 @@ class SqliteStore(LoadedFile):
             group.insert("alias", (name, lane))
             await self._writer.done(lambda: self._aliases.add(name, lane))
 
+    def lane(self, key: str) -> str:
+        return self._aliases.lane(key)
+
     async def claim(self, queue: Queue) -> Delivery:
         while True:
             await self._trusted()

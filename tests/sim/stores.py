@@ -72,6 +72,9 @@ class Connection:
     async def alias(self, name: str, key: str) -> None:
         await self._ask(lambda: self._session.alias(name, key))
 
+    def lane(self, key: str) -> str:
+        return self._session.lane(key)
+
     async def claim(self, queue: Queue) -> Delivery:
         trouble = self._trouble
         fault = self._pick()
