@@ -24,6 +24,8 @@ from telegram.dialogue import (
 MENU: Final = {"tea": 3, "coffee": 4, "cake": 5}
 """Prices."""
 
+ITEMS_MAX: Final = 20
+
 
 class Item(CallbackData, prefix="item"):
     """A button that puts something into the basket."""
@@ -47,8 +49,8 @@ class Ask(Enum):
 class Address(BaseModel):
     """Where to deliver."""
 
-    street: str = ""
-    city: str = ""
+    street: str = Field(default="", max_length=100)
+    city: str = Field(default="", max_length=100)
 
 
 class Shop(Enum):
@@ -62,7 +64,7 @@ class Shop(Enum):
 class Order(BaseModel):
     """What is ordered."""
 
-    items: list[str] = Field(default_factory=list, max_length=20)
+    items: list[str] = []
     address: Address = Address()
 
     @property
@@ -113,6 +115,8 @@ async def add(ctx: CallbackContext, order: Order, item: Item) -> None:
     """Each press counts once, however fast one presses."""
     if item.name not in MENU:
         raise Invalid("We do not have that any more.")
+    if len(order.items) == ITEMS_MAX:
+        raise Invalid(f"An order has at most {ITEMS_MAX} things.")
     order.items.append(item.name)
     ctx.answer(f"{len(order.items)} in the basket, {order.price} €")
 

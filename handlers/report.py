@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from telegram.dialogue import END, ChatContext, End, Flow, MessageContext, Router, TimerContext, command
+from telegram.dialogue import CHAT, END, ChatContext, End, Flow, MessageContext, Router, TimerContext, command
 from telegram.files import InputFile
 
 STEPS: Final = 10
@@ -35,7 +35,7 @@ class Work(BaseModel):
     size: int = 0
 
 
-report = Flow("report", Stage, Work)
+report = Flow("report", Stage, Work, scope=CHAT)  # beside what a person does there, a survey say
 router = Router()
 router.include(report)
 
@@ -74,6 +74,12 @@ async def step(ctx: TimerContext, work: Work) -> Literal[Stage.WRITING] | End[No
         "sendDocument", chat_id=ctx.chat_id, document=InputFile(FOLDER / work.name), caption="Here it is."
     )
     return END
+
+
+@report.at(Stage.WRITING).message(command("report"))
+async def one_at_a_time(ctx: MessageContext) -> None:
+    """Another one would take the place of the first."""
+    ctx.reply("One report at a time. End it with /stop.")
 
 
 @report.anywhere.message(command("stop"))

@@ -8,7 +8,6 @@ from typing import Final
 
 from playwright.async_api import Page, expect
 
-import handlers.report
 from handlers import router
 from tests.kit.page import ADA, GRACE, GROUP, LINUS, bubbles, chat, chromium, opened, press, write
 from tests.kit.playground import playground
@@ -75,7 +74,6 @@ async def report(page: Page) -> int:
     await page.keyboard.press("Enter")
     await expect(page.locator(".chat h2 .name").last).to_have_text("Barbara")
     chat_id = int(await page.locator(".chat").last.get_attribute("data-chat") or 0)
-    handlers.report.STEP_S = 1.0  # type: ignore[misc] # slow enough for a picture
     await _say(page, chat_id, "/report", 1)
     await _say(page, chat_id, "How long will it take?", 2)
     await expect(bubbles(page, chat_id, ".bot").first).to_have_text("Loading … 30 %")

@@ -14,6 +14,7 @@ from tests.kit.updates import KINDS
     [
         (text, {"message": message("x")}, True),
         (text, {"message": message("/cancel now")}, False),
+        (text, {"message": message("/cancel@other_bot")}, False),
         (text, {"message": message("/home/ada")}, True),
         (text, {"message": message(None, photo=[])}, False),
         (text, {"callback_query": press("x")}, False),

@@ -126,3 +126,13 @@ async def test_the_menus_old_button_does_not_confirm_an_order():
     before = await told(*to_summary)
     assert before[-1].startswith("tea: 3 €")
     assert await told(*to_summary, {"callback_query": press("done")}) == before
+
+
+async def test_an_order_is_bounded():
+    begun = [{"message": message("/order")}, *[{"callback_query": press("item:tea")}] * 20]
+    assert (await told(*begun))[-1] == "20 in the basket, 60 €"
+    assert (await told(*begun, {"callback_query": press("item:tea")}))[
+        -2
+    ] == "An order has at most 20 things."
+    asked = await told(*ORDER_TO_STREET, {"message": message("x" * 101)})
+    assert asked[-2:] == ["street: String should have at most 100 characters", "Street and number?"]

@@ -270,6 +270,11 @@ def _id(item: Any, name: str) -> int | None:
     return found if isinstance(found, int) else None
 
 
+def is_command(text: str) -> bool:
+    """Whether it is a command, for whatever bot."""
+    return text[:1] == "/" and _COMMAND.fullmatch(text) is not None
+
+
 def _parse_command(text: str, username: str | None) -> tuple[str | None, str]:
     """The command in lower case and its args; no command if it names another bot than `username`."""
     found = _COMMAND.fullmatch(text)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from telegram import types
 from telegram.callback_data import CallbackData
-from telegram.dialogue.context import Context
+from telegram.dialogue.context import Context, is_command
 from telegram.shortcuts import part
 
 MEDIA: Final = frozenset(
@@ -118,8 +118,8 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
 
 
 def text(ctx: Context) -> bool:
-    """Any text that is no command: where a name is asked, "/cancel" is none."""
-    return bool(ctx.text) and ctx.command is None
+    """Any text that is no command, for whatever bot: where a name is asked, "/cancel" is none."""
+    return bool(ctx.text) and not is_command(ctx.text)
 
 
 def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:
