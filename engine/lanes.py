@@ -95,6 +95,12 @@ class Lane:
         places = self.pending[self.start + 1 : self.start + 1 + limit]
         return list(takewhile(lambda place: not place & TIMER_IDS, places))
 
+    def updates_behind(self, limit: int) -> list[int]:
+        """Return the places of updates among the `limit` places behind the head."""
+        return [
+            place for place in self.pending[self.start + 1 : self.start + 1 + limit] if not place & TIMER_IDS
+        ]
+
     def hand_out(self, count: int) -> None:
         """Note that the holder knows the head and `count` behind it."""
         self.handed = max(self.handed, 1 + count)

@@ -76,6 +76,9 @@ class Store(Protocol):
         For as long as the lease is held, nothing comes between them any more.
         """
 
+    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        """Return the updates among the `limit` places behind the head, of any scope: to look at, not to ack."""
+
     async def state(self, key: str, scope: str) -> bytes | None:
         """Return a conversation state as it is now; `Effects.states` changes it."""
 

@@ -296,6 +296,20 @@ class EffectsContract:
         timer = await store.commit(head, NOTHING, more=True)
         assert await store.peek(timer, 10) == [update(7)]
 
+    async def test_look_shows_the_updates_behind_the_head_of_any_scope(self, store):
+        await store.append([update(n, scope=str(n)) for n in (1, 2)])
+        head = await store.claim(INBOX)
+        await store.commit(head, timers(Timer("t", 0)), more=False)
+        await store.append([update(n, scope=str(n)) for n in (3, 4)])
+        head = await store.claim(INBOX)
+        assert await store.look(head, 10) == [update(3, scope="3"), update(4, scope="4")]
+        assert await store.look(head, 2) == [update(3, scope="3")]
+        with pytest.raises(NotPeeked):
+            await store.commit(head, Effects(also=1), more=False)
+        await store.release(head)
+        with pytest.raises(LeaseLost):
+            await store.look(head, 1)
+
     async def test_what_was_peeked_is_acked_with_the_head_in_one_step(self, store):
         await store.append([update(n) for n in range(1, 6)])
         head = await store.claim(INBOX)

@@ -234,6 +234,9 @@ class Away:
     async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
         raise self.error
 
+    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        raise self.error
+
     async def state(self, key: str, scope: str) -> bytes | None:
         raise self.error
 

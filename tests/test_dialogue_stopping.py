@@ -168,6 +168,23 @@ def test_another_person_in_the_group_stops_nothing():
     assert work.diary == [(0, "begins go"), (60, "done"), (60, "cancel handled")]
 
 
+def test_a_stop_that_waits_behind_another_person_reaches_a_handler_that_has_not_begun():
+    work = Work(takes_s=30)
+
+    async def scenario(scene: Scene) -> None:
+        scene.telegram.push(
+            said("first", chat=GROUP, user=BOB),
+            said("go", chat=GROUP),
+            said("hi", chat=GROUP, user=BOB),
+            said("/cancel", chat=GROUP),
+        )
+        await scene.idle()
+
+    play(work.router, scenario)
+    begun = [what for _, what in work.diary if what.startswith("begins")]
+    assert begun == ["begins first", "begins hi"]
+
+
 class Step(Enum):
     ONE = "one"
 
@@ -471,9 +488,9 @@ def test_a_stop_filter_that_fails_hurts_neither_the_handler_nor_the_poller():
     assert "a stop filter failed" in {line["event"] for line in logs}
 
 
-class SlowPeek(MemoryStore):
-    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        seen = await super().peek(delivery, limit)
+class SlowLook(MemoryStore):
+    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        seen = await super().look(delivery, limit)
         await asyncio.sleep(1)  # as from a disk: what comes now is not in it
         return seen
 
@@ -487,7 +504,7 @@ def test_a_stop_that_comes_while_the_store_is_asked_what_waits_is_not_missed():
         scene.telegram.say("/cancel")
         await scene.idle()
 
-    play(work.router, scenario, store=SlowPeek())
+    play(work.router, scenario, store=SlowLook())
     assert work.diary == [(0.5, "cancel handled")]
 
 

@@ -448,6 +448,9 @@ class Elsewhere:
     async def peek(self, delivery: Any, limit: int) -> list[Any]:
         return []
 
+    async def look(self, delivery: Any, limit: int) -> list[Any]:
+        return []
+
     async def state(self, key: str, scope: str) -> bytes | None:
         self.asked.append((key, scope))
         return self.kept

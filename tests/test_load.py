@@ -62,7 +62,10 @@ async def test_order_and_loss_under_kills(tmp_path):
     assert [(each["chats"], len(each["latencies_ms"])) for each in found["classes"]] == [(20, 300)]
     assert found["samples"][-1]["handled"] == 300
     assert found["samples"][-1]["backlog"] == found["samples"][-1]["active_lanes"] == 0
-    assert {handling["process"] for lane in found["lanes"] for handling in lane["handlings"]} == {1, 2, 3}
+    processes = {handling["process"] for lane in found["lanes"] for handling in lane["handlings"]}
+    assert (
+        {1, 2} <= processes <= {1, 2, 3}
+    )  # the third may find nothing left to do in the lanes that are shown
     assert "load --chats=20" in found["command"]
 
 

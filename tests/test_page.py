@@ -9,6 +9,7 @@ from playwright.async_api import expect
 
 import telegram.fake.sandbox_lanes
 from engine import Queue
+from telegram.dialogue.inbox import APOLOGY
 from telegram.fake import Fault
 from telegram.fake.sandbox import Sandbox
 from tests.kit.page import (
@@ -358,7 +359,7 @@ async def test_dead_letters_are_listed_and_tried_again(play, page):
     await expect(letter.locator(".reason")).to_have_text("<b>no</b> way")
     play.gate.set()
     await letter.locator("button").click()
-    await expect(bubbles(page, ADA, ".bot")).to_have_text(["dug out"])
+    await expect(bubbles(page, ADA, ".bot")).to_have_text([APOLOGY, "dug out"])
     await expect(page.locator("#dead")).to_be_hidden()
 
 

@@ -191,6 +191,10 @@ class MemoryStore:
         lane.hand_out(len(run))
         return run
 
+    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        data = self._data.queues[delivery.lease.queue]
+        return [data.envelopes[place] for place in data.lanes.head_held(delivery).updates_behind(limit)]
+
     async def state(self, key: str, scope: str) -> bytes | None:
         return self._data.states.get((self._data.aliases.lane(key), scope))
 

@@ -98,20 +98,13 @@ class SqliteStore(LoadedFile):
             await data.lanes.wait()
 
     async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        found: dict[int, Envelope] = {}
-        while True:
-            lane = await self._head_held(delivery)
-            data = self._queues[delivery.lease.queue]
-            places = lane.behind(limit)
-            found.update((place, data.envelopes[place]) for place in places if place in data.envelopes)
-            missing = [place for place in places if place not in found]
-            if not missing:  # and while we read, nothing came between
-                run = same_scope(delivery, (found[place] for place in places))
-                lane.hand_out(len(run))
-                return run
-            query = f"SELECT place, scope, body, at FROM {data.name} WHERE place IN (SELECT value FROM json_each(?))"
-            for place, *row in await self._writer.read_rows(query, (str(missing),), list):
-                found[place] = Envelope(place & ID_MASK, lane.key, *row)
+        lane, run = await self._read_behind(delivery, limit, Lane.behind)
+        run = same_scope(delivery, run)
+        lane.hand_out(len(run))
+        return run
+
+    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        return (await self._read_behind(delivery, limit, Lane.updates_behind))[1]
 
     async def state(self, key: str, scope: str) -> bytes | None:
         await self._trusted()
@@ -313,6 +306,23 @@ class SqliteStore(LoadedFile):
         while self._appended is not None and not self._appended.finished:
             await self._writer.read("SELECT 1", ())
             await self._trusted()
+
+    async def _read_behind(
+        self, delivery: Delivery, limit: int, which: Callable[[Lane, int], list[int]]
+    ) -> tuple[Lane, list[Envelope]]:
+        """Return the lane and what stands at `which` places of it, as it is at the return."""
+        found: dict[int, Envelope] = {}
+        while True:
+            lane = await self._head_held(delivery)
+            data = self._queues[delivery.lease.queue]
+            places = which(lane, limit)
+            found.update((place, data.envelopes[place]) for place in places if place in data.envelopes)
+            missing = [place for place in places if place not in found]
+            if not missing:  # and while we read, nothing came between
+                return lane, [found[place] for place in places]
+            query = f"SELECT place, scope, body, at FROM {data.name} WHERE place IN (SELECT value FROM json_each(?))"
+            for place, *row in await self._writer.read_rows(query, (str(missing),), list):
+                found[place] = Envelope(place & ID_MASK, lane.key, *row)
 
     async def _head_held(self, delivery: Delivery) -> Lane:
         await self._held(delivery.lease)

@@ -1,10 +1,10 @@
 """The inbox's handler: decode, route, run, effects."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -38,6 +38,8 @@ from telegram.shortcuts import current
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 APOLOGY: Final = "Sorry, that did not work."
 
 EXPIRES_S: Final = {
@@ -63,6 +65,10 @@ class Behind(Protocol):
 
     async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
         """Return what waits behind the delivery, of the same scope, in a row."""
+        ...
+
+    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        """Return what waits behind the delivery, of any scope."""
         ...
 
     async def state(self, key: str, scope: str) -> bytes | None:
@@ -178,7 +184,7 @@ class InboxHandler:
         stops = partial(self._stops, ctx, delivery, options)
 
         async def work() -> None:
-            if any(map(stops, await self._peek(delivery, _LOOK_BEHIND))):
+            if any(map(stops, await self._look(delivery))):
                 raise Stopped
             await self._work(ctx, taken, table, delivery)
 
@@ -231,22 +237,17 @@ class InboxHandler:
         except Reject:
             return None
 
-    async def _peek(self, delivery: Delivery, limit: int) -> Sequence[Envelope]:
-        if self._behind is None:
-            return []
-        try:
-            return await self._behind.peek(delivery, limit)
-        except (StoreUnavailable, LeaseLost) as error:
-            raise _not_now(error) from None
+    async def _look(self, delivery: Delivery) -> list[Envelope]:
+        return [] if self._behind is None else await _asked(self._behind.look(delivery, _LOOK_BEHIND))
+
+    async def _peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        return [] if self._behind is None else await _asked(self._behind.peek(delivery, limit))
 
     async def _lend(self, ctx: Context, table: Table) -> None:
         for scope in table.scopes:
             place = place_of_scope(scope, ctx)
             if place is not None and self._behind is not None:
-                try:
-                    was = await self._behind.state(place.key, place.scope)
-                except StoreUnavailable as error:
-                    raise _not_now(error) from None
+                was = await _asked(self._behind.state(place.key, place.scope))
                 ctx.lend(scope, place.key, place.scope, was)
 
     def _is_expired(self, ctx: Context, arrived: float) -> bool:
@@ -262,9 +263,12 @@ class InboxHandler:
             self._peers.seen(chat_id)
 
 
-def _not_now(error: Exception) -> Park:
+async def _asked(question: Awaitable[T]) -> T:
     """The store's trouble is no failure of the handler. (If the lease is lost, parking is refused, and that is all.)"""
-    return Park(f"{type(error).__name__}: {error}", delay_s=_ASK_AGAIN_S)
+    try:
+        return await question
+    except (StoreUnavailable, LeaseLost) as error:
+        raise Park(f"{type(error).__name__}: {error}", delay_s=_ASK_AGAIN_S) from None
 
 
 def _answer(ctx: Context) -> None:

@@ -84,6 +84,7 @@ class Scenario:
             handler_timeout_s=_HANDLER_TIMEOUT_S,
             attempts_max=rng.choice((2, 5, 1000)),
             drain_timeout_s=rng.choice((2.0, 25.0)),
+            apology="",
         )
         self.supervisors = [Supervisor(self) for _ in range(rng.randint(1, self.stores.processes_max))]
         self.process_numbers = 0

@@ -101,6 +101,9 @@ class Connection:
     async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
         return await self._ask(lambda: self._session.peek(delivery, limit))
 
+    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        return await self._ask(lambda: self._session.look(delivery, limit))
+
     async def state(self, key: str, scope: str) -> bytes | None:
         return await self._ask(lambda: self._session.state(key, scope))
 
