@@ -358,7 +358,7 @@ async def test_dead_letters_are_listed_and_tried_again(play, page):
     await expect(letter.locator(".reason")).to_have_text("<b>no</b> way")
     play.gate.set()
     await letter.locator("button").click()
-    await expect(bubbles(page, ADA, ".bot")).to_have_text(["dug out"])
+    await expect(bubbles(page, ADA, ".bot")).to_have_text(["Sorry, that did not work.", "dug out"])
     await expect(page.locator("#dead")).to_be_hidden()
 
 
