@@ -69,7 +69,8 @@ def test_a_whole_survey():
     ("did", "said"),
     [
         (["/survey", "Ada", "x"], [says(WELCOME), NAME, AGE, says(NO_NUMBER), AGE]),
-        (["/survey", "/survey"], [says(WELCOME), NAME, says(NO_ANSWER), NAME]),
+        (["/survey", "/survey"], [says(WELCOME), NAME, says(WELCOME), NAME]),
+        (["/survey", "/order"], [says(WELCOME), NAME, says(NO_ANSWER), NAME]),
         (["/survey", "Ada", ("back", "q")], [says(WELCOME), NAME, AGE, NAME, answers("q")]),
         (["/survey", ("back", "q")], [says(WELCOME), NAME, NAME, answers("q")]),
         (["/survey", ("confirm", "q")], [says(WELCOME), NAME, answers("q")]),

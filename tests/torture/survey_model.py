@@ -68,7 +68,9 @@ class Survey:
     def take(self, act: Act) -> tuple[list[Reply], bool]:
         """What comes of an act, and whether it was the survey's business: then its time-out begins anew."""
         if act.kind != "button":
-            return self._idle(act) if not self.is_open else self._message(act)
+            if act.value == "/survey":
+                return self._begin(), True
+            return self._message(act) if self.is_open else (self._echo(act), False)
         replies, was_taken = self._button(act.value) if self.is_open else ([], False)
         return [*replies, Reply("answerCallbackQuery", act.query)], was_taken
 
@@ -76,13 +78,14 @@ class Survey:
         """Nobody answered."""
         self.step = IDLE
 
-    def _idle(self, act: Act) -> tuple[list[Reply], bool]:
-        if act.value != "/survey":
-            is_echoed = act.kind == "text" and not act.value.startswith("/")
-            return [says(act.value)] if is_echoed else [], False
+    def _begin(self) -> list[Reply]:
+        """Also in the middle of it."""
         self._before = []
         self.step = "name"
-        return [says(WELCOME), self._question()], True
+        return [says(WELCOME), self._question()]
+
+    def _echo(self, act: Act) -> list[Reply]:
+        return [says(act.value)] if act.kind == "text" and not act.value.startswith("/") else []
 
     def _message(self, act: Act) -> tuple[list[Reply], bool]:
         if act.value == "/cancel":
