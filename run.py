@@ -30,7 +30,7 @@ from engine.stores import open_store
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import load_router
-from telegram.dialogue.flows_command import EXIT_PROBLEMS, Flows, draw_flows
+from telegram.dialogue.flows.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.dialogue.inbox import APOLOGY
 from telegram.errors import Unauthorized, redact
 from telegram.fake import FakeServer

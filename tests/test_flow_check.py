@@ -5,9 +5,9 @@ import pytest
 from pydantic import BaseModel
 
 from telegram.dialogue import CallbackData, Router, chat_type, command, data, inline, keyboard, text
-from telegram.dialogue.flow import Flow
-from telegram.dialogue.flow_check import problems, router_problems
-from telegram.dialogue.outcomes import Back, End
+from telegram.dialogue.flows.check import problems, router_problems
+from telegram.dialogue.flows.flow import Flow
+from telegram.dialogue.flows.outcomes import Back, End
 from telegram.dialogue.scopes import CHAT
 from tests.flows import sound
 

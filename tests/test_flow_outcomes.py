@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from telegram.dialogue import ChatContext, Router, command, text
-from telegram.dialogue.flow import Flow
-from telegram.dialogue.outcomes import BACK, END, Back, End
+from telegram.dialogue.flows.flow import Flow
+from telegram.dialogue.flows.outcomes import BACK, END, Back, End
 from telegram.dialogue.signature import takes_of
 from telegram.dialogue.table import Table
 from tests.kit.deliveries import context, message

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from telegram.dialogue.diagram import picture_of
-from telegram.dialogue.diagram_svg import svg
-from telegram.dialogue.flows_command import Flows, draw_flows
+from telegram.dialogue.flows.command import Flows, draw_flows
+from telegram.dialogue.flows.diagram import picture_of
+from telegram.dialogue.flows.svg import svg
 from telegram.load.service import ROOT
 from tests.flows import sound, unsound
 

@@ -14,7 +14,7 @@ from engine.stores import open_store
 from telegram import errors
 from telegram.bot import Bot
 from telegram.client import TgClient
-from telegram.dialogue.flow_check import router_problems
+from telegram.dialogue.flows.check import router_problems
 from telegram.fake import FakeServer
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

@@ -31,11 +31,12 @@ from telegram.dialogue.filters import (
     video_note,
     voice,
 )
-from telegram.dialogue.flow import Flow
+from telegram.dialogue.flows.flow import Flow
+from telegram.dialogue.flows.outcomes import BACK, END, Back, End
 from telegram.dialogue.inbox import Conduct, InboxHandler
 from telegram.dialogue.loading import load_router
-from telegram.dialogue.outcomes import BACK, END, Back, End
-from telegram.dialogue.router import Handler, Router
+from telegram.dialogue.router import Router
+from telegram.dialogue.routes import Handler
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
 from telegram.dialogue.tools import Resource, Tools
 from telegram.keyboards import inline, keyboard, no_keyboard

@@ -26,7 +26,8 @@ from telegram.dialogue.batches import gather
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageContext, TimerContext, context_of
 from telegram.dialogue.filters import Invalid
-from telegram.dialogue.router import Options, Router, Taken
+from telegram.dialogue.router import Router
+from telegram.dialogue.routes import Options, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.stopping import Stoppable, Stopped
 from telegram.dialogue.table import Table

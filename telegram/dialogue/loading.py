@@ -2,7 +2,7 @@
 
 import importlib
 
-from telegram.dialogue.flow_check import router_problems
+from telegram.dialogue.flows.check import router_problems
 from telegram.dialogue.router import Router
 
 

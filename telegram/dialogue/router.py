@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
+from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from telegram import types
 from telegram.callback_data import CallbackData
-from telegram.dialogue.context import OWN_SCOPE, Context
+from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     MESSAGE_KINDS,
     CallbackContext,
@@ -15,11 +14,21 @@ from telegram.dialogue.contexts import (
     MessageContext,
     TimerContext,
 )
-from telegram.dialogue.filters import Extract, Filter, Hint, carries
-from telegram.dialogue.signature import is_async, takes_of
+from telegram.dialogue.filters import Extract, Filter
+from telegram.dialogue.routes import (
+    PLAIN,
+    TIMER,
+    Entry,
+    Handler,
+    Options,
+    Route,
+    check_filters,
+    checked_filters,
+    of_album,
+)
+from telegram.dialogue.signature import takes_of
 from telegram.dialogue.tools import Resource
 
-Handler: TypeAlias = Callable[..., Awaitable[Any]]
 C = TypeVar("C", bound=Context)
 A = TypeVar("A")
 B = TypeVar("B")
@@ -43,113 +52,6 @@ TakesTwo: TypeAlias = Callable[
 """A handler takes the first ones of what it could be given, as many as it names."""
 
 _Batch: TypeAlias = TakesOne[MessageContext, list[types.Message]]
-
-TIMER = "timer"
-"""The kind of what is no update, but a timer of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a handler is run."""
-
-    stop: Filter | None = None
-    """An update that passes it ends the handler at once, running or not yet begun, if it is of the same conversation."""
-
-    scope: str = OWN_SCOPE
-    """Whose conversation that is (telegram/dialogue/scopes.py): anybody in the chat stops what is the chat's."""
-
-    batch: str | None = None
-    """"album": all messages of a media group at once; "burst": all that wait in a row."""
-
-    timeout_s: float | None = None
-    """How long the handler may run; None: as long as the bot's others."""
-
-    def __post_init__(self) -> None:
-        if self.stop is not None:
-            _check_filters((self.stop,))
-        if self.timeout_s is not None and not 0 < self.timeout_s < _TIMEOUT_MAX_S:
-            raise ValueError(f"timeout_s is a number of seconds above 0, not {self.timeout_s}")
-
-
-_TIMEOUT_MAX_S: Final = 366 * 86_400.0
-
-PLAIN = Options()
-
-
-class Taken(NamedTuple):
-    """An update has found its handler."""
-
-    run: Callable[..., Awaitable[Any]]
-    """Called with nothing, or with the messages of a batch."""
-
-    options: Options
-    handler: Handler
-
-
-class Entry(Protocol):
-    """What stands in a router: a handler with its filters, or a flow."""
-
-    @property
-    def kinds(self) -> frozenset[str] | None:
-        """The kinds of update that it may take; None: any."""
-        ...
-
-    @property
-    def hint(self) -> Hint | None:
-        """What narrows the search."""
-        ...
-
-    @property
-    def scope(self) -> str:
-        """Whose conversation it looks at (telegram/dialogue/scopes.py)."""
-        ...
-
-    def take(self, ctx: Context) -> Taken | None:
-        """Take the update, or leave it to the next."""
-        ...
-
-
-@dataclass(slots=True)
-class Route:
-    """A handler and its filters."""
-
-    kinds: frozenset[str] | None
-    filters: tuple[Filter | Extract[Any], ...]
-    handler: Handler
-    options: Options = PLAIN
-    takes: int | None = None
-    """How many of its arguments the handler takes; None: all."""
-
-    scope: str = OWN_SCOPE
-    hint: Hint | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        hints = (getattr(each, "hint", None) for each in self.filters)
-        self.hint = next((hint for hint in hints if hint is not None), None)
-
-    def values(self, ctx: Context) -> list[Any] | None:
-        """What the filters hand over, if the update passes all of them."""
-        values = []
-        for each in self.filters:
-            if isinstance(each, Extract):
-                value = each.read(ctx)
-                if value is None:
-                    return None
-                values.append(value)
-            elif not each(ctx):
-                return None
-        return values
-
-    def take(self, ctx: Context) -> Taken | None:
-        """Take what passes all filters."""
-        values = self.values(ctx)
-        if values is None:
-            return None
-        return Taken(lambda *more: self.run(ctx, *values, *more), self.options, self.handler)
-
-    def run(self, *given: Any) -> Awaitable[Any]:
-        """Call the handler with as many of these as it takes."""
-        return self.handler(*given[: self.takes])
 
 
 class On(Generic[C]):
@@ -206,7 +108,7 @@ class Router:
     """
 
     def __init__(self, *filters: Filter) -> None:
-        _check_filters(filters)
+        check_filters(filters)
         self._filters = filters
         self._entries: list[Entry | Router] = []
         self._resources: list[Resource[Any]] = []
@@ -333,26 +235,3 @@ class Router:
                 if taken is not None:
                     return taken.handler
         return None
-
-
-def checked_filters(filters: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the filters, types of callback data as extracts; TypeError for what is no filter."""
-    filters = tuple(
-        carries(each) if isinstance(each, type) and issubclass(each, CallbackData) else each
-        for each in filters
-    )
-    _check_filters(each for each in filters if not isinstance(each, Extract))
-    return filters
-
-
-def _check_filters(filters: Any) -> None:
-    for passes in filters:
-        if isinstance(passes, type) or not callable(passes) or is_async(passes):
-            raise TypeError(
-                f"a filter is a plain function of the Context that returns a bool, not {passes!r}"
-            )
-
-
-def of_album(ctx: Context) -> bool:
-    """A message of a media group."""
-    return isinstance(ctx, MessageContext) and ctx.message.media_group_id is not None

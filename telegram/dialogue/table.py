@@ -5,7 +5,8 @@ from typing import Final
 
 from telegram.dialogue.context import OWN_SCOPE, Context
 from telegram.dialogue.filters import MEDIA, Filter, first_word
-from telegram.dialogue.router import Entry, Router, Taken
+from telegram.dialogue.router import Router
+from telegram.dialogue.routes import Entry, Taken
 
 _Group = tuple[tuple[Filter, ...], list[Entry]]
 """Filters of the routers around some entries, and these entries."""

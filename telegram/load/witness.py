@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from telegram.dialogue import Context, Filter, Resource, Router, load_router
-from telegram.dialogue.router import Entry, Route, Taken
+from telegram.dialogue.routes import Entry, Route, Taken
 from telegram.load.plan import BotPlan
 
 PID: Final = os.getpid()

@@ -18,8 +18,8 @@ from telegram.dialogue import (
     keyboard,
     text,
 )
-from telegram.dialogue.flow import Flow
-from telegram.dialogue.outcomes import BACK, END, Back, End
+from telegram.dialogue.flows.flow import Flow
+from telegram.dialogue.flows.outcomes import BACK, END, Back, End
 from telegram.dialogue.scopes import CHAT
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from telegram.dialogue import MessageContext, Router, command, inline, text
-from telegram.dialogue.flow import Flow
+from telegram.dialogue.flows.flow import Flow
 
 
 class Stop(Enum):

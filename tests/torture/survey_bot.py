@@ -11,7 +11,7 @@ from typing import Any, Final
 from handlers import router as all_of_them
 from handlers.survey import Step, survey, too_late
 from telegram.dialogue import Context, Filter, Resource, Router
-from telegram.dialogue.router import Entry, Taken
+from telegram.dialogue.routes import Entry, Taken
 from tests.torture.survey_model import TIMEOUT_S
 
 MOMENT_S: Final = 0.03

@@ -1,7 +1,7 @@
 """Flows as pictures, read from their code: states, what leads from one to the other, and what causes it.
 
 What happens in every state is said once, in a note. A handler that may lead somewhere or stay is drawn as the former.
-The text is Mermaid's `stateDiagram-v2`; the SVG is made in telegram/dialogue/diagram_svg.py from the same Picture.
+The text is Mermaid's `stateDiagram-v2`; the SVG is made in telegram/dialogue/flows/svg.py from the same Picture.
 """
 
 import re
@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from telegram.dialogue.contexts import MESSAGE_KINDS
 from telegram.dialogue.filters import label_of
-from telegram.dialogue.flow import Flow
-from telegram.dialogue.flow_buttons import Button, buttons_of, steps_at, taker
-from telegram.dialogue.flow_spots import Step
-from telegram.dialogue.outcomes import Targets
-from telegram.dialogue.router import TIMER, of_album
+from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker
+from telegram.dialogue.flows.flow import Flow
+from telegram.dialogue.flows.outcomes import Targets
+from telegram.dialogue.flows.spots import Step
+from telegram.dialogue.routes import TIMER, of_album
 
 AnyFlow: TypeAlias = Flow[Any, Any, Any]
 

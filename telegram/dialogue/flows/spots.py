@@ -19,13 +19,13 @@ from telegram.dialogue.contexts import (
     TimerContext,
 )
 from telegram.dialogue.filters import Extract, Filter
-from telegram.dialogue.outcomes import Back, End, Targets, targets_of
-from telegram.dialogue.router import TIMER, Handler, Options, Route, checked_filters, of_album
+from telegram.dialogue.flows.outcomes import Back, End, Targets, targets_of
+from telegram.dialogue.routes import TIMER, Handler, Options, Route, checked_filters, of_album
 from telegram.dialogue.signature import fitted, takes_of
 from telegram.types import Message
 
 if TYPE_CHECKING:
-    from telegram.dialogue.flow import Flow
+    from telegram.dialogue.flows.flow import Flow
 
 S = TypeVar("S", bound=Enum)
 D = TypeVar("D", bound=BaseModel)

@@ -8,9 +8,9 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
-from telegram.dialogue.diagram import mermaid, picture_of, plain
-from telegram.dialogue.diagram_svg import svg
-from telegram.dialogue.flow_check import Found, flows_of, router_problems
+from telegram.dialogue.flows.check import Found, flows_of, router_problems
+from telegram.dialogue.flows.diagram import mermaid, picture_of, plain
+from telegram.dialogue.flows.svg import svg
 from telegram.dialogue.loading import find_router
 
 EXIT_PROBLEMS: Final = 1

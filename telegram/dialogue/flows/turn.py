@@ -11,16 +11,16 @@ from pydantic import BaseModel, ValidationError
 from engine import Reject
 from telegram.dialogue.contexts import ChatContext, TimerContext
 from telegram.dialogue.filters import Invalid, told
-from telegram.dialogue.outcomes import Back, End, check_outcome
-from telegram.dialogue.router import PLAIN, Taken
+from telegram.dialogue.flows.outcomes import Back, End, check_outcome
+from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from telegram.dialogue.context import Context
-    from telegram.dialogue.flow import Flow
-    from telegram.dialogue.flow_spots import Step
+    from telegram.dialogue.flows.flow import Flow
+    from telegram.dialogue.flows.spots import Step
 
 HISTORY_MAX: Final = 50
 _TIMEOUT: Final = "~timeout"
@@ -48,7 +48,7 @@ class Frame:
         }
 
 
-class Run:
+class Turn:
     """What `flow` makes of one update. The innermost flow is the last frame."""
 
     def __init__(self, flow: Flow[Any, Any, Any], ctx: Context) -> None:
@@ -213,7 +213,7 @@ class Run:
             self._frames = []
             self._save()
         elif outcome is not None:
-            await Run(flow, self._ctx).begin(flow.data(), outcome)
+            await Turn(flow, self._ctx).begin(flow.data(), outcome)
 
     # ---- what is remembered
 

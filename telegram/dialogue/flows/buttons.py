@@ -10,9 +10,9 @@ from engine import Delivery, Lease, Queue
 from telegram.decoding import decode
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import context_of
-from telegram.dialogue.flow import Flow
-from telegram.dialogue.flow_spots import Prompt, Step
-from telegram.dialogue.router import Route
+from telegram.dialogue.flows.flow import Flow
+from telegram.dialogue.flows.spots import Prompt, Step
+from telegram.dialogue.routes import Route
 from telegram.dialogue.tools import Tools
 from telegram.intake import RawUpdate
 from telegram.routing import envelope

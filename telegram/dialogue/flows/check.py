@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
-from telegram.dialogue.flow import Flow
-from telegram.dialogue.flow_buttons import Button, buttons_of, steps_at, taker, takes
-from telegram.dialogue.flow_spots import Step
-from telegram.dialogue.outcomes import Targets, ends_with_value, name_of
-from telegram.dialogue.router import Route, Router
+from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker, takes
+from telegram.dialogue.flows.flow import Flow
+from telegram.dialogue.flows.outcomes import Targets, ends_with_value, name_of
+from telegram.dialogue.flows.spots import Step
+from telegram.dialogue.router import Router
+from telegram.dialogue.routes import Route
 
 AnyFlow: TypeAlias = Flow[Any, Any, Any]
 

@@ -29,10 +29,10 @@ from typing import Any, Generic, TypeAlias
 
 from telegram.dialogue.context import Context
 from telegram.dialogue.filters import Filter, Hint
-from telegram.dialogue.flow_run import Run
-from telegram.dialogue.flow_spots import D, Prompt, R, S, Spot, Step, SubFlow, TimeOut
-from telegram.dialogue.outcomes import Targets, targets_of
-from telegram.dialogue.router import Taken
+from telegram.dialogue.flows.outcomes import Targets, targets_of
+from telegram.dialogue.flows.spots import D, Prompt, R, S, Spot, Step, SubFlow, TimeOut
+from telegram.dialogue.flows.turn import Turn
+from telegram.dialogue.routes import Taken
 from telegram.dialogue.scopes import OWN, Scope
 
 Misfit: TypeAlias = Callable[[Context, dict[str, Any], Exception], Awaitable[Any]]
@@ -117,13 +117,13 @@ class Flow(Generic[S, D, R]):
 
     def take(self, ctx: Context) -> Taken | None:
         """Take what the flow wants in its state, or what begins it."""
-        return Run(self, ctx).take() if ctx.has(self.scope) else None
+        return Turn(self, ctx).take() if ctx.has(self.scope) else None
 
     async def begin(self, ctx: Context, state: S, data: D | None = None) -> None:
         """Begin the flow from any handler, in `state`; what went on in this conversation is over."""
-        await Run(self, ctx).begin(data or self.data(), state)
+        await Turn(self, ctx).begin(data or self.data(), state)
 
     def is_in(self, *states: S) -> Filter:
         """A filter: the flow goes on here, in one of `states` (none named: in any)."""
         wanted = frozenset(state.value for state in states or self.states)
-        return lambda ctx: ctx.has(self.scope) and Run(self, ctx).state() in wanted
+        return lambda ctx: ctx.has(self.scope) and Turn(self, ctx).state() in wanted

@@ -1,0 +1,144 @@
+"""One handler with its filters, as it stands in a router, and how it is run."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+
+from telegram.callback_data import CallbackData
+from telegram.dialogue.context import OWN_SCOPE, Context
+from telegram.dialogue.contexts import MessageContext
+from telegram.dialogue.filters import Extract, Filter, Hint, carries
+from telegram.dialogue.signature import is_async
+
+Handler: TypeAlias = Callable[..., Awaitable[Any]]
+
+TIMER = "timer"
+"""The kind of what is no update, but a timer of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a handler is run."""
+
+    stop: Filter | None = None
+    """An update that passes it ends the handler at once, running or not yet begun, if it is of the same conversation."""
+
+    scope: str = OWN_SCOPE
+    """Whose conversation that is (telegram/dialogue/scopes.py): anybody in the chat stops what is the chat's."""
+
+    batch: str | None = None
+    """"album": all messages of a media group at once; "burst": all that wait in a row."""
+
+    timeout_s: float | None = None
+    """How long the handler may run; None: as long as the bot's others."""
+
+    def __post_init__(self) -> None:
+        if self.stop is not None:
+            check_filters((self.stop,))
+        if self.timeout_s is not None and not 0 < self.timeout_s < _TIMEOUT_MAX_S:
+            raise ValueError(f"timeout_s is a number of seconds above 0, not {self.timeout_s}")
+
+
+_TIMEOUT_MAX_S: Final = 366 * 86_400.0
+
+PLAIN = Options()
+
+
+class Taken(NamedTuple):
+    """An update has found its handler."""
+
+    run: Callable[..., Awaitable[Any]]
+    """Called with nothing, or with the messages of a batch."""
+
+    options: Options
+    handler: Handler
+
+
+class Entry(Protocol):
+    """What stands in a router: a handler with its filters, or a flow."""
+
+    @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds of update that it may take; None: any."""
+        ...
+
+    @property
+    def hint(self) -> Hint | None:
+        """What narrows the search."""
+        ...
+
+    @property
+    def scope(self) -> str:
+        """Whose conversation it looks at (telegram/dialogue/scopes.py)."""
+        ...
+
+    def take(self, ctx: Context) -> Taken | None:
+        """Take the update, or leave it to the next."""
+        ...
+
+
+@dataclass(slots=True)
+class Route:
+    """A handler and its filters."""
+
+    kinds: frozenset[str] | None
+    filters: tuple[Filter | Extract[Any], ...]
+    handler: Handler
+    options: Options = PLAIN
+    takes: int | None = None
+    """How many of its arguments the handler takes; None: all."""
+
+    scope: str = OWN_SCOPE
+    hint: Hint | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        hints = (getattr(each, "hint", None) for each in self.filters)
+        self.hint = next((hint for hint in hints if hint is not None), None)
+
+    def values(self, ctx: Context) -> list[Any] | None:
+        """What the filters hand over, if the update passes all of them."""
+        values = []
+        for each in self.filters:
+            if isinstance(each, Extract):
+                value = each.read(ctx)
+                if value is None:
+                    return None
+                values.append(value)
+            elif not each(ctx):
+                return None
+        return values
+
+    def take(self, ctx: Context) -> Taken | None:
+        """Take what passes all filters."""
+        values = self.values(ctx)
+        if values is None:
+            return None
+        return Taken(lambda *more: self.run(ctx, *values, *more), self.options, self.handler)
+
+    def run(self, *given: Any) -> Awaitable[Any]:
+        """Call the handler with as many of these as it takes."""
+        return self.handler(*given[: self.takes])
+
+
+def checked_filters(filters: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the filters, types of callback data as extracts; TypeError for what is no filter."""
+    filters = tuple(
+        carries(each) if isinstance(each, type) and issubclass(each, CallbackData) else each
+        for each in filters
+    )
+    check_filters(each for each in filters if not isinstance(each, Extract))
+    return filters
+
+
+def check_filters(filters: Any) -> None:
+    """Raise TypeError for what is no predicate."""
+    for passes in filters:
+        if isinstance(passes, type) or not callable(passes) or is_async(passes):
+            raise TypeError(
+                f"a filter is a plain function of the Context that returns a bool, not {passes!r}"
+            )
+
+
+def of_album(ctx: Context) -> bool:
+    """A message of a media group."""
+    return isinstance(ctx, MessageContext) and ctx.message.media_group_id is not None
