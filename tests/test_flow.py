@@ -326,3 +326,9 @@ def test_a_time_out_goes_with_the_flow(late_survey):
     bot.passes(hours=1)
     assert texts(alice) == ["Ann 30"]
     assert not bot.dead_letters()
+
+
+def test_what_belongs_to_a_state_wants_one_to_be_named():
+    flow = Flow("flow", Step, Answers)
+    with pytest.raises(ValueError, match="say in which state"):
+        flow.anywhere.ask("?")

@@ -10,8 +10,7 @@ from engine import Delivery, Lease, Queue
 from telegram.decoding import decode
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import context_of
-from telegram.dialogue.flows.flow import Flow
-from telegram.dialogue.flows.spots import Prompt, Step
+from telegram.dialogue.flows.plan import Plan, Prompt, Step
 from telegram.dialogue.routes import Route
 from telegram.dialogue.tools import Tools
 from telegram.intake import RawUpdate
@@ -75,7 +74,7 @@ def takes(route: Route, ctx: Context) -> bool:
         return True
 
 
-def steps_at(flow: Flow[Any, Any, Any], state: Any) -> list[Step]:
+def steps_at(flow: Plan[Any, Any, Any], state: Any) -> list[Step]:
     """What the flow asks in a state, in this order; timers too."""
     return [*flow.steps[state], *flow.steps_anywhere, *flow.steps_else]
 

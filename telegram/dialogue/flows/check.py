@@ -6,13 +6,12 @@ from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
 from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker, takes
-from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import Targets, ends_with_value, name_of
-from telegram.dialogue.flows.spots import Step
+from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Route
 
-AnyFlow: TypeAlias = Flow[Any, Any, Any]
+AnyFlow: TypeAlias = Plan[Any, Any, Any]
 
 
 class Found(NamedTuple):
@@ -35,7 +34,7 @@ def flows_of(router: Router) -> list[Found]:
             hosts[sub.flow].append(flow)
 
     for entry, _ in router.entries():
-        if isinstance(entry, Flow):
+        if isinstance(entry, Plan):
             visit(entry)
     return [Found(flow, tuple(_all_hosts(flow, hosts))) for flow in hosts]
 

@@ -12,12 +12,11 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from telegram.dialogue.contexts import MESSAGE_KINDS
 from telegram.dialogue.filters import label_of
 from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker
-from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import Targets
-from telegram.dialogue.flows.spots import Step
+from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.routes import TIMER, of_album
 
-AnyFlow: TypeAlias = Flow[Any, Any, Any]
+AnyFlow: TypeAlias = Plan[Any, Any, Any]
 
 START: Final = "start"
 END: Final = "end"

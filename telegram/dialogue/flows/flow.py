@@ -24,21 +24,20 @@ State, data, time-out and replies of a step are committed at once, with the upda
 returns is what the picture of the flow is drawn from (`run.py flows`), and what a step may do.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Generic, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from telegram.dialogue.context import Context
 from telegram.dialogue.filters import Filter, Hint
-from telegram.dialogue.flows.outcomes import Targets, targets_of
-from telegram.dialogue.flows.spots import D, Prompt, R, S, Spot, Step, SubFlow, TimeOut
+from telegram.dialogue.flows.outcomes import targets_of
+from telegram.dialogue.flows.plan import D, Misfit, Plan, R, S
+from telegram.dialogue.flows.spots import Spot
 from telegram.dialogue.flows.turn import Turn
 from telegram.dialogue.routes import Taken
 from telegram.dialogue.scopes import OWN, Scope
 
-Misfit: TypeAlias = Callable[[Context, dict[str, Any], Exception], Awaitable[Any]]
 
-
-class Flow(Generic[S, D, R]):
+class Flow(Plan[S, D, R]):
     """A conversation with states. Include it in a router; the first match wins there, as for handlers.
 
     `states` is an Enum of strings, `data` a pydantic model whose fields all have defaults; what is lost when it
@@ -59,37 +58,15 @@ class Flow(Generic[S, D, R]):
         begins: Iterable[S] = (),
         migrate: Callable[[int, dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
-        if not all(isinstance(state.value, str) for state in states) or not len(states):
-            raise TypeError(f"{name}: the states are an Enum of strings")
-        data()  # a ValidationError here names the fields that have no default
-        self.name = name
-        self.states = states
-        self.first: S = next(iter(states))
-        """Where it begins as a sub-flow."""
-        self.begins = frozenset(begins)
-        self.data = data
-        self.result = result
-        self.version = version
-        self.scope: str = scope
-        self.migrate = migrate
-        self.prompts: dict[S, Prompt] = {}
-        self.timeouts: dict[S, TimeOut] = {}
-        self.sub_flows: dict[S, SubFlow] = {}
-        self.entries: list[Step] = []
-        self.steps: dict[S, list[Step]] = {state: [] for state in states}
-        self.steps_anywhere: list[Step] = []
-        self.steps_else: list[Step] = []
-        self.misfits: Misfit | None = None
-        self.misfit_targets: Targets | None = None
+        super().__init__(
+            name, states, data, result, version=version, scope=scope, begins=begins, migrate=migrate
+        )
         self.entry: Spot[S, D, R] = Spot(self, [self.entries])
         """Handlers that begin the flow, whatever else goes on in this conversation."""
         self.anywhere: Spot[S, D, R] = Spot(self, [self.steps_anywhere])
         """Handlers for all states, asked after the state's own; also while a sub-flow runs."""
         self.otherwise: Spot[S, D, R] = Spot(self, [self.steps_else])
         """Handlers for what nothing else in the flow takes."""
-
-    def __repr__(self) -> str:
-        return f"Flow({self.name!r})"
 
     @property
     def kinds(self) -> None:

@@ -3,11 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
-
-from pydantic import BaseModel
-from typing_extensions import TypeVar as DefaultTypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from telegram.callback_data import CallbackData
 from telegram.dialogue.context import Context
@@ -19,17 +15,12 @@ from telegram.dialogue.contexts import (
     TimerContext,
 )
 from telegram.dialogue.filters import Extract, Filter
-from telegram.dialogue.flows.outcomes import Back, End, Targets, targets_of
+from telegram.dialogue.flows.outcomes import Back, End, targets_of
+from telegram.dialogue.flows.plan import D, Plan, Prompt, R, S, Step, SubFlow, TimeOut
 from telegram.dialogue.routes import TIMER, Handler, Options, Route, checked_filters, of_album
 from telegram.dialogue.signature import fitted, takes_of
 from telegram.types import Message
 
-if TYPE_CHECKING:
-    from telegram.dialogue.flows.flow import Flow
-
-S = TypeVar("S", bound=Enum)
-D = TypeVar("D", bound=BaseModel)
-R = DefaultTypeVar("R", default=None)
 V = TypeVar("V")
 C = TypeVar("C", bound=Context)
 A = TypeVar("A")
@@ -50,40 +41,6 @@ FlowTakesOne: TypeAlias = Callable[
     ],
     Handler,
 ]
-
-Asks: TypeAlias = Callable[[Any, Any], Awaitable[None]]
-
-
-class Step(NamedTuple):
-    """A handler of a flow, with where it may lead."""
-
-    route: Route
-    targets: Targets
-
-
-class TimeOut(NamedTuple):
-    """What happens when nothing comes for `after_s`."""
-
-    after_s: float
-    step: Step
-    everywhere: bool = False
-    """It is the flow's, not the state's own."""
-
-
-class SubFlow(NamedTuple):
-    """A state in which another flow runs, and what takes its value."""
-
-    flow: "Flow[Any, Any, Any]"
-    handler: Handler
-    run: Handler
-    targets: Targets
-
-
-class Prompt(NamedTuple):
-    """What is asked on entering a state; `params` of a fixed text, for the check of its buttons."""
-
-    run: Asks
-    params: dict[str, Any]
 
 
 class FlowOn(Generic[C, S, D, R]):
@@ -124,7 +81,7 @@ class FlowOn(Generic[C, S, D, R]):
 class Spot(Generic[S, D, R]):
     """One or several states of a flow, all of them, or its entry: where handlers are added."""
 
-    def __init__(self, flow: "Flow[S, D, R]", steps: list[list[Step]], states: tuple[S, ...] = ()) -> None:
+    def __init__(self, flow: Plan[S, D, R], steps: list[list[Step]], states: tuple[S, ...] = ()) -> None:
         self._flow = flow
         self._steps = steps
         self._states = states
@@ -185,7 +142,7 @@ class Spot(Generic[S, D, R]):
         async def say(ctx: ChatContext, data: Any) -> None:  # noqa: ARG001 - a fixed text
             ctx.reply(text, **params)
 
-        for state in self._states:
+        for state in self._named():
             self._flow.prompts[state] = Prompt(say, params)
 
     def asks(
@@ -194,24 +151,29 @@ class Spot(Generic[S, D, R]):
     ) -> Handler:
         """Decorate what asks on entering the state, and again when an answer was not valid."""
         run = fitted(handler, (ChatContext, self._flow.data))
-        for state in self._states:
+        for state in self._named():
             self._flow.prompts[state] = Prompt(run, {})
         return handler
 
-    def runs(self, flow: "Flow[Any, Any, V]") -> FlowTakesOne[ChatContext, D, V, Outcome[S, R]]:
+    def runs(self, flow: Plan[Any, Any, V]) -> FlowTakesOne[ChatContext, D, V, Outcome[S, R]]:
         """Decorate what takes the value of `flow`, which runs while this one is in the state."""
 
         def register(handler: Handler) -> Handler:
             run = fitted(handler, (ChatContext, self._flow.data, flow.result or Any))
             if flow is self._flow or flow.scope != self._flow.scope:
                 raise ValueError(f"{self._flow.name}: a sub-flow is another flow of the same scope")
-            for state in self._states:
+            for state in self._named():
                 self._flow.sub_flows[state] = SubFlow(
                     flow, handler, run, targets_of(handler, self._flow.states)
                 )
             return handler
 
         return register
+
+    def _named(self) -> tuple[S, ...]:
+        if not self._states:
+            raise ValueError(f"{self._flow.name}: say in which state, with at(...)")
+        return self._states
 
     def add(
         self,

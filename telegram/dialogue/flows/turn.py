@@ -1,26 +1,20 @@
 """One update in a flow: who takes it, where it leads, and what is remembered."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from engine import Reject
+from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import ChatContext, TimerContext
 from telegram.dialogue.filters import Invalid, told
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
+from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from telegram.dialogue.context import Context
-    from telegram.dialogue.flows.flow import Flow
-    from telegram.dialogue.flows.spots import Step
 
 HISTORY_MAX: Final = 50
 _TIMEOUT: Final = "~timeout"
@@ -31,7 +25,7 @@ class Frame:
 
     __slots__ = ("data", "flow", "history", "state")
 
-    def __init__(self, flow: Flow[Any, Any, Any], state: Enum, data: BaseModel, history: list[str]) -> None:
+    def __init__(self, flow: Plan[Any, Any, Any], state: Enum, data: BaseModel, history: list[str]) -> None:
         self.flow = flow
         self.state = state
         self.data = data
@@ -51,7 +45,7 @@ class Frame:
 class Turn:
     """What `flow` makes of one update. The innermost flow is the last frame."""
 
-    def __init__(self, flow: Flow[Any, Any, Any], ctx: Context) -> None:
+    def __init__(self, flow: Plan[Any, Any, Any], ctx: Context) -> None:
         self._flow = flow
         self._ctx = ctx
         self._conversation = ctx.conversation(flow.scope)
@@ -199,7 +193,7 @@ class Turn:
         await self._arrive()
         self._save()
 
-    async def _ask_misfit(self, misfit: _Misfit) -> None:
+    async def _ask_misfit(self, misfit: "_Misfit") -> None:
         flow = misfit.flow
         if flow.misfits is None:
             raise Reject(
@@ -257,7 +251,7 @@ class Turn:
 class _Misfit(Exception):  # noqa: N818 - a finding
     """Stored data that does not fit the flow any more."""
 
-    def __init__(self, flow: Flow[Any, Any, Any], record: dict[str, Any], error: Exception) -> None:
+    def __init__(self, flow: Plan[Any, Any, Any], record: dict[str, Any], error: Exception) -> None:
         super().__init__(str(error))
         self.flow = flow
         self.version = record.get("version")
@@ -265,7 +259,7 @@ class _Misfit(Exception):  # noqa: N818 - a finding
         self.error = error
 
 
-def _frame(flow: Flow[Any, Any, Any], record: dict[str, Any]) -> Frame:
+def _frame(flow: Plan[Any, Any, Any], record: dict[str, Any]) -> Frame:
     try:
         data = record["data"]
         if record["version"] != flow.version and flow.migrate is not None:
