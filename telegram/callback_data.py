@@ -27,10 +27,13 @@ class CallbackData(BaseModel):
 
     prefix: ClassVar[str] = ""
 
-    def __init_subclass__(cls, *, prefix: str, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, prefix: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not prefix or _SEPARATOR in prefix or len(prefix.encode()) > CALLBACK_BYTES_MAX // 2:
-            raise ValueError(f"a prefix is short, not empty and without {_SEPARATOR!r}: {prefix!r}")
+            raise ValueError(
+                f"{cls.__name__}: write class {cls.__name__}(CallbackData, prefix=...), "
+                f"short, not empty and without {_SEPARATOR!r}, not {prefix!r}"
+            )
         cls.prefix = prefix
 
     def pack(self) -> str:

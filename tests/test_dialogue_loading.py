@@ -51,22 +51,22 @@ def test_a_router_is_loaded(module):
         (
             "1 / 0",
             "their_handlers:router",
-            "importing 'their_handlers' failed: ZeroDivisionError: division by zero",
+            "importing 'their_handlers' failed: ZeroDivisionError: division by zero (their_handlers.py, line 1)",
         ),
         (
             "raise OSError('a\\nb')",
             "their_handlers:router",
-            "importing 'their_handlers' failed: OSError: a b",
+            "importing 'their_handlers' failed: OSError: a b (their_handlers.py, line 1)",
         ),
         (
             "raise SystemExit('bye')",
             "their_handlers:router",
-            "importing 'their_handlers' failed: SystemExit: bye",
+            "importing 'their_handlers' failed: SystemExit: bye (their_handlers.py, line 1)",
         ),
         (
             "import nowhere_to_be_found",
             "their_handlers:router",
-            "importing 'their_handlers' failed: ModuleNotFoundError: No module named 'nowhere_to_be_found'",
+            "importing 'their_handlers' failed: ModuleNotFoundError: No module named 'nowhere_to_be_found' (their_handlers.py, line 1)",
         ),
     ],
 )
@@ -80,4 +80,15 @@ def test_what_cannot_be_loaded_is_said_in_one_line(module, source, spec, says):
 def test_a_syntax_error_is_said_in_one_line(module):
     module("def (:\n")
     with pytest.raises(ValueError, match=r"^importing 'their_handlers' failed: SyntaxError: [^\n]*$"):
+        load_router("their_handlers:router")
+
+
+def test_a_slip_in_a_handler_is_told_with_its_line(module):
+    module(
+        "from telegram.dialogue import Router, text\n"
+        "router = Router()\n"
+        "@router.message(text)\n"
+        "def sync(ctx): ...\n"
+    )
+    with pytest.raises(ValueError, match=r"async def.* \(their_handlers.py, line 3\)$"):
         load_router("their_handlers:router")

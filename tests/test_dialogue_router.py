@@ -123,3 +123,9 @@ def test_a_decorator_without_parentheses_and_an_async_filter_are_refused():
         Router().message(tagged("x"))
     with pytest.raises(TypeError, match="a filter is a plain function"):
         Router().message("start")  # type: ignore[call-overload]
+
+
+def test_what_is_no_router_cannot_be_included():
+    for wrong in (Router, 1, None):
+        with pytest.raises(TypeError, match="a router or a flow"):
+            Router().include(wrong)  # type: ignore[arg-type]

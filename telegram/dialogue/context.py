@@ -207,11 +207,11 @@ class Context(Generic[E_co]):
 
         A timer of that name in this conversation is replaced. `payload` is plain JSON. It survives restarts.
         """
-        self.plan_timer(_timer_name(name), after, payload)
+        self.plan_timer(timer_name(name), after, payload)
 
     def cancel_timer(self, name: str) -> None:
         """Take a timer of this conversation away, if it has not been handled yet."""
-        self.plan_timer(_timer_name(name), None, None)
+        self.plan_timer(timer_name(name), None, None)
 
     def plan_timer(
         self,
@@ -258,7 +258,8 @@ class Context(Generic[E_co]):
         return Effects(calls, state, timers=tuple(self._timers.values()), states=states, also=self.also)
 
 
-def _timer_name(name: str) -> str:
+def timer_name(name: str) -> str:
+    """Return the name of an author's timer; ValueError if it cannot be one."""
     if not name or name.startswith("~"):
         raise ValueError(f"a timer's name is not empty and does not begin with '~': {name!r}")
     return name

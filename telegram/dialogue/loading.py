@@ -1,9 +1,16 @@
 """Finding the router that the setting HANDLERS names."""
 
 import importlib
+import sysconfig
+from pathlib import Path
+from traceback import extract_tb
+from typing import Final
 
 from telegram.dialogue.flows.check import router_problems
 from telegram.dialogue.router import Router
+
+_LIBRARY: Final = frozenset(("site-packages", "dist-packages"))
+_NOT_THEIRS: Final = ("<", sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]))
 
 
 def load_router(spec: str) -> Router:
@@ -38,4 +45,14 @@ def find_router(spec: str) -> Router:
 
 def _failed(module_name: str, error: BaseException) -> str:
     text = " ".join(str(error).split())  # one line, whatever the error says
-    return f"importing {module_name!r} failed: {type(error).__name__}: {text}"
+    return f"importing {module_name!r} failed: {type(error).__name__}: {text}{_where(error)}"
+
+
+def _where(error: BaseException) -> str:
+    """The author's line that the error came from: the last one that is not ours, the importer's or a library's."""
+    found = [
+        frame
+        for frame in extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_NOT_THEIRS) and not _LIBRARY & set(Path(frame.filename).parts)
+    ]
+    return f" ({Path(found[-1].filename).name}, line {found[-1].lineno})" if found else ""

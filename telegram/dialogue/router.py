@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from telegram import types
 from telegram.callback_data import CallbackData
-from telegram.dialogue.context import Context
+from telegram.dialogue.context import Context, timer_name
 from telegram.dialogue.contexts import (
     MESSAGE_KINDS,
     CallbackContext,
@@ -164,6 +164,7 @@ class Router:
 
     def timer(self, name: str) -> Takes[TimerContext]:
         """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; the first match wins, as always."""
+        timer_name(name)
 
         def fires(ctx: Context) -> bool:
             return isinstance(ctx, TimerContext) and ctx.timer == name
@@ -181,6 +182,8 @@ class Router:
 
     def include(self, other: "Router | Entry") -> None:
         """Ask `other`, a router or a flow, at this place in the order."""
+        if isinstance(other, type) or not (isinstance(other, Router) or hasattr(other, "take")):
+            raise TypeError(f"include() wants a router or a flow, not {other!r}")
         if isinstance(other, Router) and (other is self or other.includes(self)):
             raise ValueError("a router cannot include itself")
         self._entries.append(other)

@@ -69,7 +69,8 @@ class Plan(Generic[S, D, R]):
     ) -> None:
         if not all(isinstance(state.value, str) for state in states) or not len(states):
             raise TypeError(f"{name}: the states are an Enum of strings")
-        data()  # a ValidationError here names the fields that have no default
+        if needed := [field for field, each in data.model_fields.items() if each.is_required()]:
+            raise TypeError(f"{name}: give every field of {data.__name__} a default: {', '.join(needed)}")
         self.name = name
         self.states = states
         self.first: S = next(iter(states))
