@@ -247,7 +247,7 @@ async def test_newcomers_join_by_keyboard_alone(page):
     await expect(page.locator(".chat")).to_have_count(4)
     await expect(page.locator("#add-person")).to_be_focused()
     await page.keyboard.press("Enter")
-    await expect(page.locator("#ask")).to_be_visible()
+    await expect(page.locator("#ask-name")).to_be_focused()
     await page.keyboard.type("Barbara")
     await page.keyboard.press("Enter")
     await expect(page.locator(".chat h2 .name").last).to_have_text("Barbara")

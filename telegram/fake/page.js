@@ -113,8 +113,11 @@ function caption(text) {
   setTimeout(() => byId("caption").textContent === text && write(byId("caption"), ""), CAPTION_MS);
 }
 
+let asked = 0;
+
 /** Ask for a name; null if the person would rather not. */
 function ask(question) {
+  const mine = ++asked;
   const dialog = byId("ask");
   const field = byId("ask-name");
   write(byId("ask-title"), question);
@@ -122,8 +125,13 @@ function ask(question) {
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    const answer = () => resolve(dialog.returnValue === "ok" && field.value.trim() ? field.value.trim() : null);
-    dialog.addEventListener("close", answer, { once: true });
+    const answer = () => {
+      if (mine === asked && dialog.open) return; // it was the question before that was closed: its event comes late
+      dialog.removeEventListener("close", answer);
+      const isAnswered = mine === asked && dialog.returnValue === "ok";
+      resolve((isAnswered && field.value.trim()) || null);
+    };
+    dialog.addEventListener("close", answer);
   });
 }
 
