@@ -253,6 +253,17 @@ async def test_a_store_that_cannot_be_asked_is_no_failure_of_the_handler(error):
         await InboxHandler(router, behind=Away(error))(delivery({"message": message()}))
 
 
+async def test_a_batch_of_which_the_store_cannot_tell_more_is_no_failure_either():
+    router = Router()
+
+    @router.burst(text)
+    async def handler(ctx: MessageContext) -> None:
+        raise AssertionError
+
+    with pytest.raises(Park):
+        await InboxHandler(router, behind=Away(StoreUnavailable("x")))(delivery({"message": message()}))
+
+
 async def test_a_state_that_cannot_be_read_now_is_no_failure_either():
     router = Router()
     router.include(Flow("f", Step, Nothing, scope=CHAT))
