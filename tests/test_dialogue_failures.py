@@ -299,6 +299,7 @@ def test_resources_are_open_from_the_first_update_to_the_end_of_the_drain():
         diary.append(f"{ctx.text} still has {ctx.use(session)}")
 
     outer.include(inner)
+    outer.include(inner)  # what two of its places share is opened once
 
     async def scenario(scene: Scene) -> None:
         scene.telegram.say("Ann")

@@ -90,6 +90,14 @@ async def test_an_included_router_is_asked_at_its_place():
     assert [await match(outer, {"message": message(what)}) for what in said] == ["before", "inner", "after"]
 
 
+async def test_the_filters_of_all_routers_around_a_handler_must_pass():
+    inner, outer = Router(lambda ctx: "b" in ctx.text), Router(lambda ctx: "a" in ctx.text)
+    outer.include(inner)
+    inner.message()(tagged("inner"))
+    said = ["a", "b", "ab"]
+    assert [await match(outer, {"message": message(what)}) for what in said] == [None, None, "inner"]
+
+
 def test_a_router_cannot_include_itself():
     inner, outer = Router(), Router()
     outer.include(inner)

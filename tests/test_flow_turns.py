@@ -375,3 +375,22 @@ def test_two_people_in_one_chat_have_time_outs_of_their_own():
             team.member(name).says("/go")
         bot.passes(seconds=60)
         assert [call.params["text"] for call in bot.calls("sendMessage")] == ["late 0", "late 0"]
+
+
+async def test_time_outs_of_two_flows_are_set_by_one_update():
+    router, flows = Router(), [flow("own"), flow("chats", scope=CHAT)]
+    for each in flows:
+
+        @each.at(S.A).timeout(60)
+        async def late(ctx: TimerContext) -> End[None]:
+            return END
+
+        router.include(each)
+
+    @router.message()
+    async def begins(ctx: MessageContext) -> None:
+        for each in flows:
+            await each.begin(ctx, S.A)
+
+    effects = await handled(router, {"message": message("x")}, None, behind=Elsewhere(None))
+    assert [timer.scope for timer in effects.timers] == [None, "~chat"]
