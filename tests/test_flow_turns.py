@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from engine.errors import Reject
-from engine.model import Effects
+from engine.model import TIMER_IDS, Delivery, Effects, Envelope, Lease, Queue
 from telegram.calls import encode_json
 from telegram.dialogue import (
     BACK,
@@ -32,7 +32,7 @@ from telegram.dialogue.flows.turn import HISTORY_MAX
 from telegram.testing import Conversations
 from tests.kit.deliveries import GROUP, delivery, message, press, sent
 from tests.kit.updates import KINDS
-from tests.test_flow_parts import Elsewhere, says, scoped
+from tests.test_flow_parts import Elsewhere, kept, says, scoped
 
 INLINE_PRESS = {**press("x"), "message": None, "inline_message_id": "i1"}
 
@@ -77,8 +77,7 @@ async def handled(router: Router, update: dict[str, Any], state: bytes | None, *
 
 
 def stack(effects: Effects) -> list[Any]:
-    assert isinstance(effects.state, bytes)
-    return [(frame["flow"], frame["state"]) for frame in json.loads(effects.state)["~flow"]["stack"]]
+    return [(frame["flow"], frame["state"]) for frame in json.loads(kept(effects))["~flow"]["stack"]]
 
 
 # ---- asking, and asking again
@@ -394,3 +393,23 @@ async def test_time_outs_of_two_flows_are_set_by_one_update():
 
     effects = await handled(router, {"message": message("x")}, None, behind=Elsewhere(None))
     assert [timer.scope for timer in effects.timers] == [None, "~chat"]
+
+
+async def test_a_time_out_of_a_chats_flow_has_one_state_not_two():
+    made = flow(scope=CHAT)
+
+    @made.at(S.A).timeout(60)
+    async def late(ctx: TimerContext) -> Literal[S.B]:
+        ctx.data["late"] = True
+        return S.B
+
+    router = Router()
+    router.include(made)
+    state = stored(("outer", "a", {}))
+    body = encode_json({"name": "~timeout", "chat_id": -100, "user_id": 7, "place": {}, "payload": {}})
+    due = Envelope(TIMER_IDS + 1, "chat:-100", "~chat", body)
+    given = Delivery(Lease(Queue.INBOX, "chat:-100", 1), due, 1, state)
+    effects = await InboxHandler(router, behind=Elsewhere(state))(given)
+    assert effects.states == ()
+    assert stack(effects) == [("outer", "b")]
+    assert json.loads(kept(effects))["late"] is True
