@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from telegram.dialogue import Context, Router, command, data, data_prefix, kind, text
+from telegram.dialogue import Context, Flow, Router, command, data, data_prefix, kind, text
 from tests.kit.deliveries import context, message, press
 from tests.kit.updates import KINDS
 
@@ -134,6 +134,6 @@ def test_a_decorator_without_parentheses_and_an_async_filter_are_refused():
 
 
 def test_what_is_no_router_cannot_be_included():
-    for wrong in (Router, 1, None):
+    for wrong in (Router, Flow, 1, None):
         with pytest.raises(TypeError, match="a router or a flow"):
             Router().include(wrong)  # type: ignore[arg-type]

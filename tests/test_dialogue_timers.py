@@ -132,6 +132,13 @@ def test_names_of_the_flows_own_timers_cannot_be_set(name):
                 bot.chat(said).says(said)
 
 
+@pytest.mark.parametrize("name", ["", "~timeout"])
+def test_names_of_the_flows_own_timers_cannot_be_waited_for(name):
+    for place in (Router(), Flow("flow", Step, Data).anywhere):
+        with pytest.raises(ValueError, match="a timer's name"):
+            place.timer(name)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"name":"x"}', b"\xff"])
 def test_a_timer_that_cannot_be_read_is_rejected(body):
     with pytest.raises(Reject, match="not readable"):

@@ -118,6 +118,23 @@ def test_what_a_prompt_notes_is_kept_each_time_it_asks():
         assert says(alice, "x") == ["no", "asked 3"]
 
 
+def test_a_prompt_that_spoils_the_data_does_not_get_it_stored():
+    made = flow()
+
+    @made.at(S.A).asks
+    async def asks(ctx: ChatContext, data: Data) -> None:
+        data.n = "many"  # type: ignore[assignment] # the point of the test
+
+    @made.at(S.A).message(text)
+    async def taken(ctx: MessageContext) -> None:
+        raise AssertionError
+
+    with Conversations(begun(made)) as bot:
+        alice = bot.chat("Alice")
+        assert says(alice, "/go")[0].startswith("n: Input should be a valid integer")
+        assert says(alice, "x") == []
+
+
 @pytest.mark.parametrize(
     ("update", "told"),
     [

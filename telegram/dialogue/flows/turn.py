@@ -180,6 +180,7 @@ class Turn:
         prompt = frame.flow.prompts.get(frame.state)
         if prompt is not None:
             await prompt.run(self._ctx, frame.data)
+            _revalidate(frame)
 
     async def _ask_again(self, why: str) -> None:
         """Undo what the handler collected and changed; say why, and ask again."""
