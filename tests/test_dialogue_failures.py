@@ -108,6 +108,22 @@ def test_a_button_that_expired_meanwhile_is_not_answered():
     assert parts(handler.farewell(late, True)) == [TOLD]
 
 
+@pytest.mark.parametrize("apology", [APOLOGY, "Oh no", ""])
+def test_the_bot_says_what_its_setting_says_when_an_update_is_given_up(apology):
+    router = Router()
+
+    @router.message()
+    async def handler(ctx: MessageContext) -> None:
+        raise ZeroDivisionError
+
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.say("Ann")
+        await scene.idle()
+        return scene.telegram.texts()
+
+    assert play(router, scenario, apology=apology, attempts_max=1) == ([apology] if apology else [])
+
+
 # -- buttons are answered ----------------------------------------------------------------------------------------------
 
 
