@@ -287,3 +287,12 @@ def test_messages_of_another_state_are_no_part_of_a_flows_batch():
         return (await scene.state())["~flow"]["stack"][0]["data"]
 
     assert play(reporting(OWN), scenario) == {"pictures": 1, "texts": 1}
+
+
+def test_a_single_picture_is_no_album_of_a_flow():
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.push(said("/report"), picture(1, None))
+        await scene.idle()
+        return (await scene.state())["~flow"]["stack"][0]["data"]
+
+    assert play(reporting(OWN), scenario)["pictures"] == 0

@@ -294,3 +294,11 @@ def test_state_that_json_cannot_hold_is_an_error(value, error):
     ctx.data["a"] = value
     with pytest.raises(error):
         ctx.effects()
+
+
+def test_the_flows_name_is_no_name_for_a_handlers_data():
+    ctx = context({"message": message()}, state=b'{"~flow":{"stack":[]},"a":1}')
+    assert ctx.data == {"a": 1}
+    ctx.data["~flow"] = {}
+    with pytest.raises(ValueError, match="'~flow' is not a name for your data"):
+        ctx.effects()

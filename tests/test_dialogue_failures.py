@@ -108,6 +108,22 @@ def test_a_button_that_expired_meanwhile_is_not_answered():
     assert parts(handler.farewell(late, True)) == [TOLD]
 
 
+@pytest.mark.parametrize("apology", [APOLOGY, "Oh no", ""])
+def test_the_bot_says_what_its_setting_says_when_an_update_is_given_up(apology):
+    router = Router()
+
+    @router.message()
+    async def handler(ctx: MessageContext) -> None:
+        raise ZeroDivisionError
+
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.say("Ann")
+        await scene.idle()
+        return scene.telegram.texts()
+
+    assert play(router, scenario, apology=apology, attempts_max=1) == ([apology] if apology else [])
+
+
 # -- buttons are answered ----------------------------------------------------------------------------------------------
 
 
@@ -253,6 +269,17 @@ async def test_a_store_that_cannot_be_asked_is_no_failure_of_the_handler(error):
         await InboxHandler(router, behind=Away(error))(delivery({"message": message()}))
 
 
+async def test_a_batch_of_which_the_store_cannot_tell_more_is_no_failure_either():
+    router = Router()
+
+    @router.burst(text)
+    async def handler(ctx: MessageContext) -> None:
+        raise AssertionError
+
+    with pytest.raises(Park):
+        await InboxHandler(router, behind=Away(StoreUnavailable("x")))(delivery({"message": message()}))
+
+
 async def test_a_state_that_cannot_be_read_now_is_no_failure_either():
     router = Router()
     router.include(Flow("f", Step, Nothing, scope=CHAT))
@@ -288,6 +315,7 @@ def test_resources_are_open_from_the_first_update_to_the_end_of_the_drain():
         diary.append(f"{ctx.text} still has {ctx.use(session)}")
 
     outer.include(inner)
+    outer.include(inner)  # what two of its places share is opened once
 
     async def scenario(scene: Scene) -> None:
         scene.telegram.say("Ann")

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from telegram.dialogue import Context, Router, command, data, data_prefix, kind, text
+from telegram.dialogue import Context, Flow, Router, command, data, data_prefix, kind, text
 from tests.kit.deliveries import context, message, press
 from tests.kit.updates import KINDS
 
@@ -90,6 +90,14 @@ async def test_an_included_router_is_asked_at_its_place():
     assert [await match(outer, {"message": message(what)}) for what in said] == ["before", "inner", "after"]
 
 
+async def test_the_filters_of_all_routers_around_a_handler_must_pass():
+    inner, outer = Router(lambda ctx: "b" in ctx.text), Router(lambda ctx: "a" in ctx.text)
+    outer.include(inner)
+    inner.message()(tagged("inner"))
+    said = ["a", "b", "ab"]
+    assert [await match(outer, {"message": message(what)}) for what in said] == [None, None, "inner"]
+
+
 def test_a_router_cannot_include_itself():
     inner, outer = Router(), Router()
     outer.include(inner)
@@ -126,6 +134,6 @@ def test_a_decorator_without_parentheses_and_an_async_filter_are_refused():
 
 
 def test_what_is_no_router_cannot_be_included():
-    for wrong in (Router, 1, None):
+    for wrong in (Router, Flow, 1, None):
         with pytest.raises(TypeError, match="a router or a flow"):
             Router().include(wrong)  # type: ignore[arg-type]

@@ -86,7 +86,10 @@ def test_methods_objects_and_nested_names():
 
 @pytest.mark.parametrize("passes", [Extract, MessageContext, "text", None, wants_chat])
 def test_what_is_no_filter_is_told(passes):
-    for wanted in (lambda: on(Router(), "message", passes), lambda: Router(passes)):
+    wanting = [lambda: on(Router(), "message", passes), lambda: Router(passes)]
+    if passes is not None:
+        wanting.append(lambda: Router().message(stop=passes))
+    for wanted in wanting:
         with pytest.raises(TypeError, match="a filter is a plain function"):
             wanted()
 

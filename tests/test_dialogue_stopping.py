@@ -338,15 +338,23 @@ def test_a_handler_that_fails_while_it_is_being_stopped_is_not_retried(error):
     )
 
 
-def test_a_handler_that_raises_cancelled_error_by_itself_was_not_stopped():
-    work = Breaks(asyncio.CancelledError())
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (asyncio.CancelledError(), "the handler raised CancelledError"),
+        (OSError("no connection"), "OSError: no connection"),
+    ],
+    ids=repr,
+)
+def test_a_handler_that_raises_by_itself_was_not_stopped(error, reason):
+    work = Breaks(error)
 
     async def scenario(scene: Scene) -> Any:
         scene.telegram.say("go")
         await scene.idle()
         return await scene.reasons()
 
-    assert play(work.router, scenario, attempts_max=1) == [("the handler raised CancelledError", 1)]
+    assert play(work.router, scenario, attempts_max=1) == [(reason, 1)]
 
 
 def test_a_stop_that_comes_in_the_last_step_finds_it_either_stopped_or_finished():

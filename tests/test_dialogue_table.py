@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,6 +129,45 @@ def test_the_table_finds_whom_the_naive_search_finds(router, given_updates):
         ctx = context(update, username="my_bot")
         taken = table.find(ctx)
         assert (None if taken is None else taken.handler) is router.match(ctx)
+
+
+@pytest.mark.parametrize(
+    ("update", "taker"),
+    [
+        ({"message": message("/start x")}, "command"),
+        ({"message": message("/other")}, "any text"),
+        ({"message": message("a")}, "any text"),
+        ({"message": message(None, photo=PHOTO)}, "photo"),
+        ({"message": message(None, new_chat_title="x")}, "title"),
+        ({"message": message(None, document=DOCUMENT)}, "any message"),
+        ({"callback_query": press("pick:1")}, "typed data"),
+        ({"callback_query": press("x:y")}, "data"),
+        ({"callback_query": press("x:z")}, "any button"),
+        ({"poll": KINDS["poll"]}, "anything"),
+    ],
+)
+def test_each_is_found_by_what_it_names(update, taker):
+    router = Router()
+    takers: dict[str, Any] = {
+        "command": router.message(command("start")),
+        "photo": router.message(photo),
+        "any text": router.message(regex("")),
+        "title": router.message(content("new_chat_title")),
+        "any message": router.message(),
+        "typed data": router.callback_query(Pick),
+        "data": router.callback_query(data("x:y")),
+        "any button": router.callback_query(),
+        "anything": router.update(),
+    }
+    handlers = {}
+    for name, on in takers.items():
+
+        async def handler(*given: Any) -> None: ...
+
+        handlers[on(handler)] = name
+    taken = Table(router).find(context(update))
+    assert taken is not None
+    assert handlers[taken.handler] == taker
 
 
 def test_a_usage_error_is_raised_by_both():

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
@@ -75,6 +75,34 @@ def test_a_timer_set_anew_replaces_the_old_one_and_can_be_cancelled():
         assert alice.text == "stopped"
 
 
+def test_each_timer_has_its_own_handler():
+    router = Router()
+    flow = Flow("flow", Step, Data)
+    router.include(flow)
+
+    @flow.entry.message(command("go"))
+    async def begin(ctx: MessageContext) -> Literal[Step.WAIT]:
+        for after_s, name in enumerate("abcd", 1):
+            ctx.set_timer(name, after_s)
+        return Step.WAIT
+
+    def replies(name: str) -> Any:
+        async def handler(ctx: TimerContext) -> None:
+            ctx.reply(name)
+
+        return handler
+
+    flow.at(Step.WAIT).timer("c")(replies("c in the flow"))
+    flow.at(Step.WAIT).timer("d")(replies("d in the flow"))
+    router.timer("a")(replies("a"))
+    router.timer("b")(replies("b"))
+    with Conversations(router) as bot:
+        bot.chat("Alice").says("/go")
+        bot.passes(seconds=4)
+        said = [call.params["text"] for call in bot.calls("sendMessage")]
+        assert said == ["a", "b", "c in the flow", "d in the flow"]
+
+
 def test_a_timer_that_nobody_takes_is_acknowledged():
     router = Router()
 
@@ -102,6 +130,13 @@ def test_names_of_the_flows_own_timers_cannot_be_set(name):
         for said in ("set", "cancel"):
             with pytest.raises(ValueError, match="a timer's name"):
                 bot.chat(said).says(said)
+
+
+@pytest.mark.parametrize("name", ["", "~timeout"])
+def test_names_of_the_flows_own_timers_cannot_be_waited_for(name):
+    for place in (Router(), Flow("flow", Step, Data).anywhere):
+        with pytest.raises(ValueError, match="a timer's name"):
+            place.timer(name)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"name":"x"}', b"\xff"])

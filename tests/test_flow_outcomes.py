@@ -114,3 +114,53 @@ def test_any_fits_on_both_sides():
     takes_of(exact, (ChatContext, Any))
     with pytest.raises(TypeError, match="value is str, but would be int"):
         takes_of(exact, (ChatContext, int))
+
+
+class Other(Enum):
+    A = "a"
+
+
+@pytest.mark.parametrize("annotated", [Other, Literal[Other.A], str, Literal["a"], S | str])
+def test_an_annotation_names_states_of_this_flow_only(annotated):
+    with pytest.raises(TypeError, match=r"^their_handler: .* is not a state of S, End, Back or None$"):
+        flow().at(S.A).message(text)(returning(S.A, annotated))
+
+
+def test_a_handler_says_where_it_leads():
+    async def silent(ctx, data): ...
+    async def unknown(ctx: Any, data: Any) -> "Missing": ...  # type: ignore[name-defined] # noqa: F821
+
+    for handler in (silent, unknown):
+        with pytest.raises(TypeError, match=r"write where it leads, like -> Literal\[S\.A\]"):
+            flow().at(S.A).message(text)(handler)
+
+
+class Numbers(Enum):
+    ONE = 1
+
+
+class Empty(Enum):
+    pass
+
+
+class Needs(BaseModel):
+    n: int
+    m: int = 0
+
+
+@pytest.mark.parametrize(
+    ("states", "data", "why"),
+    [
+        (Numbers, Data, "f: the states are an Enum of strings"),
+        (Empty, Data, "f: the states are an Enum of strings"),
+        (S, Needs, "f: give every field of Needs a default: n$"),
+    ],
+)
+def test_what_cannot_be_a_flow_is_told_at_once(states, data, why):
+    with pytest.raises(TypeError, match=why):
+        Flow("f", states, data)
+
+
+def test_at_wants_a_state():
+    with pytest.raises(ValueError, match=r"f: at\(\) wants at least one state"):
+        flow().at()

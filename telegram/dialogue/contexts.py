@@ -170,3 +170,11 @@ def context_of(update: Update, delivery: Delivery, tools: Tools) -> Context:
     if part(event, "chat") is not None:
         return ChatContext(update, event, delivery, tools)
     return Context(update, event, delivery, tools)
+
+
+def tell(ctx: Context, text: str) -> None:
+    """Say something to the user in whatever way the update allows."""
+    if isinstance(ctx, ChatContext) and ctx.chat_id is not None and ctx.kind != "guest_message":
+        ctx.reply(text)
+    elif isinstance(ctx, CallbackContext):
+        ctx.answer(text)

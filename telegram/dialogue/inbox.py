@@ -24,10 +24,10 @@ from engine import (
 from telegram.decoding import decode
 from telegram.dialogue.batches import gather
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageContext, TimerContext, context_of
-from telegram.dialogue.filters import Invalid
+from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
+from telegram.dialogue.filters import Filter, Invalid
 from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Options, Taken
+from telegram.dialogue.routes import Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.stopping import Stoppable, Stopped
 from telegram.dialogue.table import Table
@@ -132,7 +132,7 @@ class InboxHandler:
                 await progress.settle()
         except Invalid as invalid:
             ctx.discard()
-            _tell(ctx, invalid.text)
+            tell(ctx, invalid.text)
         except Stopped:
             ctx.discard()
         except (Retry, Park, Reject) as wish:
@@ -160,7 +160,7 @@ class InboxHandler:
         can_answer = is_callback and delivery.attempt == 1 and not self._is_expired(ctx, delivery.envelope.at)
         can_tell = isinstance(ctx, MessageContext) or can_answer or (is_callback and ctx.chat_id is not None)
         if given_up and self._conduct.apology and can_tell and ctx.user_id is not None:
-            _tell(ctx, self._conduct.apology)
+            tell(ctx, self._conduct.apology)
         if can_answer:
             _answer(ctx)
         return ctx.effects().calls
@@ -182,7 +182,7 @@ class InboxHandler:
         if options.stop is None:
             await self._work(ctx, taken, table, delivery)
             return
-        stops = partial(self._stops, ctx, delivery, options)
+        stops = partial(self._stops, ctx, delivery, options.stop, options.scope)
 
         async def work() -> None:
             if any(map(stops, await self._look(delivery))):
@@ -212,21 +212,17 @@ class InboxHandler:
         ctx.also = len(messages) - 1
         await taken.run(messages)
 
-    def _stops(self, ctx: Context, delivery: Delivery, options: Options, envelope: Envelope) -> bool:
+    def _stops(self, ctx: Context, delivery: Delivery, stop: Filter, scope: str, envelope: Envelope) -> bool:
         """Whether an update that waits ends the handler: of the same conversation, and it passes the filter."""
-        if envelope.is_timer or options.stop is None:
-            return False
-        if options.scope == OWN and envelope.scope != delivery.envelope.scope:
+        if scope == OWN and envelope.scope != delivery.envelope.scope:
             return False
         other = self._waiting(envelope)
         if other is None:
             return False
-        if options.scope != OWN and place_of_scope(options.scope, other) != place_of_scope(
-            options.scope, ctx
-        ):
+        if scope != OWN and place_of_scope(scope, other) != place_of_scope(scope, ctx):
             return False
         try:
-            return options.stop(other)
+            return stop(other)
         except Exception:  # it is the author's; whoever appended the update must not suffer from it
             log.exception("a stop filter failed", id=envelope.id)
             return False
@@ -276,11 +272,3 @@ def _answer(ctx: Context) -> None:
     """End the waiting of a button, if that was not done."""
     if isinstance(ctx, CallbackContext) and not ctx.has_called("answerCallbackQuery"):
         ctx.answer()
-
-
-def _tell(ctx: Context, text: str) -> None:
-    """Say something to the user in whatever way the update allows."""
-    if isinstance(ctx, ChatContext) and ctx.chat_id is not None and ctx.kind != "guest_message":
-        ctx.reply(text)
-    elif isinstance(ctx, CallbackContext):
-        ctx.answer(text)

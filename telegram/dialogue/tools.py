@@ -9,7 +9,7 @@ from telegram.client import TgClient
 
 T = TypeVar("T")
 
-_SHOWN_MAX: Final = 1_000  # far more than handlers that show their progress and run at the same time
+SHOWN_MAX: Final = 1_000  # far more than handlers that show their progress and run at the same time
 
 
 class Resource(Generic[T]):
@@ -39,7 +39,7 @@ class Tools:
         self.shown.pop(name, None)
         if message_id is not None:
             self.shown[name] = message_id
-        if len(self.shown) > _SHOWN_MAX:
+        if len(self.shown) > SHOWN_MAX:
             del self.shown[next(iter(self.shown))]
 
     @asynccontextmanager

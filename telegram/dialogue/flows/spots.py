@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from telegram.callback_data import CallbackData
-from telegram.dialogue.context import Context
+from telegram.dialogue.context import Context, timer_name
 from telegram.dialogue.contexts import (
     MESSAGE_KINDS,
     CallbackContext,
@@ -113,6 +113,7 @@ class Spot(Generic[S, D, R]):
 
     def timer(self, name: str) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
         """Decorate the handler of a timer that `ctx.set_timer(name, ...)` has set, if it fires here."""
+        timer_name(name)
 
         def fires(ctx: Context) -> bool:
             return isinstance(ctx, TimerContext) and ctx.timer == name

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from engine import Reject
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import ChatContext, TimerContext
+from telegram.dialogue.contexts import TimerContext, tell
 from telegram.dialogue.filters import Invalid, told
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
@@ -73,8 +73,7 @@ class Turn:
 
     def _records(self) -> list[dict[str, Any]]:
         record = self._conversation.flow
-        stack = record.get("stack") if isinstance(record, dict) else None
-        return stack if stack and stack[0].get("flow") == self._flow.name else []
+        return record["stack"] if record and record["stack"][0]["flow"] == self._flow.name else []
 
     def _candidates(self) -> Iterator[tuple[int | None, Step]]:
         """What may take the update, each with the frame that it belongs to: None is for what begins the flow anew.
@@ -181,6 +180,7 @@ class Turn:
         prompt = frame.flow.prompts.get(frame.state)
         if prompt is not None:
             await prompt.run(self._ctx, frame.data)
+            _revalidate(frame)
 
     async def _ask_again(self, why: str) -> None:
         """Undo what the handler collected and changed; say why, and ask again."""
@@ -188,8 +188,7 @@ class Turn:
         ctx.discard()
         self._conversation = ctx.conversation(self._flow.scope)
         self._frames = self._load(self._records())
-        if isinstance(ctx, ChatContext) and ctx.chat_id is not None:
-            ctx.reply(why)
+        tell(ctx, why)
         await self._arrive()
         self._save()
 
