@@ -15,6 +15,7 @@ from engine.errors import LeaseLost, StateChanged
 from engine.lanes import Lane, LaneTable, same_scope
 from engine.model import (
     KEEP,
+    REPLAYED,
     TIMER_IDS,
     Call,
     DeadLetter,
@@ -266,12 +267,15 @@ class MemoryStore:
         envelope = letter.envelope
         if envelope.is_timer:
             self._data.set_timer(
-                envelope.key, envelope.scope, Timer(f"replayed:{letter.number}", 0.0, envelope.body)
+                envelope.key, envelope.scope, Timer(f"{REPLAYED}{letter.number}", 0.0, envelope.body)
             )
         elif envelope.id in data.lanes.pending_ids():
             return False
         else:
             data.add(envelope, data.lanes.old_place_of(envelope.id))
+            if letter.queue is Queue.INBOX:  # as long as it is pending, the same id is no other update
+                seen = self._data.seen
+                seen.apply(seen.plan([envelope.id])[1], self._data.wall())
         self._data.dead.remove(letter)
         return True
 

@@ -17,6 +17,7 @@ from engine.errors import LeaseLost, StateChanged, StoreError, StoreUnavailable
 from engine.lanes import Lane, same_scope
 from engine.model import (
     KEEP,
+    REPLAYED,
     TIMER_IDS,
     Call,
     DeadLetter,
@@ -48,16 +49,16 @@ class SqliteStore(LoadedFile):
         now = self._wall()
         old_segments = self._seen.forget(now, self._queues[Queue.INBOX].lanes.pending_ids())
         new, segments = self._seen.plan([envelope.id for envelope in batch])
+        if not new:
+            return 0
         for segment in old_segments:
             if segment not in segments:  # else it is in use again, and what follows replaces it
                 group.others.append(("DELETE FROM seen WHERE segment = ?", (segment,)))
-        if not new:
-            return 0
         updates = self._aliases.addressed([batch[index] for index in new])
         placed, full = self._queues[Queue.INBOX].place(updates, self._limits.lane_depth_max)
         group.durable = True
         group.insert("inbox", *((place, e.key, e.scope, e.body, e.at) for place, e in placed))
-        group.insert("seen", *((number, bytes(bits), now) for number, bits in segments.items()))
+        group.see(segments, now)
         for envelope in full:
             self._bury(group, Queue.INBOX, envelope, 0, "lane full")
 
@@ -223,13 +224,22 @@ class SqliteStore(LoadedFile):
         self._appended = group = self._writer.group()
         group.others.append(("DELETE FROM dead WHERE number = ?", (number,)))
         if envelope.is_timer:
-            timer = Timer(f"replayed:{number}", 0.0, envelope.body)
+            timer = Timer(f"{REPLAYED}{number}", 0.0, envelope.body)
             changes = self._timers.plan(group, envelope.key, envelope.scope, (timer,))
             await self._writer.done(lambda: self._timers.apply(changes))
         else:
+            now = self._wall()
             place = data.lanes.old_place_of(envelope.id)
             group.insert(data.name, (place, *envelope[1:]))
-            await self._writer.done(lambda: data.add(place, envelope))
+            # As long as it is pending, the same id is no other update.
+            _, segments = self._seen.plan([envelope.id] if letter.queue is Queue.INBOX else [])
+            group.see(segments, now)
+
+            def replayed() -> None:
+                self._seen.apply(segments, now)
+                data.add(place, envelope)
+
+            await self._writer.done(replayed)
         return True
 
     # -- parts of the above -----------------------------------------------------------------------------------
@@ -299,13 +309,6 @@ class SqliteStore(LoadedFile):
             await self._writer.read("SELECT 1", ())
             lane = self._queues[lease.queue].lanes.held(lease)
         return lane
-
-    async def _none_appending(self) -> None:
-        """Wait until an append whose caller was cut off is in the file, or refused."""
-        await self._trusted()
-        while self._appended is not None and not self._appended.finished:
-            await self._writer.read("SELECT 1", ())
-            await self._trusted()
 
     async def _read_behind(
         self, delivery: Delivery, limit: int, which: Callable[[Lane, int], list[int]]

@@ -96,6 +96,13 @@ class LoadedFile:
 
         return self._writer.read_rows("SELECT state FROM state WHERE key = ? AND scope = ?", name, found)
 
+    async def _none_appending(self) -> None:
+        """Wait until an append whose caller was cut off is in the file, or refused."""
+        await self._trusted()
+        while self._appended is not None and not self._appended.finished:
+            await self._writer.read("SELECT 1", ())
+            await self._trusted()
+
     async def _trusted(self) -> None:
         """After an I/O error: read the file anew, as after a crash. All leases are void then.
 
