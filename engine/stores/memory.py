@@ -64,6 +64,12 @@ class _Data:
         self.dead_number = 0
         self.deadlines: dict[object, float] = {}  # session -> when its lanes may be taken over
 
+    def set_state(self, key: str, scope: str, state: bytes | None) -> None:
+        if state is None:
+            self.states.pop((key, scope), None)
+        else:
+            self.states[key, scope] = state
+
     def send(self, calls: Iterable[Call]) -> None:
         at = self.wall()
         for call in calls:
@@ -286,15 +292,12 @@ class MemoryStore:
 
     def _apply(self, key: str, own_scope: str, effects: Effects) -> None:
         data = self._data
-        states = [(data.aliases.lane(key), scope, state) for key, scope, _, state in effects.states]
+        for of, scope, _, state in effects.states:
+            data.set_state(data.aliases.lane(of), scope, state)
         if effects.state is not KEEP:
-            states.append((key, own_scope, effects.state))
-        for of, scope, state in states:
-            if state is None:
-                data.states.pop((of, scope), None)
-            else:
-                data.states[of, scope] = state
-        data.send(effects.calls)
+            data.set_state(key, own_scope, effects.state)
+        if effects.calls:
+            data.send(effects.calls)
         for timer in effects.timers:
             data.set_timer(key, own_scope if timer.scope is None else timer.scope, timer)
 

@@ -80,11 +80,9 @@ class LoadedFile:
             envelope = Envelope(place & ID_MASK, key, *row)
         state = None
         if data.lanes.queue is Queue.INBOX:
-            state = await self._state((key, envelope.scope))
+            name = (key, envelope.scope)
+            state = self._states.get(name) if name in self._states else await self._read_state(name)
         return Delivery(lane.lease, envelope, lane.attempts + 1, state)
-
-    async def _state(self, name: Name) -> bytes | None:
-        return self._states.get(name) if name in self._states else await self._read_state(name)
 
     def _read_state(self, name: Name) -> asyncio.Future[bytes | None]:
         states = self._states
