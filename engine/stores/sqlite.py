@@ -49,11 +49,11 @@ class SqliteStore(LoadedFile):
         now = self._wall()
         old_segments = self._seen.forget(now, self._queues[Queue.INBOX].lanes.pending_ids())
         new, segments = self._seen.plan([envelope.id for envelope in batch])
-        if not new:
-            return 0
         for segment in old_segments:
             if segment not in segments:  # else it is in use again, and what follows replaces it
                 group.others.append(("DELETE FROM seen WHERE segment = ?", (segment,)))
+        if not new:
+            return 0
         updates = self._aliases.addressed([batch[index] for index in new])
         placed, full = self._queues[Queue.INBOX].place(updates, self._limits.lane_depth_max)
         group.durable = True
