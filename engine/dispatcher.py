@@ -43,6 +43,9 @@ current_delivery: Final[ContextVar[Delivery | None]] = ContextVar("current_deliv
 _ASK_AGAIN_MAX_S: Final = 10.0
 """An unavailable store is asked at least this often."""
 
+_CHANGED_MAX: Final = 10
+"""A head whose states were changed meanwhile so often in a row counts as failed: its lane must not spin."""
+
 _REASON_MAX: Final = 1000  # characters
 
 _LET_FINISH_S: Final = 0.5
@@ -106,6 +109,7 @@ class Engine:
         self._workers: list[Worker] = []
         self._keeping: list[asyncio.Task[None]] = []
         self._draining = False
+        self._changed: dict[str, int] = {}  # lane -> how often in a row its head met a StateChanged
         self._turned_away = 0  # workers that wait for an unavailable store
 
     def start(self, group: asyncio.TaskGroup) -> None:
@@ -187,25 +191,32 @@ class Engine:
     async def _deliver(self, worker: Worker, delivery: Delivery, *, more: bool) -> Delivery | None:
         """Handle one delivery and settle it; return the lane's next one if we keep the lane."""
         outcome = await self._handle(worker, delivery)
+        changed = self._changed.pop(delivery.lease.key, 0) if self._changed else 0
         try:
             if isinstance(outcome, Effects):
                 try:
                     return await self._store.commit(delivery, outcome, more=more and not self._draining)
                 except (StoreUnavailable, StateChanged, NotPeeked) as why:
-                    return await self._not_committed(delivery, outcome, why)
+                    return await self._not_committed(delivery, outcome, why, changed)
             await self._put_back(delivery, outcome)
         except LeaseLost:
             lease = delivery.lease
             log.warning("lease lost", queue=self._queue.value, key=lease.key, fence=lease.fence)
         return None
 
-    async def _not_committed(self, delivery: Delivery, effects: Effects, why: Exception) -> Delivery | None:
+    async def _not_committed(
+        self, delivery: Delivery, effects: Effects, why: Exception, changed: int
+    ) -> Delivery | None:
         try:
             if isinstance(why, StoreUnavailable):
                 return await self._insist(lambda: self._store.commit(delivery, effects, more=False))
             raise why
-        except StateChanged:  # the handler runs again, with what is true now
-            await self._insist(lambda: self._store.release(delivery))
+        except StateChanged:
+            if changed < _CHANGED_MAX:  # the handler runs again, with what is true now
+                self._changed[delivery.lease.key] = changed + 1
+                await self._insist(lambda: self._store.release(delivery))
+            else:
+                await self._put_back(delivery, Retry(f"StateChanged, {changed + 1} times in a row"))
         except NotPeeked as slip:
             await self._put_back(delivery, Retry(f"NotPeeked: {slip}"))
         return None
@@ -232,14 +243,14 @@ class Engine:
         try:
             outcome = await Isolated(context, self._handler(delivery))
             if isinstance(outcome, Effects):
-                outcome.check()
+                outcome.check(self._queue)
             else:
                 outcome = Retry(f"the handler returned {type(outcome).__name__}, not Effects")
         except (Reject, Park, Retry) as wish:
             outcome = wish
         except (Exception, SystemExit) as error:
             log.exception("handler failed", key=delivery.lease.key, id=delivery.envelope.id)
-            outcome = Retry(f"{type(error).__name__}: {error}")
+            outcome = Retry(_told(error))
         except asyncio.CancelledError:
             if worker.cut is None and worker.task.cancelling():
                 raise  # not the handler is meant, but the worker: the house is coming down
@@ -310,6 +321,13 @@ class Engine:
     def _backoff(self, attempt: int) -> float:
         longest = min(self._config.backoff_max_s, self._config.backoff_s * 2.0 ** min(attempt - 1, 30))
         return longest * (0.5 + 0.5 * self._jitter())
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the text of somebody's error is somebody's code
+        return type(error).__name__
 
 
 def _storable(reason: str) -> str:

@@ -9,6 +9,9 @@ class Retry(Exception):  # noqa: N818 - a handler's wish, not an error
     `after_s` None leaves the delay to the engine's backoff.
     """
 
+    reason = ""  # of somebody's subclass that does not call __init__
+    after_s: float | None = None
+
     def __init__(self, reason: str, *, after_s: float | None = None) -> None:
         super().__init__(reason)
         self.reason = str(reason)  # also an exception, which is easily passed on
@@ -18,6 +21,9 @@ class Retry(Exception):  # noqa: N818 - a handler's wish, not an error
 class Park(Exception):  # noqa: N818 - a handler's wish, not an error
     """Put this delivery back and leave the lane alone for `delay_s` seconds; counts no attempt."""
 
+    reason = ""
+    delay_s = 1.0
+
     def __init__(self, reason: str, *, delay_s: float) -> None:
         super().__init__(reason)
         self.reason = str(reason)
@@ -26,6 +32,8 @@ class Park(Exception):  # noqa: N818 - a handler's wish, not an error
 
 class Reject(Exception):  # noqa: N818 - a handler's verdict, not an error
     """Give this delivery up at once: it goes to the dead letters with `reason`."""
+
+    reason = ""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

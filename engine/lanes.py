@@ -107,9 +107,11 @@ class Lane:
 
     def acked_with(self, also: int) -> Sequence[int]:
         """Return the places that a commit acks, the head first; NotPeeked if the holder does not know them all."""
+        if not also:
+            return (self.pending[self.start],)
         if also >= self.handed:
             raise NotPeeked(f"{also} more are to be acked, and {self.handed - 1} were peeked")
-        return self.pending[self.start : self.start + 1 + also] if also else (self.head,)
+        return self.pending[self.start : self.start + 1 + also]
 
 
 class LaneTable:
@@ -237,7 +239,7 @@ class LaneTable:
         lane.attempts = 0
         lane.reason = None
         lane.start += count
-        lane.handed = max(1, lane.handed - count)
+        lane.handed = lane.handed - count or 1
         self.pending -= count
         if lane.start == len(lane.pending):
             self.leased -= 1

@@ -7,6 +7,9 @@ from typing import Final, NamedTuple
 TIMER_IDS: Final = 2**52
 """The bit that tells the ids of timers from those of updates and calls, which are below it."""
 
+REPLAYED: Final = "~replayed:"
+"""Begins the name of a timer that came out of the dead letters; handlers' names do not begin with "~"."""
+
 TIMERS_MAX: Final = 32
 """Timers that one commit may set or take away."""
 
@@ -16,7 +19,8 @@ DELAY_MAX_S: Final = 366 * 86_400.0
 
 def check_delay(seconds: float) -> float:
     """Return the delay; ValueError if it is none."""
-    if not 0 <= seconds <= DELAY_MAX_S:  # false for NaN, too
+    # not for a Decimal, which cannot be added to a time; the comparison is false for NaN, too
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= DELAY_MAX_S:
         raise ValueError(f"a delay is a number of seconds from 0 to {DELAY_MAX_S:.0f}, not {seconds}")
     return seconds
 
@@ -131,15 +135,19 @@ class Effects(NamedTuple):
     also: int = 0
     states: tuple[StateChange, ...] = ()
 
-    def check(self) -> None:
+    def check(self, queue: Queue = Queue.INBOX) -> None:
         """Raise TypeError or ValueError for what no store can keep: one handler's slip must not reach the others."""
         if not (self.state is KEEP or self.state is None):
             _check_bytes("a state", self.state)
         check_calls(self.calls)
         if self.timers or self.also or self.states:
-            self._check_rare()
+            self._check_rare(queue)
 
-    def _check_rare(self) -> None:
+    def _check_rare(self, queue: Queue) -> None:
+        if self.timers and queue is Queue.OUTBOX:
+            raise ValueError(
+                "a timer stands in a lane of the inbox: who sends a call holds none, and sets none"
+            )
         if len(self.timers) > TIMERS_MAX:
             raise ValueError(f"a commit sets at most {TIMERS_MAX} timers, not {len(self.timers)}")
         for timer in self.timers:

@@ -535,6 +535,25 @@ class EffectsContract:
         assert await drain_ids(store) == [("chat:1", 1)]
         await conserved(store)
 
+    async def test_an_id_that_was_replayed_and_is_pending_does_not_come_again(self, store, clock):
+        await store.append([update(1)])
+        await store.bury(await store.claim(INBOX), "x")
+        clock.now += 3 * DAY_S
+        await store.append([update(5_000)])  # the store forgets
+        (letter,) = await store.dead_letters()
+        assert await store.replay(letter.number)
+        assert await store.append([update(1), update(5_001)]) == 1
+        assert await drain_ids(store) == [("chat:1", 1), ("chat:1", 5_000), ("chat:1", 5_001)]
+        await conserved(store)
+
+    async def test_a_replayed_timer_takes_no_handlers_timer_away(self, store, clock):
+        await self.set_timers(store, Timer("t", 0, b"t"))
+        await store.bury(await store.claim(INBOX), "x")
+        (letter,) = await store.dead_letters()
+        await self.set_timers(store, Timer(f"replayed:{letter.number}", 0, b"other"), id_=2)
+        assert await store.replay(letter.number)
+        assert await self.names(store) == [b"other", b"t"]
+
     async def test_dead_letters_are_bounded_by_their_number_also_after_replays(self, open_store):
         store = await open_store(limits=Limits(dead_max=3))
         await store.append([update(n) for n in range(1, 7)])

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from decimal import Decimal
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,7 @@ from engine import (
     Engine,
     EngineConfig,
     Envelope,
+    LeaseLost,
     Park,
     Queue,
     Reject,
@@ -334,6 +336,50 @@ def test_a_handler_that_raises_cancelled_error_by_itself_fails_like_any_other():
     house = House(failing(99, asyncio.CancelledError), attempts_max=1)
     in_house(house, update(1), update(2))
     assert dead(house) == [(1, 1, "the handler raised CancelledError")]
+
+
+class UnreadableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class SilentRetry(Retry):
+    def __init__(self) -> None:
+        pass  # without super().__init__(reason)
+
+
+class SilentReject(Reject):
+    def __init__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(UnreadableError, "UnreadableError"), (SilentRetry, ""), (SilentReject, "")]
+)
+def test_an_exception_that_is_not_as_it_should_be_fails_like_any_other(error, reason):
+    house = House(failing(99, error), attempts_max=1)
+    in_house(house, update(1), update(2))
+    assert dead(house) == [(1, 1, reason)]
+
+
+def test_lease_lost_that_a_handler_invents_is_a_failure_and_one_that_is_true_ends_it():
+    async def invent(_: House, delivery: Delivery) -> None:
+        if delivery.envelope.id == 1:
+            raise LeaseLost("chat:1")
+
+    house = House(invent, attempts_max=2)
+    in_house(house, update(1), update(2))
+    assert dead(house) == [(1, 2, "LeaseLost: chat:1")]
+
+    async def lose(house: House, delivery: Delivery) -> None:
+        if len(house.diary) == 1:
+            await house.store.release(delivery)
+            await house.store.peek(delivery, 1)
+
+    house = House(lose, attempts_max=1)
+    in_house(house, update(1))
+    assert [what for _, what, _ in house.diary] == ["begin", "begin", "end"]
+    assert dead(house) == []
 
 
 def test_a_handler_that_returns_something_else_is_a_dead_letter_in_the_end():
@@ -723,6 +769,32 @@ def test_a_handler_runs_again_when_a_state_was_changed_meanwhile_and_that_is_no_
     assert house.store._data.dead_number == 0
 
 
+def test_a_handler_that_never_knows_what_a_state_was_fails_in_the_end_and_does_not_spin():
+    async def wrong(house: House, delivery: Delivery) -> Effects:
+        if delivery.envelope.id == 2:
+            return NOTHING
+        return Effects(states=(StateChange("user:5", "", b"never", b"x"),))
+
+    house = House(wrong, workers=1, attempts_max=3)
+    in_house(house, update(1), update(2))
+    begun = [at for at, what, id_ in house.diary if (what, id_) == ("begin", 1)]
+    assert begun == [0.0] * 11 + [1.0] * 11 + [3.0] * 11
+    assert dead(house) == [(1, 3, "StateChanged, 11 times in a row")]
+    assert house.engine._changed == {}
+
+
+def test_states_that_change_now_and_then_are_no_failure_however_often():
+    async def unlucky(house: House, delivery: Delivery) -> Effects:
+        tried.append(delivery.envelope.id)
+        is_wrong = tried.count(delivery.envelope.id) <= 10
+        return Effects(states=(StateChange("user:5", "", b"never" if is_wrong else None, None),))
+
+    tried: list[int] = []
+    house = House(unlucky, attempts_max=1)
+    in_house(house, update(1), update(2), update(3))
+    assert dead(house) == []
+
+
 def test_to_ack_more_than_was_peeked_is_a_failure_of_the_handler():
     async def greedy(house: House, delivery: Delivery) -> Effects:
         if delivery.attempt == 1:
@@ -807,6 +879,7 @@ def test_a_farewell_that_fails_stops_nobody(slip: Any):
         (Effects(timers=(Timer("t", 1.0, scope="\ud800"),)), ValueError),
         (Effects(timers=(Timer("t", -1.0),)), ValueError),
         (Effects(timers=(Timer("t", float("nan")),)), ValueError),
+        (Effects(timers=(Timer("t", Decimal(1)),)), ValueError),  # type: ignore[arg-type]
         (Effects(timers=(Timer("t", 1.0, "text"),)), TypeError),  # type: ignore[arg-type]
         (Effects(timers=(Timer("t", 1.0),) * 33), ValueError),
         (Effects(also=-1), ValueError),
@@ -821,6 +894,13 @@ def test_a_farewell_that_fails_stops_nobody(slip: Any):
 def test_effects_that_no_store_can_keep_are_a_slip_of_their_handler(slip, error):
     with pytest.raises(error):
         slip.check()
+
+
+def test_who_sends_a_call_sets_no_timers():
+    effects = Effects(timers=(Timer("t", 1.0),))
+    effects.check(Queue.INBOX)
+    with pytest.raises(ValueError, match="inbox"):
+        effects.check(Queue.OUTBOX)
 
 
 def test_effects_that_a_store_can_keep_are_none():

@@ -13,6 +13,7 @@ from telegram.poller import Poller
 from tests.sim.__main__ import be_quiet
 from tests.sim.loop import Process, SimLoop
 from tests.sim.scenario import simulate
+from tests.sim.timers import judge, misplaced
 
 SEEDS = range(150)
 
@@ -136,3 +137,44 @@ def test_a_frozen_process_sees_its_timers_when_it_wakes_up():
         return seen
 
     assert on_sim_loop(scenario)[1:] == [60]
+
+
+SET_1, CAME_1 = ["set", "a", 1, 110.0], ["came", 1, 110.0, 111.0]
+
+
+@pytest.mark.parametrize(
+    ("entries", "finding"),
+    [
+        ([SET_1], "timer 1 never came"),
+        ([SET_1, CAME_1, CAME_1], "timer 1 came, and was not set"),
+        ([SET_1, ["gone", "a"], CAME_1], "timer 1 came, and was not set"),
+        ([SET_1, ["set", "a", 2, 150.0], CAME_1, ["came", 2, 150.0, 150.0]], "timer 1 came, and was not set"),
+        ([SET_1, ["came", 1, 110.0, 109.0]], "timer 1 came at 109.0"),
+        ([SET_1, ["came", 1, 105.0, 111.0]], "timer 1 came at 111.0 for 105.0"),
+        ([SET_1, ["set", "b", 2, 150.0], ["came", 2, 150.0, 150.0], CAME_1], "timer 2 came before"),
+    ],
+)
+def test_a_timer_that_is_lost_or_repeated_or_early_is_seen(entries, finding):
+    (found,) = judge(entries, is_clock_steady=True)
+    assert found.startswith(finding)
+
+
+def test_a_good_log_is_good():
+    entries: list[Any] = [
+        ["update", 5],
+        SET_1,
+        ["set", "b", 2, 110.0],
+        ["gone", "b"],
+        ["update", 6],
+        CAME_1,
+        ["update", 7],
+    ]
+    assert judge(entries, is_clock_steady=True) == []
+    assert misplaced(entries, there={5: 1.0, 6: 109.0, 7: 111.0}, said={5: 1.0, 6: 109.0, 7: 111.0}) == []
+
+
+def test_a_timer_out_of_its_place_is_seen():
+    early = misplaced([CAME_1, ["update", 7]], there={7: 109.0}, said={7: 108.0})
+    late = misplaced([["update", 7], CAME_1], there={7: 112.0}, said={7: 111.0})
+    assert early == ["timer 1 came before update 7"]
+    assert late == ["timer 1 came after update 7"]

@@ -17,7 +17,6 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from engine import KEEP, Effects, Envelope, Queue
 from engine.store import ID_FALL_MAX
 from tests.kit.explain import Ask
-from tests.kit.model import DAY_S
 from tests.kit.observed import Memory, Sqlite
 from tests.kit.player import Player
 
@@ -294,8 +293,6 @@ class StoreMachine(Player):
 
     @rule(seconds=st.sampled_from([0.5, 0.5, 60.0, 3600.0, 3 * 86_400.0]))
     def pass_time(self, seconds: float) -> None:
-        if seconds > DAY_S and (self.model.dead or self.replayed):
-            return  # else a forgotten id could come again and meet its older self
         self.play([], seconds=seconds)
 
     @rule(who=st.integers(0, 1))

@@ -392,6 +392,23 @@ class TestSqliteFile:
         assert await drain_ids(store) == [("chat:1", 1)]
         await store.close()
 
+    async def test_the_id_of_what_was_replayed_is_remembered_after_a_restart(self, path):
+        now = [0.0]
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        await store.append([update(1), update(2)])
+        await store.bury(await store.claim(INBOX), "x")
+        await drain_ids(store)
+        now[0] = 4 * 86_400.0
+        await store.append([update(5_000)])
+        await drain_ids(store)
+        now[0] += 7200.0
+        assert list(await asyncio.gather(store.append([update(5_000)]), store.replay(1))) == [0, True]
+        await store.close()
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        assert await store.append([update(1)]) == 0
+        assert await drain_ids(store) == [("chat:1", 1)]
+        await store.close()
+
     async def test_a_segment_of_ids_that_is_used_again_after_two_days_is_kept(self, path):
         now = [0.0]
         store = await open_sqlite(path, "1", wall=lambda: now[0])

@@ -15,6 +15,7 @@ from engine.errors import LeaseLost, StateChanged
 from engine.lanes import Lane, LaneTable, same_scope
 from engine.model import (
     KEEP,
+    REPLAYED,
     TIMER_IDS,
     Call,
     DeadLetter,
@@ -62,6 +63,12 @@ class _Data:
         self.dead: deque[DeadLetter] = deque()
         self.dead_number = 0
         self.deadlines: dict[object, float] = {}  # session -> when its lanes may be taken over
+
+    def set_state(self, key: str, scope: str, state: bytes | None) -> None:
+        if state is None:
+            self.states.pop((key, scope), None)
+        else:
+            self.states[key, scope] = state
 
     def send(self, calls: Iterable[Call]) -> None:
         at = self.wall()
@@ -266,12 +273,15 @@ class MemoryStore:
         envelope = letter.envelope
         if envelope.is_timer:
             self._data.set_timer(
-                envelope.key, envelope.scope, Timer(f"replayed:{letter.number}", 0.0, envelope.body)
+                envelope.key, envelope.scope, Timer(f"{REPLAYED}{letter.number}", 0.0, envelope.body)
             )
         elif envelope.id in data.lanes.pending_ids():
             return False
         else:
             data.add(envelope, data.lanes.old_place_of(envelope.id))
+            if letter.queue is Queue.INBOX:  # as long as it is pending, the same id is no other update
+                seen = self._data.seen
+                seen.apply(seen.plan([envelope.id])[1], self._data.wall())
         self._data.dead.remove(letter)
         return True
 
@@ -282,15 +292,12 @@ class MemoryStore:
 
     def _apply(self, key: str, own_scope: str, effects: Effects) -> None:
         data = self._data
-        states = [(data.aliases.lane(key), scope, state) for key, scope, _, state in effects.states]
+        for of, scope, _, state in effects.states:
+            data.set_state(data.aliases.lane(of), scope, state)
         if effects.state is not KEEP:
-            states.append((key, own_scope, effects.state))
-        for of, scope, state in states:
-            if state is None:
-                data.states.pop((of, scope), None)
-            else:
-                data.states[of, scope] = state
-        data.send(effects.calls)
+            data.set_state(key, own_scope, effects.state)
+        if effects.calls:
+            data.send(effects.calls)
         for timer in effects.timers:
             data.set_timer(key, own_scope if timer.scope is None else timer.scope, timer)
 

@@ -17,6 +17,7 @@ from engine.errors import LeaseLost, StateChanged, StoreError, StoreUnavailable
 from engine.lanes import Lane, same_scope
 from engine.model import (
     KEEP,
+    REPLAYED,
     TIMER_IDS,
     Call,
     DeadLetter,
@@ -56,8 +57,8 @@ class SqliteStore(LoadedFile):
         updates = self._aliases.addressed([batch[index] for index in new])
         placed, full = self._queues[Queue.INBOX].place(updates, self._limits.lane_depth_max)
         group.durable = True
-        group.insert("inbox", *((place, e.key, e.scope, e.body, e.at) for place, e in placed))
-        group.insert("seen", *((number, bytes(bits), now) for number, bits in segments.items()))
+        group.insert("inbox", *[(place, *envelope[1:]) for place, envelope in placed])
+        group.see(segments, now)
         for envelope in full:
             self._bury(group, Queue.INBOX, envelope, 0, "lane full")
 
@@ -108,7 +109,8 @@ class SqliteStore(LoadedFile):
 
     async def state(self, key: str, scope: str) -> bytes | None:
         await self._trusted()
-        return await self._state((self._aliases.lane(key), scope))
+        name = (self._aliases.lane(key), scope)
+        return self._states.get(name) if name in self._states else await self._read_state(name)
 
     async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
         lane = await self._held(delivery.lease)
@@ -125,19 +127,21 @@ class SqliteStore(LoadedFile):
                 group.delete(data.name, place)
             for name, state in states.items():
                 group.set_state(*name, state)
-            calls = self._send(group, effects.calls)
+            calls = self._send(group, effects.calls) if effects.calls else []
             timers = (
                 self._timers.plan(group, lane.key, envelope.scope, effects.timers) if effects.timers else {}
             )
-            self._forget_parked(group, data, lane)
+            if lane.reason is not None:
+                self._forget_parked(group, data, lane)
 
             def committed() -> bool:
                 data.lanes.committed += len(places)
                 for place in places:
-                    self._gone(data, place)
+                    (self._timers if place & TIMER_IDS else data).gone(place)
                 for name, state in states.items():
                     self._states.put(name, state)
-                self._sent(calls)
+                if calls:
+                    self._sent(calls)
                 if timers:
                     self._timers.apply(timers)
                 return data.lanes.ack(lane, more=more, count=len(places))
@@ -180,11 +184,12 @@ class SqliteStore(LoadedFile):
         group.delete(data.name, place)
         self._bury(group, delivery.lease.queue, delivery.envelope, lane.attempts + 1, reason)
         sent = self._send(group, calls)
-        self._forget_parked(group, data, lane)
+        if lane.reason is not None:
+            self._forget_parked(group, data, lane)
 
         def buried() -> None:
             data.lanes.dead += 1
-            self._gone(data, place)
+            (self._timers if place & TIMER_IDS else data).gone(place)
             self._sent(sent)
             data.lanes.ack(lane, more=False)
 
@@ -223,13 +228,22 @@ class SqliteStore(LoadedFile):
         self._appended = group = self._writer.group()
         group.others.append(("DELETE FROM dead WHERE number = ?", (number,)))
         if envelope.is_timer:
-            timer = Timer(f"replayed:{number}", 0.0, envelope.body)
+            timer = Timer(f"{REPLAYED}{number}", 0.0, envelope.body)
             changes = self._timers.plan(group, envelope.key, envelope.scope, (timer,))
             await self._writer.done(lambda: self._timers.apply(changes))
         else:
+            now = self._wall()
             place = data.lanes.old_place_of(envelope.id)
             group.insert(data.name, (place, *envelope[1:]))
-            await self._writer.done(lambda: data.add(place, envelope))
+            # As long as it is pending, the same id is no other update.
+            _, segments = self._seen.plan([envelope.id] if letter.queue is Queue.INBOX else [])
+            group.see(segments, now)
+
+            def replayed() -> None:
+                self._seen.apply(segments, now)
+                data.add(place, envelope)
+
+            await self._writer.done(replayed)
         return True
 
     # -- parts of the above -----------------------------------------------------------------------------------
@@ -277,35 +291,22 @@ class SqliteStore(LoadedFile):
         for call in calls:
             self._queues[Queue.OUTBOX].add(call.id, call)
 
-    def _gone(self, data: QueueAtHand, place: int) -> None:
-        if place & TIMER_IDS:
-            self._timers.gone(place)
-        else:
-            data.gone(place)
-
     def _bury(self, group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
         bury(group, queue, envelope, attempts, reason, at=self._wall(), dead_max=self._limits.dead_max)
 
     def _forget_parked(self, group: Group, data: QueueAtHand, lane: Lane) -> None:
-        if lane.reason is not None:
-            group.others.append(("DELETE FROM parked WHERE queue = ? AND key = ?", (data.name, lane.key)))
+        group.others.append(("DELETE FROM parked WHERE queue = ? AND key = ?", (data.name, lane.key)))
 
     async def _held(self, lease: Lease) -> Lane:
         """Return the lane of a lease in force, with nothing of it under way in the file."""
-        await self._trusted()
+        if self._writer.suspect:  # asked here, too: this is on everybody's way
+            await self._trusted()
         lane = self._queues[lease.queue].lanes.held(lease)
         # Something is under way when a caller was cut off and asks again.
         while lane.settling is not None and not lane.settling.finished:
             await self._writer.read("SELECT 1", ())
             lane = self._queues[lease.queue].lanes.held(lease)
         return lane
-
-    async def _none_appending(self) -> None:
-        """Wait until an append whose caller was cut off is in the file, or refused."""
-        await self._trusted()
-        while self._appended is not None and not self._appended.finished:
-            await self._writer.read("SELECT 1", ())
-            await self._trusted()
 
     async def _read_behind(
         self, delivery: Delivery, limit: int, which: Callable[[Lane, int], list[int]]

@@ -80,11 +80,9 @@ class LoadedFile:
             envelope = Envelope(place & ID_MASK, key, *row)
         state = None
         if data.lanes.queue is Queue.INBOX:
-            state = await self._state((key, envelope.scope))
+            name = (key, envelope.scope)
+            state = self._states.get(name) if name in self._states else await self._read_state(name)
         return Delivery(lane.lease, envelope, lane.attempts + 1, state)
-
-    async def _state(self, name: Name) -> bytes | None:
-        return self._states.get(name) if name in self._states else await self._read_state(name)
 
     def _read_state(self, name: Name) -> asyncio.Future[bytes | None]:
         states = self._states
@@ -95,6 +93,13 @@ class LoadedFile:
             return state
 
         return self._writer.read_rows("SELECT state FROM state WHERE key = ? AND scope = ?", name, found)
+
+    async def _none_appending(self) -> None:
+        """Wait until an append whose caller was cut off is in the file, or refused."""
+        await self._trusted()
+        while self._appended is not None and not self._appended.finished:
+            await self._writer.read("SELECT 1", ())
+            await self._trusted()
 
     async def _trusted(self) -> None:
         """After an I/O error: read the file anew, as after a crash. All leases are void then.

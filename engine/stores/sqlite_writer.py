@@ -7,7 +7,7 @@ it back from a busy event loop.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -78,6 +78,10 @@ class Group:
     def delete(self, queue: str, place: int) -> None:
         """Delete what stands at a place of a queue."""
         self.places_gone.setdefault("timer" if place & TIMER_IDS else queue, []).append(place)
+
+    def see(self, segments: Mapping[int, bytearray], now: float) -> None:
+        """Remember ids, by segment."""
+        self.insert("seen", *((number, bytes(bits), now) for number, bits in segments.items()))
 
     def set_state(self, key: str, scope: str, state: bytes | None) -> None:
         """Set or delete a conversation state; once in a group for each."""

@@ -25,7 +25,7 @@ from engine import (
     StateChanged,
     Timer,
 )
-from engine.model import TIMER_IDS, QueueStats
+from engine.model import REPLAYED, TIMER_IDS, QueueStats
 from engine.store import ID_FALL_MAX
 from tests.kit.view import LaneSeen, TimerName, TimerSeen, View
 
@@ -212,9 +212,11 @@ class Model:
                     return False
                 self.dead = tuple(other for other in self.dead if other is not entry)
                 if envelope.is_timer:
-                    timer = Timer(f"replayed:{number}", 0.0, envelope.body)
+                    timer = Timer(f"{REPLAYED}{number}", 0.0, envelope.body)
                     self._set_timer(envelope.key, envelope.scope, timer)
                     return True
+                if letter.queue is Queue.INBOX:
+                    self.seen[envelope.id] = self.now
                 era, _ = self._last(letter.queue)  # by its number, so before what came later
                 self._add(letter.queue, Item((era, rank[1]), letter.envelope))
                 return True

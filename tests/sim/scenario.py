@@ -9,14 +9,14 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-from engine import Delivery, Effects, Park, Queue, Reject, Retry
+from engine import Delivery, Effects, Envelope, Park, Queue, Reject, Retry
 from engine.model import Stats
 from engine.store import ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
 from telegram.bot import SEND_ATTEMPTS_MAX, BotConfig
@@ -27,7 +27,7 @@ from tests.sim.loop import Process, SimLoop
 from tests.sim.stores import FileStores, SharedStores, Stores
 from tests.sim.supervisor import Supervisor
 from tests.sim.telegram_side import TelegramSide
-from tests.sim.timers import LASTS_MAX_S, TimerPlay, judge, log_name
+from tests.sim.timers import LASTS_MAX_S, TimerPlay, judge, log_name, misplaced
 from tests.sim.trouble import Trouble
 
 COMES_RIGHT_WITHIN_S: Final = 3600.0
@@ -90,6 +90,12 @@ class Scenario:
         self.process_numbers = 0
         self.timer_numbers = count(1)
         self.wall_offset_max_s = self.wall_offset_s
+        self.said_at: dict[int, float] = {}
+        """By update id: the wall's time when somebody wrote it."""
+
+        self.there_at: dict[int, float] = {}
+        """When it was in the store, as far as the bot knew."""
+
         self.failures: list[str] = []
 
     def wall(self) -> float:
@@ -133,6 +139,18 @@ class Scenario:
             number=lambda: next(self.timer_numbers),
             is_over=lambda: self.trouble.over,
         )
+
+    def note_what_comes(self, store: FullStore) -> None:
+        """Note when the store has an update for certain."""
+        append = store.append
+
+        async def noting(batch: Sequence[Envelope]) -> int:
+            new = await append(batch)
+            for envelope in batch:
+                self.there_at.setdefault(envelope.id, self.wall())
+            return new
+
+        store.append = noting  # type: ignore[method-assign]
 
     async def _misbehave(self) -> None:
         if self.trouble.over or self.rng.random() >= self.bad_handlers:
@@ -187,6 +205,7 @@ class Scenario:
         for number, moment in enumerate(moments):
             await asyncio.sleep(moment - self.loop.time())
             self.side.say(self.rng.choice(self.chats), f"text {number}")
+            self.said_at[self.side.said[-1].update_id] = self.wall()
 
     async def _misfortunes(self) -> None:
         """What befalls whole processes, the clock and the numbering."""
@@ -271,7 +290,10 @@ class Scenario:
         ids = set()
         for letter in await store.dead_letters():
             if letter.queue is Queue.INBOX:
-                is_right = self.bad_handlers > 0
+                frozen = self.trouble.counts[
+                    "freeze"
+                ]  # a handler that sleeps through its deadline has failed, too
+                is_right = self.bad_handlers > 0 or frozen >= letter.attempts
                 ids.add(letter.envelope.id)
             else:
                 is_right = letter.attempts == SEND_ATTEMPTS_MAX
@@ -291,6 +313,9 @@ class Scenario:
         for chat in self.chats:
             entries = json.loads(await store.state(*log_name(f"chat:{chat}")) or b"[]")
             self.failures += judge(entries, is_clock_steady=is_clock_steady)
+            if is_clock_steady:
+                written = self.said_at if self.kind == "shared" else {}
+                self.failures += misplaced(entries, there=self.there_at, said=written)
         await store.close()
         said = [line for line in self.side.said if line.update_id not in given_up]
         seen = self.side.seen

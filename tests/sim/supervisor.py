@@ -87,6 +87,7 @@ class Supervisor:
             else:
                 break
         self.store = store
+        scenario.note_what_comes(store)
         client = cast("TgClient", SimClient(scenario.side, process))
         self._bot = bot = Bot(client, store, scenario.router(process), scenario.config, rng=scenario.rng)
         bot._inbox._handler = scenario.with_timers(bot._handler, store)

@@ -1,18 +1,22 @@
 """Timers in the simulation: handlers set, replace and take them away, and the lane itself keeps the log of it.
 
 The log of a lane is a state of its own, changed in the same commits; so what it says is what was committed, in the
-order of the commits. Each timer that was set and not replaced must have come once, not before its time.
+order of the commits. Each timer that was set and not replaced must have come once, not before its time, behind the
+updates that were in its lane by then, and (in a store that nobody opens anew) before those that came later.
 """
 
+import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from engine import Delivery, Effects, Park, StateChange, StoreUnavailable, Timer
 from engine.store import FullStore
 
 LASTS_MAX_S: Final = 60.0
+_ANSWER_S: Final = 5.0  # of the store; in trouble it may take longer than a handler may
 _AFTER_S: Final = (0.0, 0.0, 1.0, 10.0, LASTS_MAX_S)
 
 
@@ -50,12 +54,15 @@ class TimerPlay:
         effects = Effects() if envelope.is_timer else await self._handle(delivery)
         name = log_name(envelope.key)
         try:
-            was = await self._store.state(*name)
-        except StoreUnavailable:
+            async with asyncio.timeout(_ANSWER_S):
+                was = await self._store.state(*name)
+        except (StoreUnavailable, TimeoutError):
             raise Park("the log cannot be read", delay_s=1.0) from None
         entries: list[Any] = json.loads(was or b"[]")
         if envelope.is_timer:
             entries.append(["came", int(envelope.body), envelope.at, handled_at])
+        else:
+            entries.append(["update", envelope.id])
         timers = () if self._is_over() else tuple(self._timers(entries))
         log = json.dumps(entries).encode()
         return effects._replace(timers=timers, states=(StateChange(*name, was, log),))
@@ -77,11 +84,32 @@ def log_name(key: str) -> tuple[str, str]:
     return f"log of {key}", ""
 
 
+def misplaced(entries: list[Any], *, there: Mapping[int, float], said: Mapping[int, float]) -> list[str]:
+    """Return which timers came out of order, by a clock that was not set.
+
+    An update was in its lane at the Unix time `there`, and not yet when it was `said`.
+    """
+    findings = []
+    for place, (what, *details) in enumerate(entries):
+        if what == "came":
+            number, at, _ = details
+            before, after = (
+                [e[1] for e in part if e[0] == "update"] for part in (entries[:place], entries[place:])
+            )
+            findings += [
+                f"timer {number} came before update {id_}" for id_ in after if there.get(id_, inf) < at
+            ]
+            findings += [f"timer {number} came after update {id_}" for id_ in before if said.get(id_, 0) > at]
+    return findings
+
+
 def judge(entries: list[Any], *, is_clock_steady: bool) -> list[str]:
     """Return what of a lane's log must not be."""
     findings = []
     waiting: dict[str, _Wish] = {}
     for what, *details in entries:
+        if what == "update":
+            continue
         if what == "came":
             number, at, handled_at = details
             name = next((name for name, wish in waiting.items() if wish.number == number), None)
@@ -89,7 +117,7 @@ def judge(entries: list[Any], *, is_clock_steady: bool) -> list[str]:
                 findings.append(f"timer {number} came, and was not set: handled, replaced or taken away")
                 continue
             wish = waiting.pop(name)
-            if at < wish.due or (is_clock_steady and handled_at < at):
+            if is_clock_steady and not wish.due <= at <= handled_at:
                 findings.append(f"timer {number} came at {handled_at} for {at}, before {wish.due}")
             late = [
                 other for other in waiting.values() if other.number < number and other.due < wish.due - 30
