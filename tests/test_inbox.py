@@ -1,10 +1,12 @@
 """The door for updates: room, and durability."""
 
 import asyncio
+from collections.abc import Sequence
 
+import pytest
 import structlog
 
-from engine import Effects, Envelope, Inbox, Queue
+from engine import Effects, Envelope, Inbox, Queue, StoreUnavailable
 from engine.stores.memory import MemoryStore
 from tests.kit.virtual import run_virtual
 
@@ -33,6 +35,19 @@ async def test_who_is_told_of_a_batch_learns_its_lanes():
     await inbox.alias("chat:new", "chat:old")
     await inbox.accept([Envelope(1, "chat:new", "", b""), Envelope(2, "chat:other", "", b"")])
     assert told == ["chat:old", "chat:other"]
+
+
+class Away(MemoryStore):
+    async def append(self, batch: Sequence[Envelope]) -> int:
+        raise StoreUnavailable("disk full")
+
+
+async def test_nobody_is_told_of_what_is_not_durable():
+    told: list[Envelope] = []
+    inbox = Inbox(Away(), arrived=told.extend)
+    with pytest.raises(StoreUnavailable):
+        await inbox.accept([Envelope(1, "chat:1", "", b"")])
+    assert told == []
 
 
 async def test_an_alias_is_the_stores():
