@@ -154,7 +154,8 @@ class LaneTable:
 
     def add(self, key: str, place: int) -> None:
         """Add pending work; an idle lane becomes ready."""
-        self._last_place = max(self.last_place, place)
+        if place > self._last_place or not self.pending:
+            self._last_place = place
         self.pending += 1
         lane = self._lanes.get(key)
         if lane is None:

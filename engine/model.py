@@ -139,7 +139,8 @@ class Effects(NamedTuple):
         """Raise TypeError or ValueError for what no store can keep: one handler's slip must not reach the others."""
         if not (self.state is KEEP or self.state is None):
             _check_bytes("a state", self.state)
-        check_calls(self.calls)
+        if self.calls:
+            check_calls(self.calls)
         if self.timers or self.also or self.states:
             self._check_rare(queue)
 

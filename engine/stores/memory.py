@@ -215,9 +215,10 @@ class MemoryStore:
                 await self._compare(effects)
             for place in places:
                 self._data.take(queue, place)
-            source.lanes.committed += len(places)
+            count = 1 + effects.also
+            source.lanes.committed += count
             self._apply(key, delivery.envelope.scope, effects)
-            if not source.lanes.ack(lane, more=more, count=len(places)):
+            if not source.lanes.ack(lane, more=more, count=count):
                 return None
         elif lane.acked & ID_MASK != delivery.envelope.id:
             raise LeaseLost(key)

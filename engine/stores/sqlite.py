@@ -135,7 +135,7 @@ class SqliteStore(LoadedFile):
                 self._forget_parked(group, data, lane)
 
             def committed() -> bool:
-                data.lanes.committed += len(places)
+                data.lanes.committed += 1 + effects.also
                 for place in places:
                     (self._timers if place & TIMER_IDS else data).gone(place)
                 for name, state in states.items():
@@ -144,7 +144,7 @@ class SqliteStore(LoadedFile):
                     self._sent(calls)
                 if timers:
                     self._timers.apply(timers)
-                return data.lanes.ack(lane, more=more, count=len(places))
+                return data.lanes.ack(lane, more=more, count=1 + effects.also)
 
             if not await self._settle(group, lane, committed):
                 return None
