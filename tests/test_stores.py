@@ -44,6 +44,14 @@ class TestMemory(EffectsContract, StoreContract):
 
         return open_
 
+    async def test_a_timer_that_was_handled_leaves_nothing_behind(self, store, clock):
+        await self.set_timers(store, Timer("t", 0, b"t"), Timer("u", 5, b"u"))
+        assert await self.names(store) == [b"t"]
+        clock.now += 5
+        await store.bury(await store.claim(INBOX), "x")
+        data = store._data
+        assert (data.timers, data.due, data.queues[INBOX].envelopes) == ({}, {}, {})
+
 
 class TestSqlite(EffectsContract, StoreContract):
     @pytest.fixture
@@ -137,6 +145,10 @@ class TestMemorySessions:
         run_virtual(main())
 
 
+def parked_in_the_file(store: Any) -> list[str]:
+    return [key for (key,) in store._file.connection.execute("SELECT key FROM parked")]
+
+
 class TestSqliteFile:
     """What survives, and who may open it."""
 
@@ -227,6 +239,7 @@ class TestSqliteFile:
         assert (parked.key, parked.attempts, parked.reason) == ("chat:1", 1, "slow down")
         assert 49 < parked.wait_s <= 50
         await store.commit(second, NOTHING, more=False)
+        assert parked_in_the_file(store) == ["chat:1"]
         await store.close()
         store = await open_sqlite(path, "1", wall=lambda: now[0])
         await store.append([update(3, "chat:2")])
@@ -238,6 +251,7 @@ class TestSqliteFile:
         await store.append([update(1), update(2)])
         await store.park(await store.claim(INBOX), 0, counted=True, reason="x")
         await store.bury(await store.claim(INBOX), "no good")
+        assert parked_in_the_file(store) == []
         await store.close()
         store = await open_sqlite(path, "1")
         second = await store.claim(INBOX)
