@@ -112,7 +112,8 @@ class Sqlite:
         await asyncio.sleep(seconds)
 
     def abandon(self, _: int) -> None:
-        """The process dies: its connection and its lock go with it, whatever is under way."""
+        """The process dies: its connection, its lock and its alarms go with it, whatever is under way."""
+        self._store._timers.close()  # else it would look for timers each second, in vain, for days
         self._store._file.connection.close()
         os.close(self._store._file._lock)
 
