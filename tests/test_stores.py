@@ -691,13 +691,18 @@ class TestSqliteTimers:
                 assert await self.bodies(store) == [body for body in expected if body not in early]
             await store.close()
 
-    async def test_closing_stops_them(self, path, monkeypatch):
-        monkeypatch.setattr("engine.stores.sqlite_timers._AFTER_TROUBLE_S", 0.0)
+    @pytest.mark.parametrize("fails", [False, True])
+    async def test_closing_stops_them(self, path, monkeypatch, fails):
+        def broken(self, group):
+            return partial(self._failed, group, StoreUnavailable("x"), suspect=False)
+
         clock = Clock()
         store: Any = await open_sqlite(path, "1", wall=clock)
         await store.append([update(1)])
         await store.commit(await store.claim(INBOX), Effects(timers=(Timer("t", 10),)), more=False)
         clock.now += 10
+        if fails:
+            monkeypatch.setattr(Writer, "_work", broken)
         store._timers._wake()
         await store.close()
         loop: Any = asyncio.get_running_loop()
