@@ -178,11 +178,16 @@ class Context(Generic[E_co]):
         Calls for one chat go out in order. ValueError or TypeError for what JSON or UTF-8 cannot hold. An InputFile
         waits as its path, and is read when it is sent; what is missing then is a dead letter.
         """
+        self.collect(method, params)
+
+    def collect(self, method: str, params: dict[str, Any]) -> None:
+        """Do as `call`."""
         if self._calls is None:
             raise RuntimeError(f"{method}: the handler has returned, this call would be lost")
         params = {name: value for name, value in params.items() if value is not None}
         chat_id = params.get("chat_id")
-        own = chat_id is None or str(chat_id) == str(self.chat_id)
+        here = self.chat_id
+        own = chat_id is None or chat_id == here or str(chat_id) == str(here)
         key = self._delivery.envelope.key if own else f"chat:{chat_id}"
         self._calls.append(Call(key, encode_call(method, params)))
 

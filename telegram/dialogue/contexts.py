@@ -15,7 +15,7 @@ from telegram.dialogue.context import Context, E_co
 from telegram.dialogue.long import Progress, kept_alive
 from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Tools
-from telegram.shortcuts import part
+from telegram.shortcuts import part, place_of
 from telegram.types import CallbackQuery, InaccessibleMessage, Message, Update
 
 
@@ -26,7 +26,7 @@ class ChatContext(Context[E_co]):
 
     def reply(self, text: str, /, **params: Any) -> None:
         """Send `text` to the chat of the update, into its topic or business connection (sendMessage)."""
-        self.call("sendMessage", **{**self._here("reply"), "text": text, **params})
+        self.collect("sendMessage", {**self._here("reply"), "text": text, **params})
 
     def typing(self, action: str = "typing", /) -> AbstractAsyncContextManager[None]:
         """`async with ctx.typing("upload_document"):` shows a chat action for as long as the block runs (sendChatAction).
@@ -52,13 +52,14 @@ class ChatContext(Context[E_co]):
 
     def _here(self, what: str) -> dict[str, Any]:
         """The chat of the update, and the place in it."""
-        if self.chat_id is None:
+        chat_id = self.chat_id
+        if chat_id is None:
             raise ValueError(f"{what}() needs a chat, and this {self.kind} has none")
         if self.kind == "guest_message":
             raise ValueError(
                 "the bot is not in the chat of a guest_message: use call('answerGuestQuery', ...)"
             )
-        return {"chat_id": self.chat_id, **self.place()}
+        return {"chat_id": chat_id, **self.place()}
 
 
 class MessageContext(ChatContext[Message]):
@@ -80,6 +81,13 @@ class MessageContext(ChatContext[Message]):
     def text(self) -> str:
         """The text; empty if the message has none."""
         return self.event.text or ""
+
+    def place(self) -> dict[str, Any]:
+        """Where in the chat an answer belongs: nowhere special, for nearly all messages."""
+        has = self.event.__dict__
+        if has["business_connection_id"] or has["is_topic_message"] or has["direct_messages_topic"]:
+            return place_of(self.event)
+        return {}
 
 
 class CallbackContext(ChatContext[CallbackQuery]):

@@ -27,7 +27,7 @@ from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
 from telegram.dialogue.filters import Filter, Invalid
 from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Taken
+from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.stopping import Stoppable, Stopped
 from telegram.dialogue.table import Table
@@ -124,9 +124,12 @@ class InboxHandler:
             self._table = Table(self.router)
         current.set(ctx)  # seen by this handler alone: the engine gives each one a context of its own
         try:
-            await self._lend(ctx, self._table)
+            if self._table.scopes:
+                await self._lend(ctx, self._table)
             taken = self._table.find(ctx)
-            if taken is not None:
+            if taken is not None and taken.options is PLAIN:
+                await taken.run()
+            elif taken is not None:
                 await self._run(ctx, taken, self._table, delivery)
             for progress in ctx.shows:
                 await progress.settle()
@@ -255,9 +258,11 @@ class InboxHandler:
         """A chat from which something comes can be reached; not if what comes is that the bot was shut out."""
         if not ctx.key.startswith("chat:") or (chat_id := ctx.chat_id) is None:
             return  # the ids of other accounts' chats may equal those of the bot's own
-        member = getattr(ctx.event, "new_chat_member", None) if ctx.kind == "my_chat_member" else None
-        if getattr(member, "status", None) not in ("left", "kicked"):
-            self._peers.seen(chat_id)
+        if ctx.kind == "my_chat_member":
+            member = getattr(ctx.event, "new_chat_member", None)
+            if getattr(member, "status", None) in ("left", "kicked"):  # of a tuple: it may be anything
+                return
+        self._peers.seen(chat_id)
 
 
 async def _asked(question: Awaitable[T]) -> T:
