@@ -18,7 +18,8 @@ test: lint browser ## lint, then every test
 
 lint: .venv/.dev ## formatting, lint, types, and who may import whom
 	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q .
-	@.venv/bin/mypy . && .venv/bin/lint-imports >.venv/lint-imports.log 2>&1 || { cat .venv/lint-imports.log; exit 1; }
+	@.venv/bin/mypy .
+	@.venv/bin/lint-imports >.venv/lint-imports.log 2>&1 || { cat .venv/lint-imports.log; exit 1; }
 
 format: .venv/.dev ## format and mend what a machine can mend
 	@.venv/bin/ruff check -q --fix . ; .venv/bin/ruff format -q .

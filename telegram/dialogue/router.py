@@ -97,7 +97,7 @@ class On(Generic[C]):
         not happen, and the stopping update is handled next. `timeout_s` is how long the handler may run, from its start;
         by default as long as the bot's others.
         """
-        options = PLAIN if stop is timeout_s is None else Options(stop=stop, timeout_s=timeout_s)
+        options = Options(stop=stop, timeout_s=timeout_s) if stop or timeout_s is not None else PLAIN
         return self._router.add(self._kinds, filters, self._context, options)
 
 
