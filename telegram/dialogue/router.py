@@ -229,12 +229,3 @@ class Router:
                 yield from entry.entries(filters)
             else:
                 yield entry, filters
-
-    def match(self, ctx: Context) -> Handler | None:
-        """The first handler that wants this update; for tests."""
-        for entry, filters in self.entries():
-            if (entry.kinds is None or ctx.kind in entry.kinds) and all(passes(ctx) for passes in filters):
-                taken = entry.take(ctx)
-                if taken is not None:
-                    return taken.handler
-        return None

@@ -6,7 +6,7 @@ from typing import Any
 from engine.model import Delivery, Effects, Lease, Queue
 from telegram.calls import decode_call
 from telegram.decoding import decode
-from telegram.dialogue import Tools
+from telegram.dialogue import Context, Handler, Router, Tools
 from telegram.dialogue.contexts import context_of
 from telegram.intake import RawUpdate
 from telegram.routing import envelope
@@ -56,3 +56,13 @@ def sent(effects: Effects) -> list[tuple[str, str, dict[str, Any]]]:
     """Lane key, method and params of each call."""
     calls = [(call.key, *decode_call(call.body)) for call in effects.calls]
     return [(key, method, json.loads(params)) for key, method, params in calls]
+
+
+def naive_match(router: Router, ctx: Context) -> Handler | None:
+    """The first handler that wants the update, found by asking everybody: what the router's table must find, too."""
+    for entry, filters in router.entries():
+        if (entry.kinds is None or ctx.kind in entry.kinds) and all(passes(ctx) for passes in filters):
+            taken = entry.take(ctx)
+            if taken is not None:
+                return taken.handler
+    return None
