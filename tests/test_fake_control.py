@@ -101,6 +101,7 @@ async def test_restart_ids_and_stats(control, server):
         "requests": {},
         "calls": 0,
         "polls": 0,
+        "flooded": 0,
     }
 
 

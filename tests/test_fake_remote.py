@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from telegram.fake import Fault, RemoteFake
+from telegram.fake import Fault, FloodLimits, RemoteFake
 
 pytestmark = pytest.mark.processes
 
@@ -50,14 +50,20 @@ async def test_a_bot_and_a_harness_at_a_server_of_its_own():
         with pytest.raises(TimeoutError, match="1 of 2 calls of sendMessage"):
             await fake.wait_for_calls(2, "sendMessage", delivered=True, timeout_s=0)
 
+        await fake.limit(FloodLimits(chat_burst=1))
+        assert (await api(fake, "sendMessage", chat_id=5, text="c"))["ok"]
+        assert (await api(fake, "sendMessage", chat_id=5, text="d"))["parameters"] == {"retry_after": 1}
+        assert (await fake.stats()).flooded == 1
+        await fake.limit(None)
+
         await fake.down()
         with pytest.raises(aiohttp.ClientConnectorError):
             await api(fake, "getMe")
         await fake.up()
         assert (await api(fake, "getMe"))["result"]["id"] == 9
         stats = await fake.stats()
-        assert (stats.calls, stats.polls, stats.pending) == (3, 1, 5)
-        assert stats.requests == {"getUpdates": 1, "sendMessage": 2, "getMe": 1}
+        assert (stats.calls, stats.polls, stats.pending) == (5, 1, 5)
+        assert stats.requests == {"getUpdates": 1, "sendMessage": 4, "getMe": 1}
 
         with pytest.raises(ValueError, match="int32"):
             await fake.restart_ids(0)

@@ -213,7 +213,7 @@ async def test_offset_limit_and_allowed_updates(api, server):
         *((0, 2, 2), (101, 100, 2), (103, 100, 0)),
     ]
     assert server.calls == []
-    assert server.stats() == (0, 3, 0, 0, {"getUpdates": 3}, 0, 3)
+    assert server.stats() == (0, 3, 0, 0, {"getUpdates": 3}, 0, 3, 0)
 
 
 async def test_wrong_parameters_of_get_updates(api, server):

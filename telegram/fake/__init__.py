@@ -9,6 +9,7 @@ FakeServer   the server: `url`, `token`, `world`, `queue`, `faults`, `calls`, `p
 World        people and chats: `say`, `press`, `push`, `block`, `kick`, `promote`, `migrate`, `vote`, `listen` ...
 UpdateQueue  Telegram's queue of one bot, with the rules of getUpdates; pure
 Fault        one thing that goes wrong; the kinds are in `faults`
+FloodLimits  how much the bot may send, 429 for more: `server.world.limit(FloodLimits())`; no limit by default
 Call, Poll   what the bot asked for
 RemoteFake   the same server in a process of its own (`python -m telegram.fake`), driven over its control port
 
@@ -23,6 +24,7 @@ from .answers import ApiError
 from .calls import Call, Poll, Stats
 from .events import Listener
 from .faults import Fault, FaultKind, Faults
+from .flood import FloodLimits
 from .queue import UpdateQueue
 from .remote import RemoteFake
 from .server import DEFAULT_TOKEN, FakeServer
@@ -36,6 +38,7 @@ __all__ = [
     "Fault",
     "FaultKind",
     "Faults",
+    "FloodLimits",
     "Listener",
     "Poll",
     "RemoteFake",

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 
 from .control import Control
+from .flood import FloodLimits
 from .server import DEFAULT_TOKEN, FakeServer
 
 
@@ -25,6 +26,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=None, help="of faults with a probability")
     parser.add_argument("--strict", action="store_true", help="refuse what the Bot API's schema does not say")
     parser.add_argument("--local", action="store_true", help="play a local Bot API server: files on the disk")
+    parser.add_argument("--limits", action="store_true", help="flood control: 429 as Telegram answers it")
     parser.add_argument("--until-eof", action="store_true", help="stop when standard input ends, too")
     return parser.parse_args()
 
@@ -44,6 +46,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
         strict=arguments.strict,
         local=arguments.local,
     )
+    if arguments.limits:
+        server.world.limit(FloodLimits())
     control = Control(server, port=arguments.control_port)
     async with server:
         await control.start()

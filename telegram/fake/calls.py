@@ -55,6 +55,8 @@ class Stats(NamedTuple):
     requests: dict[str, int]
     calls: int
     polls: int
+    flooded: int = 0
+    """Calls refused by flood control since it was turned on."""
 
 
 @dataclass(slots=True, eq=False)

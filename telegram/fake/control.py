@@ -10,6 +10,7 @@ GET  /calls        ?since=N -> [[n, at, method, params, status, delivered], ...]
 POST /forget       {"through": N}: the calls up to n = N are dropped, for runs of hours
 GET  /wait         ?n=&method=&delivered=&timeout_s= -> the same, as soon as there are n; 504 when there are not
 GET  /faults       -> [fault, ...]; POST adds one, DELETE clears
+POST /flood        {...FloodLimits}: 429 for what is more; DELETE lifts the limits
 POST /down, /up    the Bot API's socket
 POST /restart-ids  {"next_id"}
 GET  /stats        -> counters
@@ -24,6 +25,7 @@ from aiohttp import web
 from .answers import encode
 from .calls import as_row
 from .faults import Fault
+from .flood import FloodLimits
 from .server import HOST, FakeServer
 
 ROWS_MAX = 10_000
@@ -61,6 +63,8 @@ class Control:
                 web.get("/faults", self._list_faults),
                 web.post("/faults", self._add_fault),
                 web.delete("/faults", self._clear_faults),
+                web.post("/flood", self._limit),
+                web.delete("/flood", self._lift),
                 web.post("/down", self._down),
                 web.post("/up", self._up),
                 web.post("/restart-ids", self._restart_ids),
@@ -128,6 +132,14 @@ class Control:
 
     async def _clear_faults(self, _request: web.Request) -> web.Response:
         self._server.faults.clear()
+        return _json(None)
+
+    async def _limit(self, request: web.Request) -> web.Response:
+        self._server.world.limit(FloodLimits(**await request.json()))
+        return _json(None)
+
+    async def _lift(self, _request: web.Request) -> web.Response:
+        self._server.world.limit(None)
         return _json(None)
 
     async def _down(self, _request: web.Request) -> web.Response:

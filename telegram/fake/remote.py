@@ -5,6 +5,7 @@ import json
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +15,7 @@ import aiohttp
 from .answers import Json
 from .calls import Call, Stats
 from .faults import Fault
+from .flood import FloodLimits
 from .server import DEFAULT_TOKEN
 
 _ROOT = Path(__file__).parents[2]
@@ -138,6 +140,13 @@ class RemoteFake:
     async def clear_faults(self) -> None:
         """Remove all; requests that hang are let go."""
         await self._ask("DELETE", "/faults")
+
+    async def limit(self, limits: FloodLimits | None) -> None:
+        """From now on the bot may send this much; None: as much as it likes."""
+        if limits is None:
+            await self._ask("DELETE", "/flood")
+        else:
+            await self._ask("POST", "/flood", asdict(limits))
 
     async def down(self) -> None:
         """The Bot API's port closes, with every connection."""

@@ -99,6 +99,7 @@ class FakeServer:
             requests=dict(log.requests),
             calls=log.call_count,
             polls=log.poll_count,
+            flooded=self.world.flood.refused if self.world.flood else 0,
         )
 
     async def wait_for_calls(

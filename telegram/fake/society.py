@@ -12,6 +12,7 @@ from typing import Any
 from .answers import Json, bad_request, encode, forbidden
 from .events import Listener
 from .files import Files
+from .flood import FloodControl, FloodLimits
 from .members import check_access, full_administrator, status_of
 from .params import Params, integer, text
 from .people import Chat, ChatKind, Person
@@ -43,6 +44,7 @@ class Society:
         self.business: dict[str, Json] = {}  # BusinessConnection by id
         self.polls: dict[str, tuple[int, int]] = {}  # chat and message, by poll
         self.logged_out = False
+        self.flood: FloodControl | None = None
         self._people: dict[int, Person] = {}
         self._chats: dict[int, Chat] = {}
         self._queries: OrderedDict[tuple[str, str], Json] = OrderedDict()  # by kind and id
@@ -105,6 +107,10 @@ class Society:
     def listen(self) -> Listener:
         """Hear what happens from now on: dicts with "type" message, edit, delete, callback, answer, chat_action or block."""
         return Listener(self._listeners)
+
+    def limit(self, limits: FloodLimits | None) -> None:
+        """From now on the bot may send this much; None: as much as it likes."""
+        self.flood = FloodControl(limits) if limits else None
 
     # -- what the bot does: the methods are built of these -------------------------------------------
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from telegram.dialogue import load_router
-from telegram.fake import RemoteFake
+from telegram.fake import FloodLimits, RemoteFake
 from telegram.load.conduct import LoadTest
 from telegram.load.options import Load
 from telegram.load.plan import BotPlan
@@ -88,6 +88,8 @@ async def _run(options: Load, environment: Mapping[str, str], command: str, inte
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatlane-load-")))
         seed = random.Random(f"fake {options.seed}").getrandbits(32)
         fake = await stack.enter_async_context(await RemoteFake.spawn(history=0, seed=seed))
+        if options.limits == "telegram":
+            await fake.limit(FloodLimits())
         store_url = _store_url(options.store, folder)
         bot = await stack.enter_async_context(_service(options, fake, folder, store_url, environment))
         await _start(bot)

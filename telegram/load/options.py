@@ -45,6 +45,10 @@ class Load(BaseModel):
         description="all, none, or some of kill (kill -9 and restart), stop (SIGSTOP), 429, 5xx, slow (answers), "
         "cut (connections), separated by commas",
     )
+    limits: Literal["none", "telegram"] = Field(
+        default="none",
+        description="telegram: 429 for more than about 30 messages a second, 1 in a chat, 20 a minute in a group",
+    )
     store: str = Field(
         default="sqlite", description="sqlite (a new file), memory, or a STORE_URL that is new, too"
     )

@@ -168,4 +168,9 @@ def run(world: World, method: str, params: Params, *, strict: bool = False) -> A
     if found is None:
         raise ApiError(404, "Not Found: method not found")
     check(found.name, params, strict=strict)
-    return found.run(world, params)
+    if world.flood is None:
+        return found.run(world, params)
+    world.flood.check(method, params, world.now())
+    result = found.run(world, params)
+    world.flood.count(method, params, world.now())
+    return result
