@@ -22,8 +22,6 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal, Protocol
 
-import structlog
-
 from engine import Delivery, Effects, Park, Reject, Retry
 from telegram.calls import Files, decode_call, files_of
 from telegram.errors import (
@@ -37,16 +35,11 @@ from telegram.errors import (
     Unauthorized,
     UploadCut,
 )
+from telegram.outage import PAUSE_MIN_S, Outage, Tried
 from telegram.peers import Peers
-
-log = structlog.get_logger(__name__)
 
 _DONE: Final = Effects()
 _UNAUTHORIZED_PARK_S: Final = 60.0
-_OUTAGE_AFTER: Final = 3  # failures in a row; one lane's bad call alone must not hold up the others
-_PAUSE_MIN_S: Final = 0.5
-_PAUSE_MAX_S: Final = 10.0  # people wait this long after the outage is over
-_SPREAD_S: Final = 1.0  # of those who wait for the probe
 # Whatever is not named here makes something, or moves something of value: a second time would be one too many.
 _HARMLESS_TWICE: Final = re.compile(
     r"(answer|approve|ban|close|decline|delete|edit|get|hide|leave|pin|promote|read|remove|reopen|restrict|revoke"
@@ -67,46 +60,6 @@ class Poster(Protocol):
     async def upload(self, method: str, body: bytes, files: Files) -> object:
         """Do as post, with the files that belong into the body."""
         ...
-
-
-class Outage:
-    """While Telegram cannot be reached, one call at a time finds out whether it is over; the others stay parked."""
-
-    def __init__(self, jitter: Callable[[], float]) -> None:
-        self._jitter = jitter
-        self._failures = 0  # in a row
-        self._pause_s = 0.0  # 0: no outage
-        self._known_since = 0.0
-        self._next_probe = 0.0
-
-    def wait_s(self, now: float) -> float:
-        """Return how long a call has to wait; 0: it may go out, during an outage as the probe."""
-        if not self._pause_s:
-            return 0.0
-        if now >= self._next_probe:
-            self._next_probe = now + self._pause_s
-            return 0.0
-        return self._next_probe - now + _SPREAD_S * self._jitter()
-
-    def failed(self, started: float, now: float, reason: str) -> None:
-        """Note that a call that went out at `started` did not get through."""
-        if started < self._known_since:
-            return  # one of many that were on their way when the outage began: nothing new
-        self._failures += 1
-        if self._failures < _OUTAGE_AFTER:
-            return
-        if not self._pause_s:
-            log.warning("sending is in trouble: one call at a time tries", reason=reason)
-        self._pause_s = min(_PAUSE_MAX_S, max(_PAUSE_MIN_S, self._pause_s * 2))
-        self._known_since = now
-        self._next_probe = now + self._pause_s * (0.5 + 0.5 * self._jitter())
-
-    def over(self) -> None:
-        """Note that a call got through."""
-        if self._pause_s:
-            log.info("sending works again", failures=self._failures)
-        self._failures = 0
-        self._pause_s = 0.0
 
 
 class Sender:
@@ -134,37 +87,37 @@ class Sender:
         body = self._peers.readdressed(body)
         if self._peers.drops(body):
             return _DONE
-        started = loop.time()
-        if wait_s := self._outage.wait_s(started):
+        call = Tried(delivery.lease.key, method, loop.time())
+        if wait_s := self._outage.wait_s(call.started):
             raise Park("Telegram cannot be reached", delay_s=wait_s)
         try:
             await self._send(method, body, files)
         except RetryAfter as error:
-            self._outage.over()
+            self._outage.over(call)
             raise Park(str(error), delay_s=error.retry_after_s + self._jitter()) from None
         except Refused as error:
-            self._outage.over()
+            self._outage.over(call)
             if error.passing and delivery.attempt == 1:
                 raise Retry(str(error)) from None
-            if not error.moot and not self._peers.lost(error, body, started):
+            if not error.moot and not self._peers.lost(error, body, call.started):
                 raise Reject(str(error)) from None
         except FileUnusable as error:
             raise Reject(f"{method}: {error}: put it there and replay") from None
         except UploadCut as error:
-            self._outage.failed(started, loop.time(), str(error))
+            self._outage.failed(call, loop.time(), str(error))
             raise Retry(str(error)) from None
         except NotSent as error:
-            self._outage.failed(started, loop.time(), str(error))
-            raise Park(str(error), delay_s=_PAUSE_MIN_S * (1.0 + self._jitter())) from None
+            self._outage.failed(call, loop.time(), str(error), sent=False)
+            raise Park(str(error), delay_s=PAUSE_MIN_S * (1.0 + self._jitter())) from None
         except (OutcomeUnknown, ServerTrouble, Conflict) as error:
-            self._outage.failed(started, loop.time(), str(error))
+            self._outage.failed(call, loop.time(), str(error))
             if self._gives_up and not isinstance(error, Conflict) and makes_something(method):
                 raise Reject(f"outcome unknown, not tried again: {error}") from None
             raise Retry(str(error)) from None
         except Unauthorized as error:
             raise Park(str(error), delay_s=_UNAUTHORIZED_PARK_S) from None
         else:
-            self._outage.over()
+            self._outage.over(call)
             self._peers.reached(body)
         return _DONE
 
