@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.torture import kill, sigterm, storm, survey, throughput, trouble
+from tests.torture import disk, kill, poison, sigterm, storm, survey, throughput, trouble
 from tests.torture.report import Plan, Result, Tell, table
 
 CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
@@ -19,6 +19,8 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "trouble": trouble.run,
     "storm": storm.run,
     "survey": survey.run,
+    "disk": disk.run,
+    "poison": poison.run,
 }
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")

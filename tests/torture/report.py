@@ -15,6 +15,7 @@ class Tell(Protocol):
 
 
 _SHOWN_MAX: Final = 5
+_DETAILS_MAX: Final = 200  # characters
 _COLUMNS: Final = {
     "lost": ("lost",),
     "swapped": ("swapped",),
@@ -118,4 +119,4 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _shown(anomaly: Anomaly) -> str:
-    return f"    {anomaly.kind} in chat {anomaly.chat_id}: {anomaly.details}"
+    return f"    {anomaly.kind} in chat {anomaly.chat_id}: {anomaly.details[:_DETAILS_MAX]}"

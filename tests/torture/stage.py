@@ -50,6 +50,9 @@ class Stage:
         self.kills = 0
         self._killed_at: float | None = None  # since then, no bot has worked
         self.keep_folder = False
+        self.padding = ""
+        """What each text ends with."""
+
         self._answered: set[int] = set()
         self._texts = 0
         self._calls_known = 0
@@ -62,7 +65,8 @@ class Stage:
         async with self._saying:
             start = self._texts
             self._texts += count
-            lines = [(chat, f"text {start + n}") for n, chat in enumerate(self.rng.choices(among, k=count))]
+            texts = (f"text {start + n}{self.padding}" for n in range(count))
+            lines = list(zip(self.rng.choices(among, k=count), texts, strict=True))
             ids = await self.fake.say((chat, chat, text) for chat, text in lines)
             said = [Said(chat, id_, text) for (chat, text), id_ in zip(lines, ids, strict=True)]
             self.said += said
@@ -105,6 +109,10 @@ class Stage:
     def backlog(self) -> int:
         """How much was said and is not answered, as far as is known."""
         return len(self.said) - len(self._answered)
+
+    def is_answered(self, line: Said) -> bool:
+        """Return whether a reply was seen, as far as is known."""
+        return line.update_id in self._answered
 
     async def all_answered(self, said: Iterable[Said] | None = None) -> bool:
         """Wait until all that was said up to now is answered; False if nothing came for PATIENCE_S."""
