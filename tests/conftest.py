@@ -1,12 +1,32 @@
 """No test may hang: a deadlock that slipped through is an error with a traceback, not a wait."""
 
+import random
 import signal
 from types import FrameType
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile(
+    "random", derandomize=False, max_examples=1000, database=None
+)  # --hypothesis-profile
 
 SECONDS_MAX = 60
 SECONDS_MAX_WITH_PROCESSES = 300
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--shuffle", type=int, metavar="SEED", help="modules, and the tests in each, in any order"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("--shuffle")) is None:
+        return
+    rng = random.Random(seed)
+    places = {name: rng.random() for name in sorted({str(item.path) for item in items})}
+    items.sort(key=lambda item: (places[str(item.path)], rng.random()))
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,9 @@ from engine.stores.memory import MemoryStore
 from telegram.poller import Poller
 from tests.sim.__main__ import be_quiet
 from tests.sim.loop import Process, SimLoop
-from tests.sim.scenario import simulate
+from tests.sim.scenario import simulate, simulate_hard
 from tests.sim.timers import judge, misplaced
+from tests.sim.trouble import Perils
 
 SEEDS = range(150)
 
@@ -178,3 +179,16 @@ def test_a_timer_out_of_its_place_is_seen():
     late = misplaced([["update", 7], CAME_1], there={7: 112.0}, said={7: 111.0})
     assert early == ["timer 1 came before update 7"]
     assert late == ["timer 1 came after update 7"]
+
+
+@pytest.mark.parametrize("peril", Perils._fields)
+def test_a_hard_run_has_its_perils_and_replays(peril):
+    first, again = simulate_hard(8, peril), simulate_hard(8, peril)
+    assert first == again
+    assert first.perils == peril
+
+
+def test_a_seed_draws_its_perils():
+    drawn = [Perils.drawn(seed) for seed in range(50)]
+    assert all(any(each) and not all(each) for each in zip(*drawn, strict=True))
+    assert drawn == [Perils.drawn(seed) for seed in range(50)]

@@ -10,6 +10,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from itertools import count
 from pathlib import Path
@@ -28,7 +29,7 @@ from tests.sim.stores import FileStores, SharedStores, Stores
 from tests.sim.supervisor import Supervisor
 from tests.sim.telegram_side import TelegramSide
 from tests.sim.timers import LASTS_MAX_S, TimerPlay, judge, log_name, misplaced
-from tests.sim.trouble import Trouble
+from tests.sim.trouble import NO_PERILS, Perils, Trouble
 
 COMES_RIGHT_WITHIN_S: Final = 3600.0
 """After the trouble: far above every backoff; virtual time costs nothing."""
@@ -51,19 +52,23 @@ class Outcome(NamedTuple):
     failures: tuple[str, ...]
     digest: int
     """Of all replies and when they came: two runs of one seed are the same run."""
+    perils: str = ""
 
 
 class Scenario:
     """Use `simulate`."""
 
-    def __init__(self, seed: int, loop: SimLoop, rng: random.Random, folder: Path) -> None:
+    def __init__(self, seed: int, loop: SimLoop, rng: random.Random, folder: Path, perils: Perils) -> None:
         self.seed = seed
+        self.perils = perils
         self.loop = loop
         self.outside = copy_context()
         """The context of what is no process."""
 
         self.rng = rng
-        self.trouble = Trouble(rng, store=rng.choice((0.0, 0.03, 0.2)), network=rng.choice((0.0, 0.1, 0.3)))
+        self.trouble = Trouble(
+            rng, store=rng.choice((0.0, 0.03, 0.2)), network=rng.choice((0.0, 0.1, 0.3)), perils=perils
+        )
         self.side = TelegramSide(self.trouble)
         self.wall_offset_s = 1.7e9
         limits = Limits()
@@ -78,6 +83,8 @@ class Scenario:
         self.lasts_s = rng.uniform(20, 200)
         self.slow_handlers = rng.random() < 0.3
         self.bad_handlers = rng.choice((0.0, 0.1))
+        if perils.base_exceptions:
+            self.bad_handlers = 0.1
         self.config = BotConfig(
             workers=rng.randint(1, 4),
             senders=rng.randint(1, 4),
@@ -155,6 +162,9 @@ class Scenario:
     async def _misbehave(self) -> None:
         if self.trouble.over or self.rng.random() >= self.bad_handlers:
             return
+        if self.perils.base_exceptions and self.rng.random() < 0.7:
+            await self._raise_what_is_no_exception()
+            return
         match self.rng.randrange(6):
             case 0:
                 raise RuntimeError("simulated")
@@ -172,6 +182,29 @@ class Scenario:
                 except asyncio.CancelledError:  # and goes on, as handlers should not
                     await asyncio.sleep(self.rng.random())
 
+    async def _raise_what_is_no_exception(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        await asyncio.sleep(self.rng.random() * 0.1)
+        match self.rng.randrange(7):
+            case 0:
+                raise PanicError
+            case 1:
+                raise GeneratorExit
+            case 2:
+                raise SimulatedInterrupt
+            case 3:
+                raise SimulatedExit(2)
+            case 4:
+                raise asyncio.CancelledError
+            case 5:
+                task.cancel()
+                await asyncio.sleep(1)
+            case 6:  # and goes on; task.cancelling() stays 1
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(1)
+
     # -- the run ---------------------------------------------------------------------------------------------
 
     async def run(self) -> Outcome:
@@ -184,6 +217,7 @@ class Scenario:
         self.trouble.over = True
         for supervisor in self.supervisors:
             supervisor.heal()
+        self.stores.mount()
         await self._all_done()
         for supervisor in self.supervisors:
             await supervisor.end()
@@ -196,6 +230,7 @@ class Scenario:
             self.loop.time(),
             tuple(self.failures),
             crc32(repr([(seen.at, seen.evidence) for seen in self.side.seen]).encode()),
+            str(self.perils),
         )
 
     async def _people(self) -> None:
@@ -217,6 +252,10 @@ class Scenario:
             self._restart_ids: self.rng.choice((0, 1)),
             self._storm: self.rng.choice((0, 2)),
         }
+        if self.perils.looks:
+            odds[self._look] = 8
+        if self.perils.volume and self.kind == "file":
+            odds[self._unmount] = 2
         while (wait_s := self.rng.expovariate(1 / 12)) < self.lasts_s - self.loop.time():
             await asyncio.sleep(wait_s)
             if any(odds.values()):
@@ -237,8 +276,18 @@ class Scenario:
 
     def _jump(self) -> None:
         self.trouble.note("clock jump", self.loop.time())
-        self.wall_offset_s += self.rng.uniform(-6, 6) * 3600
+        longest_h = self.rng.choice((6, 72)) if self.perils.leaps else 6
+        self.wall_offset_s += self.rng.uniform(-longest_h, longest_h) * 3600
         self.wall_offset_max_s = max(self.wall_offset_max_s, self.wall_offset_s)
+
+    def _look(self) -> None:
+        self.trouble.note("look", self.loop.time())
+        self.rng.choice(self.supervisors).look(self.rng.choice((0.001, 0.02, 0.5)) * self.rng.random())
+
+    def _unmount(self) -> None:
+        self.trouble.note("volume", self.loop.time())
+        self.stores.unmount()
+        self.loop.call_later(self.rng.random() * 20, self.stores.mount)
 
     def _restart_ids(self) -> None:
         """Telegram does it after an idle week, when nothing is pending; here something may be.
@@ -290,10 +339,9 @@ class Scenario:
         ids = set()
         for letter in await store.dead_letters():
             if letter.queue is Queue.INBOX:
-                frozen = self.trouble.counts[
-                    "freeze"
-                ]  # a handler that sleeps through its deadline has failed, too
-                is_right = self.bad_handlers > 0 or frozen >= letter.attempts
+                # A handler that sleeps through its deadline has failed, too: not in a hard run.
+                frozen = 0 if self.perils.stalls else self.trouble.counts["freeze"]
+                is_right = self.bad_handlers > 0 or 0 < letter.attempts <= frozen
                 ids.add(letter.envelope.id)
             else:
                 is_right = letter.attempts == SEND_ATTEMPTS_MAX
@@ -329,7 +377,24 @@ class Scenario:
             self.failures.append(f"{found.kind} in chat {found.chat_id}: {found.details}")
 
 
-def simulate(seed: int) -> Outcome:
+class PanicError(BaseException):
+    """As libraries in Rust raise it."""
+
+
+class SimulatedInterrupt(KeyboardInterrupt):
+    """Raised by a handler."""
+
+
+class SimulatedExit(SystemExit):
+    """Raised by a handler."""
+
+
+def simulate_hard(seed: int, names: str = "") -> Outcome:
+    """Run one seed with these perils, or with those that it draws."""
+    return simulate(seed, Perils.named(names) if names else Perils.drawn(seed))
+
+
+def simulate(seed: int, perils: Perils = NO_PERILS) -> Outcome:
     """Run one seed, in well under a second."""
     rng = random.Random(seed)
     loop = SimLoop(rng)
@@ -338,13 +403,16 @@ def simulate(seed: int) -> Outcome:
         with tempfile.TemporaryDirectory(
             prefix="chatlane-sim-", dir=_MEMORY if _MEMORY.is_dir() else None
         ) as folder:
-            return loop.run_until_complete(_simulate(seed, loop, rng, Path(folder)))
+            return loop.run_until_complete(_simulate(seed, loop, rng, Path(folder), perils))
+    except (SimulatedInterrupt, SimulatedExit) as error:
+        failure = f"a handler's {error!r} went through the event loop"
+        return Outcome(seed, "?", 0, Counter(), 0.0, (failure,), 0, str(perils))
     finally:
         loop.close()
 
 
-async def _simulate(seed: int, loop: SimLoop, rng: random.Random, folder: Path) -> Outcome:
-    scenario = Scenario(seed, loop, rng, folder)
+async def _simulate(seed: int, loop: SimLoop, rng: random.Random, folder: Path, perils: Perils) -> Outcome:
+    scenario = Scenario(seed, loop, rng, folder, perils)
 
     def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         scenario.failures.append(f"{context['message']}: {context.get('exception')!r}")

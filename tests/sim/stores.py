@@ -6,19 +6,21 @@ file     the SQLite store: a real file, a thread that takes its time, and a disk
 """
 
 import asyncio
+import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from engine import Call, Delivery, Effects, Envelope, LeaseLost, Queue, StoreUnavailable
+from engine import Call, Delivery, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable
 from engine.model import DeadLetter, LaneView, Lease, Stats
 from engine.store import FullStore, Limits
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
-from engine.stores.sqlite_file import connect
+from engine.stores.sqlite_file import connect, renew
 from tests.sim.loop import Process
 from tests.sim.telegram_side import TelegramSide
 from tests.sim.trouble import STORE, Trouble
@@ -36,6 +38,12 @@ class Stores(Protocol):
     async def open(self, process: Process) -> FullStore:
         """Open it for one process."""
 
+    def unmount(self) -> None:
+        """The file's folder goes away."""
+
+    def mount(self) -> None:
+        """It is back, if it was away."""
+
     async def inspect(self) -> FullStore:
         """Return it as it is, when no process works on it any more."""
 
@@ -51,6 +59,12 @@ class SharedStores:
 
     async def open(self, process: Process) -> FullStore:
         return cast("FullStore", Connection(self._first.peer(), self._side, process))
+
+    def unmount(self) -> None:
+        pass
+
+    def mount(self) -> None:
+        pass
 
     async def inspect(self) -> FullStore:
         return self._first
@@ -174,46 +188,100 @@ class FileStores:
     processes_max = 1
 
     def __init__(self, path: Path, trouble: Trouble, limits: Limits, wall: Callable[[], float]) -> None:
-        self._path = path
+        self._volume = path.parent / "volume"
+        self._away = path.parent / "away"
+        self._volume.mkdir()
+        self._path = self._volume / path.name
+        self._space = Space(trouble.rng.randint(20, 100) if trouble.perils.own_log else None)
         self._trouble = trouble
         self._limits = limits
         self._wall = wall
 
     async def open(self, process: Process) -> FullStore:
+        if self._away.exists():
+            raise StoreError("simulated: the volume is not mounted")
         connections: list[BadDisk] = []
 
-        def connect_badly(path: Path) -> sqlite3.Connection:
-            connections.append(BadDisk(connect(path), self._trouble))
+        def connect_badly(path: Path, *more: Any, **named: Any) -> sqlite3.Connection:
+            if self._fails("open"):
+                raise _error(sqlite3.SQLITE_CANTOPEN)
+            connections.append(BadDisk(connect(path, *more, **named), self._trouble, self._space))
             return cast("sqlite3.Connection", connections[-1])
+
+        def renew_badly(log: Path) -> None:
+            if self._fails("renew"):
+                raise OSError(errno.EIO, "simulated")
+            renew(log)
 
         def let_go() -> None:
             for connection in connections:
-                connection.close()
+                connection.die()
             self._unlock()
 
         process.at_crash.append(let_go)
-        return await open_sqlite(self._path, "1", limits=self._limits, wall=self._wall, connect=connect_badly)
+        return await open_sqlite(
+            self._path,
+            "1",
+            limits=self._limits,
+            wall=self._wall,
+            connect=connect_badly,
+            renew=renew_badly,
+        )
+
+    def _fails(self, what: str) -> bool:
+        trouble = self._trouble
+        now = asyncio.get_running_loop().time()
+        return trouble.perils.reads and trouble.pick("store", (what,), now) is not None
+
+    def unmount(self) -> None:
+        if not self._away.exists():
+            self._volume.rename(self._away)
+            self._volume.mkdir()
+
+    def mount(self) -> None:
+        if self._away.exists():
+            shutil.rmtree(self._volume)
+            self._away.rename(self._volume)
 
     def _unlock(self) -> None:
         """As the kernel does for a dead process, whoever in it held the lock."""
-        lock = str(self._path) + "-lock"
+        locks = {str(folder / f"{self._path.name}-lock") for folder in (self._volume, self._away)}
         for fd in Path("/proc/self/fd").iterdir():
             with suppress(OSError):
-                if str(fd.readlink()) == lock:
+                if str(fd.readlink()) in locks:
                     os.close(int(fd.name))
 
     async def inspect(self) -> FullStore:
         return await open_sqlite(self._path, "1", limits=self._limits, wall=self._wall)
 
 
+class Space:
+    """Room for `commits_max` transactions in SQLite's log (None: for any number), until it is folded into the file."""
+
+    def __init__(self, commits_max: int | None) -> None:
+        self._commits_max = commits_max
+        self._commits = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._commits_max is not None and self._commits >= self._commits_max
+
+    def grow(self) -> None:
+        self._commits += 1
+
+    def fold(self) -> None:
+        self._commits = 0
+
+
 class BadDisk:
-    """A connection whose writes fail: before they act, or after a commit has acted."""
+    """A connection whose calls fail: before they act, or after a commit has acted."""
 
     _BEFORE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR_WRITE)
 
-    def __init__(self, connection: sqlite3.Connection, trouble: Trouble) -> None:
+    def __init__(self, connection: sqlite3.Connection, trouble: Trouble, space: Space) -> None:
         self._connection = connection
         self._trouble = trouble
+        self._space = space
 
     @property
     def in_transaction(self) -> bool:
@@ -224,9 +292,19 @@ class BadDisk:
         fault = None
         if word in {"BEGIN", "INSERT", "COMMIT"}:
             fault = self._trouble.pick("store", ("before", "after"), asyncio.get_running_loop().time())
+        elif self._trouble.perils.reads and word != "ROLLBACK":
+            fault = self._trouble.pick("store", ("read",), asyncio.get_running_loop().time())
         if fault == "before":
             raise _error(self._trouble.rng.choice(self._BEFORE))
+        if fault == "read":
+            raise _error(sqlite3.SQLITE_IOERR_READ)
+        if self._space.is_full and word in {"INSERT", "UPDATE", "DELETE", "COMMIT"}:
+            raise _error(sqlite3.SQLITE_FULL)
         cursor = self._connection.execute(statement, values)
+        if word == "COMMIT":
+            self._space.grow()
+        if "wal_checkpoint" in statement:
+            self._space.fold()
         if fault == "after" and word == "COMMIT":
             raise _error(sqlite3.SQLITE_IOERR_FSYNC)
         return cursor
@@ -235,7 +313,15 @@ class BadDisk:
         return self._connection.executemany(statement, values)
 
     def close(self) -> None:
+        self._space.fold()  # the last connection does it
         self._connection.close()
+
+    def die(self) -> None:
+        """Its process has died."""
+        self._connection.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
 def _error(code: int) -> sqlite3.OperationalError:

@@ -1,6 +1,7 @@
 """What keeps one process of the bot running: starts it, and starts it again whatever has become of it."""
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from engine import StoreError, StoreUnavailable
@@ -59,6 +60,16 @@ class Supervisor:
         if self._process is not None:
             self._process.spawn(self._stop(self._process))
 
+    def look(self, for_s: float) -> None:
+        """Let somebody ask the store for its dead letters, and give up after so long."""
+        if self._process is not None and self.store is not None:
+            self._process.spawn(self._look(self.store, for_s))
+
+    async def _look(self, store: "FullStore", for_s: float) -> None:
+        with suppress(TimeoutError, StoreError, StoreUnavailable):
+            async with asyncio.timeout(for_s):
+                await store.dead_letters()
+
     def heal(self) -> None:
         """End what hinders it."""
         if self._process is not None and self._process.is_frozen:
@@ -107,7 +118,9 @@ class Supervisor:
     def _ended(self, main: "asyncio.Task[None]") -> None:
         if main is not self._main:
             return  # of a process that has crashed
-        if not main.cancelled() and (error := main.exception()) is not None:
+        error = None if main.cancelled() else main.exception()
+        is_right = isinstance(error, StoreError) and self._scenario.trouble.counts["volume"]
+        if error is not None and not is_right:
             self._scenario.failures.append(f"died: {error!r}")
         if self._process is not None:
             self._process.crash()  # the end of a process frees its files, whatever was under way

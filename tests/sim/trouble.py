@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 STORE: Final = ("before", "after", "late", "slow")
 """A call of the store fails before it acts; after; acts long after it has failed; answers late."""
@@ -11,11 +11,54 @@ NETWORK: Final = ("not sent", "status", "slow", "answer lost", "never", "late")
 """A request is not sent; is refused; takes long; acts, and its answer is lost; has no answer; acts long after."""
 
 
+class Perils(NamedTuple):
+    """Faults that only a hard run has, each drawn by the seed."""
+
+    reads: bool = False
+    """Each I/O call can fail: reads, what reads the file anew, opening it, and writing its log over itself."""
+
+    looks: bool = False
+    """Somebody asks the store for its dead letters, may be the one that reads the file anew, and is cancelled."""
+
+    base_exceptions: bool = False
+    """Handlers raise what is no Exception, cancel their own task, or leave a cancellation behind."""
+
+    own_log: bool = False
+    """The disk is full of SQLite's log until it is folded."""
+
+    volume: bool = False
+    """The file's folder goes away, an empty one takes its place, and later it comes back."""
+
+    leaps: bool = False
+    """The clock leaps by days."""
+
+    stalls: bool = False
+    """A process that stood still is no reason for a dead letter."""
+
+    @classmethod
+    def drawn(cls, seed: int) -> Self:
+        """Return each with a chance of one half."""
+        rng = random.Random(f"perils {seed}")
+        return cls(*(rng.random() < 0.5 for _ in cls._fields))
+
+    @classmethod
+    def named(cls, names: str) -> Self:
+        """Return those of a list with commas; TypeError for one that there is not."""
+        return cls(**dict.fromkeys(names.split(","), True))
+
+    def __str__(self) -> str:
+        return ", ".join(name for name, is_on in self._asdict().items() if is_on) or "none"
+
+
+NO_PERILS: Final = Perils()
+
+
 class Trouble:
     """Decides about each call whether something happens to it. Calm once `over` is set."""
 
-    def __init__(self, rng: random.Random, store: float, network: float) -> None:
+    def __init__(self, rng: random.Random, store: float, network: float, perils: Perils = NO_PERILS) -> None:
         self.rng = rng
+        self.perils = perils
         self._odds = {"store": store, "network": network}
         self._spell = dict.fromkeys(self._odds, 1.0)
         self.over = False
