@@ -316,10 +316,6 @@ class LaneTable:
                 self._wake()  # it was our turn, and we cannot take it
             raise
 
-    def nudge(self) -> None:
-        """Let one who waits for a lane look again, although none has become ready."""
-        self._wake()
-
     def close(self) -> None:
         """Stop the timers, and wake whoever waits: it will not be here that a lane becomes ready."""
         for lane in self._lanes.values():

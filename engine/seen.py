@@ -41,6 +41,18 @@ class SeenIds:
         self._segments.update(planned)
         self._touched.update(dict.fromkeys(planned, now))
 
+    def segments(self) -> Mapping[int, bytearray]:
+        """Return the bitmaps, by number; to read only."""
+        return self._segments
+
+    def contains(self, other: "SeenIds") -> bool:
+        """Return whether all ids of `other` are in here."""
+        for number, bits in other.segments().items():
+            mine = self._segments.get(number, b"")
+            if mine != bits and int.from_bytes(bits, "little") & ~int.from_bytes(mine, "little"):
+                return False
+        return True
+
     def forget(self, now: float, in_use: Iterable[int]) -> list[int]:
         """Drop segments untouched for KEPT_S, looking once an hour; return their numbers.
 

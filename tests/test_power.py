@@ -37,7 +37,7 @@ class TestPowerCuts:
 
 class TestTrouble:
     @pytest.mark.parametrize("lossy", [False, True])
-    @pytest.mark.parametrize("seed", range(1, 9))
+    @pytest.mark.parametrize("seed", range(3, 11))  # the lives of others are over before a fault
     def test_a_full_disk_io_errors_and_a_foreign_lock_cost_nothing(self, seed, lossy):
         outcome = live(seed, trouble=True, lossy=lossy)
         assert outcome.findings == []

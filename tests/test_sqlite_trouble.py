@@ -222,15 +222,35 @@ async def test_a_file_that_cannot_be_read_at_the_start_is_named_in_one_line(tmp_
 # -- SQLite's log ------------------------------------------------------------------------------------------------------
 
 
-async def test_the_log_is_folded_into_the_file_when_it_is_long_also_by_what_is_deleted(store, monkeypatch):
-    await store.append([update(id_) for id_ in range(13)])
-    monkeypatch.setattr(sqlite_writer, "LOG_BYTES_MAX", 20_000)
-    statements: list[str] = []
-    store._file.connection.set_trace_callback(statements.append)
+@pytest.mark.parametrize("work", ["appends", "commits"])
+async def test_the_log_stays_within_its_bound_on_the_disk_whatever_is_written(store, monkeypatch, work):
+    log = store._file.path.with_name("bot.db-wal")
+    await store.append([update(id_) for id_ in range(500)])
+    bound, one_group = 65_536, 40_000
+    monkeypatch.setattr(sqlite_writer, "LOG_BYTES_MAX", bound)
     delivery = await store.claim(Queue.INBOX)
-    while delivery is not None:
-        delivery = await store.commit(delivery, Effects(), more=True)
-    assert statements.count("PRAGMA wal_checkpoint(PASSIVE)") == 1
+    for id_ in range(500, 600):
+        if work == "appends":
+            await store.append([update(id_)])
+        else:
+            delivery = await store.commit(delivery, Effects(), more=True)
+        if id_ > 503:
+            assert log.stat().st_size <= bound + one_group
+
+
+async def test_a_log_that_a_kill_left_is_folded_at_the_start(tmp_path):
+    """Else a bot that is killed again and again before its log is long never folds it, and it grows with each life."""
+    path, log = tmp_path / "other.db", tmp_path / "other.db-wal"
+    store = await open_sqlite(path, "1")
+    await store.append([update(id_) for id_ in range(2000)])
+    left, file = log.read_bytes(), path.read_bytes()
+    await store.close()
+    path.write_bytes(file)  # as a kill leaves them
+    log.write_bytes(left)
+    store = await open_sqlite(path, "1")
+    assert path.stat().st_size > 200_000
+    assert (await store.stats()).inbox.pending == 2000
+    await store.close()
 
 
 async def test_a_log_that_cannot_be_folded_casts_doubt_on_the_file(store, monkeypatch):
@@ -247,7 +267,7 @@ async def test_a_log_that_cannot_be_folded_casts_doubt_on_the_file(store, monkey
             return self.connection.execute(statement, *values)
 
     monkeypatch.setattr(sqlite_writer, "LOG_BYTES_MAX", 1)
-    monkeypatch.setattr(store._writer, "_connection", Unfoldable(store._writer._connection))
+    store._file.connection = Unfoldable(store._file.connection)
     before = store._file.owner_epoch
     assert await store.append([update(1)]) == 1  # it is durable, whatever became of the folding
     assert await store.append([update(2)]) == 1

@@ -14,8 +14,9 @@ from engine.model import TIMER_IDS
 from engine.stores import open_store as open_by_url
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite_errors import translated
 from engine.stores.sqlite_file import connect
-from engine.stores.sqlite_writer import Writer, translated
+from engine.stores.sqlite_writer import Writer
 from tests.effects_contract import Clock, EffectsContract
 from tests.kit.virtual import run_virtual
 from tests.store_contract import (
@@ -817,6 +818,6 @@ class TestSqliteInTrouble:
     async def test_closing_ends_the_thread(self, tmp_path):
         store = await open_sqlite(tmp_path / "other.db", "1")
         await store.append([update(1)])
-        (thread,) = store._writer._thread._threads
+        (thread,) = store._thread._threads
         await store.close()
         assert not thread.is_alive()

@@ -4,7 +4,11 @@
   is claimable at once. What the file says and what the lanes say changes together, when a group is committed.
 * WAL. `synchronous=FULL` for a transaction with an append (Telegram is about to forget these updates), NORMAL
   for the others: a power cut can make the last commits happen again, and loses no update.
-* A full disk or an I/O error confirms nothing: StoreUnavailable, until a person has mended it.
+* A full disk or an I/O error confirms nothing: StoreUnavailable, until a person has mended it. On a full disk what
+  only deletes goes on.
+* The file is looked at from outside, too (sqlite_disk.py). One that is gone (deleted, renamed, unmounted) means
+  StoreUnavailable until it is back; one that was replaced, overwritten or exchanged for an older copy while the bot
+  ran means StoreError: the bot ends with the reason. The store never goes on with a file that it did not open.
 """
 
 import asyncio
@@ -32,10 +36,11 @@ from engine.model import (
 )
 from engine.store import ID_MASK, Limits
 from engine.stores.at_hand import Name, QueueAtHand
-from engine.stores.sqlite_file import Connect, Renew, connect, open_file, renew
+from engine.stores.sqlite_disk import Look, look
+from engine.stores.sqlite_file import Connect, Renew, StoreFile, connect, renew
+from engine.stores.sqlite_group import Group
 from engine.stores.sqlite_letters import bury, find_letter, newest_letters
 from engine.stores.sqlite_loaded import LoadedFile
-from engine.stores.sqlite_writer import Group
 
 T = TypeVar("T")
 
@@ -51,7 +56,7 @@ class SqliteStore(LoadedFile):
         new, segments = self._seen.plan([envelope.id for envelope in batch])
         for segment in old_segments:
             if segment not in segments:  # else it is in use again, and what follows replaces it
-                group.others.append(("DELETE FROM seen WHERE segment = ?", (segment,)))
+                group.forget("seen", segment)
         if not new:
             return 0
         updates = self._aliases.addressed([batch[index] for index in new])
@@ -93,6 +98,9 @@ class SqliteStore(LoadedFile):
             if lane is not None:
                 try:
                     return await self._delivery(data, lane)
+                except LeaseLost:
+                    data.lanes.let_go(lane)
+                    continue
                 except BaseException:
                     data.lanes.let_go(lane)
                     raise
@@ -226,7 +234,7 @@ class SqliteStore(LoadedFile):
         if envelope.id in data.lanes.pending_ids():
             return False
         self._appended = group = self._writer.group()
-        group.others.append(("DELETE FROM dead WHERE number = ?", (number,)))
+        group.run("DELETE FROM dead WHERE number = ?", number)
         if envelope.is_timer:
             timer = Timer(f"{REPLAYED}{number}", 0.0, envelope.body)
             changes = self._timers.plan(group, envelope.key, envelope.scope, (timer,))
@@ -295,7 +303,7 @@ class SqliteStore(LoadedFile):
         bury(group, queue, envelope, attempts, reason, at=self._wall(), dead_max=self._limits.dead_max)
 
     def _forget_parked(self, group: Group, data: QueueAtHand, lane: Lane) -> None:
-        group.others.append(("DELETE FROM parked WHERE queue = ? AND key = ?", (data.name, lane.key)))
+        group.forget("parked", data.name, lane.key)
 
     async def _held(self, lease: Lease) -> Lane:
         """Return the lane of a lease in force, with nothing of it under way in the file."""
@@ -322,8 +330,11 @@ class SqliteStore(LoadedFile):
             if not missing:  # and while we read, nothing came between
                 return lane, [found[place] for place in places]
             query = f"SELECT place, scope, body, at FROM {data.name} WHERE place IN (SELECT value FROM json_each(?))"
-            for place, *row in await self._writer.read_rows(query, (str(missing),), list):
+            rows = await self._writer.read_rows(query, (str(missing),), list)
+            for place, *row in rows:
                 found[place] = Envelope(place & ID_MASK, lane.key, *row)
+            if len(rows) < len(missing):
+                self._lacks(data, lane)
 
     async def _head_held(self, delivery: Delivery) -> Lane:
         await self._held(delivery.lease)
@@ -342,14 +353,19 @@ async def open_sqlite(
     wall: Callable[[], float] = time.time,
     connect: Connect = connect,
     renew: Renew = renew,
+    look: Look = look,
+    look_every_s: float | None = 1.0,
 ) -> SqliteStore:
-    """Open or create the file of one bot; StoreError says in one line what a person has to do."""
-    file = await asyncio.to_thread(open_file, path, bot, connect, renew)
-    store = SqliteStore(file, limits or Limits(), wall)
+    """Open or create the file of one bot; StoreError says in one line what a person has to do.
+
+    The store looks every `look_every_s` whether the file is still there; None (for virtual time): only when it writes.
+    """
+    file = StoreFile(path, bot, connect, renew, look)
+    store = SqliteStore(file, limits or Limits(), wall, look_every_s=look_every_s)
     try:
-        await store.load()
+        await store.open()
     except BaseException as error:
-        file.close()
+        await store.close()
         if isinstance(error, StoreUnavailable):
             raise StoreError(f"cannot open {path}: {error}") from None
         raise

@@ -2,14 +2,19 @@
 
 import fcntl
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.lanes import ParkedLane
+from engine.stores.sqlite_disk import Look, Reserve, Watch
+from engine.stores.sqlite_disk import look as look_at
+from engine.stores.sqlite_errors import is_full, translated
 
 Connect = Callable[[Path], sqlite3.Connection]
 Renew = Callable[[Path], None]
@@ -57,40 +62,90 @@ CREATE TABLE alias  (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
 
 
 class StoreFile:
-    """An owned, opened file. Every method but `open` and `close` is for one thread at a time.
+    """An owned file. Every method is for one thread at a time, always the same one.
 
-    `owner_epoch` grows with each opening; it is part of every fence, so that no lease outlives its process.
+    `owner_epoch` grows with each opening; it is part of every fence, so that no lease outlives its process. Once it was
+    opened, `reopen` opens the same file and no other: the file names its owner by a random text, new with each process.
     """
 
-    def __init__(self, path: Path, bot: str, connect: Connect, renew: Renew) -> None:
-        self.path = path
+    def __init__(self, path: Path, bot: str, connect: Connect, renew: Renew, look: Look) -> None:
+        self.path = path.resolve()  # where SQLite puts its log, too
+        self.connection: sqlite3.Connection
+        self.owner_epoch = -1
+        self.watch = Watch(self.path, self._beside("-wal"), look)
+        self.reserve = Reserve(self._beside("-reserve"))
         self._connect = connect
         self._renew = renew
-        self._log = path.with_name(path.name + "-wal")
+        self._look = look
         self._bot = bot
-        self._lock = _lock(path)
+        self._owner = secrets.token_hex(16)
+        self._lock: int | None = None
+        self._is_open = False
+
+    def open(self) -> None:
+        """Lock and open the file, or create it; StoreError says in one line what a person has to do."""
+        if not self.path.parent.is_dir():
+            raise StoreError(f"the folder {self.path.parent} does not exist: create it, or change STORE_URL")
         try:
-            renew(self._log)  # whoever had it before may have left it after a failed sync
-            self.connection, self.owner_epoch = self._open()
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._lock = _lock(self._beside("-lock"), self.path)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+            self._renew(self._log)  # whoever had it before may have left it after a failed sync
+            self._open_with_room(self._check_identity)
+        except sqlite3.Error as error:
+            hint = (
+                f" (this Python's SQLite is {sqlite3.sqlite_version}, 3.38 is needed)"
+                if "json_each" in str(error)
+                else ""
+            )
+            raise StoreError(f"cannot open {self.path}: {error}{hint}") from None
+        except OSError as error:
+            raise StoreError(f"cannot open {self.path}: {error.strerror}") from None
+        self.reserve.keep()
 
     def reopen(self) -> None:
-        """Open the file anew after an error that leaves its contents in doubt; StoreUnavailable if it fails."""
+        """Open the file anew after trouble that leaves its contents in doubt.
+
+        StoreUnavailable if that fails now; StoreError if it is not the file that it was. A file that is gone is not
+        let go before it is back: what SQLite has open is the last that is left of it.
+        """
         try:
-            self._renew(self._log)  # before the closing, which folds it into the file
-            self.connection.close()
-            self.connection, self.owner_epoch = self._open()
+            self._find_again()
+            if self._is_open and not self.watch.has_log():
+                self._fold_lost_log()
+            else:
+                self._renew(self._log)  # before the closing, which folds it into the file
+            self._let_go()
+            self._open_with_room(self._check_owner)
         except (sqlite3.Error, OSError) as error:
+            known, _ = translated(error)
+            if isinstance(known, StoreError):
+                raise known from None
             raise StoreUnavailable(f"cannot reopen {self.path}: {error}") from None
+        self.reserve.keep()
 
     def close(self) -> None:
         """Let the file go; SQLite folds the log into it, or leaves it for the next start if it cannot."""
         try:
-            self.connection.close()
+            self._let_go()
         finally:
-            os.close(self._lock)
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def look(self) -> None:
+        """See that the file is there and can be written, when nothing else would tell; StoreUnavailable or StoreError."""
+        self.watch.check()
+        if not os.access(self.path, os.W_OK):  # also on a file system mounted read-only
+            raise StoreUnavailable(f"the store's file {self.path} cannot be written (any more)")
+        self._keep_locked()
+
+    def fold_log(self) -> bool:
+        """Fold the log into the file, so that it begins anew; return whether all of it is in the file now."""
+        try:
+            busy, frames, folded = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        finally:
+            self.watch.written()
+        return not busy and frames == folded
 
     def pending(self, queue: str) -> Iterator[tuple[int, str]]:
         """Yield (place, key) of all that is pending, in order."""
@@ -112,14 +167,22 @@ class StoreFile:
         """Yield the names that lead to another lane: (name, the lane's key)."""
         yield from self.connection.execute("SELECT name, key FROM alias")
 
-    def _open(self) -> tuple[sqlite3.Connection, int]:
+    @property
+    def _log(self) -> Path:
+        return self._beside("-wal")
+
+    def _beside(self, ending: str) -> Path:
+        return self.path.with_name(self.path.name + ending)
+
+    def _open(self, check: Callable[[sqlite3.Connection], None]) -> None:
         connection = self._connect(self.path)
         try:
-            self._check_identity(connection)
+            check(connection)
             connection.execute("SELECT value FROM json_each('[1]')")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer does it, and looks at the outcome
+            self._fold_old_log(connection)
             connection.execute("BEGIN IMMEDIATE")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
@@ -127,15 +190,93 @@ class StoreFile:
             for old in range(version or VERSION, VERSION):
                 _execute_all(connection, _MIGRATIONS[old])
             connection.execute(f"PRAGMA user_version = {VERSION}")
-            epoch = (
-                int(connection.execute("SELECT value FROM meta WHERE name = 'owner_epoch'").fetchone()[0]) + 1
-            )
+            epoch = int(_meta(connection, "owner_epoch")) + 1
             connection.execute("UPDATE meta SET value = ? WHERE name = 'owner_epoch'", (epoch,))
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", (self._owner,))
             connection.execute("COMMIT")
         except BaseException:
             connection.close()
+            self.watch.written()
             raise
-        return connection, epoch
+        self.connection, self.owner_epoch, self._is_open = connection, epoch, True
+        self.watch.opened()
+
+    def _open_with_room(self, check: Callable[[sqlite3.Connection], None]) -> None:
+        try:
+            self._open(check)
+        except (sqlite3.Error, OSError):
+            if not self.reserve.give_up():
+                raise
+            self._open(check)
+
+    def _let_go(self) -> None:
+        """Close the connection. SQLite deletes the log by its name then: it must not be somebody else's."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        aside = self._beside("-wal-aside")
+        is_foreign = self.watch.has_foreign_log()
+        if is_foreign:
+            with suppress(OSError):
+                self._log.rename(aside)
+        try:
+            self.connection.close()
+        finally:
+            self.watch.written()
+            if is_foreign:
+                with suppress(OSError):
+                    aside.rename(self._log)
+
+    def _fold_old_log(self, connection: sqlite3.Connection) -> None:
+        """Whoever was killed left a log: without this it would grow with each life."""
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            if not is_full(error) or self.reserve.size:
+                raise  # with the reserve given up it is tried again
+
+    def _find_again(self) -> None:
+        seen = self._look(self.path)
+        if seen is None:
+            raise StoreUnavailable(
+                f"the store's file {self.path} is gone (deleted, renamed or unmounted): put it back"
+            )
+        with suppress(StoreUnavailable):  # the log is gone, or it is mounted again: what is in it will tell
+            self.watch.check()
+
+    def _fold_lost_log(self) -> None:
+        """The log's name is gone: put what SQLite still has of it into the file, and see that it is there."""
+        busy, frames, folded = self.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        self.watch.written()
+        if busy or frames != folded:
+            raise StoreUnavailable(f"the log of {self.path} was deleted, and another program reads the file")
+
+    def _keep_locked(self) -> None:
+        """Somebody may have deleted the lock: another process must not get one of its own."""
+        if self._lock is None:
+            return
+        path = self._beside("-lock")
+        seen, mine = look_at(path), os.fstat(self._lock)
+        if seen is None or seen[:2] != (mine.st_dev, mine.st_ino):
+            lock = _lock(path, self.path)
+            os.close(self._lock)
+            self._lock = lock
+
+    def _check_owner(self, connection: sqlite3.Connection) -> None:
+        """See that it is the file that this process has opened before, and none that was put in its place."""
+        tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()
+        owner, epoch = (
+            (_meta(connection, "owner"), int(_meta(connection, "owner_epoch")))
+            if tables == (1,)
+            else (None, 0)
+        )
+        if owner == self._owner and epoch >= self.owner_epoch:
+            return
+        if epoch > self.owner_epoch:
+            raise StoreError("another process has opened the store's file: only one may own it")
+        raise StoreError(
+            f"the store's file {self.path} was replaced while the bot ran, by another one or an older copy"
+        )
 
     def _check_identity(self, connection: sqlite3.Connection) -> None:
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
@@ -149,7 +290,7 @@ class StoreFile:
                 f"{self.path} comes from a newer Chatlane (format {version}, this one knows {VERSION}): "
                 "update Chatlane, or set STORE_URL to a different file"
             )
-        (bot,) = connection.execute("SELECT value FROM meta WHERE name = 'bot'").fetchone()
+        bot = _meta(connection, "bot")
         if bot != self._bot:
             raise StoreError(
                 f"{self.path} belongs to bot {bot}, not to bot {self._bot}: set STORE_URL to a different file"
@@ -157,8 +298,10 @@ class StoreFile:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a connection that leaves transactions to us, for whichever thread."""
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    """Open a connection that leaves transactions to us, for whichever thread; it never creates a file."""
+    return sqlite3.connect(
+        f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+    )
 
 
 def renew(log: Path) -> None:
@@ -180,21 +323,9 @@ def renew(log: Path) -> None:
         os.close(fd)
 
 
-def open_file(path: Path, bot: str, connect: Connect, renew: Renew) -> StoreFile:
-    """Open or create the file; StoreError says in one line what a person has to do."""
-    if not path.parent.is_dir():
-        raise StoreError(f"the folder {path.parent} does not exist: create it, or change STORE_URL")
-    try:
-        return StoreFile(path, bot, connect, renew)
-    except sqlite3.Error as error:
-        hint = (
-            f" (this Python's SQLite is {sqlite3.sqlite_version}, 3.38 is needed)"
-            if "json_each" in str(error)
-            else ""
-        )
-        raise StoreError(f"cannot open {path}: {error}{hint}") from None
-    except OSError as error:
-        raise StoreError(f"cannot open {path}: {error.strerror}") from None
+def _meta(connection: sqlite3.Connection, name: str) -> Any:
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if row is None else row[0]
 
 
 def _create(connection: sqlite3.Connection, bot: str) -> None:
@@ -209,9 +340,8 @@ def _execute_all(connection: sqlite3.Connection, statements: str) -> None:
         connection.execute(statement)
 
 
-def _lock(path: Path) -> int:
+def _lock(lock_path: Path, path: Path) -> int:
     """Lock the file for the life of this process: the lease of the whole store. The kernel lets go at its death."""
-    lock_path = path.with_name(path.name + "-lock")
     fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -221,6 +351,7 @@ def _lock(path: Path) -> int:
         raise StoreError(
             f"{path} is in use by process {owner}: stop it, or set STORE_URL to a different file"
         ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    with suppress(OSError):  # on a full disk it is locked all the same
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
     return fd

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from engine.model import DeadLetter, Envelope, Queue
-from engine.stores.sqlite_writer import Group, Writer
+from engine.stores.sqlite_group import Group
+from engine.stores.sqlite_writer import Writer
 
 _SELECT: Final = "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM dead"
 _BOUND: Final = (
@@ -17,8 +18,7 @@ def bury(
 ) -> None:
     """Put one more dead letter into the group; beyond `dead_max` the oldest go."""
     group.insert("dead", (queue.value, *envelope[:4], attempts, reason, at))
-    if (_BOUND, (dead_max,)) not in group.others[-1:]:
-        group.others.append((_BOUND, (dead_max,)))
+    group.run(_BOUND, dead_max)
 
 
 async def newest_letters(writer: Writer, limit: int) -> list[DeadLetter]:

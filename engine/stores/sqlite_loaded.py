@@ -1,88 +1,174 @@
-"""What a SQLite store has in memory of its file: loaded when it is opened, and anew after an I/O error."""
+"""What a SQLite store has in memory of its file, and how it is made anew when the file is in doubt.
+
+    trusted ──── the writer met an I/O error, a missing file, a failure of the store's own ────▶ in doubt
+       ▲                                                                                          │
+       │  one task of the store, never a caller's: close the writer, open the file again,         │
+       └─ read all of it into a new `Loaded`, put that in place of the old one in one step ◀──────┘
+                                                                                                  │
+    closed, or lost (StoreError: the file is another one, is damaged, has lost updates) ◀─────────┘
+
+While the file is in doubt nothing is written or read. Who asks waits for the attempt that runs, and gets its
+StoreUnavailable; the task tries again, at most every 30 s, until the file is there. Nobody's cancellation reaches it.
+Workers that wait for a lane go on waiting, and are woken when the new lanes are there. All leases are void then, and
+what was under way happens again (a reply that went out goes out once more).
+"""
 
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NoReturn, TypeVar
 
 import structlog
 
 from engine.aliases import Aliases
+from engine.errors import LeaseLost, StoreError, StoreUnavailable
 from engine.lanes import Lane
 from engine.model import TIMER_IDS, Delivery, Envelope, Queue
 from engine.seen import SeenIds
 from engine.store import ID_MASK, Limits
 from engine.stores.at_hand import Name, QueueAtHand, RecentStates
+from engine.stores.sqlite_errors import translated
 from engine.stores.sqlite_file import StoreFile
+from engine.stores.sqlite_group import Group, Row
 from engine.stores.sqlite_timers import Timers
-from engine.stores.sqlite_writer import Group, Row, Writer, translated
+from engine.stores.sqlite_writer import Writer
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 _COUNTER_BITS: Final = 28  # of fences, outbox ids and timers, below the owner's epoch
 _READ_ANEW_PAUSE_MAX_S: Final = 30.0
 _CALM_S: Final = 60.0  # without an I/O error: the next one is a new trouble
 
 
+class Loaded:
+    """Everything that is read from one opening of the file; made whole on the store's thread, then `start`ed."""
+
+    def __init__(self, file: StoreFile, wall: Callable[[], float]) -> None:
+        """Take over what the file holds; takes about a second for 500,000 pending updates."""
+        first = file.owner_epoch << _COUNTER_BITS
+        self.queues = {queue: QueueAtHand(queue, fence=first) for queue in Queue}
+        self.seen = SeenIds()
+        self.aliases = Aliases()
+        self.states = RecentStates()
+        self.outbox_id = first
+        self.timers = Timers(self.queues[Queue.INBOX].lanes, wall, number=first)
+        for data in self.queues.values():
+            for place, key in file.pending(data.name):
+                data.lanes.add(key, place)
+            data.lanes.appended = data.lanes.pending
+        self.timers.load(file)
+        for name, lane in file.aliases():
+            self.aliases.add(name, lane)
+        for segment, bits, touched in file.seen():
+            self.seen.apply({segment: bytearray(bits)}, touched)
+        self._parked = {queue: file.parked(data.name, wall()) for queue, data in self.queues.items()}
+
+    def start(self, writer: Writer) -> None:
+        """Begin on the event loop: lanes that are parked, timers that come due."""
+        for queue, parked in self._parked.items():
+            self.queues[queue].lanes.restore(parked)
+        self._parked.clear()
+        self.timers.start(writer)
+
+    def close(self) -> None:
+        """Stop the timers, and wake who waits for a lane."""
+        self.timers.close()
+        for data in self.queues.values():
+            data.lanes.close()
+
+
 class LoadedFile:
     """The file, its writer, and the rest in memory. What the file says and what this says changes together."""
 
-    def __init__(self, file: StoreFile, limits: Limits, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, file: StoreFile, limits: Limits, wall: Callable[[], float], *, look_every_s: float | None
+    ) -> None:
         self._file = file
         self._limits = limits
         self._wall = wall
-        self._queues: dict[Queue, QueueAtHand] = {}
-        self._seen = SeenIds()
-        self._aliases = Aliases()
-        self._states = RecentStates()
-        self._outbox_id = 0
-        self._writer: Writer
+        self._look_every_s = look_every_s
+        self._thread = ThreadPoolExecutor(1, "sqlite writer")
+        self._loaded: Loaded | None = None
+        self._queues: dict[Queue, QueueAtHand]  # these are parts of what is loaded
+        self._seen: SeenIds
+        self._aliases: Aliases
+        self._states: RecentStates
+        self._outbox_id: int
         self._timers: Timers
+        self._writer: Writer
         self._appended: Group | None = None  # the last that took in updates; its caller may have been cut off
-        self._reading_anew = asyncio.Lock()
+        self._looking: asyncio.TimerHandle | None = None
+        self._ended: Exception | None = None  # why it is of no use any more
+        self._closing: asyncio.Task[None] | None = None
+        self._recovery: asyncio.Task[None] | None = None
+        self._attempt: asyncio.Future[None]  # of the recovery: who asks waits for it
+        self._is_pausing = False
         self._read_anew_at = -_CALM_S  # on the event loop's clock
         self._read_anew_pause_s = 0.0
 
-    async def load(self) -> None:
-        """Take over what the file holds; takes about a second for 500,000 pending updates."""
-        epoch = self._file.owner_epoch
-        self._queues = {queue: QueueAtHand(queue, fence=epoch << _COUNTER_BITS) for queue in Queue}
-        self._seen = SeenIds()
-        self._aliases = Aliases()
-        self._states = RecentStates()
-        self._outbox_id = epoch << _COUNTER_BITS
-        self._timers = Timers(self._queues[Queue.INBOX].lanes, self._wall, number=epoch << _COUNTER_BITS)
-        try:
-            await asyncio.to_thread(self._load_pending)
-            now = self._wall()
-            for data in self._queues.values():
-                data.lanes.restore(self._file.parked(data.name, now))
-        except sqlite3.Error as error:
-            raise translated(error)[0] from None
-        self._writer = Writer(self._file.connection, epoch)
-        self._timers.start(self._writer)
+    async def open(self) -> None:
+        """Open the file and load it; StoreError says in one line what a person has to do."""
+
+        def load() -> Loaded:
+            self._file.open()
+            try:
+                return Loaded(self._file, self._wall)
+            except sqlite3.Error as error:
+                raise translated(error)[0] from None
+
+        self._take_over(await self._on_thread(load))
+        self._look_later()
 
     async def close(self) -> None:
-        """Let go of the file."""
-        self._timers.close()
-        for data in self._queues.values():
-            data.lanes.close()
-        await self._writer.close()
-        await asyncio.to_thread(self._file.close)
+        """Let go of the file, whatever becomes of the caller."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="closing the store")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._recovery is not None:
+            self._ended = self._ended or StoreUnavailable("the store is closed")
+            if self._is_pausing:
+                self._recovery.cancel()
+            await asyncio.wait([self._recovery])
+        if self._loaded is not None:
+            self._loaded.close()
+            await self._writer.close()
+            self._ended = self._ended or StoreUnavailable("the store is closed")
+            self._writer.suspect = True
+            self._loaded.close()  # who has begun to wait for a lane meanwhile
+        await self._on_thread(self._file.close)
+        self._thread.shutdown()
+
+    def _on_thread(self, function: Callable[[], T]) -> "asyncio.Future[T]":
+        """All that is done with the file is done on one thread, so that there are never two of them at it."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     async def _delivery(self, data: QueueAtHand, lane: Lane) -> Delivery:
-        """Return the lane's head with its state, from memory or from the file."""
+        """Return the lane's head with its state, from memory or from the file; LeaseLost if it is not there."""
         place, key = lane.head, lane.key
         envelope = data.envelopes.get(place)
         if envelope is None:
             table = "timer" if place & TIMER_IDS else data.name
             row = await self._writer.read(f"SELECT scope, body, at FROM {table} WHERE place = ?", (place,))
+            if row is None:
+                self._lacks(data, lane)
             envelope = Envelope(place & ID_MASK, key, *row)
         state = None
         if data.lanes.queue is Queue.INBOX:
             name = (key, envelope.scope)
             state = self._states.get(name) if name in self._states else await self._read_state(name)
         return Delivery(lane.lease, envelope, lane.attempts + 1, state)
+
+    def _lacks(self, data: QueueAtHand, lane: Lane) -> NoReturn:
+        """The file does not have what is pending in this lane: the lane is of before, or the file is another one."""
+        if data in self._queues.values() and data.lanes.is_held(lane.lease):
+            self._writer.doubt(StoreUnavailable(f"what is pending in {lane.key} is not in the store's file"))
+        raise LeaseLost(lane.key)
 
     def _read_state(self, name: Name) -> asyncio.Future[bytes | None]:
         states = self._states
@@ -101,42 +187,124 @@ class LoadedFile:
             await self._writer.read("SELECT 1", ())
             await self._trusted()
 
-    async def _trusted(self) -> None:
-        """After an I/O error: read the file anew, as after a crash. All leases are void then.
+    def _look_later(self) -> None:
+        if self._look_every_s is not None:
+            self._looking = asyncio.get_running_loop().call_later(self._look_every_s, self._look)
 
-        What was under way then happens again (a reply that went out goes out once more), so a file that fails
-        again and again is read less and less often; who needs it waits.
-        """
-        if self._writer.suspect:
-            async with self._reading_anew:
-                if self._writer.suspect:
-                    await self._pause_between_readings()
-                    log.error("reading the store's file anew after an I/O error", file=str(self._file.path))
-                    self._timers.close()
-                    await self._writer.close()
-                    await asyncio.to_thread(self._file.reopen)
-                    stale = list(self._queues.values())
-                    await self.load()
-                    for data in stale:
-                        data.lanes.close()
+    def _look(self) -> None:
+        if not self._writer.suspect:
+            self._writer.look()
+        self._look_later()
+
+    # -- when the file is in doubt ----------------------------------------------------------------------------
+
+    async def _trusted(self) -> None:
+        """Wait until the file is not in doubt; StoreUnavailable if it still is, StoreError if it is lost."""
+        while self._writer.suspect:
+            if self._ended is not None:
+                raise type(self._ended)(*self._ended.args)
+            if self._recovery is None:
+                self._doubted(StoreUnavailable("the store's file is in doubt"))
+            await asyncio.shield(self._attempt)
+
+    def _doubted(self, reason: Exception) -> None:
+        """The writer has met something after which nothing can be trusted."""
+        if self._ended is not None:
+            return
+        if isinstance(reason, StoreError):
+            self._lost(reason)
+        elif self._recovery is None:
+            self._attempt = self._new_attempt()
+            self._recovery = asyncio.create_task(self._recover(reason), name="reading the store anew")
+
+    def _lost(self, reason: StoreError) -> None:
+        log.error("the store's file is lost", file=str(self._file.path), reason=str(reason))
+        self._ended = reason
+        self._writer.suspect = True
+        if self._loaded is not None:
+            self._loaded.close()  # whoever waits for a lane asks again, and is told
+
+    async def _recover(self, reason: Exception) -> None:
+        log.error(
+            "the store's file is in doubt: reading it anew", file=str(self._file.path), reason=str(reason)
+        )
+        try:
+            self._timers.close()
+            await self._writer.close()
+            while self._ended is None:
+                await self._pause_between_readings()
+                if await self._read_anew():
+                    break
+        except Exception as error:  # it must not be in doubt for ever without a word
+            log.exception("reading the store anew failed")
+            self._lost(StoreError(f"cannot read {self._file.path} anew: {error!r}"))
+        finally:
+            self._recovery = None
+            if not self._attempt.done():
+                self._attempt.set_result(None)
+
+    async def _read_anew(self) -> bool:
+        """Return whether there is nothing left to do."""
+        try:
+            loaded = await self._on_thread(self._load_anew)
+        except StoreUnavailable as error:
+            log.warning("the store's file cannot be read", reason=str(error))
+            attempt, self._attempt = self._attempt, self._new_attempt()
+            attempt.set_exception(error)
+            return False
+        except StoreError as error:
+            self._lost(error)
+        else:
+            if self._ended is None:
+                self._take_over(loaded)
+        return True
+
+    def _load_anew(self) -> Loaded:
+        self._file.reopen()
+        try:
+            loaded = Loaded(self._file, self._wall)
+        except sqlite3.Error as error:
+            known, _ = translated(error)
+            if isinstance(known, sqlite3.Error):  # a table is missing
+                raise StoreError(f"cannot read {self._file.path}: {error}") from None
+            raise known from None
+        if not loaded.seen.contains(self._seen):
+            raise StoreError(
+                f"{self._file.path} has lost updates that it had: an older copy was put in its place while the bot ran"
+            )
+        return loaded
+
+    def _take_over(self, loaded: Loaded) -> None:
+        """Put what was loaded in the place of what was there before: one step, without an await."""
+        old = self._loaded
+        self._writer = writer = Writer(self._file, self._thread, self._doubted)
+        self._loaded = loaded
+        self._queues = loaded.queues
+        self._seen = loaded.seen
+        self._aliases = loaded.aliases
+        self._states = loaded.states
+        self._outbox_id = loaded.outbox_id
+        self._timers = loaded.timers
+        self._appended = None
+        loaded.start(writer)
+        if old is not None:
+            old.close()
+
+    def _new_attempt(self) -> "asyncio.Future[None]":
+        attempt = asyncio.get_running_loop().create_future()
+        attempt.add_done_callback(lambda done: done.cancelled() or done.exception())  # maybe nobody waits
+        return attempt
 
     async def _pause_between_readings(self) -> None:
         """At once after a calm time; then 1 s, 2 s, 4 s ..."""
         loop = asyncio.get_running_loop()
         if loop.time() - self._read_anew_at < _CALM_S:
             self._read_anew_pause_s = min(_READ_ANEW_PAUSE_MAX_S, max(1.0, 2 * self._read_anew_pause_s))
-            await asyncio.sleep(self._read_anew_pause_s)
+            self._is_pausing = True
+            try:
+                await asyncio.sleep(self._read_anew_pause_s)
+            finally:
+                self._is_pausing = False
         else:
             self._read_anew_pause_s = 0.0
         self._read_anew_at = loop.time()
-
-    def _load_pending(self) -> None:
-        for data in self._queues.values():
-            for place, key in self._file.pending(data.name):
-                data.lanes.add(key, place)
-            data.lanes.appended = data.lanes.pending
-        self._timers.load(self._file)
-        for name, lane in self._file.aliases():
-            self._aliases.add(name, lane)
-        for segment, bits, touched in self._file.seen():
-            self._seen.apply({segment: bytearray(bits)}, touched)

@@ -14,7 +14,8 @@ from engine.lanes import LaneTable
 from engine.model import TIMER_IDS, Timer
 from engine.store import WALL_LOOK_S
 from engine.stores.sqlite_file import StoreFile
-from engine.stores.sqlite_writer import Group, Row, Writer
+from engine.stores.sqlite_group import Group, Row
+from engine.stores.sqlite_writer import Writer
 
 Name = tuple[str, str, str]
 """Key, scope and name of a timer."""
@@ -85,7 +86,7 @@ class Timers:
         group.insert("timer", *rows.values())
         for full_name, change in changes.items():
             if change is None:
-                group.others.append(("DELETE FROM timer WHERE key = ? AND scope = ? AND name = ?", full_name))
+                group.forget("timer", *full_name)
         return changes
 
     def apply(self, changes: Changes) -> None:
@@ -170,7 +171,6 @@ class Timers:
             self._writer.read_rows(query, values, then).add_done_callback(self._told)
 
     def _told(self, reading: "asyncio.Future[Any]") -> None:
-        """After a failure, look again. Whoever waits for a lane finds out whether the file has to be read anew."""
+        """After a failure, look again, unless the file is read anew, with its timers."""
         if reading.exception() is not None and not self._closed:
-            self._lanes.nudge()
             self._alarm = asyncio.get_running_loop().call_later(_AFTER_TROUBLE_S, self._look)

@@ -1,119 +1,64 @@
 """Group commit: what is asked of the file while one transaction runs becomes the next transaction.
 
-One thread owns the connection (the loop's executor interface is the seam where a simulation takes over). No timer: the running transaction is the batching window. Work is set-wise (few
-SQL statements a group, whatever its size), because each statement lets go of the interpreter lock and has to win
-it back from a busy event loop.
+One thread owns the connection (the loop's executor interface is the seam where a simulation takes over). No timer: the
+running transaction is the batching window.
+
+Each who asks gets an outcome of its own: if the transaction fails for the values of one of them, each of them gets a
+transaction to itself, in the order of the asking. After an error that leaves the contents of the file in doubt the
+writer does nothing any more: whatever it is asked fails until the file has been read anew (sqlite_loaded.py).
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cache, partial
-from itertools import chain
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from engine.errors import StoreError, StoreUnavailable
-from engine.model import TIMER_IDS
+from engine.stores.sqlite_disk import RESERVE_BYTES_MAX
+from engine.stores.sqlite_errors import is_full, translated
+from engine.stores.sqlite_file import StoreFile
+from engine.stores.sqlite_group import Group, Row, Step, apply, only_deletes
 
-LOG_BYTES_MAX = 16 << 20
-"""SQLite's log is folded into the file when it is about this long: a pause of ~50 ms."""
+LOG_BYTES_MAX = RESERVE_BYTES_MAX
+"""SQLite's log is folded into the file when it is longer than this on the disk, or than the reserve: ~50 ms."""
 
-_ROW_BYTES: Final = 1000  # what a row writes beside its values: its share of the pages that it changes
-_ROWS_MAX: Final = 256  # rows of one INSERT; times columns it stays far below SQLite's limit of variables
-_INSERT: Final = {
-    "inbox": ("INSERT INTO inbox VALUES ", "(?,?,?,?,?)", ""),
-    "outbox": ("INSERT INTO outbox VALUES ", "(?,?,?,?,?)", ""),
-    "state": ("INSERT INTO state VALUES ", "(?,?,?)", " ON CONFLICT DO UPDATE SET state = excluded.state"),
-    "seen": ("INSERT OR REPLACE INTO seen VALUES ", "(?,?,?)", ""),
-    "parked": ("INSERT OR REPLACE INTO parked VALUES ", "(?,?,?,?,?,?,?)", ""),
-    "timer": ("INSERT OR REPLACE INTO timer VALUES ", "(?,?,?,?,?,?)", ""),
-    "alias": ("INSERT OR REPLACE INTO alias VALUES ", "(?,?)", ""),
-    "dead": (
-        "INSERT INTO dead (queue, id, key, scope, body, attempts, reason, at) VALUES ",
-        "(?,?,?,?,?,?,?,?)",
-        "",
-    ),
-}
+_LOG_BYTES_MIN: Final = 64 << 10
 
-Row = tuple[Any, ...]
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Group:
-    """What one transaction will do, by table; and who waits for it."""
-
-    durable: bool = False
-    """The power may fail once this is done: updates are about to be confirmed to Telegram."""
-
-    rows: dict[str, list[Row]] = field(default_factory=dict)
-    """Rows to insert, by table; those of state, seen, parked, timer and alias replace what is there."""
-
-    places_gone: dict[str, list[int]] = field(default_factory=dict)
-    """Places to delete from inbox, outbox and timer."""
-
-    states: set[tuple[str, str]] = field(default_factory=set)
-    """Keys and scopes of the states that it writes."""
-
-    others: list[tuple[str, Row]] = field(default_factory=list)
-    """Rare statements, with their values, after the rest."""
-
-    waiting: list[tuple[asyncio.Future[Any], Callable[[], Any]]] = field(default_factory=list)
-    """Future, and what to do on the event loop when the group is committed; the future gets its result."""
-
-    reads: list[tuple[asyncio.Future[Any], str, Row, Callable[[list[Row]], Any]]] = field(
-        default_factory=list
-    )
-    """Future, a query made after the transaction, and what to do on the event loop with its rows, as above."""
-
-    finished: bool = False
-    """Committed or failed: the event loop knows the outcome."""
-
-    def insert(self, table: str, *rows: Row) -> None:
-        """Insert rows; where the table has a key, replace what is there."""
-        self.rows.setdefault(table, []).extend(rows)
-
-    def delete(self, queue: str, place: int) -> None:
-        """Delete what stands at a place of a queue."""
-        self.places_gone.setdefault("timer" if place & TIMER_IDS else queue, []).append(place)
-
-    def see(self, segments: Mapping[int, bytearray], now: float) -> None:
-        """Remember ids, by segment."""
-        self.insert("seen", *((number, bytes(bits), now) for number, bits in segments.items()))
-
-    def set_state(self, key: str, scope: str, state: bytes | None) -> None:
-        """Set or delete a conversation state; once in a group for each."""
-        self.states.add((key, scope))
-        if state is None:
-            self.others.append(("DELETE FROM state WHERE key = ? AND scope = ?", (key, scope)))
-        else:
-            self.insert("state", (key, scope, state))
+Doubted = Callable[[Exception], None]
+"""Told on the event loop why the file is in doubt; with a StoreError it is lost."""
 
 
 class Writer:
     """Runs groups one after another on its thread. All public methods belong to the event loop's thread."""
 
-    def __init__(self, connection: sqlite3.Connection, owner_epoch: int) -> None:
+    def __init__(self, file: StoreFile, thread: Executor, doubted: Doubted) -> None:
         self._loop = asyncio.get_running_loop()
-        self._connection = connection
-        self._owner_epoch = owner_epoch
+        self._file = file
+        self._connection = file.connection
+        self._thread = thread
+        self._doubted = doubted
+        self._owner_epoch = file.owner_epoch
         self._synchronous = ""
-        self._log_bytes = 0
+        self._fold_at = 0  # the log's size at which it is folded although the last folding left something
+        self._is_scarce = False  # the reserve was given up: only what needs no room
         self._next = Group()
         self._sent = self._next  # the last one that went to the thread, or is about to
         self._busy = False  # a group is with the thread, or about to be
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._thread = ThreadPoolExecutor(1, "sqlite writer")
         self.suspect = False
-        """After an I/O error: what the file holds is in doubt, and it has to be read anew."""
+        """What the file holds is in doubt: nothing is written or read until it has been read anew."""
 
     def group(self) -> Group:
         """Return the group that collects now; fill it without awaiting, then call `done`."""
-        return self._next
+        group = self._next
+        if len(group.steps) > group.whole:
+            del group.steps[group.whole :]
+        return group
 
     def done(self, then: Callable[[], T]) -> asyncio.Future[T]:
         """Submit what was put into the group; `then()` runs on the loop once it is committed.
@@ -121,7 +66,9 @@ class Writer:
         It runs also when nobody waits for the future any more: what the file says, the lanes say.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._next.waiting.append((future, then))
+        group = self._next
+        group.whole = len(group.steps)
+        group.waiting.append((future, then, group.whole))
         self._submit()
         return future
 
@@ -141,12 +88,22 @@ class Writer:
         name = (key, scope)
         return name in self._next.states or (not self._sent.finished and name in self._sent.states)
 
+    def look(self) -> None:
+        """See that the file is still there; if it is not, it is in doubt."""
+        if not self._busy:
+            self._next.looks = True
+            self._submit()
+
+    def doubt(self, reason: Exception) -> None:
+        """Do nothing any more, and tell why."""
+        self.suspect = True
+        self._doubted(reason)
+
     async def close(self) -> None:
-        """Finish what was submitted and end the thread; twice is harmless. What comes later is StoreUnavailable."""
+        """Finish what was submitted; twice is harmless. What comes later is StoreUnavailable."""
         while self._busy:  # again: whoever was woken with us may have submitted more
             await self._idle.wait()
         self._closed = True
-        self._thread.shutdown()  # nothing is under way: it does not wait
 
     # -- on the event loop ------------------------------------------------------------------------------------
 
@@ -159,39 +116,66 @@ class Writer:
     def _send(self) -> None:
         group, self._next = self._next, Group()
         self._sent = group
-        if self._closed:  # nobody is there to take it
-            self._failed(group, StoreUnavailable("the store is closed, or read anew"), suspect=self.suspect)
+        if self._closed or self.suspect:  # nobody is there to take it
+            self._failed(group, StoreUnavailable("the store is closed, or read anew"))
+            return
+        if len(group.steps) > group.whole:
+            del group.steps[group.whole :]
+        working = self._loop.run_in_executor(self._thread, self._work, group)
+        working.add_done_callback(partial(self._worked, group))
+
+    def _worked(self, group: Group, working: "asyncio.Future[Callable[[], None]]") -> None:
+        if working.cancelled() or (error := working.exception()) is not None:
+            why = "cancelled" if working.cancelled() else repr(error)
+            self._failed(group, StoreError(f"the store's thread failed: {why}"), suspect=True)
         else:
-            working = self._loop.run_in_executor(self._thread, self._work, group)
-            working.add_done_callback(self._worked)
+            working.result()()
 
-    def _worked(self, working: "asyncio.Future[Callable[[], None]]") -> None:
-        tell = working.result()
-        tell()
-
-    def _committed(self, group: Group, found: list[list[Row]], *, suspect: bool) -> None:
+    def _committed(
+        self,
+        group: Group,
+        failures: dict[int, Exception],
+        found: list[list[Row] | Exception],
+        doubt: Exception | None,
+    ) -> None:
         group.finished = True
-        self.suspect = self.suspect or suspect
-        for future, then in group.waiting:
+        if doubt is not None:
+            self.doubt(doubt)
+        try:
+            for index, (future, then, _) in enumerate(group.waiting):
+                if index in failures:
+                    _fail(future, failures[index])
+                else:
+                    self._tell(future, then)
+            for (future, _, _, use), rows in zip(group.reads, found, strict=True):
+                if isinstance(rows, Exception):
+                    _fail(future, rows)
+                else:
+                    self._tell(future, partial(use, rows))
+        finally:
+            self._after(group)
+
+    def _tell(self, future: "asyncio.Future[Any]", then: Callable[[], Any]) -> None:
+        try:
             result = then()
+        except Exception as error:  # noqa: BLE001 - its caller gets it
+            # What the file says and what the lanes say may differ from now on.
+            self.doubt(StoreUnavailable(f"{type(error).__name__} after a commit: {error}"))
+            _fail(future, error)
+        else:
             if not future.done():
                 future.set_result(result)
-        for (future, _, _, use), rows in zip(group.reads, found, strict=True):
-            result = use(rows)
-            if not future.done():
-                future.set_result(result)
-        self._after(group)
 
-    def _failed(self, group: Group, error: Exception, *, suspect: bool) -> None:
+    def _failed(self, group: Group, error: Exception, *, suspect: bool = False) -> None:
         group.finished = True
-        self.suspect = self.suspect or suspect
-        futures = [future for future, _ in group.waiting] + [read[0] for read in group.reads]
-        for future in futures:
-            if not future.done():
-                future.set_exception(error)
-        self._after(group)
+        if suspect:
+            self.doubt(error)
+        self._after(group, error)
 
-    def _after(self, group: Group) -> None:
+    def _after(self, group: Group, error: Exception | None = None) -> None:
+        futures = [waiting[0] for waiting in group.waiting] + [read[0] for read in group.reads]
+        for future in futures:
+            _fail(future, error or StoreUnavailable("the store's file is in doubt"))
         group.reads.clear()
         group.waiting.clear()  # they know their lane, and the lane knows its group: nobody would free them
         if self._next.waiting or self._next.reads:
@@ -204,65 +188,132 @@ class Writer:
 
     def _work(self, group: Group) -> Callable[[], None]:
         """Return what the event loop has to be told."""
+        failures: dict[int, Exception] = {}
+        doubt: Exception | None = None
         try:
             if group.waiting:
-                self._write(group)
-            found = [
-                self._connection.execute(query, values).fetchall() for _, query, values, _ in group.reads
-            ]
+                failures, doubt = self._write(group)
+            if group.durable and doubt is None:
+                self._file.watch.check()  # after the commit: what it wrote is where the next start looks for it
+            if group.looks:
+                self._file.look()
         except Exception as error:  # noqa: BLE001 - whoever waits for the group gets it
             self._roll_back()
             failure, suspect = translated(error)
             return partial(self._failed, group, failure, suspect=suspect)
-        return partial(self._committed, group, found, suspect=not self._kept_log_short())
+        found: list[list[Row] | Exception] = []
+        for _, query, values, _ in group.reads:
+            rows, why = self._rows(query, values, doubt)
+            found.append(rows)
+            doubt = doubt or why
+        return partial(self._committed, group, failures, found, doubt or self._keep_log_short())
 
-    def _write(self, group: Group) -> None:
+    def _rows(
+        self, query: str, values: Row, doubt: Exception | None
+    ) -> tuple[list[Row] | Exception, Exception | None]:
+        """Return the rows, or what failed; and whether the file is in doubt for that."""
+        if doubt is not None:
+            return doubt, None
+        try:
+            return self._connection.execute(query, values).fetchall(), None
+        except Exception as error:  # noqa: BLE001 - whoever reads gets it
+            failure, suspect = translated(error)
+            if isinstance(failure, sqlite3.Error):  # a query of ours that SQLite cannot run: not this file
+                failure, suspect = StoreUnavailable(f"the store's file cannot be read: {error!r}"), True
+            return failure, failure if suspect else None
+
+    def _write(self, group: Group) -> tuple[dict[int, Exception], Exception | None]:
+        """Return the failures, by who waits; and why the file is in doubt, if it is."""
+        if self._is_scarce and self._file.reserve.keep():
+            self._is_scarce = False
+        if not self._is_scarce:
+            try:
+                self._transact(group.steps, durable=group.durable)
+            except Exception as error:  # noqa: BLE001 - told below
+                self._roll_back()
+                if is_full(error):
+                    self._make_room()
+                elif not _is_fault_of_values(error) or len(group.waiting) == 1:
+                    failure, suspect = _told(error)
+                    return dict.fromkeys(range(len(group.waiting)), failure), failure if suspect else None
+            else:
+                return {}, None
+        return self._write_one_by_one(group)
+
+    def _write_one_by_one(self, group: Group) -> tuple[dict[int, Exception], Exception | None]:
+        failures: dict[int, Exception] = {}
+        doubt: Exception | None = None
+        for index, steps in enumerate(group.parts()):
+            if doubt is None and self._is_scarce and not only_deletes(steps):
+                failures[index] = StoreUnavailable("the disk is full: make room on it")
+                continue
+            try:
+                if doubt is None:
+                    self._transact(steps, durable=group.durable)
+                else:
+                    failures[index] = doubt
+            except Exception as error:  # noqa: BLE001 - whoever asked for it gets it
+                self._roll_back()
+                failures[index], suspect = _told(error)
+                doubt = failures[index] if suspect else None
+        return failures, doubt
+
+    def _transact(self, steps: list[Step], *, durable: bool) -> None:
         execute = self._connection.execute
         # The log is sequential: the sync of this transaction also covers every commit before it.
-        synchronous = "FULL" if group.durable else "NORMAL"
+        synchronous = "FULL" if durable else "NORMAL"
         if synchronous != self._synchronous:
             execute(f"PRAGMA synchronous={synchronous}")
             self._synchronous = synchronous
         execute("BEGIN IMMEDIATE")
         if execute("SELECT value FROM meta WHERE name = 'owner_epoch'").fetchone() != (self._owner_epoch,):
             raise StoreError("another process has opened the store's file: only one may own it")
-        for queue, places in group.places_gone.items():
-            execute(
-                f"DELETE FROM {queue} WHERE place IN (SELECT value FROM json_each(?))",
-                (str(places),),
-            )
-            self._log_bytes += _ROW_BYTES * len(places)
-        for table, rows in group.rows.items():
-            self._insert(table, rows)
-        for statement, values in group.others:
-            execute(statement, values)
+        apply(self._connection, steps)
         execute("COMMIT")
 
-    def _insert(self, table: str, rows: list[Row]) -> None:
-        """Insert in as few statements as there are bits in the number of rows."""
-        start = 0
-        size = _ROWS_MAX
-        while start < len(rows):
-            while size > len(rows) - start:
-                size >>= 1
-            values = tuple(chain.from_iterable(rows[start : start + size]))
-            self._connection.execute(_insert_statement(table, size), values)
-            self._log_bytes += _ROW_BYTES * size + sum(len(v) for v in values if isinstance(v, bytes))
-            start += size
-
-    def _kept_log_short(self) -> bool:
-        """Fold the log into the file if it is long; return False if the file's contents are in doubt.
+    def _keep_log_short(self) -> Exception | None:
+        """Fold the log into the file if it is long; return why the file's contents are in doubt, if they are.
 
         Not left to SQLite: it would tell nobody that a sync has failed.
         """
-        if self._log_bytes < LOG_BYTES_MAX:
-            return True
-        self._log_bytes = 0
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            size = self._file.watch.log_bytes
+            longest = min(LOG_BYTES_MAX, max(self._file.reserve.size, _LOG_BYTES_MIN))
+            if size > max(longest, self._fold_at):
+                self._fold_log(size, longest)
+        except Exception as error:  # noqa: BLE001 - what it means is told
+            failure, suspect = translated(error)
+            return failure if suspect else None
+        return None
+
+    def _fold_log(self, size: int, longest: int) -> None:
+        # It is cut to its bound when it begins anew. While another program reads, it goes on growing.
+        self._connection.execute(f"PRAGMA journal_size_limit={longest}")
+        try:
+            self._fold_at = 0 if self._file.fold_log() else size + longest // 4
         except sqlite3.Error as error:
-            return not translated(error)[1]
-        return True
+            if not is_full(error):
+                raise
+            self._make_room()
+        if not self._is_scarce:
+            self._file.reserve.keep()
+
+    def _make_room(self) -> None:
+        """Fold the log, so that it begins anew in the room that it has; for that give up the reserve, if it must be."""
+        try:
+            self._file.fold_log()
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+        else:
+            return
+        self._file.reserve.give_up()
+        self._is_scarce = True
+        try:
+            self._file.fold_log()
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
 
     def _roll_back(self) -> None:
         try:
@@ -276,25 +327,23 @@ def _first(rows: list[Row]) -> Row | None:
     return rows[0] if rows else None
 
 
-@cache
-def _insert_statement(table: str, size: int) -> str:
-    head, row, tail = _INSERT[table]
-    return head + ",".join([row] * size) + tail
+def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(RuntimeError(repr(error)) if isinstance(error, StopIteration) else error)
 
 
-def translated(error: Exception) -> tuple[Exception, bool]:
-    """Return what callers get for an error on the thread, and whether the file's contents are in doubt.
+def _is_fault_of_values(error: Exception) -> bool:
+    """Return whether SQLite, or Python on the way to it, does not take a value of one who asks."""
+    if isinstance(error, sqlite3.ProgrammingError):
+        return "closed" not in str(error)
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError)
+    return not isinstance(error, OSError | StoreError | StoreUnavailable)
 
-    After a failed sync the kernel may have dropped the pages: trying the same sync again would lie (SQLite and
-    PostgreSQL, "fsyncgate"). So an I/O error means to read the file anew, as after a crash.
-    """
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_FULL:
-            return StoreUnavailable("the disk is full: make room on it"), False
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return StoreUnavailable("another program has locked the store's file: close it"), False
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return StoreUnavailable(f"the store's file cannot be written: {error}"), True
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return StoreError(f"the store's file is damaged ({error}): restore it from a backup"), True
-    return error, False
+
+def _told(error: Exception) -> tuple[Exception, bool]:
+    """Return what callers get, and whether the file is in doubt."""
+    failure, suspect = translated(error)
+    if failure is error and not suspect and not _is_fault_of_values(error):
+        return StoreUnavailable(f"the store's file cannot be used: {error!r}"), True
+    return failure, suspect

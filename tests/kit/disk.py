@@ -19,6 +19,8 @@ from typing import Any, Final, Literal, NoReturn
 
 import apsw
 
+from engine.stores.sqlite_disk import Seen
+
 Operation = Literal["read", "write", "truncate", "sync", "create", "delete"]
 Fault = Callable[[Operation, bool], int | None]
 """Asked before each operation, and whether it makes a file longer; the SQLite error that it ends with, if it fails."""
@@ -27,12 +29,14 @@ _SECTOR: Final = 512
 _TORN: Final = 0.03  # of the sectors that do not keep what was written last
 _JOURNALS: Final = apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL | apsw.SQLITE_OPEN_WAL
 _names = count()
+_numbers = count(1)
 
 
 class _Inode:
     """A file's content: as the cache has it, as the platters have it, and the writes between the two."""
 
     def __init__(self) -> None:
+        self.number = next(_numbers)
         self.cached = bytearray()
         self.durable = bytearray()
         self.unsynced: list[tuple[int, bytes | None]] = []  # offset and data; None: cut off at the offset
@@ -127,6 +131,13 @@ class Disk(apsw.VFS):
             file.xSync(0)
         except apsw.Error as error:
             raise OSError(errno.EIO, str(error)) from None
+
+    def look(self, path: Path) -> Seen | None:
+        """As the store looks at its files from outside; OSError if the power is off."""
+        if self.is_off:
+            raise OSError(errno.EIO, "no power")
+        inode = self._files.get(str(path))
+        return None if inode is None else Seen(0, inode.number, len(inode.cached), 0)
 
     def close(self) -> None:
         """Take the VFS from SQLite's list."""

@@ -17,7 +17,7 @@ from engine.model import Envelope
 from engine.store import ID_MASK
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
-from engine.stores.sqlite_writer import Group
+from engine.stores.sqlite_group import Step
 from tests.kit.view import LaneSeen, TimerSeen, View, plain
 
 WALL_S: Final = 1_700_000_000.0
@@ -106,7 +106,9 @@ class Sqlite:
         return store
 
     async def open(self) -> None:
-        self.sessions = [await open_sqlite(self._path, "1", limits=self._limits, wall=wall)]
+        self.sessions = [
+            await open_sqlite(self._path, "1", limits=self._limits, wall=wall, look_every_s=None)
+        ]
 
     async def pass_time(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -115,7 +117,7 @@ class Sqlite:
         """The process dies: its connection, its lock and its alarms go with it, whatever is under way."""
         self._store._timers.close()  # else it would look for timers each second, in vain, for days
         self._store._file.connection.close()
-        os.close(self._store._file._lock)
+        os.close(self._store._file._lock or -1)
 
     async def recover(self) -> None:
         await self.open()
@@ -129,9 +131,9 @@ class Sqlite:
     def fill_disk(self, full: bool) -> None:
         """Let every transaction fail, or no longer."""
         writer = self._store._writer
-        writer.__dict__.pop("_write", None)
+        writer.__dict__.pop("_transact", None)
         if full:
-            writer._write = partial(_write_to_full_disk, writer._write)  # type: ignore[method-assign]
+            writer._transact = partial(_transact_on_full_disk, writer._transact)  # type: ignore[method-assign]
 
     async def close(self, _: int) -> None:
         await self._store.close()
@@ -167,10 +169,9 @@ class Sqlite:
         return _ready(self._store._queues[queue].lanes)
 
 
-def _write_to_full_disk(write: Callable[[Group], None], group: Group) -> None:
-    group.others.append(("INSERT INTO no_room VALUES (1)", ()))
+def _transact_on_full_disk(transact: Callable[..., None], steps: list[Step], *, durable: bool) -> None:
     try:
-        write(group)
+        transact([*steps, ("", ("INSERT INTO no_room VALUES (1)", ()))], durable=durable)
     except sqlite3.OperationalError as error:
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise

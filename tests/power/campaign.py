@@ -151,6 +151,8 @@ class Life:
                     wall=loop.time,
                     connect=self._connect,
                     renew=self.disk.renew,
+                    look=self.disk.look,
+                    look_every_s=None,
                 )
             except StoreError:
                 if self.disk.is_off:

@@ -28,6 +28,7 @@ from tests.sim.trouble import STORE, Trouble
 T = TypeVar("T")
 
 LEASE_TTL_S: Final = 15.0
+_LOOK_EVERY_S: Final = 10.0
 
 
 class Stores(Protocol):
@@ -226,6 +227,7 @@ class FileStores:
             wall=self._wall,
             connect=connect_badly,
             renew=renew_badly,
+            look_every_s=_LOOK_EVERY_S,
         )
 
     def _fails(self, what: str) -> bool:
@@ -252,7 +254,7 @@ class FileStores:
                     os.close(int(fd.name))
 
     async def inspect(self) -> FullStore:
-        return await open_sqlite(self._path, "1", limits=self._limits, wall=self._wall)
+        return await open_sqlite(self._path, "1", limits=self._limits, wall=self._wall, look_every_s=None)
 
 
 class Space:

@@ -1,0 +1,190 @@
+"""What one transaction does to the file: the steps of all who share it, in the order of the asking.
+
+Steps are put together table by table (few SQL statements, whatever their number), because each statement lets go of the
+interpreter lock and has to win it back from a busy event loop. The result is that of the steps one after another:
+
+* Rows of inbox, outbox and timer are deleted by their place before rows are inserted. A place is known to somebody only
+  after the transaction that inserted it, so nothing is inserted and deleted by its place in one transaction.
+* Tables with another key keep the last step for each key.
+* A statement of its own (`run`) stands where it was asked for.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.model import TIMER_IDS
+
+if TYPE_CHECKING:
+    import asyncio
+
+Row = tuple[Any, ...]
+Step = tuple[str, Any]
+"""What is done, and the rows, the place or the values."""
+
+_ROWS_MAX: Final = 256  # rows of one INSERT; times columns it stays far below SQLite's limit of variables
+_LOGS: Final = {
+    "inbox": ("INSERT INTO inbox VALUES ", "(?,?,?,?,?)", ""),
+    "outbox": ("INSERT INTO outbox VALUES ", "(?,?,?,?,?)", ""),
+    "dead": (
+        "INSERT INTO dead (queue, id, key, scope, body, attempts, reason, at) VALUES ",
+        "(?,?,?,?,?,?,?,?)",
+        "",
+    ),
+}
+_KEYED: Final = {
+    "state": ("INSERT INTO state VALUES ", "(?,?,?)", " ON CONFLICT DO UPDATE SET state = excluded.state"),
+    "seen": ("INSERT OR REPLACE INTO seen VALUES ", "(?,?,?)", ""),
+    "parked": ("INSERT OR REPLACE INTO parked VALUES ", "(?,?,?,?,?,?,?)", ""),
+    "timer": ("INSERT OR REPLACE INTO timer VALUES ", "(?,?,?,?,?,?)", ""),
+    "alias": ("INSERT OR REPLACE INTO alias VALUES ", "(?,?)", ""),
+}
+_KEYS: Final = {
+    "state": (slice(2), "DELETE FROM state WHERE key = ? AND scope = ?"),
+    "seen": (slice(1), "DELETE FROM seen WHERE segment = ?"),
+    "parked": (slice(2), "DELETE FROM parked WHERE queue = ? AND key = ?"),
+    "timer": (slice(1, 4), "DELETE FROM timer WHERE key = ? AND scope = ? AND name = ?"),
+    "alias": (slice(1), "DELETE FROM alias WHERE name = ?"),
+}
+"""Where the key stands in a row, and how to delete by it."""
+
+_DELETE_FROM: Final = {"inbox": "-inbox", "outbox": "-outbox", "timer": "-timer"}
+_GONE: Final = {step: queue for queue, step in _DELETE_FROM.items()}
+_DELETED: Final = None
+
+
+class Group:
+    """The steps of one transaction and who waits for it, and queries that are made after it."""
+
+    __slots__ = ("durable", "finished", "looks", "reads", "states", "steps", "waiting", "whole")
+
+    def __init__(self) -> None:
+        self.durable = False
+        """The power may fail once this is done: updates are about to be confirmed to Telegram."""
+
+        self.steps: list[Step] = []
+        self.whole = 0
+        """So many steps belong to somebody who waits; those behind were left by a caller that failed meanwhile."""
+
+        self.waiting: list[tuple[asyncio.Future[Any], Callable[[], Any], int]] = []
+        """Future, what to do on the event loop when its steps are committed, and where they end in `steps`."""
+
+        self.reads: list[tuple[asyncio.Future[Any], str, Row, Callable[[list[Row]], Any]]] = []
+        """Future, a query made after the transaction, and what to do on the event loop with its rows."""
+
+        self.states: set[tuple[str, str]] = set()
+        """Keys and scopes of the states that it writes."""
+
+        self.looks = False
+        """Whether to look at the file from outside, although nothing is written."""
+
+        self.finished = False
+        """Committed or failed: the event loop knows the outcome."""
+
+    def insert(self, table: str, *rows: Row) -> None:
+        """Insert rows; where the table has a key beside its place, replace what is there."""
+        self.steps.append((table, rows))
+
+    def delete(self, queue: str, place: int) -> None:
+        """Delete what stands at a place of a queue."""
+        self.steps.append(("-timer" if place & TIMER_IDS else _DELETE_FROM[queue], place))
+
+    def forget(self, table: str, *key: Any) -> None:
+        """Delete by its key a row of state, seen, parked, timer or alias."""
+        self.steps.append((f"~{table}", key))
+
+    def run(self, statement: str, *values: Any) -> None:
+        """Do something rare."""
+        self.steps.append(("", (statement, values)))
+
+    def see(self, segments: Mapping[int, bytearray], now: float) -> None:
+        """Remember ids, by segment."""
+        self.insert("seen", *((number, bytes(bits), now) for number, bits in segments.items()))
+
+    def set_state(self, key: str, scope: str, state: bytes | None) -> None:
+        """Set or delete a conversation state."""
+        self.states.add((key, scope))
+        if state is None:
+            self.forget("state", key, scope)
+        else:
+            self.insert("state", (key, scope, state))
+
+    def parts(self) -> list[list[Step]]:
+        """Return the steps of each who waits."""
+        ends = [0, *(end for _, _, end in self.waiting)]
+        return [self.steps[start:end] for start, end in pairwise(ends)]
+
+
+def only_deletes(steps: Iterable[Step]) -> bool:
+    """Return whether these steps need no room in the file."""
+    return all(what[:1] in {"-", "~"} for what, _ in steps)
+
+
+def apply(connection: sqlite3.Connection, steps: Iterable[Step]) -> None:
+    """Take the steps, in as few statements as that takes."""
+    gone: dict[str, list[int]] = {}
+    new: dict[str, list[Row]] = {}
+    keyed: dict[str, dict[Row, Row | None]] = {}
+    for what, value in steps:
+        if what in _GONE:
+            gone.setdefault(_GONE[what], []).append(value)
+        elif what in _LOGS:
+            new.setdefault(what, []).extend(value)
+        elif what in _KEYED:
+            _replace(keyed.setdefault(what, {}), value, _KEYS[what][0])
+        elif what:
+            rows = keyed.setdefault(what[1:], {})
+            rows.pop(value, None)
+            rows[value] = _DELETED
+        else:
+            _flush(connection, gone, new, keyed)
+            connection.execute(*value)
+    _flush(connection, gone, new, keyed)
+
+
+def _replace(rows: dict[Row, Row | None], by: Iterable[Row], key: slice) -> None:
+    for row in by:
+        rows.pop(row[key], None)
+        rows[row[key]] = row
+
+
+def _flush(
+    connection: sqlite3.Connection,
+    gone: dict[str, list[int]],
+    new: dict[str, list[Row]],
+    keyed: dict[str, dict[Row, Row | None]],
+) -> None:
+    for queue, places in gone.items():
+        connection.execute(
+            f"DELETE FROM {queue} WHERE place IN (SELECT value FROM json_each(?))", (str(places),)
+        )
+    for table, rows in new.items():
+        _insert(connection, table, rows)
+    for table, by_key in keyed.items():
+        for key, row in by_key.items():
+            if row is _DELETED:
+                connection.execute(_KEYS[table][1], key)
+        _insert(connection, table, [row for row in by_key.values() if row is not _DELETED])
+    gone.clear()
+    new.clear()
+    keyed.clear()
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: list[Row]) -> None:
+    """Insert in as few statements as there are bits in the number of rows."""
+    start = 0
+    size = _ROWS_MAX
+    while start < len(rows):
+        while size > len(rows) - start:
+            size >>= 1
+        values = tuple(chain.from_iterable(rows[start : start + size]))
+        connection.execute(_insert_statement(table, size), values)
+        start += size
+
+
+@cache
+def _insert_statement(table: str, size: int) -> str:
+    head, row, tail = _LOGS.get(table) or _KEYED[table]
+    return head + ",".join([row] * size) + tail

@@ -1,0 +1,510 @@
+"""A SQLite file in doubt: read anew by the store itself, once, into the same file or none."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import threading
+from typing import Any
+
+import pytest
+
+from engine import Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
+from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite_file import connect, renew
+
+
+def update(id_, key="chat:1"):
+    return Envelope(id_, key, "", b"x" * 100)
+
+
+def io_error(code=sqlite3.SQLITE_IOERR_WRITE):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    return error
+
+
+class Faulty:
+    """Makes statements fail, by how they begin; `codes` gives SQLite's error for each time."""
+
+    def __init__(self):
+        self.codes: dict[str, list[int]] = {}
+        self.statements: list[str] = []
+        self.connections: list[Any] = []
+        self.blocked: threading.Event | None = None
+        self.entered = threading.Event()
+        self.threads: set[int] = set()
+
+    def fail(self, begin, *codes):
+        self.codes.setdefault(begin, []).extend(codes or [sqlite3.SQLITE_IOERR_WRITE])
+
+    def block(self):
+        """Let the next renewal of the log, which begins a reading, wait."""
+        self.blocked = threading.Event()
+        self.entered.clear()
+
+    def connect(self, path):
+        connection = FaultyConnection(connect(path), self)
+        self.connections.append(connection)
+        return connection
+
+    def renew(self, log):
+        blocked, self.blocked = self.blocked, None
+        if blocked is not None:
+            self.let_go = blocked
+            self.entered.set()
+            blocked.wait(10)
+        renew(log)
+
+
+class FaultyConnection:
+    def __init__(self, real, faults):
+        self.real = real
+        self.faults = faults
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def execute(self, statement, *values):
+        self.faults.statements.append(statement)
+        self.faults.threads.add(threading.get_ident())
+        for begin, codes in self.faults.codes.items():
+            if codes and statement.startswith(begin):
+                raise io_error(codes.pop(0))
+        return self.real.execute(statement, *values)
+
+
+@pytest.fixture
+def faults():
+    return Faulty()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "bot.db"
+
+
+@pytest.fixture
+async def store(path, faults):
+    store = await open_sqlite(path, "1", connect=faults.connect, renew=faults.renew, look_every_s=None)
+    yield store
+    await store.close()
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    """The recovery does not pause; whoever sleeps gives way."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda delay_s, result=None: sleep(min(delay_s, 0.001), result))
+
+
+async def append(store, id_, key="chat:1"):
+    """As a source of updates does: ask again until it is stored."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await store.append([update(id_, key)])
+            except StoreUnavailable:
+                await asyncio.sleep(0)
+
+
+async def entered(faults):
+    async with asyncio.timeout(10):
+        while not faults.entered.is_set():
+            await asyncio.sleep(0)
+
+
+# -- once, by itself ---------------------------------------------------------------------------------------------------
+
+
+async def test_who_waits_for_a_lane_is_served_after_trouble_on_trouble(store, faults):
+    waiting = [asyncio.create_task(store.claim(Queue.INBOX)) for _ in range(8)]
+    await asyncio.sleep(0)
+    faults.fail("BEGIN IMMEDIATE", *[sqlite3.SQLITE_IOERR_FSYNC] * 2)
+    faults.fail("SELECT place, key FROM", sqlite3.SQLITE_IOERR_READ)
+    faults.fail("SELECT segment, bits", sqlite3.SQLITE_IOERR_READ)
+    for id_ in range(8):
+        await append(store, id_, f"chat:{id_}")
+    async with asyncio.timeout(10):
+        deliveries = await asyncio.gather(*waiting)
+    assert [delivery.envelope.id for delivery in deliveries] == list(range(8))
+
+
+async def test_the_file_is_read_anew_though_nobody_asks(store, faults):
+    """Idle workers wait, timers come due: they must not depend on the next message."""
+    await store.append([update(1)])
+    await store.commit(await store.claim(Queue.INBOX), Effects(timers=(Timer("t", 0.05, b"t"),)), more=False)
+    waiting = asyncio.create_task(store.claim(Queue.INBOX))
+    await asyncio.sleep(0)
+    faults.fail("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await store.append([update(2)])
+    async with asyncio.timeout(10):
+        assert (await waiting).envelope.body == b"t"
+
+
+@pytest.mark.parametrize("asks", ["claim", "dead_letters", "state", "append"])
+async def test_nobodys_cancellation_reaches_into_the_reading(store, faults, asks):
+    await store.append([update(id_, f"chat:{id_}") for id_ in range(1, 4)])
+    idle = asyncio.create_task(store.claim(Queue.OUTBOX))
+    faults.block()
+    faults.fail("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await store.append([update(4)])
+    calls = {
+        "claim": lambda: store.claim(Queue.INBOX),
+        "dead_letters": store.dead_letters,
+        "state": lambda: store.state("chat:1", ""),
+        "append": lambda: store.append([update(5)]),
+    }
+    asking = asyncio.create_task(calls[asks]())
+    await entered(faults)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    faults.let_go.set()
+    assert await append(store, 6) == 1
+    assert len(faults.connections) == 2
+    assert store._file.owner_epoch == 2
+    assert len(faults.threads) == 1  # never two at one connection
+    idle.cancel()
+    await asyncio.gather(idle, return_exceptions=True)
+
+
+async def test_nothing_is_written_or_confirmed_between_the_error_and_the_reading(store, faults):
+    """After a failed sync the next one says yes and lies; so does whatever was asked before the failure was known."""
+    faults.fail("COMMIT", sqlite3.SQLITE_IOERR_FSYNC)
+    first = asyncio.create_task(store.append([update(1)]))
+    alias = asyncio.create_task(store.alias("chat:8", "chat:9"))
+    writer = store._writer
+    while not writer._busy:
+        await asyncio.sleep(0)
+    writer.group().insert("alias", ("a", "b"))
+    late = writer.done(lambda: None)
+    results = await asyncio.gather(first, alias, late, return_exceptions=True)
+    assert [type(result) for result in results[::2]] == [StoreUnavailable] * 2
+    assert ("a",) not in store._file.connection.execute("SELECT name FROM alias").fetchall()
+
+
+@pytest.mark.parametrize("later", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY])
+async def test_a_later_failure_of_another_kind_does_not_clear_the_doubt(store, faults, later):
+    writer = store._writer
+    writer.doubt(io_error())
+    error = io_error(later)
+    group = writer.group()
+    writer._failed(group, error, suspect=False)
+    assert writer.suspect
+
+
+async def test_a_connection_that_somebody_closed_does_not_end_in_silence(store, faults):
+    """SQLite has folded the log then, which looks like another program's writing."""
+    store._file.connection.close()
+    with pytest.raises(StoreUnavailable, match="closed database"):
+        await store.append([update(1)])
+    with pytest.raises(StoreError, match="written by another program"):
+        await store.append([update(1)])
+
+
+async def test_a_table_that_is_missing_ends_the_store_with_the_reason(store):
+    store._file.connection.execute("DROP TABLE timer")
+    with pytest.raises(StoreUnavailable, match="no such table"):
+        store._writer.group().forget("timer", "a", "b", "c")
+        await store._writer.done(lambda: None)
+    with pytest.raises(StoreError, match="no such table: timer"):
+        await store.claim(Queue.INBOX)
+
+
+@pytest.mark.parametrize("moment", ["pause", "thread"])
+async def test_closing_while_the_file_is_read_anew(store, path, faults, moment, monkeypatch):
+    waiting = asyncio.create_task(store.claim(Queue.INBOX))
+    await asyncio.sleep(0)
+    if moment == "pause":
+        forever = asyncio.Event()
+        monkeypatch.setattr(asyncio, "sleep", lambda *_: forever.wait())
+        store._read_anew_at = asyncio.get_running_loop().time()
+    else:
+        faults.block()
+    faults.fail("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await store.append([update(1)])
+    if moment == "thread":
+        await entered(faults)
+        closing = asyncio.create_task(store.close())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        closing.cancel()  # its caller may go: it is closed all the same
+        await asyncio.gather(closing, return_exceptions=True)
+        faults.let_go.set()
+    async with asyncio.timeout(10):
+        await store.close()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await waiting
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await store.append([update(1)])
+    again = await open_sqlite(path, "1")  # the lock is free
+    await again.close()
+
+
+async def test_opening_that_is_cut_off_leaves_nothing_open(path, faults):
+    faults.block()
+    opening = asyncio.create_task(open_sqlite(path, "1", connect=faults.connect, renew=faults.renew))
+    await entered(faults)
+    opening.cancel()
+    await asyncio.sleep(0)
+    faults.let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    store = await open_sqlite(path, "1")
+    await store.close()
+
+
+async def test_what_was_set_before_the_reading_rings_no_alarm_after_it(store, faults):
+    await store.append([update(1)])
+    await store.commit(await store.claim(Queue.INBOX), Effects(timers=(Timer("t", 1000.0),)), more=False)
+    old = store._timers
+    faults.fail("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await store.append([update(2)])
+    await append(store, 2)
+    assert store._timers is not old
+    loop: Any = asyncio.get_running_loop()
+    alarms = [
+        handle
+        for handle in loop._scheduled
+        if not handle.cancelled() and handle._callback.__name__ == "_wake"
+    ]
+    assert len(alarms) == 1
+
+
+async def test_a_look_at_the_timers_that_fails_for_a_full_disk_is_made_again(store, faults, monkeypatch):
+    monkeypatch.setattr("engine.stores.sqlite_timers._AFTER_TROUBLE_S", 0.001)
+    await store.append([update(1)])
+    await store.commit(await store.claim(Queue.INBOX), Effects(timers=(Timer("t", 0.001, b"t"),)), more=False)
+    faults.fail("SELECT at, place, key", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY)
+    async with asyncio.timeout(10):
+        assert (await store.claim(Queue.INBOX)).envelope.body == b"t"
+
+
+async def test_what_is_pending_but_not_in_the_file_means_to_read_it_anew(store):
+    await store.append([update(1), update(2)])
+    store._queues[Queue.INBOX].envelopes.clear()
+    store._file.connection.execute("DELETE FROM inbox WHERE place = 1")
+    async with asyncio.timeout(10):
+        assert (await store.claim(Queue.INBOX)).envelope.id == 2
+    assert store._file.owner_epoch == 2
+
+
+# -- into the same file, or none ---------------------------------------------------------------------------------------
+
+
+async def lost(store, match):
+    """The store ends with this reason, also for who only waits."""
+    waiting = asyncio.create_task(store.claim(Queue.INBOX))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreError, match=match):
+            while True:
+                try:
+                    await store.append([update(99)])
+                except StoreUnavailable:
+                    await asyncio.sleep(0)
+                else:
+                    raise AssertionError("an update was confirmed")
+        with pytest.raises(StoreError, match=match):
+            await waiting
+
+
+async def test_a_file_that_is_gone_confirms_nothing_until_it_is_back(store, path, tmp_path):
+    """Deleted, renamed, or its volume unmounted: an empty folder must not become a new file."""
+    await store.append([update(1)])
+    (tmp_path / "aside").mkdir()
+    for name in ("bot.db", "bot.db-wal", "bot.db-shm"):
+        path.with_name(name).rename(tmp_path / "aside" / name)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match=r"is gone \(deleted, renamed or unmounted\)"):
+            await store.append([update(2)])
+        assert not path.exists()
+    for name in ("bot.db", "bot.db-wal", "bot.db-shm"):
+        (tmp_path / "aside" / name).rename(path.with_name(name))
+    assert await append(store, 3) == 1
+    assert (await store.claim(Queue.INBOX)).envelope.id == 1
+    assert (await store.stats()).inbox.pending == 3 - (
+        await store.append([update(2)]) == 1
+    )  # as asked, or not
+
+
+async def test_a_folder_that_is_renamed_is_noticed(tmp_path):
+    (tmp_path / "a").mkdir()
+    store = await open_sqlite(tmp_path / "a" / "bot.db", "1", look_every_s=None)
+    await store.append([update(1)])
+    (tmp_path / "a").rename(tmp_path / "b")
+    (tmp_path / "a").mkdir()
+    with pytest.raises(StoreUnavailable, match="is gone"):
+        await store.append([update(2)])
+    assert list((tmp_path / "a").iterdir()) == []
+    await store.close()
+
+
+async def test_a_log_that_is_deleted_loses_nothing(store, path):
+    await store.append([update(1)])
+    path.with_name("bot.db-wal").unlink()
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+        await store.append([update(2)])
+    await append(store, 3)
+    copy = sqlite3.connect(path)  # it is where the next start looks for it
+    assert copy.execute("SELECT count(*) FROM inbox").fetchone() == (3,)
+    copy.close()
+
+
+def other_file(path):
+    shutil.copyfile(path, path.with_name("copy"))
+    path.with_name("copy").replace(path)
+
+
+def overwritten(path):
+    content = path.read_bytes()
+    path.write_bytes(content)
+    os.utime(path, ns=(1, 1))
+
+
+def cut_off(path):
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize(
+    ("befalls", "match"),
+    [(other_file, "was replaced"), (overwritten, "by another program"), (cut_off, "by another program")],
+)
+async def test_a_file_that_is_another_one_now_ends_the_store(store, path, befalls, match):
+    await store.append([update(1)])
+    befalls(path)
+    await lost(store, match)
+
+
+@pytest.mark.parametrize(
+    ("statement", "match"),
+    [
+        ("UPDATE meta SET value = 'x' WHERE name = 'owner'", "was replaced"),
+        ("UPDATE meta SET value = 0 WHERE name = 'owner_epoch'", "an older copy"),
+        ("UPDATE meta SET value = 9, value = 9 WHERE name = 'owner_epoch'", "another process"),
+        ("DELETE FROM seen", "has lost updates"),
+        ("DROP TABLE meta", "was replaced"),
+    ],
+)
+async def test_the_file_that_is_read_anew_is_the_one_that_was_opened(store, faults, statement, match):
+    await store.append([update(1)])
+    faults.block()
+    faults.fail("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await store.append([update(2)])
+    await entered(faults)
+    other = sqlite3.connect(store._file.path)
+    other.execute(statement.replace("value = 9, value = 9", "value = 9"))
+    if "value = 9" in statement:
+        other.execute("UPDATE meta SET value = 'x' WHERE name = 'owner'")
+    other.commit()
+    other.close()
+    faults.let_go.set()
+    await lost(store, match)
+
+
+async def test_an_idle_store_notices_within_the_time_between_two_looks(path):
+    store = await open_sqlite(path, "1", look_every_s=0.001)
+    waiting = asyncio.create_task(store.claim(Queue.INBOX))
+    await asyncio.sleep(0)
+    other_file(path)
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreError, match="was replaced"):
+            await waiting
+    await store.close()
+
+
+async def test_a_file_that_can_only_be_read_is_noticed_by_a_look(store, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(StoreUnavailable, match=r"cannot be written \(any more\)"):
+        store._file.look()
+
+
+async def test_a_lock_that_somebody_deletes_is_taken_again(store, path):
+    path.with_name("bot.db-lock").unlink()
+    store._file.look()
+    with pytest.raises(StoreError, match="in use by process"):
+        await open_sqlite(path, "1")
+
+
+async def test_another_process_that_took_a_deleted_lock_owns_the_file(store, path):
+    path.with_name("bot.db-lock").unlink()
+    other = await open_sqlite(path, "1")
+    await lost(store, "only one may own it")
+    assert await other.append([update(1)]) == 1
+    await other.close()
+
+
+# -- each who asks has an outcome of its own ---------------------------------------------------------------------------
+
+BAD_VALUES = {
+    "lone surrogate": "\ud800",
+    "unknown type": object(),
+    "no value": None,
+}
+
+
+@pytest.mark.parametrize("bad", BAD_VALUES)
+async def test_a_value_that_cannot_be_stored_fails_its_own_commit_alone(store, path, bad):
+    await store.append([update(id_, f"chat:{id_}") for id_ in range(5)])
+    deliveries = [await store.claim(Queue.INBOX) for _ in range(5)]
+    commits = [store.commit(delivery, Effects(state=b"s"), more=False) for delivery in deliveries[:4]]
+    asking = [asyncio.ensure_future(commit) for commit in commits]
+    await asyncio.sleep(0)
+    store._writer.group().insert("outbox", (1, "chat:4", "", BAD_VALUES[bad], 0.0))
+    broken = store._writer.done(lambda: None)
+    asking.append(asyncio.ensure_future(store.commit(deliveries[4], Effects(state=b"s"), more=False)))
+    with pytest.raises((sqlite3.Error, ValueError)):
+        await broken
+    assert await asyncio.gather(*asking) == [None] * 5
+    assert (await store.stats()).inbox.committed == 5
+    assert store._file.owner_epoch == 1  # no doubt about the file
+
+
+async def test_what_a_caller_left_half_done_is_in_nobodys_commit(store):
+    store._writer.group().insert("alias", ("half", "done"))  # and then it failed
+    assert await store.append([update(1)]) == 1
+    assert store._file.connection.execute("SELECT * FROM alias").fetchall() == []
+    store._writer.group().insert("alias", ("half", "done"))
+    assert await store._writer.read("SELECT * FROM alias", ()) is None
+
+
+async def test_a_read_that_fails_fails_nothing_that_is_committed(store):
+    await store.append([update(1)])
+    delivery = await store.claim(Queue.INBOX)
+    commit = asyncio.ensure_future(store.commit(delivery, Effects(), more=False))
+    await asyncio.sleep(0)
+    bad = store._writer.read("SELECT ?", (object(),))
+    good = store._writer.read("SELECT 1", ())
+    with pytest.raises((sqlite3.Error, StoreUnavailable)):
+        await bad
+    assert await commit is None
+    await asyncio.gather(good, return_exceptions=True)
+    assert (await store.stats()).inbox.committed == 1
+
+
+async def test_what_fails_after_a_commit_fails_its_own_caller_and_the_file_is_read_anew(store):
+    await store.append([update(1)])
+    held = await store.claim(Queue.INBOX)
+    store._writer.group()
+    broken = store._writer.done(lambda: 1 / 0)
+    good = asyncio.ensure_future(store._writer.done(lambda: "good"))
+    with pytest.raises(ZeroDivisionError):
+        await broken
+    assert await good == "good"
+    assert await append(store, 2) == 1
+    with pytest.raises(LeaseLost):
+        await store.commit(held, Effects(), more=False)
+
+
+async def test_a_thread_that_breaks_leaves_nobody_waiting(store, monkeypatch):
+    monkeypatch.setattr(store._writer, "_work", lambda _: 1 / 0)
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreError, match="thread failed: ZeroDivisionError"):
+            await store.append([update(1)])
+        with pytest.raises(StoreError, match="thread failed"):
+            await store.claim(Queue.INBOX)
