@@ -124,7 +124,8 @@ class LoadedFile:
     async def close(self) -> None:
         """Let go of the file, whatever becomes of the caller."""
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close(), name="closing the store")
+            loop = asyncio.get_running_loop()
+            self._closing = loop.create_task(self._close(), name="closing the store")
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
