@@ -70,6 +70,7 @@ class StoreFile:
 
     def __init__(self, path: Path, bot: str, connect: Connect, renew: Renew, look: Look) -> None:
         self.path = path.resolve()  # where SQLite puts its log, too
+        self._given = path
         self.connection: sqlite3.Connection
         self.owner_epoch = -1
         self.watch = Watch(self.path, self._beside("-wal"), look)
@@ -84,10 +85,12 @@ class StoreFile:
 
     def open(self) -> None:
         """Lock and open the file, or create it; StoreError says in one line what a person has to do."""
-        if not self.path.parent.is_dir():
-            raise StoreError(f"the folder {self.path.parent} does not exist: create it, or change STORE_URL")
+        if not self._given.parent.is_dir():
+            raise StoreError(
+                f"the folder {self._given.parent} does not exist: create it, or change STORE_URL"
+            )
         try:
-            self._lock = _lock(self._beside("-lock"), self.path)
+            self._lock = _lock(self._beside("-lock"), self._given)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
             self._renew(self._log)  # whoever had it before may have left it after a failed sync
             self._open_with_room(self._check_identity)
@@ -97,9 +100,9 @@ class StoreFile:
                 if "json_each" in str(error)
                 else ""
             )
-            raise StoreError(f"cannot open {self.path}: {error}{hint}") from None
+            raise StoreError(f"cannot open {self._given}: {error}{hint}") from None
         except OSError as error:
-            raise StoreError(f"cannot open {self.path}: {error.strerror}") from None
+            raise StoreError(f"cannot open {self._given}: {error.strerror}") from None
         self.reserve.keep()
 
     def reopen(self) -> None:
@@ -284,16 +287,18 @@ class StoreFile:
         if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
             return  # a new file
         if application_id != APPLICATION_ID:
-            raise StoreError(f"{self.path} is another program's database: set STORE_URL to a different file")
+            raise StoreError(
+                f"{self._given} is another program's database: set STORE_URL to a different file"
+            )
         if version > VERSION:
             raise StoreError(
-                f"{self.path} comes from a newer Chatlane (format {version}, this one knows {VERSION}): "
+                f"{self._given} comes from a newer Chatlane (format {version}, this one knows {VERSION}): "
                 "update Chatlane, or set STORE_URL to a different file"
             )
         bot = _meta(connection, "bot")
         if bot != self._bot:
             raise StoreError(
-                f"{self.path} belongs to bot {bot}, not to bot {self._bot}: set STORE_URL to a different file"
+                f"{self._given} belongs to bot {bot}, not to bot {self._bot}: set STORE_URL to a different file"
             )
 
 
