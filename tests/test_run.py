@@ -316,7 +316,7 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
         said += say(200)
         alarm = await bot.logged("store unavailable, polling stands still", level="error")
         assert "cannot be written" in alarm["reason"]
-        await bot.logged("reading the store's file anew after an I/O error")
+        await bot.logged("the store's file is in doubt: reading it anew")
         assert server.queue.pending == 200  # nothing is confirmed that is not stored
         resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
         await all_answered(server, said)
