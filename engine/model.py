@@ -124,8 +124,9 @@ KEEP: Final = _Keep.KEEP
 class Effects(NamedTuple):
     """What a handler wants committed in the same step as the ack of its update.
 
-    `state` is the new conversation state of the delivery's scope; None deletes it, KEEP leaves it alone. A state
-    that other lanes write, too, is for `states`, which compare. `also` acks as many updates behind the head, which
+    `state` is the new conversation state of the delivery's scope; None deletes it, KEEP leaves it alone. States of
+    other lanes and scopes are for `states`. All of them are compared: what another lane has changed since it was read
+    (for `state`: since the delivery) is StateChanged. `also` acks as many updates behind the head, which
     were peeked under this lease.
     """
 

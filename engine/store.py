@@ -86,8 +86,9 @@ class Store(Protocol):
         """Ack the head and apply its effects in one step; with `more`, keep the lane and return its next head.
 
         A repeated commit changes nothing and does not take back a lane that was let go. StateChanged if one of
-        `effects.states` is not what it was, NotPeeked for more in `effects.also` than was peeked: then nothing is
-        changed, and the lease is in force.
+        `effects.states` is not what it was, or the state to be replaced by `effects.state` is not what was delivered
+        (a commit of another lane has changed it meanwhile); NotPeeked for more in `effects.also` than was peeked:
+        then nothing is changed, and the lease is in force.
         """
 
     async def park(

@@ -211,8 +211,8 @@ class MemoryStore:
         lane = source.lanes.held(delivery.lease)
         if lane.head & ID_MASK == delivery.envelope.id:
             places = lane.acked_with(effects.also)
-            if effects.states:
-                await self._compare(effects)
+            if effects.states or effects.state is not KEEP:
+                await self._compare(delivery, effects)
             for place in places:
                 self._data.take(queue, place)
             count = 1 + effects.also
@@ -286,7 +286,12 @@ class MemoryStore:
         self._data.dead.remove(letter)
         return True
 
-    async def _compare(self, effects: Effects) -> None:
+    async def _compare(self, delivery: Delivery, effects: Effects) -> None:
+        queue, lane, _ = delivery.lease
+        own = self._data.states.get((lane, delivery.envelope.scope))
+        # Deliveries of the outbox carry no state.
+        if effects.state is not KEEP and queue is Queue.INBOX and own != delivery.state:
+            raise StateChanged(lane)
         for key, scope, was, _ in effects.states:
             if await self.state(key, scope) != was:
                 raise StateChanged(key)

@@ -265,9 +265,12 @@ class SqliteStore(LoadedFile):
     async def _compared(self, delivery: Delivery, effects: Effects, states: Iterable[Name]) -> Lane:
         """Return the lane of a lease in force, with nothing under way in the file that writes these states.
 
-        StateChanged if one of them is not what it was, and this is no repeated commit.
+        StateChanged if one of them is not what it was (the delivery's own: what was delivered), and this is no
+        repeated commit.
         """
         was = {(self._aliases.lane(change.key), change.scope): change.was for change in effects.states}
+        if effects.state is not KEEP and delivery.lease.queue is Queue.INBOX:  # the outbox's carry no state
+            was[delivery.lease.key, delivery.envelope.scope] = delivery.state
         with self._states.watched(was) as known:
             while True:
                 lane = await self._held(delivery.lease)

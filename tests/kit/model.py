@@ -158,6 +158,9 @@ class Model:
                 raise NotPeeked
             if any(self.state(change.key, change.scope) != change.was for change in effects.states):
                 raise StateChanged
+            name = (key, delivery.envelope.scope)
+            if effects.state is not KEEP and queue is Queue.INBOX and self.states.get(name) != delivery.state:
+                raise StateChanged
             for change in effects.states:
                 self._set_state((change.key, change.scope), change.state)
             if effects.state is not KEEP:
