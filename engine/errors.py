@@ -1,6 +1,6 @@
 """Failures, sorted by what the engine does about them."""
 
-from engine.model import check_delay
+from engine.checks import check_delay
 
 
 class Retry(Exception):  # noqa: N818 - a handler's wish, not an error

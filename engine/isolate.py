@@ -23,14 +23,20 @@ class Isolated(Generic[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         run = self._context.run
         steps = run(self._awaitable.__await__)
+        is_closed = False
         try:
             waited_for = run(steps.__next__)
             while True:
                 try:
                     yield waited_for
                 except BaseException as error:  # noqa: BLE001 - a cancellation goes where it was meant to go
+                    is_closed = isinstance(error, GeneratorExit)
                     waited_for = run(steps.throw, error)
                 else:
                     waited_for = run(steps.__next__)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
+        except GeneratorExit as exit_:
+            if is_closed:  # the task itself is destroyed
+                raise
+            raise RuntimeError("GeneratorExit") from exit_

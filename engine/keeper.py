@@ -2,11 +2,11 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
-from engine.errors import LeaseLost, Retry, StoreUnavailable
+from engine.errors import LeaseLost, Retry, StoreError, StoreUnavailable
 from engine.model import Delivery
 from engine.store import Store
 
@@ -14,6 +14,15 @@ log = structlog.get_logger(__name__)
 
 _CUT_AGAIN_S: Final = 5.0
 """A handler that swallowed its cancellation is cancelled again after this long."""
+
+_LOOK_EVERY_S: Final = 1.0
+"""The clock is looked at this often (or four times within a shorter deadline): a stall of the process shows as a
+look that comes late."""
+
+_STALL_S: Final = 0.1
+"""A look that comes later than this tells of a stall; less is ordinary load."""
+
+_AFTER_ERROR_S: Final = 1.0
 
 
 class Running(NamedTuple):
@@ -27,7 +36,7 @@ class Running(NamedTuple):
 class Worker:
     """A task of the pool. `cut` says why its handler was cancelled, `cuts` how many times."""
 
-    __slots__ = ("allowed_s", "claiming", "cut", "cuts", "delivery", "number", "since", "task")
+    __slots__ = ("allowed_s", "claiming", "cut", "cuts", "delivery", "number", "since", "stalled_s", "task")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -36,8 +45,17 @@ class Worker:
         self.delivery: Delivery  # while it is among the running: what it handles, and since when
         self.since: float
         self.allowed_s: float
+        self.stalled_s: float  # of its time, how long the whole process stood still
         self.cut: Exception | None = None
         self.cuts = 0
+
+    def is_cancelled(self) -> bool:
+        """Return whether a cancellation of the task is noted, or under way.
+
+        One that came while no await followed is not counted any more after `uncancel` (until Python 3.13).
+        """
+        task: Any = self.task
+        return bool(task.cancelling() or task._must_cancel)  # noqa: SLF001 - there is no public way to ask
 
 
 class Keeper:
@@ -54,11 +72,16 @@ class Keeper:
         """Return what runs now, longest running first."""
         return [Running(worker.number, worker.delivery, worker.since) for worker in self._running]
 
+    def is_running(self, worker: Worker) -> bool:
+        """Return whether a handler runs in this worker."""
+        return worker in self._running
+
     def enter(self, worker: Worker, delivery: Delivery) -> None:
         """Note that the worker's handler starts."""
         worker.delivery = delivery
         worker.since = asyncio.get_running_loop().time()
         worker.allowed_s = self._timeout_s
+        worker.stalled_s = 0.0
         self._running[worker] = None
 
     def allow(self, delivery: Delivery, seconds: float) -> None:
@@ -73,8 +96,6 @@ class Keeper:
         del self._running[worker]
         if worker.cut is None:
             return None
-        for _ in range(worker.cuts):
-            worker.task.uncancel()
         cut, worker.cut, worker.cuts = worker.cut, None, 0
         return cut
 
@@ -96,31 +117,55 @@ class Keeper:
         worker.task.cancel()
 
     async def renew_leases(self) -> None:
-        """Keep the leases alive for ever; cut handlers whose lease is lost."""
+        """Keep the leases alive for ever; cut handlers whose lease is lost. Ends with a StoreError only."""
         while True:
             try:
                 lost = set(await self._store.renew([worker.delivery.lease for worker in self._running]))
-            except StoreUnavailable as error:
-                log.warning("cannot renew leases", reason=str(error))
-            else:
                 for worker in list(self._running):
                     if worker.delivery.lease in lost:
                         self.cut(worker, LeaseLost(worker.delivery.lease.key))
+            except StoreUnavailable as error:
+                log.warning("cannot renew leases", reason=str(error))
+            except StoreError:
+                raise
+            except Exception:
+                log.exception("unexpected error at the renewal of leases")
             await asyncio.sleep(self._renew_every_s)
 
     async def watch_deadlines(self) -> None:
-        """Cut handlers that overrun, for ever."""
+        """Cut handlers that overrun, for ever.
+
+        A deadline counts the time in which the process ran: while another handler blocks the event loop, or while the
+        process is stopped or its machine suspended, no handler can make use of its time.
+        """
         loop = asyncio.get_running_loop()
+        look_at = loop.time()
         while True:
             now = loop.time()
-            wake_at = now + self._timeout_s
-            for worker in list(self._running):
-                due = worker.since + worker.allowed_s + worker.cuts * _CUT_AGAIN_S
-                if due <= now:
-                    self.cut(worker, Retry(f"the handler ran longer than {worker.allowed_s:g} s"))
-                    due = now + _CUT_AGAIN_S
-                wake_at = min(wake_at, due)
+            try:
+                self._note_stall(look_at, now)
+                look_at = self._cut_overdue(now)
+            except Exception:
+                log.exception("unexpected error at the watch over deadlines")
+                look_at = now + _AFTER_ERROR_S
             self._allowed.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(wake_at):
+                async with asyncio.timeout_at(look_at):
                     await self._allowed.wait()
+
+    def _note_stall(self, expected: float, now: float) -> None:
+        """Give back to whoever runs what a stall took away: the look that was due at `expected` comes only now."""
+        if now - expected > _STALL_S:
+            for worker in self._running:
+                worker.stalled_s += max(0.0, now - max(expected, worker.since))
+
+    def _cut_overdue(self, now: float) -> float:
+        """Cut whoever is over its time; return when to look again."""
+        look_at = now + min(_LOOK_EVERY_S, self._timeout_s / 4)
+        for worker in list(self._running):
+            due = worker.since + worker.allowed_s + worker.stalled_s + worker.cuts * _CUT_AGAIN_S
+            if due <= now:
+                self.cut(worker, Retry(f"the handler ran longer than {worker.allowed_s:g} s"))
+                due = now + _CUT_AGAIN_S
+            look_at = min(look_at, due)
+        return look_at

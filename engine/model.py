@@ -1,6 +1,5 @@
 """The nouns of the engine: immutable values that travel between store, worker and handler."""
 
-from collections.abc import Iterable
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -14,15 +13,7 @@ TIMERS_MAX: Final = 32
 """Timers that one commit may set or take away."""
 
 DELAY_MAX_S: Final = 366 * 86_400.0
-"""The longest wish; what is not a number from 0 to here is a slip, told where it is made and kept from the store."""
-
-
-def check_delay(seconds: float) -> float:
-    """Return the delay; ValueError if it is none."""
-    # not for a Decimal, which cannot be added to a time; the comparison is false for NaN, too
-    if not isinstance(seconds, int | float) or not 0 <= seconds <= DELAY_MAX_S:
-        raise ValueError(f"a delay is a number of seconds from 0 to {DELAY_MAX_S:.0f}, not {seconds}")
-    return seconds
+"""The longest delay of a retry, a park or a timer, in seconds."""
 
 
 class Queue(Enum):
@@ -60,18 +51,6 @@ class Call(NamedTuple):
     body: bytes
 
 
-def check_calls(calls: Iterable[Call]) -> None:
-    """Raise TypeError or ValueError for calls that no store can keep."""
-    for key, body in calls:
-        key.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
-        _check_bytes("the body of a call", body)
-
-
-def _check_bytes(what: str, value: object) -> None:
-    if not isinstance(value, bytes):
-        raise TypeError(f"{what} is bytes, not {type(value).__name__}")
-
-
 class Timer(NamedTuple):
     """A moment at which `body` is to come back as a delivery of the same lane; None takes the timer away.
 
@@ -82,15 +61,6 @@ class Timer(NamedTuple):
     after_s: float | None
     body: bytes = b""
     scope: str | None = None
-
-    def check(self) -> None:
-        """Raise TypeError or ValueError for what no store can keep."""
-        self.name.encode()
-        if self.scope is not None:
-            self.scope.encode()
-        if self.after_s is not None:
-            check_delay(self.after_s)
-        _check_bytes("the body of a timer", self.body)
 
 
 class StateChange(NamedTuple):
@@ -103,14 +73,6 @@ class StateChange(NamedTuple):
     scope: str
     was: bytes | None
     state: bytes | None
-
-    def check(self) -> None:
-        """Raise TypeError or ValueError for what no store can keep."""
-        self.key.encode()
-        self.scope.encode()
-        for state in (self.was, self.state):
-            if state is not None:
-                _check_bytes("a state", state)
 
 
 class _Keep(Enum):
@@ -135,31 +97,6 @@ class Effects(NamedTuple):
     timers: tuple[Timer, ...] = ()
     also: int = 0
     states: tuple[StateChange, ...] = ()
-
-    def check(self, queue: Queue = Queue.INBOX) -> None:
-        """Raise TypeError or ValueError for what no store can keep: one handler's slip must not reach the others."""
-        if not (self.state is KEEP or self.state is None):
-            _check_bytes("a state", self.state)
-        if self.calls:
-            check_calls(self.calls)
-        if self.timers or self.also or self.states:
-            self._check_rare(queue)
-
-    def _check_rare(self, queue: Queue) -> None:
-        if self.timers and queue is Queue.OUTBOX:
-            raise ValueError(
-                "a timer stands in a lane of the inbox: who sends a call holds none, and sets none"
-            )
-        if len(self.timers) > TIMERS_MAX:
-            raise ValueError(f"a commit sets at most {TIMERS_MAX} timers, not {len(self.timers)}")
-        for timer in self.timers:
-            timer.check()
-        if not isinstance(self.also, int) or self.also < 0:
-            raise ValueError(f"also is a number of updates, not {self.also!r}")
-        for change in self.states:
-            change.check()
-        if len({change[:2] for change in self.states}) < len(self.states):
-            raise ValueError("a state is changed once in a commit")
 
 
 class Lease(NamedTuple):
