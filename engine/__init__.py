@@ -8,7 +8,8 @@
     Inbox.accept -> Store.append ... Store.claim -> Handler(Delivery) -> Effects -> Store.commit -> outbox ...
 """
 
-from engine.dispatcher import Engine, EngineConfig, Handler, current_delivery
+from engine.config import EngineConfig
+from engine.dispatcher import Engine, Handler, current_delivery
 from engine.errors import (
     LeaseLost,
     NotPeeked,

@@ -20,18 +20,19 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
-from engine.asking import Asking, StoreFailed
-from engine.checks import checked_calls, checked_effects
-from engine.errors import LeaseLost, NotPeeked, Park, Reject, Retry, StateChanged, StoreError
+from engine.asking import Asking
+from engine.checks import checked_effects
+from engine.config import EngineConfig
+from engine.errors import Park, Reject, Retry, StoreError
 from engine.isolate import Isolated
 from engine.keeper import Keeper, Running, Worker
-from engine.model import Call, Delivery, Effects, Queue
-from engine.outcome import Released, described, outcome_of, storable
+from engine.model import Delivery, Effects, Queue
+from engine.outcome import Released, described, outcome_of
+from engine.settling import Farewell, Settling
 from engine.store import Store
 
 log = structlog.get_logger(__name__)
@@ -39,46 +40,11 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[Delivery], Awaitable[Effects]]
 """Handles one delivery; raises Retry, Park or Reject to say what it wishes instead of effects."""
 
-Farewell = Callable[[Delivery, bool], tuple[Call, ...]]
-"""The calls that go out although the delivery failed: with each counted failure, and (True) when it is given up."""
-
 current_delivery: Final[ContextVar[Delivery | None]] = ContextVar("current_delivery", default=None)
 """The delivery that the running handler handles, for logs."""
 
-_CHANGED_MAX: Final = 10
-"""A head whose states were changed meanwhile so often in a row counts as failed: its lane must not spin."""
-
 _LET_FINISH_S: Final = 0.5
 """How long a cancelled handler may take to clean up at the end of a drain, or of the pool."""
-
-_GIVE_BACK_S: Final = 5.0
-"""A delivery that can be neither committed, parked nor buried is tried again after this long."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    """Settings of one pool, each with its unit and its reason."""
-
-    workers: int = 64
-    """Handlers at a time. Handlers mostly wait for something; a worker is one task of about 2 KB."""
-
-    handler_timeout_s: float = 60.0
-    """A handler is cancelled after this long, so that no lane is held for ever."""
-
-    attempts_max: int = 5
-    """Failures of one delivery before it goes to the dead letters and its lane goes on."""
-
-    backoff_s: float = 1.0
-    """Pause after the first failure; it doubles with each one."""
-
-    backoff_max_s: float = 300.0
-    """Longest pause: people wait behind it in this lane."""
-
-    quantum: int = 10
-    """Deliveries from one lane before other ready lanes get their turn."""
-
-    renew_every_s: float = 5.0
-    """A third of the stores' lease time: two renewals may fail before a lease can be taken over."""
 
 
 class Engine:
@@ -95,7 +61,6 @@ class Engine:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._config = config or EngineConfig()
-        self._farewell = farewell
         self._store = store
         self._queue = queue
         self._handler = handler
@@ -106,11 +71,11 @@ class Engine:
             renew_every_s=self._config.renew_every_s,
         )
         self._asking = Asking(queue.value, self._backoff)
+        self._settling = Settling(store, queue, self._config, self._asking, self._backoff, farewell)
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
         self._ended: asyncio.Future[None] | None = None  # the pool's, from its start on
-        self._changed: dict[str, int] = {}  # lane -> how often in a row its head met a StateChanged
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start the workers; a StoreError brings the group down.
@@ -248,66 +213,7 @@ class Engine:
     async def _deliver(self, worker: Worker, delivery: Delivery, *, more: bool) -> Delivery | None:
         """Handle one delivery and settle it; return the lane's next one if we keep the lane."""
         outcome = await self._handle(worker, delivery)
-        changed = self._changed.pop(delivery.lease.key, 0) if self._changed else 0
-        try:
-            if isinstance(outcome, Effects):
-                try:
-                    return await self._store.commit(delivery, outcome, more=more and not self._draining)
-                except (LeaseLost, StoreError):
-                    raise
-                except BaseException as why:  # noqa: BLE001 - sorted there
-                    return await self._not_committed(delivery, outcome, why, changed)
-            await self._put_back(delivery, outcome)
-        except LeaseLost:
-            lease = delivery.lease
-            log.warning("lease lost", queue=self._queue.value, key=lease.key, fence=lease.fence)
-        except StoreFailed as failed:
-            await self._give_back(delivery, failed)
-        return None
-
-    async def _not_committed(
-        self, delivery: Delivery, effects: Effects, why: BaseException, changed: int
-    ) -> Delivery | None:
-        try:
-            return await self._asking.insist(lambda: self._store.commit(delivery, effects, more=False), why)
-        except StateChanged:
-            if changed < _CHANGED_MAX:  # the handler runs again, with what is true now
-                self._changed[delivery.lease.key] = changed + 1
-                await self._asking.insist(lambda: self._store.release(delivery))
-            else:
-                await self._put_back(delivery, Retry(f"StateChanged, {changed + 1} times in a row"))
-        except NotPeeked as invalid:
-            await self._put_back(delivery, Retry(f"NotPeeked: {invalid}"))
-        except StoreFailed as failed:
-            await self._put_back(delivery, Retry(f"not committed: {failed}"))
-        return None
-
-    async def _put_back(self, delivery: Delivery, outcome: Exception) -> None:
-        match outcome:
-            case Reject():
-                await self._bury(delivery, outcome.reason)
-            case Park():
-                await self._park(delivery, outcome.reason, outcome.delay_s, counted=False)
-            case Retry():
-                await self._retry(delivery, outcome)
-            case Released():
-                await self._asking.insist(lambda: self._store.release(delivery))
-            case LeaseLost():
-                raise outcome
-
-    async def _give_back(self, delivery: Delivery, failed: StoreFailed) -> None:
-        """The store takes no outcome of this delivery: it is handled again, after a pause."""
-        log.error(
-            "a delivery could not be settled",
-            key=delivery.lease.key,
-            id=delivery.envelope.id,
-            reason=str(failed),
-        )
-        await asyncio.sleep(_GIVE_BACK_S)
-        try:
-            await self._asking.insist(lambda: self._store.release(delivery), forever=True)
-        except LeaseLost:
-            log.warning("lease lost", queue=self._queue.value, key=delivery.lease.key)
+        return await self._settling.settle(delivery, outcome, more=more and not self._draining)
 
     async def _handle(self, worker: Worker, delivery: Delivery) -> Effects | Exception:
         """Run the handler in a context of its own; whatever it does becomes a value that we know."""
@@ -348,42 +254,5 @@ class Engine:
                 log.error("handler failed", error=type(error).__name__)  # noqa: TRY400 - there is no more to tell
         return outcome_of(error)
 
-    async def _retry(self, delivery: Delivery, outcome: Retry) -> None:
-        if delivery.attempt >= self._config.attempts_max:
-            await self._bury(delivery, outcome.reason)
-        else:
-            delay_s = self._backoff(delivery.attempt) if outcome.after_s is None else outcome.after_s
-            await self._park(delivery, outcome.reason, delay_s, counted=True)
-
-    async def _park(self, delivery: Delivery, reason: str, delay_s: float, *, counted: bool) -> None:
-        reason = storable(reason)
-        calls = self._last_words(delivery, given_up=False) if counted else ()
-        await self._asking.insist(
-            lambda: self._store.park(delivery, delay_s, counted=counted, reason=reason, calls=calls)
-        )
-
-    async def _bury(self, delivery: Delivery, reason: str) -> None:
-        reason = storable(reason)
-        calls = self._last_words(delivery, given_up=True)
-        log.warning(
-            "dead letter",
-            queue=self._queue.value,
-            key=delivery.lease.key,
-            id=delivery.envelope.id,
-            attempt=delivery.attempt,
-            reason=reason,
-        )
-        await self._asking.insist(lambda: self._store.bury(delivery, reason, calls))
-
-    def _last_words(self, delivery: Delivery, *, given_up: bool) -> tuple[Call, ...]:
-        if self._farewell is None:
-            return ()
-        try:
-            return checked_calls(self._farewell(delivery, given_up))
-        except BaseException:  # the failure itself is what matters
-            log.exception("the farewell failed", key=delivery.lease.key, id=delivery.envelope.id)
-            return ()
-
     def _backoff(self, attempt: int) -> float:
-        longest = min(self._config.backoff_max_s, self._config.backoff_s * 2.0 ** min(attempt - 1, 30))
-        return longest * (0.5 + 0.5 * self._jitter())
+        return self._config.backoff(attempt, self._jitter())

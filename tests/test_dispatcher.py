@@ -707,7 +707,7 @@ def test_a_handler_that_never_knows_what_a_state_was_fails_in_the_end_and_does_n
     begun = [at for at, what, id_ in house.diary if (what, id_) == ("begin", 1)]
     assert begun == [0.0] * 11 + [1.0] * 11 + [3.0] * 11
     assert dead(house) == [(1, 3, "StateChanged, 11 times in a row")]
-    assert house.engine._changed == {}
+    assert house.engine._settling._changed == {}
 
 
 def test_states_that_change_now_and_then_are_no_failure_however_often():
