@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliPositionalArg,
@@ -32,6 +32,7 @@ from telegram.client import TgClient
 from telegram.dialogue import load_router
 from telegram.dialogue.flows.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.dialogue.inbox import APOLOGY
+from telegram.dialogue.kinds import read_kinds
 from telegram.errors import Unauthorized, redact
 from telegram.fake import FakeServer
 from telegram.fake.sandbox import Sandbox
@@ -109,6 +110,10 @@ class Settings(BaseSettings):
         default="repeat",
         description="a call that may have been executed: repeat it, or give-up what would come twice",
     )
+    allowed_updates: str | None = Field(
+        default=None,
+        description="kinds of update to ask Telegram for, comma separated, or all; default: what the handlers take",
+    )
     apology: str = Field(
         default=APOLOGY, description="what a user is told when a handler has failed for good; none: nothing"
     )
@@ -125,6 +130,11 @@ class Settings(BaseSettings):
     replay: CliSubCommand[Replay]
     load: CliSubCommand[Load]
     flows: CliSubCommand[Flows]
+
+    @field_validator("allowed_updates")
+    @classmethod
+    def _known(cls, kinds: str | None) -> str | None:
+        return kinds if kinds is None else ",".join(read_kinds(kinds))
 
     def is_given(self, name: str) -> bool:
         """Return whether a person has set this, as opposed to its default."""
@@ -197,6 +207,7 @@ async def serve(settings: Settings) -> int:
             handler_timeout_s=settings.handler_timeout_s,
             attempts_max=settings.attempts_max,
             unknown_outcome=settings.unknown_outcome,
+            allowed_updates=settings.allowed_updates.split(",") if settings.allowed_updates else None,
             apology="" if settings.apology == "none" else settings.apology,
             drain_timeout_s=settings.drain_timeout_s,
         )

@@ -14,6 +14,7 @@ from telegram.client import TgClient
 from telegram.decoding import warm_up
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
 from telegram.dialogue.inbox import APOLOGY
+from telegram.dialogue.kinds import log_kinds
 from telegram.errors import TelegramError, Unauthorized
 from telegram.peers import Peers
 from telegram.poller import Poller
@@ -64,7 +65,7 @@ class BotConfig:
     """What a user is told when a handler has failed for good; nothing if it is empty."""
 
     allowed_updates: Sequence[str] | None = None
-    """Kinds of update to ask for; None leaves Telegram's setting as it is."""
+    """Kinds of update to ask Telegram for; None: what the router's handlers take (`Router.allowed_updates`)."""
 
 
 class Bot:
@@ -79,7 +80,7 @@ class Bot:
         *,
         rng: random.Random | None = None,
     ) -> None:
-        rng = rng or random.Random()  # of every pause's jitter
+        self._rng = rng = rng or random.Random()  # of every pause's jitter
         self._config = config = config or BotConfig()
         self._client = client
         self._store = store
@@ -114,17 +115,12 @@ class Bot:
             ),
             jitter=rng.random,
         )
-        self._poller = Poller(
-            client,
-            Inbox(store, pending_max=config.pending_max, arrived=self._handler.arrived),
-            poll_timeout_s=config.poll_timeout_s,
-            allowed_updates=config.allowed_updates,
-            rng=rng,
-        )
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
         self.me: User | None = None
         """Who the bot is, once it has started."""
+        self.asked: list[str] = []
+        """The kinds of update that it asks Telegram for, once it has started."""
 
     async def start(self) -> None:
         """Ask Telegram who we are, for as long as that takes, then start to work.
@@ -134,6 +130,8 @@ class Bot:
         warm_up()
         self.me = await self._ask_who_we_are()
         self._tools.username = self.me.username
+        taken = self._handler.router.allowed_updates()
+        self.asked = list(self._config.allowed_updates or taken)
         opened = asyncio.Event()
         self._main = asyncio.create_task(self._live(opened), name="bot")
         waiting = asyncio.create_task(opened.wait())
@@ -145,6 +143,7 @@ class Bot:
             failed, self._main = self._main, None
             await failed  # raises why
         log.info("started", bot=self.me.username, workers=self._config.workers)
+        log_kinds(self.asked, taken)
 
     async def wait(self) -> None:
         """Return when the bot has stopped; raises what it died of, if it did not stop by request."""
@@ -174,7 +173,14 @@ class Bot:
             self._outbox.start(group)
             self._inbox.start(group)
             # Not in the group: when the poller ends (its token was revoked), what runs still finishes.
-            poller = asyncio.create_task(self._poller.run(), name="poller")
+            polling = Poller(
+                self._client,
+                Inbox(self._store, pending_max=self._config.pending_max, arrived=self._handler.arrived),
+                poll_timeout_s=self._config.poll_timeout_s,
+                allowed_updates=self.asked,
+                rng=self._rng,
+            )
+            poller = asyncio.create_task(polling.run(), name="poller")
             stop = asyncio.create_task(self._stop.wait(), name="stop")
             try:
                 await asyncio.wait({poller, stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from telegram.callback_data import CallbackData
 from telegram.dialogue import (
     Invalid,
+    MessageContext,
     any_of,
     audio,
     carries,
@@ -22,9 +23,12 @@ from telegram.dialogue import (
     photo,
     regex,
     text,
+    video,
 )
 from tests.kit.deliveries import GROUP, context, message, press
 from tests.kit.updates import KINDS
+
+PHOTO = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]
 
 
 class Args(BaseModel):
@@ -181,6 +185,22 @@ def test_filters_of_filters():
     assert no(command("x"))(hello)
     assert not no(text)(hello)
     assert kind("message")(hello)
+
+
+def test_extracts_in_filters_of_filters_pass_what_they_would_take():
+    picture = context({"message": message(None, photo=PHOTO)})
+    hello = said("hello")
+    assert [any_of(photo, video)(each) for each in (picture, hello)] == [True, False]
+    assert [no(photo)(each) for each in (picture, hello)] == [False, True]
+    assert [no(any_of(photo, text))(each) for each in (picture, hello)] == [False, False]
+
+
+@pytest.mark.parametrize("wrong", ["photo", None, 7, Pick, MessageContext])
+def test_what_is_no_filter_is_refused_at_once(wrong):
+    with pytest.raises(TypeError, match="a filter is a plain function of the Context"):
+        any_of(text, wrong)
+    with pytest.raises(TypeError, match="a filter is a plain function of the Context"):
+        no(wrong)
 
 
 # ---- buttons

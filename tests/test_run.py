@@ -100,6 +100,11 @@ CASES = {
     "too small a number": Case("WORKERS: .* greater than or equal to 1", {"WORKERS": "0"}),
     "two wrong settings": Case("WORKERS: .*; DRAIN_TIMEOUT_S: .*", {"WORKERS": "x", "DRAIN_TIMEOUT_S": "1"}),
     "unknown choice": Case("LOG_LEVEL: Input should be 'debug', 'info'", {"LOG_LEVEL": "loud"}),
+    "unknown kind of update": Case(
+        "ALLOWED_UPDATES: there is no kind of update 'mesage_reaction': did you mean 'message_reaction'?",
+        {"ALLOWED_UPDATES": "message, mesage_reaction"},
+    ),
+    "no kind of update": Case("ALLOWED_UPDATES: name kinds of update", {"ALLOWED_UPDATES": ","}),
     "unknown flag": Case("--nonsense.*--help", arguments=("--nonsense",)),
     "wrong flag": Case("WORKERS: Input should be a valid integer", arguments=("--workers=many",)),
     "wrong value in .env": Case("WORKERS: Input should be a valid integer", dotenv=b"WORKERS=lots\n"),

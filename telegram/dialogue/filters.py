@@ -8,7 +8,7 @@ value as an argument after the context:
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from telegram import types
 from telegram.callback_data import CallbackData
 from telegram.dialogue.context import Context, is_command
+from telegram.dialogue.signature import is_async
 from telegram.shortcuts import part
 
 MEDIA: Final = frozenset(
@@ -163,10 +164,16 @@ def first_word(data: str) -> str:
     return data.partition(":")[0]
 
 
-def kind(*kinds: str) -> Filter:
+class kind:  # noqa: N801 - as command
     """Updates of these kinds, named as in Telegram's Update: `kind("my_chat_member", "chat_member")`."""
-    wanted = frozenset(kinds)
-    return _named(" or ".join(kinds), lambda ctx: ctx.kind in wanted)
+
+    def __init__(self, *kinds: str) -> None:
+        self.kinds = frozenset(kinds)
+        self.label = " or ".join(kinds)
+
+    def __call__(self, ctx: Context) -> bool:
+        """Whether the update is of one of the kinds."""
+        return ctx.kind in self.kinds
 
 
 def chat_type(*kinds: str) -> Filter:
@@ -177,15 +184,42 @@ def chat_type(*kinds: str) -> Filter:
     )
 
 
-def any_of(*filters: Filter) -> Filter:
-    """What passes at least one of the filters."""
-    label = " or ".join(label_of(each) for each in filters)
-    return _named(label, lambda ctx: any(passes(ctx) for passes in filters))
+class any_of:  # noqa: N801 - as command
+    """What passes at least one of the filters; of an extract, what it would take: `any_of(photo, video)`."""
+
+    def __init__(self, *filters: "Filter | Extract[Any]") -> None:
+        self._passes = tuple(predicate(each) for each in filters)
+        self.label = " or ".join(label_of(each) for each in filters)
+        named: list[frozenset[str]] = [kinds for each in filters if (kinds := getattr(each, "kinds", None))]
+        self.kinds = frozenset[str]().union(*named) if len(named) == len(filters) else None
+
+    def __call__(self, ctx: Context) -> bool:
+        """Whether one of the filters passes."""
+        return any(passes(ctx) for passes in self._passes)
 
 
-def no(unwanted: Filter) -> Filter:
-    """What does not pass the filter."""
-    return _named(f"not {label_of(unwanted)}", lambda ctx: not unwanted(ctx))
+def no(unwanted: "Filter | Extract[Any]") -> Filter:
+    """What does not pass the filter, or has nothing that the extract would take: `no(photo)`."""
+    passes = predicate(unwanted)
+    return _named(f"not {label_of(unwanted)}", lambda ctx: not passes(ctx))
+
+
+def predicate(wanted: "Filter | Extract[Any]") -> Filter:
+    """Return a filter as it is, an extract as a filter; TypeError for anything else."""
+    if isinstance(wanted, Extract):
+        read = wanted.read
+        return lambda ctx: read(ctx) is not None
+    check_filters((wanted,))
+    return wanted
+
+
+def check_filters(filters: Iterable[Any]) -> None:
+    """Raise TypeError for what is no predicate."""
+    for passes in filters:
+        if isinstance(passes, type) or not callable(passes) or is_async(passes):
+            raise TypeError(
+                f"a filter is a plain function of the Context that returns a bool, not {passes!r}"
+            )
 
 
 def content(*names: str) -> Filter:

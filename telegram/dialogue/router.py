@@ -14,7 +14,8 @@ from telegram.dialogue.contexts import (
     MessageContext,
     TimerContext,
 )
-from telegram.dialogue.filters import Extract, Filter
+from telegram.dialogue.filters import Extract, Filter, check_filters
+from telegram.dialogue.kinds import asked_kinds
 from telegram.dialogue.routes import (
     PLAIN,
     TIMER,
@@ -22,7 +23,6 @@ from telegram.dialogue.routes import (
     Handler,
     Options,
     Route,
-    check_filters,
     checked_filters,
     of_album,
 )
@@ -220,6 +220,13 @@ class Router:
             if isinstance(entry, Router):
                 found.update(dict.fromkeys(entry.resources()))
         return list(found)
+
+    def allowed_updates(self) -> list[str]:
+        """Return the kinds of update that the bot asks Telegram for: those of all handlers, and what it needs itself.
+
+        A handler of `update` wants every kind, unless a filter `kind(...)` says which.
+        """
+        return asked_kinds(self.entries())
 
     def entries(self, above: tuple[Filter, ...] = ()) -> Iterator[tuple[Entry, tuple[Filter, ...]]]:
         """All handlers and flows in order, however deep, each with the filters of the routers around it."""

@@ -7,8 +7,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from telegram.callback_data import CallbackData
 from telegram.dialogue.context import OWN_SCOPE, Context
 from telegram.dialogue.contexts import MessageContext
-from telegram.dialogue.filters import Extract, Filter, Hint, carries
-from telegram.dialogue.signature import is_async
+from telegram.dialogue.filters import Extract, Filter, Hint, carries, check_filters
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -128,15 +127,6 @@ def checked_filters(filters: tuple[Any, ...]) -> tuple[Any, ...]:
     )
     check_filters(each for each in filters if not isinstance(each, Extract))
     return filters
-
-
-def check_filters(filters: Any) -> None:
-    """Raise TypeError for what is no predicate."""
-    for passes in filters:
-        if isinstance(passes, type) or not callable(passes) or is_async(passes):
-            raise TypeError(
-                f"a filter is a plain function of the Context that returns a bool, not {passes!r}"
-            )
 
 
 def of_album(ctx: Context) -> bool:

@@ -69,6 +69,10 @@ class Witness(Router):
         """What the router opens."""
         return self._router.resources()
 
+    def allowed_updates(self) -> list[str]:
+        """The kinds that the router asks for."""
+        return self._router.allowed_updates()
+
     def entries(self, above: tuple[Filter, ...] = ()) -> Iterator[tuple[Entry, tuple[Filter, ...]]]:
         """All entries of the router, and one for what nobody wants."""
         for entry, filters in self._router.entries(above):

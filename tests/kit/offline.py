@@ -42,6 +42,7 @@ class OfflineTelegram:
         self.sent: list[Sent] = []
         self.troubles: dict[str, list[Exception]] = {}  # what the next calls of a method raise
         self.takes_s: dict[str, float] = {}  # how long each call of a method takes
+        self.asked: list[Any] = []  # allowed_updates of each poll
         self._updates: list[RawUpdate] = []
         self._came = asyncio.Event()
         self._ids = iter(range(1, 10_000))
@@ -70,7 +71,10 @@ class OfflineTelegram:
     async def get_me(self) -> User:
         return User(id=99, is_bot=True, first_name="Bot", username="my_bot")
 
-    async def get_updates(self, offset: int, *, timeout_s: int, **_: Any) -> list[RawUpdate]:
+    async def get_updates(
+        self, offset: int, *, timeout_s: int, allowed_updates: Any = None, **_: Any
+    ) -> list[RawUpdate]:
+        self.asked.append(allowed_updates)
         while timeout_s and not self._updates:
             self._came.clear()
             await self._came.wait()

@@ -1,0 +1,100 @@
+"""Which kinds of update the bot asks Telegram for (`allowed_updates` of getUpdates).
+
+Telegram keeps the last list that it was given, also that of an earlier program with the same token, and leaves
+chat_member, message_reaction and message_reaction_count out of its default (Telegram Bot API, getUpdates). So the bot
+sends the whole list with each getUpdates: what its handlers take, and NEEDED.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+import structlog
+
+from telegram.dialogue.filters import Filter
+from telegram.dialogue.flows.plan import Plan
+from telegram.dialogue.routes import TIMER, Entry, Route
+from telegram.types import KINDS, VERSION
+
+log = structlog.get_logger(__name__)
+
+NEEDED: Final = frozenset(("message", "callback_query", "my_chat_member"))
+"""What the bot itself reads: a group that becomes a supergroup, buttons to answer, chats that it was shut out of."""
+
+STOPPING: Final = frozenset(("message", "callback_query"))
+"""What a `stop=` filter may wait for, if its kinds are not known: a command or a button."""
+
+ADMIN_ONLY: Final = frozenset((
+    "chat_member", "message_reaction", "message_reaction_count", "chat_join_request", "chat_boost", "removed_chat_boost",
+))  # fmt: skip
+"""What Telegram sends only of chats in which the bot is an administrator (Telegram Bot API, Update)."""
+
+ALL: Final = "all"
+
+
+def asked_kinds(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> list[str]:
+    """Return the kinds that these entries of a router take, and NEEDED, in the order of KINDS; newer ones come last."""
+    asked = set(NEEDED)
+    for entry, above in entries:
+        for route in _routes(entry, set()):
+            filters = above if not isinstance(route, Route) else (*above, *route.filters)
+            asked |= _kinds(route.kinds, filters)
+            if isinstance(route, Route) and route.options.stop is not None:
+                asked |= kinds_of((route.options.stop,)) or STOPPING
+    return [*(kind for kind in KINDS if kind in asked), *sorted(asked - {TIMER} - set(KINDS))]
+
+
+def log_kinds(asked: Sequence[str], taken: Sequence[str]) -> None:
+    """Log what a bot asks for, and what a person should know of it; `taken` are the kinds that its handlers take."""
+    log.info("asking Telegram for", allowed_updates=list(asked))
+    if silent := sorted(set(taken) - set(asked)):
+        log.warning("the setting of allowed_updates leaves out kinds that handlers take", kinds=silent)
+    if newer := sorted(set(asked) - set(KINDS)):
+        log.warning("kinds of update that are not known here", kinds=newer, bot_api=VERSION)
+    if closed := sorted(ADMIN_ONLY & set(asked)):
+        log.info("these come only from chats in which the bot is an administrator", kinds=closed)
+
+
+def read_kinds(text: str) -> list[str]:
+    """Read "message, callback_query" or "all". ValueError with one line names an unknown kind, and the nearest one."""
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    if names == [ALL]:
+        return list(KINDS)
+    if not names:
+        raise ValueError(f"name kinds of update, separated by commas, or {ALL}")
+    for name in names:
+        if name not in KINDS:
+            raise ValueError(f"there is no kind of update {name!r}{nearest(name, [*KINDS, ALL])}")
+    return list(dict.fromkeys(names))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ": did you mean ...?" with the known name that is most like `name`; empty if none is like it."""
+    found = get_close_matches(name, list(known), 1, 0.6)
+    return f": did you mean {found[0]!r}?" if found else ""
+
+
+def kinds_of(filters: Iterable[Any]) -> frozenset[str] | None:
+    """Return the kinds that pass all of those filters that name kinds; None if none of them does."""
+    named = [each.kinds for each in filters if getattr(each, "kinds", None) is not None]
+    return frozenset.intersection(*named) if named else None
+
+
+def _kinds(taken: frozenset[str] | None, filters: Iterable[Any]) -> frozenset[str]:
+    """Return the kinds of a handler of the kinds `taken` (None: any) behind these filters."""
+    named = kinds_of(filters)
+    if taken is None:
+        return frozenset(KINDS) if named is None else named
+    return taken if named is None else taken & named
+
+
+def _routes(entry: Entry, seen: set[int]) -> Iterator[Entry]:
+    """Give the handlers of an entry: its own, if it is a flow those of each step and of each sub-flow."""
+    if not isinstance(entry, Plan):
+        yield entry
+    elif id(entry) not in seen:
+        seen.add(id(entry))
+        for steps in (entry.entries, *entry.steps.values(), entry.steps_anywhere, entry.steps_else):
+            yield from (step.route for step in steps)
+        for sub in entry.sub_flows.values():
+            yield from _routes(sub.flow, seen)  # type: ignore[arg-type] # every Plan is a Flow
