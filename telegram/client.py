@@ -1,8 +1,10 @@
 """The only way out to Telegram: methods of the Bot API become requests, answers become values or telegram.errors."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -20,11 +22,12 @@ from telegram.methods import Methods
 from telegram.multipart import Multipart, multipart, name_paths, unpacked
 from telegram.streaming import FILE_PACE
 from telegram.types import File, Update
-from telegram.wire import Answer, Wire
+from telegram.wire import POLL_ANSWER_MAX, Answer, Wire
 
 # A poll that is being cut must not make the next one wait. Calls have their own pool, so they never delay a poll.
 _POLL_CONNECTIONS = 2
 _DOWNLOADS = 8  # at a time; the others wait for up to timeout_s
+_SPLIT_HERE_MAX = 2**18  # bytes of a reply that are read on the event loop: a few milliseconds
 # Telegram Bot API server: at most 80 characters, the id below 2**54; the secret's length is not promised.
 _TOKEN = re.compile(r"([1-9][0-9]{0,16}):([A-Za-z0-9_-]{1,64})")
 
@@ -75,7 +78,9 @@ class TgClient(Methods):
         self._any_headers = f" HTTP/1.1\r\nHost: {host}\r\nContent-Type: ".encode()
         self._headers = self._any_headers + b"application/json\r\nContent-Length: "
         self._calls = Wire(url.origin(), connections, timeout_s, self._token)
-        self._polls = Wire(url.origin(), _POLL_CONNECTIONS, timeout_s, self._token)
+        self._polls = Wire(
+            url.origin(), _POLL_CONNECTIONS, timeout_s, self._token, answer_max=POLL_ANSWER_MAX
+        )
         self._downloads = Wire(url.origin(), _DOWNLOADS, timeout_s, self._token)
         file_target = SecretStr(f"GET {base}/file/{bot}")
         self._files = FileServer(self._downloads, file_target, host, self._token, timeout_s)
@@ -106,15 +111,17 @@ class TgClient(Methods):
     ) -> list[RawUpdate]:
         """Wait up to `timeout_s` (at most 50, else Telegram clamps it) for updates, each with its exact bytes.
 
-        A higher offset makes Telegram forget what is below it as soon as the request arrives.
+        A higher offset makes Telegram forget what is below it as soon as the request arrives. What a server gives
+        beyond `limit` is left out: it comes again, as long as nothing above it is asked for.
         """
         asked = {"offset": offset, "limit": limit, "timeout": timeout_s, "allowed_updates": allowed_updates}
         body, _ = _encoded(asked)
         request = self._request("getUpdates", body)
         answer = await self._polls.send("getUpdates", request, self._timeout_s + timeout_s)
         if answer.status == 200:
+            take = partial(split, answer.body, offset=offset or 0, limit=limit)
             with suppress(BrokenReply):
-                return split(answer.body, offset=offset or 0)
+                return await asyncio.to_thread(take) if len(answer.body) > _SPLIT_HERE_MAX else take()
         raise self._error("getUpdates", answer)
 
     async def get_updates_in_objects(

@@ -1,13 +1,18 @@
 """Splits a raw getUpdates reply into its updates, each with its exact bytes.
 
 One update that is no JSON does not spoil the others: users can put bytes into an update that no strict parser takes.
-The reply is scanned once; what does not parse is stepped over.
+What does not parse is stepped over. The work is proportional to the reply's length, for any bytes: each part of it is
+read a fixed number of times, and no more updates are taken than were asked for.
 """
 
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple
+
+UPDATES_MAX: Final = 100
+"""Updates of one reply (Telegram Bot API, getUpdates: limit). A server that sends more sends the rest again."""
 
 UPDATE_ID_MAX: Final = 2**52 - 1
 """Telegram's ids are positive int32; what is above this is for the engine's timers."""
@@ -40,8 +45,8 @@ class BrokenReply(Exception):  # noqa: N818 - a verdict on the reply
     """The reply is no JSON object with a list named "result"."""
 
 
-def split(reply: bytes, *, offset: int = 0) -> list[RawUpdate]:
-    """Give the updates of a reply in order; a reply that was cut gives its readable prefix.
+def split(reply: bytes, *, offset: int = 0, limit: int = UPDATES_MAX) -> list[RawUpdate]:
+    """Give the first `limit` updates of a reply in order; a reply that was cut gives its readable prefix.
 
     An update without a usable update_id gets the one that its neighbours leave free, or else `offset`.
     Raises BrokenReply when there is no list of updates, and nothing else for any input.
@@ -51,7 +56,7 @@ def split(reply: bytes, *, offset: int = 0) -> list[RawUpdate]:
     ids: list[int | None] = []
     bodies: list[bytes] = []
     objects: list[dict[str, Any] | None] = []
-    for piece, value in _walk(text, _start_of_updates(text)):
+    for piece, value in islice(_walk(text, _start_of_updates(text)), limit):
         fields = value if type(value) is dict else None
         ids.append(_update_id(fields, piece))
         bodies.append(piece.encode("utf-8", "surrogateescape"))
@@ -86,14 +91,24 @@ def _walk(text: str, at: int) -> Iterator[tuple[str, Any]]:
     """Yield each item of the list that begins at `at` with its value; None for one that does not parse."""
     if text.startswith("]", at):
         return
+    updates = _Beginnings(text)
+    failed = 0  # characters that were scanned in vain
     while at < len(text):
+        # A broken item may be scanned up to the reply's end. Beyond one such scan in all, an item is scanned only up to
+        # where the next update seems to begin: else a reply of n broken items would be scanned n times.
+        end = at
         try:
-            value, end = _scan(text, at)
+            if failed <= len(text):
+                value, end = _scan(text, at)
+            else:
+                value, end = _scan(text[at : updates.after(at)], 0)
+                end += at
             after = _AFTER_UPDATE.match(text, end)
         except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, 100,000 brackets
-            after, end = None, getattr(error, "pos", at)
+            after, end = None, max(at, getattr(error, "pos", at))
         if after is None:
-            value, end = None, _end_of_broken(text, at, end)
+            failed += end - at + 1
+            value, end = None, _end_of_broken(text, at, end, updates.after(at))
             if end < 0:
                 return
             after = _AFTER_UPDATE.match(text, end)
@@ -103,22 +118,39 @@ def _walk(text: str, at: int) -> Iterator[tuple[str, Any]]:
         at = after.end()
 
 
-def _end_of_broken(text: str, at: int, failed_at: int) -> int:
-    """Find the end of the item at `at` that became unreadable at `failed_at`; -1 when the reply was cut there."""
-    following = _NEXT_UPDATE.search(text, at)
-    limit = following.start() if following else len(text)
+class _Beginnings:
+    """Where the next update seems to begin. Positions are asked for in ascending order, so the text is searched once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._next = -1
+
+    def after(self, at: int) -> int:
+        """Return the position of the comma before the first update that begins behind `at`; the text's end if none."""
+        if self._next < at:
+            found = _NEXT_UPDATE.search(self._text, at)
+            self._next = found.start() if found else len(self._text)
+        return self._next
+
+
+def _end_of_broken(text: str, at: int, failed_at: int, limit: int) -> int:
+    """Find the end of the item at `at` that became unreadable at `failed_at`; -1 when the reply was cut there.
+
+    `limit` is where the next update begins, or the text's end.
+    """
+    is_last = limit == len(text)
     open_ = {"{": 0, "[": 0}
     for token in _TOKEN.finditer(text, at, limit):
         mark = token[0]
         if mark == "," and not any(open_.values()):
             return token.start()
-        if mark == "]" and not open_["["] and not following:  # the list's own
+        if mark == "]" and not open_["["] and is_last:  # the list's own
             return token.start()
         if mark in open_:
             open_[mark] += 1
         elif mark in _OPENS and open_[_OPENS[mark]]:
             open_[_OPENS[mark]] -= 1
-    if following:
+    if not is_last:
         return limit
     # Its brackets do not add up, yet the reply is whole: without an end it would be fetched again for ever.
     reply_end = _REPLY_END.search(text, at) if text[failed_at:].strip() else None

@@ -25,7 +25,10 @@ from telegram.errors import NotSent, OutcomeUnknown, UploadCut, one_line
 from telegram.streaming import BROKEN, Body, Incoming, Upload
 
 ANSWER_MAX: Final = 32 * 2**20
-"""Bytes of one answer; Telegram cuts getUpdates near 4 MiB."""
+"""Bytes of one answer."""
+
+POLL_ANSWER_MAX: Final = 8 * 2**20
+"""Bytes of one answer to getUpdates, twice of where Telegram cuts it: what is parsed takes 30 times as much memory."""
 
 # Fronts close idle connections after 60 s and more; letting go first avoids requests that die with an unknown outcome.
 _KEEPALIVE_S = 30.0
@@ -46,12 +49,21 @@ class Answer(NamedTuple):
 class Wire:
     """A pool of connections to one host: one request at a time on each, no retry, no redirect, no cookie."""
 
-    def __init__(self, origin: URL, connections: int, timeout_s: float, token: SecretStr) -> None:
-        """`token` is what no error may tell."""
+    def __init__(
+        self,
+        origin: URL,
+        connections: int,
+        timeout_s: float,
+        token: SecretStr,
+        *,
+        answer_max: int = ANSWER_MAX,
+    ) -> None:
+        """`token` is what no error may tell; an answer of more than `answer_max` bytes is OutcomeUnknown."""
         self._origin = origin
         self._token = token
         self._connections = connections
         self._timeout_s = timeout_s
+        self._answer_max = answer_max
         self._connect_timeout = aiohttp.ClientTimeout(connect=timeout_s)
         self._connector: aiohttp.TCPConnector | None = None
         self._closed = False
@@ -71,7 +83,7 @@ class Wire:
         upload = None if body is None else Upload(body, partial(self._extend, connection), timeout_s)
         try:
             protocol = self._begin(method, connection, request, timeout_s)
-            answer = await _whole(protocol, upload)
+            answer = await _whole(protocol, upload, self._answer_max)
             if not upload or upload.complete:
                 connection.release()
             return answer
@@ -172,21 +184,21 @@ class Wire:
         self._sweeper = loop.call_later(pause_s, self._sweep) if self._deadlines else None
 
 
-async def _whole(protocol: ResponseHandler, upload: Upload | None) -> Answer:
+async def _whole(protocol: ResponseHandler, upload: Upload | None, answer_max: int) -> Answer:
     """Read an answer; in a frame of its own, as no traceback of ours may show the variables of one that broke."""
     head, payload = await (upload.run(protocol) if upload else protocol.read())
     while head.code < 200:  # 100 Continue, 103 Early Hints
         head, payload = await protocol.read()
-    body = payload.read_nowait() if payload.is_eof() else await _rest(payload)
+    body = payload.read_nowait() if payload.is_eof() else await _rest(payload, answer_max)
     return Answer(head.code, body, None if head.code == 200 else head.headers.get("Retry-After"))
 
 
-async def _rest(payload: aiohttp.StreamReader) -> bytes:
+async def _rest(payload: aiohttp.StreamReader, answer_max: int) -> bytes:
     chunks, size = [], 0
     while chunk := await payload.readany():
         chunks.append(chunk)
         size += len(chunk)
-        if size > ANSWER_MAX:
+        if size > answer_max:
             raise aiohttp.ClientPayloadError
     return b"".join(chunks)
 

@@ -28,6 +28,7 @@ from telegram.errors import (
     Unauthorized,
 )
 from telegram.types import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.wire import ANSWER_MAX, POLL_ANSWER_MAX
 
 SECRET = "AAH" + "q-9_" * 8
 TOKEN = f"123456789:{SECRET}"
@@ -350,21 +351,28 @@ async def test_answer_in_pieces_is_put_together(server: Server, client: TgClient
     assert await client.call("getSomething") == "x" * 2_000_000
 
 
-async def test_endless_answer_is_cut(
-    server: Server, client: TgClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(telegram.wire, "ANSWER_MAX", 100_000)
+@pytest.mark.parametrize(("method", "bound"), [("getSomething", ANSWER_MAX), ("getUpdates", POLL_ANSWER_MAX)])
+async def test_endless_answer_is_cut(method: str, bound: int, server: Server, client: TgClient) -> None:
+    written, cut = 0, asyncio.Event()
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal written
         response = web.StreamResponse()
         await response.prepare(request)
-        while True:
-            await response.write(b"x" * 10_000)
+        try:
+            while True:
+                await response.write(b"x" * 1_000_000)
+                written += 1_000_000
+        except ConnectionError:
+            return response
+        finally:
+            cut.set()
 
     server.answer = answer
     with pytest.raises(OutcomeUnknown, match="ClientPayloadError"):
-        await client.call("getSomething")
-    await asyncio.wait_for(server.dropped.wait(), 5)
+        await (client.get_updates() if method == "getUpdates" else client.call(method))
+    await asyncio.wait_for(cut.wait(), 5)
+    assert written < bound + 16 * 2**20  # and what the sockets hold
 
 
 async def test_silence_is_cut_and_leaves_the_outcome_unknown(
@@ -475,9 +483,9 @@ async def test_close_cuts_an_answer_that_is_half_read(
 
     reading, rest = asyncio.Event(), telegram.wire._rest
 
-    async def noted(payload: aiohttp.StreamReader) -> bytes:
+    async def noted(payload: aiohttp.StreamReader, answer_max: int) -> bytes:
         reading.set()
-        return await rest(payload)
+        return await rest(payload, answer_max)
 
     server.answer = answer
     monkeypatch.setattr(telegram.wire, "_rest", noted)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telegram.intake import UPDATE_ID_MAX, BrokenReply, RawUpdate, split
+from telegram import intake
+from telegram.intake import UPDATE_ID_MAX, UPDATES_MAX, BrokenReply, RawUpdate, split
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 JSON = st.recursive(
@@ -216,3 +217,60 @@ def test_id_of_a_broken_update_is_its_own_not_a_users_word() -> None:
     body = b'{"message":{"text":"\\"update_id\\":5, x"}, oops "update_id" : 42}'
     assert ids(split(reply_of(body))) == [42]
     assert ids(split(reply_of(one(1), b'{"update_id":4.5, oops}'))) == [1, 2]
+
+
+def test_no_more_updates_are_taken_than_were_asked_for() -> None:
+    sent = [one(number) for number in range(1, 201)]
+    assert ids(split(reply_of(*sent), limit=3)) == [1, 2, 3]
+    assert len(split(reply_of(*sent))) == UPDATES_MAX  # Telegram Bot API, getUpdates: limit is 1 to 100
+
+
+class _Counting:
+    """Stands in for a pattern or a scanner, and counts the characters that it reads."""
+
+    def __init__(self, real: Any) -> None:
+        self.real, self.read = real, 0
+
+    def __call__(self, text: str, at: int) -> Any:
+        try:
+            value, end = self.real(text, at)
+        except ValueError as error:
+            self.read += getattr(error, "pos", at) - at + 1
+            raise
+        self.read += end - at
+        return value, end
+
+    def search(self, text: str, at: int) -> Any:
+        found = self.real.search(text, at)
+        self.read += (found.end() if found else len(text)) - at
+        return found
+
+    def finditer(self, text: str, at: int, limit: int) -> Any:
+        for found in self.real.finditer(text, at, limit):
+            yield found
+            at, before = found.end(), at
+            self.read += at - before
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        b"x," * 2000,
+        b'{"a":[1,' * 2000,
+        b'"' + b"x," * 2000,
+        b'{"update_id":1,"a":[1,' * 500,
+        (b'{"update_id":1,"a":[1,' + b"2," * 50) * 90,
+        b'{"update_id":1,"a":[],"b":[' + b'1],"c":' * 2000,
+        b"[}," * 2000 + b'{"update_id":7}',
+        b"]}" * 2000 + b'{"update_id":7}',
+    ],
+)
+def test_a_hostile_reply_is_read_a_fixed_number_of_times(
+    items: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = {name: _Counting(getattr(intake, name)) for name in ("_scan", "_NEXT_UPDATE", "_TOKEN")}
+    for name, counter in counters.items():
+        monkeypatch.setattr(intake, name, counter)
+    reply = b'{"ok":true,"result":[' + items + b"]}"
+    split(reply, limit=10**6)
+    assert {name: counter.read for name, counter in counters.items() if counter.read > 3 * len(reply)} == {}
