@@ -1,17 +1,23 @@
 """A SQLite file in doubt: read anew by the store itself, once, into the same file or none."""
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine import Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
+from engine.stores import sqlite_file
 from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite_disk import Reserve
 from engine.stores.sqlite_file import connect, renew
+from engine.stores.sqlite_group import Group, apply
 
 
 def update(id_, key="chat:1"):
@@ -408,6 +414,26 @@ async def test_the_file_that_is_read_anew_is_the_one_that_was_opened(store, faul
     await lost(store, match)
 
 
+def test_a_connection_creates_no_file(path):
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        connect(path)
+    assert not path.exists()
+
+
+async def test_the_log_of_a_file_that_was_put_in_place_is_left_alone(store, path):
+    """SQLite deletes the log by its name when it closes: here that is another's, with what its owner confirmed."""
+    await store.append([update(1)])
+    backup, log = path.with_name("backup"), path.with_name("bot.db-wal")
+    shutil.copyfile(path, backup)
+    shutil.copyfile(log, backup.with_name("backup-wal"))
+    backup.replace(path)
+    backup.with_name("backup-wal").replace(log)
+    content = log.read_bytes()
+    await lost(store, "was replaced")
+    await store.close()
+    assert log.read_bytes() == content
+
+
 async def test_an_idle_store_notices_within_the_time_between_two_looks(path):
     store = await open_sqlite(path, "1", look_every_s=0.001)
     waiting = asyncio.create_task(store.claim(Queue.INBOX))
@@ -470,7 +496,9 @@ async def test_what_a_caller_left_half_done_is_in_nobodys_commit(store):
     store._writer.group().insert("alias", ("half", "done"))  # and then it failed
     assert await store.append([update(1)]) == 1
     assert store._file.connection.execute("SELECT * FROM alias").fetchall() == []
+    whole = store._writer.done(lambda: "whole")
     store._writer.group().insert("alias", ("half", "done"))
+    assert await whole == "whole"
     assert await store._writer.read("SELECT * FROM alias", ()) is None
 
 
@@ -509,3 +537,156 @@ async def test_a_thread_that_breaks_leaves_nobody_waiting(store, monkeypatch):
             await store.append([update(1)])
         with pytest.raises(StoreError, match="thread failed"):
             await store.claim(Queue.INBOX)
+
+
+# -- a group's steps end as asked --------------------------------------------------------------------------------------
+
+KEYS = st.sampled_from(["a", "b"])
+CHANGES = st.one_of(
+    st.tuples(st.just("state"), KEYS, KEYS, st.none() | st.binary(max_size=2)),
+    st.tuples(st.just("parked"), KEYS, st.none() | st.integers(0, 9)),
+    st.tuples(st.just("timer"), KEYS, st.none() | st.integers(0, 9)),
+    st.tuples(st.just("seen"), st.integers(0, 1), st.none() | st.binary(max_size=2)),
+    st.tuples(st.just("place"), st.integers(0, 3)),
+    st.tuples(st.just("run"), KEYS),
+)
+
+
+def fill(group, number, change):
+    match change:
+        case "state", key, scope, state:
+            group.set_state(key, scope, state)
+        case "parked", key, None:
+            group.forget("parked", "inbox", key)
+        case "parked", key, attempts:
+            group.insert("parked", ("inbox", key, attempts, 0.0, "", 0.0, number))
+        case "timer", key, None:
+            group.forget("timer", key, "", "t")
+        case "timer", key, at:
+            group.insert("timer", (number, key, "", "t", float(at), b""))
+        case "seen", segment, None:
+            group.forget("seen", segment)
+        case "seen", segment, bits:
+            group.see({segment: bytearray(bits)}, 1.0)
+        case "place", place:
+            group.delete("inbox", place)
+            group.insert("inbox", (10 + number, str(number), "", b"", 0.0))
+        case "run", key:
+            group.run("DELETE FROM state WHERE key = ?", key)
+
+
+def everything(connection):
+    tables = ("inbox", "state", "parked", "timer", "seen")
+    return [sorted(connection.execute(f"SELECT * FROM {table}")) for table in tables]
+
+
+@given(st.lists(CHANGES, max_size=12))
+def test_what_is_put_together_is_what_was_asked_one_after_another(changes):
+    together, one_by_one = (sqlite3.connect(":memory:") for _ in range(2))
+    for connection in (together, one_by_one):
+        connection.executescript(sqlite_file._SCHEMA)
+        for place in range(4):
+            connection.execute("INSERT INTO inbox VALUES (?, '', '', '', 0)", (place,))
+    group = Group()
+    for number, change in enumerate(changes):
+        fill(group, number, change)
+        alone = Group()
+        fill(alone, number, change)
+        apply(one_by_one, alone.steps)
+    apply(together, group.steps)
+    assert everything(together) == everything(one_by_one)
+
+
+def test_steps_are_taken_in_few_statements():
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(sqlite_file._SCHEMA)
+    group = Group()
+    for number in range(100):
+        group.delete("inbox", number)
+        group.insert("outbox", (number, "", "", b"", 0.0))
+        group.set_state(str(number), "", b"s")
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    apply(connection, group.steps)
+    assert len([each for each in statements if not each.startswith("BEGIN")]) < 10
+
+
+# -- a full disk -------------------------------------------------------------------------------------------------------
+
+
+class Room(NamedTuple):
+    f_bavail: int
+    f_frsize: int = 1
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """How many bytes are free; a reserve takes them, as long as there are so many."""
+    free = [0]
+    allocate = os.posix_fallocate
+
+    def take(fd, offset, size):
+        if size > free[0]:
+            raise OSError(errno.ENOSPC, "no room")
+        allocate(fd, offset, size)
+
+    monkeypatch.setattr(os, "statvfs", lambda _: Room(free[0]))
+    monkeypatch.setattr(os, "posix_fallocate", take)
+    return free
+
+
+def test_a_reserve_is_as_large_as_the_disk_has_room_for(tmp_path, room):
+    reserve = Reserve(tmp_path / "reserve")
+    assert not reserve.keep()
+    assert not (tmp_path / "reserve").exists()
+    room[0] = 8 << 20
+    assert reserve.keep()
+    assert (reserve.size, (tmp_path / "reserve").stat().st_size) == (1 << 20, 1 << 20)
+    assert Reserve(tmp_path / "reserve").size == 1 << 20  # of an earlier life
+    assert reserve.give_up()
+    assert not (tmp_path / "reserve").exists()
+    assert not reserve.give_up()
+    room[0] = 1 << 40
+    assert reserve.keep()
+    assert reserve.size == 16 << 20
+
+
+async def test_on_a_full_disk_what_only_deletes_goes_on_and_then_everything(store, faults, room):
+    room[0] = 8 << 20
+    await store.append([update(1), update(2, "chat:2")])
+    assert store._file.reserve.keep()
+    room[0] = 0
+    full = [sqlite3.SQLITE_FULL]
+    faults.fail("INSERT", *full)
+    faults.fail("PRAGMA wal_checkpoint", *full)  # the log could not be folded without the reserve
+    with pytest.raises(StoreUnavailable, match="disk is full"):
+        await store.append([update(3)])
+    assert not store._file.path.with_name("bot.db-reserve").exists()
+    delivery = await store.claim(Queue.INBOX)
+    second = await store.claim(Queue.INBOX)
+    with pytest.raises(StoreUnavailable, match="disk is full"):
+        await store.commit(second, Effects(state=b"s"), more=False)
+    assert await store.commit(delivery, Effects(), more=False) is None
+    assert (await store.stats()).inbox[:4] == (2, 1, 0, 1)
+    room[0] = 8 << 20
+    assert await store.append([update(3)]) == 1
+    assert await store.commit(second, Effects(state=b"s"), more=False) is None
+
+
+async def test_the_log_is_folded_before_anything_is_refused(store, faults):
+    faults.fail("INSERT", sqlite3.SQLITE_FULL)
+    assert await store.append([update(1)]) == 1
+    assert "PRAGMA wal_checkpoint(PASSIVE)" in faults.statements[-12:]
+    assert store._file.reserve.size > 0
+
+
+@pytest.mark.parametrize("begin", ["PRAGMA wal_checkpoint", "BEGIN IMMEDIATE", "UPDATE meta", "COMMIT"])
+async def test_a_start_gives_up_the_reserve_rather_than_fail(path, faults, begin):
+    store = await open_sqlite(path, "1")
+    await store.append([update(1)])
+    await store.close()
+    faults.fail(begin, sqlite3.SQLITE_FULL)
+    store = await open_sqlite(path, "1", connect=faults.connect)
+    assert (await store.stats()).inbox.pending == 1
+    assert store._file.reserve.size > 0  # there is room again: it was taken anew
+    await store.close()

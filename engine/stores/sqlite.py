@@ -92,7 +92,8 @@ class SqliteStore(LoadedFile):
 
     async def claim(self, queue: Queue) -> Delivery:
         while True:
-            await self._trusted()
+            if self._writer.suspect:
+                await self._trusted()
             data = self._queues[queue]
             lane = data.lanes.take(self)
             if lane is not None:

@@ -53,9 +53,8 @@ class Watch:
         self._database: Seen | None = None
         self._log_inode: tuple[int, int] | None = None
 
-    @property
     def log_bytes(self) -> int:
-        """The size of SQLite's log on the disk."""
+        """Return the size of SQLite's log on the disk."""
         seen = self._look(self._log)
         return 0 if seen is None else seen.size
 
@@ -85,8 +84,11 @@ class Watch:
         log = self._look(self._log)
         return log is not None and log[:2] == self._log_inode
 
-    def check(self) -> None:
-        """Raise StoreUnavailable for what is gone and may come back, StoreError for what has been replaced."""
+    def check(self) -> int:
+        """Return the size of the log, if all is as it was.
+
+        Raise StoreUnavailable for what is gone and may come back, StoreError for what has been replaced.
+        """
         was = self._database
         if was is None:
             raise StoreUnavailable(f"the store's file {self._path} could not be looked at")
@@ -96,8 +98,10 @@ class Watch:
             )
         if seen != was:
             self._explain(was, seen)
-        if not self.has_log():
+        log = self._look(self._log)
+        if log is None or log[:2] != self._log_inode:
             raise StoreUnavailable(f"{self._log}, which belongs to the store's file, was deleted or replaced")
+        return log.size
 
     def _explain(self, was: Seen, seen: Seen) -> None:
         if seen.inode != was.inode:

@@ -11,7 +11,7 @@ interpreter lock and has to win it back from a busy event loop. The result is th
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import asyncio
 
 Row = tuple[Any, ...]
-Step = tuple[str, Any]
-"""What is done, and the rows, the place or the values."""
+Steps = list[Any]
+"""By turns what is done, and the rows, the place or the values: a list for all costs less than a tuple for each."""
 
 _ROWS_MAX: Final = 256  # rows of one INSERT; times columns it stays far below SQLite's limit of variables
 _LOGS: Final = {
@@ -64,9 +64,9 @@ class Group:
         self.durable = False
         """The power may fail once this is done: updates are about to be confirmed to Telegram."""
 
-        self.steps: list[Step] = []
+        self.steps: Steps = []
         self.whole = 0
-        """So many steps belong to somebody who waits; those behind were left by a caller that failed meanwhile."""
+        """So far `steps` belongs to somebody who waits; the rest was left by a caller that failed meanwhile."""
 
         self.waiting: list[tuple[asyncio.Future[Any], Callable[[], Any], int]] = []
         """Future, what to do on the event loop when its steps are committed, and where they end in `steps`."""
@@ -85,19 +85,19 @@ class Group:
 
     def insert(self, table: str, *rows: Row) -> None:
         """Insert rows; where the table has a key beside its place, replace what is there."""
-        self.steps.append((table, rows))
+        self.steps += (table, rows)
 
     def delete(self, queue: str, place: int) -> None:
         """Delete what stands at a place of a queue."""
-        self.steps.append(("-timer" if place & TIMER_IDS else _DELETE_FROM[queue], place))
+        self.steps += ("-timer" if place & TIMER_IDS else _DELETE_FROM[queue], place)
 
     def forget(self, table: str, *key: Any) -> None:
         """Delete by its key a row of state, seen, parked, timer or alias."""
-        self.steps.append((f"~{table}", key))
+        self.steps += (f"~{table}", key)
 
     def run(self, statement: str, *values: Any) -> None:
         """Do something rare."""
-        self.steps.append(("", (statement, values)))
+        self.steps += ("", (statement, values))
 
     def see(self, segments: Mapping[int, bytearray], now: float) -> None:
         """Remember ids, by segment."""
@@ -111,40 +111,51 @@ class Group:
         else:
             self.insert("state", (key, scope, state))
 
-    def parts(self) -> list[list[Step]]:
+    def parts(self) -> list[Steps]:
         """Return the steps of each who waits."""
         ends = [0, *(end for _, _, end in self.waiting)]
         return [self.steps[start:end] for start, end in pairwise(ends)]
 
 
-def only_deletes(steps: Iterable[Step]) -> bool:
+def only_deletes(steps: Steps) -> bool:
     """Return whether these steps need no room in the file."""
-    return all(what[:1] in {"-", "~"} for what, _ in steps)
+    return all(what[:1] in {"-", "~"} for what in steps[::2])
 
 
-def apply(connection: sqlite3.Connection, steps: Iterable[Step]) -> None:
+def apply(connection: sqlite3.Connection, steps: Steps) -> None:
     """Take the steps, in as few statements as that takes."""
     gone: dict[str, list[int]] = {}
     new: dict[str, list[Row]] = {}
     keyed: dict[str, dict[Row, Row | None]] = {}
-    for what, value in steps:
-        if what in _GONE:
-            gone.setdefault(_GONE[what], []).append(value)
-        elif what in _LOGS:
-            new.setdefault(what, []).extend(value)
-        elif what in _KEYED:
-            _replace(keyed.setdefault(what, {}), value, _KEYS[what][0])
-        elif what:
-            rows = keyed.setdefault(what[1:], {})
-            rows.pop(value, None)
-            rows[value] = _DELETED
-        else:
+    last = ""
+    add: Callable[[Any], None]
+    by_turns = iter(steps)
+    for what, value in zip(by_turns, by_turns, strict=True):
+        if not what:
             _flush(connection, gone, new, keyed)
             connection.execute(*value)
+        elif what != last:
+            if what in _GONE:
+                add = gone.setdefault(_GONE[what], []).append
+            elif what in _LOGS:
+                add = new.setdefault(what, []).extend
+            elif what in _KEYED:
+                add = partial(_replace, keyed.setdefault(what, {}), _KEYS[what][0])
+            else:
+                add = partial(_forget, keyed.setdefault(what[1:], {}))
+            add(value)
+        else:
+            add(value)
+        last = what
     _flush(connection, gone, new, keyed)
 
 
-def _replace(rows: dict[Row, Row | None], by: Iterable[Row], key: slice) -> None:
+def _forget(rows: dict[Row, Row | None], key: Row) -> None:
+    rows.pop(key, None)
+    rows[key] = _DELETED
+
+
+def _replace(rows: dict[Row, Row | None], key: slice, by: Iterable[Row]) -> None:
     for row in by:
         rows.pop(row[key], None)
         rows[row[key]] = row

@@ -230,7 +230,6 @@ class LoadedFile:
             "the store's file is in doubt: reading it anew", file=str(self._file.path), reason=str(reason)
         )
         try:
-            self._timers.close()
             await self._writer.close()
             while self._ended is None:
                 await self._pause_between_readings()

@@ -19,12 +19,13 @@ from engine.errors import StoreError, StoreUnavailable
 from engine.stores.sqlite_disk import RESERVE_BYTES_MAX
 from engine.stores.sqlite_errors import is_full, translated
 from engine.stores.sqlite_file import StoreFile
-from engine.stores.sqlite_group import Group, Row, Step, apply, only_deletes
+from engine.stores.sqlite_group import Group, Row, Steps, apply, only_deletes
 
 LOG_BYTES_MAX = RESERVE_BYTES_MAX
 """SQLite's log is folded into the file when it is longer than this on the disk, or than the reserve: ~50 ms."""
 
 _LOG_BYTES_MIN: Final = 64 << 10
+_MEASURE_EVERY: Final = 4
 
 T = TypeVar("T")
 Doubted = Callable[[Exception], None]
@@ -43,6 +44,7 @@ class Writer:
         self._owner_epoch = file.owner_epoch
         self._synchronous = ""
         self._fold_at = 0  # the log's size at which it is folded although the last folding left something
+        self._unmeasured = 0  # transactions since the log's size was known
         self._is_scarce = False  # the reserve was given up: only what needs no room
         self._next = Group()
         self._sent = self._next  # the last one that went to the thread, or is about to
@@ -67,9 +69,10 @@ class Writer:
         """
         future: asyncio.Future[T] = self._loop.create_future()
         group = self._next
-        group.whole = len(group.steps)
-        group.waiting.append((future, then, group.whole))
-        self._submit()
+        group.whole = end = len(group.steps)
+        group.waiting.append((future, then, end))
+        if not self._busy:
+            self._submit()
         return future
 
     def read(self, query: str, values: Row) -> asyncio.Future[Any]:
@@ -143,39 +146,51 @@ class Writer:
             self.doubt(doubt)
         try:
             for index, (future, then, _) in enumerate(group.waiting):
-                if index in failures:
+                if failures and index in failures:
                     _fail(future, failures[index])
+                    continue
+                try:
+                    result = then()
+                except Exception as error:  # noqa: BLE001 - its caller gets it
+                    self._failed_after_commit(future, error)
                 else:
-                    self._tell(future, then)
+                    if not future.done():
+                        future.set_result(result)
             for (future, _, _, use), rows in zip(group.reads, found, strict=True):
-                if isinstance(rows, Exception):
-                    _fail(future, rows)
-                else:
-                    self._tell(future, partial(use, rows))
-        finally:
-            self._after(group)
+                self._found(future, use, rows)
+        except BaseException:
+            self._failed(group, StoreUnavailable("the store's file is in doubt"), suspect=True)
+            raise
+        self._after(group)
 
-    def _tell(self, future: "asyncio.Future[Any]", then: Callable[[], Any]) -> None:
+    def _found(
+        self, future: "asyncio.Future[Any]", use: Callable[[list[Row]], Any], rows: list[Row] | Exception
+    ) -> None:
+        if isinstance(rows, Exception):
+            _fail(future, rows)
+            return
         try:
-            result = then()
+            result = use(rows)
         except Exception as error:  # noqa: BLE001 - its caller gets it
-            # What the file says and what the lanes say may differ from now on.
-            self.doubt(StoreUnavailable(f"{type(error).__name__} after a commit: {error}"))
-            _fail(future, error)
+            self._failed_after_commit(future, error)
         else:
             if not future.done():
                 future.set_result(result)
+
+    def _failed_after_commit(self, future: "asyncio.Future[Any]", error: Exception) -> None:
+        """What the file says and what the lanes say may differ from now on."""
+        self.doubt(StoreUnavailable(f"{type(error).__name__} after a commit: {error}"))
+        _fail(future, error)
 
     def _failed(self, group: Group, error: Exception, *, suspect: bool = False) -> None:
         group.finished = True
         if suspect:
             self.doubt(error)
-        self._after(group, error)
+        for future in [waiting[0] for waiting in group.waiting] + [read[0] for read in group.reads]:
+            _fail(future, error)
+        self._after(group)
 
-    def _after(self, group: Group, error: Exception | None = None) -> None:
-        futures = [waiting[0] for waiting in group.waiting] + [read[0] for read in group.reads]
-        for future in futures:
-            _fail(future, error or StoreUnavailable("the store's file is in doubt"))
+    def _after(self, group: Group) -> None:
         group.reads.clear()
         group.waiting.clear()  # they know their lane, and the lane knows its group: nobody would free them
         if self._next.waiting or self._next.reads:
@@ -190,11 +205,14 @@ class Writer:
         """Return what the event loop has to be told."""
         failures: dict[int, Exception] = {}
         doubt: Exception | None = None
+        log_bytes: int | None = None
         try:
             if group.waiting:
                 failures, doubt = self._write(group)
             if group.durable and doubt is None:
-                self._file.watch.check()  # after the commit: what it wrote is where the next start looks for it
+                log_bytes = (
+                    self._file.watch.check()
+                )  # after the commit: what it wrote is where the next start looks for it
             if group.looks:
                 self._file.look()
         except Exception as error:  # noqa: BLE001 - whoever waits for the group gets it
@@ -206,7 +224,7 @@ class Writer:
             rows, why = self._rows(query, values, doubt)
             found.append(rows)
             doubt = doubt or why
-        return partial(self._committed, group, failures, found, doubt or self._keep_log_short())
+        return partial(self._committed, group, failures, found, doubt or self._keep_log_short(log_bytes))
 
     def _rows(
         self, query: str, values: Row, doubt: Exception | None
@@ -258,7 +276,7 @@ class Writer:
                 doubt = failures[index] if suspect else None
         return failures, doubt
 
-    def _transact(self, steps: list[Step], *, durable: bool) -> None:
+    def _transact(self, steps: Steps, *, durable: bool) -> None:
         execute = self._connection.execute
         # The log is sequential: the sync of this transaction also covers every commit before it.
         synchronous = "FULL" if durable else "NORMAL"
@@ -271,13 +289,19 @@ class Writer:
         apply(self._connection, steps)
         execute("COMMIT")
 
-    def _keep_log_short(self) -> Exception | None:
+    def _keep_log_short(self, size: int | None) -> Exception | None:
         """Fold the log into the file if it is long; return why the file's contents are in doubt, if they are.
 
-        Not left to SQLite: it would tell nobody that a sync has failed.
+        A size that is not known is asked for every few transactions: asking lets go of the interpreter lock, too.
+        The folding is not left to SQLite, which would tell nobody that a sync has failed.
         """
+        self._unmeasured += 1
+        if size is None and self._unmeasured < _MEASURE_EVERY:
+            return None
+        self._unmeasured = 0
         try:
-            size = self._file.watch.log_bytes
+            if size is None:
+                size = self._file.watch.log_bytes()
             longest = min(LOG_BYTES_MAX, max(self._file.reserve.size, _LOG_BYTES_MIN))
             if size > max(longest, self._fold_at):
                 self._fold_log(size, longest)

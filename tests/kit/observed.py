@@ -17,7 +17,7 @@ from engine.model import Envelope
 from engine.store import ID_MASK
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
-from engine.stores.sqlite_group import Step
+from engine.stores.sqlite_group import Steps
 from tests.kit.view import LaneSeen, TimerSeen, View, plain
 
 WALL_S: Final = 1_700_000_000.0
@@ -169,9 +169,9 @@ class Sqlite:
         return _ready(self._store._queues[queue].lanes)
 
 
-def _transact_on_full_disk(transact: Callable[..., None], steps: list[Step], *, durable: bool) -> None:
+def _transact_on_full_disk(transact: Callable[..., None], steps: Steps, *, durable: bool) -> None:
     try:
-        transact([*steps, ("", ("INSERT INTO no_room VALUES (1)", ()))], durable=durable)
+        transact([*steps, "", ("INSERT INTO no_room VALUES (1)", ())], durable=durable)
     except sqlite3.OperationalError as error:
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise
