@@ -4,11 +4,13 @@ A bitmap in segments, 0.13 to 0.5 byte an id. No watermark and no maximum: Teleg
 possibly lower number after an idle week (Telegram Bot API, Update), and a webhook delivers them out of order.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 _SEGMENT_BITS: Final = 12
 _SEGMENT_BYTES: Final = 1 << (_SEGMENT_BITS - 3)
+_EMPTY: Final = bytes(_SEGMENT_BYTES)
+_FORGET_EVERY_S: Final = 3600.0
 KEPT_S: Final = 48 * 3600.0
 """A segment untouched for this long is forgotten: twice the 24 h for which Telegram delivers again."""
 
@@ -21,15 +23,21 @@ class SeenIds:
         self._touched: dict[int, float] = {}
         self._forget_at = 0.0
 
-    def plan(self, ids: Iterable[int]) -> tuple[list[int], dict[int, bytearray]]:
-        """Return the indexes of ids not seen before, and the segments with them in; changes nothing."""
+    def plan(
+        self, ids: Iterable[int], forgotten: Collection[int] = ()
+    ) -> tuple[list[int], dict[int, bytearray]]:
+        """Return the indexes of ids not seen before, and the segments with them in; changes nothing.
+
+        `forgotten` are numbers of segments that count as empty, and are to be dropped in the same step.
+        """
         new: list[int] = []
         planned: dict[int, bytearray] = {}
         for index, id_ in enumerate(ids):
             number = id_ >> _SEGMENT_BITS
             bits = planned.get(number)
             if bits is None:
-                bits = planned[number] = bytearray(self._segments.get(number, _SEGMENT_BYTES))
+                known = _EMPTY if number in forgotten else self._segments.get(number, _EMPTY)
+                bits = planned[number] = bytearray(known)
             byte, bit = (id_ >> 3) % _SEGMENT_BYTES, 1 << (id_ & 7)
             if not bits[byte] & bit:
                 bits[byte] |= bit
@@ -53,17 +61,21 @@ class SeenIds:
                 return False
         return True
 
-    def forget(self, now: float, in_use: Iterable[int]) -> list[int]:
-        """Drop segments untouched for KEPT_S, looking once an hour; return their numbers.
+    def old(self, now: float, in_use: Iterable[int]) -> set[int]:
+        """Return the numbers of segments untouched for KEPT_S, looked for once an hour; changes nothing.
 
         What is pending is remembered for as long as it is: `in_use` is read only when something is old.
         """
         if now < self._forget_at:
-            return []
-        self._forget_at = now + 3600.0
+            return set()
         old = {number for number, at in self._touched.items() if at < now - KEPT_S}
         if old:
             old.difference_update({id_ >> _SEGMENT_BITS for id_ in in_use})
+        return old
+
+    def drop(self, old: Iterable[int], now: float) -> None:
+        """Forget what `old` returned."""
         for number in old:
-            del self._segments[number], self._touched[number]
-        return list(old)
+            self._segments.pop(number, None)
+            self._touched.pop(number, None)
+        self._forget_at = max(self._forget_at, now + _FORGET_EVERY_S)

@@ -31,9 +31,21 @@ def test_old_segments_are_forgotten_and_used_ones_stay():
     seen = SeenIds()
     seen.apply(seen.plan([1])[1], 0.0)
     seen.apply(seen.plan([10**6])[1], DAY_S)
-    assert seen.forget(DAY_S, []) == []
-    assert seen.forget(KEPT_S + 3601.0, []) == [0]
+    assert seen.old(DAY_S, []) == set()
+    assert seen.old(KEPT_S + 3601.0, []) == {0}
+    assert seen.plan([1])[0] == []  # not yet
+    assert seen.plan([1, 10**6], {0})[0] == [0]
+    seen.drop({0}, KEPT_S + 3601.0)
     assert seen.plan([1, 10**6])[0] == [0]
+
+
+def test_what_is_old_is_looked_for_once_an_hour():
+    seen = SeenIds()
+    seen.apply(seen.plan([1])[1], 0.0)
+    seen.drop(seen.old(DAY_S, []), DAY_S)
+    seen.apply(seen.plan([10**6])[1], -KEPT_S)
+    assert seen.old(DAY_S + 3599.0, []) == set()
+    assert seen.old(DAY_S + 3600.0, []) == {10**6 >> 12}
 
 
 def test_a_million_consecutive_ids_cost_less_than_half_a_byte_each():
@@ -47,5 +59,6 @@ def test_a_million_consecutive_ids_cost_less_than_half_a_byte_each():
 def test_what_is_pending_is_not_forgotten():
     seen = SeenIds()
     seen.apply(seen.plan([1, 10**6])[1], 0.0)
-    assert seen.forget(10 * KEPT_S, iter([1])) == [10**6 >> 12]
+    seen.drop(seen.old(10 * KEPT_S, iter([1])), 10 * KEPT_S)
+    assert seen.plan([1, 10**6])[0] == [1]
     assert seen.plan([1])[0] == []

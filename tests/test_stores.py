@@ -30,8 +30,11 @@ from tests.store_contract import (
     update,
 )
 
-# What makes of a file one of the third format.
-FORMAT_3 = """
+# What makes of a file one of the fourth and of the third format.
+FORMAT_4 = """
+DROP INDEX dead_key; DELETE FROM meta WHERE name IN ('calls', 'timers'); PRAGMA user_version = 4;
+"""
+FORMAT_3 = f"""{FORMAT_4}
 DROP TABLE timer; ALTER TABLE parked DROP COLUMN place; ALTER TABLE inbox DROP COLUMN at;
 ALTER TABLE outbox DROP COLUMN at; PRAGMA user_version = 3;
 """
@@ -435,6 +438,23 @@ class TestSqliteFile:
         store = await open_sqlite(path, "1", wall=lambda: now[0])
         assert await store.append([update(2)]) == 0
         assert await store.append([update(1)]) == 1
+        await store.close()
+
+    async def test_an_append_of_what_is_known_leaves_nothing_to_do_for_the_next(self, path):
+        """It found an old segment; the next append uses that one again."""
+        now = [0.0]
+        store: Any = await open_sqlite(path, "1", wall=lambda: now[0])
+        await store.append([update(1)])
+        now[0] = 30 * 3600.0
+        await store.append([update(5 * 4096)])
+        now[0] = 49 * 3600.0
+        assert await store.append([update(5 * 4096)]) == 0
+        assert store._writer.group().steps == []
+        assert await store.append([update(20)]) == 1
+        await drain_ids(store)
+        await store.close()
+        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        assert await store.append([update(20)]) == 0
         await store.close()
 
     async def test_old_segments_of_ids_leave_the_file(self, path):

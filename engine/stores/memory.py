@@ -157,7 +157,7 @@ class MemoryStore:
         data = self._data
         inbox = data.queues[Queue.INBOX]
         now = data.wall()
-        data.seen.forget(now, inbox.lanes.pending_ids())
+        data.seen.drop(data.seen.old(now, inbox.lanes.pending_ids()), now)
         new, planned = data.seen.plan([envelope.id for envelope in batch])
         data.seen.apply(planned, now)
         for envelope in data.aliases.addressed([batch[index] for index in new]):

@@ -50,18 +50,18 @@ class SqliteStore(LoadedFile):
 
     async def append(self, batch: Sequence[Envelope]) -> int:
         await self._none_appending()
-        group = self._writer.group()
         now = self._wall()
-        old_segments = self._seen.forget(now, self._queues[Queue.INBOX].lanes.pending_ids())
-        new, segments = self._seen.plan([envelope.id for envelope in batch])
-        for segment in old_segments:
-            if segment not in segments:  # else it is in use again, and what follows replaces it
-                group.forget("seen", segment)
+        old = self._seen.old(now, self._queues[Queue.INBOX].lanes.pending_ids())
+        new, segments = self._seen.plan([envelope.id for envelope in batch], old)
         if not new:
             return 0
+        self._seen.drop(old, now)  # before the file does: what is known here, the file has
+        group = self._writer.group()
         updates = self._aliases.addressed([batch[index] for index in new])
         placed, full = self._queues[Queue.INBOX].place(updates, self._limits.lane_depth_max)
         group.durable = True
+        for segment in old:
+            group.forget("seen", segment)
         group.insert("inbox", *[(place, *envelope[1:]) for place, envelope in placed])
         group.see(segments, now)
         for envelope in full:
@@ -297,11 +297,14 @@ class SqliteStore(LoadedFile):
             self._outbox_id += 1
             sent.append(Envelope(self._outbox_id, self._aliases.lane(call.key), "", call.body, at))
         group.insert("outbox", *sent)
+        self._call_ids.reserve(group, self._outbox_id)
         return sent
 
     def _sent(self, calls: list[Envelope]) -> None:
         for call in calls:
             self._queues[Queue.OUTBOX].add(call.id, call)
+        if calls:
+            self._call_ids.reserved(calls[-1].id)
 
     def _bury(self, group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
         bury(group, queue, envelope, attempts, reason, at=self._wall(), dead_max=self._limits.dead_max)

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.lanes import ParkedLane
+from engine.model import TIMER_IDS
+from engine.store import ID_MASK
 from engine.stores.sqlite_disk import Look, Reserve, Watch
 from engine.stores.sqlite_disk import look as look_at
 from engine.stores.sqlite_errors import is_full, translated
@@ -20,11 +22,22 @@ Connect = Callable[[Path], sqlite3.Connection]
 Renew = Callable[[Path], None]
 
 APPLICATION_ID: Final = 0x43484C4E  # "CHLN"
-VERSION: Final = 4
+VERSION: Final = 5
 _TIMER: Final = """
 CREATE TABLE timer  (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
     at REAL NOT NULL, body BLOB NOT NULL, UNIQUE (key, scope, name));
 CREATE INDEX timer_at ON timer (at, place);
+"""
+# Ids of calls and numbers of timers go on from the highest that there may be (sqlite_ids.py). Files of before do not
+# note it: it is the highest that is still there, pending or dead.
+_IDS: Final = f"""
+CREATE INDEX dead_key ON dead (key, number);
+INSERT INTO meta SELECT 'calls', max(
+    (SELECT coalesce(max(place & {ID_MASK}), 0) FROM outbox),
+    (SELECT coalesce(max(id), 0) FROM dead WHERE queue = 'outbox'));
+INSERT INTO meta SELECT 'timers', max(
+    (SELECT coalesce(max(place & {TIMER_IDS - 1}), 0) FROM timer),
+    (SELECT coalesce(max(id & {TIMER_IDS - 1}), 0) FROM dead WHERE id >= {TIMER_IDS}));
 """
 _MIGRATIONS: Final = {
     1: "ALTER TABLE parked ADD COLUMN delay_s REAL NOT NULL DEFAULT 300",
@@ -38,6 +51,7 @@ UPDATE parked SET place = head FROM (SELECT key, min(place) AS head FROM inbox G
 UPDATE parked SET place = head FROM (SELECT key, min(place) AS head FROM outbox GROUP BY key) AS first
     WHERE queue = 'outbox' AND parked.key = first.key;
 {_TIMER}""",
+    4: _IDS,
 }
 """What makes of a version the next one."""
 
@@ -58,7 +72,7 @@ CREATE TABLE dead   (number INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NU
     at REAL NOT NULL);
 CREATE TABLE seen   (segment INTEGER PRIMARY KEY, bits BLOB NOT NULL, touched REAL NOT NULL);
 CREATE TABLE alias  (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
-{_TIMER}"""
+{_TIMER}{_IDS}"""
 
 
 class StoreFile:
@@ -169,6 +183,10 @@ class StoreFile:
     def aliases(self) -> Iterator[tuple[str, str]]:
         """Yield the names that lead to another lane: (name, the lane's key)."""
         yield from self.connection.execute("SELECT name, key FROM alias")
+
+    def last_id(self, kind: str) -> int:
+        """Return the highest id of "calls" or "timers" that is or was in use; those above are free."""
+        return int(_meta(self.connection, kind))
 
     @property
     def _log(self) -> Path:

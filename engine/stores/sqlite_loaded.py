@@ -31,13 +31,16 @@ from engine.stores.at_hand import Name, QueueAtHand, RecentStates
 from engine.stores.sqlite_errors import translated
 from engine.stores.sqlite_file import StoreFile
 from engine.stores.sqlite_group import Group, Row
+from engine.stores.sqlite_ids import HighWater
 from engine.stores.sqlite_timers import Timers
 from engine.stores.sqlite_writer import Writer
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_COUNTER_BITS: Final = 28  # of fences, outbox ids and timers, below the owner's epoch
+_FENCE_BITS: Final = (
+    53  # of the claims of one process, below the owner's epoch; they are not kept in the file
+)
 _READ_ANEW_PAUSE_MAX_S: Final = 30.0
 _CALM_S: Final = 60.0  # without an I/O error: the next one is a new trouble
 
@@ -47,13 +50,13 @@ class Loaded:
 
     def __init__(self, file: StoreFile, wall: Callable[[], float]) -> None:
         """Take over what the file holds; takes about a second for 500,000 pending updates."""
-        first = file.owner_epoch << _COUNTER_BITS
-        self.queues = {queue: QueueAtHand(queue, fence=first) for queue in Queue}
+        fence = file.owner_epoch << _FENCE_BITS
+        self.queues = {queue: QueueAtHand(queue, fence=fence) for queue in Queue}
         self.seen = SeenIds()
         self.aliases = Aliases()
         self.states = RecentStates()
-        self.outbox_id = first
-        self.timers = Timers(self.queues[Queue.INBOX].lanes, wall, number=first)
+        self.outbox_id = file.last_id("calls")
+        self.timers = Timers(self.queues[Queue.INBOX].lanes, wall, number=file.last_id("timers"))
         for data in self.queues.values():
             for place, key in file.pending(data.name):
                 data.lanes.add(key, place)
@@ -96,6 +99,7 @@ class LoadedFile:
         self._aliases: Aliases
         self._states: RecentStates
         self._outbox_id: int
+        self._call_ids: HighWater
         self._timers: Timers
         self._writer: Writer
         self._appended: Group | None = None  # the last that took in updates; its caller may have been cut off
@@ -284,6 +288,7 @@ class LoadedFile:
         self._aliases = loaded.aliases
         self._states = loaded.states
         self._outbox_id = loaded.outbox_id
+        self._call_ids = HighWater("calls", loaded.outbox_id)
         self._timers = loaded.timers
         self._appended = None
         loaded.start(writer)

@@ -15,6 +15,7 @@ from engine.model import TIMER_IDS, Timer
 from engine.store import WALL_LOOK_S
 from engine.stores.sqlite_file import StoreFile
 from engine.stores.sqlite_group import Group, Row
+from engine.stores.sqlite_ids import HighWater
 from engine.stores.sqlite_writer import Writer
 
 Name = tuple[str, str, str]
@@ -44,6 +45,7 @@ class Timers:
         self._lanes = lanes
         self._wall = wall
         self._number = number  # of the one set last
+        self._numbers = HighWater("timers", number)
         self._due: dict[int, Name] = {}  # those that stand in their lanes, by place
         self._places: dict[Name, int] = {}  # the same the other way round
         self._last = (-inf, 0)  # moment and place: up to here, all that are in the file are in their lanes
@@ -84,6 +86,7 @@ class Timers:
                 at, place = changes[full_name] = (self._wall() + after_s, TIMER_IDS + self._number)
                 rows[full_name] = (place, *full_name, at, body)
         group.insert("timer", *rows.values())
+        self._numbers.reserve(group, self._number)
         for full_name, change in changes.items():
             if change is None:
                 group.forget("timer", *full_name)
@@ -100,6 +103,7 @@ class Timers:
             if change is None:
                 continue
             at, place = change
+            self._numbers.reserved(place & ~TIMER_IDS)
             if at <= now:
                 self._add(place, name)
                 continue
