@@ -147,6 +147,10 @@ class LaneTable:
         """Return the place of an id that was here before: by its number, so before what came later."""
         return (self.last_place & ~ID_MASK) + id_
 
+    def places_of(self, id_: int) -> list[int]:
+        """Return all places at which an id may be pending: one for each time the numbering has restarted."""
+        return [(era << ID_BITS) + id_ for era in range((self.last_place >> ID_BITS) + 1)]
+
     def depth(self, key: str) -> int:
         """Return how many are pending in the lane `key`."""
         lane = self._lanes.get(key)

@@ -276,7 +276,7 @@ class MemoryStore:
             self._data.set_timer(
                 envelope.key, envelope.scope, Timer(f"{REPLAYED}{letter.number}", 0.0, envelope.body)
             )
-        elif envelope.id in data.lanes.pending_ids():
+        elif any(place in data.envelopes for place in data.lanes.places_of(envelope.id)):
             return False
         else:
             data.add(envelope, data.lanes.old_place_of(envelope.id))

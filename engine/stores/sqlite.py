@@ -21,31 +21,27 @@ from engine.errors import LeaseLost, StateChanged, StoreError, StoreUnavailable
 from engine.lanes import Lane, same_scope
 from engine.model import (
     KEEP,
-    REPLAYED,
     TIMER_IDS,
     Call,
-    DeadLetter,
     Delivery,
     Effects,
     Envelope,
-    LaneView,
     Lease,
     Queue,
     Stats,
-    Timer,
 )
 from engine.store import ID_MASK, Limits
 from engine.stores.at_hand import Name, QueueAtHand
 from engine.stores.sqlite_disk import Look, look
 from engine.stores.sqlite_file import Connect, Renew, StoreFile, connect, renew
 from engine.stores.sqlite_group import Group
-from engine.stores.sqlite_letters import bury, find_letter, newest_letters
-from engine.stores.sqlite_loaded import LoadedFile
+from engine.stores.sqlite_letters import bury
+from engine.stores.sqlite_operator import SqliteOperator
 
 T = TypeVar("T")
 
 
-class SqliteStore(LoadedFile):
+class SqliteStore(SqliteOperator):
     """One file, one process, one session. Made by `open_sqlite`; `wall` gives Unix time."""
 
     async def append(self, batch: Sequence[Envelope]) -> int:
@@ -213,47 +209,6 @@ class SqliteStore(LoadedFile):
 
     async def stats(self) -> Stats:
         return Stats(self._queues[Queue.INBOX].lanes.stats(), self._queues[Queue.OUTBOX].lanes.stats())
-
-    def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
-        return list(self._queues[queue].lanes.views(limit))
-
-    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
-        await self._trusted()
-        return await newest_letters(self._writer, limit)
-
-    async def replay(self, number: int) -> bool:
-        while True:
-            await self._none_appending()
-            before = self._appended
-            letter = await find_letter(self._writer, number)
-            if self._appended is before:  # else somebody may have replayed it meanwhile
-                break
-        if letter is None:
-            return False
-        envelope = letter.envelope
-        data = self._queues[letter.queue]
-        if envelope.id in data.lanes.pending_ids():
-            return False
-        self._appended = group = self._writer.group()
-        group.run("DELETE FROM dead WHERE number = ?", number)
-        if envelope.is_timer:
-            timer = Timer(f"{REPLAYED}{number}", 0.0, envelope.body)
-            changes = self._timers.plan(group, envelope.key, envelope.scope, (timer,))
-            await self._writer.done(lambda: self._timers.apply(changes))
-        else:
-            now = self._wall()
-            place = data.lanes.old_place_of(envelope.id)
-            group.insert(data.name, (place, *envelope[1:]))
-            # As long as it is pending, the same id is no other update.
-            _, segments = self._seen.plan([envelope.id] if letter.queue is Queue.INBOX else [])
-            group.see(segments, now)
-
-            def replayed() -> None:
-                self._seen.apply(segments, now)
-                data.add(place, envelope)
-
-            await self._writer.done(replayed)
-        return True
 
     # -- parts of the above -----------------------------------------------------------------------------------
 

@@ -4,75 +4,20 @@ import fcntl
 import os
 import secrets
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.lanes import ParkedLane
-from engine.model import TIMER_IDS
-from engine.store import ID_MASK
 from engine.stores.sqlite_disk import Look, Reserve, Watch
 from engine.stores.sqlite_disk import look as look_at
 from engine.stores.sqlite_errors import is_full, translated
+from engine.stores.sqlite_schema import APPLICATION_ID, VERSION, create, migrate
 
 Connect = Callable[[Path], sqlite3.Connection]
 Renew = Callable[[Path], None]
-
-APPLICATION_ID: Final = 0x43484C4E  # "CHLN"
-VERSION: Final = 5
-_TIMER: Final = """
-CREATE TABLE timer  (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
-    at REAL NOT NULL, body BLOB NOT NULL, UNIQUE (key, scope, name));
-CREATE INDEX timer_at ON timer (at, place);
-"""
-# Ids of calls and numbers of timers go on from the highest that there may be (sqlite_ids.py). Files of before do not
-# note it: it is the highest that is still there, pending or dead.
-_IDS: Final = f"""
-CREATE INDEX dead_key ON dead (key, number);
-INSERT INTO meta SELECT 'calls', max(
-    (SELECT coalesce(max(place & {ID_MASK}), 0) FROM outbox),
-    (SELECT coalesce(max(id), 0) FROM dead WHERE queue = 'outbox'));
-INSERT INTO meta SELECT 'timers', max(
-    (SELECT coalesce(max(place & {TIMER_IDS - 1}), 0) FROM timer),
-    (SELECT coalesce(max(id & {TIMER_IDS - 1}), 0) FROM dead WHERE id >= {TIMER_IDS}));
-"""
-_MIGRATIONS: Final = {
-    1: "ALTER TABLE parked ADD COLUMN delay_s REAL NOT NULL DEFAULT 300",
-    2: "CREATE TABLE alias (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID",
-    3: f"""
-ALTER TABLE inbox ADD COLUMN at REAL NOT NULL DEFAULT 0;
-ALTER TABLE outbox ADD COLUMN at REAL NOT NULL DEFAULT 0;
-ALTER TABLE parked ADD COLUMN place INTEGER NOT NULL DEFAULT -1;
-UPDATE parked SET place = head FROM (SELECT key, min(place) AS head FROM inbox GROUP BY key) AS first
-    WHERE queue = 'inbox' AND parked.key = first.key;
-UPDATE parked SET place = head FROM (SELECT key, min(place) AS head FROM outbox GROUP BY key) AS first
-    WHERE queue = 'outbox' AND parked.key = first.key;
-{_TIMER}""",
-    4: _IDS,
-}
-"""What makes of a version the next one."""
-
-# inbox and outbox are logs: rows come at the end and go at the beginning, and there is no index per chat. With
-# 100,000 updates pending that writes 2 KB an update; an index by chat writes 10 KB, clustering by chat 29 KB.
-_SCHEMA: Final = f"""
-CREATE TABLE meta   (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE inbox  (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL,
-    at REAL NOT NULL);
-CREATE TABLE outbox (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL,
-    at REAL NOT NULL);
-CREATE TABLE state  (key TEXT NOT NULL, scope TEXT NOT NULL, state BLOB NOT NULL, PRIMARY KEY (key, scope))
-    WITHOUT ROWID;
-CREATE TABLE parked (queue TEXT NOT NULL, key TEXT NOT NULL, attempts INTEGER NOT NULL, until REAL NOT NULL,
-    reason TEXT NOT NULL, delay_s REAL NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (queue, key)) WITHOUT ROWID;
-CREATE TABLE dead   (number INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id INTEGER NOT NULL,
-    key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL,
-    at REAL NOT NULL);
-CREATE TABLE seen   (segment INTEGER PRIMARY KEY, bits BLOB NOT NULL, touched REAL NOT NULL);
-CREATE TABLE alias  (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
-{_TIMER}{_IDS}"""
 
 
 class StoreFile:
@@ -207,10 +152,9 @@ class StoreFile:
             connection.execute("BEGIN IMMEDIATE")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                _create(connection, self._bot)
-            for old in range(version or VERSION, VERSION):
-                _execute_all(connection, _MIGRATIONS[old])
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+                create(connection, self._bot)
+            else:
+                migrate(connection, version)
             epoch = int(_meta(connection, "owner_epoch")) + 1
             connection.execute("UPDATE meta SET value = ? WHERE name = 'owner_epoch'", (epoch,))
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", (self._owner,))
@@ -349,18 +293,6 @@ def renew(log: Path) -> None:
 def _meta(connection: sqlite3.Connection, name: str) -> Any:
     row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return None if row is None else row[0]
-
-
-def _create(connection: sqlite3.Connection, bot: str) -> None:
-    _execute_all(connection, _SCHEMA)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    rows = [("bot", bot), ("owner_epoch", 0), ("created_at", time.time())]
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
-
-
-def _execute_all(connection: sqlite3.Connection, statements: str) -> None:
-    for statement in statements.split(";\n"):
-        connection.execute(statement)
 
 
 def _lock(lock_path: Path, path: Path) -> int:

@@ -38,9 +38,7 @@ from engine.stores.sqlite_writer import Writer
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_FENCE_BITS: Final = (
-    53  # of the claims of one process, below the owner's epoch; they are not kept in the file
-)
+_FENCE_BITS: Final = 53  # of the claims of one process, below the owner's epoch
 _READ_ANEW_PAUSE_MAX_S: Final = 30.0
 _CALM_S: Final = 60.0  # without an I/O error: the next one is a new trouble
 

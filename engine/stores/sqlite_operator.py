@@ -1,0 +1,58 @@
+"""What a person asks of a SQLite store: which lanes have work, what was given up, and to try that again."""
+
+from engine.model import REPLAYED, DeadLetter, LaneView, Queue, Timer
+from engine.stores.sqlite_letters import find_letter, newest_letters
+from engine.stores.sqlite_loaded import LoadedFile
+
+
+class SqliteOperator(LoadedFile):
+    """The part of the store that is not in the way of updates."""
+
+    def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
+        return list(self._queues[queue].lanes.views(limit))
+
+    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        await self._trusted()
+        return await newest_letters(self._writer, limit)
+
+    async def replay(self, number: int) -> bool:
+        while True:
+            await self._none_appending()
+            before = self._appended
+            letter = await find_letter(self._writer, number)
+            is_pending = letter is not None and await self._is_pending(letter)
+            if self._appended is before:  # else somebody may have replayed it meanwhile
+                break
+        if letter is None or is_pending:
+            return False
+        envelope = letter.envelope
+        data = self._queues[letter.queue]
+        self._appended = group = self._writer.group()
+        group.run("DELETE FROM dead WHERE number = ?", number)
+        if envelope.is_timer:
+            timer = Timer(f"{REPLAYED}{number}", 0.0, envelope.body)
+            changes = self._timers.plan(group, envelope.key, envelope.scope, (timer,))
+            await self._writer.done(lambda: self._timers.apply(changes))
+        else:
+            now = self._wall()
+            place = data.lanes.old_place_of(envelope.id)
+            group.insert(data.name, (place, *envelope[1:]))
+            # As long as it is pending, the same id is no other update.
+            _, segments = self._seen.plan([envelope.id] if letter.queue is Queue.INBOX else [])
+            group.see(segments, now)
+
+            def replayed() -> None:
+                self._seen.apply(segments, now)
+                data.add(place, envelope)
+
+            await self._writer.done(replayed)
+        return True
+
+    async def _is_pending(self, letter: DeadLetter) -> bool:
+        """Return whether something of its id is pending; a look into the file costs the same whatever is pending."""
+        if letter.envelope.is_timer:
+            return False
+        data = self._queues[letter.queue]
+        query = f"SELECT 1 FROM {data.name} WHERE place IN (SELECT value FROM json_each(?)) LIMIT 1"
+        places = data.lanes.places_of(letter.envelope.id)
+        return await self._writer.read(query, (str(places),)) is not None
