@@ -15,10 +15,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
-    CliPositionalArg,
     CliSubCommand,
     SettingsConfigDict,
     SettingsError,
@@ -36,6 +35,7 @@ from telegram.dialogue.kinds import read_kinds
 from telegram.errors import Unauthorized, redact
 from telegram.fake import FakeServer
 from telegram.fake.sandbox import Sandbox
+from telegram.letters import Dead, Replay, letter_lines
 from telegram.load.options import Load
 from telegram.logs import LogFormat, LogLevel, set_up_logging
 from telegram.sender import UnknownOutcome
@@ -56,18 +56,6 @@ SANDBOX_STORE_URL = "sqlite:chatlane-sandbox.db"
 
 class WrongSettingError(Exception):
     """A person has to change a setting; the text says which, in one line."""
-
-
-class Dead(BaseModel):
-    """List the dead letters, newest first: what was given up, and why."""
-
-    limit: int = Field(default=20, ge=1, description="how many")
-
-
-class Replay(BaseModel):
-    """Put dead letters back in their lanes, each before what waits there."""
-
-    numbers: CliPositionalArg[list[int]] = Field(description="their numbers, as `dead` shows them")
 
 
 class Settings(BaseSettings):
@@ -280,15 +268,7 @@ def _raise_reason(task: asyncio.Task[None]) -> int:
 
 async def show_dead(store: FullStore, command: Dead, token: str) -> None:
     """Print dead letters, newest first, without the token: a handler's own errors may quote it."""
-    letters = await store.dead_letters(command.limit)
-    for letter in letters:
-        body = redact(letter.envelope.body.decode("utf-8", "replace"), token).replace("\n", " ")[:120]
-        print(
-            f"{letter.number:>6}  {letter.queue.value:<6}  {letter.envelope.key}  id {letter.envelope.id}  "
-            f"attempts {letter.attempts}  {redact(letter.reason, token)}\n        {body}"
-        )
-    if not letters:
-        print("no dead letters")
+    print("\n".join(letter_lines(await store.dead_letters(command.limit), token)) or "no dead letters")
 
 
 async def replay(store: FullStore, command: Replay) -> int:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
-from engine.stores import sqlite_file
+from engine.stores import sqlite_schema
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite_disk import Reserve
 from engine.stores.sqlite_file import connect, renew
@@ -584,7 +584,7 @@ def everything(connection):
 def test_what_is_put_together_is_what_was_asked_one_after_another(changes):
     together, one_by_one = (sqlite3.connect(":memory:") for _ in range(2))
     for connection in (together, one_by_one):
-        connection.executescript(sqlite_file._SCHEMA)
+        connection.executescript(sqlite_schema.SCHEMA)
         for place in range(4):
             connection.execute("INSERT INTO inbox VALUES (?, '', '', '', 0)", (place,))
     group = Group()
@@ -599,7 +599,7 @@ def test_what_is_put_together_is_what_was_asked_one_after_another(changes):
 
 def test_steps_are_taken_in_few_statements():
     connection = sqlite3.connect(":memory:")
-    connection.executescript(sqlite_file._SCHEMA)
+    connection.executescript(sqlite_schema.SCHEMA)
     group = Group()
     for number in range(100):
         group.delete("inbox", number)

@@ -31,3 +31,20 @@ def translated(error: Exception) -> tuple[Exception, bool]:
 def is_full(error: Exception) -> bool:
     """Return whether there is no room on the disk."""
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL
+
+
+def is_fault_of_values(error: Exception) -> bool:
+    """Return whether SQLite, or Python on the way to it, does not take a value of one who asks."""
+    if isinstance(error, sqlite3.ProgrammingError):
+        return "closed" not in str(error)
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError)
+    return not isinstance(error, OSError | StoreError | StoreUnavailable)
+
+
+def outcome_of(error: Exception) -> tuple[Exception, bool]:
+    """Return what a caller gets whose transaction failed, and whether the file is in doubt."""
+    failure, suspect = translated(error)
+    if failure is error and not suspect and not is_fault_of_values(error):
+        return StoreUnavailable(f"the store's file cannot be used: {error!r}"), True
+    return failure, suspect

@@ -43,7 +43,7 @@ UPDATE parked SET place = head FROM (SELECT key, min(place) AS head FROM outbox 
 
 # inbox and outbox are logs: rows come at the end and go at the beginning, and there is no index per chat. With
 # 100,000 updates pending that writes 2 KB an update; an index by chat writes 10 KB, clustering by chat 29 KB.
-_SCHEMA: Final = f"""
+SCHEMA: Final = f"""
 CREATE TABLE meta   (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE inbox  (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL,
     at REAL NOT NULL);
@@ -63,7 +63,7 @@ CREATE TABLE alias  (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
 
 def create(connection: sqlite3.Connection, bot: str) -> None:
     """Make a new, empty file that of a bot."""
-    _execute_all(connection, _SCHEMA)
+    _execute_all(connection, SCHEMA)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     rows = [("bot", bot), ("owner_epoch", 0), ("created_at", time.time())]
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)

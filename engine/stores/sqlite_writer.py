@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.stores.sqlite_disk import RESERVE_BYTES_MAX
-from engine.stores.sqlite_errors import is_full, translated
+from engine.stores.sqlite_errors import is_fault_of_values, is_full, outcome_of, translated
 from engine.stores.sqlite_file import StoreFile
 from engine.stores.sqlite_group import Group, Row, Steps, apply, only_deletes
 
@@ -210,9 +210,8 @@ class Writer:
             if group.waiting:
                 failures, doubt = self._write(group)
             if group.durable and doubt is None:
-                log_bytes = (
-                    self._file.watch.check()
-                )  # after the commit: what it wrote is where the next start looks for it
+                # After the commit: what it wrote is where the next start looks for it.
+                log_bytes = self._file.watch.check()
             if group.looks:
                 self._file.look()
         except Exception as error:  # noqa: BLE001 - whoever waits for the group gets it
@@ -251,8 +250,8 @@ class Writer:
                 self._roll_back()
                 if is_full(error):
                     self._make_room()
-                elif not _is_fault_of_values(error) or len(group.waiting) == 1:
-                    failure, suspect = _told(error)
+                elif not is_fault_of_values(error) or len(group.waiting) == 1:
+                    failure, suspect = outcome_of(error)
                     return dict.fromkeys(range(len(group.waiting)), failure), failure if suspect else None
             else:
                 return {}, None
@@ -272,7 +271,7 @@ class Writer:
                     failures[index] = doubt
             except Exception as error:  # noqa: BLE001 - whoever asked for it gets it
                 self._roll_back()
-                failures[index], suspect = _told(error)
+                failures[index], suspect = outcome_of(error)
                 doubt = failures[index] if suspect else None
         return failures, doubt
 
@@ -354,20 +353,3 @@ def _first(rows: list[Row]) -> Row | None:
 def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
     if not future.done():
         future.set_exception(RuntimeError(repr(error)) if isinstance(error, StopIteration) else error)
-
-
-def _is_fault_of_values(error: Exception) -> bool:
-    """Return whether SQLite, or Python on the way to it, does not take a value of one who asks."""
-    if isinstance(error, sqlite3.ProgrammingError):
-        return "closed" not in str(error)
-    if isinstance(error, sqlite3.Error):
-        return isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError)
-    return not isinstance(error, OSError | StoreError | StoreUnavailable)
-
-
-def _told(error: Exception) -> tuple[Exception, bool]:
-    """Return what callers get, and whether the file is in doubt."""
-    failure, suspect = translated(error)
-    if failure is error and not suspect and not _is_fault_of_values(error):
-        return StoreUnavailable(f"the store's file cannot be used: {error!r}"), True
-    return failure, suspect
