@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -119,9 +118,11 @@ class TgClient(Methods):
         request = self._request("getUpdates", body)
         answer = await self._polls.send("getUpdates", request, self._timeout_s + timeout_s)
         if answer.status == 200:
-            take = partial(split, answer.body, offset=offset or 0, limit=limit)
+            # No variable here may hold the answer's text: a traceback may show it.
             with suppress(BrokenReply):
-                return await asyncio.to_thread(take) if len(answer.body) > _SPLIT_HERE_MAX else take()
+                if len(answer.body) <= _SPLIT_HERE_MAX:
+                    return split(answer.body, offset=offset or 0, limit=limit)
+                return await asyncio.to_thread(split, answer.body, offset=offset or 0, limit=limit)
         raise self._error("getUpdates", answer)
 
     async def get_updates_in_objects(
