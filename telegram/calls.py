@@ -14,6 +14,9 @@ from telegram.objects import TelegramObject
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+_QUERY_MAX: Final = 128  # characters; Telegram's ids of queries are shorter
+
+
 class Placed(NamedTuple):
     """A file and where it belongs: the keys and indices that lead to it through the params."""
 
@@ -49,6 +52,23 @@ def encode_call(method: str, params: Mapping[str, Any]) -> bytes:
         references = encode_json([[placed.at, placed.file.reference()] for placed in files])
         return b"%b\t%b\n%b" % (method.encode(), references, encoded)
     return method.encode() + b"\n" + encoded
+
+
+def query_of(params: Mapping[str, Any]) -> str | None:
+    """Return the id of the query that a call answers; None for any other call.
+
+    Telegram waits 10 s for the answer to a payment, and shows a pressed button as busy until the answer comes (Telegram
+    Bot API, answerPreCheckoutQuery and CallbackQuery), so it must not stand behind a chat's messages, or its 429.
+    """
+    for name, value in params.items():
+        if name[-8:] == "query_id":
+            return str(value)
+    return None
+
+
+def query_lane(query: str) -> str:
+    """Name the outbox's lane of an answer: one of its own."""
+    return f"query:{query[:_QUERY_MAX]}".encode("ascii", "backslashreplace").decode()
 
 
 def decode_call(body: bytes) -> tuple[str, bytes]:

@@ -176,7 +176,7 @@ def test_an_edit_through_a_business_connection():
     assert only_call(ctx) == ("business:b1:7", "editMessageText", params)
 
 
-def test_an_answer_and_an_edit_of_a_pressed_button_keep_their_order():
+def test_answers_to_a_pressed_button_keep_their_order_and_wait_for_no_message_of_the_chat():
     ctx = context({"callback_query": press("x")})
     ctx.edit("new", reply_markup={"inline_keyboard": []})
     ctx.answer()
@@ -187,9 +187,9 @@ def test_an_answer_and_an_edit_of_a_pressed_button_keep_their_order():
             "editMessageText",
             {"chat_id": 7, "message_id": 11, "text": "new", "reply_markup": {"inline_keyboard": []}},
         ),
-        ("chat:7", "answerCallbackQuery", {"callback_query_id": "query-1"}),
+        ("query:query-1", "answerCallbackQuery", {"callback_query_id": "query-1"}),
         (
-            "chat:7",
+            "query:query-1",
             "answerCallbackQuery",
             {"callback_query_id": "query-1", "text": "done", "show_alert": True},
         ),

@@ -173,14 +173,19 @@ async def test_a_button_is_answered_once_by_the_handler_or_else_by_us():
         ("message", message(), None),
     ],
 )
-async def test_what_nobody_waits_for_any_more_is_acknowledged_and_not_handled(kind, event, limit_s):
+async def test_what_is_too_old_to_be_answered_is_handled_without_the_answer(kind, event, limit_s):
+    """Telegram Bot API, Update: what was accepted is not void; an answer would be refused ("query is too old")."""
     router = Router()
-    handled: list[float] = []
     wall = 1_000_000.0
 
     @router.update()
     async def handler(ctx: Context) -> None:
-        handled.append(wall)
+        if kind == "callback_query":
+            ctx.call("answerCallbackQuery", callback_query_id=ctx.event.id)
+        if kind == "inline_query":
+            ctx.call("answerInlineQuery", inline_query_id=ctx.event.id, results=[])
+        ctx.call("answerCallbackQuery", callback_query_id="of another press")
+        ctx.send(7, "handled")
 
     handle = InboxHandler(router, wall=lambda: wall)
     given = delivery({kind: event})
@@ -190,11 +195,29 @@ async def test_what_nobody_waits_for_any_more_is_acknowledged_and_not_handled(ki
         (wall - 151, limit_s is not None),
         (0.0, False),
     ):
-        handled.clear()
         effects = await handle(given._replace(envelope=given.envelope._replace(at=at)))
-        assert bool(handled) is not is_late
-        if is_late:
-            assert effects == Effects()
+        methods = [method for _, method, _ in sent(effects)]
+        answer = [] if is_late or kind == "message" else [f"answer{kind.title().replace('_', '')}"]
+        assert methods == [*answer, "answerCallbackQuery", "sendMessage"]
+
+
+@pytest.mark.parametrize(
+    "method", ["answerCallbackQuery", "answerPreCheckoutQuery", "sendChatJoinRequestWebApp"]
+)
+async def test_the_answer_to_a_query_has_a_lane_of_its_own(method):
+    """tdlib/telegram-bot-api#648: query answers have no flood limit; 10 s for a payment (answerPreCheckoutQuery)."""
+    name = {"answerCallbackQuery": "callback_query_id", "answerPreCheckoutQuery": "pre_checkout_query_id"}
+    router = Router()
+
+    @router.message()
+    async def handler(ctx: MessageContext) -> None:
+        ctx.reply("in the chat")
+        ctx.call(method, **{name.get(method, "chat_join_request_query_id"): "\u00fc" * 300})
+
+    effects = await InboxHandler(router)(delivery({"message": message()}))
+    first, second = (call.key for call in effects.calls)
+    assert first == "chat:7"
+    assert second == "query:" + "\\xfc" * 128
 
 
 # -- what is told, and what is not ----------------------------------------------------------------------------------------

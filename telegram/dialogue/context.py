@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from typing_extensions import TypeVar as DefaultTypeVar
 
 from engine import KEEP, Call, Delivery, Effects, StateChange, Timer
-from telegram.calls import encode_call, encode_json
+from telegram.calls import encode_call, encode_json, query_lane, query_of
 from telegram.client import TgClient
 from telegram.dialogue.conversation import Conversation
 from telegram.dialogue.timers import Fired
@@ -44,6 +44,7 @@ class Context(Generic[E_co]):
         "_tools",
         "also",
         "event",
+        "is_late",
         "kind",
         "shows",
         "update",
@@ -64,6 +65,8 @@ class Context(Generic[E_co]):
         self._command: tuple[str | None, str] | None = None
         self._timers: dict[tuple[str | None, str], Timer] = {}
         self._calls: list[Call] | None = []  # None: the effects are taken
+        self.is_late = False
+        """Whether the update is a query that Telegram takes no answer to any more: `call` leaves the answer out."""
 
     # ---- what came
 
@@ -175,8 +178,9 @@ class Context(Generic[E_co]):
     def call(self, method: str, /, **params: Any) -> None:
         """Any method of the Bot API; params that are None are left out.
 
-        Calls for one chat go out in order. ValueError or TypeError for what JSON or UTF-8 cannot hold. An InputFile
-        waits as its path, and is read when it is sent; what is missing then is a dead letter.
+        Calls for one chat go out in order. The answer to a query (a pressed button, a payment, an inline query) is no
+        message of a chat: it waits for none of them. ValueError or TypeError for what JSON or UTF-8 cannot hold. An
+        InputFile waits as its path, and is read when it is sent; what is missing then is a dead letter.
         """
         self.collect(method, params)
 
@@ -185,6 +189,11 @@ class Context(Generic[E_co]):
         if self._calls is None:
             raise RuntimeError(f"{method}: the handler has returned, this call would be lost")
         params = {name: value for name, value in params.items() if value is not None}
+        query = query_of(params)
+        if query is not None:
+            if not self.is_late or query != getattr(self.event, "id", None):
+                self._calls.append(Call(query_lane(query), encode_call(method, params)))
+            return
         chat_id = params.get("chat_id")
         here = self.chat_id
         own = chat_id is None or chat_id == here or str(chat_id) == str(here)

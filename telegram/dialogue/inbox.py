@@ -49,7 +49,7 @@ EXPIRES_S: Final = {
     "shipping_query": 150.0,
     "pre_checkout_query": 150.0,
 }
-"""After so long Telegram takes no answer any more, so there is nothing to handle (Telegram Bot API, Update)."""
+"""After so long Telegram takes no answer any more, so that is left out; the update is handled (Telegram Bot API, Update)."""
 
 _LOOK_BEHIND: Final = 100
 """How many waiting updates are searched for one that stops the handler."""
@@ -112,14 +112,14 @@ class InboxHandler:
         self.arrived = self._stoppable.arrived
 
     async def __call__(self, delivery: Delivery) -> Effects:
-        """Rejects an update that cannot be read; acknowledges one that nobody wants, or that is too old to answer."""
+        """Rejects an update that cannot be read, and acknowledges one that no handler takes.
+
+        One that is too old to be answered is handled: what a press asks for was accepted, however long it waited.
+        """
         ctx = self._context(delivery)
         if ctx.update.lost:
             log.warning("parts of an update are not readable", id=ctx.update_id, lost=ctx.update.lost)
         self._note_who_is_there(ctx)
-        if self._is_expired(ctx, delivery.envelope.at):
-            log.debug("expired", kind=ctx.kind, id=ctx.update_id)
-            return Effects()
         if self._table is None:
             self._table = Table(self.router)
         current.set(ctx)  # seen by this handler alone: the engine gives each one a context of its own
@@ -160,7 +160,7 @@ class InboxHandler:
         except Reject:
             return ()
         is_callback = isinstance(ctx, CallbackContext)
-        can_answer = is_callback and delivery.attempt == 1 and not self._is_expired(ctx, delivery.envelope.at)
+        can_answer = is_callback and delivery.attempt == 1 and not ctx.is_late
         can_tell = isinstance(ctx, MessageContext) or can_answer or (is_callback and ctx.chat_id is not None)
         if given_up and self._conduct.apology and can_tell and ctx.user_id is not None:
             tell(ctx, self._conduct.apology)
@@ -176,7 +176,9 @@ class InboxHandler:
             update = decode(envelope.body)
         except Unreadable as error:
             raise Reject(error.reason) from None
-        return context_of(update, delivery, self.tools)
+        ctx = context_of(update, delivery, self.tools)
+        ctx.is_late = self._is_late(ctx.kind, envelope.at)
+        return ctx
 
     async def _run(self, ctx: Context, taken: Taken, table: Table, delivery: Delivery) -> None:
         options = taken.options
@@ -250,8 +252,9 @@ class InboxHandler:
                 was = await _asked(self._behind.state(place.key, place.scope))
                 ctx.lend(scope, place.key, place.scope, was)
 
-    def _is_expired(self, ctx: Context, arrived: float) -> bool:
-        limit = EXPIRES_S.get(ctx.kind or "")
+    def _is_late(self, kind: str | None, arrived: float) -> bool:
+        """Whether Telegram takes no answer to an update of this kind any more that arrived at Unix time `arrived`."""
+        limit = EXPIRES_S.get(kind or "")
         return limit is not None and arrived > 0 and self._wall() - arrived > limit
 
     def _note_who_is_there(self, ctx: Context) -> None:
