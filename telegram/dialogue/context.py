@@ -14,6 +14,7 @@ from telegram.client import TgClient
 from telegram.dialogue.conversation import Conversation
 from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Resource, Tools
+from telegram.routing import FAKE_USERS
 from telegram.shortcuts import part, place_of
 from telegram.types import Update, User
 
@@ -25,6 +26,11 @@ T = TypeVar("T")
 
 _COMMAND: Final = re.compile(r"/(\w+)(?:@(\w+))?(?:\s+(.*))?", re.DOTALL)
 OWN_SCOPE: Final = ""
+_SPEAKING_CHATS: Final = (
+    "sender_chat",
+    "actor_chat",
+    "voter_chat",
+)  # of messages, reactions, answers to polls
 
 
 class Context(Generic[E_co]):
@@ -108,11 +114,26 @@ class Context(Generic[E_co]):
 
     @property
     def user_id(self) -> int | None:
-        """The id of who caused the update, of any kind; None if no user did."""
-        if self.user is not None:
-            return self.user.id
-        found = _id(self.event, "from")
-        return _id(self.event, "user") if found is None else found
+        """The id of the user who caused the update, of any kind; None if no user did.
+
+        None also for the accounts that stand in for a chat, which strangers share: anonymous admins, posts in a chat's
+        name, automatic forwards (Telegram Bot API, Message: from and sender_chat). `sender_id` tells those apart.
+        """
+        found = self.user.id if self.user is not None else _id(self.event, "from")
+        found = _id(self.event, "user") if found is None else found
+        return None if found in FAKE_USERS else found
+
+    @property
+    def sender_id(self) -> int | None:
+        """The true identity behind the update: the chat that speaks for itself, else the user; None if there is none.
+
+        Of a message its sender_chat (an anonymous admin speaks as the group, a post as its channel), of a reaction its
+        actor_chat, of a poll's answer its voter_chat. A press comes with the admin's own id, never with the group's.
+        """
+        for name in _SPEAKING_CHATS:
+            if (chat := _id(self.event, name)) is not None:
+                return chat
+        return self.user_id
 
     @property
     def text(self) -> str:
@@ -236,7 +257,7 @@ class Context(Generic[E_co]):
     ) -> None:
         """Set or (None) cancel the timer `name` of a state scope, by default of the update's own; for flows."""
         after_s = after.total_seconds() if isinstance(after, timedelta) else after
-        fired = Fired(name, self.chat_id, self.user_id, self.place(), dict(payload or {}))
+        fired = Fired(name, self.chat_id, self.sender_id, self.place(), dict(payload or {}))
         body = b"" if after_s is None else encode_json(fired._asdict())
         self._timers[scope, name] = Timer(name, after_s, body, scope)
 

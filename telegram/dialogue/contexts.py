@@ -15,6 +15,7 @@ from telegram.dialogue.context import Context, E_co
 from telegram.dialogue.long import Progress, kept_alive
 from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Tools
+from telegram.routing import FAKE_USERS
 from telegram.shortcuts import part, place_of
 from telegram.types import CallbackQuery, InaccessibleMessage, Message, Update
 
@@ -153,7 +154,13 @@ class TimerContext(ChatContext[Fired]):
 
     @property
     def user_id(self) -> int | None:
-        """The user whose update set it."""
+        """The user whose update set it; None if it was a chat that speaks for itself."""
+        sender = self.event.user_id
+        return None if sender is None or sender < 0 or sender in FAKE_USERS else sender
+
+    @property
+    def sender_id(self) -> int | None:
+        """The sender of the update that set it."""
         return self.event.user_id
 
     def place(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def place_of_scope(scope: str, ctx: Context) -> Place | None:
     if scope == TOPIC:
         topic = ctx.place().get("message_thread_id", "")
         return Place(ctx.key, f"~topic:{topic}", f"~topic:{topic}")
-    if ctx.user_id is None:
+    sender = ctx.sender_id
+    if sender is None:
         return None
-    return Place(f"user:{ctx.user_id}", "~user", f"~user:{ctx.user_id}")
+    return Place(f"user:{sender}", "~user", f"~user:{sender}")

@@ -7,7 +7,10 @@ from engine import Reject
 
 
 class Fired(NamedTuple):
-    """A timer that is due. `place` has the params for the topic or business connection in which it was set."""
+    """A timer that is due. `place` has the params for the topic or business connection in which it was set.
+
+    `user_id` is the sender of the update that set it (Context.sender_id): a user, or a chat that speaks for itself.
+    """
 
     name: str
     chat_id: int | None
