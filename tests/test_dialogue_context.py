@@ -98,7 +98,18 @@ def test_chat_and_user_of_other_kinds(update, chat_id, user_id):
         ("/Start@My_Bot a", "start", "a"),
         ("/start@my_bot", "start", ""),
         ("/start@other_bot a", None, ""),
-        ("/start!", None, ""),
+        ("/start!", "start", ""),
+        ("/start.", "start", ""),
+        ("/START@My_Bot. now", "start", "now"),
+        ("/start, please", "start", "please"),
+        ("/start -5", "start", "-5"),
+        ("/start(1+2)", "start", "(1+2)"),
+        ("/start\u00a0x", "start", "x"),
+        ("/старт", None, ""),
+        ("/startё", None, ""),
+        ("/start@bo", None, ""),
+        ("/start<b>", None, ""),
+        ("/" + "a" * 65, None, ""),
         ("/ start", None, ""),
         ("/", None, ""),
         ("/@my_bot", None, ""),
@@ -108,6 +119,7 @@ def test_chat_and_user_of_other_kinds(update, chat_id, user_id):
     ],
 )
 def test_commands(said, name, args):
+    """What Telegram's server marks as a command (tdlib/td, MessageEntity.cpp, match_bot_commands), as people write it."""
     ctx = context({"message": message(said)}, username="my_BOT")
     assert (ctx.command, ctx.args) == (name, args)
 

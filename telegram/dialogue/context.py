@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 E_co = DefaultTypeVar("E_co", covariant=True, default=Any)
 T = TypeVar("T")
 
-_COMMAND: Final = re.compile(r"/(\w+)(?:@(\w+))?(?:\s+(.*))?", re.DOTALL)
+# What Telegram's server marks as a command (tdlib/td, MessageEntity.cpp, match_bot_commands): "/etc/passwd" is none, and
+# of "/cancel." the full stop does not belong to it.
+_COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{3,32}))?(?![\w/<>@])")
+_ATTACHED: Final = re.compile(r"[^\w\s]+(?=\s|\Z)")
 OWN_SCOPE: Final = ""
 _SPEAKING_CHATS: Final = (
     "sender_chat",
@@ -308,15 +311,19 @@ def _id(item: Any, name: str) -> int | None:
 
 def is_command(text: str) -> bool:
     """Whether it is a command, for whatever bot."""
-    return text[:1] == "/" and _COMMAND.fullmatch(text) is not None
+    return text[:1] == "/" and _COMMAND.match(text) is not None
 
 
 def _parse_command(text: str, username: str | None) -> tuple[str | None, str]:
-    """The command in lower case and its args; no command if it names another bot than `username`."""
-    found = _COMMAND.fullmatch(text)
+    """The command in lower case and its args; no command if it names another bot than `username`.
+
+    Punctuation that ends the command's word is no argument: people write "/cancel." and "/help!".
+    """
+    found = _COMMAND.match(text)
     if found is None:
         return None, ""
-    name, addressee, args = found.groups()
+    name, addressee = found.groups()
     if addressee and username and addressee.lower() != username.lower():
         return None, ""
-    return name.lower(), (args or "").rstrip()
+    attached = _ATTACHED.match(text, found.end())
+    return name.lower(), text[attached.end() if attached else found.end() :].strip()
