@@ -9,7 +9,7 @@ value as an argument after the context:
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,14 +19,11 @@ from telegram.dialogue.context import Context, is_command
 from telegram.dialogue.signature import is_async
 from telegram.shortcuts import part
 
-MEDIA: Final = frozenset(
-    f" {name}"
-    for name in (
-        "animation", "audio", "contact", "dice", "document", "game", "invoice", "live_photo", "location", "paid_media",
-        "photo", "poll", "sticker", "story", "successful_payment", "venue", "video", "video_note", "voice",
-    )
-)  # fmt: skip
-"""What a message has instead of a text (Telegram Bot API, Message), with a space before it: no command begins so."""
+MEDIA: Final = frozenset((
+    "animation", "audio", "contact", "dice", "document", "game", "invoice", "live_photo", "location", "paid_media",
+    "photo", "poll", "sticker", "story", "successful_payment", "venue", "video", "video_note", "voice",
+))  # fmt: skip
+"""What a message has instead of a text (Telegram Bot API, Message)."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -46,17 +43,52 @@ class Invalid(Exception):  # noqa: N818 - what a person sent, not an error
 class Extract(Generic[T]):
     """Takes a `type_` out of an update; what is not there (None) does not match. `label` names it in pictures."""
 
-    def __init__(
-        self, type_: Any, read: Callable[[Context], T | None], hint: "Hint | None" = None, label: str = ""
-    ) -> None:
+    def __init__(self, type_: Any, read: Callable[[Context], T | None], label: str = "") -> None:
         self.type = type_
         self.read = read
-        self.hint = hint
         self.label = label or getattr(type_, "__name__", str(type_))
 
 
-Hint: TypeAlias = frozenset[str]
-"""Narrows a search: commands, first words of buttons, or MEDIA: no update without one of these can match."""
+class Hint(NamedTuple):
+    """Narrows the search for a handler: what an update certainly is if it passes. Filters outside this module have none."""
+
+    words: frozenset[str] | None = None
+    """Its command, or the first word of its button, is one of these; None: it may be any, or none."""
+
+    without_text: bool = False
+    """It is no message with a text."""
+
+
+NO_HINT: Final = Hint()
+
+
+def hint_of(filters: Iterable[Any]) -> Hint:
+    """What an update is that passes all the filters.
+
+    Only this module's own types are believed, in which hint and test read the same: a hint that is wrong hides updates.
+    Those behind one that may raise Invalid do not count: the user is to be told also if they would not pass.
+    """
+    words, without_text = None, False
+    for each in filters:
+        if type(each) in _WITH_HINT:
+            words = each.hint.words if words is None else words
+            without_text = without_text or each.hint.without_text
+        if type(each) is _Parsed:
+            break
+    return Hint(words, without_text)
+
+
+class _HintedExtract(Extract[T]):
+    def __init__(self, type_: Any, read: Callable[[Context], T | None], hint: Hint, label: str) -> None:
+        super().__init__(type_, read, label)
+        self.hint = hint
+
+
+class _Parsed(_HintedExtract[T]):
+    """Raises Invalid for what it finds and cannot read."""
+
+
+AnyFilter: TypeAlias = Filter | Extract[Any]
 
 
 def label_of(passes: Any) -> str:
@@ -70,6 +102,7 @@ def _named(label: str, passes: Filter) -> Filter:
     return passes
 
 
+@final
 class command:  # noqa: N801 - read as a word: @router.message(command("start"))
     """`command("start")` takes "/start", "/start args" and "/start@this_bot", but not a command for another bot."""
 
@@ -79,7 +112,7 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
         self._names = frozenset(name.lower() for name in names)
         self._usage = names[0]
         self.label = " or ".join(f"/{name}" for name in names)
-        self.hint: Hint = self._names
+        self.hint: Final = Hint(self._names)
 
     def __call__(self, ctx: Context) -> bool:
         """Whether the update is one of the commands."""
@@ -108,12 +141,12 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
             except ValidationError as error:
                 raise Invalid(f"{_first_of(error)}\nWrite it like this: {usage}") from None
 
-        return Extract(model, read, self.hint, usage)
+        return _Parsed(model, read, self.hint, usage)
 
     @property
     def payload(self) -> Extract[str]:
         """The command with what follows it, if something does: the payload of a deep link in /start, say."""
-        return Extract(
+        return _HintedExtract(
             str, lambda ctx: (ctx.args or None) if self(ctx) else None, self.hint, f"{self.label} <payload>"
         )
 
@@ -128,16 +161,17 @@ def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:
     compiled = re.compile(pattern)
     search = compiled.search
     label = f"text like {compiled.pattern}"
-    return Extract(re.Match, lambda ctx: search(ctx.text) if ctx.text else None, None, label)
+    return Extract(re.Match, lambda ctx: search(ctx.text) if ctx.text else None, label)
 
 
+@final
 class data:  # noqa: N801 - as command
     """A button whose callback data is one of `values`."""
 
     def __init__(self, *values: str) -> None:
         self._values = frozenset(values)
         self.label = f"{' or '.join(map(repr, values))} button"
-        self.hint: Hint = frozenset(first_word(value) for value in values)
+        self.hint: Final = Hint(frozenset(first_word(value) for value in values))
 
     def __call__(self, ctx: Context) -> bool:
         """Whether such a button was pressed."""
@@ -151,10 +185,10 @@ def data_prefix(prefix: str) -> Filter:
 
 def carries(model: type[D]) -> Extract[D]:
     """A button that carries such data; `@router.callback_query(Vote)` is the same as `...(carries(Vote))`."""
-    return Extract(
+    return _HintedExtract(
         model,
         lambda ctx: None if ctx.button is None else model.unpack(ctx.button),
-        frozenset((model.prefix,)),
+        Hint(frozenset((model.prefix,))),
         f"{model.__name__} button",
     )
 
@@ -185,41 +219,65 @@ def chat_type(*kinds: str) -> Filter:
 
 
 class any_of:  # noqa: N801 - as command
-    """What passes at least one of the filters; of an extract, what it would take: `any_of(photo, video)`."""
+    """What passes at least one of the filters. Extracts only test here; nothing is handed over: `any_of(photo, video)`."""
 
-    def __init__(self, *filters: "Filter | Extract[Any]") -> None:
-        self._passes = tuple(predicate(each) for each in filters)
-        self.label = " or ".join(label_of(each) for each in filters)
+    def __init__(self, *filters: AnyFilter) -> None:
+        self._asked = tuple(as_predicate(each) for each in filters)
+        self.label = " or ".join(map(label_of, self._asked))
         named: list[frozenset[str]] = [kinds for each in filters if (kinds := getattr(each, "kinds", None))]
         self.kinds = frozenset[str]().union(*named) if len(named) == len(filters) else None
 
     def __call__(self, ctx: Context) -> bool:
         """Whether one of the filters passes."""
-        return any(passes(ctx) for passes in self._passes)
+        return any(passes(ctx) for passes in self._asked)
 
 
-def no(unwanted: "Filter | Extract[Any]") -> Filter:
-    """What does not pass the filter, or has nothing that the extract would take: `no(photo)`."""
-    passes = predicate(unwanted)
-    return _named(f"not {label_of(unwanted)}", lambda ctx: not passes(ctx))
+def no(unwanted: AnyFilter) -> Filter:
+    """What does not pass the filter."""
+    passes = as_predicate(unwanted)
+    return _named(f"not {label_of(passes)}", lambda ctx: not passes(ctx))
 
 
-def predicate(wanted: "Filter | Extract[Any]") -> Filter:
-    """Return a filter as it is, an extract as a filter; TypeError for anything else."""
-    if isinstance(wanted, Extract):
-        read = wanted.read
-        return lambda ctx: read(ctx) is not None
-    check_filters((wanted,))
-    return wanted
+def checked_filters(filters: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the filters, types of callback data as extracts; TypeError for what is no filter."""
+    filters = tuple(
+        carries(each) if isinstance(each, type) and issubclass(each, CallbackData) else each
+        for each in filters
+    )
+    check_filters(each for each in filters if not isinstance(each, Extract))
+    return filters
 
 
 def check_filters(filters: Iterable[Any]) -> None:
     """Raise TypeError for what is no predicate."""
     for passes in filters:
+        if isinstance(passes, Extract):
+            raise TypeError(
+                f"{passes.label} hands a value over, and no handler takes it here: write any_of(...)"
+            )
         if isinstance(passes, type) or not callable(passes) or is_async(passes):
             raise TypeError(
                 f"a filter is a plain function of the Context that returns a bool, not {passes!r}"
             )
+
+
+def as_predicate(wanted: AnyFilter) -> Filter:
+    """Return a filter or an extract as a predicate; TypeError for what is neither.
+
+    What an extract finds but cannot read (the arguments of a command) does not pass.
+    """
+    if not isinstance(wanted, Extract):
+        check_filters((wanted,))
+        return wanted
+    read = wanted.read
+
+    def finds(ctx: Context) -> bool:
+        try:
+            return read(ctx) is not None
+        except Invalid:
+            return False
+
+    return _named(wanted.label, finds)
 
 
 def content(*names: str) -> Filter:
@@ -234,19 +292,24 @@ class _Content:
     def __init__(self, *names: str) -> None:
         self._names = names
         self.label = " or ".join(names)
-        self.hint = _media(names)
+        self.hint: Final = _hint_of_content(names)
 
     def __call__(self, ctx: Context) -> bool:
+        if self.hint.without_text and ctx.text:
+            return False
         return any(part(ctx.source, name) is not None for name in self._names)
 
 
-def _media(names: Sequence[str]) -> Hint | None:
-    """Where a message's media are wanted, its text is of no interest."""
-    return frozenset(f" {name}" for name in names) if {f" {name}" for name in names} <= MEDIA else None
+def _hint_of_content(names: Sequence[str]) -> Hint:
+    """A message has a text or media, never both: `text` is there "for text messages" (Telegram Bot API, Message)."""
+    return Hint(without_text=MEDIA.issuperset(names))
 
 
 def _content(type_: Any, name: str) -> Extract[Any]:
-    return Extract(type_, lambda ctx: part(ctx.event, name), _media((name,)), name)
+    def read(ctx: Context) -> Any:
+        return None if ctx.text else part(ctx.event, name)
+
+    return _HintedExtract(type_, read, _hint_of_content((name,)), name)
 
 
 photo: Final[Extract[list[types.PhotoSize]]] = _content(list, "photo")
@@ -262,6 +325,8 @@ contact: Final[Extract[types.Contact]] = _content(types.Contact, "contact")
 successful_payment: Final[Extract[types.SuccessfulPayment]] = _content(
     types.SuccessfulPayment, "successful_payment"
 )
+
+_WITH_HINT: Final = frozenset((command, data, _Content, _HintedExtract, _Parsed))
 
 
 def _first_of(error: ValidationError) -> str:

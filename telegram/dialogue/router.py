@@ -14,7 +14,7 @@ from telegram.dialogue.contexts import (
     MessageContext,
     TimerContext,
 )
-from telegram.dialogue.filters import Extract, Filter, check_filters
+from telegram.dialogue.filters import Extract, Filter, check_filters, checked_filters
 from telegram.dialogue.kinds import asked_kinds
 from telegram.dialogue.routes import (
     PLAIN,
@@ -23,7 +23,6 @@ from telegram.dialogue.routes import (
     Handler,
     Options,
     Route,
-    checked_filters,
     of_album,
 )
 from telegram.dialogue.signature import takes_of

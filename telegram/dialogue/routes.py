@@ -4,10 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-from telegram.callback_data import CallbackData
 from telegram.dialogue.context import OWN_SCOPE, Context
 from telegram.dialogue.contexts import MessageContext
-from telegram.dialogue.filters import Extract, Filter, Hint, carries, check_filters
+from telegram.dialogue.filters import Extract, Filter, Hint, check_filters, hint_of
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -62,8 +61,8 @@ class Entry(Protocol):
         ...
 
     @property
-    def hint(self) -> Hint | None:
-        """What narrows the search."""
+    def hint(self) -> Hint:
+        """What narrows the search: it takes no other update."""
         ...
 
     @property
@@ -88,11 +87,10 @@ class Route:
     """How many of its arguments the handler takes; None: all."""
 
     scope: str = OWN_SCOPE
-    hint: Hint | None = field(init=False)
+    hint: Hint = field(init=False)
 
     def __post_init__(self) -> None:
-        hints = (getattr(each, "hint", None) for each in self.filters)
-        self.hint = next((hint for hint in hints if hint is not None), None)
+        self.hint = hint_of(self.filters)
 
     def values(self, ctx: Context) -> list[Any] | None:
         """What the filters hand over, if the update passes all of them."""
@@ -117,16 +115,6 @@ class Route:
     def run(self, *given: Any) -> Awaitable[Any]:
         """Call the handler with as many of these as it takes."""
         return self.handler(*given[: self.takes])
-
-
-def checked_filters(filters: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the filters, types of callback data as extracts; TypeError for what is no filter."""
-    filters = tuple(
-        carries(each) if isinstance(each, type) and issubclass(each, CallbackData) else each
-        for each in filters
-    )
-    check_filters(each for each in filters if not isinstance(each, Extract))
-    return filters
 
 
 def of_album(ctx: Context) -> bool:

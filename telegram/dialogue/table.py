@@ -1,34 +1,42 @@
 """A router made quick: who may want an update of this kind, with this command or this button."""
 
+from collections.abc import Iterable
 from itertools import groupby
-from typing import Final
 
 from telegram.dialogue.context import OWN_SCOPE, Context
-from telegram.dialogue.filters import MEDIA, Filter, first_word
+from telegram.dialogue.filters import Filter, first_word
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Entry, Taken
 
+_Row = tuple[Entry, tuple[Filter, ...]]
 _Group = tuple[tuple[Filter, ...], list[Entry]]
 """Filters of the routers around some entries, and these entries."""
 
-_REST: Final = ""
-_TEXT: Final = " text"  # no command and no first word of a button begins with a space and is followed by this
+_Words = dict[str | None, list[_Group]]
+"""For each command or button that some entry names: those that may take it; None: for all others."""
 
 
 class Table:
-    """All entries of a router by kind of update; of those that name what they want only the ones that may match."""
+    """All entries of a router by kind of update; of those that name what they want only the ones that may match.
+
+    An entry is left out only where its hint rules the update out, and hints are true (filters.hint_of).
+    """
 
     def __init__(self, router: Router) -> None:
         self._rows = list(router.entries())
         self.scopes = frozenset(entry.scope for entry, _ in self._rows) - {OWN_SCOPE}
         """Whose conversations are looked at beside each update's own."""
         named = {kind for entry, _ in self._rows for kind in entry.kinds or ()}
-        self._by_kind = {kind: self._words(kind) for kind in (*named, None)}
+        self._by_kind = {kind: self._of_kind(kind) for kind in (*named, None)}
 
     def find(self, ctx: Context) -> Taken | None:
         """Return who takes the update: the first that wants it, in the order of writing."""
-        words = self._by_kind.get(ctx.kind) or self._by_kind[None]
-        for filters, entries in words.get(_word(ctx)) or words[_REST]:
+        of_kind = self._by_kind.get(ctx.kind) or self._by_kind[None]
+        words = of_kind[1 if ctx.text else 0]
+        word = ctx.command
+        if word is None and (button := ctx.button) is not None:
+            word = first_word(button)
+        for filters, entries in words.get(word) or words[None]:
             for passes in filters:
                 if not passes(ctx):
                     break
@@ -39,23 +47,25 @@ class Table:
                         return taken
         return None
 
-    def _words(self, kind: str | None) -> dict[str, list[_Group]]:
-        """For each command or button that somebody names: those who name it, and those who name none."""
+    def _of_kind(self, kind: str | None) -> tuple[_Words, _Words]:
+        """Those that may take updates without a text, and with one."""
         rows = [row for row in self._rows if row[0].kinds is None or kind in row[0].kinds]
-        named = {word for entry, _ in rows if entry.hint for word in entry.hint}
-        found = {}
-        for word in (*named - MEDIA, _TEXT, _REST):
-            wanted = MEDIA if word == _REST else frozenset((word,))
-            these = [row for row in rows if row[0].hint is None or row[0].hint & wanted]
-            found[word] = [
-                (filters, [entry for entry, _ in group])
-                for filters, group in groupby(these, lambda row: row[1])
-            ]
-        return found
+        return _words(rows), _words([row for row in rows if not row[0].hint.without_text])
 
 
-def _word(ctx: Context) -> str:
-    """What tells this update from others of its kind: its command, its button's first word, or that it is a text."""
-    if ctx.text:
-        return ctx.command or _TEXT
-    return _REST if ctx.button is None else first_word(ctx.button)
+def _words(rows: list[_Row]) -> _Words:
+    named = {word for entry, _ in rows for word in entry.hint.words or ()}
+    return {
+        word: _grouped(row for row in rows if row[0].hint.words is None or word in row[0].hint.words)
+        for word in (*named, None)
+    }
+
+
+def _grouped(rows: Iterable[_Row]) -> list[_Group]:
+    """Rows with the same filters around them, one after another, together: these are asked once."""
+    groups = groupby(rows, lambda row: [id(passes) for passes in row[1]])
+    return [_group(list(each)) for _, each in groups]
+
+
+def _group(rows: list[_Row]) -> _Group:
+    return rows[0][1], [entry for entry, _ in rows]

@@ -61,7 +61,7 @@ def router_problems(router: Router) -> list[str]:
     ]
     beside = [entry for entry, _ in router.entries() if isinstance(entry, Route)]
     beside += [step.route for each in found for step in each.flow.entries]
-    outside = [route for route in beside if route.hint]
+    outside = [route for route in beside if route.hint.words]
     return twice + [line for each in found for line in problems(each.flow, hosts=each.hosts, outside=outside)]
 
 

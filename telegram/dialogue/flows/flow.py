@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from telegram.dialogue.context import Context
-from telegram.dialogue.filters import Filter, Hint
+from telegram.dialogue.filters import NO_HINT, Filter, Hint
 from telegram.dialogue.flows.outcomes import targets_of
 from telegram.dialogue.flows.plan import D, Misfit, Plan, R, S
 from telegram.dialogue.flows.spots import Spot
@@ -73,9 +73,9 @@ class Flow(Plan[S, D, R]):
         """It may take any kind of update."""
 
     @property
-    def hint(self) -> Hint | None:
+    def hint(self) -> Hint:
         """Nothing narrows the search: that depends on the state."""
-        return None
+        return NO_HINT
 
     def at(self, *states: S) -> Spot[S, D, R]:
         """The place of these states."""

@@ -14,10 +14,10 @@ from telegram.dialogue.contexts import (
     MessageContext,
     TimerContext,
 )
-from telegram.dialogue.filters import Extract, Filter
+from telegram.dialogue.filters import Extract, Filter, checked_filters
 from telegram.dialogue.flows.outcomes import Back, End, targets_of
 from telegram.dialogue.flows.plan import D, Plan, Prompt, R, S, Step, SubFlow, TimeOut
-from telegram.dialogue.routes import TIMER, Handler, Options, Route, checked_filters, of_album
+from telegram.dialogue.routes import TIMER, Handler, Options, Route, of_album
 from telegram.dialogue.signature import fitted, takes_of
 from telegram.types import Message
 
