@@ -47,11 +47,27 @@ def encode_call(method: str, params: Mapping[str, Any]) -> bytes:
     """The body of a call. ValueError or TypeError for what Telegram could not read, and for files that cannot wait."""
     if not (method.isascii() and method.isalnum()):
         raise ValueError(f"not a Bot API method: {method!r}")
-    encoded, files = encode_params(params)
+    try:
+        encoded, files = encode_params(params)
+    except (TypeError, ValueError) as error:
+        raise _named(error, method, params) from None
     if files:
         references = encode_json([[placed.at, placed.file.reference()] for placed in files])
         return b"%b\t%b\n%b" % (method.encode(), references, encoded)
     return method.encode() + b"\n" + encoded
+
+
+def _named(error: Exception, method: str, params: Mapping[str, Any]) -> Exception:
+    """Return the error with the name of the parameter that it is about."""
+    for name, value in params.items():
+        try:
+            encode_params({name: value})
+        except UnicodeEncodeError as found:
+            found.reason = f"{found.reason}, in {name} of {method}"
+            return found
+        except (TypeError, ValueError) as found:
+            return type(error)(f"{name} of {method}: {found}")
+    return error
 
 
 def query_of(params: Mapping[str, Any]) -> str | None:

@@ -240,8 +240,52 @@ def test_without_an_own_chat_a_call_travels_in_the_lane_of_its_chat():
 
 def test_params_may_have_any_name():
     ctx = context({"message": message()})
-    ctx.call("setX", method="m", self="s", text="t")
+    ctx.call_newer("setX", method="m", self="s", text="t")
     assert only_call(ctx)[2] == {"method": "m", "self": "s", "text": "t"}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "said"),
+    [
+        ("sendMesage", {"text": "x"}, "the Bot API has no method 'sendMesage': did you mean 'sendMessage'?"),
+        (
+            "sendMessage",
+            {"text": "x", "reply_markpu": {}},
+            "sendMessage has no parameter 'reply_markpu': did you mean 'reply_markup'?",
+        ),
+        ("sendPhoto", {"zzz": 1}, "sendPhoto has no parameter 'zzz'"),
+        ("sendPhoto", {"zzz": None}, "sendPhoto has no parameter 'zzz'"),
+        ("getUpdates", {}, "the Bot API has no method 'getUpdates'"),
+    ],
+)
+def test_a_misspelt_name_is_found_where_it_is_written(method, params, said):
+    ctx = context({"message": message()})
+    with pytest.raises(TypeError) as caught:
+        ctx.call(method, **params)
+    assert str(caught.value).startswith(said)
+    assert not ctx.effects().calls
+
+
+def test_a_method_may_be_written_in_any_case():
+    """tdlib/telegram-bot-api, Client.cpp: names of methods are compared in lower case."""
+    ctx = context({"message": message()})
+    ctx.call("SENDMESSAGE", chat_id=1, text="x")
+    assert only_call(ctx)[1] == "SENDMESSAGE"
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (object(), TypeError),
+        ({1, 2}, TypeError),
+        ([float("nan")], ValueError),
+        ("half of a smile: \ud83d", UnicodeEncodeError),
+    ],
+)
+def test_what_cannot_be_sent_is_named_by_method_and_parameter(value, error):
+    ctx = context({"message": message()})
+    with pytest.raises(error, match=r"link_preview_options of sendMessage"):
+        ctx.call("sendMessage", chat_id=1, text="x", link_preview_options=value)
 
 
 @pytest.mark.parametrize(

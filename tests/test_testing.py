@@ -2,7 +2,6 @@
 
 import asyncio
 import doctest
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -302,13 +301,11 @@ def test_timers_and_sleeps_happen_at_their_moment_and_not_before():
         alice = bot.chat("Alice")
         bot.passes(seconds=0.1)  # no round number of the float's bits
         alice.says("x")
-        began = time.perf_counter()
         bot.passes(hours=23, minutes=59, seconds=59.999)
         assert alice.sees("set")
         bot.passes(seconds=0.001)
         assert alice.sees("late")
         assert bot.now == datetime(2030, 1, 2, 0, 0, 0, 100_000, tzinfo=UTC)
-        assert time.perf_counter() - began < 2
         bot.passes(days=3)
         assert len(bot.calls()) == 2
 
@@ -482,7 +479,7 @@ def test_a_rejected_update_and_a_refused_call_are_dead_letters_and_fail_the_turn
         bot.chat("Alice").says("x")
 
     async def slip(ctx: MessageContext) -> None:
-        ctx.reply("x", reply_marcup={})
+        ctx.call_newer("sendMessage", chat_id=ctx.chat_id, text="x", reply_marcup={})
 
     router = router_of(slip)
 

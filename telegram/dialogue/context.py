@@ -14,6 +14,7 @@ from telegram.client import TgClient
 from telegram.dialogue.conversation import Conversation
 from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Resource, Tools
+from telegram.parameters import check_names
 from telegram.routing import FAKE_USERS
 from telegram.shortcuts import part, place_of
 from telegram.types import Update, User
@@ -205,13 +206,20 @@ class Context(Generic[E_co]):
         Calls for one chat go out in order. The answer to a query (a pressed button, a payment, an inline query) is no
         message of a chat: it waits for none of them. ValueError or TypeError for what JSON or UTF-8 cannot hold. An
         InputFile waits as its path, and is read when it is sent; what is missing then is a dead letter.
+        TypeError for a method or a parameter that is not known here: what is newer goes through `call_newer`.
         """
         self.collect(method, params)
 
-    def collect(self, method: str, params: dict[str, Any]) -> None:
-        """Do as `call`."""
+    def call_newer(self, method: str, /, **params: Any) -> None:
+        """Do as `call` with a method or parameters that this version does not know: its names are not checked."""
+        self.collect(method, params, is_known=False)
+
+    def collect(self, method: str, params: dict[str, Any], *, is_known: bool = True) -> None:
+        """Do as `call`, or as `call_newer`."""
         if self._calls is None:
             raise RuntimeError(f"{method}: the handler has returned, this call would be lost")
+        if is_known:
+            check_names(method, params)
         params = {name: value for name, value in params.items() if value is not None}
         query = query_of(params)
         if query is not None:
