@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Any, Final, Literal, NamedTuple
 
 from engine.errors import LeaseLost, NotPeeked
-from engine.model import TIMER_IDS, Delivery, Envelope, LaneView, Lease, Queue, QueueStats
+from engine.model import TIMER_IDS, Delivery, Envelope, LaneView, Lease, Overflow, Queue, QueueStats
 from engine.store import ID_BITS, ID_FALL_MAX, ID_MASK
 
 _ERA_MAX: Final = (1 << 63 - ID_BITS) - 1  # a place fits a signed 64-bit integer
@@ -120,6 +120,7 @@ class LaneTable:
     def __init__(self, queue: Queue, *, fence: int = 0) -> None:
         self.queue = queue
         self.appended = self.committed = self.dead = 0  # since the store was opened; the store counts
+        self.lane_full = self.dropped = 0
         self.pending = 0
         self.leased = 0
         self.parked = 0
@@ -299,6 +300,10 @@ class LaneTable:
         return QueueStats(
             self.appended, self.committed, self.dead, self.pending, self.ready, self.leased, self.parked
         )
+
+    def overflow(self) -> Overflow:
+        """Return what went beyond the bounds."""
+        return Overflow(self.lane_full, self.dropped)
 
     def views(self, limit: int) -> Iterator[LaneView]:
         """Yield up to `limit` lanes that have work."""

@@ -154,6 +154,16 @@ class QueueStats(NamedTuple):
     parked: int
 
 
+class Overflow(NamedTuple):
+    """What went beyond a bound in one queue since the store was opened.
+
+    `lane_full`: updates that became dead letters since their lane had no room. `dropped`: dead letters that are gone.
+    """
+
+    lane_full: int
+    dropped: int
+
+
 class Stats(NamedTuple):
     """Both queues in numbers: `pending` counts envelopes, `ready`, `leased` and `parked` count lanes."""
 

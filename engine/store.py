@@ -26,7 +26,18 @@ What every store promises (tests/store_contract.py holds each to it):
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from engine.model import Call, DeadLetter, Delivery, Effects, Envelope, LaneView, Lease, Queue, Stats
+from engine.model import (
+    Call,
+    DeadLetter,
+    Delivery,
+    Effects,
+    Envelope,
+    LaneView,
+    Lease,
+    Overflow,
+    Queue,
+    Stats,
+)
 
 ID_BITS: Final = 53
 """An envelope's id is in [0, 2**ID_BITS); those from TIMER_IDS on are timers."""
@@ -48,7 +59,10 @@ class Limits(NamedTuple):
     """Pending updates of one lane; more go to the dead letters as "lane full", so one chat cannot fill the disk."""
 
     dead_max: int = 100_000
-    """Dead letters; beyond, the oldest are dropped."""
+    """Dead letters; beyond, the lane that has the most loses its oldest."""
+
+    dead_per_lane_max: int = 10_000
+    """Dead letters of one lane; beyond, its oldest are dropped. As many as may be pending: all can be replayed."""
 
 
 class Store(Protocol):
@@ -120,6 +134,9 @@ class Operator(Protocol):
 
     def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
         """Return lanes that have work, at most `limit`."""
+
+    def overflow(self, queue: Queue) -> Overflow:
+        """Return how much went beyond the bounds of this queue since the store was opened."""
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the newest dead letters, newest first."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from engine import (
     KEEP,
@@ -531,3 +532,60 @@ class StoreContract:
                 await store.bury(delivery, "x")
             case "release":
                 await store.release(delivery)
+
+    # -- bounds of the dead letters --------------------------------------------------------------------------
+
+    async def bury_all(self, store, *envelopes):
+        for envelope in envelopes:
+            await store.append([envelope])
+            await store.bury(await store.claim(INBOX), "no good")
+
+    async def test_a_lane_beyond_its_bound_loses_its_own_oldest_dead_letters(self, open_store):
+        store = await open_store(limits=Limits(dead_per_lane_max=2))
+        await self.bury_all(store, update(1, "chat:shop"), *(update(id_) for id_ in range(2, 7)))
+        assert [letter.envelope.id for letter in await store.dead_letters()] == [6, 5, 1]
+        assert store.overflow(INBOX) == (0, 3)
+        assert store.overflow(OUTBOX) == (0, 0)
+        await conserved(store)
+
+    async def test_at_the_total_the_lane_with_the_most_loses_its_oldest(self, open_store):
+        store = await open_store(limits=Limits(dead_max=4))
+        flood = [update(id_, "chat:flood") for id_ in range(2, 5)]
+        await self.bury_all(store, update(1, "chat:shop"), *flood, update(5, "chat:b"), update(6, "chat:c"))
+        assert [letter.envelope.id for letter in await store.dead_letters()] == [6, 5, 4, 1]
+        await self.bury_all(store, update(7, "chat:d"))  # each has one: the oldest of all goes
+        assert [letter.envelope.id for letter in await store.dead_letters()] == [7, 6, 5, 4]
+
+    async def test_the_two_queues_of_a_key_are_two_lanes_for_their_dead_letters(self, open_store):
+        store = await open_store(limits=Limits(dead_per_lane_max=1))
+        await store.append([update(1), update(2), update(3)])
+        head = await store.claim(INBOX)
+        await store.commit(head, Effects((Call("chat:1", b"a"),)), more=False)
+        await store.bury(await store.claim(OUTBOX), "403")
+        for _ in range(2):
+            await store.bury(await store.claim(INBOX), "no good")
+        assert [(d.queue, d.envelope.id) for d in await store.dead_letters()] == [(INBOX, 3), (OUTBOX, 1)]
+
+    async def test_a_replayed_dead_letter_makes_room_in_its_lane(self, open_store):
+        store = await open_store(limits=Limits(dead_per_lane_max=2))
+        await self.bury_all(store, update(1), update(2))
+        assert await store.replay((await store.dead_letters())[0].number)
+        await store.bury(await store.claim(INBOX), "again")
+        assert [letter.envelope.id for letter in await store.dead_letters()] == [2, 1]
+        await self.bury_all(store, update(3))
+        assert [letter.envelope.id for letter in await store.dead_letters()] == [3, 2]
+
+    async def test_a_flood_is_logged_once_for_each_lane_and_counted(self, open_store):
+        store = await open_store(limits=Limits(lane_depth_max=1, dead_per_lane_max=1))
+        with capture_logs() as lines:
+            await store.append([update(id_) for id_ in range(1, 7)])
+            await store.dead_letters()
+        assert [(line["event"], line["key"]) for line in lines] == [
+            ("lane full", "chat:1"),
+            ("dead letters dropped", "chat:1"),
+        ]
+        assert store.overflow(INBOX) == (5, 4)
+        with capture_logs() as lines:
+            await store.close()
+        counts = {line["event"]: line["count"] for line in lines}
+        assert counts == {"lane full": 4, "dead letters dropped": 3}

@@ -6,11 +6,12 @@ over a shared store; that makes it the model for the others.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 
 from engine.aliases import Aliases
+from engine.bursts import Bursts
+from engine.dead import DeadBook, DeadLane
 from engine.errors import LeaseLost, StateChanged
 from engine.lanes import Lane, LaneTable, same_scope
 from engine.model import (
@@ -24,6 +25,7 @@ from engine.model import (
     Envelope,
     LaneView,
     Lease,
+    Overflow,
     Queue,
     Stats,
     Timer,
@@ -60,7 +62,9 @@ class _Data:
         self.waiting: list[tuple[float, int, tuple[str, str, str]]] = []  # a heap: when, id and name
         self.due: dict[int, tuple[str, str, str]] = {}  # those that stand in their lane, by place
         self.timer_number = 0
-        self.dead: deque[DeadLetter] = deque()
+        self.dead: dict[int, DeadLetter] = {}  # by number, oldest first
+        self.book = DeadBook(limits)
+        self.bursts = Bursts()
         self.dead_number = 0
         self.deadlines: dict[object, float] = {}  # session -> when its lanes may be taken over
 
@@ -118,10 +122,14 @@ class _Data:
     def bury(self, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
         self.dead_number += 1
         buried = envelope._replace(at=0.0)
-        self.dead.append(DeadLetter(self.dead_number, queue, buried, attempts, reason, self.wall()))
+        self.dead[self.dead_number] = DeadLetter(
+            self.dead_number, queue, buried, attempts, reason, self.wall()
+        )
         self.queues[queue].lanes.dead += 1
-        if len(self.dead) > self.limits.dead_max:
-            self.dead.popleft()
+        for lane, number in self.book.add(DeadLane(queue, envelope.key), self.dead_number):
+            del self.dead[number]
+            self.queues[lane.queue].lanes.dropped += 1
+            self.bursts.note("dead letters dropped", lane.queue, lane.key)
 
     def reap_all_but(self, mine: object) -> float | None:
         """Take back the lanes of other sessions that did not renew in time; return when the next one is due."""
@@ -165,7 +173,9 @@ class MemoryStore:
                 inbox.add(envelope, inbox.lanes.place_of(envelope.id))
             else:
                 inbox.lanes.appended += 1
+                inbox.lanes.lane_full += 1
                 data.bury(Queue.INBOX, envelope, 0, "lane full")
+                data.bursts.note("lane full", Queue.INBOX, envelope.key)
         return len(new)
 
     async def alias(self, name: str, key: str) -> None:
@@ -254,20 +264,22 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._data.deadlines.pop(self._session, None)
+        self._data.bursts.close()
         for data in self._data.queues.values():
             data.lanes.reap(self._session)
 
     def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
         return list(self._data.queues[queue].lanes.views(limit))
 
+    def overflow(self, queue: Queue) -> Overflow:
+        return self._data.queues[queue].lanes.overflow()
+
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
-        return [letter for letter, _ in zip(reversed(self._data.dead), range(limit), strict=False)]
+        return [letter for letter, _ in zip(reversed(self._data.dead.values()), range(limit), strict=False)]
 
     async def replay(self, number: int) -> bool:
-        for letter in self._data.dead:
-            if letter.number == number:
-                return self._replay(letter)
-        return False
+        letter = self._data.dead.get(number)
+        return letter is not None and self._replay(letter)
 
     def _replay(self, letter: DeadLetter) -> bool:
         data = self._data.queues[letter.queue]
@@ -283,7 +295,8 @@ class MemoryStore:
             if letter.queue is Queue.INBOX:  # as long as it is pending, the same id is no other update
                 seen = self._data.seen
                 seen.apply(seen.plan([envelope.id])[1], self._data.wall())
-        self._data.dead.remove(letter)
+        del self._data.dead[letter.number]
+        self._data.book.remove(DeadLane(letter.queue, envelope.key), letter.number)
         return True
 
     async def _compare(self, delivery: Delivery, effects: Effects) -> None:

@@ -61,7 +61,7 @@ class SqliteStore(SqliteOperator):
         group.insert("inbox", *[(place, *envelope[1:]) for place, envelope in placed])
         group.see(segments, now)
         for envelope in full:
-            self._bury(group, Queue.INBOX, envelope, 0, "lane full")
+            bury(group, Queue.INBOX, envelope, 0, "lane full", at=now)
 
         def appended() -> None:
             inbox = self._queues[Queue.INBOX]
@@ -69,7 +69,8 @@ class SqliteStore(SqliteOperator):
             for place, envelope in placed:
                 inbox.add(place, envelope)
             inbox.lanes.appended += len(full)
-            inbox.lanes.dead += len(full)
+            for envelope in full:
+                self._letters.lane_full(envelope.key)
 
         self._appended = group
         await self._writer.done(appended)
@@ -187,13 +188,14 @@ class SqliteStore(SqliteOperator):
         place = lane.head
         group = self._writer.group()
         group.delete(data.name, place)
-        self._bury(group, delivery.lease.queue, delivery.envelope, lane.attempts + 1, reason)
+        at = self._wall()
+        bury(group, delivery.lease.queue, delivery.envelope, lane.attempts + 1, reason, at=at)
         sent = self._send(group, calls)
         if lane.reason is not None:
             self._forget_parked(group, data, lane)
 
         def buried() -> None:
-            data.lanes.dead += 1
+            self._letters.buried(data.lanes.queue, lane.key)
             (self._timers if place & TIMER_IDS else data).gone(place)
             self._sent(sent)
             data.lanes.ack(lane, more=False)
@@ -260,9 +262,6 @@ class SqliteStore(SqliteOperator):
             self._queues[Queue.OUTBOX].add(call.id, call)
         if calls:
             self._call_ids.reserved(calls[-1].id)
-
-    def _bury(self, group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
-        bury(group, queue, envelope, attempts, reason, at=self._wall(), dead_max=self._limits.dead_max)
 
     def _forget_parked(self, group: Group, data: QueueAtHand, lane: Lane) -> None:
         group.forget("parked", data.name, lane.key)

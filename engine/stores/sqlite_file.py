@@ -129,6 +129,15 @@ class StoreFile:
         """Yield the names that lead to another lane: (name, the lane's key)."""
         yield from self.connection.execute("SELECT name, key FROM alias")
 
+    def dead(self) -> Iterator[tuple[int, str, str]]:
+        """Yield (number, queue, key) of the dead letters, oldest first."""
+        yield from self.connection.execute("SELECT number, queue, key FROM dead ORDER BY number")
+
+    def last_dead(self) -> int:
+        """Return the highest number that a dead letter has or had."""
+        row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'dead'").fetchone()
+        return 0 if row is None else int(row[0])
+
     def last_id(self, kind: str) -> int:
         """Return the highest id of "calls" or "timers" that is or was in use; those above are free."""
         return int(_meta(self.connection, kind))

@@ -3,8 +3,8 @@
 Steps are put together table by table (few SQL statements, whatever their number), because each statement lets go of the
 interpreter lock and has to win it back from a busy event loop. The result is that of the steps one after another:
 
-* Rows of inbox, outbox and timer are deleted by their place before rows are inserted. A place is known to somebody only
-  after the transaction that inserted it, so nothing is inserted and deleted by its place in one transaction.
+* Rows of inbox, outbox and timer are deleted by their place, dead letters by their number, before rows are inserted.
+  It is known to somebody only after the transaction that inserted it, so nothing is inserted and deleted in one.
 * Tables with another key keep the last step for each key.
 * A statement of its own (`run`) stands where it was asked for.
 """
@@ -50,7 +50,7 @@ _KEYS: Final = {
 }
 """Where the key stands in a row, and how to delete by it."""
 
-_DELETE_FROM: Final = {"inbox": "-inbox", "outbox": "-outbox", "timer": "-timer"}
+_DELETE_FROM: Final = {"inbox": "-inbox", "outbox": "-outbox", "timer": "-timer", "dead": "-dead"}
 _GONE: Final = {step: queue for queue, step in _DELETE_FROM.items()}
 _DELETED: Final = None
 
@@ -90,6 +90,10 @@ class Group:
     def delete(self, queue: str, place: int) -> None:
         """Delete what stands at a place of a queue."""
         self.steps += ("-timer" if place & TIMER_IDS else _DELETE_FROM[queue], place)
+
+    def drop_letter(self, number: int) -> None:
+        """Delete a dead letter."""
+        self.steps += ("-dead", number)
 
     def forget(self, table: str, *key: Any) -> None:
         """Delete by its key a row of state, seen, parked, timer or alias."""
@@ -169,7 +173,7 @@ def _flush(
 ) -> None:
     for queue, places in gone.items():
         connection.execute(
-            f"DELETE FROM {queue} WHERE place IN (SELECT value FROM json_each(?))", (str(places),)
+            f"DELETE FROM {queue} WHERE rowid IN (SELECT value FROM json_each(?))", (str(places),)
         )
     for table, rows in new.items():
         _insert(connection, table, rows)

@@ -32,6 +32,7 @@ from engine.stores.sqlite_errors import translated
 from engine.stores.sqlite_file import StoreFile
 from engine.stores.sqlite_group import Group, Row
 from engine.stores.sqlite_ids import HighWater
+from engine.stores.sqlite_letters import Letters
 from engine.stores.sqlite_timers import Timers
 from engine.stores.sqlite_writer import Writer
 
@@ -46,7 +47,7 @@ _CALM_S: Final = 60.0  # without an I/O error: the next one is a new trouble
 class Loaded:
     """Everything that is read from one opening of the file; made whole on the store's thread, then `start`ed."""
 
-    def __init__(self, file: StoreFile, wall: Callable[[], float]) -> None:
+    def __init__(self, file: StoreFile, limits: Limits, wall: Callable[[], float]) -> None:
         """Take over what the file holds; takes about a second for 500,000 pending updates."""
         fence = file.owner_epoch << _FENCE_BITS
         self.queues = {queue: QueueAtHand(queue, fence=fence) for queue in Queue}
@@ -64,20 +65,23 @@ class Loaded:
             self.aliases.add(name, lane)
         for segment, bits, touched in file.seen():
             self.seen.apply({segment: bytearray(bits)}, touched)
+        self.letters = Letters(file, limits, {queue: data.lanes for queue, data in self.queues.items()})
         self._parked = {queue: file.parked(data.name, wall()) for queue, data in self.queues.items()}
 
     def start(self, writer: Writer) -> None:
-        """Begin on the event loop: lanes that are parked, timers that come due."""
+        """Begin on the event loop: lanes that are parked, timers that come due, dead letters beyond the bounds."""
         for queue, parked in self._parked.items():
             self.queues[queue].lanes.restore(parked)
         self._parked.clear()
         self.timers.start(writer)
+        self.letters.start(writer)
 
     def close(self) -> None:
         """Stop the timers, and wake who waits for a lane."""
         self.timers.close()
         for data in self.queues.values():
             data.lanes.close()
+        self.letters.close()
 
 
 class LoadedFile:
@@ -99,6 +103,7 @@ class LoadedFile:
         self._outbox_id: int
         self._call_ids: HighWater
         self._timers: Timers
+        self._letters: Letters
         self._writer: Writer
         self._appended: Group | None = None  # the last that took in updates; its caller may have been cut off
         self._looking: asyncio.TimerHandle | None = None
@@ -116,7 +121,7 @@ class LoadedFile:
         def load() -> Loaded:
             self._file.open()
             try:
-                return Loaded(self._file, self._wall)
+                return Loaded(self._file, self._limits, self._wall)
             except sqlite3.Error as error:
                 raise translated(error)[0] from None
 
@@ -264,7 +269,7 @@ class LoadedFile:
     def _load_anew(self) -> Loaded:
         self._file.reopen()
         try:
-            loaded = Loaded(self._file, self._wall)
+            loaded = Loaded(self._file, self._limits, self._wall)
         except sqlite3.Error as error:
             known, _ = translated(error)
             if isinstance(known, sqlite3.Error):  # a table is missing
@@ -288,6 +293,7 @@ class LoadedFile:
         self._outbox_id = loaded.outbox_id
         self._call_ids = HighWater("calls", loaded.outbox_id)
         self._timers = loaded.timers
+        self._letters = loaded.letters
         self._appended = None
         loaded.start(writer)
         if old is not None:

@@ -1,6 +1,6 @@
 """What a person asks of a SQLite store: which lanes have work, what was given up, and to try that again."""
 
-from engine.model import REPLAYED, DeadLetter, LaneView, Queue, Timer
+from engine.model import REPLAYED, DeadLetter, LaneView, Overflow, Queue, Timer
 from engine.stores.sqlite_letters import find_letter, newest_letters
 from engine.stores.sqlite_loaded import LoadedFile
 
@@ -10,6 +10,9 @@ class SqliteOperator(LoadedFile):
 
     def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
         return list(self._queues[queue].lanes.views(limit))
+
+    def overflow(self, queue: Queue) -> Overflow:
+        return self._queues[queue].lanes.overflow()
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         await self._trusted()
@@ -32,7 +35,12 @@ class SqliteOperator(LoadedFile):
         if envelope.is_timer:
             timer = Timer(f"{REPLAYED}{number}", 0.0, envelope.body)
             changes = self._timers.plan(group, envelope.key, envelope.scope, (timer,))
-            await self._writer.done(lambda: self._timers.apply(changes))
+
+            def timer_set() -> None:
+                self._letters.replayed(letter)
+                self._timers.apply(changes)
+
+            await self._writer.done(timer_set)
         else:
             now = self._wall()
             place = data.lanes.old_place_of(envelope.id)
@@ -42,6 +50,7 @@ class SqliteOperator(LoadedFile):
             group.see(segments, now)
 
             def replayed() -> None:
+                self._letters.replayed(letter)
                 self._seen.apply(segments, now)
                 data.add(place, envelope)
 

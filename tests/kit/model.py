@@ -464,4 +464,15 @@ class Model:
         self._count(queue, dead=1)
         buried = item.envelope._replace(at=0.0)
         letter = DeadLetter(self._letters, queue, buried, attempts, reason, self.now + self.wall_s)
-        self.dead = (*self.dead, (letter, item.rank))[-self.limits.dead_max :]
+        self.dead = (*self.dead, (letter, item.rank))
+        if len(of_lane := self._letters_of(queue, item.envelope.key)) > self.limits.dead_per_lane_max:
+            self._drop(of_lane[0])
+        if len(self.dead) > self.limits.dead_max:
+            lanes = [self._letters_of(d.queue, d.envelope.key) for d, _ in self.dead]
+            self._drop(max(lanes, key=lambda letters: (len(letters), -letters[0].number))[0])
+
+    def _letters_of(self, queue: Queue, key: str) -> list[DeadLetter]:
+        return [d for d, _ in self.dead if d.queue is queue and d.envelope.key == key]
+
+    def _drop(self, letter: DeadLetter) -> None:
+        self.dead = tuple(entry for entry in self.dead if entry[0] is not letter)

@@ -1,0 +1,96 @@
+"""Which dead letters go when there are too many: plain bookkeeping of their numbers, lane by lane.
+
+* A lane that has more than `dead_per_lane_max` loses its own oldest.
+* If all lanes together have more than `dead_max`, the lane with the most loses its oldest; of several with as many, the
+  one whose oldest letter is the oldest. So one chat that floods takes nothing from those that have a few.
+
+Shared by the stores whose lanes live in this process (memory, SQLite). A step costs the same whatever is kept.
+"""
+
+from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
+from typing import Final, NamedTuple
+
+from engine.model import Queue
+from engine.store import Limits
+
+_COMPACT_AT: Final = 64
+
+
+class DeadLane(NamedTuple):
+    """The lane to which dead letters belong."""
+
+    queue: Queue
+    key: str
+
+
+class DeadBook:
+    """The numbers of all dead letters, each lane's in order. `letters` are what a file has, by number."""
+
+    def __init__(self, limits: Limits, letters: Iterable[tuple[DeadLane, int]] = ()) -> None:
+        self._limits = limits
+        self._numbers: dict[DeadLane, list[int]] = {}  # oldest first
+        self._total = 0
+        for lane, number in letters:
+            self._numbers.setdefault(lane, []).append(number)
+            self._total += 1
+        self._largest: list[
+            tuple[int, int, DeadLane]
+        ] = []  # a heap: - how many, the oldest; old entries stay in it
+        self._compact()
+
+    def add(self, lane: DeadLane, number: int) -> list[tuple[DeadLane, int]]:
+        """Note a new one, which has the highest number; return those that go for it."""
+        self._numbers.setdefault(lane, []).append(number)
+        self._total += 1
+        gone = []
+        if len(self._numbers[lane]) > self._limits.dead_per_lane_max:
+            gone.append(self._pop(lane))
+        self._changed(lane)
+        return gone + self._beyond_total()
+
+    def remove(self, lane: DeadLane, number: int) -> None:
+        """Forget one that was replayed."""
+        self._numbers[lane].remove(number)
+        self._total -= 1
+        self._changed(lane)
+
+    def trim(self) -> list[tuple[DeadLane, int]]:
+        """Return what is beyond the bounds of what a file had: another version or other limits wrote it."""
+        gone = []
+        for lane, numbers in self._numbers.items():
+            excess = len(numbers) - self._limits.dead_per_lane_max
+            if excess > 0:
+                gone += [(lane, number) for number in numbers[:excess]]
+                del numbers[:excess]
+        self._total -= len(gone)
+        self._compact()
+        return gone + self._beyond_total()
+
+    def _beyond_total(self) -> list[tuple[DeadLane, int]]:
+        gone = []
+        while self._total > self._limits.dead_max:
+            count, oldest, lane = heappop(self._largest)
+            numbers = self._numbers.get(lane)
+            if numbers and (-count, oldest) == (len(numbers), numbers[0]):  # else it has changed since
+                gone.append(self._pop(lane))
+                self._changed(lane)
+        return gone
+
+    def _pop(self, lane: DeadLane) -> tuple[DeadLane, int]:
+        self._total -= 1
+        return lane, self._numbers[lane].pop(0)
+
+    def _changed(self, lane: DeadLane) -> None:
+        if numbers := self._numbers[lane]:
+            heappush(self._largest, (-len(numbers), numbers[0], lane))
+        else:
+            del self._numbers[lane]
+        if len(self._largest) > 2 * len(self._numbers) + _COMPACT_AT:
+            self._compact()
+
+    def _compact(self) -> None:
+        self._largest = [
+            (-len(numbers), numbers[0], lane) for lane, numbers in self._numbers.items() if numbers
+        ]
+        heapify(self._largest)
