@@ -48,6 +48,34 @@ class TestMemory(EffectsContract, StoreContract):
 
         return open_
 
+    async def test_a_timer_that_is_set_anew_all_the_time_keeps_one_alarm(self, store):
+        loop: Any = asyncio.get_running_loop()
+        before = len(loop._scheduled)
+        for id_ in range(1, 1000):
+            await self.set_timers(store, Timer("t", 86_400), id_=id_)
+        assert len(loop._scheduled) <= before + 1
+        assert len(store._data.waiting) <= 70
+        for id_ in range(1000, 1100):  # taken away
+            await self.set_timers(store, Timer("t", None), Timer("u", 86_400), id_=id_)
+        assert len(store._data.waiting) <= 70
+
+    async def test_an_earlier_timer_has_the_alarm(self, open_store):
+        loop: Any = asyncio.get_running_loop()
+        store = await open_store(wall=lambda: 1000.0)
+        await self.set_timers(store, Timer("late", 50))
+        await self.set_timers(store, Timer("early", 5), id_=2)
+        whens = [handle.when() - loop.time() for handle in loop._scheduled if not handle.cancelled()]
+        assert min(whens) <= 5
+
+    async def test_timers_that_are_due_do_not_come_due_again(self, store, clock):
+        await self.set_timers(store, *(Timer(f"{n}", 5) for n in range(30)))
+        clock.now += 5
+        await store.claim(INBOX)
+        for id_ in range(3, 200):  # until the heap is made anew
+            await self.set_timers(store, Timer("t", 86_400), id_=id_, key="chat:2")
+        await self.set_timers(store, Timer("t", 0), id_=200, key="chat:2")
+        assert (await store.stats()).inbox.pending == 31
+
     async def test_a_timer_that_was_handled_leaves_nothing_behind(self, store, clock):
         await self.set_timers(store, Timer("t", 0, b"t"), Timer("u", 5, b"u"))
         assert await self.names(store) == [b"t"]

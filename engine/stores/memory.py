@@ -7,7 +7,9 @@ over a shared store; that makes it the model for the others.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Final
 
 from engine.aliases import Aliases
 from engine.bursts import Bursts
@@ -32,6 +34,9 @@ from engine.model import (
 )
 from engine.seen import SeenIds
 from engine.store import ID_MASK, WALL_LOOK_S, Limits
+
+_COMPACT_AT: Final = 64
+"""More entries than this that no timer has any more, and than there are timers, are thrown out of the heap."""
 
 
 class _QueueData:
@@ -60,6 +65,8 @@ class _Data:
         self.outbox_id = 0
         self.timers: dict[tuple[str, str, str], Envelope] = {}  # by key, scope and name
         self.waiting: list[tuple[float, int, tuple[str, str, str]]] = []  # a heap: when, id and name
+        self.alarm: asyncio.TimerHandle | None = None  # one, for the earliest of them
+        self.alarm_at = inf
         self.due: dict[int, tuple[str, str, str]] = {}  # those that stand in their lane, by place
         self.timer_number = 0
         self.dead: dict[int, DeadLetter] = {}  # by number, oldest first
@@ -96,10 +103,15 @@ class _Data:
             id_ = TIMER_IDS + self.timer_number
             self.timers[name] = new = Envelope(id_, key, scope, timer.body, self.wall() + timer.after_s)
             heappush(self.waiting, (new.at, id_, name))
-            self.look(new.at)
+            self.look()
+        if len(self.waiting) > 2 * len(self.timers) + _COMPACT_AT:
+            self.waiting = [
+                (timer.at, timer.id, name) for name, timer in self.timers.items() if timer.id not in self.due
+            ]
+            heapify(self.waiting)
 
-    def look(self, at: float) -> None:
-        """Put the timers that are due into their lanes, in their order; look again at Unix time `at`."""
+    def look(self) -> None:
+        """Put the timers that are due into their lanes, in their order; look again when the next one is."""
         now = self.wall()
         inbox = self.queues[Queue.INBOX]
         while self.waiting and self.waiting[0][0] <= now:
@@ -110,8 +122,16 @@ class _Data:
                 inbox.envelopes[id_] = timer
                 inbox.lanes.add_timer(timer.key, id_)
                 inbox.lanes.appended += 1
-        if at > now:
-            asyncio.get_running_loop().call_later(min(at - now, WALL_LOOK_S), self.look, at)
+        if self.waiting and self.waiting[0][0] < self.alarm_at:
+            if self.alarm is not None:
+                self.alarm.cancel()
+            self.alarm_at = self.waiting[0][0]
+            wait_s = min(self.alarm_at - now, WALL_LOOK_S)
+            self.alarm = asyncio.get_running_loop().call_later(wait_s, self._ring)
+
+    def _ring(self) -> None:
+        self.alarm, self.alarm_at = None, inf
+        self.look()
 
     def take(self, queue: Queue, place: int) -> Envelope:
         """Take out what stands at a place; a timer is handled with that."""
