@@ -33,7 +33,7 @@ from engine.keeper import Keeper, Running, Worker
 from engine.model import Delivery, Effects, Queue
 from engine.outcome import Released, described, outcome_of
 from engine.settling import Farewell, Settling
-from engine.store import Store
+from engine.store import DIED, Store
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,9 @@ current_delivery: Final[ContextVar[Delivery | None]] = ContextVar("current_deliv
 
 _LET_FINISH_S: Final = 0.5
 """How long a cancelled handler may take to clean up at the end of a drain, or of the pool."""
+
+_SUSPECT_WAITS_S: Final = 0.05
+"""Suspects run one at a time: one that comes while another runs is parked for this long, times those that are parked."""
 
 
 class Engine:
@@ -76,6 +79,9 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
         self._ended: asyncio.Future[None] | None = None  # the pool's, from its start on
+        self._notes = store.notes if queue is Queue.INBOX else None
+        self._suspect_runs = False
+        self._suspects_parked: set[int] = set()  # by id
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start the workers; a StoreError brings the group down.
@@ -156,6 +162,8 @@ class Engine:
     async def _abandon(self, worker: Worker) -> None:
         """Hand back what a worker holds whose handler does not end; what it does from now on is refused."""
         log.error("a handler would not stop, or the store was unavailable", worker=worker.number)
+        if self._notes is not None:
+            self._notes.end(worker.number)
         if self._keeper.is_running(worker):
             try:
                 async with asyncio.timeout(_LET_FINISH_S):
@@ -212,8 +220,32 @@ class Engine:
 
     async def _deliver(self, worker: Worker, delivery: Delivery, *, more: bool) -> Delivery | None:
         """Handle one delivery and settle it; return the lane's next one if we keep the lane."""
-        outcome = await self._handle(worker, delivery)
+        death = None
+        if delivery.attempt > 1 and self._notes is not None:
+            death = self._notes.death(delivery.envelope.id)
+        if death is None:
+            outcome = await self._handle(worker, delivery)
+        else:
+            outcome = await self._handle_suspect(worker, delivery, death)
         return await self._settling.settle(delivery, outcome, more=more and not self._draining)
+
+    async def _handle_suspect(self, worker: Worker, delivery: Delivery, death: str) -> Effects | Exception:
+        """Handle what ran when the process died; one at a time, so that a further death tells which it was.
+
+        What is not certain to be the cause is handled once more, whatever was counted for it.
+        """
+        attempts = delivery.attempt - 1
+        if death == DIED and attempts >= self._config.attempts_max:
+            return Reject(f"{DIED}; that was attempt {attempts} of {self._config.attempts_max}")
+        if self._suspect_runs:
+            self._suspects_parked.add(delivery.envelope.id)
+            return Park(death, delay_s=_SUSPECT_WAITS_S * len(self._suspects_parked))
+        self._suspects_parked.discard(delivery.envelope.id)
+        self._suspect_runs = True  # no await since it was looked at: two would run
+        try:
+            return await self._handle(worker, delivery)
+        finally:
+            self._suspect_runs = False
 
     async def _handle(self, worker: Worker, delivery: Delivery) -> Effects | Exception:
         """Run the handler in a context of its own; whatever it does becomes a value that we know."""
@@ -221,6 +253,8 @@ class Engine:
         context.run(current_delivery.set, delivery)
         outcome: Effects | Exception
         self._keeper.enter(worker, delivery)
+        if self._notes is not None:
+            self._notes.begin(worker.number, delivery.envelope.id)
         try:
             outcome = await Isolated(context, self._handler(delivery))
             if isinstance(outcome, Effects):
@@ -231,6 +265,8 @@ class Engine:
             raise  # the task itself is destroyed
         except BaseException as error:  # noqa: BLE001 - each is this delivery's failure
             outcome = Released() if self._asking.is_over else self._failed(delivery, error)
+        if self._notes is not None:
+            self._notes.end(worker.number)
         if worker.is_cancelled():
             await self._absorb(worker)
         cut = self._keeper.leave(worker)  # no await before it: what cuts the worker cuts this handler

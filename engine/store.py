@@ -52,6 +52,13 @@ WALL_LOOK_S: Final = 60.0
 """A store that waits for a timer looks at the clock at least this often: it may have been set."""
 
 
+DIED: Final = "the process died while it was handled"
+"""Begins the reason of an update that ran when the process died: one attempt was counted for that at the next start."""
+
+DIED_WITH_OTHERS: Final = f"{DIED}, with others"
+"""The same, if others ran that may be the cause as well."""
+
+
 class Limits(NamedTuple):
     """What one store keeps at most."""
 
@@ -65,8 +72,48 @@ class Limits(NamedTuple):
     """Dead letters of one lane; beyond, its oldest are dropped. As many as may be pending: all can be replayed."""
 
 
+class Notes(Protocol):
+    """Which updates are being handled, noted where it outlives the process; every method returns at once.
+
+    If the process dies, the next start counts one attempt for what was noted, and `death` tells of it.
+    """
+
+    def begin(self, worker: int, id_: int) -> None:
+        """Note that a worker begins to handle the update `id_`."""
+
+    def end(self, worker: int) -> None:
+        """Note that it does not handle it any more."""
+
+    def clear(self) -> None:
+        """Forget all notes: the process ends, and none of them is to blame. May be called from any thread."""
+
+    def death(self, id_: int) -> str | None:
+        """Return DIED or DIED_WITH_OTHERS if the process died while the update `id_` was handled, before this start."""
+
+
+class NoNotes:
+    """Of a store that dies with its process."""
+
+    def begin(self, worker: int, id_: int) -> None:
+        """Note nothing."""
+
+    def end(self, worker: int) -> None:
+        """Note nothing."""
+
+    def clear(self) -> None:
+        """There is nothing to forget."""
+
+    def death(self, _: int) -> str | None:
+        """Return None: nothing outlives the process."""
+        return None
+
+
 class Store(Protocol):
     """What the engine needs. One object is one session: its leases live and die together."""
+
+    @property
+    def notes(self) -> Notes:
+        """Where the inbox's handlers are noted."""
 
     async def append(self, batch: Sequence[Envelope]) -> int:
         """Make the batch durable in the inbox; ids seen in the last 24 h are ignored. Return how many were new."""

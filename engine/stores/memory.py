@@ -33,7 +33,7 @@ from engine.model import (
     Timer,
 )
 from engine.seen import SeenIds
-from engine.store import ID_MASK, WALL_LOOK_S, Limits
+from engine.store import ID_MASK, WALL_LOOK_S, Limits, NoNotes
 
 _COMPACT_AT: Final = 64
 """More entries than this that no timer has any more, and than there are timers, are thrown out of the heap."""
@@ -176,6 +176,7 @@ class MemoryStore:
         self._data = _data or _Data(limits or Limits(), wall)
         self._ttl_s = lease_ttl_s
         self._session = object()
+        self.notes = NoNotes()
 
     def peer(self) -> "MemoryStore":
         """Return another session over the same data."""

@@ -30,7 +30,7 @@ from engine.model import (
     Queue,
     Stats,
 )
-from engine.store import ID_MASK, Limits
+from engine.store import DIED, ID_MASK, Limits
 from engine.stores.at_hand import Name, QueueAtHand
 from engine.stores.sqlite_disk import Look, look
 from engine.stores.sqlite_file import Connect, Renew, StoreFile, connect, renew
@@ -188,8 +188,9 @@ class SqliteStore(SqliteOperator):
         place = lane.head
         group = self._writer.group()
         group.delete(data.name, place)
+        attempts = lane.attempts + (not reason.startswith(DIED))
         at = self._wall()
-        bury(group, delivery.lease.queue, delivery.envelope, lane.attempts + 1, reason, at=at)
+        bury(group, delivery.lease.queue, delivery.envelope, attempts, reason, at=at)
         sent = self._send(group, calls)
         if lane.reason is not None:
             self._forget_parked(group, data, lane)

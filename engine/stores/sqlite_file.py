@@ -14,6 +14,7 @@ from engine.lanes import ParkedLane
 from engine.stores.sqlite_disk import Look, Reserve, Watch
 from engine.stores.sqlite_disk import look as look_at
 from engine.stores.sqlite_errors import is_full, translated
+from engine.stores.sqlite_running import RunningFile
 from engine.stores.sqlite_schema import APPLICATION_ID, VERSION, create, migrate
 
 Connect = Callable[[Path], sqlite3.Connection]
@@ -39,6 +40,7 @@ class StoreFile:
         self._look = look
         self._bot = bot
         self._owner = secrets.token_hex(16)
+        self.running = RunningFile(self._beside("-running"), _stamp(self._owner))
         self._lock: int | None = None
         self._is_open = False
 
@@ -50,6 +52,7 @@ class StoreFile:
             )
         try:
             self._lock = _lock(self._beside("-lock"), self._given)
+            self.running.open()
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
             self._renew(self._log)  # whoever had it before may have left it after a failed sync
             self._open_with_room(self._check_identity)
@@ -90,6 +93,7 @@ class StoreFile:
         try:
             self._let_go()
         finally:
+            self.running.close()
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
@@ -165,6 +169,8 @@ class StoreFile:
             else:
                 migrate(connection, version)
             epoch = int(_meta(connection, "owner_epoch")) + 1
+            if self.owner_epoch < 0:  # the first opening of this process
+                self.running.count_deaths(connection, _stamp(_meta(connection, "owner")))
             connection.execute("UPDATE meta SET value = ? WHERE name = 'owner_epoch'", (epoch,))
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", (self._owner,))
             connection.execute("COMMIT")
@@ -302,6 +308,11 @@ def renew(log: Path) -> None:
 def _meta(connection: sqlite3.Connection, name: str) -> Any:
     row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return None if row is None else row[0]
+
+
+def _stamp(owner: str | None) -> int:
+    """Return what the notes of the process with this name are marked with; 0 is no process."""
+    return int(owner[:16], 16) if owner else 0
 
 
 def _lock(lock_path: Path, path: Path) -> int:

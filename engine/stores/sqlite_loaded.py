@@ -94,6 +94,7 @@ class LoadedFile:
         self._limits = limits
         self._wall = wall
         self._look_every_s = look_every_s
+        self.notes = file.running
         self._thread = ThreadPoolExecutor(1, "sqlite writer")
         self._loaded: Loaded | None = None
         self._queues: dict[Queue, QueueAtHand]  # these are parts of what is loaded

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from engine import Call, Delivery, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable
 from engine.model import DeadLetter, LaneView, Lease, Stats
-from engine.store import FullStore, Limits
+from engine.store import FullStore, Limits, NoNotes
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite_file import connect, renew
@@ -80,6 +80,7 @@ class Connection:
         self._trouble = side.trouble
         process.at_crash.append(self._drop)
         self._claims: set[asyncio.Task[Delivery]] = set()
+        self.notes = NoNotes()
 
     async def append(self, batch: Sequence[Envelope]) -> int:
         return await self._ask(lambda: self._session.append(batch))

@@ -1,0 +1,146 @@
+"""What runs now, in a small file beside the store's: it outlives whatever kills the process.
+
+The file is mapped into memory: a note costs a fraction of a microsecond and no system call, and what was written is
+there however the process dies. It is not synced: a power cut may lose or garble it, and a checksum leaves out what is
+garbled. Each note has the stamp of its process; the start that counts the notes of the process before puts its own in
+the store's file in the same transaction, so that none is counted twice.
+
+| running at the death                     | one more attempt is counted for | reason           |
+|------------------------------------------|---------------------------------|------------------|
+| one update                               | it                              | DIED             |
+| several, none of them a suspect          | all of them                     | DIED_WITH_OTHERS |
+| a suspect (one at a time), beside others | the suspect                     | DIED             |
+
+An update with one of these reasons is a suspect from then on, until it is committed or fails in another way.
+"""
+
+import mmap
+import os
+import sqlite3
+import struct
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from engine.model import TIMER_IDS
+from engine.store import DIED, DIED_WITH_OTHERS, ID_MASK
+
+log = structlog.get_logger(__name__)
+
+_NOTE: Final = struct.Struct("<QQQ")  # id, stamp, check
+_CHECK: Final = 0x9E3779B97F4A7C15
+_PAGE: Final = 4096
+
+
+class RunningFile:
+    """Notes of what runs, one for each worker. Without room on the disk for them nothing is noted.
+
+    `stamp` is below 2**64, and of this process alone.
+    """
+
+    def __init__(self, path: Path, stamp: int) -> None:
+        self._path = path
+        self._stamp = stamp
+        self._fd = -1
+        self._map: mmap.mmap | None = None
+        self._size = 0
+        self._deaths: dict[int, str] = {}
+
+    def open(self) -> None:
+        """Map the file, which is made if there is none."""
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._extend(os.fstat(self._fd).st_size)
+        except (OSError, ValueError) as error:
+            log.warning(
+                "what runs is not noted: a crash counts no attempt", file=str(self._path), reason=str(error)
+            )
+
+    def count_deaths(self, connection: sqlite3.Connection, stamp: int) -> None:
+        """Count an attempt for what ran when the process of this stamp died, in the transaction that is open."""
+        _count(connection, self._left(stamp))
+        query = "SELECT place, reason FROM parked WHERE queue = 'inbox' AND reason IN (?, ?)"
+        rows = connection.execute(query, (DIED, DIED_WITH_OTHERS))
+        self._deaths = {place & ID_MASK: reason for place, reason in rows}
+
+    def death(self, id_: int) -> str | None:
+        """Return how the process died while this id was handled, before this start; None if it did not."""
+        return self._deaths.get(id_)
+
+    def _left(self, stamp: int) -> list[int]:
+        if self._map is None:
+            return []
+        notes = (_NOTE.unpack_from(self._map, at) for at in range(0, self._size - _NOTE.size + 1, _NOTE.size))
+        return [id_ for id_, noted, check in notes if noted == stamp and check == id_ ^ stamp ^ _CHECK]
+
+    def begin(self, worker: int, id_: int) -> None:
+        """Note that a worker runs the handler of this id."""
+        at = worker * _NOTE.size
+        if at + _NOTE.size > self._size:
+            with suppress(OSError, ValueError):
+                self._extend(at + _NOTE.size)
+        if self._map is not None and at + _NOTE.size <= self._size:
+            _NOTE.pack_into(self._map, at, id_, self._stamp, id_ ^ self._stamp ^ _CHECK)
+
+    def end(self, worker: int) -> None:
+        """Note that it is over."""
+        at = worker * _NOTE.size
+        if self._map is not None and at + _NOTE.size <= self._size:
+            _NOTE.pack_into(self._map, at, 0, 0, 0)
+
+    def clear(self) -> None:
+        """Forget all notes: the process ends without having died."""
+        if self._map is not None:
+            self._map[:] = bytes(self._size)
+
+    def close(self) -> None:
+        """Let go of the file, without notes."""
+        self.clear()
+        self._map, self._size = None, 0
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _extend(self, size: int) -> None:
+        """Map so much at least. The room is taken at once: to write to a page that the disk has no room for is a SIGBUS."""
+        if self._fd < 0:
+            return
+        size = max(_PAGE, -(-size // _PAGE) * _PAGE)
+        os.posix_fallocate(self._fd, 0, size)
+        self._map, self._size = mmap.mmap(self._fd, size), size
+
+
+def _count(connection: sqlite3.Connection, ids: Iterable[int]) -> None:
+    found = [lane for id_ in ids if (lane := _find(connection, id_)) is not None]
+    tried = {(key, place): _tried(connection, key, place) for key, place in found}
+    suspects = {name: attempts for name, (attempts, reason) in tried.items() if reason.startswith(DIED)}
+    counted = suspects or {name: attempts for name, (attempts, _) in tried.items()}
+    reason = DIED if len(counted) == 1 else DIED_WITH_OTHERS
+    for (key, place), attempts in counted.items():
+        log.warning(reason, key=key, id=place & ID_MASK, attempt=attempts + 1)
+        connection.execute(
+            "INSERT OR REPLACE INTO parked (queue, key, attempts, until, reason, delay_s, place)"
+            " VALUES ('inbox', ?, ?, 0, ?, 0, ?)",
+            (key, attempts + 1, reason, place),
+        )
+
+
+def _find(connection: sqlite3.Connection, id_: int) -> tuple[str, int] | None:
+    """Return key and place of what is pending under this id."""
+    table = "timer" if id_ & TIMER_IDS else "inbox"
+    row: tuple[str, int] | None
+    row = connection.execute(f"SELECT key, place FROM {table} WHERE place = ?", (id_,)).fetchone()
+    if row is None and table == "inbox":  # since a restart of Telegram's numbering the place is not the id
+        row = connection.execute(
+            "SELECT key, place FROM inbox WHERE place & ? = ?", (ID_MASK, id_)
+        ).fetchone()
+    return row
+
+
+def _tried(connection: sqlite3.Connection, key: str, place: int) -> tuple[int, str]:
+    """Return the attempts that were counted for what stands at a place, and the reason of the last."""
+    query = "SELECT attempts, reason FROM parked WHERE queue = 'inbox' AND key = ? AND place = ?"
+    return connection.execute(query, (key, place)).fetchone() or (0, "")
