@@ -7,8 +7,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
+from engine import Envelope, Reject, Retry
 from telegram.dialogue import CHAT, OWN, Flow, Invalid, MessageContext, Router, command, photo, text
-from telegram.dialogue.batches import ALBUM_MAX, BURST_MAX
+from telegram.dialogue.batches import ALBUM_MAX, BURST_MAX, SPLIT_MAX, Splits
 from telegram.types import Message
 from tests.kit.offline import BOB, Scene, now, play, pressed, said
 
@@ -158,23 +159,87 @@ def test_a_burst_is_of_one_person_in_one_topic():
     assert [messages for _, _, messages in batches.diary] == [["a"], ["b"], ["c", "d"], ["e"]]
 
 
-def test_a_batch_that_fails_is_tried_again_as_one():
-    calls = []
+def burst_with(error: Exception, calls: list[Any]) -> Router:
+    """A burst that raises if the text "bad" is among its messages."""
     router = Router()
 
     @router.burst(text)
     async def burst(ctx: MessageContext, messages: list[Message]) -> None:
-        calls.append((ctx.attempt, [message.text for message in messages]))
-        if ctx.attempt == 1:
-            raise ZeroDivisionError
+        texts = [message.text for message in messages]
+        calls.append(texts)
+        if "bad" in texts:
+            raise error
+        ctx.reply(" ".join(map(str, texts)))
+
+    return router
+
+
+@pytest.mark.parametrize("attempts_max", [1, 5])
+@pytest.mark.parametrize("error", [ValueError("x"), TypeError("x"), Reject("x"), Retry("x", after_s=3)])
+def test_of_a_burst_that_fails_only_the_bad_message_is_given_up(error, attempts_max):
+    """What came behind the burst in the meantime is a burst again."""
+    calls: list[Any] = []
+
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.push(*(said(each) for each in ("a", "b", "bad", "c")))
+        await scene.idle()
+        scene.telegram.push(said("d"), said("e"))
+        await scene.idle()
+        return len(await scene.reasons()), scene.telegram.texts()
+
+    dead, texts = play(burst_with(error, calls), scenario, attempts_max=attempts_max)
+    assert dead == 1
+    assert [each for each in texts if len(each) < 4] == ["a", "b", "c", "d e"]
+    assert calls[:3] == [["a", "b", "bad", "c"], ["a"], ["b"]]
+    assert calls[-2:] == [["c"], ["d", "e"]]
+    assert set(map(tuple, calls[3:-2])) == {("bad",)}
+
+
+def test_from_the_second_attempt_on_a_burst_is_one_message():
+    """After a kill or a time-out nothing is remembered of the burst but the attempt of its first message."""
+    calls: list[Any] = []
 
     async def scenario(scene: Scene) -> Any:
         scene.telegram.push(said("a"), said("b"))
         await scene.idle()
+
+    router = Router()
+
+    @router.burst(text, timeout_s=1)
+    async def burst(ctx: MessageContext, messages: list[Message]) -> None:
+        calls.append((ctx.attempt, [message.text for message in messages]))
+        await asyncio.sleep(0 if len(messages) == 1 else 5)
+
+    play(router, scenario)
+    assert calls == [(1, ["a", "b"]), (2, ["a"]), (1, ["b"])]
+
+
+def test_an_album_that_fails_is_tried_again_as_one():
+    calls = []
+    router = Router()
+
+    @router.album()
+    async def album(ctx: MessageContext, messages: list[Message]) -> None:
+        calls.append((ctx.attempt, len(messages)))
+        if ctx.attempt == 1:
+            raise ZeroDivisionError
+
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.push(picture(1), picture(2))
+        await scene.idle()
         return await scene.reasons()
 
     assert play(router, scenario) == []
-    assert calls == [(1, ["a", "b"]), (2, ["a", "b"])]
+    assert calls == [(1, 2), (2, 2)]
+
+
+def test_failed_bursts_are_remembered_of_a_bounded_number_of_conversations():
+    splits = Splits()
+    heads = [Envelope(number, f"chat:{number}", "1", b"") for number in range(SPLIT_MAX + 1)]
+    for head in heads:
+        splits.add(head, frozenset((head.id,)))
+    assert not splits.has(heads[0])
+    assert splits.has(heads[-1])
 
 
 def test_what_is_wrong_with_a_batch_is_told_once():

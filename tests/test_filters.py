@@ -9,6 +9,7 @@ from telegram.callback_data import CallbackData
 from telegram.dialogue import (
     Invalid,
     MessageContext,
+    Router,
     any_of,
     audio,
     carries,
@@ -218,3 +219,21 @@ def test_data_by_value_has_colons_as_any_other_character():
     assert [passes(context({"callback_query": press(each)})) for each in ("a:b", "a", "c", "c:d")] == [
         True, False, True, False,
     ]  # fmt: skip
+
+
+def test_arguments_that_cannot_be_read_do_not_pass_any_of():
+    """Nobody takes the arguments there, so nobody is told of them: the next filter is asked."""
+
+    class Args(BaseModel):
+        number: int
+
+    ctx = context({"message": message("/start x")}, username="my_bot")
+    parsed = command("start").parse(Args)
+    assert not any_of(parsed)(ctx)
+    assert any_of(parsed, command("start"))(ctx)
+    assert no(parsed)(ctx)
+
+
+def test_an_extract_as_a_filter_of_a_router_is_refused_with_what_to_write():
+    with pytest.raises(TypeError, match=r"photo hands a value over.*any_of"):
+        Router(photo)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Several updates handled as one: an album, or all that a person wrote while the lane was busy."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -15,6 +16,33 @@ BURST_MAX: Final = 100
 
 ALBUM_WAIT_S: Final = 0.5
 """Telegram sends an album's messages one after another; so long after one the next may take."""
+
+SPLIT_MAX: Final = 1000
+"""Conversations whose failed bursts are remembered; of older ones, one more burst may fail."""
+
+
+class Splits:
+    """Which messages are handled one at a time: those of a burst that failed, until all of them were handled.
+
+    Kept in memory. After a restart, the attempt number of the first message says the same of that one.
+    """
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[tuple[str, str], frozenset[int]] = OrderedDict()
+
+    def add(self, head: Envelope, ids: frozenset[int]) -> None:
+        """Remember the updates of the failed burst that `head` began."""
+        self._ids[head.key, head.scope] = ids
+        if len(self._ids) > SPLIT_MAX:
+            self._ids.popitem(last=False)
+
+    def has(self, head: Envelope) -> bool:
+        """Whether `head` belongs to a burst that failed. Any other update of the conversation ends the memory of it."""
+        ids = self._ids.get((head.key, head.scope), frozenset())
+        if head.id in ids:
+            return True
+        self._ids.pop((head.key, head.scope), None)
+        return False
 
 
 async def gather(

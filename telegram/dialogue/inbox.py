@@ -22,7 +22,7 @@ from engine import (
     StoreUnavailable,
 )
 from telegram.decoding import decode
-from telegram.dialogue.batches import gather
+from telegram.dialogue.batches import Splits, gather
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
 from telegram.dialogue.filters import Filter, Invalid
@@ -108,6 +108,7 @@ class InboxHandler:
         self._allow = allow
         self._wall = wall
         self._table: Table | None = None
+        self._splits = Splits()
         self._stoppable = Stoppable()
         self.arrived = self._stoppable.arrived
 
@@ -201,6 +202,11 @@ class InboxHandler:
         if batch is None or not isinstance(ctx, MessageContext):
             await taken.run()
             return
+        head = delivery.envelope
+        if batch == "burst" and (delivery.attempt > 1 or self._splits.has(head)):
+            await taken.run([ctx.message])
+            return
+        ids = {head.id}
 
         async def read(envelope: Envelope) -> MessageContext | None:
             other = self._waiting(envelope, delivery.state)
@@ -211,11 +217,25 @@ class InboxHandler:
                 found = table.find(other)
             except Exception:  # noqa: BLE001 - it is told of when its turn comes
                 return None
-            return other if found is not None and found.handler is taken.handler else None
+            if found is None or found.handler is not taken.handler:
+                return None
+            ids.add(envelope.id)
+            return other
 
         messages = await gather(ctx, batch, partial(self._peek, delivery), read)
         ctx.also = len(messages) - 1
-        await taken.run(messages)
+        if batch == "album" or not ctx.also:
+            await taken.run(messages)
+            return
+        try:
+            await taken.run(messages)
+        except (Invalid, Park):
+            raise  # the user is told once; nothing failed
+        except BaseException as error:
+            self._splits.add(head, frozenset(ids))
+            if not isinstance(error, Exception):
+                raise
+            raise _split(head, error) from error
 
     def _stops(self, ctx: Context, delivery: Delivery, stop: Filter, scope: str, envelope: Envelope) -> bool:
         """Whether an update that waits ends the handler: of the same conversation, and it passes the filter."""
@@ -266,6 +286,16 @@ class InboxHandler:
             if getattr(member, "status", None) in ("left", "kicked"):  # of a tuple: it may be anything
                 return
         self._peers.seen(chat_id)
+
+
+def _split(head: Envelope, error: Exception) -> Park:
+    """What is raised for a burst that failed: the fault may be any message's, so no attempt of the first is counted."""
+    reason = f"a burst failed, its messages are handled one at a time: {type(error).__name__}: {error}"
+    if not isinstance(error, Retry | Reject):
+        log.warning(
+            "a burst failed, its messages are handled one at a time", key=head.key, id=head.id, exc_info=error
+        )
+    return Park(reason, delay_s=(error.after_s if isinstance(error, Retry) else None) or 0.0)
 
 
 async def _asked(question: Awaitable[T]) -> T:
