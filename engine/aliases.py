@@ -14,15 +14,17 @@ class Aliases:
 
     def __init__(self) -> None:
         self._lanes: dict[str, str] = {}
+        self._led_to: set[str] = set()
 
     def plan(self, name: str, key: str) -> str | None:
         """Return the lane that `name` is to lead to; None if it leads to one already, or others lead to it."""
-        is_settled = name in self._lanes or name in self._lanes.values()
+        is_settled = name in self._lanes or name in self._led_to
         return None if is_settled else self.lane(key)
 
     def add(self, name: str, lane: str) -> None:
         """Take over what `plan` returned, or a file kept."""
         self._lanes[name] = lane
+        self._led_to.add(lane)
 
     def lane(self, key: str) -> str:
         """Return the key of the lane that `key` leads to: itself, for nearly all."""

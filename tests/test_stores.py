@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine import Call, Effects, LeaseLost, StoreError, StoreUnavailable, Timer
+from engine import Call, Effects, LeaseLost, StateChange, StoreError, StoreUnavailable, Timer
 from engine.model import TIMER_IDS
 from engine.stores import open_store as open_by_url
 from engine.stores.memory import MemoryStore
@@ -208,6 +208,22 @@ class TestSqliteFile:
         assert (first.envelope.body, second.envelope.body) == (b"a", b"b")
         assert [letter.envelope.id for letter in await store.dead_letters()] == [2]
         await conserved(store)
+        await store.close()
+
+    async def test_many_states_in_a_commit_are_read_together(self, path, monkeypatch):
+        store = await open_sqlite(path, "1")
+        await store.append([update(1)])
+        head = await store.claim(INBOX)
+        work, turns = Writer._work, []
+
+        def counted(writer, group):
+            turns.append(len(group.reads))
+            return work(writer, group)
+
+        monkeypatch.setattr(Writer, "_work", counted)
+        states = tuple(StateChange(f"chat:{n}", "", None, b"x") for n in range(500))
+        await store.commit(head, Effects(states=states), more=False)
+        assert turns == [500, 0]
         await store.close()
 
     async def test_an_alias_is_there_after_a_power_cut(self, path):

@@ -240,7 +240,7 @@ class SqliteStore(SqliteOperator):
                 if any(self._writer.writes(*name) for name in states):
                     await self._writer.read("SELECT 1", ())
                 elif unknown:
-                    await self._read_state(unknown.pop())
+                    await asyncio.gather(*map(self._read_state, unknown))
                 elif any(known[name] != was[name] for name in was):
                     raise StateChanged(delivery.lease.key)
                 else:
