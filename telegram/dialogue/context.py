@@ -291,7 +291,7 @@ class Context(Generic[E_co]):
         """What is to be committed. To be taken once, after the handler."""
         calls, self._calls = tuple(self._calls or ()), None
         state: Any = KEEP
-        states: tuple[StateChange, ...] = ()
+        states: list[StateChange] = []
         for scope, conversation in self._conversations.items():
             now = conversation.encoded()
             if now == conversation.was:
@@ -300,8 +300,10 @@ class Context(Generic[E_co]):
                 state = now
             else:
                 key, name, was = self._foreign[scope]
-                states = (*states, StateChange(key, name, was, now))
-        return Effects(calls, state, timers=tuple(self._timers.values()), states=states, also=self.also)
+                states.append(StateChange(key, name, was, now))
+        return Effects(
+            calls, state, timers=tuple(self._timers.values()), states=tuple(states), also=self.also
+        )
 
 
 def timer_name(name: str) -> str:
