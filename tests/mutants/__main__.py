@@ -1,5 +1,7 @@
 """`make mutants`: remove one guard after the other, and say which test found it; 1 if one of them survived.
 
+The test that found a mutant the last time (killers.json, which each run brings up to date) is tried first and alone.
+
 With --sim N: how many seeds of the simulation (at most N) it takes to find each of those that a simulation can see.
 """
 
@@ -11,11 +13,11 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.mutants import catalogue
+from tests.mutants import catalogue, killers
 from tests.mutants.catalogue import ROOT, Mutant
 from tests.mutants.workplace import Workplace, files_to_copy
 
@@ -46,11 +48,12 @@ class Result(NamedTuple):
 class Campaign:
     """Tries mutants, in copies of their own; what finds one must be silent about the code as it is."""
 
-    def __init__(self, pristine: Workplace, seeds: int) -> None:
+    def __init__(self, pristine: Workplace, known: Mapping[str, str], seeds: int) -> None:
         self.left_out: list[str] = []
         """What failed without any mutant, so that it says nothing of mutants."""
 
         self._pristine = pristine
+        self._killers = known
         self._seeds = seeds
         self._checking = asyncio.Lock()
         self._checked: set[tuple[str, ...]] = set()
@@ -66,7 +69,11 @@ class Campaign:
                     print("FAIL WITHOUT ANY MUTANT, left out:", *verdict.failed, sep="\n  ", flush=True)
 
     async def by_suspects(self, workplace: Workplace, mutant: Mutant) -> Result:
-        """Try the tests that are likely to find it."""
+        """Try the test that found it last, then those that are likely to find it."""
+        if (killer := self._killers.get(mutant.name)) is not None:
+            result = await self._by_tests(workplace, mutant, (killer,), HANGS_S)
+            if result.killer is not None:
+                return result
         return await self._by_tests(workplace, mutant, mutant.suspects, HANGS_S)
 
     async def by_all(self, workplace: Workplace, mutant: Mutant) -> Result:
@@ -152,10 +159,13 @@ async def _try_all(
 ) -> tuple[list[Result], list[str]]:
     files = await files_to_copy()
     workplaces = [Workplace(folder / f"job-{job}", files) for job in range(given.jobs)]
-    campaign = Campaign(Workplace(folder / "pristine", files), given.sim or 0)
+    known = killers.load()
+    campaign = Campaign(Workplace(folder / "pristine", files), known, given.sim or 0)
     if given.sim is not None:
         return await _try_each(campaign.by_simulation, mutants, workplaces), campaign.left_out
-    await campaign.check(*dict.fromkeys(suspect for mutant in mutants for suspect in mutant.suspects))
+    suspects = [suspect for mutant in mutants for suspect in mutant.suspects]
+    suspects += [known[mutant.name] for mutant in mutants if mutant.name in known]
+    await campaign.check(*dict.fromkeys(suspects))
     results = await _try_each(campaign.by_suspects, mutants, workplaces)
     survivors = [mutant for mutant, result in zip(mutants, results, strict=True) if result.killer is None]
     found = {result.name: result for result in await _try_each(campaign.by_all, survivors, workplaces)}
@@ -174,6 +184,8 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chatlane-mutants-", ignore_cleanup_errors=True) as folder:
         results, left_out = asyncio.run(_try_all(given, mutants, Path(folder)))
+    if given.sim is None:
+        killers.save({result.name: result.killer for result in results if result.killer is not None})
     given.json.parent.mkdir(exist_ok=True)
     given.json.write_text(json.dumps([result._asdict() for result in results], indent=1) + "\n")
     survivors = [result for result in results if result.killer is None]

@@ -20,11 +20,8 @@ PYTEST: Final = (
     *("--basetemp", ".mutants/tmp", "--ignore", "tests/test_mutants.py"),  # that one knows the code as it was
 )
 _FAILURE: Final = re.compile(r"^(?:FAILED|ERROR) (?P<test>tests/.+?)(?: - (?P<reason>.*))?$", re.MULTILINE)
-_PASSED, _INTERRUPTED, _NONE_LEFT = (
-    0,
-    2,
-    5,
-)  # pytest's exit codes; 3 and 4 are its own trouble, below 0: a signal
+# pytest's exit codes; 3 and 4 are its own trouble, below 0: a signal
+_PASSED, _INTERRUPTED, _USAGE, _NONE_LEFT = 0, 2, 4, 5
 
 
 class Ended(NamedTuple):
@@ -70,7 +67,10 @@ class Workplace:
         Path(cache_from_source(str(path))).unlink(missing_ok=True)  # its time stamp is too coarse for us
 
     async def pytest(self, *arguments: str, timeout_s: float) -> Verdict:
-        """Run tests until the first one fails (or `--maxfail` of them); RuntimeError if pytest itself does."""
+        """Run tests until the first one fails (or `--maxfail` of them); RuntimeError if pytest itself does.
+
+        A test that there is not finds nothing.
+        """
         (self._folder / ".mutants").mkdir(exist_ok=True)
         ended = await self.python(*PYTEST, *arguments, timeout_s=timeout_s)
         if ended.code is None:
@@ -78,7 +78,7 @@ class Workplace:
         found = list(_FAILURE.finditer(ended.out))
         if found:
             return Verdict(tuple(each["test"] for each in found), found[0]["reason"] or "", ended.took_s)
-        if ended.code in {_PASSED, _NONE_LEFT}:
+        if ended.code in {_PASSED, _NONE_LEFT} or (ended.code == _USAGE and "ERROR: not found:" in ended.out):
             return Verdict((), "", ended.took_s)
         if ended.code > _INTERRUPTED:
             raise RuntimeError(ended.out[-2000:])
