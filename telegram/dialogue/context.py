@@ -1,6 +1,7 @@
 """What a handler sees of one update, and what it wants to happen: nothing is sent before the commit."""
 
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import timedelta
 from hashlib import blake2b
@@ -90,6 +91,12 @@ class Context(Generic[E_co]):
         """Names this update for ever, the same at each attempt: for what you do in a database of your own."""
         envelope = self._delivery.envelope
         return f"{envelope.id}-{blake2b(envelope.body, digest_size=8).hexdigest()}"
+
+    @property
+    def turn(self) -> str:
+        """Names the handling of this update in six characters, the same at each attempt: for what a flow sets or sends."""
+        digest = blake2b(self.idempotency_key.encode(), digest_size=6).digest()
+        return urlsafe_b64encode(digest)[:6].decode()
 
     @property
     def key(self) -> str:

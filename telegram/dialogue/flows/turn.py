@@ -18,6 +18,8 @@ from telegram.dialogue.scopes import OWN, place_of_scope
 
 HISTORY_MAX: Final = 50
 _TIMEOUT: Final = "~timeout"
+_ARMED: Final = "armed"
+"""In the payload of a time-out: the turn that set it. The flow's record names the same one."""
 
 
 class Frame:
@@ -83,6 +85,8 @@ class Turn:
         innermost = len(self._frames) - 1
         ctx = self._ctx
         if isinstance(ctx, TimerContext) and ctx.timer == _TIMEOUT:
+            if not self._is_armed(ctx):
+                return
             for index in range(innermost, -1, -1):
                 if late := self._frames[index].flow.timeouts.get(self._frames[index].state):
                     yield index, late.step
@@ -100,6 +104,15 @@ class Turn:
         if self._frames:
             for step in frame.flow.steps_else:
                 yield innermost, step
+
+    def _is_armed(self, ctx: TimerContext) -> bool:
+        """Whether this time-out is the one that the flow set last, in whatever lane.
+
+        A flow of scope USER goes on in other lanes than that of its time-out, and cannot take it away there. Time-outs
+        and records of files written before this was noted hold no turn: they fit each other.
+        """
+        armed = (self._conversation.flow or {}).get("timer")
+        return ctx.payload.get(_ARMED) == (None if isinstance(armed, bool) else armed)
 
     # ---- what happens
 
@@ -235,7 +248,7 @@ class Turn:
         place = None if self._flow.scope == OWN else place_of_scope(self._flow.scope, ctx)
         scope = None if place is None else place.timers
         if late is not None:
-            ctx.plan_timer(_TIMEOUT, late.after_s, None, scope)
+            ctx.plan_timer(_TIMEOUT, late.after_s, {_ARMED: ctx.turn}, scope)
         elif had.get("timer"):
             ctx.plan_timer(_TIMEOUT, None, None, scope)
         if not self._frames:
@@ -243,7 +256,7 @@ class Turn:
             return
         self._conversation.flow = {
             "stack": [frame.record() for frame in self._frames],
-            "timer": late is not None,
+            "timer": ctx.turn if late is not None else False,
         }
 
 
