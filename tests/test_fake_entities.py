@@ -1,7 +1,10 @@
 import pytest
 
 from telegram.fake.answers import ApiError
-from telegram.fake.entities import commands, parse_html, utf16_length, with_users
+from telegram.fake.entities import commands, utf16_length, with_users
+from telegram.fake.parse_html import parse_html
+
+WRONG_SURROGATES = "Text contains invalid Unicode characters after decoding HTML entities, check for unmatched surrogate code units"
 
 
 def spans(text):
@@ -43,6 +46,10 @@ def test_utf16_length_counts_surrogate_pairs_and_lone_surrogates():
         ("1 &lt; 2 &amp;&amp; &#65;&#x42; &nbsp;", "1 < 2 && AB &nbsp;", []),
         ("<b></b>x", "x", []),
         ("<a>no address</a>", "no address", []),
+        ("<a>t.me</a>", "t.me", [("text_link", 0, 4)]),
+        ('<a href="javascript://x">x</a>', "x", []),
+        ("&lt&#60b&#x;&#1114111;&lx;", "<<b&#x;&#1114111;&lx;", []),
+        ('<tg-time unix="now">x</tg-time>', "x", []),
         ('<span class="tg-spoiler">x</span>', "x", [("spoiler", 0, 1)]),
         ("<blockquote expandable>x</blockquote>", "x", [("expandable_blockquote", 0, 1)]),
     ],
@@ -57,7 +64,7 @@ def test_html_attributes():
     _, entities = parse_html('<a href="http://example.org/?a=1">x</a><a href=\'t.me/"\'>y</a>')
     assert entities == [
         {"type": "text_link", "offset": 0, "length": 1, "url": "http://example.org/?a=1"},
-        {"type": "text_link", "offset": 1, "length": 1, "url": 't.me/"'},
+        {"type": "text_link", "offset": 1, "length": 1, "url": 'http://t.me/"'},
     ]
 
 
@@ -98,8 +105,8 @@ def test_a_block_with_a_piece_of_code_in_it_is_two():
     assert [(entity["type"], entity["offset"], entity["length"]) for entity in entities] == [
         ("pre", 0, 2),
         ("code", 1, 1),
-        ("code", 2, 1),
         ("pre", 2, 1),
+        ("code", 2, 1),
     ]
     assert not [entity for entity in entities if "language" in entity]
 
@@ -134,7 +141,21 @@ def test_a_mention_of_somebody_unknown_is_plain_text(named):
         ("1 < 2", 'Unsupported start tag "" at byte offset 2'),
         ("<tg-emoji>x</tg-emoji>", "Invalid custom emoji identifier specified"),
         ('<tg-emoji emoji-id="-5">x</tg-emoji>', "Invalid custom emoji identifier specified"),
-        ('<tg-time unix="now">x</tg-time>', "Invalid Unix time specified"),
+        ('<tg-time unix="5" format="x">x</tg-time>', "Invalid date format used"),
+        ("<b", "Unclosed start tag at byte offset 0"),
+        ("<b x", 'Unclosed start tag "b" at byte offset 0'),
+        ("<b ", 'Empty attribute name in the tag "b" at byte offset 0'),
+        ("<a href=", 'Unclosed start tag "a" at byte offset 0'),
+        ('<a href="x', "Unclosed start tag at byte offset 0"),
+        ("<a href=x/y>z</a>", "Unexpected end of name token at byte offset 8"),
+        ('<a href="x"/>z', 'Empty attribute name in the tag "a" at byte offset 0'),
+        ("<b>x</b", "Unclosed end tag at byte offset 4"),
+        ('<span class="big">x</span>', 'Tag "span" must have class "tg-spoiler" at byte offset 0'),
+        ("<br>", 'Unsupported start tag "br" at byte offset 0'),
+        (
+            "&#xd83d;",
+            WRONG_SURROGATES,
+        ),
         ("<b>x", 'Can\'t find end tag corresponding to start tag "b"'),
         ("x</b>", "Unexpected end tag at byte offset 1"),
         ("<b>x</i>", 'Unmatched end tag at byte offset 4, expected "</b>", found "</i>"'),

@@ -61,9 +61,7 @@ def test_texts_that_are_refused(world):
     assert refusal(world, "sendmessage", chat_id=5) == "message text is empty"
     assert refusal(world, "sendmessage", chat_id=5, text="") == "message text is empty"
     assert refusal(world, "sendmessage", chat_id=5, text=" \n") == "text must be non-empty"
-    assert "unsupported parse_mode" in refusal(
-        world, "sendmessage", chat_id=5, text="x", parse_mode="Markdown"
-    )
+    assert refusal(world, "sendmessage", chat_id=5, text="x", parse_mode="BBCode") == "unsupported parse_mode"
     assert "can't parse entities" in refusal(world, "sendmessage", chat_id=5, text="<b>", parse_mode="html")
     assert refusal(world, "sendmessage", chat_id=404, text="x") == "chat not found"
     assert world.messages(5) == []
@@ -74,10 +72,40 @@ def test_entities(world):
         {"type": "bold", "offset": 0, "length": 1}
     ]
     assert send(world, "/help")["entities"] == [{"type": "bot_command", "offset": 0, "length": 5}]
-    given = '[{"type":"bold","offset":1,"length":9},{"type":"italic","offset":0,"length":1},{}]'
+    given = '[{"type":"bold","offset":1,"length":3},{"type":"mention","offset":"0","length":1}]'
     trimmed = send(world, " ab ", entities=given)
     assert (trimmed["text"], trimmed["entities"]) == ("ab", [{"type": "bold", "offset": 0, "length": 2}])
     assert "entities" not in send(world, "x", entities="nonsense")
+
+
+@pytest.mark.parametrize(
+    ("entity", "reason"),
+    [
+        ({}, "can't parse MessageEntity: Can't find field \"offset\""),
+        (5, "can't parse MessageEntity: expected an Object"),
+        ({"offset": 0, "length": 1, "type": "big"}, "can't parse MessageEntity: Unsupported type specified"),
+        (
+            {"offset": 0, "length": [], "type": "bold"},
+            'can\'t parse MessageEntity: Field "length" must be of type Number',
+        ),
+        (
+            {"offset": 0, "length": 1, "type": "text_link"},
+            "can't parse MessageEntity: Can't find field \"url\"",
+        ),
+        ({"offset": -1, "length": 1, "type": "bold"}, "receive an entity with incorrect offset -1"),
+        (
+            {"offset": 1, "length": 9, "type": "bold"},
+            "entity beginning at UTF-16 offset 1 ends after the end of the text at UTF-16 offset 10",
+        ),
+        (
+            {"offset": 3, "length": 1, "type": "bold"},
+            "entity begins after the end of the text at UTF-16 offset 3",
+        ),
+    ],
+)
+def test_entities_that_are_refused(world, entity, reason):
+    """telegram-bot-api, Client.cpp, get_text_entity; tdlib/td, MessageEntity.cpp, clean_input_string_with_entities."""
+    assert refusal(world, "sendmessage", chat_id=5, text="ab", entities=[entity]) == reason
 
 
 def test_mentions(world):

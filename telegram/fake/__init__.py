@@ -17,7 +17,7 @@ Every method of the Bot API is answered with a typed result, and its parameters 
 (`checks`; `FakeServer(strict=True)` for one's own bot). What the bot did to chats, members, messages, files and stickers
 is seen by later calls; methods without such a state answer with made-up values (`methods/generic.py`).
 
-Not here: webhooks (setWebhook is refused), parse modes other than HTML, inline and ephemeral messages.
+Not here: webhooks (setWebhook is refused), inline and ephemeral messages.
 """
 
 from .answers import ApiError

@@ -3,7 +3,8 @@
 from typing import Any
 
 from .answers import Json, bad_request
-from .entities import commands, parse_html, utf16_length, with_users
+from .entities import utf16_length, with_users
+from .formatting import formatted, usable
 from .markup import is_inline
 from .members import check_may_send, status_of
 from .params import Params, boolean, integer, structure, text
@@ -32,25 +33,6 @@ _EXTRAS = frozenset(
 
 
 # -- formatted text ----------------------------------------------------------------------------------------------
-
-
-def formatted(source: str, mode: str, given: list[Json]) -> tuple[str, list[Json]]:
-    """A text without its markup and without blanks around it, and its entities."""
-    mode = mode.lower()
-    if mode == "html":
-        body, entities = parse_html(source)
-    elif mode:
-        raise bad_request(f"unsupported parse_mode (this server knows HTML only, not {mode})")
-    else:
-        body, entities = source, given
-    trimmed = body.strip()
-    if not trimmed:
-        return "", []
-    if entities:
-        entities = _moved(entities, utf16_length(body[: body.index(trimmed)]), utf16_length(trimmed))
-    else:
-        entities = commands(trimmed)
-    return trimmed, entities
 
 
 def text_content(params: Params) -> Json:
@@ -85,30 +67,12 @@ def check_length(content: Json) -> None:
 
 
 def given_entities(params: Params, name: str) -> list[Json]:
-    """The entities that a call names, without those that make no sense."""
+    """The entities that a call names; none if that is no JSON (telegram-bot-api, Client.cpp, get_input_entities)."""
     try:
         given = structure(params, name)
     except ValueError:
         return []
-    return [
-        entity
-        for entity in (given if isinstance(given, list) else [])
-        if isinstance(entity, dict)
-        and isinstance(entity.get("type"), str)
-        and isinstance(entity.get("offset"), int)
-        and isinstance(entity.get("length"), int)
-    ]
-
-
-def _moved(entities: list[Json], trimmed_before: int, length: int) -> list[Json]:
-    """The entities of a text that lost blanks at its ends."""
-    moved = []
-    for entity in entities:
-        start = max(entity["offset"] - trimmed_before, 0)
-        end = min(entity["offset"] - trimmed_before + entity["length"], length)
-        if start < end:
-            moved.append({**entity, "offset": start, "length": end - start})
-    return moved
+    return usable(given) if isinstance(given, list) else []
 
 
 # -- posting -----------------------------------------------------------------------------------------------------

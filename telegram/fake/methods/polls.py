@@ -1,8 +1,9 @@
 """Polls: people vote with `World.vote`."""
 
 from telegram.fake.answers import Json, bad_request
+from telegram.fake.formatting import formatted
 from telegram.fake.markup import reply_markup
-from telegram.fake.messages import editable, formatted, given_entities, inline, object_of, without
+from telegram.fake.messages import editable, given_entities, inline, object_of, without
 from telegram.fake.params import Params, boolean, integer, text
 from telegram.fake.world import World
 

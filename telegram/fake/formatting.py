@@ -1,0 +1,197 @@
+"""What the server makes of a text and its entities, however they were given (tdlib/td, MessageEntity.cpp, fix_formatted_text).
+
+Control characters become blanks or go, blanks at the ends go, entities that may not be where they are go. One thing is
+simpler here: Telegram cuts bold, italic and the like in pieces where other entities begin or end in them.
+"""
+
+import re
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Any, Final
+
+from .answers import ApiError, Json, bad_request
+from .entities import RANKS, commands, in_order, utf16_length
+from .params import integer
+from .parse_html import parse_html
+from .parse_markdown import parse_markdown, parse_markdown_v2
+
+_PARSERS: Final = {"html": parse_html, "markdown": parse_markdown, "markdownv2": parse_markdown_v2}
+_SOURCE_BYTES_MAX: Final = 1 << 15  # telegram-bot-api, Client.cpp, get_formatted_text
+
+_BLANKED: Final = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f]")
+_DROPPED: Final = re.compile("[\r\u2028-\u202e\u0333\u033f\u030a]")
+_EMPTY: Final = re.compile(
+    "[ \n\xa0\u1680\u180e\u2000-\u200f\u202e\u202f\u205f\u2800\u3000\ufeff\ufffc\U000e0000-\U000e007f]*"
+)
+
+_CODES: Final = frozenset({"code", "pre", "date_time"})
+_QUOTES: Final = frozenset({"blockquote", "expandable_blockquote"})
+_STYLES: Final = frozenset({"bold", "italic", "underline", "strikethrough", "spoiler"})
+_FOUND_BY_ITSELF: Final = frozenset({
+    "mention", "hashtag", "cashtag", "bot_command", "url", "email", "phone_number", "bank_card_number",
+})  # fmt: skip
+_FIELDS: Final = {"offset": (int, "Number"), "length": (int, "Number"), "type": (str, "String")}
+_NEEDS: Final = {
+    "text_link": "url",
+    "text_mention": "user",
+    "custom_emoji": "custom_emoji_id",
+    "date_time": "unix_time",
+}
+_PLACE_MAX: Final = 1_000_000
+
+
+def formatted(source: str, mode: str, given: list[Json]) -> tuple[str, list[Json]]:
+    """Return the text without markup, and its entities; `given` counts without a `mode`. ApiError in the server's words."""
+    if len(source.encode(errors="surrogatepass")) > _SOURCE_BYTES_MAX:
+        raise bad_request("text is too long")
+    mode = mode.lower()
+    if source and mode and mode != "none":
+        if mode not in _PARSERS:
+            raise bad_request("unsupported parse_mode")
+        text, entities = _PARSERS[mode](source)
+    else:
+        text, entities = source, _checked(source, given)
+    text, entities = _cleaned(text, _fixed(entities))
+    text, entities = _trimmed(text, entities)
+    if _EMPTY.fullmatch(text):
+        return "", []
+    firm = [entity for entity in entities if entity["type"] not in _STYLES | _QUOTES]
+    found = [entity for entity in commands(text) if not any(_overlap(entity, other) for other in firm)]
+    return text, in_order([*entities, *found]) if found else entities
+
+
+def usable(given: list[Any]) -> list[Json]:
+    """The entities of a call without those that the server finds by itself; ApiError for what is no entity.
+
+    telegram-bot-api, Client.cpp, get_text_entity.
+    """
+    for entity in given:
+        if not isinstance(entity, dict):
+            raise _no_entity("expected an Object")
+        for name, (type_, words) in _FIELDS.items():
+            if name not in entity:
+                raise _no_entity(f'Can\'t find field "{name}"')
+            if not isinstance(entity[name], str | type_) or isinstance(entity[name], bool):
+                raise _no_entity(f'Field "{name}" must be of type {words}')
+        if entity["type"] not in RANKS.keys() | _FOUND_BY_ITSELF:
+            raise _no_entity("Unsupported type specified")
+        if entity["type"] in _NEEDS and _NEEDS[entity["type"]] not in entity:
+            raise _no_entity(f'Can\'t find field "{_NEEDS[entity["type"]]}"')
+    return [
+        {**entity, "offset": integer(entity, "offset"), "length": integer(entity, "length")}
+        for entity in given
+        if entity["type"] not in _FOUND_BY_ITSELF
+    ]
+
+
+def _no_entity(reason: str) -> ApiError:
+    return bad_request(f"can't parse MessageEntity: {reason}")
+
+
+def _checked(text: str, given: list[Json]) -> list[Json]:
+    """The given entities; ApiError for those that do not fit on the text."""
+    length = utf16_length(text)
+    for entity in given:
+        for name in ("offset", "length"):
+            if not 0 <= entity[name] <= _PLACE_MAX:
+                raise bad_request(f"receive an entity with incorrect {name} {entity[name]}")
+    for entity in in_order(entity for entity in given if entity["length"]):
+        offset, end = entity["offset"], entity["offset"] + entity["length"]
+        if offset > length:
+            raise bad_request(f"entity begins after the end of the text at UTF-16 offset {offset}")
+        if end > length:
+            what = f"entity beginning at UTF-16 offset {offset}"
+            raise bad_request(f"{what} ends after the end of the text at UTF-16 offset {end}")
+    return given
+
+
+def _fixed(entities: list[Json]) -> list[Json]:
+    """The entities that may stand where they are: code is not formatted, links and quotations do not overlap their like."""
+    entities = in_order(entity for entity in entities if entity["length"])
+    quotes = _apart(entity for entity in entities if entity["type"] in _QUOTES)
+    firm = _apart(entity for entity in entities if entity["type"] not in _QUOTES | _STYLES)
+    firm = [entity for entity in firm if not any(_cuts(quote, entity) for quote in quotes)]
+    codes = [entity for entity in firm if entity["type"] in _CODES]
+    styles = [
+        {"type": kind, "offset": begin, "length": end - begin}
+        for kind in _STYLES
+        for begin, end in _outside(codes, _joined(entity for entity in entities if entity["type"] == kind))
+    ]
+    return in_order([*quotes, *firm, *styles])
+
+
+def _apart(entities: Iterable[Json]) -> list[Json]:
+    """Of entities that overlap the first one."""
+    kept: list[Json] = []
+    for entity in entities:
+        if not kept or entity["offset"] >= _end(kept[-1]):
+            kept.append(entity)
+    return kept
+
+
+def _joined(entities: Iterable[Json]) -> list[tuple[int, int]]:
+    """Where a style begins and ends: two that touch are one."""
+    spans: list[tuple[int, int]] = []
+    for entity in entities:
+        if spans and entity["offset"] <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], _end(entity))
+        else:
+            spans.append((entity["offset"], _end(entity)))
+    return spans
+
+
+def _outside(codes: list[Json], spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    for code in codes:
+        spans = [
+            (begin, end)
+            for first, last in spans
+            for begin, end in ((first, min(last, code["offset"])), (max(first, _end(code)), last))
+            if begin < end
+        ]
+    return spans
+
+
+def _cuts(quote: Json, entity: Json) -> bool:
+    """Whether the quotation begins or ends inside the entity."""
+    return bool(
+        entity["offset"] < quote["offset"] < _end(entity) or entity["offset"] < _end(quote) < _end(entity)
+    )
+
+
+def _end(entity: Json) -> int:
+    end: int = entity["offset"] + entity["length"]
+    return end
+
+
+def _cleaned(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
+    """Control characters are blanks; some that would break the line's look go (tdlib/td, misc.cpp, clean_input_string)."""
+    text = _BLANKED.sub(" ", text)
+    if not entities or not _DROPPED.search(text):
+        return _DROPPED.sub("", text), entities
+    widths = (2 if letter > "\uffff" else 1 for letter in text)
+    offsets = dict(zip(accumulate(widths, initial=0), range(len(text) + 1), strict=True))
+    kept = []
+    for entity in entities:
+        begin = offsets.get(entity["offset"], 0)
+        end = offsets.get(entity["offset"] + entity["length"], len(text))
+        before, inside = _DROPPED.sub("", text[:begin]), _DROPPED.sub("", text[begin:end])
+        kept.append({**entity, "offset": utf16_length(before), "length": utf16_length(inside)})
+    return _DROPPED.sub("", text), [entity for entity in kept if entity["length"]]
+
+
+def _trimmed(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
+    """Blanks at the end go, and those at the begin up to the first entity."""
+    text = text.rstrip(" \n")
+    length = utf16_length(text)
+    first = min((entity["offset"] for entity in entities), default=length)
+    skipped = min(len(text) - len(text.lstrip(" \n")), first)
+    moved = []
+    for entity in entities:
+        end = min(entity["offset"] + entity["length"], length)
+        if entity["offset"] < end:
+            moved.append({**entity, "offset": entity["offset"] - skipped, "length": end - entity["offset"]})
+    return text[skipped:], moved
+
+
+def _overlap(one: Json, other: Json) -> bool:
+    return bool(one["offset"] < _end(other) and other["offset"] < _end(one))
