@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     workers: int = Field(default=64, ge=1, le=10_000, description="handlers at a time")
     handler_timeout_s: float = Field(default=60, gt=0, description="a handler is cancelled after this long")
     attempts_max: int = Field(default=5, ge=1, description="failures of an update before it is a dead letter")
+    retry_programming_errors: bool = Field(
+        default=False, description="try a handler's TypeError and the like again, as other errors"
+    )
     unknown_outcome: UnknownOutcome = Field(
         default="repeat",
         description="a call that may have been executed: repeat it, or give-up what would come twice",
@@ -194,6 +197,7 @@ async def serve(settings: Settings) -> int:
             workers=settings.workers,
             handler_timeout_s=settings.handler_timeout_s,
             attempts_max=settings.attempts_max,
+            retry_programming_errors=settings.retry_programming_errors,
             unknown_outcome=settings.unknown_outcome,
             allowed_updates=settings.allowed_updates.split(",") if settings.allowed_updates else None,
             apology="" if settings.apology == "none" else settings.apology,

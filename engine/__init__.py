@@ -22,6 +22,7 @@ from engine.errors import (
 )
 from engine.inbox import Inbox
 from engine.keeper import Running
+from engine.mistakes import PROGRAMMING_ERRORS, is_mistake
 from engine.model import (
     KEEP,
     Call,
@@ -37,10 +38,12 @@ from engine.model import (
     Stats,
     Timer,
 )
+from engine.outcome import outcome_of
 from engine.store import Limits, Operator, Store
 
 __all__ = [
     "KEEP",
+    "PROGRAMMING_ERRORS",
     "Call",
     "DeadLetter",
     "Delivery",
@@ -70,4 +73,6 @@ __all__ = [
     "StoreUnavailable",
     "Timer",
     "current_delivery",
+    "is_mistake",
+    "outcome_of",
 ]

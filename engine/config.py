@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from engine.mistakes import PROGRAMMING_ERRORS
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -15,6 +17,9 @@ class EngineConfig:
 
     attempts_max: int = 5
     """Failures of one delivery before it goes to the dead letters and its lane goes on."""
+
+    programming_errors: tuple[type[BaseException], ...] = PROGRAMMING_ERRORS
+    """What is given up at the first attempt, if the program raised it and not a library (engine/mistakes.py)."""
 
     backoff_s: float = 1.0
     """Pause after the first failure; it doubles with each one."""

@@ -260,7 +260,7 @@ class Engine:
             if isinstance(outcome, Effects):
                 outcome = checked_effects(outcome, self._queue)
             else:
-                outcome = Retry(f"the handler returned {type(outcome).__name__}, not Effects")
+                outcome = Reject(f"the handler returned {type(outcome).__name__}, not Effects")
         except GeneratorExit:
             raise  # the task itself is destroyed
         except BaseException as error:  # noqa: BLE001 - each is this delivery's failure
@@ -288,7 +288,7 @@ class Engine:
                 log.error("handler failed", key=delivery.lease.key, id=delivery.envelope.id, exc_info=error)
             except BaseException:  # noqa: BLE001 - its text is the author's code
                 log.error("handler failed", error=type(error).__name__)  # noqa: TRY400 - there is no more to tell
-        return outcome_of(error)
+        return outcome_of(error, self._config.programming_errors)
 
     def _backoff(self, attempt: int) -> float:
         return self._config.backoff(attempt, self._jitter())

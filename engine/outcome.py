@@ -7,6 +7,7 @@ method of what was raised: its text, its fields and its class are the author's c
 from typing import Final
 
 from engine.errors import Park, Reject, Retry
+from engine.mistakes import PROGRAMMING_ERRORS, is_mistake
 
 _REASON_MAX: Final = 1000  # characters
 
@@ -15,8 +16,13 @@ class Released(Exception):  # noqa: N818 - why a handler was cut, not an error
     """The pool stops: the delivery is handed back, uncounted."""
 
 
-def outcome_of(raised: BaseException) -> Retry | Park | Reject:
-    """Return what becomes of a delivery whose handler raised this; what is not usable is one more failure."""
+def outcome_of(
+    raised: BaseException, programming_errors: tuple[type[BaseException], ...] = PROGRAMMING_ERRORS
+) -> Retry | Park | Reject:
+    """Return what becomes of a delivery whose handler raised this; what is not usable is one more failure.
+
+    A mistake in the program (engine/mistakes.py) is given up at once.
+    """
     try:
         match raised:
             case Reject():
@@ -27,7 +33,8 @@ def outcome_of(raised: BaseException) -> Retry | Park | Reject:
                 return Retry(storable(raised.reason), after_s=raised.after_s)
     except BaseException as invalid:  # noqa: BLE001 - of a subclass, or of a field that was set to anything
         return Retry(storable(f"{_name(raised)}: {described(invalid)}"))
-    return Retry(storable(described(raised)))
+    reason = storable(described(raised))
+    return Reject(reason) if is_mistake(raised, programming_errors) else Retry(reason)
 
 
 def described(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from engine import Engine, EngineConfig, Inbox, Queue, Running
+from engine import PROGRAMMING_ERRORS, Engine, EngineConfig, Inbox, Queue, Running
 from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.decoding import warm_up
@@ -48,6 +48,9 @@ class BotConfig:
     attempts_max: int = 5
     """Failures of one update before it goes to the dead letters."""
 
+    retry_programming_errors: bool = False
+    """Whether a handler's TypeError and the like (engine/mistakes.py) is tried again as other errors are."""
+
     drain_timeout_s: float = 25.0
     """How long a graceful stop may take: below the 30 s that supervisors give before they kill."""
 
@@ -86,12 +89,13 @@ class Bot:
         self._store = store
         self.peers = Peers()
         self._tools = Tools(client=client)
+        mistakes = () if config.retry_programming_errors else PROGRAMMING_ERRORS
         self._handler = InboxHandler(
             router,
             tools=self._tools,
             peers=self.peers,
             behind=store,
-            conduct=Conduct(apology=config.apology),
+            conduct=Conduct(apology=config.apology, programming_errors=mistakes),
             allow=lambda delivery, seconds: self._inbox.allow(delivery, seconds),  # noqa: PLW0108 - the engine comes next
         )
         self._inbox = Engine(
@@ -102,6 +106,7 @@ class Bot:
                 workers=config.workers,
                 handler_timeout_s=config.handler_timeout_s,
                 attempts_max=config.attempts_max,
+                programming_errors=mistakes,
             ),
             farewell=self._handler.farewell,
             jitter=rng.random,

@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeVar
 import structlog
 
 from engine import (
+    PROGRAMMING_ERRORS,
     Call,
     Delivery,
     Effects,
@@ -20,6 +21,7 @@ from engine import (
     Reject,
     Retry,
     StoreUnavailable,
+    is_mistake,
 )
 from telegram.decoding import decode
 from telegram.dialogue.batches import Splits, gather
@@ -29,6 +31,7 @@ from telegram.dialogue.filters import Filter, Invalid
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
+from telegram.dialogue.signature import check_returned
 from telegram.dialogue.stopping import Stoppable, Stopped
 from telegram.dialogue.table import Table
 from telegram.dialogue.timers import read_timer
@@ -36,6 +39,7 @@ from telegram.dialogue.tools import Tools
 from telegram.errors import Unreadable, redact
 from telegram.peers import Peers
 from telegram.shortcuts import current
+from telegram.types import Message
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +88,9 @@ class Conduct:
     apology: str = APOLOGY
     """What the user is told, once, when an update was given up; nothing if it is empty."""
 
+    programming_errors: tuple[type[BaseException], ...] = PROGRAMMING_ERRORS
+    """What is given up at the first attempt, as in EngineConfig."""
+
 
 class InboxHandler:
     """Runs the handler that `router` finds for an update. What the handler raises is the engine's business."""
@@ -129,7 +136,7 @@ class InboxHandler:
                 await self._lend(ctx, self._table)
             taken = self._table.find(ctx)
             if taken is not None and taken.options is PLAIN:
-                await taken.run()
+                await _called(taken)
             elif taken is not None:
                 await self._run(ctx, taken, self._table, delivery)
             for progress in ctx.shows:
@@ -145,7 +152,9 @@ class InboxHandler:
         except Exception as error:
             if (told := redact(str(error))) != str(error):
                 log.exception("handler failed", key=ctx.key, id=ctx.update_id)
-                raise Retry(f"{type(error).__name__}: {told}") from None
+                reason = f"{type(error).__name__}: {told}"
+                wrong = is_mistake(error, self._conduct.programming_errors)
+                raise (Reject(reason) if wrong else Retry(reason)) from None
             raise
         finally:
             for progress in ctx.shows:
@@ -200,11 +209,11 @@ class InboxHandler:
     async def _work(self, ctx: Context, taken: Taken, table: Table, delivery: Delivery) -> None:
         batch = taken.options.batch
         if batch is None or not isinstance(ctx, MessageContext):
-            await taken.run()
+            await _called(taken)
             return
         head = delivery.envelope
         if batch == "burst" and (delivery.attempt > 1 or self._splits.has(head)):
-            await taken.run([ctx.message])
+            await _called(taken, [ctx.message])
             return
         ids = {head.id}
 
@@ -225,10 +234,10 @@ class InboxHandler:
         messages = await gather(ctx, batch, partial(self._peek, delivery), read)
         ctx.also = len(messages) - 1
         if batch == "album" or not ctx.also:
-            await taken.run(messages)
+            await _called(taken, messages)
             return
         try:
-            await taken.run(messages)
+            await _called(taken, messages)
         except (Invalid, Park):
             raise  # the user is told once; nothing failed
         except BaseException as error:
@@ -286,6 +295,11 @@ class InboxHandler:
             if getattr(member, "status", None) in ("left", "kicked"):  # of a tuple: it may be anything
                 return
         self._peers.seen(chat_id)
+
+
+async def _called(taken: Taken, *messages: list[Message]) -> None:
+    if (returned := await taken.run(*messages)) is not None:
+        check_returned(taken.handler, returned)
 
 
 def _split(head: Envelope, error: Exception) -> Park:

@@ -5,6 +5,7 @@ Whether that fits is told where the handler is written, not when the first user 
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, Final, get_origin, get_type_hints
 
 _POSITIONAL: Final = frozenset((inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD))
@@ -38,7 +39,18 @@ def takes_of(handler: Callable[..., Any], given: Sequence[Any]) -> int:
 def fitted(handler: Callable[..., Any], given: Sequence[Any]) -> Callable[..., Any]:
     """Return the handler, taking all of `given`; TypeError as `takes_of`."""
     takes = takes_of(handler, given)
-    return handler if takes == len(given) else lambda *args: handler(*args[:takes])
+    return handler if takes == len(given) else wraps(handler)(lambda *args: handler(*args[:takes]))
+
+
+def check_returned(handler: Callable[..., Any], returned: Any) -> None:
+    """Raise TypeError if a handler returned something to be awaited: what it was to do has not happened."""
+    if inspect.isawaitable(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        name = getattr(handler, "__qualname__", repr(handler))
+        raise TypeError(
+            f"{name} returned a {type(returned).__name__} that was never awaited: write `await` before the call"
+        )
 
 
 def is_async(function: Any) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
-from engine import DeadLetter, Delivery, Effects, Engine, EngineConfig, Inbox, Park, Queue, Reject, Retry
+from engine import DeadLetter, Delivery, Effects, Engine, EngineConfig, Inbox, Park, Queue, Reject, outcome_of
 from engine.stores.memory import MemoryStore
 from telegram.bot import SEND_ATTEMPTS_MAX, BotConfig
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
@@ -190,9 +190,7 @@ class Conversations:
             raise
         except Exception as error:
             self._failed.append(error)
-            if isinstance(error, Retry):
-                raise
-            raise Retry(f"{type(error).__name__}: {error}") from error  # as the engine would, without its log
+            raise outcome_of(error) from error  # as the engine would, without its log
 
     async def _accept(self) -> None:
         """As the poller does."""

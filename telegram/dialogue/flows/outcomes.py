@@ -15,6 +15,8 @@ from typing import (
     get_type_hints,
 )
 
+from telegram.dialogue.signature import check_returned
+
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -75,6 +77,7 @@ def targets_of(handler: Any, states: type[Enum]) -> Targets:
 
 def check_outcome(flow: str, handler: Any, targets: Targets, outcome: Any) -> None:
     """Raise TypeError if a handler returned what its annotation does not name: no picture and no check would know it."""
+    check_returned(handler, outcome)
     if outcome is None:
         named = targets.stays
     elif isinstance(outcome, End):

@@ -16,7 +16,7 @@ S = TypeVar("S", bound=Enum)
 D = TypeVar("D", bound=BaseModel)
 R = DefaultTypeVar("R", default=None)
 
-Asks: TypeAlias = Callable[[Any, Any], Awaitable[None]]
+Asks: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 Misfit: TypeAlias = Callable[[Context, dict[str, Any], Exception], Awaitable[Any]]
 
 

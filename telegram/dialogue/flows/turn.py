@@ -15,6 +15,7 @@ from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
+from telegram.dialogue.signature import check_returned
 
 HISTORY_MAX: Final = 50
 _TIMEOUT: Final = "~timeout"
@@ -192,7 +193,7 @@ class Turn:
             self._frames.append(frame)
         prompt = frame.flow.prompts.get(frame.state)
         if prompt is not None:
-            await prompt.run(self._ctx, frame.data)
+            check_returned(prompt.run, await prompt.run(self._ctx, frame.data))
             _revalidate(frame)
 
     async def _ask_again(self, why: str) -> None:
