@@ -19,6 +19,7 @@ from engine.errors import (
     StateChanged,
     StoreError,
     StoreUnavailable,
+    TooManyTimers,
 )
 from engine.inbox import Inbox
 from engine.keeper import Running
@@ -72,6 +73,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "Timer",
+    "TooManyTimers",
     "current_delivery",
     "is_mistake",
     "outcome_of",

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from engine.errors import LeaseLost, NotPeeked, StateChanged, StoreError, StoreUnavailable
+from engine.errors import LeaseLost, NotPeeked, StateChanged, StoreError, StoreUnavailable, TooManyTimers
 from engine.outcome import described
 
 log = structlog.get_logger(__name__)
@@ -18,7 +18,7 @@ _ASK_AGAIN_MAX_S: Final = 10.0
 _UNEXPECTED_MAX: Final = 2
 """An unexpected error may be that of another delivery in the same transaction: the second one is this delivery's."""
 
-_ANSWERS: Final = (LeaseLost, StateChanged, NotPeeked, StoreError, GeneratorExit)
+_ANSWERS: Final = (LeaseLost, StateChanged, NotPeeked, TooManyTimers, StoreError, GeneratorExit)
 """What is raised as it is: an answer of the store, or its end."""
 
 

@@ -52,6 +52,13 @@ class NotPeeked(ValueError):  # noqa: N818 - a handler's slip
     """`Effects.also` is more than was peeked under this lease: nothing was changed, a handler's slip."""
 
 
+class TooManyTimers(Exception):  # noqa: N818 - a fact about a lane
+    """The lane would have more timers than `Limits.lane_timers_max`: nothing was changed, the lease is in force."""
+
+    def __init__(self, key: str, most: int) -> None:
+        super().__init__(f"the lane {key} would have more than {most} timers")
+
+
 class StoreUnavailable(Exception):  # noqa: N818 - a passing state of the store
     """The store could not do it now (disk full, I/O error, connection lost): nothing is confirmed, ask again."""
 

@@ -9,9 +9,9 @@ import structlog
 from engine.asking import Asking, StoreFailed
 from engine.checks import checked_calls
 from engine.config import EngineConfig
-from engine.errors import LeaseLost, NotPeeked, Park, Reject, Retry, StateChanged, StoreError
+from engine.errors import LeaseLost, NotPeeked, Park, Reject, Retry, StateChanged, StoreError, TooManyTimers
 from engine.model import Call, Delivery, Effects, Queue
-from engine.outcome import Released, storable
+from engine.outcome import Released, described, storable
 from engine.store import Store
 
 log = structlog.get_logger(__name__)
@@ -78,8 +78,8 @@ class Settling:
                 await self._asking.insist(lambda: self._store.release(delivery))
             else:
                 await self._put_back(delivery, Retry(f"StateChanged, {changed + 1} times in a row"))
-        except NotPeeked as invalid:
-            await self._put_back(delivery, Retry(f"NotPeeked: {invalid}"))
+        except (NotPeeked, TooManyTimers) as refused:
+            await self._put_back(delivery, Retry(described(refused)))
         except StoreFailed as failed:
             await self._put_back(delivery, Retry(f"not committed: {failed}"))
         return None

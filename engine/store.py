@@ -71,6 +71,10 @@ class Limits(NamedTuple):
     dead_per_lane_max: int = 10_000
     """Dead letters of one lane; beyond, its oldest are dropped. As many as may be pending: all can be replayed."""
 
+    lane_timers_max: int = 10_000
+    """Timers of one lane, due or not; a commit that sets one and would exceed it is refused (TooManyTimers). A group in
+    which each member has a time-out of his own has as many timers as members who talk to the bot at a time."""
+
 
 class Notes(Protocol):
     """Which updates are being handled, noted where it outlives the process; every method returns at once.
@@ -148,8 +152,9 @@ class Store(Protocol):
 
         A repeated commit changes nothing and does not take back a lane that was let go. StateChanged if one of
         `effects.states` is not what it was, or the state to be replaced by `effects.state` is not what was delivered
-        (a commit of another lane has changed it meanwhile); NotPeeked for more in `effects.also` than was peeked:
-        then nothing is changed, and the lease is in force.
+        (a commit of another lane has changed it meanwhile); NotPeeked for more in `effects.also` than was peeked;
+        TooManyTimers if `effects.timers` set one and the lane would have more than `Limits.lane_timers_max`: then
+        nothing is changed, and the lease is in force.
         """
 
     async def park(

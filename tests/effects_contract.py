@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine import (
+    KEEP,
     Call,
     Effects,
     LeaseLost,
@@ -18,6 +19,7 @@ from engine import (
     StateChange,
     StateChanged,
     Timer,
+    TooManyTimers,
 )
 from engine.model import TIMER_IDS
 from tests.store_contract import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
@@ -280,6 +282,87 @@ class EffectsContract:
             await store.commit(second, timers(Timer("t", None)), more=True)
         assert await self.names(store) == [b"2", b"3", b"t"]
 
+    # -- timers: how many -------------------------------------------------------------------------------------
+
+    async def test_a_commit_that_sets_more_timers_than_a_lane_may_have_changes_nothing(
+        self, open_store, clock
+    ):
+        store = await open_store(wall=clock, limits=Limits(lane_timers_max=2))
+        await self.set_timers(store, Timer("a", 5), Timer("b", 5, scope="8"))
+        await store.append([update(2), update(3)])
+        head = await store.claim(INBOX)
+        wish = Effects((Call("chat:1", b"x"),), b"s", timers=(Timer("c", 5),))
+        for _ in range(2):
+            with pytest.raises(TooManyTimers, match="the lane chat:1 would have more than 2 timers"):
+                await store.commit(head, wish, more=True)
+        assert (await store.stats()).outbox.appended == 0
+        assert await store.state("chat:1", "7") is None
+        assert await store.renew([head.lease]) == []
+        second = await store.commit(head, Effects(state=b"t"), more=True)
+        assert (second.envelope.id, second.attempt, second.state) == (3, 1, b"t")
+        await self.set_timers(store, Timer("c", 0, b"c"), id_=4, key="chat:2")  # another lane's are its own
+        await conserved(store)
+
+    async def test_what_a_lane_may_have_counts_each_name_once(self, open_store, clock):
+        store = await open_store(wall=clock, limits=Limits(lane_timers_max=2))
+        await self.set_timers(store, Timer("a", 5), Timer("b", 5), Timer("a", 6), Timer("c", None))
+        await self.set_timers(store, Timer("a", 7, b"a"), id_=2)  # set anew
+        await self.set_timers(store, Timer("b", None), Timer("c", 8, b"c"), id_=3)  # one for another
+        await self.set_timers(store, Timer("d", 9), Timer("d", None), id_=4)
+        await store.append([update(5)])
+        head = await store.claim(INBOX)
+        with pytest.raises(TooManyTimers):
+            await store.commit(head, timers(Timer("d", 9)), more=False)
+        await store.commit(head, NOTHING, more=False)
+        clock.now += 8
+        assert await self.bodies_when_due(store, 2) == [b"a", b"c"]
+        await self.set_timers(store, Timer("d", 0, b"d"), Timer("e", 0, b"e"), id_=6)
+        assert await self.names(store) == [b"d", b"e"]
+        await conserved(store)
+
+    async def test_a_timer_counts_until_it_is_handled_and_may_then_be_set_anew(self, open_store, clock):
+        store = await open_store(wall=clock, limits=Limits(lane_timers_max=2))
+        await self.set_timers(store, Timer("a", 0, b"a"), Timer("b", 0, b"b"))
+        head = await store.claim(INBOX)
+        with pytest.raises(TooManyTimers):
+            await store.commit(head, timers(Timer("c", 5), Timer("d", 5)), more=True)
+        second = await store.commit(head, timers(Timer("a", 0, b"c")), more=True)
+        assert second.envelope.body == b"b"
+        third = await store.commit(second, timers(Timer("d", 5, b"d")), more=True)
+        assert third.envelope.body == b"c"
+        assert await store.commit(third, NOTHING, more=True) is None
+        clock.now += 5
+        assert await self.bodies_when_due(store, 1) == [b"d"]
+
+    async def test_who_sets_too_many_timers_is_alone_with_that(self, open_store):
+        store = await open_store(limits=Limits(lane_timers_max=1))
+        await store.append([update(n, f"chat:{n}") for n in range(1, 5)])
+        heads = [await store.claim(INBOX) for _ in range(4)]
+        wishes = [timers(Timer("t", 0, b"%d" % n)) for n in range(4)]
+        wishes[1] = timers(Timer("t", 0), Timer("u", 0))
+        told = await asyncio.gather(
+            *(store.commit(head, wish, more=False) for head, wish in zip(heads, wishes, strict=True)),
+            return_exceptions=True,
+        )
+        assert [type(each) for each in told] == [type(None), TooManyTimers, type(None), type(None)]
+        await store.release(heads[1])
+        assert sorted(await self.names(store)) == [b"0", b"2", b"2", b"3"]
+        await conserved(store)
+
+    async def test_a_replayed_timer_finds_room(self, open_store):
+        store = await open_store(limits=Limits(lane_timers_max=1))
+        await self.set_timers(store, Timer("t", 0, b"t"))
+        await store.bury(await store.claim(INBOX), "x")
+        await self.set_timers(store, Timer("t", 0, b"u"), id_=2)
+        (letter,) = await store.dead_letters()
+        assert await store.replay(letter.number)
+        assert await self.names(store) == [b"u", b"t"]
+
+    async def bodies_when_due(self, store: Any, count: int) -> list[bytes]:
+        while (await store.stats()).inbox.pending < count:
+            await asyncio.sleep(0.001)
+        return await self.names(store)
+
     # -- peek, and also ---------------------------------------------------------------------------------------
 
     async def test_peek_shows_the_updates_behind_the_head_up_to_another_scope_or_a_timer(self, store):
@@ -521,6 +604,23 @@ class EffectsContract:
         change = StateChange("chat:new", "", None, b"a")
         await store.commit(await store.claim(INBOX), Effects(states=(change,)), more=False)
         assert (await store.state("chat:old", ""), await store.state("chat:new", "")) == (b"a", b"a")
+
+    @pytest.mark.parametrize("wrong", ["chat:old", "chat:1"])
+    async def test_each_of_several_changes_of_one_state_is_compared(self, store, wrong):
+        """Names of one lane are several names of one state; the delivery's own state has one in `state`, too."""
+        await store.alias("chat:old", "chat:1")
+        await store.append([update(1)])
+        head = await store.claim(INBOX)
+        right = "chat:1" if wrong == "chat:old" else "chat:old"
+        changes = (StateChange(wrong, "7", b"wrong", b"a"), StateChange(right, "7", None, b"a"))
+        for state in (KEEP, b"b"):
+            for effects in (Effects(state=state, states=changes), Effects(state=state, states=changes[::-1])):
+                with pytest.raises(StateChanged):
+                    await store.commit(head, effects, more=True)
+        with pytest.raises(StateChanged):
+            await store.commit(head, Effects(state=b"b", states=changes[:1]), more=True)
+        assert await store.commit(head, Effects(state=b"b", states=changes[1:]), more=True) is None
+        assert await store.state("chat:1", "7") == b"b"
 
     # -- calls that go out with a failure ---------------------------------------------------------------------
 

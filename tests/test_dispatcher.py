@@ -14,6 +14,7 @@ from engine import (
     Delivery,
     Effects,
     LeaseLost,
+    Limits,
     Park,
     Queue,
     Reject,
@@ -21,6 +22,7 @@ from engine import (
     StateChange,
     StoreError,
     StoreUnavailable,
+    Timer,
     current_delivery,
 )
 from engine.stores.memory import MemoryStore
@@ -733,6 +735,21 @@ def test_to_ack_more_than_was_peeked_is_a_failure_of_the_handler():
     in_house(house, update(1), update(2), update(3))
     assert [entry for entry in house.diary if entry[1] == "begin"] == [(0.0, "begin", 1), (1.0, "begin", 1)]
     assert sent(house) == []
+
+
+def test_to_set_more_timers_than_a_lane_may_have_is_a_failure_of_the_handler():
+    async def greedy(_: House, delivery: Delivery) -> Effects:
+        return Effects(timers=tuple(Timer(f"{delivery.envelope.id}-{n}", 3600.0) for n in range(2)))
+
+    store = MemoryStore(limits=Limits(lane_timers_max=3))
+    house = House(greedy, attempts_max=2, store=store)
+
+    async def until_tried() -> None:
+        await asyncio.sleep(10)
+
+    in_house(house, update(1), update(2), update(3, "chat:2"), then=until_tried)
+    assert [begins(house, id_) for id_ in (1, 2, 3)] == [[0.0], [0.0, 1.0], [0.0]]
+    assert dead(house) == [(2, 2, "TooManyTimers: the lane chat:1 would have more than 3 timers")]
 
 
 def farewell(delivery: Delivery, given_up: bool) -> tuple[Call, ...]:

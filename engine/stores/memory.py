@@ -6,6 +6,7 @@ over a shared store; that makes it the model for the others.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from math import inf
@@ -14,7 +15,7 @@ from typing import Final
 from engine.aliases import Aliases
 from engine.bursts import Bursts
 from engine.dead import DeadBook, DeadLane
-from engine.errors import LeaseLost, StateChanged
+from engine.errors import LeaseLost, StateChanged, TooManyTimers
 from engine.lanes import Lane, LaneTable, same_scope
 from engine.model import (
     KEEP,
@@ -64,6 +65,7 @@ class _Data:
         self.aliases = Aliases()
         self.outbox_id = 0
         self.timers: dict[tuple[str, str, str], Envelope] = {}  # by key, scope and name
+        self.timer_counts: Counter[str] = Counter()  # by key
         self.waiting: list[tuple[float, int, tuple[str, str, str]]] = []  # a heap: when, id and name
         self.alarm: asyncio.TimerHandle | None = None  # one, for the earliest of them
         self.alarm_at = inf
@@ -91,17 +93,19 @@ class _Data:
     def set_timer(self, key: str, scope: str, timer: Timer) -> None:
         """Set, replace or take away; what is due and not handled goes, too."""
         name = (key, scope, timer.name)
-        old = self.timers.pop(name, None)
-        if old is not None and old.id in self.due:
-            inbox = self.queues[Queue.INBOX]
-            del self.due[old.id]
-            del inbox.envelopes[old.id]
-            inbox.lanes.remove(key, old.id)
-            inbox.lanes.appended -= 1
+        if name in self.timers:
+            old = self._pop_timer(name)
+            if old.id in self.due:
+                inbox = self.queues[Queue.INBOX]
+                del self.due[old.id]
+                del inbox.envelopes[old.id]
+                inbox.lanes.remove(key, old.id)
+                inbox.lanes.appended -= 1
         if timer.after_s is not None:
             self.timer_number += 1
             id_ = TIMER_IDS + self.timer_number
             self.timers[name] = new = Envelope(id_, key, scope, timer.body, self.wall() + timer.after_s)
+            self.timer_counts[key] += 1
             heappush(self.waiting, (new.at, id_, name))
             self.look()
         if len(self.waiting) > 2 * len(self.timers) + _COMPACT_AT:
@@ -109,6 +113,27 @@ class _Data:
                 (timer.at, timer.id, name) for name, timer in self.timers.items() if timer.id not in self.due
             ]
             heapify(self.waiting)
+
+    def check_timers(self, delivery: Delivery, timers: Iterable[Timer]) -> None:
+        """Raise TooManyTimers if the lane would have more than it may after the commit of this delivery."""
+        key, own_scope = delivery.lease.key, delivery.envelope.scope
+        wishes = {
+            (key, own_scope if timer.scope is None else timer.scope, timer.name): timer.after_s is not None
+            for timer in timers  # the last of several for one name counts
+        }
+        gone = set(wishes)
+        if delivery.envelope.id in self.due:
+            gone.add(self.due[delivery.envelope.id])
+        kept = self.timer_counts[key] - sum(name in self.timers for name in gone)
+        new = sum(wishes.values())
+        if new and kept + new > self.limits.lane_timers_max:
+            raise TooManyTimers(key, self.limits.lane_timers_max)
+
+    def _pop_timer(self, name: tuple[str, str, str]) -> Envelope:
+        self.timer_counts[name[0]] -= 1
+        if not self.timer_counts[name[0]]:
+            del self.timer_counts[name[0]]
+        return self.timers.pop(name)
 
     def look(self) -> None:
         """Put the timers that are due into their lanes, in their order; look again when the next one is."""
@@ -136,7 +161,7 @@ class _Data:
     def take(self, queue: Queue, place: int) -> Envelope:
         """Take out what stands at a place; a timer is handled with that."""
         if place & TIMER_IDS:
-            del self.timers[self.due.pop(place)]
+            self._pop_timer(self.due.pop(place))
         return self.queues[queue].envelopes.pop(place)
 
     def bury(self, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
@@ -244,6 +269,8 @@ class MemoryStore:
             places = lane.acked_with(effects.also)
             if effects.states or effects.state is not KEEP:
                 await self._compare(delivery, effects)
+            if effects.timers:
+                self._data.check_timers(delivery, effects.timers)
             for place in places:
                 self._data.take(queue, place)
             count = 1 + effects.also

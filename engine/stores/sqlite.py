@@ -29,6 +29,7 @@ from engine.model import (
     Lease,
     Queue,
     Stats,
+    Timer,
 )
 from engine.store import DIED, ID_MASK, Limits
 from engine.stores.at_hand import Name, QueueAtHand
@@ -37,6 +38,7 @@ from engine.stores.sqlite_file import Connect, Renew, StoreFile, connect, renew
 from engine.stores.sqlite_group import Group
 from engine.stores.sqlite_letters import bury
 from engine.stores.sqlite_operator import SqliteOperator
+from engine.stores.sqlite_timers import Changes
 
 T = TypeVar("T")
 
@@ -134,9 +136,7 @@ class SqliteStore(SqliteOperator):
             for name, state in states.items():
                 group.set_state(*name, state)
             calls = self._send(group, effects.calls) if effects.calls else []
-            timers = (
-                self._timers.plan(group, lane.key, envelope.scope, effects.timers) if effects.timers else {}
-            )
+            timers = self._set_timers(group, lane.key, envelope.scope, effects.timers)
             if lane.reason is not None:
                 self._forget_parked(group, data, lane)
 
@@ -227,21 +227,22 @@ class SqliteStore(SqliteOperator):
         StateChanged if one of them is not what it was (the delivery's own: what was delivered), and this is no
         repeated commit.
         """
-        was = {(self._aliases.lane(change.key), change.scope): change.was for change in effects.states}
+        was = [((self._aliases.lane(change.key), change.scope), change.was) for change in effects.states]
         if effects.state is not KEEP and delivery.lease.queue is Queue.INBOX:  # the outbox's carry no state
-            was[delivery.lease.key, delivery.envelope.scope] = delivery.state
-        with self._states.watched(was) as known:
+            was.append(((delivery.lease.key, delivery.envelope.scope), delivery.state))
+        names = {name for name, _ in was}  # one may have several
+        with self._states.watched(names) as known:
             while True:
                 lane = await self._held(delivery.lease)
                 if lane.head & ID_MASK != delivery.envelope.id:
                     return lane
                 lane.acked_with(effects.also)
-                unknown = was.keys() - known.keys()
+                unknown = names - known.keys()
                 if any(self._writer.writes(*name) for name in states):
                     await self._writer.read("SELECT 1", ())
                 elif unknown:
                     await asyncio.gather(*map(self._read_state, unknown))
-                elif any(known[name] != was[name] for name in was):
+                elif any(known[name] != before for name, before in was):
                     raise StateChanged(delivery.lease.key)
                 else:
                     return lane
@@ -257,6 +258,9 @@ class SqliteStore(SqliteOperator):
         group.insert("outbox", *sent)
         self._call_ids.reserve(group, self._outbox_id)
         return sent
+
+    def _set_timers(self, group: Group, key: str, scope: str, timers: tuple[Timer, ...]) -> Changes:
+        return self._timers.plan(group, key, scope, timers, self._limits.lane_timers_max) if timers else {}
 
     def _sent(self, calls: list[Envelope]) -> None:
         for call in calls:

@@ -15,6 +15,7 @@ from functools import cache, partial
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.errors import TooManyTimers
 from engine.model import TIMER_IDS
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ _KEYS: Final = {
 _DELETE_FROM: Final = {"inbox": "-inbox", "outbox": "-outbox", "timer": "-timer", "dead": "-dead"}
 _GONE: Final = {step: queue for queue, step in _DELETE_FROM.items()}
 _DELETED: Final = None
+
+
+_TOO_MANY_TIMERS: Final = """
+SELECT column1 FROM (VALUES {rows}) WHERE (SELECT 1 FROM timer WHERE key = column1 LIMIT 1 OFFSET ?) IS NOT NULL LIMIT 1
+"""
 
 
 class Group:
@@ -99,6 +105,10 @@ class Group:
         """Delete by its key a row of state, seen, parked, timer or alias."""
         self.steps += (f"~{table}", key)
 
+    def bound_timers(self, key: str, most: int) -> None:
+        """Refuse it all (TooManyTimers) if the lane has more than `most` timers after that."""
+        self.steps += ("#timer", (key, most))
+
     def run(self, statement: str, *values: Any) -> None:
         """Do something rare."""
         self.steps += ("", (statement, values))
@@ -131,6 +141,7 @@ def apply(connection: sqlite3.Connection, steps: Steps) -> None:
     gone: dict[str, list[int]] = {}
     new: dict[str, list[Row]] = {}
     keyed: dict[str, dict[Row, Row | None]] = {}
+    bounded: dict[str, int] = {}
     last = ""
     add: Callable[[Any], None]
     by_turns = iter(steps)
@@ -145,6 +156,8 @@ def apply(connection: sqlite3.Connection, steps: Steps) -> None:
                 add = new.setdefault(what, []).extend
             elif what in _KEYED:
                 add = partial(_replace, keyed.setdefault(what, {}), _KEYS[what][0])
+            elif what == "#timer":
+                add = partial(_bound, bounded)
             else:
                 add = partial(_forget, keyed.setdefault(what[1:], {}))
             add(value)
@@ -152,6 +165,8 @@ def apply(connection: sqlite3.Connection, steps: Steps) -> None:
             add(value)
         last = what
     _flush(connection, gone, new, keyed)
+    for most in set(bounded.values()):
+        _check_timers(connection, [key for key in bounded if bounded[key] == most], most)
 
 
 def _forget(rows: dict[Row, Row | None], key: Row) -> None:
@@ -163,6 +178,19 @@ def _replace(rows: dict[Row, Row | None], key: slice, by: Iterable[Row]) -> None
     for row in by:
         rows.pop(row[key], None)
         rows[row[key]] = row
+
+
+def _bound(bounded: dict[str, int], bound: tuple[str, int]) -> None:
+    bounded[bound[0]] = bound[1]
+
+
+def _check_timers(connection: sqlite3.Connection, keys: list[str], most: int) -> None:
+    for start in range(0, len(keys), _ROWS_MAX):
+        some = keys[start : start + _ROWS_MAX]
+        rows = ",".join(["(?)"] * len(some))
+        found = connection.execute(_TOO_MANY_TIMERS.format(rows=rows), (*some, most)).fetchone()
+        if found is not None:
+            raise TooManyTimers(found[0], most)
 
 
 def _flush(

@@ -72,8 +72,10 @@ class Timers:
         if self._alarm is not None:
             self._alarm.cancel()
 
-    def plan(self, group: Group, key: str, own_scope: str, timers: Iterable[Timer]) -> Changes:
-        """Put into the group what a commit wishes, and return it for `apply`."""
+    def plan(
+        self, group: Group, key: str, own_scope: str, timers: Iterable[Timer], most: int | None = None
+    ) -> Changes:
+        """Put into the group what a commit wishes, and return it for `apply`; at `most` so many in the lane."""
         changes: Changes = {}
         rows: dict[Name, Row] = {}
         for name, after_s, body, scope in timers:
@@ -90,6 +92,8 @@ class Timers:
         for full_name, change in changes.items():
             if change is None:
                 group.forget("timer", *full_name)
+        if rows and most is not None:
+            group.bound_timers(key, most)
         return changes
 
     def apply(self, changes: Changes) -> None:

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations
 from typing import Any
 
-from engine import Delivery, LeaseLost, NotPeeked, Queue, StateChanged, StoreUnavailable
+from engine import (
+    Delivery,
+    LeaseLost,
+    NotPeeked,
+    Queue,
+    StateChanged,
+    StoreUnavailable,
+    TooManyTimers,
+)
 from tests.kit.model import Impossible, Model
 from tests.kit.view import plain_answer, plain_delivery
 
@@ -43,7 +51,7 @@ class Ask:
         match error := self.task.exception():
             case None:
                 self.outcome, self.answer = "answered", self.task.result()
-            case LeaseLost() | StateChanged() | NotPeeked():
+            case LeaseLost() | StateChanged() | NotPeeked() | TooManyTimers():
                 self.outcome, self.refusal = "refused", type(error)
             case StoreUnavailable():
                 self.outcome = "cut"
@@ -129,7 +137,7 @@ def _heard(
         after = model.copy()
         try:
             answer = getattr(after, ask.name)(*args, **named)
-        except (LeaseLost, StateChanged, NotPeeked, Impossible) as error:
+        except (LeaseLost, StateChanged, NotPeeked, TooManyTimers, Impossible) as error:
             refusals.append(type(error))
             continue
         yield after, answer

@@ -24,6 +24,7 @@ from engine import (
     Queue,
     StateChanged,
     Timer,
+    TooManyTimers,
 )
 from engine.model import REPLAYED, TIMER_IDS, QueueStats
 from engine.store import ID_FALL_MAX
@@ -161,6 +162,7 @@ class Model:
             name = (key, delivery.envelope.scope)
             if effects.state is not KEEP and queue is Queue.INBOX and self.states.get(name) != delivery.state:
                 raise StateChanged
+            self._check_timers(delivery, effects.timers)
             for change in effects.states:
                 self._set_state((change.key, change.scope), change.state)
             if effects.state is not KEEP:
@@ -408,6 +410,19 @@ class Model:
             self.timers[name] = Item((at, self._timers_set), envelope, name)
             if not timer.after_s:
                 self._add_timer(self.timers[name])
+
+    def _check_timers(self, delivery: Delivery, timers: Iterable[Timer]) -> None:
+        key, head = delivery.lease.key, self._held(delivery.lease).items[0]
+        after = {name for name in self.timers if name[0] == key and name != head.timer}
+        set_ = set[TimerName]()
+        for timer in timers:
+            name = (key, delivery.envelope.scope if timer.scope is None else timer.scope, timer.name)
+            after.discard(name)
+            set_.discard(name)
+            if timer.after_s is not None:
+                set_.add(name)
+        if set_ and len(after | set_) > self.limits.lane_timers_max:
+            raise TooManyTimers(key, self.limits.lane_timers_max)
 
     def _add_timer(self, item: Item) -> None:
         name = (Queue.INBOX, item.envelope.key)

@@ -18,7 +18,7 @@ from tests.kit.view import plain_delivery
 from tests.kit.virtual import VirtualLoop
 
 INSTANT_S = 2.0**-10  # time passes only when nothing is left to do; a sum of these is exact
-LIMITS = Limits(lane_depth_max=4, dead_max=3, dead_per_lane_max=2)
+LIMITS = Limits(lane_depth_max=4, dead_max=3, dead_per_lane_max=2, lane_timers_max=2)
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - what a sync costs is not the matter here
 
 
