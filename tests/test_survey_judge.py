@@ -89,15 +89,29 @@ def test_nothing_may_be_missing(missing):
     assert kinds(WHOLE, SAID[:missing] + SAID[missing + 1 :]) in (["lost"], ["skipped"], ["stray"])
 
 
-@pytest.mark.parametrize("place", range(len(SAID) - 1))
-def test_nothing_may_change_places(place):
+MESSAGES = [heard for heard in SAID if heard[1].method != "answerCallbackQuery"]
+ANSWERS = [heard for heard in SAID if heard not in MESSAGES]
+
+
+@pytest.mark.parametrize("place", range(len(MESSAGES) - 1))
+def test_no_message_may_change_places(place):
     before, (first_at, first), (second_at, second), after = (
-        SAID[:place],
-        SAID[place],
-        SAID[place + 1],
-        SAID[place + 2 :],
+        MESSAGES[:place],
+        MESSAGES[place],
+        MESSAGES[place + 1],
+        MESSAGES[place + 2 :],
     )
-    assert kinds(WHOLE, [*before, (first_at, second), (second_at, first), *after]) != []
+    assert kinds(WHOLE, [*before, (first_at, second), (second_at, first), *after, *ANSWERS]) != []
+
+
+def test_an_answer_waits_for_no_message_but_comes_once_and_after_the_press():
+    first, last = (at - 0.15 for at, _ in ANSWERS)
+    assert kinds(WHOLE, [*MESSAGES[:4], (first, answers("q1")), *MESSAGES[4:], (last, answers("q2"))]) == []
+    assert kinds(WHOLE, [*MESSAGES, (9.0, answers("q2")), (9.1, answers("q1"))]) == []
+    assert kinds(WHOLE, [(3.9, answers("q1")), *MESSAGES, ANSWERS[1]]) == ["stray"]
+    assert kinds(WHOLE, [*SAID, (6.0, answers("q3"))]) == ["stray"]
+    assert kinds(WHOLE, [*SAID, (6.0, answers("q1"))]) == ["sent twice"]
+    assert kinds(WHOLE, [*SAID, (6.0, answers("q1"))], [Interruption(5.0, 5.5)]) == []
 
 
 def test_a_step_that_was_done_twice():

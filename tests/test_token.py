@@ -292,7 +292,7 @@ class HostileWire:
             "message_id": 1,
             "date": 1,
             "chat": {"id": self._update_id % 50, "type": "private"},
-            "text": path,
+            "text": f"see {path}",  # by itself it is a command
         }
         numbers = range(self._update_id - 2, self._update_id + 1)
         return result(

@@ -57,6 +57,9 @@ class StoreFile:
             self._renew(self._log)  # whoever had it before may have left it after a failed sync
             self._open_with_room(self._check_identity)
         except sqlite3.Error as error:
+            known, _ = translated(error)
+            if isinstance(known, StoreError):
+                raise StoreError(f"cannot open {self._given}: {known}") from None
             hint = (
                 f" (this Python's SQLite is {sqlite3.sqlite_version}, 3.38 is needed)"
                 if "json_each" in str(error)

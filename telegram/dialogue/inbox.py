@@ -159,8 +159,7 @@ class InboxHandler:
         finally:
             for progress in ctx.shows:
                 await progress.end()
-        if delivery.attempt == 1:  # else it was answered when that failed
-            _answer(ctx)
+        _answer(ctx)  # at each attempt: if the process died, that one was counted and nothing was answered
         return ctx.effects()
 
     def farewell(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
@@ -174,7 +173,7 @@ class InboxHandler:
         can_tell = isinstance(ctx, MessageContext) or can_answer or (is_callback and ctx.chat_id is not None)
         if given_up and self._conduct.apology and can_tell and ctx.user is not None:
             tell(ctx, self._conduct.apology)
-        if can_answer:
+        if can_answer or given_up:
             _answer(ctx)
         return ctx.effects().calls
 

@@ -1,5 +1,8 @@
 """Judges what people did in the survey against what they heard of it, with the survey's model. Pure.
 
+The messages of a chat come in their order. The answer to a press waits for none of them: it comes at any moment after
+the press, and once.
+
 | anomaly    | what it means                                                                              |
 |------------|--------------------------------------------------------------------------------------------|
 | lost       | a reply, or a time-out, that never came                                                    |
@@ -61,7 +64,12 @@ class _Reading:
     """One person's story, from its beginning to its end or the first thing that is wrong."""
 
     def __init__(self, story: Story, gaps: Sequence[Interruption], timeout_s: float) -> None:
-        self._acts, self._heard = story
+        self._acts = story.acts
+        self._heard = [heard for heard in story.heard if not _is_answer(heard.reply)]
+        self._answers: dict[str, list[float]] = {}
+        for at, reply in story.heard:
+            if _is_answer(reply):
+                self._answers.setdefault(reply.what, []).append(at)
         self._gaps = gaps
         self._timeout_s = timeout_s
         self._survey = Survey()
@@ -77,19 +85,40 @@ class _Reading:
     def read(self) -> None:
         """Raise _BrokenError at the first thing that is wrong."""
         for act in self._acts:
-            if self._survey.is_open and self._follows(_LATE):
+            if self._survey.is_open and self._follows(_LATE) and self._may_be_over(act):
                 self._time_out()
             self.steps[act.update_id] = self._survey.step
             replies, was_taken = self._survey.take(act)
-            for number, reply in enumerate(replies):
-                self._expect(reply, replies[number + 1 :])
+            messages = [reply for reply in replies if not _is_answer(reply)]
+            answered = [self._answered(act, reply) for reply in replies if _is_answer(reply)]
+            for number, reply in enumerate(messages):
+                self._expect(reply, messages[number + 1 :])
             if was_taken and self._last is not None:
-                self._set = (act.at, self._last.at)
+                self._set = (act.at, max(self._last.at, *answered, act.at))
                 self.way.append((act.at, self._survey.step))
         if self._survey.is_open:
             self._time_out()
         if (more := self._next()) is not None:
             raise _BrokenError("stray", f"{more.reply} after everything")
+        if self._answers:
+            raise _BrokenError("stray", f"an answer to {', '.join(self._answers)}, which was not pressed")
+
+    def _answered(self, act: Act, reply: Reply) -> float:
+        """Take the answer to a press out of what was heard; return when it came first."""
+        first, *again = self._answers.pop(reply.what, ()) or (None,)
+        if first is None:
+            raise _BrokenError("lost", f"{reply} at the step {self.steps[act.update_id]}")
+        if first < act.at:
+            raise _BrokenError("stray", f"{reply} before the press")
+        for at in again:
+            if not self._is_explained(first, at):
+                raise _BrokenError("sent twice", f"{reply}, {at - first:.3f} s later again")
+            self.repeated += 1
+        return first
+
+    def _may_be_over(self, act: Act) -> bool:
+        """Whether the time-out can have come before this act: what was answered before its moment met the survey."""
+        return all(at >= self._set[0] + self._timeout_s for at in self._answers.get(act.query, ())[:1])
 
     def _follows(self, reply: Reply) -> bool:
         """Whether this was heard next, repeats aside."""
@@ -101,7 +130,7 @@ class _Reading:
         for heard in self._heard[self._place :]:
             if self._last is None or heard.reply != self._last.reply:
                 return heard
-            if not self._is_explained(heard.at):
+            if not self._is_explained(self._first_at, heard.at):
                 raise _BrokenError(
                     "sent twice", f"{heard.reply}, {heard.at - self._last.at:.3f} s later again"
                 )
@@ -144,11 +173,14 @@ class _Reading:
         self._survey.time_out()
         self.way.append((heard.at, IDLE))
 
-    def _is_explained(self, again_at: float) -> bool:
+    def _is_explained(self, first_at: float, again_at: float) -> bool:
         return any(
-            gap.began - IN_FLIGHT_MAX_S < self._first_at < gap.ended and again_at > gap.began
-            for gap in self._gaps
+            gap.began - IN_FLIGHT_MAX_S < first_at < gap.ended and again_at > gap.began for gap in self._gaps
         )
+
+
+def _is_answer(reply: Reply) -> bool:
+    return reply.method == "answerCallbackQuery"
 
 
 def judge(stories: Mapping[int, Story], gaps: Sequence[Interruption], timeout_s: float) -> list[Findings]:
