@@ -29,7 +29,7 @@ def send(world, text="hi", **params):
 
 
 def test_send(world):
-    message = send(world, reply_markup=BUTTONS, message_thread_id=3, unheard_of=1)
+    message = send(world, reply_markup=BUTTONS, message_thread_id="", unheard_of=1)
     assert message == {
         "message_id": 1,
         "from": BOT,
@@ -37,7 +37,6 @@ def test_send(world):
         "date": 1_700_000_000,
         "text": "hi",
         "reply_markup": BUTTONS,
-        "message_thread_id": 3,
     }
     assert world.messages(5) == [message]
 
@@ -137,6 +136,116 @@ def test_a_reply_to_nothing(world):
     assert refusal(world, "sendmessage", chat_id=5, text="x", reply_parameters="[1]") == (
         "object expected as reply parameters"
     )
+
+
+def test_a_reply_to_a_message_that_its_author_has_deleted(world):
+    world.say(5, 5, "first")
+    assert world.delete_message(5, 1)
+    assert not world.delete_message(5, 1)
+    reply = {"message_id": 1}
+    assert refusal(world, "sendmessage", chat_id=5, text="x", reply_parameters=reply) == (
+        "message to be replied not found"
+    )
+    assert "reply_to_message" not in send(
+        world, reply_parameters=reply | {"allow_sending_without_reply": True}
+    )
+
+
+def test_a_reply_in_another_chat(world):
+    """Telegram Bot API, ReplyParameters: allow_sending_without_reply is always False there."""
+    world.say(6, 6, "hers")
+    reply = {"message_id": 1, "chat_id": 6, "allow_sending_without_reply": True}
+    shown = send(world, reply_parameters=reply)["external_reply"]
+    assert (shown["chat"]["id"], shown["message_id"], shown["origin"]["type"]) == (6, 1, "user")
+    world.delete_message(6, 1)
+    gone = refusal(world, "sendmessage", chat_id=5, text="x", reply_parameters=reply)
+    assert gone == "message to be replied not found"
+
+
+def test_a_quote_is_a_part_of_the_message(world):
+    """Telegram Bot API, ReplyParameters: the message is not sent if the quote is not found."""
+    world.say(5, 5, "😀 one two")
+    quote = {"message_id": 1, "quote": "<b>one</b>", "quote_parse_mode": "HTML"}
+    assert send(world, reply_parameters=quote)["quote"] == {
+        "text": "one",
+        "position": 3,
+        "is_manual": True,
+        "entities": [{"type": "bold", "offset": 0, "length": 3}],
+    }
+    wrong = refusal(world, "sendmessage", chat_id=5, text="x", reply_parameters=quote | {"quote": "three"})
+    assert wrong == "QUOTE_TEXT_INVALID"
+
+
+def thread(world, chat_id, thread_id, method="sendmessage", **params):
+    return refusal(world, method, chat_id=chat_id, message_thread_id=thread_id, **params)
+
+
+def test_where_there_are_no_topics_none_can_be_named(world):
+    """telegram-bot-api, Client.cpp, check_message_topic; tucnak/telebot#762; westacks/telebot#135 (a chain of replies)."""
+    world.group("Us", [5], chat_id=-100)
+    world.say(-100, 5, "a reply", message_thread_id=1)
+    for chat_id in (5, -100):
+        assert thread(world, chat_id, 1, text="x") == "message thread not found"
+        assert thread(world, chat_id, 1, "sendchataction", action="typing") == "message thread not found"
+
+
+def test_topics(world):
+    """python-telegram-bot/python-telegram-bot#4739: the general topic has no id that a call may name."""
+    world.group("Forum", [5], chat_id=-100, is_forum=True)
+    world.say(-100, 5, "hi", message_thread_id=7, is_topic_message=True)
+    place = {"chat_id": -100, "message_thread_id": 7}
+    sent = run(world, "sendmessage", {**place, "text": "x"})
+    assert (sent["message_thread_id"], sent["is_topic_message"]) == (7, True)
+    assert run(world, "sendchataction", {**place, "action": "typing"}) is True
+    assert thread(world, -100, 1, text="x") == "message thread not found"
+    assert thread(world, -100, 8, text="x") == "message thread not found"
+    world.close_topic(-100, 7)
+    assert thread(world, -100, 7, text="x") == "TOPIC_CLOSED"
+    world.close_topic(-100, 7, closed=False)
+    run(world, "sendmessage", {**place, "text": "x"})
+    world.delete_topic(-100, 7)
+    assert thread(world, -100, 7, text="x") == "message thread not found"
+    assert [message for message in world.messages(-100) if message.get("message_thread_id") == 7] == []
+
+
+def test_a_bot_that_may_not_write_any_more(world):
+    world.group("Us", [5], chat_id=-100)
+    world.mute(-100)
+    refused = refusal(world, "sendmessage", chat_id=-100, text="x")
+    assert refused == "not enough rights to send text messages to the chat"
+
+
+def test_keys_that_only_private_chats_have(world):
+    """tdlib/td, ReplyMarkup.cpp."""
+    world.group("Us", [5], chat_id=-100)
+    for name, what in (("request_contact", "phone number"), ("request_location", "location")):
+        markup = {"keyboard": [[{"text": "a", name: True}]]}
+        assert refusal(world, "sendmessage", chat_id=-100, text="x", reply_markup=markup) == (
+            f"{what} can be requested in private chats only"
+        )
+        send(world, reply_markup=markup)
+
+
+def test_an_edit_takes_inline_keyboards_only(world):
+    """tdlib/td, ReplyMarkup.cpp."""
+    send(world)
+    markup = {"keyboard": [["a"]]}
+    assert refusal(world, "editmessagetext", chat_id=5, message_id=1, text="x", reply_markup=markup) == (
+        "inline keyboard expected"
+    )
+
+
+def test_a_button_carries_64_bytes(world):
+    """Telegram Bot API, InlineKeyboardButton: 1-64 bytes, not characters."""
+    for data, fits in (("x" * 64, True), ("x" * 65, False), ("é" * 32, True), ("é" * 33, False)):
+        markup = {"inline_keyboard": [[{"text": "a", "callback_data": data}]]}
+        if fits:
+            send(world, reply_markup=markup)
+        else:
+            assert (
+                refusal(world, "sendmessage", chat_id=5, text="x", reply_markup=markup)
+                == "BUTTON_DATA_INVALID"
+            )
 
 
 def test_edit_text(world):

@@ -196,3 +196,45 @@ async def test_our_own_client_is_understood_in_strict_mode():
         assert message.photo is not None
         found = await client.get_file(file_id=message.photo[0].file_id)
         assert found.file_path
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("50%25%20off.pdf", "50% off.pdf"),
+        ("100%.pdf", "100%.pdf"),
+        ("a+b.txt", "a+b.txt"),
+        ("r%C3%A9sum%C3%A9.txt", "résumé.txt"),
+        ("a%2Fb%5Cc.txt", "c.txt"),
+        ('a\\"b.txt', "a b.txt"),
+        ("x: y?.txt", "x  y.txt"),
+        ("Ann's 😀.txt", "Ann s.txt"),
+        ("【招聘】启事.pdf", "招聘 启事.pdf"),
+        (".env", "env"),
+        ("a" * 70 + "." + "b" * 20, "a" * 64 + "." + "b" * 16),
+    ],
+)
+async def test_the_name_of_a_file(http, server, sent, kept):
+    """tdlib/td, HttpReader.cpp (percent-decoded, escapes) and filesystem.cpp (clean_filename).
+
+    Met by others: n8n-io/n8n#28358 (brackets go), TelegramBots/Telegram.Bot#204.
+    """
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="chat%5Fid"\r\n\r\n5\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="document"; filename="'
+        + sent.encode()
+        + b'"\r\n\r\nhi\r\n--x--\r\n'
+    )
+    form = {"data": body, "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
+    message = await call(http, server, "sendDocument", **form)
+    assert message["document"]["file_name"] == kept
+
+
+async def test_a_name_that_the_server_does_not_know_is_no_file(http, server):
+    """tdlib/td, HttpReader.cpp: `filename*` is unknown. Met by others: nickoala/telepot#32, pyTelegramBotAPI#284."""
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="chat_id"\r\n\r\n5\r\n--x\r\nContent-Disposition: form-data;'
+        b" name=\"document\"; filename*=utf-8''%C3%A9.txt\r\n\r\nhi\r\n--x--\r\n"
+    )
+    form = {"data": body, "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
+    assert "wrong file identifier" in await call(http, server, "sendDocument", **form)

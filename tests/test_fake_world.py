@@ -5,7 +5,8 @@ import pytest
 
 from telegram.fake.answers import ApiError
 from telegram.fake.queue import UpdateQueue
-from telegram.fake.world import CALLBACKS_MAX, World
+from telegram.fake.talk import CALLBACKS_MAX
+from telegram.fake.world import World
 
 BOT = {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}
 

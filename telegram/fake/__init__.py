@@ -6,7 +6,7 @@
         server.faults.add(Fault("status", code=429, retry_after=3, times=1))
 
 FakeServer   the server: `url`, `token`, `world`, `queue`, `faults`, `calls`, `polls`, `down()`, `up()`
-World        people and chats: `say`, `press`, `push`, `block`, `kick`, `promote`, `migrate`, `vote`, `listen` ...
+World        people and chats: `say`, `press`, `press_key`, `choose`, `push`, `block`, `kick`, `promote`, `vote`, `listen` ...
 UpdateQueue  Telegram's queue of one bot, with the rules of getUpdates; pure
 Fault        one thing that goes wrong; the kinds are in `faults`
 FloodLimits  how much the bot may send, 429 for more: `server.world.limit(FloodLimits())`; no limit by default
@@ -17,7 +17,7 @@ Every method of the Bot API is answered with a typed result, and its parameters 
 (`checks`; `FakeServer(strict=True)` for one's own bot). What the bot did to chats, members, messages, files and stickers
 is seen by later calls; methods without such a state answer with made-up values (`methods/generic.py`).
 
-Not here: webhooks (setWebhook is refused), inline and ephemeral messages.
+Not here: webhooks (setWebhook is refused), ephemeral messages.
 """
 
 from .answers import ApiError

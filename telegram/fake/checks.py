@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from telegram.botapi.schema import Field
 
 from .answers import ApiError, bad_request
-from .markup import reply_markup
+from .markup import inline_only, reply_markup
 from .params import Params, Upload
 from .shapes import Check, Types, Wrong, anything, attached, floating, integer, schema
 
@@ -127,17 +127,21 @@ def _parameter(field: Field, types: Types) -> Check:
             raise Wrong(f"object expected as {expected}")
         inner(value, params)
 
-    return _markup(structured) if field.name == "reply_markup" else structured
+    if field.name == "reply_markup":
+        return _markup(structured, is_inline=kinds == ("InlineKeyboardMarkup",))
+    return structured
 
 
-def _markup(check: Check) -> Check:
+def _markup(check: Check, *, is_inline: bool) -> Check:
     """What the real server has its own words for is said in these."""
 
     def markup(value: Any, params: Params) -> None:
         try:
             check(value, params)
         except Wrong:
-            reply_markup(params)
+            markup = reply_markup(params)
+            if is_inline:
+                inline_only(markup)
             raise
 
     return markup

@@ -5,7 +5,9 @@ The oldest contents go first when the limit is reached; such a file is "temporar
 
 import hashlib
 import mimetypes
+import re
 import tempfile
+import unicodedata
 from itertools import count
 from pathlib import Path, PurePath
 from typing import Final, NamedTuple
@@ -42,6 +44,33 @@ _ENDINGS: Final = {
 }
 
 
+_NAME_SIGNS: Final = frozenset("<>:\"/\\|?*&`'")  # of ASCII: not in a file's name
+_STEM_MAX, _ENDING_MAX = 64, 16
+
+
+def clean_name(name: str) -> str:
+    """A file's name as the server keeps it (tdlib/td, filesystem.cpp, clean_filename): letters, digits, some signs."""
+    name = re.split(r"[/\\]", name)[-1]
+    dot = name.rfind(".", 1)
+    stem, ending = (name, "") if dot < 0 else (name[:dot], name[dot + 1 :])
+    return ".".join(part for part in (_clean(stem, _STEM_MAX), _clean(ending, _ENDING_MAX)) if part)
+
+
+def _clean(part: str, longest: int) -> str:
+    kept: list[str] = []
+    for letter in part:
+        category = unicodedata.category(letter)
+        if len(kept) == longest:
+            break
+        if category[0] == "M" or category in ("Cf", "Cs") or letter == "\0":
+            continue
+        allowed = letter not in _NAME_SIGNS if " " <= letter <= "~" else category[0] in "LN"
+        kept += letter if allowed else " "
+        if kept in ([" "], ["."]):
+            kept.clear()
+    return "".join(kept).rstrip(" .")
+
+
 class StoredFile(NamedTuple):
     """A file at Telegram; `kind` is how it was sent ("photo", "document", ...), `path` is for getFile."""
 
@@ -74,7 +103,7 @@ class Files:
     def add(self, kind: str, content: bytes, *, name: str = "", mime_type: str = "") -> StoredFile:
         """Keep a new file; the same content sent as the same kind has the same file_unique_id."""
         n = next(self._numbers)
-        name = PurePath(name.replace("\\", "/")).name
+        name = clean_name(name)
         unique_id = hashlib.blake2b(content or name.encode(), key=kind.encode(), digest_size=9).hexdigest()
         ending = PurePath(name).suffix or _ENDINGS.get(kind, "")
         path = f"{kind}s/file_{n}{ending}"

@@ -16,6 +16,15 @@ _BUTTON_KINDS = (
         "copy_text",
     ),
 )
+_PRIVATE_KEYS = {
+    "request_contact": "phone number can be requested",
+    "request_location": "location can be requested",
+    "request_poll": "poll can be requested",
+    "web_app": "Web App buttons can be used",
+    "request_users": "users can be requested",
+    "request_chat": "chats can be requested",
+    "request_managed_bot": "managed bots can be requested",
+}
 
 
 def reply_markup(params: Params) -> Json | None:
@@ -34,6 +43,22 @@ def reply_markup(params: Params) -> Json | None:
     for button in _buttons(markup, "inline_keyboard"):
         _check_inline(button)
     return markup
+
+
+def check_place(markup: Json | None, chat_kind: str) -> None:
+    """Raise ApiError for keys that only a private chat may have (tdlib/td, ReplyMarkup.cpp, get_keyboard_button)."""
+    if chat_kind == "private" or not markup:
+        return
+    for button in _buttons(markup, "keyboard"):
+        for name, what in _PRIVATE_KEYS.items():
+            if isinstance(button, dict) and button.get(name):
+                raise bad_request(f"{what} in private chats only")
+
+
+def inline_only(markup: Json | None) -> None:
+    """Raise ApiError for any other than an inline keyboard: edits take none (tdlib/td, ReplyMarkup.cpp)."""
+    if markup and "inline_keyboard" not in markup:
+        raise bad_request("inline keyboard expected")
 
 
 def is_inline(markup: Json | None) -> bool:

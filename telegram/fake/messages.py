@@ -1,11 +1,11 @@
 """What messages are made of: formatted text, replies, keyboards, and the rules of posting and editing."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from .answers import Json, bad_request
 from .entities import utf16_length, with_users
 from .formatting import formatted, usable
-from .markup import is_inline
+from .markup import check_place, is_inline
 from .members import check_may_send, status_of
 from .params import Params, boolean, integer, structure, text
 from .people import Chat
@@ -21,9 +21,10 @@ _ABOUT_THE_COPY_ONLY = frozenset(
         *("business_connection_id", "effect_id", "media_group_id"),
     }
 )
+GENERAL_TOPIC = 1
+"""The general topic's message_thread_id."""
 _EXTRAS = frozenset(
     {
-        "message_thread_id",
         "protect_content",
         "message_effect_id",
         "business_connection_id",
@@ -89,11 +90,13 @@ def post(
     """A new message of the bot, with the keyboard, reply and topic that the call names."""
     if not chat.is_plain:
         check_may_send(chat, world.bot["id"], world.now(), permission)
+    check_place(markup, chat.kind)
     content = with_users(content, world.known_user) | inline(markup)
+    if not text(params, "business_connection_id"):
+        content |= topic_of(world, chat, integer(params, "message_thread_id"))
     for name in params.keys() & _EXTRAS:
-        content |= _extra(world, chat, params, name)
-    if quoted := _quoted(chat, params):
-        content["reply_to_message"] = quoted
+        content |= _extra(world, params, name)
+    content |= _quoted(world, chat, params)
     return world.post(chat, content, None if is_inline(markup) else markup)
 
 
@@ -102,7 +105,7 @@ def inline(markup: Json | None) -> Json:
     return {"reply_markup": markup} if is_inline(markup) else {}
 
 
-def _extra(world: Society, chat: Chat, params: Params, name: str) -> Json:
+def _extra(world: Society, params: Params, name: str) -> Json:
     match name:
         case "protect_content":
             return {"has_protected_content": True} if boolean(params, name) else {}
@@ -110,9 +113,7 @@ def _extra(world: Society, chat: Chat, params: Params, name: str) -> Json:
             return {"effect_id": text(params, name)} if text(params, name) else {}
         case "business_connection_id":
             return _business(world, text(params, name))
-        case "link_preview_options":
-            return {name: structure(params, name)} if params[name] else {}
-    return _topic(world, chat, integer(params, name))
+    return {name: structure(params, name)} if params[name] else {}
 
 
 def _business(world: Society, connection_id: str) -> Json:
@@ -121,12 +122,15 @@ def _business(world: Society, connection_id: str) -> Json:
     return {"business_connection_id": connection_id} if connection_id else {}
 
 
-def _topic(world: Society, chat: Chat, thread_id: int) -> Json:
+def topic_of(world: Society, chat: Chat, thread_id: int) -> Json:
+    """The topic that a call names. Where there are no topics, and of the general one: refused.
+
+    telegram-bot-api, Client.cpp, check_message_topic; tucnak/telebot#762 (topics were turned off) and
+    python-telegram-bot/python-telegram-bot#4739 (the general topic). A chain of replies is no topic.
+    """
     if not thread_id:
         return {}
-    if chat.is_plain or not chat.about.is_forum:
-        return {"message_thread_id": thread_id}
-    topic = chat.about.topics.get(thread_id)
+    topic = None if chat.is_plain or thread_id == GENERAL_TOPIC else chat.about.topics.get(thread_id)
     if topic is None:
         raise bad_request("message thread not found")
     status = status_of(chat, world.bot["id"], world.bot["id"], world.now())
@@ -135,24 +139,66 @@ def _topic(world: Society, chat: Chat, thread_id: int) -> Json:
     return {"message_thread_id": thread_id, "is_topic_message": True}
 
 
-def _quoted(chat: Chat, params: Params) -> Json | None:
-    """The message that the call replies to; None for no reply, or to a message older than what is remembered."""
+def _quoted(world: Society, chat: Chat, params: Params) -> Json:
+    """The part of a message that shows what it replies to; {} for no reply, or to a message that is not remembered.
+
+    telegram-bot-api, Client.cpp, check_reply_parameters.
+    """
     if "reply_parameters" not in params and "reply_to_message_id" not in params:
-        return None
+        return {}
     reply = structure(params, "reply_parameters") or {}
     message_id = integer(reply, "message_id") or integer(params, "reply_to_message_id")
     if not message_id:
-        return None
-    message = chat.find(message_id)
-    if message is None and chat.is_gone(message_id):
-        lenient = boolean(reply, "allow_sending_without_reply") or boolean(
-            params, "allow_sending_without_reply"
-        )
-        if not lenient:
-            raise bad_request("message to be replied not found")
+        return {}
+    there = chat
+    if text(reply, "chat_id") and integer(reply, "chat_id") != chat.id:
+        there = world.chat_for_bot(reply)
+    message = there.find(message_id)
+    if (
+        message is None
+        and there.is_gone(message_id)
+        and not _may_lack_its_reply(there is chat, reply, params)
+    ):
+        raise bad_request("message to be replied not found")
     if message is None:
-        return None
-    return {name: value for name, value in message.items() if name != "reply_to_message"}
+        return {}
+    if there is not chat:
+        return {
+            "external_reply": {"origin": origin_of(message), "chat": there.chat(), "message_id": message_id}
+        }
+    shown = {name: value for name, value in message.items() if name != "reply_to_message"}
+    return {"reply_to_message": shown} | _quote(reply, message)
+
+
+def _may_lack_its_reply(same_chat: bool, reply: Json, params: Params) -> bool:
+    """Whether it is sent all the same. Telegram Bot API, ReplyParameters: never for a reply in another chat."""
+    name = "allow_sending_without_reply"
+    return same_chat and (boolean(reply, name) or boolean(params, name))
+
+
+def _quote(reply: Json, message: Json) -> Json:
+    """The quoted part, which has to be there (Telegram Bot API, ReplyParameters)."""
+    quote, entities = formatted(
+        text(reply, "quote"), text(reply, "quote_parse_mode"), given_entities(reply, "quote_entities")
+    )
+    if not quote:
+        return {}
+    whole = str(message.get("text") or message.get("caption") or "")
+    if quote not in whole:
+        raise bad_request("QUOTE_TEXT_INVALID")
+    found: Json = {"text": quote, "position": utf16_length(whole[: whole.index(quote)]), "is_manual": True}
+    return {"quote": found | ({"entities": entities} if entities else {})}
+
+
+def origin_of(original: Json) -> Json:
+    """Telegram's `MessageOrigin` of a message."""
+    if "forward_origin" in original:
+        origin: Json = original["forward_origin"]
+        return origin
+    if "from" in original:
+        return {"type": "user", "sender_user": original["from"], "date": original["date"]}
+    named = {name: original[name] for name in ("chat", "message_id", "date")}
+    return {"type": "channel", **named}
 
 
 # -- what is there already -----------------------------------------------------------------------------------------
@@ -163,31 +209,54 @@ def is_own(world: Society, message: Json) -> bool:
     return bool(message.get("from", world.bot)["id"] == world.bot["id"])
 
 
-def editable(world: Society, params: Params) -> tuple[Chat, Json]:
-    """The chat and the message of the bot that an edit names."""
-    if text(params, "inline_message_id"):
-        raise bad_request("MESSAGE_ID_INVALID")  # nobody has sent a message via the bot here
+class Editable(NamedTuple):
+    """A message that the bot may edit: in a `chat`, or sent via the bot, of which the content may not be known ({})."""
+
+    chat: Chat | None
+    inline_message_id: str
+    message: Json
+
+    def has(self, *names: str) -> bool:
+        """Whether it has one of these fields; of what is not known everything is believed."""
+        is_unknown = self.chat is None and not self.message
+        return is_unknown or not self.message.keys().isdisjoint(names)
+
+
+def editable(world: Society, params: Params) -> Editable:
+    """The message of the bot that an edit names: of a chat, if it names one (telegram-bot-api, Client.cpp)."""
     message_id = integer(params, "message_id")
     if not text(params, "chat_id") and not message_id:
-        raise bad_request("message identifier is not specified")
+        return _sent_via_the_bot(world, text(params, "inline_message_id"))
     chat = world.chat_for_bot(params)
     message = chat.find(message_id)
     if message is None:
         raise bad_request("message to edit not found")
     if not is_own(world, message):
         raise bad_request("message can't be edited")
-    return chat, message
+    return Editable(chat, "", message)
 
 
-def replace(world: Society, chat: Chat, message: Json, edited: Json) -> Json:
-    """The message with its new content; ApiError when nothing is new."""
+def _sent_via_the_bot(world: Society, inline_message_id: str) -> Editable:
+    if not inline_message_id:
+        raise bad_request("message identifier is not specified")
+    if inline_message_id not in world.inline:
+        raise bad_request("MESSAGE_ID_INVALID")
+    return Editable(None, inline_message_id, world.inline[inline_message_id])
+
+
+def replace(world: Society, found: Editable, edited: Json) -> Json | bool:
+    """The message with its new content, True for one sent via the bot; ApiError when nothing is new."""
     edited = with_users(edited, world.known_user)
-    if edited == message:
+    if edited == found.message:
         raise bad_request(
             "message is not modified: specified new message content and reply markup are exactly the same"
             " as a current content and reply markup of the message"
         )
-    return world.replace(chat, edited)
+    if found.chat is not None:
+        return world.replace(found.chat, edited)
+    world.keep_inline(found.inline_message_id, edited)
+    world.emit("inline_edit", inline_message_id=found.inline_message_id, message=edited)
+    return True
 
 
 def without(message: Json, *names: str) -> Json:

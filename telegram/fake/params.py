@@ -5,10 +5,12 @@ is an `Upload`. A null counts as absent.
 """
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
 
 from aiohttp import web
 
+from .addresses import percent_decoded
 from .answers import ApiError, Json, bad_request
 
 Params = dict[str, Any]
@@ -16,6 +18,9 @@ Params = dict[str, Any]
 FORM_BYTES_MAX = 51 << 20
 """A file has 50 MB at most (Telegram Bot API, sendDocument); the rest is for the other fields."""
 FORM_BYTES_MAX_LOCAL = 2001 << 20
+
+
+_FILE_NAME: Final = re.compile(r';\s*filename\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^;"]*))', re.IGNORECASE)
 
 
 class Upload(dict[str, Any]):
@@ -50,7 +55,8 @@ async def _read_body(request: web.BaseRequest, form_bytes_max: int) -> Params:
         if content_type.startswith(("application/x-www-form-urlencoded", "multipart/form-data")):
             # the real server reads the body of a GET, too; aiohttp's `post` does not
             form = await request.clone(method="POST", client_max_size=form_bytes_max).post()
-            return {name: _noted(value) for name, value in form.items()}
+            decoded = percent_decoded if content_type.startswith("multipart/") else str
+            return {decoded(name): _noted(value) for name, value in form.items()}
     except web.HTTPRequestEntityTooLarge:
         raise ApiError(413, "Request Entity Too Large") from None
     except UnicodeDecodeError:
@@ -77,8 +83,21 @@ def _noted(value: object) -> str | Json:
         return value
     if isinstance(value, web.FileField):
         with value.file as file:
-            return Upload(value.filename, file.read(), value.content_type)
+            name, content = _file_name(value.headers.get("Content-Disposition", "")), file.read()
+        return content.decode() if name is None else Upload(name, content, value.content_type)
     return Upload("", bytes(value) if isinstance(value, bytes | bytearray) else b"")
+
+
+def _file_name(disposition: str) -> str | None:
+    """The name of a file in a form; None for a part that has none, which is no file.
+
+    tdlib/td, HttpReader.cpp: the name is percent-decoded, and of `filename*` nothing is known, so clients that send
+    that alone upload nothing.
+    """
+    found = _FILE_NAME.search(disposition)
+    if found is None:
+        return None
+    return percent_decoded(found[2].strip() if found[1] is None else re.sub(r"\\(.)", r"\1", found[1]))
 
 
 def text(params: Params, name: str) -> str:

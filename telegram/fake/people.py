@@ -46,7 +46,16 @@ class About:
 class Chat:
     """A private chat (`members` is None, its id is the person's), a group, a supergroup or a channel, with its latest messages."""
 
-    __slots__ = ("_about", "_messages", "id", "kind", "last_message_id", "members", "title")
+    __slots__ = (
+        "_about",
+        "_messages",
+        "_unknown_through",
+        "id",
+        "kind",
+        "last_message_id",
+        "members",
+        "title",
+    )
 
     def __init__(
         self, chat_id: int, title: str, members: set[int] | None = None, kind: ChatKind = "supergroup"
@@ -57,6 +66,7 @@ class Chat:
         self.kind: ChatKind = "private" if members is None else kind
         self.last_message_id = 0
         self._messages: dict[int, Json] | None = None
+        self._unknown_through = 0  # messages up to here are not remembered any more, and may be there
         self._about: About | None = None
 
     @property
@@ -90,13 +100,18 @@ class Chat:
 
     def keep(self, message: Json, history: int) -> None:
         """Remember `message` in place of an older version; beyond `history` messages the oldest goes."""
+        message_id: int = message["message_id"]
+        self.last_message_id = max(self.last_message_id, message_id)
         if not history:
+            self._unknown_through = self.last_message_id
             return
         if self._messages is None:
             self._messages = {}
-        self._messages[message["message_id"]] = message
+        self._messages[message_id] = message
         if len(self._messages) > history:
-            del self._messages[next(iter(self._messages))]
+            oldest = next(iter(self._messages))
+            del self._messages[oldest]
+            self._unknown_through = max(self._unknown_through, oldest)
 
     def find(self, message_id: int) -> Json | None:
         """The remembered message, or None."""
@@ -104,10 +119,9 @@ class Chat:
 
     def is_gone(self, message_id: int) -> bool:
         """Whether there is no such message: not yet, or deleted. One too old to be remembered may still exist."""
-        if not 0 < message_id <= self.last_message_id:
-            return True
-        known = self._messages or {}
-        return message_id not in known and message_id > min(known, default=message_id)
+        if 0 < message_id <= self._unknown_through:
+            return False
+        return self.find(message_id) is None
 
     def forget(self, message_id: int) -> bool:
         """Delete a remembered message; false when there is none."""

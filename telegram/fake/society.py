@@ -3,11 +3,12 @@
 Messages are never changed in place: an edited message is a new object.
 """
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from .answers import Json, bad_request, encode, forbidden
 from .events import Listener
@@ -17,6 +18,15 @@ from .members import check_access, full_administrator, status_of
 from .params import Params, integer, text
 from .people import Chat, ChatKind, Person
 from .queue import UpdateQueue
+
+INLINE_MAX: Final = 100_000  # messages sent via the bot that are remembered
+ANSWERED_WITHIN_S: Final = {
+    "callback_query": 15.0,  # measured: gist d-Rickyy-b/f789c75228bf00f572eec4450ed0d7c9
+    "inline_query": 10.0,  # measured: eternnoir/pyTelegramBotAPI#270
+    "pre_checkout_query": 10.0,  # Telegram Bot API, answerPreCheckoutQuery
+    "chat_join_request": 10.0,  # Telegram Bot API, answerChatJoinRequestQuery
+}
+"""So long after it was asked a query takes an answer; of other kinds nothing is known."""
 
 
 class Society:
@@ -47,7 +57,11 @@ class Society:
         self.flood: FloodControl | None = None
         self._people: dict[int, Person] = {}
         self._chats: dict[int, Chat] = {}
-        self._queries: OrderedDict[tuple[str, str], Json] = OrderedDict()  # by kind and id
+        self.inline: OrderedDict[str, Json] = OrderedDict()
+        """Messages sent via the bot, by inline_message_id; {} for one whose content is not known."""
+        self.keyboards: dict[int, Json] = {}
+        """By chat: the keyboard in place of the letters."""
+        self._queries: OrderedDict[tuple[str, str], tuple[float, Json]] = OrderedDict()  # by kind and id
         self._numbers = count(1)
         self._listeners: set[Listener] = set()
         self._user_ids = count(1001)
@@ -173,6 +187,7 @@ class Society:
             **content,
         }
         chat.keep(message, self.history)
+        self._note_keyboard(chat.id, keyboard or {})
         self.emit("message", message=message, **({"keyboard": keyboard} if keyboard else {}))
         return message
 
@@ -201,8 +216,15 @@ class Society:
         return self.take_query("callback_query", callback_query_id)
 
     def take_query(self, kind: str, query_id: str) -> Json | None:
-        """What waits for an answer under this id; it can be taken once."""
-        return self._queries.pop((kind, query_id), None)
+        """What waits for an answer under this id; it can be taken once, and in time (ANSWERED_WITHIN_S)."""
+        asked_at, query = self._queries.pop((kind, query_id), (0.0, None))
+        return query if self.now() - asked_at <= ANSWERED_WITHIN_S.get(kind, math.inf) else None
+
+    def keep_inline(self, inline_message_id: str, content: Json) -> None:
+        """A message that was sent via the bot, or its new content."""
+        self.inline[inline_message_id] = content
+        if len(self.inline) > INLINE_MAX:
+            self.inline.popitem(last=False)
 
     def emit(self, kind: str, **fields: Any) -> None:
         """Tell the listeners."""
@@ -212,6 +234,12 @@ class Society:
                 listener.tell(event)
 
     # -- inside -------------------------------------------------------------------------------------
+
+    def _note_keyboard(self, chat_id: int, markup: Json) -> None:
+        if "keyboard" in markup:
+            self.keyboards[chat_id] = markup
+        elif markup.get("remove_keyboard"):
+            self.keyboards.pop(chat_id, None)
 
     def _push(self, kind: str, payload: Json) -> int:
         return self.queue.push(kind, f'"{kind}":{encode(payload)}'.encode())

@@ -3,81 +3,14 @@
 People and chats that nobody introduced come into being when they first appear.
 """
 
-import json
-from typing import Any
-
 from .answers import Json
-from .entities import commands
-from .members import administrator, full_administrator, status_of
-from .params import integer, text
+from .members import administrator, full_administrator, restricted, status_of
 from .people import Chat
-from .society import Society
-
-CALLBACKS_MAX = 100_000  # unanswered button presses and other queries remembered
-_QUERY_IDS = {
-    **dict.fromkeys(("callback_query", "inline_query", "shipping_query", "pre_checkout_query"), "id"),
-    "guest_message": "guest_query_id",
-    "chat_join_request": "query_id",
-}
-"""What waits for an answer, and where its id is."""
+from .talk import Talk
 
 
-class World(Society):
+class World(Talk):
     """Everything around one bot: what people do becomes updates, what the bot does changes their chats."""
-
-    # -- what people say and press --------------------------------------------------------------------------
-
-    def say(self, chat_id: int, user_id: int, text: str, **message_fields: Any) -> int:
-        """Somebody writes; returns the update_id (0: the queue did not take it)."""
-        person, chat = self._someone(user_id), self._somewhere(chat_id, user_id)
-        is_post = chat.kind == "channel"
-        message: Json = {
-            "message_id": chat.take_message_id(),
-            **({"sender_chat": chat.chat()} if is_post else {"from": person.user()}),
-            "chat": chat.chat(),
-            "date": int(self.now()),
-        }
-        if text:
-            message["text"] = text
-            if entities := commands(text):
-                message["entities"] = entities
-        message |= message_fields
-        chat.keep(message, self.history)
-        self.emit("message", message=message)
-        return self._push("channel_post" if is_post else "message", message)
-
-    def press(self, chat_id: int, user_id: int, message_id: int, data: str) -> int:
-        """Somebody presses an inline button; a message that is not remembered comes as an InaccessibleMessage."""
-        person, chat = self._someone(user_id), self._somewhere(chat_id, user_id)
-        inaccessible = {"chat": chat.chat(), "message_id": message_id, "date": 0}
-        query: Json = {
-            "id": str(next(self._callback_ids)),
-            "from": person.user(),
-            "message": chat.find(message_id) or inaccessible,
-            "chat_instance": str(abs(chat_id) * 2_654_435_761 % 2**62),
-            "data": data,
-        }
-        self._remember("callback_query", query)
-        self.emit("callback", callback_query=query)
-        return self._push("callback_query", query)
-
-    def push(self, kind: str, payload: Json) -> int:
-        """Any update; chats and people in the usual places of `payload` become known."""
-        self._meet(payload)
-        self._remember(kind, payload)
-        return self._push(kind, payload)
-
-    def push_raw(self, rest: bytes) -> int:
-        """Any bytes: the update is `{"update_id":N,` + rest + `}`. What can be read of them becomes known."""
-        kind = rest.lstrip(b' "').partition(b'"')[0].decode(errors="replace")
-        try:
-            payload = json.loads("{" + rest.decode(errors="replace") + "}").get(kind)
-        except (ValueError, RecursionError):
-            payload = None  # the bot has to live with it, too
-        if isinstance(payload, dict):
-            self._meet(payload)
-            self._remember(kind, payload)
-        return self.queue.push(kind, rest)
 
     # -- what people do to the bot ------------------------------------------------------------------------
 
@@ -105,6 +38,26 @@ class World(Society):
         """Somebody makes the bot an administrator with these rights (none: with all that there are)."""
         new = administrator(dict.fromkeys(rights, True)) if rights else full_administrator()
         return self._set_bot(chat_id, by, new)
+
+    def mute(self, chat_id: int, by: int = 0) -> int:
+        """Somebody takes the bot's right to write there: sending is refused with 400."""
+        return self._set_bot(chat_id, by, restricted({}, until_date=0, is_member=True))
+
+    def close_topic(self, chat_id: int, thread_id: int, by: int = 0, *, closed: bool = True) -> int:
+        """Somebody closes a topic of a forum (or opens it again): only who manages topics may write there."""
+        chat = self._chats[chat_id]
+        chat.about.topics[thread_id]["closed"] = closed
+        change: Json = {"forum_topic_closed" if closed else "forum_topic_reopened": {}}
+        place = {"message_thread_id": thread_id, "is_topic_message": True}
+        return self.say(chat_id, by or min(chat.members or {1}), "", **change, **place)
+
+    def delete_topic(self, chat_id: int, thread_id: int) -> None:
+        """Somebody deletes a topic of a forum with its messages; nobody tells the bot."""
+        chat = self._chats[chat_id]
+        del chat.about.topics[thread_id]
+        for message in chat.messages():
+            if thread_id in (message["message_id"], message.get("message_thread_id")):
+                self.delete(chat, message["message_id"])
 
     def delete_group(self, chat_id: int) -> None:
         """The group's owner deletes it: everything there is refused with 403."""
@@ -207,29 +160,3 @@ class World(Society):
         }
         about_the_bot = new["user"]["id"] == self.bot["id"]
         return self._push("my_chat_member" if about_the_bot else "chat_member", change)
-
-    def _meet(self, payload: Json) -> None:
-        """Learn chat and person from the usual places of an update."""
-        user = _object(payload, "from") or _object(payload, "user")
-        chat = _object(payload, "chat") or _object(_object(payload, "message"), "chat")
-        user_id, chat_id = integer(user, "id"), integer(chat, "id")
-        if user_id:
-            self._someone(user_id, text(user, "first_name"))
-        if chat_id > 0:
-            self._somewhere(chat_id, chat_id)
-        elif chat_id:
-            self._somewhere(chat_id, user_id, text(chat, "title"))
-
-    def _remember(self, kind: str, payload: Json) -> None:
-        """Keep what the bot may answer, and the business connections that it may use."""
-        if kind == "business_connection":
-            self.business[text(payload, "id")] = payload
-        elif (name := _QUERY_IDS.get(kind)) and payload.get(name):
-            self._queries[kind, str(payload[name])] = payload
-            if len(self._queries) > CALLBACKS_MAX:
-                self._queries.popitem(last=False)
-
-
-def _object(payload: Json, name: str) -> Json:
-    value = payload.get(name)
-    return value if isinstance(value, dict) else {}

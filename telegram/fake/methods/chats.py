@@ -5,7 +5,7 @@ from collections.abc import Callable
 from telegram.fake.answers import Json, bad_request
 from telegram.fake.attachments import described, stored
 from telegram.fake.members import check_right, flags
-from telegram.fake.messages import message_in, object_of
+from telegram.fake.messages import message_in, object_of, topic_of
 from telegram.fake.params import Params, integer, text
 from telegram.fake.people import Chat
 from telegram.fake.world import World
@@ -39,6 +39,8 @@ def send_chat_action(world: World, params: Params) -> bool:
     if action not in CHAT_ACTIONS:
         raise bad_request("wrong parameter action in request")
     chat = world.chat_for_bot(params)
+    if not text(params, "business_connection_id"):
+        topic_of(world, chat, integer(params, "message_thread_id"))
     world.emit("chat_action", chat_id=chat.id, action=action)
     return True
 

@@ -4,6 +4,7 @@ from telegram.fake.answers import Json, bad_request
 from telegram.fake.markup import reply_markup
 from telegram.fake.members import status_of
 from telegram.fake.messages import (
+    Editable,
     caption_content,
     check_length,
     editable,
@@ -19,7 +20,8 @@ from telegram.fake.params import Params, integer, text
 from telegram.fake.people import Chat
 from telegram.fake.world import World
 
-from .sending import checklist, location, rich_message
+from .sending import checklist, rich_message
+from .sending import location as location_of
 
 _DELETABLE_S = 48 * 3600  # Telegram Bot API, deleteMessage
 _CAPTIONED = frozenset(
@@ -27,70 +29,70 @@ _CAPTIONED = frozenset(
 )
 
 
-def edit_message_text(world: World, params: Params) -> Json:
+def edit_message_text(world: World, params: Params) -> Json | bool:
     """Refused: an edit that changes nothing, somebody else's message, a message that is not remembered."""
     is_rich = "rich_message" in params and not text(params, "text")
     content = {"rich_message": rich_message(params)} if is_rich else text_content(params)
     markup = reply_markup(params)
-    chat, message = editable(world, params)
-    if not {"text", "rich_message"} & message.keys():
+    found = editable(world, params)
+    if not found.has("text", "rich_message"):
         raise bad_request("there is no text in the message to edit")
     if not is_rich:
         check_length(content)
-    kept = without(message, "text", "entities", "rich_message", "reply_markup")
-    return replace(world, chat, message, kept | content | inline(markup))
+    kept = without(found.message, "text", "entities", "rich_message", "reply_markup")
+    return replace(world, found, kept | content | inline(markup))
 
 
-def edit_message_caption(world: World, params: Params) -> Json:
+def edit_message_caption(world: World, params: Params) -> Json | bool:
     """No caption takes it away."""
     content = caption_content(params)
     markup = reply_markup(params)
-    chat, message = editable(world, params)
-    if not _CAPTIONED & message.keys():
+    found = editable(world, params)
+    if not found.has(*_CAPTIONED):
         raise bad_request("there is no caption in the message to edit")
-    kept = without(message, "caption", "caption_entities", "show_caption_above_media", "reply_markup")
-    return replace(world, chat, message, kept | content | inline(markup))
+    kept = without(found.message, "caption", "caption_entities", "show_caption_above_media", "reply_markup")
+    return replace(world, found, kept | content | inline(markup))
 
 
-def edit_message_reply_markup(world: World, params: Params) -> Json:
+def edit_message_reply_markup(world: World, params: Params) -> Json | bool:
     """Refused as editMessageText; no markup takes the keyboard away."""
     markup = reply_markup(params)
-    chat, message = editable(world, params)
-    return replace(world, chat, message, without(message, "reply_markup") | inline(markup))
+    found = editable(world, params)
+    return replace(world, found, without(found.message, "reply_markup") | inline(markup))
 
 
-def edit_message_live_location(world: World, params: Params) -> Json:
+def edit_message_live_location(world: World, params: Params) -> Json | bool:
     """Refused: a location that is not live, or not any more."""
     markup = reply_markup(params)
-    chat, message = editable(world, params)
-    live = _live(message)
-    kept = without(message, "location", "reply_markup")
-    moved = {"location": {"live_period": live["live_period"]} | location(params)}
-    return replace(world, chat, message, kept | moved | inline(markup))
+    found = editable(world, params)
+    live = _live(found)
+    kept = without(found.message, "location", "reply_markup")
+    moved = {"location": {"live_period": live["live_period"]} | location_of(params)}
+    return replace(world, found, kept | moved | inline(markup))
 
 
-def stop_message_live_location(world: World, params: Params) -> Json:
+def stop_message_live_location(world: World, params: Params) -> Json | bool:
     """It stays where it is."""
     markup = reply_markup(params)
-    chat, message = editable(world, params)
-    stopped = {"location": without(_live(message), "live_period", "heading", "proximity_alert_radius")}
-    return replace(world, chat, message, without(message, "reply_markup") | stopped | inline(markup))
+    found = editable(world, params)
+    stopped = {"location": without(_live(found), "live_period", "heading", "proximity_alert_radius")}
+    return replace(world, found, without(found.message, "reply_markup") | stopped | inline(markup))
 
 
-def edit_message_checklist(world: World, params: Params) -> Json:
+def edit_message_checklist(world: World, params: Params) -> Json | bool:
     """Refused as editMessageText."""
-    chat, message = editable(world, params)
-    if "checklist" not in message:
+    found = editable(world, params)
+    if not found.has("checklist"):
         raise bad_request("there is no checklist in the message to edit")
-    kept = without(message, "reply_markup") | {"checklist": checklist(params)}
-    return replace(world, chat, message, kept | inline(reply_markup(params)))
+    kept = without(found.message, "reply_markup") | {"checklist": checklist(params)}
+    return replace(world, found, kept | inline(reply_markup(params)))
 
 
-def _live(message: Json) -> Json:
-    found: Json = message.get("location", {})
-    if not found.get("live_period"):
+def _live(found: Editable) -> Json:
+    location: Json = found.message.get("location", {})
+    if not location.get("live_period"):
         raise bad_request("message can't be edited")
-    return found
+    return location
 
 
 # -- deleting ------------------------------------------------------------------------------------------------------

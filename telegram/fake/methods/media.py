@@ -84,13 +84,15 @@ def send_media_group(world: World, params: Params) -> list[Json]:
             for content, item in zip(contents, items, strict=True)]  # fmt: skip
 
 
-def edit_message_media(world: World, params: Params) -> Json:
-    """The caption is that of the new medium."""
+def edit_message_media(world: World, params: Params) -> Json | bool:
+    """The caption is that of the new medium. A message sent via the bot takes no upload (Telegram Bot API)."""
     markup = reply_markup(params)
-    chat, message = editable(world, params)
+    found = editable(world, params)
     item = object_of(params, "media")
+    if found.chat is None and text(item, "media").startswith("attach://"):
+        raise bad_request("can't upload a new file for a message sent via the bot")
     content = _content(world, params, item)
-    return replace(world, chat, message, without(message, *_SHOWN) | content | inline(markup))
+    return replace(world, found, without(found.message, *_SHOWN) | content | inline(markup))
 
 
 def _content(world: World, params: Params, item: Json) -> Json:

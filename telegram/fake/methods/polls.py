@@ -26,8 +26,8 @@ def send_poll(world: World, params: Params) -> Json:
 
 def stop_poll(world: World, params: Params) -> Json:
     """Refused: somebody else's poll, one that is closed already."""
-    chat, message = editable(world, params)
-    if "poll" not in message:
+    chat, _, message = editable(world, params)
+    if chat is None or "poll" not in message:
         raise bad_request("message with poll to stop not found")
     if message["poll"]["is_closed"]:
         raise bad_request("poll has already been closed")

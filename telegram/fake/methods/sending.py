@@ -9,6 +9,7 @@ from telegram.fake.messages import (
     check_length,
     content_of,
     object_of,
+    origin_of,
     post,
     source,
     text_content,
@@ -152,7 +153,7 @@ def forward_message(world: World, params: Params) -> Json:
     original = source(world, params, "message to forward", integer(params, "message_id"))
     if original.get("has_protected_content"):
         raise bad_request("message can't be forwarded")
-    return post(world, chat, content_of(original) | {"forward_origin": _origin(original)}, None, params)
+    return post(world, chat, content_of(original) | {"forward_origin": origin_of(original)}, None, params)
 
 
 def forward_messages(world: World, params: Params) -> list[Json]:
@@ -190,17 +191,3 @@ def _many(world: World, params: Params, verb: str, one: Callable[[World, Params]
     return [
         {"message_id": one(world, params | {"message_id": message_id})["message_id"]} for message_id in known
     ]
-
-
-def _origin(original: Json) -> Json:
-    if "forward_origin" in original:
-        origin: Json = original["forward_origin"]
-        return origin
-    if "from" in original:
-        return {"type": "user", "sender_user": original["from"], "date": original["date"]}
-    return {
-        "type": "channel",
-        "chat": original["chat"],
-        "message_id": original["message_id"],
-        "date": original["date"],
-    }

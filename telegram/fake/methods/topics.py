@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 from telegram.fake.answers import Json, bad_request
 from telegram.fake.members import check_right
+from telegram.fake.messages import GENERAL_TOPIC
 from telegram.fake.params import Params, integer, text
 from telegram.fake.people import Chat
 from telegram.fake.world import World
 
 NAME_MAX = 128  # Telegram Bot API, createForumTopic
-GENERAL = 1
-"""The general topic's message_thread_id."""
 _COLOUR = 7_322_096
 
 
@@ -39,14 +38,16 @@ def edit_forum_topic(world: World, params: Params) -> bool:
 def edit_general_forum_topic(world: World, params: Params) -> bool:
     """Its name only."""
     _name(params)
-    return edit_forum_topic(world, params | {"message_thread_id": GENERAL})
+    return edit_forum_topic(world, params | {"message_thread_id": GENERAL_TOPIC})
 
 
 def opener(*, closed: bool, general: bool = False) -> Callable[[World, Params], bool]:
     """The method that closes a topic or opens it again."""
 
     def set_closed(world: World, params: Params) -> bool:
-        chat, thread_id, topic = _topic(world, params | ({"message_thread_id": GENERAL} if general else {}))
+        chat, thread_id, topic = _topic(
+            world, params | ({"message_thread_id": GENERAL_TOPIC} if general else {})
+        )
         if topic["closed"] == closed:
             raise bad_request("TOPIC_NOT_MODIFIED")
         topic["closed"] = closed
@@ -59,12 +60,9 @@ def opener(*, closed: bool, general: bool = False) -> Callable[[World, Params], 
 def delete_forum_topic(world: World, params: Params) -> bool:
     """Its messages go with it."""
     chat, thread_id, _ = _topic(world, params)
-    if thread_id == GENERAL:
+    if thread_id == GENERAL_TOPIC:
         raise bad_request("TOPIC_ID_INVALID")
-    del chat.about.topics[thread_id]
-    for message in chat.messages():
-        if thread_id in (message["message_id"], message.get("message_thread_id")):
-            world.delete(chat, message["message_id"])
+    world.delete_topic(chat.id, thread_id)
     return True
 
 
@@ -94,14 +92,16 @@ def _forum(world: World, params: Params) -> Chat:
 def _topic(world: World, params: Params) -> tuple[Chat, int, Json]:
     chat = _forum(world, params)
     thread_id = integer(params, "message_thread_id")
-    topic = _general(chat) if thread_id == GENERAL else chat.about.topics.get(thread_id)
+    topic = _general(chat) if thread_id == GENERAL_TOPIC else chat.about.topics.get(thread_id)
     if topic is None:
         raise bad_request("TOPIC_ID_INVALID")
     return chat, thread_id, topic
 
 
 def _general(chat: Chat) -> Json:
-    return chat.about.topics.setdefault(GENERAL, {"name": "General", "icon_color": _COLOUR, "closed": False})
+    return chat.about.topics.setdefault(
+        GENERAL_TOPIC, {"name": "General", "icon_color": _COLOUR, "closed": False}
+    )
 
 
 def _name(params: Params) -> str:
