@@ -145,8 +145,10 @@ async def _try_each(attempt: Attempt, mutants: list[Mutant], workplaces: list[Wo
     async def work(workplace: Workplace) -> None:
         while waiting:
             place, mutant = waiting.popleft()
-            results[place] = await attempt(workplace, mutant)
-            print(results[place].line(), flush=True)
+            results[place] = result = await attempt(workplace, mutant)
+            print(result.line(), flush=True)
+            if result.killer is not None:
+                killers.save({result.name: result.killer})
 
     async with asyncio.TaskGroup() as group:
         for workplace in workplaces:
@@ -184,8 +186,6 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chatlane-mutants-", ignore_cleanup_errors=True) as folder:
         results, left_out = asyncio.run(_try_all(given, mutants, Path(folder)))
-    if given.sim is None:
-        killers.save({result.name: result.killer for result in results if result.killer is not None})
     given.json.parent.mkdir(exist_ok=True)
     given.json.write_text(json.dumps([result._asdict() for result in results], indent=1) + "\n")
     survivors = [result for result in results if result.killer is None]
