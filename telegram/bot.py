@@ -70,6 +70,28 @@ class BotConfig:
     allowed_updates: Sequence[str] | None = None
     """Kinds of update to ask Telegram for; None: what the router's handlers take (`Router.allowed_updates`)."""
 
+    def handling(self) -> EngineConfig:
+        """Return the settings of the engine that handles updates."""
+        return EngineConfig(
+            workers=self.workers,
+            handler_timeout_s=self.handler_timeout_s,
+            attempts_max=self.attempts_max,
+            programming_errors=self._mistakes(),
+        )
+
+    def sending(self) -> EngineConfig:
+        """Return the settings of the engine that sends calls."""
+        return EngineConfig(
+            workers=self.senders, handler_timeout_s=_SEND_TIMEOUT_S, attempts_max=SEND_ATTEMPTS_MAX
+        )
+
+    def conduct(self) -> Conduct:
+        """Return how the bot behaves when a handler fails."""
+        return Conduct(apology=self.apology, programming_errors=self._mistakes())
+
+    def _mistakes(self) -> tuple[type[BaseException], ...]:
+        return () if self.retry_programming_errors else PROGRAMMING_ERRORS
+
 
 class Bot:
     """Runs until stopped. It owns neither the client nor the store: whoever made them closes them afterwards."""
@@ -89,25 +111,19 @@ class Bot:
         self._store = store
         self.peers = Peers()
         self._tools = Tools(client=client)
-        mistakes = () if config.retry_programming_errors else PROGRAMMING_ERRORS
         self._handler = InboxHandler(
             router,
             tools=self._tools,
             peers=self.peers,
             behind=store,
-            conduct=Conduct(apology=config.apology, programming_errors=mistakes),
+            conduct=config.conduct(),
             allow=lambda delivery, seconds: self._inbox.allow(delivery, seconds),  # noqa: PLW0108 - the engine comes next
         )
         self._inbox = Engine(
             store,
             Queue.INBOX,
             self._handler,
-            EngineConfig(
-                workers=config.workers,
-                handler_timeout_s=config.handler_timeout_s,
-                attempts_max=config.attempts_max,
-                programming_errors=mistakes,
-            ),
+            config.handling(),
             farewell=self._handler.farewell,
             jitter=rng.random,
         )
@@ -115,9 +131,7 @@ class Bot:
             store,
             Queue.OUTBOX,
             Sender(client, peers=self.peers, unknown_outcome=config.unknown_outcome, jitter=rng.random),
-            EngineConfig(
-                workers=config.senders, handler_timeout_s=_SEND_TIMEOUT_S, attempts_max=SEND_ATTEMPTS_MAX
-            ),
+            config.sending(),
             jitter=rng.random,
         )
         self._stop = asyncio.Event()

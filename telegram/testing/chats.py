@@ -77,7 +77,8 @@ class Chat:
             told = ", ".join(f"{each.text!r} ({each.data})" for each in there) or "none"
             raise AssertionError(f"there is no button {wanted!r}; there are: {told}")
         if found.message_id is None:
-            self.says(found.text, wait=wait, failing=failing)
+            self._bot.scene.press_key(self.id, self.user_id, found.text)
+            self._turn(wait, failing)
             return
         if found.data is None:
             raise AssertionError(
@@ -86,6 +87,24 @@ class Chat:
         self._bot.scene.toasts.pop(self.user_id, None)
         self._bot.scene.press(self.id, self.user_id, found.message_id, found.data)
         self._bot.happens(wait=wait, failing=failing)
+
+    def presses_inline(
+        self, inline_message_id: str, button: str | CallbackData, *, wait: bool = True, failing: bool = False
+    ) -> None:
+        """Press a button with this data under a message that was sent via the bot, in a chat without the bot."""
+        data = button.pack() if isinstance(button, CallbackData) else button
+        self._bot.scene.toasts.pop(self.user_id, None)
+        self._bot.scene.press_inline(self.user_id, inline_message_id, data)
+        self._bot.happens(wait=wait, failing=failing)
+
+    def deletes(self, message_id: int | None = None) -> None:
+        """Delete a message of the chat, by default this person's latest. The bot is not told."""
+        own = (
+            m["message_id"] for m in reversed(self.messages) if m.get("from", {}).get("id") == self.user_id
+        )
+        wanted = next(own, None) if message_id is None else message_id
+        if wanted is None or not self._bot.scene.delete_message(self.id, wanted):
+            raise AssertionError("there is no such message to delete")
 
     # ---- what is on the screen
 

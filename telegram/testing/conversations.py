@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
-from engine import DeadLetter, Delivery, Effects, Engine, EngineConfig, Inbox, Park, Queue, Reject, outcome_of
+from engine import DeadLetter, Delivery, Effects, Engine, Inbox, Park, Queue, Reject, outcome_of
 from engine.stores.memory import MemoryStore
-from telegram.bot import SEND_ATTEMPTS_MAX, BotConfig
-from telegram.dialogue import Conduct, InboxHandler, Router, Tools
-from telegram.intake import split
+from telegram.bot import BotConfig
+from telegram.dialogue import InboxHandler, Router, Tools
+from telegram.intake import UPDATES_MAX, split
 from telegram.peers import Peers
 from telegram.routing import envelope, migration
 from telegram.sender import Sender
@@ -148,28 +149,34 @@ class Conversations:
         config = self._config
         tools = Tools(username=self.scene.bot["username"], client=self._client)
         peers = Peers()
+        self.scene.queue.allow(list(config.allowed_updates or self._router.allowed_updates()))
         self._handler = InboxHandler(
             self._router,
             tools=tools,
             peers=peers,
             behind=self._store,
-            conduct=Conduct(apology=config.apology),
+            conduct=config.conduct(),
             wall=self._wall,
             allow=lambda delivery, seconds: self._engines[0].allow(delivery, seconds),  # noqa: PLW0108 - it comes next
         )
         self._inbox = Inbox(self._store, arrived=self._handler.arrived)
-        handling = EngineConfig(
-            handler_timeout_s=config.handler_timeout_s,
-            attempts_max=config.attempts_max,
-            renew_every_s=_NEVER_S,
-        )
-        sending = EngineConfig(
-            handler_timeout_s=_NEVER_S, attempts_max=SEND_ATTEMPTS_MAX, renew_every_s=_NEVER_S
-        )
-        sender = Sender(self._client, peers=peers, jitter=_no_jitter)
+        sender = Sender(self._client, peers=peers, unknown_outcome=config.unknown_outcome, jitter=_no_jitter)
         self._engines = (
-            Engine(self._store, Queue.INBOX, self._watched, handling, jitter=_no_jitter),
-            Engine(self._store, Queue.OUTBOX, sender, sending, jitter=_no_jitter),
+            Engine(
+                self._store,
+                Queue.INBOX,
+                self._watched,
+                replace(config.handling(), renew_every_s=_NEVER_S),
+                farewell=self._handler.farewell,
+                jitter=_no_jitter,
+            ),
+            Engine(
+                self._store,
+                Queue.OUTBOX,
+                sender,
+                replace(config.sending(), renew_every_s=_NEVER_S),
+                jitter=_no_jitter,
+            ),
         )
         self._main = self._clock.create_task(self._live(tools))
         self._go(self._clock.time())
@@ -193,14 +200,14 @@ class Conversations:
             raise outcome_of(error) from error  # as the engine would, without its log
 
     async def _accept(self) -> None:
-        """As the poller does."""
-        raw = self.scene.queue.read(self._offset, 100)
-        updates = split(b'{"ok":true,"result":[%b]}' % b",".join(raw))
-        for update in updates:
-            self._offset = update.update_id + 1
-            if (moved := migration(update.fields)) is not None:
-                await self._inbox.alias(*moved)
-        await self._inbox.accept([envelope(update, self._wall()) for update in updates])
+        """As the poller does, until nothing waits."""
+        while raw := self.scene.queue.read(self._offset, UPDATES_MAX):
+            updates = split(b'{"ok":true,"result":[%b]}' % b",".join(raw))
+            for update in updates:
+                self._offset = update.update_id + 1
+                if (moved := migration(update.fields)) is not None:
+                    await self._inbox.alias(*moved)
+            await self._inbox.accept([envelope(update, self._wall()) for update in updates])
 
     def _stop(self) -> None:
         """Stop at once, as the bot does: what runs is cut and handed back, then the resources are closed."""

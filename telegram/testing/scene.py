@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
-from telegram.fake.queue import KINDS, UpdateQueue
+from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
 
 Json = dict[str, Any]
@@ -14,26 +14,20 @@ class Scene(World):
 
     def __init__(self, username: str, clock: Any) -> None:
         bot = {"id": 4_200_000_042, "is_bot": True, "first_name": "Bot", "username": username}
-        queue = UpdateQueue(clock=clock)
-        queue.allowed = KINDS
-        super().__init__(bot, queue, clock=clock)
+        super().__init__(bot, UpdateQueue(clock=clock), clock=clock)
         self.fresh: dict[int, list[int]] = defaultdict(list)
         """By chat: the messages sent or edited since somebody wrote there, the latest last."""
-        self.keyboards: dict[int, Json] = {}
-        """By chat: the keyboard in place of the letters."""
         self.toasts: dict[int, str] = {}
         """By user: the answer to the latest pressed button."""
 
     def emit(self, kind: str, **fields: Any) -> None:
         """Note it, and tell the listeners."""
         if kind in {"message", "edit"}:
-            chat_id = fields["message"]["chat"]["id"]
-            fresh = self.fresh[chat_id]
+            fresh = self.fresh[fields["message"]["chat"]["id"]]
             message_id = fields["message"]["message_id"]
             if message_id in fresh:
                 fresh.remove(message_id)
             fresh.append(message_id)
-            self._note_keyboard(chat_id, fields.get("keyboard") or {})
         elif kind == "answer":
             self.toasts[fields["user_id"]] = fields["text"]
         super().emit(kind, **fields)
@@ -42,9 +36,3 @@ class Scene(World):
         """The message that was sent or edited last since somebody wrote there, if it was not deleted."""
         kept = {message["message_id"]: message for message in self.messages(chat_id)}
         return next((kept[id_] for id_ in reversed(self.fresh[chat_id]) if id_ in kept), None)
-
-    def _note_keyboard(self, chat_id: int, markup: Json) -> None:
-        if "keyboard" in markup:
-            self.keyboards[chat_id] = markup
-        elif markup.get("remove_keyboard"):
-            self.keyboards.pop(chat_id, None)
