@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from telegram.kept import NotKept, check_read
+
 CALLBACK_BYTES_MAX: Final = 64
 """Of a button's data in UTF-8 (Telegram Bot API, InlineKeyboardButton)."""
 
@@ -37,7 +39,10 @@ class CallbackData(BaseModel):
         cls.prefix = prefix
 
     def pack(self) -> str:
-        """The data of a button. ValueError if it is more than Telegram takes: 64 bytes of UTF-8."""
+        """The data of a button. ValueError if it is more than Telegram takes: 64 bytes of UTF-8.
+
+        NotKept for a value that `unpack` would give back as another one.
+        """
         values = self.model_dump(mode="json")
         packed = _SEPARATOR.join([self.prefix, *(_packed(value) for value in values.values())])
         size = len(packed.encode())
@@ -45,6 +50,9 @@ class CallbackData(BaseModel):
             raise ValueError(
                 f"a button's data has at most {CALLBACK_BYTES_MAX} bytes in UTF-8, this has {size}: {packed!r}"
             )
+        if (read := self.unpack(packed)) is None:
+            raise NotKept(f"{packed!r} would not be read as {type(self).__name__} again")
+        check_read(self, read, type(self).__name__)
         return packed
 
     @classmethod

@@ -39,6 +39,7 @@ from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
 from telegram.dialogue.tools import Resource, Tools
+from telegram.kept import NotKept
 from telegram.keyboards import inline, keyboard, no_keyboard
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "InboxHandler",
     "Invalid",
     "MessageContext",
+    "NotKept",
     "Park",
     "Reject",
     "Resource",

@@ -15,6 +15,7 @@ from telegram.client import TgClient
 from telegram.dialogue.conversation import Conversation
 from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Resource, Tools
+from telegram.kept import encode_kept
 from telegram.parameters import check_names
 from telegram.routing import FAKE_USERS
 from telegram.shortcuts import part, place_of
@@ -178,7 +179,8 @@ class Context(Generic[E_co]):
     def data(self) -> dict[str, Any]:
         """What is remembered of this person in this chat, to be changed in place: JSON values under string keys.
 
-        Saved with the commit of this update; an empty one is deleted. Rejects the update if it is not readable.
+        Saved with the commit of this update; an empty one is deleted. Rejects the update if it is not readable. NotKept
+        names what JSON would make another value (int keys, tuples, sets, NaN, members of an IntEnum): nothing is saved.
         """
         return self.conversation().data
 
@@ -258,7 +260,7 @@ class Context(Generic[E_co]):
     ) -> None:
         """Run the handler of `@router.timer(name)` in this lane, once, `after` seconds from the commit on.
 
-        A timer of that name in this conversation is replaced. `payload` is plain JSON. It survives restarts.
+        A timer of that name in this conversation is replaced. `payload` is plain JSON (else NotKept). It survives restarts.
         """
         self.plan_timer(timer_name(name), after, payload)
 
@@ -275,7 +277,10 @@ class Context(Generic[E_co]):
     ) -> None:
         """Set or (None) cancel the timer `name` of a state scope, by default of the update's own; for flows."""
         after_s = after.total_seconds() if isinstance(after, timedelta) else after
-        fired = Fired(name, self.chat_id, self.sender_id, self.place(), dict(payload or {}))
+        given = dict(payload or {})
+        if given:
+            encode_kept(given, f"timer {name!r}: payload")
+        fired = Fired(name, self.chat_id, self.sender_id, self.place(), given)
         body = b"" if after_s is None else encode_json(fired._asdict())
         self._timers[scope, name] = Timer(name, after_s, body, scope)
 

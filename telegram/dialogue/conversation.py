@@ -7,7 +7,7 @@ import json
 from typing import Any, Final
 
 from engine import Reject
-from telegram.calls import encode_json
+from telegram.kept import NotKept, encode_kept
 
 _FLOW: Final = "~flow"
 
@@ -24,12 +24,17 @@ class Conversation:
         self.flow: dict[str, Any] | None = self.data.pop(_FLOW, None)
 
     def encoded(self) -> bytes | None:
-        """Return the state to save, None for an empty one. ValueError or TypeError for what JSON cannot hold."""
+        """Return the state to save, None for an empty one. NotKept for what would come back as another value."""
         if _FLOW in self.data:
             raise ValueError(f"{_FLOW!r} is not a name for your data: the flow is kept there")
-        if self.flow is not None:
-            return encode_json({**self.data, _FLOW: self.flow})
-        return encode_json(self.data) if self.data else None
+        if self.flow is None:
+            return encode_kept(self.data, "data") if self.data else None
+        try:
+            return encode_kept({**self.data, _FLOW: self.flow}, "data")
+        except NotKept:
+            for frame in self.flow["stack"]:  # so that the message names the field
+                encode_kept(frame["data"], f"flow {frame['flow']}: data")
+            raise
 
 
 def _load(state: bytes | None) -> dict[str, Any]:

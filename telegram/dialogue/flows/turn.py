@@ -16,6 +16,7 @@ from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.signature import check_returned
+from telegram.kept import check_models, written
 
 HISTORY_MAX: Final = 50
 _TIMEOUT: Final = "~timeout"
@@ -35,12 +36,13 @@ class Frame:
         self.history = history
 
     def record(self) -> dict[str, Any]:
-        """As it lies in the store."""
+        """As it lies in the store. NotKept if the data would not come back from there as it is."""
+        data = written(self.data, f"flow {self.flow.name}: data")
         return {
             "flow": self.flow.name,
             "version": self.flow.version,
             "state": self.state.value,
-            "data": self.data.model_dump(mode="json"),
+            "data": data,
             "history": self.history,
         }
 
@@ -293,4 +295,6 @@ def _values(step: Step, ctx: Context) -> list[Any] | None:
 
 def _revalidate(frame: Frame) -> None:
     """Hold what a handler put into the data to its model: an assignment alone checks nothing."""
-    frame.data = frame.flow.data.model_validate(frame.data.model_dump(warnings=False))
+    given = frame.data
+    frame.data = frame.flow.data.model_validate(given.model_dump(warnings=False))
+    check_models(given, frame.data, f"flow {frame.flow.name}: data")

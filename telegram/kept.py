@@ -1,0 +1,246 @@
+"""What a conversation or a timer keeps comes back as it was, or is refused by name when it is to be kept.
+
+JSON turns some values into others without a word: {1: "a"} comes back as {"1": "a"}, (1, 2) as [1, 2], an IntEnum's
+member as an int. Values that JSON holds exactly are kept; for the others NotKept names the place, like "data['votes']".
+A flow's data has types of its own, which read most of them back: there it counts whether what is read is the same.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from functools import cache
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from telegram.calls import encode_json
+
+DEPTH_MAX: Final = 100
+"""Lists and dicts inside one another. What is nested deeper could be written and not be read again (RecursionError)."""
+
+_SHOWN_MAX: Final = 60  # characters of a value in a message
+_LEAVES: Final = frozenset((str, int, float, bool, NoneType))
+
+_Wrong = tuple[list[object], str]
+"""The keys and indices that lead to a value, the innermost first, and what is wrong with it."""
+
+
+class NotKept(TypeError, ValueError):  # noqa: N818 - a fact about a value
+    """A value that would come back as another one, or not at all. A mistake in the program."""
+
+
+def encode_kept(whole: dict[str, Any], name: str) -> bytes:
+    """Return a dict as JSON; NotKept for what would not come back as it is. `name` is what a message calls the dict."""
+    if _is_exact(whole, 0):
+        try:
+            return encode_json(whole)
+        except (ValueError, RecursionError):  # NaN, half a surrogate pair, an int of 5,000 digits
+            pass
+    steps, what = _wrong(whole) or ([], "cannot be written as JSON")
+    raise NotKept(f"{name}{''.join(f'[{_shown(step)}]' for step in reversed(steps))} {what}")
+
+
+def written(kept: BaseModel, name: str) -> dict[str, Any]:
+    """Return a model as JSON's types; NotKept unless that reads as `kept` again, in its types too."""
+    try:
+        data = kept.model_dump(mode="json", warnings=False)
+    except ValueError as error:  # bytes that are no UTF-8, a type that pydantic does not know
+        raise NotKept(f"{name}{_unwritten(kept)}: {error}") from None
+    if not _is_exact_model(type(kept)):
+        check_read(kept, type(kept).model_validate(data), name)
+    return data
+
+
+def _unwritten(kept: BaseModel) -> str:
+    for field in type(kept).model_fields:
+        try:
+            kept.model_dump(mode="json", warnings=False, include={field})
+        except ValueError:
+            return f".{field}"
+    return ""
+
+
+def check_read(kept: BaseModel, read: BaseModel, name: str) -> None:
+    """Raise NotKept unless `read` is `kept` again, in its types too."""
+    for where, one, other in _differences(kept, read, name, 0):
+        raise NotKept(
+            f"{where} is {_shown(one)} of type {type(one).__name__}, and would come back as {_shown(other)} of type "
+            f"{type(other).__name__}: give the field the type of what it holds"
+        )
+
+
+def check_models(given: BaseModel, made: BaseModel, name: str) -> None:
+    """Raise NotKept where a model among the values was made into another type: the fields that this has not are lost."""
+    if _is_flat(type(given)):
+        return
+    for where, one, other in _differences(given, made, name, 0, only_models=True):
+        raise NotKept(
+            f"{where} is of type {type(one).__name__}, and would be kept as {type(other).__name__}: "
+            f"give the field that type"
+        )
+
+
+def _is_exact(value: Any, depth: int) -> bool:
+    """Whether a dict or a list holds only exact types of JSON; of the leaves' values nothing is said."""
+    if depth >= DEPTH_MAX:
+        return False
+    if type(value) is dict:
+        for key in value:
+            if type(key) is not str:
+                return False
+        items: Iterable[Any] = value.values()
+    else:
+        items = value
+    for item in items:
+        kind = type(item)
+        if kind in _LEAVES:
+            continue
+        if (kind is not dict and kind is not list) or not _is_exact(item, depth + 1):
+            return False
+    return True
+
+
+def _wrong(value: Any, depth: int = 0) -> _Wrong | None:
+    kind = type(value)
+    if kind is dict or kind is list:
+        if depth >= DEPTH_MAX:
+            return [], f"is nested more than {DEPTH_MAX} deep, or holds itself"
+        for key in value if kind is dict else ():
+            if (what := _wrong_key(key)) is not None:
+                return [], what
+        for step, item in value.items() if kind is dict else enumerate(value):
+            if (wrong := _wrong(item, depth + 1)) is not None:
+                wrong[0].append(step)
+                return wrong
+        return None
+    if kind not in _LEAVES:
+        return [], f"is {_of_type(kind)}: {_INSTEAD.get(kind, _ELSE)}"
+    if kind is float and not isfinite(value):
+        return [], f"is {value}, which JSON cannot hold"
+    try:
+        encode_json(value)
+    except ValueError as error:
+        return [], f"cannot be written as JSON: {error}"
+    return None
+
+
+def _wrong_key(key: Any) -> str | None:
+    if type(key) is not str:
+        return (
+            f"has the key {_shown(key)} of type {type(key).__name__}, and JSON has only keys of type str: "
+            f"write str(...)"
+        )
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        return f"has a key that cannot be written as JSON: {error}"
+    return None
+
+
+_INSTEAD: Final[dict[type, str]] = {
+    tuple: "JSON would make it a list, so write a list",
+    set: "write a sorted list",
+    frozenset: "write a sorted list",
+    bytes: "write its hex()",
+}
+_ELSE: Final = (
+    "JSON holds str, int, float, bool, None, and lists and dicts of these, and no types made from them"
+)
+
+
+_DECORATORS: Final = (
+    "validators", "field_validators", "root_validators", "model_validators", "field_serializers", "model_serializers",
+)  # fmt: skip
+"""What may change a value on its way (pydantic, DecoratorInfos)."""
+
+
+@cache
+def _is_exact_model(model: type[BaseModel]) -> bool:
+    """Whether JSON holds each value that passes the model, so that what is read is certain to be the same."""
+    decorators = model.__pydantic_decorators__
+    if any(getattr(decorators, each) for each in _DECORATORS) or model.model_config.get("extra") == "allow":
+        return False
+    return all(
+        _is_exact_type(field.annotation)
+        and field.exclude is not True
+        and all(type(each).__module__ == "annotated_types" for each in field.metadata)
+        for field in model.model_fields.values()
+    )
+
+
+@cache
+def _is_flat(model: type[BaseModel]) -> bool:
+    """Whether none of its fields holds a model."""
+    return _is_exact_model(model) and not any(
+        _holds_model(field.annotation) for field in model.model_fields.values()
+    )
+
+
+def _holds_model(annotation: Any) -> bool:
+    return (isinstance(annotation, type) and issubclass(annotation, BaseModel)) or any(
+        map(_holds_model, get_args(annotation))
+    )
+
+
+def _is_exact_type(annotation: Any) -> bool:
+    origin, of = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return all(type(each) in _LEAVES for each in of)
+    if origin in {Union, UnionType}:
+        return _LEAVES.issuperset(of)
+    if origin is list:
+        return all(map(_is_exact_type, of))
+    if origin is dict:
+        return of[0] is str and _is_exact_type(of[1])
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _is_exact_model(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return all(type(each.value) in {str, int} for each in annotation)
+    return annotation in _LEAVES
+
+
+def _differences(
+    kept: Any, read: Any, where: str, depth: int, *, only_models: bool = False
+) -> Iterator[tuple[str, Any, Any]]:
+    """Where `read` is not `kept`: the place and both values. With `only_models`, only where a model is another one."""
+    if type(kept) is not type(read) or depth > DEPTH_MAX:
+        if not only_models or isinstance(kept, BaseModel):
+            yield where, kept, read
+        return
+    parts: list[tuple[str, Any, Any]] = []
+    if isinstance(kept, BaseModel):
+        for name, field in type(kept).model_fields.items():
+            if field.exclude is not True:
+                parts.append((f"{where}.{name}", getattr(kept, name), getattr(read, name)))
+        parts.append((where, kept.model_extra, read.model_extra))
+    elif isinstance(kept, dict):
+        parts.append((f"{where}, keys", list(kept), list(read)))
+        parts += [(f"{where}[{_shown(key)}]", kept[key], read[key]) for key in kept if key in read]
+    elif isinstance(kept, list | tuple):
+        parts = [
+            (f"{where}[{index}]", one, other)
+            for index, (one, other) in enumerate(zip(kept, read, strict=False))
+        ]
+        if len(kept) != len(read) and not only_models:
+            yield where, kept, read
+    elif not only_models and (kept != read or _types_in(kept) != _types_in(read)):
+        yield where, kept, read
+    for place, one, other in parts:
+        yield from _differences(one, other, place, depth + 1, only_models=only_models)
+
+
+def _types_in(value: Any) -> set[type]:
+    return {type(each) for each in value} if isinstance(value, set | frozenset) else set()
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - the author's code
+        text = type(value).__name__
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
+
+
+def _of_type(kind: type) -> str:
+    return f"{'an' if kind.__name__[:1].lower() in 'aeiou' else 'a'} {kind.__name__}"
