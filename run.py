@@ -5,7 +5,6 @@ The composition root: only this file reads the environment, and only here the pa
 """
 
 import asyncio
-import gc
 import os
 import shlex
 import signal
@@ -38,7 +37,9 @@ from telegram.fake.sandbox import Sandbox
 from telegram.letters import Dead, Replay, letter_lines
 from telegram.load.options import Load
 from telegram.logs import LogFormat, LogLevel, set_up_logging
+from telegram.running import Running, tune_garbage_collection
 from telegram.sender import UnknownOutcome
+from telegram.watchdog import Watchdog
 
 try:
     import uvloop
@@ -50,6 +51,9 @@ else:
 log = structlog.get_logger(__name__)
 
 EXIT_WRONG_SETTING = 2
+BLOCKED_MAX_MIN_S = 30.0
+"""A handler whose time-out is shorter may block the event loop for so long, before the process is ended."""
+
 SANDBOX_TOKEN = "1000000001:sandbox"  # noqa: S105 - made up; it opens nothing
 SANDBOX_STORE_URL = "sqlite:chatlane-sandbox.db"
 
@@ -183,7 +187,7 @@ def _check_together(settings: Settings) -> None:
         raise WrongSettingError("TELEGRAM_LOCAL_ROOT is set but TELEGRAM_LOCAL is not: set both, or none")
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, watchdog: Watchdog | None = None) -> int:
     """Run the bot until a signal; return the exit code."""
     sys.path.insert(0, str(Path.cwd()))  # for HANDLERS=my_bot:router, wherever run.py lies
     router = load_router(settings.handlers)
@@ -215,19 +219,20 @@ async def serve(settings: Settings) -> int:
         )
         store = await open_store(settings.effective_store_url, str(client.bot_id))
         stack.push_async_callback(store.close)
+        if watchdog is not None:
+            watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
         bot = Bot(client, store, router, config)
         if fake is not None:
             sandbox = await stack.enter_async_context(Sandbox(fake, bot, store, port=settings.sandbox_port))
             print(f"\n  Chat with your bot here:  {sandbox.url}\n  Stop with Ctrl+C.\n", flush=True)
-        return await run_until_signal(bot)
+        return await run_until_signal(bot, watchdog)
 
 
-async def run_until_signal(bot: Bot) -> int:
+async def run_until_signal(bot: Bot, watchdog: Watchdog | None = None) -> int:
     """Run the bot; the first SIGINT or SIGTERM drains it, a second one stops at once. Return the exit code."""
-    loop = asyncio.get_running_loop()
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, received.put_nowait, number)
+    if watchdog is not None:
+        watchdog.watch(received.put_nowait)
 
     async def work() -> None:
         await bot.start()
@@ -318,25 +323,29 @@ async def flows(settings: Settings) -> int:
     return EXIT_PROBLEMS if wrong else 0
 
 
-def tune_garbage_collection() -> None:
-    """Look for reference cycles less often: nearly everything here dies by its count, and looking costs an echo a tenth.
+def serve_to_the_end(settings: Settings, watchdog: Watchdog) -> int:
+    """Run the bot until it has stopped, or was stopped by force; return the exit code."""
+    blocked_max_s = max(BLOCKED_MAX_MIN_S, settings.handler_timeout_s)
+    watchdog.start(drain_timeout_s=settings.drain_timeout_s, blocked_max_s=blocked_max_s)
+    running = Running(new_event_loop)
+    try:
+        return running.run(serve(settings, watchdog))
+    finally:
+        watchdog.unwatch(running.left)
 
-    What was imported lives for ever and is left out of the looking (`gc.freeze`).
-    """
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
-
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], watchdog: Watchdog | None = None) -> int:
     """Read the settings and run; return the exit code, with one line on stderr if a person has to do something."""
     token = ""
     try:
         settings = read_settings(arguments)
         token = settings.token
         set_up_logging(settings.log_level, settings.log_format, token)
-        run = administer if settings.dead or settings.replay else serve
+        run = administer if settings.dead or settings.replay else None
         run = load if settings.load else flows if settings.flows else run
         tune_garbage_collection()
+        if run is None:
+            return serve_to_the_end(settings, watchdog or Watchdog())
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(run(settings))
     except Unauthorized as error:
@@ -351,4 +360,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    process = Watchdog()
+    sys.exit(process.leave(main(sys.argv[1:], process)))

@@ -1,0 +1,133 @@
+"""Finds out from another thread that an event loop takes no step, and which line of the author's code blocks it."""
+
+import asyncio
+import contextlib
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+BLOCKED_S: Final = 0.5
+"""A loop that takes no step for so long is blocked, and the line that blocks it is reported."""
+
+TICK_S: Final = 0.1
+"""How often to look."""
+
+_OUTSIDE: Final = (asyncio.base_events.__file__, str(Path(__file__).with_name("running.py")))
+"""Frames from here outwards are those of whoever runs the loop."""
+
+_LIBRARIES: Final = (
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    *(str(Path(__file__).parent.parent / name) for name in ("engine", "telegram")),
+    "<",
+)
+
+_DEBUGGERS: Final = ("bdb.py", "pydevd.py")
+
+
+class LoopWatch:
+    """Watches a loop for another thread, which calls `look` every TICK_S; the loop runs in the thread that made this.
+
+    `report` gets the place and the seconds, once for each time that the loop is blocked: in either thread. `at_step` is
+    called in the loop at each step that `look` has asked for.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        report: Callable[[str, float], object],
+        at_step: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._loop = loop
+        self._report = report
+        self._at_step = at_step
+        self._thread = threading.get_ident()
+        self._asked_at: float | None = None  # when a step was asked for that was not taken yet
+        self._place = ""
+        self._is_reported = False
+
+    def look(self) -> float:
+        """Return how many seconds the loop has taken no step for; 0.0 if it takes steps, or does not run."""
+        asked_at, now = self._asked_at, time.monotonic()
+        if asked_at is None or not self._loop.is_running():
+            self._asked_at = now
+            if asked_at is None:
+                with contextlib.suppress(RuntimeError):  # it was closed meanwhile
+                    self._loop.call_soon_threadsafe(self._step)
+            return 0.0
+        if now - asked_at > BLOCKED_S / 2 and not self._is_reported:
+            self._place = place_in(self._thread)
+            self._report_if_long(now - asked_at)
+        return now - asked_at
+
+    def forgive(self, seconds: float) -> None:
+        """Do not count a time in which the whole process stood still."""
+        if self._asked_at is not None:
+            self._asked_at += seconds
+
+    def _step(self) -> None:
+        """In the loop."""
+        if self._asked_at is not None and self._place and not self._is_reported:
+            self._report_if_long(time.monotonic() - self._asked_at)
+        self._place, self._is_reported = "", False
+        self._asked_at = None
+        self._at_step()
+
+    def _report_if_long(self, seconds: float) -> None:
+        if seconds > BLOCKED_S - TICK_S:  # the step was asked for up to a tick after the last one
+            self._is_reported = True
+            self._report(self._place, seconds)
+
+
+class StallClock:
+    """Tells how long the whole process stood still while a thread slept: was stopped, or got no processor.
+
+    A call that holds the interpreter's lock lets the thread sleep longer, too, but uses processor time meanwhile.
+    """
+
+    _LATE_S: Final = 0.3
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+        self._used = time.process_time()
+
+    def stalled_s(self, asked_s: float) -> float:
+        """Return by how much the time since the last call exceeds `asked_s`; 0.0 for an ordinary delay."""
+        at, used = time.monotonic(), time.process_time()
+        late_s = at - self._at - max(asked_s, used - self._used)
+        self._at, self._used = at, used
+        return late_s if late_s > self._LATE_S else 0.0
+
+
+def place_in(thread: int | None) -> str:
+    """Return where a thread is now: "file:line function" of the innermost author's frame inside the loop, else of the
+    innermost one.
+    """
+    innermost = at = _frame_of(thread)
+    while at is not None and at.f_code.co_filename not in _OUTSIDE:
+        if not at.f_code.co_filename.startswith(_LIBRARIES):
+            return _place(at)
+        at = at.f_back
+    return "unknown" if innermost is None else _place(innermost)
+
+
+def is_at_breakpoint(thread: int | None) -> bool:
+    """Return whether a debugger holds a thread: for as long as a person likes."""
+    at = _frame_of(thread)
+    while at is not None:
+        if Path(at.f_code.co_filename).name in _DEBUGGERS:
+            return True
+        at = at.f_back
+    return False
+
+
+def _frame_of(thread: int | None) -> FrameType | None:
+    return sys._current_frames().get(thread or 0)  # noqa: SLF001 - the documented way to ask
+
+
+def _place(frame: FrameType) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}"

@@ -1,0 +1,95 @@
+"""A process beside the bot's that ends it when a stop has not come to its end in time.
+
+Nothing inside the bot's process can do that while a call into C holds the interpreter's lock, or while the interpreter
+waits for its own end. Run as a script by `Watchdog`, with the standard library only; it sleeps until the first signal,
+and ends with the bot's process.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from typing import Final
+
+TRACE_SIGNAL: Final = signal.SIGVTALRM
+"""Ends the bot's process after its threads' lines were written to stderr (`faulthandler.register`). Nearly no program
+uses this signal, and it writes no core file."""
+
+AT_ONCE_S: Final = 1.0
+"""How long a second signal leaves for the orderly way to stop at once."""
+
+HEARD: Final = (signal.SIGINT, signal.SIGTERM)
+
+_TICK_S: Final = 0.1
+_TICK_MAX_S: Final = 0.5  # a longer one: this process was stopped itself
+_TRACE_S: Final = 0.3
+_TRACE_LOOKS: Final = 15
+
+
+def guard(wakeup: socket.socket, told: socket.socket, stop_s: float) -> None:
+    """End the parent process `stop_s` after its first signal, or AT_ONCE_S after the second.
+
+    `wakeup` is where the interpreter writes a byte for each signal at once; the bot's thread reads it, and sends on
+    what it has read through `told`. What stays unread was not heard by the bot.
+    """
+    bot = os.getppid()
+    heard, left_s, is_stopping = 0, stop_s, False
+    before = time.monotonic()
+    while os.getppid() == bot:
+        if not is_stopping:
+            select.select([wakeup, told], [], [])
+        unread = 0
+        with suppress(BlockingIOError):
+            if not (data := told.recv(100)):
+                return  # the bot's process has ended
+            heard += _signals(data)
+        with suppress(BlockingIOError):
+            unread = _signals(wakeup.recv(100, socket.MSG_PEEK))
+        if not is_stopping:
+            is_stopping, before = heard + unread > 0, time.monotonic()
+        if heard + unread > 1:
+            left_s = min(left_s, AT_ONCE_S)
+        time.sleep(_TICK_S)
+        if is_stopping:
+            now = time.monotonic()
+            left_s -= 0.0 if _is_stopped(bot) else min(_TICK_MAX_S, now - before)
+            before = now
+        if left_s <= 0:
+            _end(bot)
+            return
+
+
+def _end(bot: int) -> None:
+    for number in (TRACE_SIGNAL, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(bot, number)
+        for _ in range(_TRACE_LOOKS):
+            if os.getppid() != bot:
+                return
+            time.sleep(_TRACE_S / _TRACE_LOOKS)
+
+
+def _signals(data: bytes) -> int:
+    return sum(number in HEARD for number in data)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Return whether a process is stopped (SIGSTOP): it has not had this time. Linux only: proc(5), /proc/pid/stat."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs this process a third of its start
+            return file.read().rpartition(b")")[2].split()[:1] in ([b"T"], [b"t"])
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    for each in HEARD:
+        signal.signal(each, signal.SIG_IGN)
+    wakeup_fd, told_fd = int(sys.argv[1]), int(sys.argv[2])
+    sockets = [socket.socket(fileno=fd) for fd in (wakeup_fd, told_fd)]
+    for each_socket in sockets:
+        each_socket.setblocking(False)
+    guard(sockets[0], sockets[1], float(sys.argv[3]))

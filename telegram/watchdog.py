@@ -1,0 +1,276 @@
+"""A thread beside the event loop, for what the loop cannot do while a handler blocks it.
+
+* It hears SIGINT and SIGTERM also while the loop is blocked, and passes them on to the loop.
+* From the first signal on the process has a deadline; what has not ended by then is ended. A second signal leaves it
+  a moment.
+* It names the line that blocks the loop. A loop that is blocked for longer than any handler may take serves no update
+  any more, and nothing can be cancelled in it: the process is ended, and counts as one that died of what it handled.
+
+| the stop is held up by                                          | it is ended by                            |
+|-----------------------------------------------------------------|-------------------------------------------|
+| a handler that ignores its cancellation, a thread of the pool   | Engine.drain, Running: they do not wait   |
+| Python code that blocks the loop, or runs at the process's end  | this thread                               |
+| a call into C that holds the interpreter's lock                 | the process of telegram/guard.py          |
+
+Signals: Python's own handlers run in the main thread between two bytecodes, so not within a call into C. The byte that
+the interpreter writes to the wakeup descriptor (`signal.set_wakeup_fd`) is written at once, and this thread reads it.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import math
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+import structlog
+
+from telegram import guard
+from telegram.blocking import TICK_S, LoopWatch, StallClock, is_at_breakpoint, place_in
+
+log = structlog.get_logger(__name__)
+
+EXIT_FORCED: Final = 1
+"""The process was ended because a stop did not come to its end."""
+
+SPARE_S: Final = 0.5
+"""How long after `drain_timeout_s` a stop is forced: within the second that is promised."""
+
+_GUARD_LATER_S: Final = 0.2
+_LOG_S: Final = 0.3
+"""How long to wait for a line of the log: the blocked thread may hold its lock."""
+
+_LEAVE_S: Final = 2.0
+"""How long what is left at the end of the process may take; clients of error trackers send what they have."""
+
+_WINDS_UP_S: Final = 5.0
+"""The least CPU time that this thread may take no step for."""
+
+
+class Watchdog:
+    """`start` it in the main thread, before the event loop; inside of the loop, `watch` it.
+
+    `at_force` is called, in the thread, before a stop is forced.
+    """
+
+    def __init__(self) -> None:
+        self.at_force: Callable[[], object] = lambda: None
+        self._stop_s = self._blocked_max_s = math.inf
+        self._reading: socket.socket
+        self._writing: socket.socket
+        self._telling: socket.socket
+        self._guard: subprocess.Popen[bytes]
+        self._main = threading.main_thread().ident
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._before: dict[int, Any] = {}
+        self._fd_of_others = -1
+        self._watch: LoopWatch | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._notify: Callable[[signal.Signals], object] | None = None
+        self._heard: list[signal.Signals] = []
+        self._left_s = math.inf
+        self._blocked_s = 0.0
+        self._exit_code: int | None = None
+        self._left_behind: list[str] = []
+
+    def start(self, *, drain_timeout_s: float, blocked_max_s: float = math.inf) -> None:
+        """Hear signals from now on. The process ends SPARE_S after `drain_timeout_s`; so does a loop that is blocked
+        for `blocked_max_s`.
+        """
+        self._stop_s, self._blocked_max_s = drain_timeout_s + SPARE_S, blocked_max_s
+        self._reading, self._writing = socket.socketpair()
+        self._reading.setblocking(False)
+        self._writing.setblocking(False)
+        self._before = {number: signal.getsignal(number) for number in guard.HEARD}
+        self._hold()
+        os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=self._in_a_copy)
+        faulthandler.register(guard.TRACE_SIGNAL, file=sys.__stderr__ or 2, chain=True)
+        self._start_guard()
+        self._thread.start()
+
+    def _start_guard(self) -> None:
+        self._telling, told = socket.socketpair()
+        self._telling.setblocking(False)
+        fds = (self._reading.fileno(), told.fileno())
+        given = (*map(str, fds), str(self._stop_s + _GUARD_LATER_S))
+        try:
+            self._guard = subprocess.Popen(  # noqa: S603 - our own script
+                (sys.executable, "-I", "-S", guard.__file__, *given),
+                pass_fds=fds,
+                start_new_session=True,  # Ctrl+C in a terminal is for the bot
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        except (OSError, ValueError) as error:
+            log.warning("a call into C that holds the interpreter can outlast a stop", reason=str(error))
+        told.close()
+
+    def watch(self, notify: Callable[[signal.Signals], object]) -> None:
+        """Watch the running loop; `notify` is called in it with each signal, also with those heard before."""
+        self._loop, self._notify = asyncio.get_running_loop(), notify
+        self._hold()
+        self._watch = LoopWatch(self._loop, _report, self._hold)
+        for number in self._heard:
+            notify(number)
+
+    def unwatch(self, left: Sequence[str] = ()) -> None:
+        """The loop has ended, and the process is to end; `left` names the tasks that did not."""
+        self._watch = self._loop = self._notify = None
+        self._fd_of_others = -1
+        self._left_behind = list(left)
+        self._hold()
+
+    def leave(self, code: int) -> int:
+        """Return the exit code of a process that has ended its work.
+
+        Threads and functions of `atexit` may hold it up only for a moment, tasks not at all: it is ended with this code.
+        """
+        self._exit_code = code
+        if self._left_behind:  # Python would complain about each of them
+            self._leave(code)
+        self._left_s = min(self._left_s, _LEAVE_S)
+        return code
+
+    # -- in the main thread, between two bytecodes ---------------------------------------------------------------------
+
+    def _hold(self) -> None:
+        """Take the signals, and the wakeup descriptor, from whoever has taken them: a loop at its start, or a handler."""
+        for number in guard.HEARD:
+            if signal.getsignal(number) != self._take:
+                signal.signal(number, self._take)
+        fd = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+        if fd != self._writing.fileno():
+            self._fd_of_others = fd
+
+    def _take(self, number: int, _: FrameType | None) -> None:
+        """Python's handler of a signal. The thread knows it already, unless others have taken the wakeup descriptor."""
+        fd = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+        if fd != self._writing.fileno():
+            self._fd_of_others = fd
+            with contextlib.suppress(OSError):
+                self._writing.send(bytes([number]))
+
+    def _in_a_copy(self) -> None:
+        """In a fork of the process: its signals are its own, and it must not go on as a second bot."""
+        self._telling.close()  # else the guard would not see the end of the process
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        _unblock()
+        if self._loop is not None:
+            self._loop.call_soon(_end_the_copy)
+
+    # -- in the watchdog's thread --------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        clock, before = StallClock(), time.monotonic()
+        while True:
+            if math.isfinite(self._blocked_max_s):  # a step of this thread winds it up
+                signal.setitimer(signal.ITIMER_VIRTUAL, max(_WINDS_UP_S, self._blocked_max_s))
+            readable, _, _ = select.select([self._reading], [], [], TICK_S)
+            stalled_s = clock.stalled_s(TICK_S)
+            now = time.monotonic()
+            self._left_s -= now - before - stalled_s
+            before = now
+            if readable:
+                with contextlib.suppress(OSError):
+                    self._read(self._reading.recv(100))
+            if self._left_s <= 0:
+                self._end()
+            if (watch := self._watch) is not None:
+                watch.forgive(stalled_s)
+                self._look(watch)
+
+    def _read(self, data: bytes) -> None:
+        for fd in (self._telling.fileno(), self._fd_of_others):
+            with contextlib.suppress(OSError):
+                os.write(fd, data)
+        for number in data:
+            if number in guard.HEARD:
+                self._hear(signal.Signals(number))
+
+    def _hear(self, number: signal.Signals) -> None:
+        self._heard.append(number)
+        self._left_s = min(self._left_s, self._stop_s if len(self._heard) == 1 else guard.AT_ONCE_S)
+        loop, notify = self._loop, self._notify
+        if loop is not None and notify is not None:
+            with contextlib.suppress(RuntimeError):  # it was closed meanwhile
+                loop.call_soon_threadsafe(notify, number)
+
+    def _look(self, watch: LoopWatch) -> None:
+        blocked_s, before_s = watch.look(), self._blocked_s
+        self._blocked_s = blocked_s
+        if blocked_s < before_s and before_s > guard.AT_ONCE_S:
+            log.warning("the event loop takes steps again", blocked_s=round(before_s, 1))
+        if blocked_s > self._blocked_max_s and not is_at_breakpoint(self._main):
+            self._exit(EXIT_FORCED, "the event loop is blocked for longer than a handler may take")
+
+    def _end(self) -> NoReturn:
+        if self._exit_code is not None:
+            self._leave(self._exit_code)
+        _briefly(self.at_force)
+        code = EXIT_FORCED if len(self._heard) == 1 else 128 + self._heard[-1]
+        self._exit(code, "the stop was forced: what was not committed comes again at the next start")
+
+    def _leave(self, code: int) -> NoReturn:
+        main = threading.main_thread()
+        threads = [each.name for each in threading.enumerate() if not each.daemon and each is not main]
+        place = place_in(self._main)
+        _briefly(
+            lambda: log.warning(
+                "left behind at the end of the process", tasks=self._left_behind, threads=threads, at=place
+            )
+        )
+        _exit(code)
+
+    def _exit(self, code: int, why: str) -> NoReturn:
+        place = place_in(self._main)
+        _briefly(lambda: log.error(why, at=place))
+        _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    _briefly(_flush)
+    os._exit(code)
+
+
+def _flush() -> None:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def _block() -> None:
+    """Before a fork: a signal to the copy must not be taken for one to the bot."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, guard.HEARD)
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, guard.HEARD)
+
+
+def _end_the_copy() -> NoReturn:
+    sys.stderr.write("a handler has forked the process and went on in the copy: the copy ends here\n")
+    os._exit(EXIT_FORCED)
+
+
+def _report(place: str, seconds: float) -> None:
+    _briefly(lambda: log.warning("a handler blocks the event loop", at=place, seconds=round(seconds, 1)))
+
+
+def _briefly(act: Callable[[], object]) -> None:
+    """Call it, but wait for it only for a moment."""
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(_LOG_S)

@@ -1,0 +1,251 @@
+"""A stop within its time, whatever handlers do: each case is a process with one stubborn handler and a signal."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from telegram.load.service import ROOT
+
+pytestmark = pytest.mark.processes
+
+DRAIN_TIMEOUT_S = 1.0
+
+PROGRAM = """
+import asyncio, atexit, collections, contextlib, ctypes, itertools, multiprocessing, os, re, signal, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from telegram.running import Running
+from telegram.watchdog import Watchdog
+
+def ready():
+    print("ready", flush=True)
+
+async def swallow():
+    while True:
+        with contextlib.suppress(BaseException):
+            await asyncio.sleep(3600)
+
+async def thread():
+    await asyncio.to_thread(time.sleep, 3600)
+
+async def threads_of_its_own():
+    executor = ThreadPoolExecutor()
+    await asyncio.get_running_loop().run_in_executor(executor, ready)
+
+async def exit_in_a_child():
+    async def child():
+        sys.exit(3)
+    with contextlib.suppress(BaseException):
+        await asyncio.create_task(child())
+
+async def stop_the_loop():
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(3600)
+
+async def ignore_signals():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, print, "hangup")
+    await asyncio.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGHUP)
+    await asyncio.sleep(3600)
+
+async def go_on_in_a_copy():
+    if os.fork():
+        await asyncio.sleep(3600)
+    await asyncio.sleep(0)
+    print("the copy goes on", flush=True)
+
+async def terminate_a_child():
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
+    child.start()
+    child.terminate()
+    child.join()
+    print("ended by", -child.exitcode, flush=True)
+    await asyncio.sleep(3600)
+
+async def quick():
+    pass
+
+async def block_at_the_end():
+    atexit.register(time.sleep, 3600)
+
+async def spin():
+    ready()
+    while True:
+        pass
+
+async def block():
+    ready()
+    time.sleep(3600)
+
+async def block_while_cancelled():
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        time.sleep(3600)
+
+async def hold_the_interpreter():
+    ready()
+    collections.deque(itertools.repeat(0), maxlen=0)
+
+async def hold_the_interpreter_and_wait():
+    ready()
+    mutex = ctypes.create_string_buffer(256)
+    for _ in range(2):
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+
+async def block_briefly():
+    time.sleep(0.7)
+    await asyncio.sleep(0.1)
+    until = time.process_time() + 0.7
+    while time.process_time() < until:
+        collections.deque(range(10_000_000), maxlen=0)  # some tenths of a second without a bytecode
+    await asyncio.sleep(0.1)
+
+async def main(watchdog, handler):
+    heard = asyncio.Queue()
+    watchdog.watch(heard.put_nowait)
+    task = asyncio.create_task(globals()[handler]())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.3, ready)
+    await heard.get()
+    task.cancel()
+    return 0
+
+watchdog = Watchdog()
+watchdog.at_force = lambda: print("forced", flush=True)
+watchdog.start(drain_timeout_s=DRAIN, blocked_max_s=BLOCKED)
+running = Running(FACTORY)
+try:
+    code = running.run(main(watchdog, sys.argv[1]))
+finally:
+    watchdog.unwatch(running.left)
+sys.exit(watchdog.leave(code))
+"""
+
+UVLOOP = "__import__('uvloop').new_event_loop"
+
+
+class Process:
+    """One process of PROGRAM that has come so far as its handler says."""
+
+    def __init__(self, handler, *, blocked_max_s="float('inf')", factory=UVLOOP):
+        program = PROGRAM.replace("DRAIN", str(DRAIN_TIMEOUT_S)).replace("BLOCKED", blocked_max_s)
+        command = [sys.executable, "-uc", program.replace("FACTORY", factory), handler]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        self._written = b""
+        self._fd = self._process.stdout.fileno()
+
+    def until(self, text):
+        """Return when it has written this."""
+        give_up = time.monotonic() + 20
+        while text not in self._written.decode(errors="replace"):
+            assert time.monotonic() < give_up, self._written
+            assert select.select([self._fd], [], [], 20)[0]
+            data = os.read(self._fd, 10_000)
+            assert data, self._written
+            self._written += data
+        return self
+
+    def signal(self, number=signal.SIGTERM):
+        self._process.send_signal(number)
+        return self
+
+    def ended(self):
+        """Return (exit code, seconds, what it has written)."""
+        began = time.monotonic()
+        try:
+            out, _ = self._process.communicate(timeout=20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        return (
+            self._process.returncode,
+            time.monotonic() - began,
+            (self._written + out).decode(errors="replace"),
+        )
+
+
+@pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
+@pytest.mark.parametrize(
+    "handler",
+    [
+        "swallow",
+        "thread",
+        "threads_of_its_own",
+        "exit_in_a_child",
+        "stop_the_loop",
+        "ignore_signals",
+        "quick",
+    ],
+)
+def test_a_handler_that_lets_the_loop_run_does_not_delay_the_end(handler, factory):
+    code, took_s, out = Process(handler, factory=factory).until("ready").signal().ended()
+    assert (code, "forced" in out) == (0, False), out
+    assert took_s < DRAIN_TIMEOUT_S + 1
+
+
+@pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
+def test_signals_of_the_author_are_heard_beside_ours(factory):
+    _, _, out = Process("ignore_signals", factory=factory).until("ready").signal().ended()
+    assert "hangup" in out
+
+
+@pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
+def test_a_signal_to_a_fork_is_not_ours(factory):
+    process = Process("terminate_a_child", factory=factory).until("ended by 15")
+    code, _, out = process.until("ready").signal().ended()
+    assert (code, "forced" in out) == (0, False), out
+
+
+def test_a_copy_of_the_process_does_not_go_on():
+    _, _, out = Process("go_on_in_a_copy").until("the copy ends here").signal().ended()
+    assert "the copy goes on" not in out
+
+
+@pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
+@pytest.mark.parametrize(
+    "handler",
+    ["spin", "block", "block_while_cancelled", "hold_the_interpreter", "hold_the_interpreter_and_wait"],
+)
+def test_a_handler_that_blocks_the_loop_is_ended_by_force_and_named(handler, factory):
+    code, took_s, out = Process(handler, factory=factory).until("ready").signal().ended()
+    assert code != 0
+    assert took_s < DRAIN_TIMEOUT_S + 1
+    assert f" {handler}" in out
+
+
+def test_what_holds_up_the_end_of_the_process_does_not_change_its_code():
+    code, took_s, out = Process("block_at_the_end").until("ready").signal().ended()
+    assert code == 0, out
+    assert took_s < DRAIN_TIMEOUT_S + 1
+    assert "left behind" in out
+
+
+@pytest.mark.parametrize("handler", ["block", "hold_the_interpreter", "hold_the_interpreter_and_wait"])
+def test_a_second_signal_ends_the_process_at_once(handler):
+    process = Process(handler).until("ready").signal()
+    began = time.monotonic()
+    time.sleep(0.2)
+    code, _, _ = process.signal(signal.SIGINT).ended()
+    assert code != 0
+    assert time.monotonic() - began < 1.8
+
+
+def test_a_loop_that_is_blocked_for_longer_than_any_handler_may_take_ends_the_process_and_names_the_line():
+    code, _, out = Process("block", blocked_max_s="1.0").ended()
+    assert code == 1
+    assert "<string>:" in out
+    assert "forced" not in out  # what ran has had an attempt
+
+
+def test_each_time_that_the_loop_is_blocked_the_line_is_named_once():
+    _, _, out = Process("block_briefly").until("ready").signal().ended()
+    assert out.count("a handler blocks the event loop") == 2
