@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, NamedTuple
 
 BLOCKED_S: Final = 0.5
 """A loop that takes no step for so long is blocked, and the line that blocks it is reported."""
@@ -23,10 +23,22 @@ _OUTSIDE: Final = (asyncio.base_events.__file__, str(Path(__file__).with_name("r
 _LIBRARIES: Final = (
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
     *(str(Path(__file__).parent.parent / name) for name in ("engine", "telegram")),
-    "<",
+    "<frozen ",
 )
 
 _DEBUGGERS: Final = ("bdb.py", "pydevd.py")
+
+
+class Place(NamedTuple):
+    """A line of a program. `is_authors`: it is no library's, and none of ours."""
+
+    file: str
+    line: int
+    function: str
+    is_authors: bool
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.function}"
 
 
 class LoopWatch:
@@ -39,7 +51,7 @@ class LoopWatch:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        report: Callable[[str, float], object],
+        report: Callable[[Place, float], object],
         at_step: Callable[[], object] = lambda: None,
     ) -> None:
         self._loop = loop
@@ -47,7 +59,7 @@ class LoopWatch:
         self._at_step = at_step
         self._thread = threading.get_ident()
         self._asked_at: float | None = None  # when a step was asked for that was not taken yet
-        self._place = ""
+        self._place: Place | None = None
         self._is_reported = False
 
     def look(self) -> float:
@@ -61,7 +73,7 @@ class LoopWatch:
             return 0.0
         if now - asked_at > BLOCKED_S / 2 and not self._is_reported:
             self._place = place_in(self._thread)
-            self._report_if_long(now - asked_at)
+            self._report_if_long(self._place, now - asked_at)
         return now - asked_at
 
     def forgive(self, seconds: float) -> None:
@@ -72,15 +84,15 @@ class LoopWatch:
     def _step(self) -> None:
         """In the loop."""
         if self._asked_at is not None and self._place and not self._is_reported:
-            self._report_if_long(time.monotonic() - self._asked_at)
-        self._place, self._is_reported = "", False
+            self._report_if_long(self._place, time.monotonic() - self._asked_at)
+        self._place, self._is_reported = None, False
         self._asked_at = None
         self._at_step()
 
-    def _report_if_long(self, seconds: float) -> None:
+    def _report_if_long(self, place: Place, seconds: float) -> None:
         if seconds > BLOCKED_S - TICK_S:  # the step was asked for up to a tick after the last one
             self._is_reported = True
-            self._report(self._place, seconds)
+            self._report(place, seconds)
 
 
 class StallClock:
@@ -103,16 +115,17 @@ class StallClock:
         return late_s if late_s > self._LATE_S else 0.0
 
 
-def place_in(thread: int | None) -> str:
-    """Return where a thread is now: "file:line function" of the innermost author's frame inside the loop, else of the
-    innermost one.
-    """
+def place_in(thread: int | None) -> Place:
+    """Return where a thread is now: the innermost frame of the author's inside the loop, else the innermost one."""
     innermost = at = _frame_of(thread)
     while at is not None and at.f_code.co_filename not in _OUTSIDE:
         if not at.f_code.co_filename.startswith(_LIBRARIES):
-            return _place(at)
+            return Place(at.f_code.co_filename, at.f_lineno, at.f_code.co_name, is_authors=True)
         at = at.f_back
-    return "unknown" if innermost is None else _place(innermost)
+    if innermost is None:
+        return Place("", 0, "", is_authors=False)
+    code = innermost.f_code
+    return Place(code.co_filename, innermost.f_lineno, code.co_name, is_authors=False)
 
 
 def is_at_breakpoint(thread: int | None) -> bool:
@@ -127,7 +140,3 @@ def is_at_breakpoint(thread: int | None) -> bool:
 
 def _frame_of(thread: int | None) -> FrameType | None:
     return sys._current_frames().get(thread or 0)  # noqa: SLF001 - the documented way to ask
-
-
-def _place(frame: FrameType) -> str:
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}"

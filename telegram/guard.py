@@ -25,7 +25,7 @@ HEARD: Final = (signal.SIGINT, signal.SIGTERM)
 
 _TICK_S: Final = 0.1
 _TICK_MAX_S: Final = 0.5  # a longer one: this process was stopped itself
-_TRACE_S: Final = 0.3
+_TRACE_S: Final = 0.15
 _TRACE_LOOKS: Final = 15
 
 

@@ -36,24 +36,24 @@ from typing import Any, Final, NoReturn
 import structlog
 
 from telegram import guard
-from telegram.blocking import TICK_S, LoopWatch, StallClock, is_at_breakpoint, place_in
+from telegram.blocking import TICK_S, LoopWatch, Place, StallClock, is_at_breakpoint, place_in
 
 log = structlog.get_logger(__name__)
 
 EXIT_FORCED: Final = 1
 """The process was ended because a stop did not come to its end."""
 
-SPARE_S: Final = 0.5
+SPARE_S: Final = 0.4
 """How long after `drain_timeout_s` a stop is forced: within the second that is promised."""
 
 _GUARD_LATER_S: Final = 0.2
-_LOG_S: Final = 0.3
+_LOG_S: Final = 0.15
 """How long to wait for a line of the log: the blocked thread may hold its lock."""
 
 _LEAVE_S: Final = 2.0
 """How long what is left at the end of the process may take; clients of error trackers send what they have."""
 
-_WINDS_UP_S: Final = 5.0
+_WINDS_UP_S: Final = 3.0
 """The least CPU time that this thread may take no step for."""
 
 
@@ -225,7 +225,7 @@ class Watchdog:
     def _leave(self, code: int) -> NoReturn:
         main = threading.main_thread()
         threads = [each.name for each in threading.enumerate() if not each.daemon and each is not main]
-        place = place_in(self._main)
+        place = str(place_in(self._main))
         _briefly(
             lambda: log.warning(
                 "left behind at the end of the process", tasks=self._left_behind, threads=threads, at=place
@@ -234,7 +234,7 @@ class Watchdog:
         _exit(code)
 
     def _exit(self, code: int, why: str) -> NoReturn:
-        place = place_in(self._main)
+        place = str(place_in(self._main))
         _briefly(lambda: log.error(why, at=place))
         _exit(code)
 
@@ -265,8 +265,9 @@ def _end_the_copy() -> NoReturn:
     os._exit(EXIT_FORCED)
 
 
-def _report(place: str, seconds: float) -> None:
-    _briefly(lambda: log.warning("a handler blocks the event loop", at=place, seconds=round(seconds, 1)))
+def _report(place: Place, seconds: float) -> None:
+    event = "a handler blocks the event loop" if place.is_authors else "the event loop is blocked"
+    _briefly(lambda: log.warning(event, at=str(place), seconds=round(seconds, 1)))
 
 
 def _briefly(act: Callable[[], object]) -> None:

@@ -139,6 +139,11 @@ class Service:
         """Of the process that runs, or ran last."""
         return self._started().pid
 
+    @property
+    def returncode(self) -> int | None:
+        """The exit code; None while the process runs. Other than `ended`, it waits for nothing that holds the pipe."""
+        return self._started().returncode
+
     async def spawn(self, plan: BotPlan | None = None, **settings: str) -> None:
         """Start the process; `plan` and `settings` go before those of the constructor."""
         (plan or self._plan)._replace(until_eof=True).save(self.folder)

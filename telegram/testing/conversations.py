@@ -1,6 +1,7 @@
 """A bot in a unit test: the production path from the update to the call, on virtual time and without a network."""
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from telegram.intake import UPDATES_MAX, split
 from telegram.peers import Peers
 from telegram.routing import envelope, migration
 from telegram.sender import Sender
+from telegram.testing.blocked import BlockedLoop
 from telegram.testing.chats import Chat, Group
 from telegram.testing.client import Sent, WorldClient
 from telegram.testing.scene import Scene
@@ -33,7 +35,8 @@ class Conversations:
     """Runs `router` for people of the test; `with` starts and stops it.
 
     Plain functions, no `await`: it has an event loop of its own, whose clock moves only while somebody waits. A turn
-    returns when all that it caused has been handled and sent. What fails in a handler is raised by the turn.
+    returns when all that it caused has been handled and sent. What fails in a handler is raised by the turn; a handler that
+    blocks the event loop for half a second is a RuntimeWarning with its file and line.
     """
 
     def __init__(
@@ -134,6 +137,8 @@ class Conversations:
         with ExitStack() as stack:
             runner = stack.enter_context(asyncio.Runner(loop_factory=VirtualLoop))
             self._loop = cast("VirtualLoop", runner.get_loop())
+            self._blocked = BlockedLoop(self._loop)
+            stack.callback(self._blocked.close)
             self._begin()
             stack.callback(self._stop)
             self._ends = stack.pop_all()
@@ -242,6 +247,9 @@ class Conversations:
         return any(each.ready or each.leased for each in (stats.inbox, stats.outbox))
 
     def _raise_failures(self, *, failing: bool) -> None:
+        found, self._blocked.found = self._blocked.found, []
+        for line in found:
+            warnings.warn(line, RuntimeWarning, stacklevel=4)
         dead = [letter for letter in self.dead_letters() if letter.number > self._known_dead]
         self._known_dead += len(dead)
         self._failed += [

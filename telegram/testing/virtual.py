@@ -73,6 +73,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
+        self.is_in_executor = False
+        """Whether it runs what was given to a thread."""
         super().__init__(self._jumping)
 
     def time(self) -> float:
@@ -99,9 +101,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.call_soon(self._call, future, func, args)
         return future
 
-    @staticmethod
-    def _call(future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _call(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """As the thread would: it is done, whether anybody waits for it any more or not."""
+        self.is_in_executor = True
         try:
             result = func(*args)
         except Exception as error:  # noqa: BLE001 - whoever waits gets it
@@ -110,6 +112,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         else:
             if not future.cancelled():
                 future.set_result(result)
+        finally:
+            self.is_in_executor = False
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
