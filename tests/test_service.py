@@ -9,7 +9,7 @@ from telegram.fake import FakeServer, Fault
 from telegram.load.checker import Anomaly, Evidence, Said, Seen, Verdict, check
 from telegram.load.plan import BotPlan
 from telegram.load.service import Service
-from tests.torture import aims, kill, sigterm, spells, storm, throughput, trouble
+from tests.torture import aims, kill, sigterm, spells, storm, stubborn, throughput, trouble
 from tests.torture.report import Plan
 from tests.torture.stage import open_stage
 from tests.torture.window import Windows
@@ -105,6 +105,13 @@ async def test_a_second_sigterm_stops_at_once_and_loses_nothing():
         assert await stage.all_answered()
         assert stage.judge().anomalies == ()
         assert len({note.pid for note in bot.journal() if note.event == "begin"}) == 2
+
+
+async def test_handlers_that_will_not_stop_end_with_the_process_and_run_again():
+    kinds = ("swallows everything", "a busy loop", "a native lock, with the interpreter's")
+    result = await stubborn.run(SMALL, silent, kinds)
+    assert_kept(result)
+    assert result.verdict.updates > 300
 
 
 async def test_it_starts_when_telegram_can_be_reached_and_can_be_stopped_before():

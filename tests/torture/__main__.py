@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.torture import disk, kill, poison, sigterm, storm, survey, throughput, trouble
+from tests.torture import disk, kill, poison, sigterm, storm, stubborn, survey, throughput, trouble
 from tests.torture.report import Plan, Result, Tell, table
 
 CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
@@ -21,6 +21,7 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "survey": survey.run,
     "disk": disk.run,
     "poison": poison.run,
+    "stubborn": stubborn.run,
 }
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")

@@ -1,0 +1,18 @@
+"""What the bot of the stubborn campaign runs: every text is answered with evidence; what names a kind is stubborn once."""
+
+from pathlib import Path
+
+from telegram.dialogue import MessageContext, Router, text
+from telegram.load.counting import count
+from tests.torture.stubbornness import KINDS
+
+router = Router()
+
+
+@router.message(text)
+async def handle(ctx: MessageContext) -> None:
+    """Answer with evidence; whoever asks for a kind gets the answer of the next process."""
+    if (resist := KINDS.get(ctx.text)) and not (mark := Path(f"struck {ctx.update_id}")).exists():
+        mark.touch()
+        await resist()
+    await count(ctx)
