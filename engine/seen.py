@@ -14,9 +14,15 @@ _FORGET_EVERY_S: Final = 3600.0
 KEPT_S: Final = 48 * 3600.0
 """A segment untouched for this long is forgotten: twice the 24 h for which Telegram delivers again."""
 
+FOUND_AGE_MAX_S: Final = KEPT_S - 24 * 3600.0
+"""What a file has counts as no older at a start, so it is kept for 24 h: the wall clock may be wrong, or have been."""
+
 
 class SeenIds:
-    """A set of ids that forgets what is old. Planned first, applied when the ids are durable."""
+    """A set of ids that forgets what is old. Planned first, applied when the ids are durable.
+
+    Ages are by a clock that does not leap: `now` is the event loop's time, never the wall clock's.
+    """
 
     def __init__(self) -> None:
         self._segments: dict[int, bytearray] = {}
@@ -45,13 +51,17 @@ class SeenIds:
         return new, planned
 
     def apply(self, planned: Mapping[int, bytearray], now: float) -> None:
-        """Take over segments that `plan` made or a file kept; `now` is Unix time."""
+        """Take over segments that `plan` made."""
         self._segments.update(planned)
         self._touched.update(dict.fromkeys(planned, now))
 
     def segments(self) -> Mapping[int, bytearray]:
         """Return the bitmaps, by number; to read only."""
         return self._segments
+
+    def found(self, number: int, bits: bytes, age_s: float, now: float) -> None:
+        """Take over a segment from a file, which says that it was last used `age_s` ago."""
+        self.apply({number: bytearray(bits)}, now - min(max(0.0, age_s), FOUND_AGE_MAX_S))
 
     def contains(self, other: "SeenIds") -> bool:
         """Return whether all ids of `other` are in here."""

@@ -32,13 +32,24 @@ def timers(*timers: Timer) -> Effects:
 
 
 class Clock:
-    """A wall clock that goes when it is told to."""
+    """A wall clock that goes when it is told to, with the running loop's clock or without it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def __call__(self) -> float:
         return self.now
+
+    def passes(self, seconds: float) -> None:
+        """Let time pass, on both clocks."""
+        self.leaps(seconds)
+        loop: Any = asyncio.get_running_loop()
+        time = loop.time
+        loop.time = lambda: time() + seconds
+
+    def leaps(self, seconds: float) -> None:
+        """Set the wall clock, while no time passes."""
+        self.now += seconds
 
 
 class EffectsContract:
@@ -47,7 +58,7 @@ class EffectsContract:
     @pytest.fixture
     def clock(self, monkeypatch) -> Clock:
         """The stores look at it all the time."""
-        for module in ("memory", "sqlite_timers"):
+        for module in ("memory_data", "sqlite_timers"):
             monkeypatch.setattr(f"engine.stores.{module}.WALL_LOOK_S", 0.001)
         return Clock()
 
@@ -647,12 +658,21 @@ class EffectsContract:
         assert (await store.stats()).outbox.appended == 2
         await conserved(store)
 
+    # -- ids ------------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("leap_s", [10 * 365 * DAY_S, 5 * DAY_S, -3600.0, -50 * 365 * DAY_S])
+    async def test_a_leap_of_the_wall_clock_forgets_no_ids(self, store, clock, leap_s):
+        await store.append([update(1)])
+        await drain_ids(store)
+        clock.leaps(leap_s)
+        assert await store.append([update(1), update(2)]) == 1
+
     # -- dead letters -----------------------------------------------------------------------------------------
 
     async def test_a_dead_letter_is_not_replayed_while_its_id_is_pending_again(self, store, clock):
         await store.append([update(1)])
         await store.bury(await store.claim(INBOX), "x")
-        clock.now += 3 * DAY_S
+        clock.passes(3 * DAY_S)
         assert await store.append([update(1)]) == 1
         (letter,) = await store.dead_letters()
         assert not await store.replay(letter.number)
@@ -664,7 +684,7 @@ class EffectsContract:
     async def test_an_id_that_was_replayed_and_is_pending_does_not_come_again(self, store, clock):
         await store.append([update(1)])
         await store.bury(await store.claim(INBOX), "x")
-        clock.now += 3 * DAY_S
+        clock.passes(3 * DAY_S)
         await store.append([update(5_000)])  # the store forgets
         (letter,) = await store.dead_letters()
         assert await store.replay(letter.number)

@@ -62,3 +62,13 @@ def test_what_is_pending_is_not_forgotten():
     seen.drop(seen.old(10 * KEPT_S, iter([1])), 10 * KEPT_S)
     assert seen.plan([1, 10**6])[0] == [1]
     assert seen.plan([1])[0] == []
+
+
+def test_what_a_file_has_is_kept_for_a_day_however_old_it_seems():
+    """The wall clock may leap between two starts; Telegram delivers again for 24 h (Telegram Bot API, getUpdates)."""
+    for age_s in (10 * 365 * DAY_S, KEPT_S, DAY_S, 0.0, -DAY_S):
+        seen = SeenIds()
+        seen.found(0, bytes(seen.plan([1])[1][0]), age_s, 5.0)
+        assert seen.old(5.0 + DAY_S, []) == set()
+        assert (seen.old(5.0 + DAY_S + 3600.0, []) == {0}) is (age_s >= DAY_S)
+        assert seen.old(5.0 + KEPT_S + 3600.0, []) == {0}

@@ -188,6 +188,10 @@ class TestSqliteFile:
     def path(self, tmp_path):
         return tmp_path / "bot.db"
 
+    @pytest.fixture
+    def clock(self):
+        return Clock()
+
     async def test_everything_survives_closing_and_opening(self, path):
         store = await open_sqlite(path, "1")
         await store.append([update(id_, f"chat:{id_ % 2}") for id_ in range(1, 7)])
@@ -432,81 +436,100 @@ class TestSqliteFile:
         assert (head.envelope.id, head.attempt) == (3, 1)
         await store.close()
 
-    async def test_ids_are_remembered_for_a_day_and_forgotten_after_two(self, path):
-        now = [0.0]
-        for opened_at, new in ((0.0, 1), (86_400.0, 0), (4 * 86_400.0, 1)):
-            now[0] = opened_at
-            store = await open_sqlite(path, "1", wall=lambda: now[0])
-            assert await store.append([update(1)]) == new
+    async def test_ids_are_remembered_for_a_day_and_forgotten_after_two(self, path, clock):
+        async def known() -> bool:
+            found = await store.append([update(1)]) == 0
             await drain_ids(store)
-            await store.close()
+            return found
+
+        store = await open_sqlite(path, "1", wall=clock)
+        assert not await known()
+        clock.passes(86_400.0)
+        assert await known()
+        clock.passes(2 * 86_400.0)
+        assert not await known()
+        await store.close()
+        clock.passes(3 * 86_400.0)  # nobody runs
+        store = await open_sqlite(path, "1", wall=clock)
+        assert await known()  # which touches it: it is kept for a day from the start on
+        await store.close()
+        store = await open_sqlite(path, "1", wall=clock)
+        clock.passes(3 * 86_400.0)
+        assert not await known()
+        await store.close()
+
+    @pytest.mark.parametrize("leap_s", [10 * 365 * 86_400.0, 5 * 86_400.0, -3600.0, -50 * 365 * 86_400.0])
+    async def test_a_leap_of_the_wall_clock_while_nobody_runs_forgets_no_ids(self, path, clock, leap_s):
+        store = await open_sqlite(path, "1", wall=clock)
+        await store.append([update(1)])
+        await drain_ids(store)
+        await store.close()
+        clock.leaps(leap_s)
+        store = await open_sqlite(path, "1", wall=clock)
+        assert await store.append([update(1), update(2)]) == 1
+        await store.close()
 
     @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-    async def test_the_id_of_what_is_pending_is_never_forgotten(self, path, kind):
-        now = [0.0]
+    async def test_the_id_of_what_is_pending_is_never_forgotten(self, path, clock, kind):
         if kind == "memory":
-            store: Any = MemoryStore(wall=lambda: now[0])
+            store: Any = MemoryStore(wall=clock)
         else:
-            store = await open_sqlite(path, "1", wall=lambda: now[0])
+            store = await open_sqlite(path, "1", wall=clock)
         await store.append([update(1)])
-        now[0] = 30 * 86_400.0
+        clock.passes(30 * 86_400.0)
         assert await store.append([update(1)]) == 0
         assert await drain_ids(store) == [("chat:1", 1)]
         await store.close()
 
-    async def test_the_id_of_what_was_replayed_is_remembered_after_a_restart(self, path):
-        now = [0.0]
-        store = await open_sqlite(path, "1", wall=lambda: now[0])
+    async def test_the_id_of_what_was_replayed_is_remembered_after_a_restart(self, path, clock):
+        store = await open_sqlite(path, "1", wall=clock)
         await store.append([update(1), update(2)])
         await store.bury(await store.claim(INBOX), "x")
         await drain_ids(store)
-        now[0] = 4 * 86_400.0
+        clock.passes(4 * 86_400.0)
         await store.append([update(5_000)])
         await drain_ids(store)
-        now[0] += 7200.0
+        clock.passes(7200.0)
         assert list(await asyncio.gather(store.append([update(5_000)]), store.replay(1))) == [0, True]
         await store.close()
-        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        store = await open_sqlite(path, "1", wall=clock)
         assert await store.append([update(1)]) == 0
         assert await drain_ids(store) == [("chat:1", 1)]
         await store.close()
 
-    async def test_a_segment_of_ids_that_is_used_again_after_two_days_is_kept(self, path):
-        now = [0.0]
-        store = await open_sqlite(path, "1", wall=lambda: now[0])
+    async def test_a_segment_of_ids_that_is_used_again_after_two_days_is_kept(self, path, clock):
+        store = await open_sqlite(path, "1", wall=clock)
         await store.append([update(1)])
         await drain_ids(store)
-        now[0] = 4 * 86_400.0
+        clock.passes(4 * 86_400.0)
         await store.append([update(2)])  # the same segment: the old one is forgotten, the new one kept
         await store.close()
-        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        store = await open_sqlite(path, "1", wall=clock)
         assert await store.append([update(2)]) == 0
         assert await store.append([update(1)]) == 1
         await store.close()
 
-    async def test_an_append_of_what_is_known_leaves_nothing_to_do_for_the_next(self, path):
+    async def test_an_append_of_what_is_known_leaves_nothing_to_do_for_the_next(self, path, clock):
         """It found an old segment; the next append uses that one again."""
-        now = [0.0]
-        store: Any = await open_sqlite(path, "1", wall=lambda: now[0])
+        store: Any = await open_sqlite(path, "1", wall=clock)
         await store.append([update(1)])
-        now[0] = 30 * 3600.0
+        clock.passes(30 * 3600.0)
         await store.append([update(5 * 4096)])
-        now[0] = 49 * 3600.0
+        clock.passes(19 * 3600.0)
         assert await store.append([update(5 * 4096)]) == 0
         assert store._writer.group().steps == []
         assert await store.append([update(20)]) == 1
         await drain_ids(store)
         await store.close()
-        store = await open_sqlite(path, "1", wall=lambda: now[0])
+        store = await open_sqlite(path, "1", wall=clock)
         assert await store.append([update(20)]) == 0
         await store.close()
 
-    async def test_old_segments_of_ids_leave_the_file(self, path):
-        now = [0.0]
-        store = await open_sqlite(path, "1", wall=lambda: now[0])
+    async def test_old_segments_of_ids_leave_the_file(self, path, clock):
+        store = await open_sqlite(path, "1", wall=clock)
         await store.append([update(1)])
         await drain_ids(store)
-        now[0] = 4 * 86_400.0
+        clock.passes(4 * 86_400.0)
         await store.append([update(1_000_000)])
         kept = store._file.connection.execute("SELECT segment FROM seen").fetchall()
         assert kept == [(1_000_000 >> 12,)]

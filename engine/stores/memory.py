@@ -6,21 +6,14 @@ over a shared store; that makes it the model for the others.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from heapq import heapify, heappop, heappush
-from math import inf
-from typing import Final
 
-from engine.aliases import Aliases
-from engine.bursts import Bursts
-from engine.dead import DeadBook, DeadLane
-from engine.errors import LeaseLost, StateChanged, TooManyTimers
-from engine.lanes import Lane, LaneTable, same_scope
+from engine.dead import DeadLane
+from engine.errors import LeaseLost, StateChanged
+from engine.lanes import Lane, same_scope
 from engine.model import (
     KEEP,
     REPLAYED,
-    TIMER_IDS,
     Call,
     DeadLetter,
     Delivery,
@@ -33,158 +26,8 @@ from engine.model import (
     Stats,
     Timer,
 )
-from engine.seen import SeenIds
-from engine.store import ID_MASK, WALL_LOOK_S, Limits, NoNotes
-
-_COMPACT_AT: Final = 64
-"""More entries than this that no timer has any more, and than there are timers, are thrown out of the heap."""
-
-
-class _QueueData:
-    """One queue: its lanes, and what stands at their places."""
-
-    def __init__(self, queue: Queue) -> None:
-        self.lanes = LaneTable(queue)
-        self.envelopes: dict[int, Envelope] = {}
-
-    def add(self, envelope: Envelope, place: int) -> None:
-        self.envelopes[place] = envelope
-        self.lanes.add(envelope.key, place)
-        self.lanes.appended += 1
-
-
-class _Data:
-    """What all sessions share."""
-
-    def __init__(self, limits: Limits, wall: Callable[[], float]) -> None:
-        self.limits = limits
-        self.wall = wall
-        self.queues = {queue: _QueueData(queue) for queue in Queue}
-        self.states: dict[tuple[str, str], bytes] = {}
-        self.seen = SeenIds()
-        self.aliases = Aliases()
-        self.outbox_id = 0
-        self.timers: dict[tuple[str, str, str], Envelope] = {}  # by key, scope and name
-        self.timer_counts: Counter[str] = Counter()  # by key
-        self.waiting: list[tuple[float, int, tuple[str, str, str]]] = []  # a heap: when, id and name
-        self.alarm: asyncio.TimerHandle | None = None  # one, for the earliest of them
-        self.alarm_at = inf
-        self.due: dict[int, tuple[str, str, str]] = {}  # those that stand in their lane, by place
-        self.timer_number = 0
-        self.dead: dict[int, DeadLetter] = {}  # by number, oldest first
-        self.book = DeadBook(limits)
-        self.bursts = Bursts()
-        self.dead_number = 0
-        self.deadlines: dict[object, float] = {}  # session -> when its lanes may be taken over
-
-    def set_state(self, key: str, scope: str, state: bytes | None) -> None:
-        if state is None:
-            self.states.pop((key, scope), None)
-        else:
-            self.states[key, scope] = state
-
-    def send(self, calls: Iterable[Call]) -> None:
-        at = self.wall()
-        for call in calls:
-            self.outbox_id += 1
-            sent = Envelope(self.outbox_id, self.aliases.lane(call.key), "", call.body, at)
-            self.queues[Queue.OUTBOX].add(sent, sent.id)
-
-    def set_timer(self, key: str, scope: str, timer: Timer) -> None:
-        """Set, replace or take away; what is due and not handled goes, too."""
-        name = (key, scope, timer.name)
-        if name in self.timers:
-            old = self._pop_timer(name)
-            if old.id in self.due:
-                inbox = self.queues[Queue.INBOX]
-                del self.due[old.id]
-                del inbox.envelopes[old.id]
-                inbox.lanes.remove(key, old.id)
-                inbox.lanes.appended -= 1
-        if timer.after_s is not None:
-            self.timer_number += 1
-            id_ = TIMER_IDS + self.timer_number
-            self.timers[name] = new = Envelope(id_, key, scope, timer.body, self.wall() + timer.after_s)
-            self.timer_counts[key] += 1
-            heappush(self.waiting, (new.at, id_, name))
-            self.look()
-        if len(self.waiting) > 2 * len(self.timers) + _COMPACT_AT:
-            self.waiting = [
-                (timer.at, timer.id, name) for name, timer in self.timers.items() if timer.id not in self.due
-            ]
-            heapify(self.waiting)
-
-    def check_timers(self, delivery: Delivery, timers: Iterable[Timer]) -> None:
-        """Raise TooManyTimers if the lane would have more than it may after the commit of this delivery."""
-        key, own_scope = delivery.lease.key, delivery.envelope.scope
-        wishes = {
-            (key, own_scope if timer.scope is None else timer.scope, timer.name): timer.after_s is not None
-            for timer in timers  # the last of several for one name counts
-        }
-        gone = set(wishes)
-        if delivery.envelope.id in self.due:
-            gone.add(self.due[delivery.envelope.id])
-        kept = self.timer_counts[key] - sum(name in self.timers for name in gone)
-        new = sum(wishes.values())
-        if new and kept + new > self.limits.lane_timers_max:
-            raise TooManyTimers(key, self.limits.lane_timers_max)
-
-    def _pop_timer(self, name: tuple[str, str, str]) -> Envelope:
-        self.timer_counts[name[0]] -= 1
-        if not self.timer_counts[name[0]]:
-            del self.timer_counts[name[0]]
-        return self.timers.pop(name)
-
-    def look(self) -> None:
-        """Put the timers that are due into their lanes, in their order; look again when the next one is."""
-        now = self.wall()
-        inbox = self.queues[Queue.INBOX]
-        while self.waiting and self.waiting[0][0] <= now:
-            _, id_, name = heappop(self.waiting)
-            timer = self.timers.get(name)
-            if timer is not None and timer.id == id_:  # else it was replaced or taken away
-                self.due[id_] = name
-                inbox.envelopes[id_] = timer
-                inbox.lanes.add_timer(timer.key, id_)
-                inbox.lanes.appended += 1
-        if self.waiting and self.waiting[0][0] < self.alarm_at:
-            if self.alarm is not None:
-                self.alarm.cancel()
-            self.alarm_at = self.waiting[0][0]
-            wait_s = min(self.alarm_at - now, WALL_LOOK_S)
-            self.alarm = asyncio.get_running_loop().call_later(wait_s, self._ring)
-
-    def _ring(self) -> None:
-        self.alarm, self.alarm_at = None, inf
-        self.look()
-
-    def take(self, queue: Queue, place: int) -> Envelope:
-        """Take out what stands at a place; a timer is handled with that."""
-        if place & TIMER_IDS:
-            self._pop_timer(self.due.pop(place))
-        return self.queues[queue].envelopes.pop(place)
-
-    def bury(self, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
-        self.dead_number += 1
-        buried = envelope._replace(at=0.0)
-        self.dead[self.dead_number] = DeadLetter(
-            self.dead_number, queue, buried, attempts, reason, self.wall()
-        )
-        self.queues[queue].lanes.dead += 1
-        for lane, number in self.book.add(DeadLane(queue, envelope.key), self.dead_number):
-            del self.dead[number]
-            self.queues[lane.queue].lanes.dropped += 1
-            self.bursts.note("dead letters dropped", lane.queue, lane.key)
-
-    def reap_all_but(self, mine: object) -> float | None:
-        """Take back the lanes of other sessions that did not renew in time; return when the next one is due."""
-        now = asyncio.get_running_loop().time()
-        for session, deadline in list(self.deadlines.items()):
-            if session is not mine and deadline <= now:
-                del self.deadlines[session]
-                for data in self.queues.values():
-                    data.lanes.reap(session)
-        return min((at for session, at in self.deadlines.items() if session is not mine), default=None)
+from engine.store import ID_MASK, Limits, NoNotes
+from engine.stores.memory_data import Data
 
 
 class MemoryStore:
@@ -196,9 +39,9 @@ class MemoryStore:
         limits: Limits | None = None,
         lease_ttl_s: float = 15.0,
         wall: Callable[[], float] = time.time,
-        _data: _Data | None = None,
+        _data: Data | None = None,
     ) -> None:
-        self._data = _data or _Data(limits or Limits(), wall)
+        self._data = _data or Data(limits or Limits(), wall)
         self._ttl_s = lease_ttl_s
         self._session = object()
         self.notes = NoNotes()
@@ -210,7 +53,7 @@ class MemoryStore:
     async def append(self, batch: Sequence[Envelope]) -> int:
         data = self._data
         inbox = data.queues[Queue.INBOX]
-        now = data.wall()
+        now = asyncio.get_running_loop().time()
         data.seen.drop(data.seen.old(now, inbox.lanes.pending_ids()), now)
         new, planned = data.seen.plan([envelope.id for envelope in batch])
         data.seen.apply(planned, now)
@@ -342,7 +185,7 @@ class MemoryStore:
             data.add(envelope, data.lanes.old_place_of(envelope.id))
             if letter.queue is Queue.INBOX:  # as long as it is pending, the same id is no other update
                 seen = self._data.seen
-                seen.apply(seen.plan([envelope.id])[1], self._data.wall())
+                seen.apply(seen.plan([envelope.id])[1], asyncio.get_running_loop().time())
         del self._data.dead[letter.number]
         self._data.book.remove(DeadLane(letter.queue, envelope.key), letter.number)
         return True

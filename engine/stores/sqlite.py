@@ -48,7 +48,7 @@ class SqliteStore(SqliteOperator):
 
     async def append(self, batch: Sequence[Envelope]) -> int:
         await self._none_appending()
-        now = self._wall()
+        now, wall = asyncio.get_running_loop().time(), self._wall()
         old = self._seen.old(now, self._queues[Queue.INBOX].lanes.pending_ids())
         new, segments = self._seen.plan([envelope.id for envelope in batch], old)
         if not new:
@@ -61,9 +61,9 @@ class SqliteStore(SqliteOperator):
         for segment in old:
             group.forget("seen", segment)
         group.insert("inbox", *[(place, *envelope[1:]) for place, envelope in placed])
-        group.see(segments, now)
+        group.see(segments, wall)
         for envelope in full:
-            bury(group, Queue.INBOX, envelope, 0, "lane full", at=now)
+            bury(group, Queue.INBOX, envelope, 0, "lane full", at=wall)
 
         def appended() -> None:
             inbox = self._queues[Queue.INBOX]

@@ -17,6 +17,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, NoReturn, TypeVar
 
 import structlog
@@ -47,8 +48,8 @@ _CALM_S: Final = 60.0  # without an I/O error: the next one is a new trouble
 class Loaded:
     """Everything that is read from one opening of the file; made whole on the store's thread, then `start`ed."""
 
-    def __init__(self, file: StoreFile, limits: Limits, wall: Callable[[], float]) -> None:
-        """Take over what the file holds; takes about a second for 500,000 pending updates."""
+    def __init__(self, file: StoreFile, limits: Limits, wall: Callable[[], float], now: float) -> None:
+        """Take over what the file holds; takes about a second for 500,000 pending updates. `now` is the loop's time."""
         fence = file.owner_epoch << _FENCE_BITS
         self.queues = {queue: QueueAtHand(queue, fence=fence) for queue in Queue}
         self.seen = SeenIds()
@@ -64,7 +65,7 @@ class Loaded:
         for name, lane in file.aliases():
             self.aliases.add(name, lane)
         for segment, bits, touched in file.seen():
-            self.seen.apply({segment: bytearray(bits)}, touched)
+            self.seen.found(segment, bits, wall() - touched, now)
         self.letters = Letters(file, limits, {queue: data.lanes for queue, data in self.queues.items()})
         self._parked = {queue: file.parked(data.name, wall()) for queue, data in self.queues.items()}
 
@@ -118,11 +119,12 @@ class LoadedFile:
 
     async def open(self) -> None:
         """Open the file and load it; StoreError says in one line what a person has to do."""
+        now = asyncio.get_running_loop().time()
 
         def load() -> Loaded:
             self._file.open()
             try:
-                return Loaded(self._file, self._limits, self._wall)
+                return Loaded(self._file, self._limits, self._wall, now)
             except sqlite3.Error as error:
                 raise translated(error)[0] from None
 
@@ -254,7 +256,7 @@ class LoadedFile:
     async def _read_anew(self) -> bool:
         """Return whether there is nothing left to do."""
         try:
-            loaded = await self._on_thread(self._load_anew)
+            loaded = await self._on_thread(partial(self._load_anew, asyncio.get_running_loop().time()))
         except StoreUnavailable as error:
             log.warning("the store's file cannot be read", reason=str(error))
             attempt, self._attempt = self._attempt, self._new_attempt()
@@ -267,10 +269,10 @@ class LoadedFile:
                 self._take_over(loaded)
         return True
 
-    def _load_anew(self) -> Loaded:
+    def _load_anew(self, now: float) -> Loaded:
         self._file.reopen()
         try:
-            loaded = Loaded(self._file, self._limits, self._wall)
+            loaded = Loaded(self._file, self._limits, self._wall, now)
         except sqlite3.Error as error:
             known, _ = translated(error)
             if isinstance(known, sqlite3.Error):  # a table is missing

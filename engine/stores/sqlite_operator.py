@@ -1,5 +1,7 @@
 """What a person asks of a SQLite store: which lanes have work, what was given up, and to try that again."""
 
+import asyncio
+
 from engine.model import REPLAYED, DeadLetter, LaneView, Overflow, Queue, Timer
 from engine.stores.sqlite_letters import find_letter, newest_letters
 from engine.stores.sqlite_loaded import LoadedFile
@@ -42,16 +44,15 @@ class SqliteOperator(LoadedFile):
 
             await self._writer.done(timer_set)
         else:
-            now = self._wall()
             place = data.lanes.old_place_of(envelope.id)
             group.insert(data.name, (place, *envelope[1:]))
             # As long as it is pending, the same id is no other update.
             _, segments = self._seen.plan([envelope.id] if letter.queue is Queue.INBOX else [])
-            group.see(segments, now)
+            group.see(segments, self._wall())
 
             def replayed() -> None:
                 self._letters.replayed(letter)
-                self._seen.apply(segments, now)
+                self._seen.apply(segments, asyncio.get_running_loop().time())
                 data.add(place, envelope)
 
             await self._writer.done(replayed)

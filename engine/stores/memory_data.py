@@ -1,0 +1,179 @@
+"""What the sessions of the memory store share: queues, timers, dead letters, ids."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Final
+
+from engine.aliases import Aliases
+from engine.bursts import Bursts
+from engine.dead import DeadBook, DeadLane
+from engine.errors import TooManyTimers
+from engine.lanes import LaneTable
+from engine.model import (
+    TIMER_IDS,
+    Call,
+    DeadLetter,
+    Delivery,
+    Envelope,
+    Queue,
+    Timer,
+)
+from engine.seen import SeenIds
+from engine.store import WALL_LOOK_S, Limits
+
+_COMPACT_AT: Final = 64
+"""More entries than this that no timer has any more, and than there are timers, are thrown out of the heap."""
+
+
+class QueueData:
+    """One queue: its lanes, and what stands at their places."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.lanes = LaneTable(queue)
+        self.envelopes: dict[int, Envelope] = {}
+
+    def add(self, envelope: Envelope, place: int) -> None:
+        """Add an envelope at a place."""
+        self.envelopes[place] = envelope
+        self.lanes.add(envelope.key, place)
+        self.lanes.appended += 1
+
+
+class Data:
+    """What all sessions share."""
+
+    def __init__(self, limits: Limits, wall: Callable[[], float]) -> None:
+        self.limits = limits
+        self.wall = wall
+        self.queues = {queue: QueueData(queue) for queue in Queue}
+        self.states: dict[tuple[str, str], bytes] = {}
+        self.seen = SeenIds()
+        self.aliases = Aliases()
+        self.outbox_id = 0
+        self.timers: dict[tuple[str, str, str], Envelope] = {}  # by key, scope and name
+        self.timer_counts: Counter[str] = Counter()  # by key
+        self.waiting: list[tuple[float, int, tuple[str, str, str]]] = []  # a heap: when, id and name
+        self.alarm: asyncio.TimerHandle | None = None  # one, for the earliest of them
+        self.alarm_at = inf
+        self.due: dict[int, tuple[str, str, str]] = {}  # those that stand in their lane, by place
+        self.timer_number = 0
+        self.dead: dict[int, DeadLetter] = {}  # by number, oldest first
+        self.book = DeadBook(limits)
+        self.bursts = Bursts()
+        self.dead_number = 0
+        self.deadlines: dict[object, float] = {}  # session -> when its lanes may be taken over
+
+    def set_state(self, key: str, scope: str, state: bytes | None) -> None:
+        """Keep a state; None takes it away."""
+        if state is None:
+            self.states.pop((key, scope), None)
+        else:
+            self.states[key, scope] = state
+
+    def send(self, calls: Iterable[Call]) -> None:
+        """Add calls to the outbox."""
+        at = self.wall()
+        for call in calls:
+            self.outbox_id += 1
+            sent = Envelope(self.outbox_id, self.aliases.lane(call.key), "", call.body, at)
+            self.queues[Queue.OUTBOX].add(sent, sent.id)
+
+    def set_timer(self, key: str, scope: str, timer: Timer) -> None:
+        """Set, replace or take away; what is due and not handled goes, too."""
+        name = (key, scope, timer.name)
+        if name in self.timers:
+            old = self._pop_timer(name)
+            if old.id in self.due:
+                inbox = self.queues[Queue.INBOX]
+                del self.due[old.id]
+                del inbox.envelopes[old.id]
+                inbox.lanes.remove(key, old.id)
+                inbox.lanes.appended -= 1
+        if timer.after_s is not None:
+            self.timer_number += 1
+            id_ = TIMER_IDS + self.timer_number
+            self.timers[name] = new = Envelope(id_, key, scope, timer.body, self.wall() + timer.after_s)
+            self.timer_counts[key] += 1
+            heappush(self.waiting, (new.at, id_, name))
+            self.look()
+        if len(self.waiting) > 2 * len(self.timers) + _COMPACT_AT:
+            self.waiting = [
+                (timer.at, timer.id, name) for name, timer in self.timers.items() if timer.id not in self.due
+            ]
+            heapify(self.waiting)
+
+    def check_timers(self, delivery: Delivery, timers: Iterable[Timer]) -> None:
+        """Raise TooManyTimers if the lane would have more than it may after the commit of this delivery."""
+        key, own_scope = delivery.lease.key, delivery.envelope.scope
+        wishes = {
+            (key, own_scope if timer.scope is None else timer.scope, timer.name): timer.after_s is not None
+            for timer in timers  # the last of several for one name counts
+        }
+        gone = set(wishes)
+        if delivery.envelope.id in self.due:
+            gone.add(self.due[delivery.envelope.id])
+        kept = self.timer_counts[key] - sum(name in self.timers for name in gone)
+        new = sum(wishes.values())
+        if new and kept + new > self.limits.lane_timers_max:
+            raise TooManyTimers(key, self.limits.lane_timers_max)
+
+    def _pop_timer(self, name: tuple[str, str, str]) -> Envelope:
+        self.timer_counts[name[0]] -= 1
+        if not self.timer_counts[name[0]]:
+            del self.timer_counts[name[0]]
+        return self.timers.pop(name)
+
+    def look(self) -> None:
+        """Put the timers that are due into their lanes, in their order; look again when the next one is."""
+        now = self.wall()
+        inbox = self.queues[Queue.INBOX]
+        while self.waiting and self.waiting[0][0] <= now:
+            _, id_, name = heappop(self.waiting)
+            timer = self.timers.get(name)
+            if timer is not None and timer.id == id_:  # else it was replaced or taken away
+                self.due[id_] = name
+                inbox.envelopes[id_] = timer
+                inbox.lanes.add_timer(timer.key, id_)
+                inbox.lanes.appended += 1
+        if self.waiting and self.waiting[0][0] < self.alarm_at:
+            if self.alarm is not None:
+                self.alarm.cancel()
+            self.alarm_at = self.waiting[0][0]
+            wait_s = min(self.alarm_at - now, WALL_LOOK_S)
+            self.alarm = asyncio.get_running_loop().call_later(wait_s, self._ring)
+
+    def _ring(self) -> None:
+        self.alarm, self.alarm_at = None, inf
+        self.look()
+
+    def take(self, queue: Queue, place: int) -> Envelope:
+        """Take out what stands at a place; a timer is handled with that."""
+        if place & TIMER_IDS:
+            self._pop_timer(self.due.pop(place))
+        return self.queues[queue].envelopes.pop(place)
+
+    def bury(self, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
+        """Make a dead letter of an envelope."""
+        self.dead_number += 1
+        buried = envelope._replace(at=0.0)
+        self.dead[self.dead_number] = DeadLetter(
+            self.dead_number, queue, buried, attempts, reason, self.wall()
+        )
+        self.queues[queue].lanes.dead += 1
+        for lane, number in self.book.add(DeadLane(queue, envelope.key), self.dead_number):
+            del self.dead[number]
+            self.queues[lane.queue].lanes.dropped += 1
+            self.bursts.note("dead letters dropped", lane.queue, lane.key)
+
+    def reap_all_but(self, mine: object) -> float | None:
+        """Take back the lanes of other sessions that did not renew in time; return when the next one is due."""
+        now = asyncio.get_running_loop().time()
+        for session, deadline in list(self.deadlines.items()):
+            if session is not mine and deadline <= now:
+                del self.deadlines[session]
+                for data in self.queues.values():
+                    data.lanes.reap(session)
+        return min((at for session, at in self.deadlines.items() if session is not mine), default=None)
