@@ -9,7 +9,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -37,16 +37,9 @@ from telegram.fake.sandbox import Sandbox
 from telegram.letters import Dead, Replay, letter_lines
 from telegram.load.options import Load
 from telegram.logs import LogFormat, LogLevel, set_up_logging
-from telegram.running import Running, tune_garbage_collection
+from telegram.running import Running, new_event_loop, tune_garbage_collection
 from telegram.sender import UnknownOutcome
 from telegram.watchdog import Watchdog
-
-try:
-    import uvloop
-except ImportError:  # it does not exist for Windows
-    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-else:
-    new_event_loop = uvloop.new_event_loop
 
 log = structlog.get_logger(__name__)
 

@@ -13,6 +13,13 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+try:
+    import uvloop
+except ImportError:  # it does not exist for Windows
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+else:
+    new_event_loop = uvloop.new_event_loop
+
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
