@@ -132,6 +132,13 @@ def test_the_same_twice_in_a_row_may_not_be_once():
         assert kinds(did, [*said, *[(1.3, NAME)] * names, (2.1, answers("q")), (15.0, says(TIMED_OUT))]) != []
 
 
+def test_the_same_again_before_a_time_out_may_be_said_to_a_press_that_nobody_handled_for_long():
+    did, gaps = acts("/survey", ("back", "q")), [Interruption(1.5, 12.0)]
+    said = [(1.1, says(WELCOME)), (1.2, NAME), (12.1, NAME), (12.1, answers("q"))]
+    assert kinds(did, [*said, (12.2, says(TIMED_OUT))], gaps) == []
+    assert kinds(did, [*said[:2], (12.1, says(TIMED_OUT)), (12.2, answers("q"))], gaps) == []
+
+
 def test_something_behind_the_end():
     assert kinds(WHOLE, [*SAID, (9.0, NAME)]) == ["stray"]
 

@@ -14,6 +14,7 @@ the press, and once.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Final, NamedTuple
 
 from telegram.load.checker import Anomaly, Interruption
@@ -117,8 +118,16 @@ class _Reading:
         return first
 
     def _may_be_over(self, act: Act) -> bool:
-        """Whether the time-out can have come before this act: what was answered before its moment met the survey."""
-        return all(at >= self._set[0] + self._timeout_s for at in self._answers.get(act.query, ())[:1])
+        """Whether the time-out can have come before this act.
+
+        Not if it was answered before the time-out's moment: it met the survey. And what was heard again before the
+        time-out is no repeat if the survey says it to this act.
+        """
+        if any(at < self._set[0] + self._timeout_s for at in self._answers.get(act.query, ())[:1]):
+            return False
+        replies, _ = deepcopy(self._survey).take(act)
+        heard = self._heard[self._place].reply
+        return self._last is None or heard != self._last.reply or replies[:1] != [heard]
 
     def _follows(self, reply: Reply) -> bool:
         """Whether this was heard next, repeats aside."""
