@@ -1,3 +1,4 @@
+import re
 from enum import Enum
 from typing import Any, Literal
 
@@ -5,10 +6,11 @@ import pytest
 from pydantic import BaseModel
 
 from telegram.dialogue import CallbackData, Router, chat_type, command, data, inline, keyboard, text
-from telegram.dialogue.flows.check import problems, router_problems
+from telegram.dialogue.flows.check import flows_of, problems, router_problems
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import Back, End
 from telegram.dialogue.scopes import CHAT
+from telegram.types import InlineKeyboardButton
 from tests.flows import sound
 
 
@@ -95,6 +97,16 @@ def test_a_sub_flow_begins_in_its_first_state():
     inner.at(S.A).message(text)(leads(B))
     inner.at(S.B).message(text)(leads(END))
     assert problems(inner, hosts=[flow()]) == []
+    inner.entry.message(command("b"))(leads(B, "begin_later"))
+    assert problems(inner, hosts=[flow()]) == []
+    assert "flow inner: state a: nothing leads here" in problems(inner)[0]
+
+
+def test_a_flow_that_nothing_begins_begins_in_its_first_state():
+    made: Flow[Any, Any, Any] = Flow("f", S, Data)
+    made.at(S.A).message(text)(leads(B))
+    made.at(S.B).message(text)(leads(END))
+    assert problems(made) == []
 
 
 # ---- leaving
@@ -111,7 +123,17 @@ def test_a_state_without_exit(to):
 
 
 @pytest.mark.parametrize(
-    "how", ["anywhere", "otherwise", "timeout", "timeout everywhere", "timer", "back", "host"]
+    "how",
+    [
+        "anywhere",
+        "otherwise",
+        "timeout",
+        "timeout everywhere",
+        "timer",
+        "back",
+        "host",
+        "time-out of the host",
+    ],
 )
 def test_many_ways_lead_out_of_a_state(how):
     made, hosts = flow(b=BACK if how == "back" else type(None)), []
@@ -127,6 +149,11 @@ def test_many_ways_lead_out_of_a_state(how):
         made.at(S.A).message(command("end"))(leads(END))
         hosts = [flow("host")]
         hosts[0].anywhere.message(command("x"))(leads(END))
+    elif how == "time-out of the host":
+        made.at(S.A).message(command("end"))(leads(END))
+        hosts = [flow("host", b=None)]
+        hosts[0].at(S.B).runs(made)(leads(END, takes=3))
+        hosts[0].at(S.B).timeout(5)(leads(END))
     assert problems(made, hosts=hosts) == []
 
 
@@ -140,6 +167,13 @@ def test_what_leads_everywhere_to_one_state_leaves_the_others_only():
     made = flow(b=type(None))
     made.anywhere.message(command("b"))(leads(B))
     assert problems(made) == [STAYS]
+
+
+def test_who_only_stays_is_named_if_there_is_anybody():
+    made = flow(b=None)
+    made.otherwise.message()(leads(type(None)))
+    (line,) = problems(made)
+    assert line.startswith("flow f: state b: nothing leads out of it: return another state")
 
 
 # ---- taking
@@ -249,6 +283,33 @@ def test_links_and_other_buttons_cause_nothing():
     assert problems(made) == []
 
 
+@pytest.mark.parametrize("passes", [lambda ctx: ctx.chat_id > 0, lambda ctx: ctx.chat_id < 0])
+def test_the_chats_of_a_press_have_ids_of_their_type(passes):
+    """Private chats have positive ids, all others negative ones (Telegram Bot API, "Bot API dialog IDs")."""
+    assert problems(asked(YES, data("yes"), passes)) == []
+
+
+def test_a_handler_of_any_update_takes_buttons():
+    made = asked(YES)
+    made.at(S.A).update()(leads(END))
+    assert problems(made) == []
+
+
+def test_buttons_are_found_however_the_keyboard_is_written():
+    cell = InlineKeyboardButton(text="Yes", callback_data="yes")
+    assert problems(asked({"inline_keyboard": [[cell]]})) == [UNTAKEN]
+    made = flow(a=None)
+    made.at(S.A).message(command("x"))(leads(B))
+    made.at(S.A).ask("?", reply_markup={"keyboard": [["Red"], [{"text": "Blue"}]]})
+    assert [re.findall("button '(.*?)'", line) for line in problems(made)] == [["Red"], ["Blue"]]
+
+
+def test_what_a_state_would_ask_is_not_asked_where_a_sub_flow_runs():
+    made = asked(YES)
+    made.at(S.A).runs(flow("inner", scope=CHAT))(leads(B, takes=3))
+    assert problems(made) == []
+
+
 def test_letters_of_a_reply_keyboard():
     made = flow(a=None)
     made.at(S.A).message(command("x"))(leads(B))
@@ -267,6 +328,15 @@ def test_a_handler_beside_the_flow_that_names_the_button_takes_it():
     router.callback_query()(_plain_handler)
     assert router_problems(router) == [UNTAKEN]  # taking everything is not meaning it
     router.callback_query(data("yes"))(_plain_handler)
+    assert router_problems(router) == []
+
+
+def test_the_entry_of_another_flow_that_names_the_button_takes_it():
+    router, made, other = Router(), asked(YES), flow("other", scope=CHAT)
+    router.include(made)
+    router.include(other)
+    assert router_problems(router) == [UNTAKEN]
+    other.entry.callback_query(data("yes"))(leads(A))
     assert router_problems(router) == []
 
 
@@ -297,6 +367,10 @@ def test_back_that_leads_somewhere_in_one_of_its_states():
         made = flow()
         spot(made).message(command("back"))(leads(BACK))
         assert problems(made) == []
+
+
+def test_back_in_a_state_that_nothing_reaches_is_not_said_beside_that():
+    assert problems(flow(a=END, b=BACK)) == [NOWHERE]
 
 
 def test_back_with_a_way_round():
@@ -355,6 +429,17 @@ def test_the_flows_around_are_known_however_deep(depth):
     (outer, _), *_ = router.entries()
     outer.anywhere.message(command("cancel"))(leads(END))  # type: ignore[attr-defined]
     assert router_problems(router) == []
+
+
+def test_flows_that_run_in_each_other_are_found_once():
+    one, two, router = flow("one", a=None), flow("two", a=None), Router()
+    one.at(S.A).runs(two)(leads(B, takes=3))
+    two.at(S.A).runs(one)(leads(B, takes=3))
+    router.include(one)
+    assert [(flow.name, [host.name for host in hosts]) for flow, hosts in flows_of(router)] == [
+        ("one", ["two", "one"]),
+        ("two", ["one", "two"]),
+    ]
 
 
 def test_two_flows_of_one_name():

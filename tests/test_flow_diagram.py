@@ -27,7 +27,7 @@ from telegram.dialogue import (
     text,
 )
 from telegram.dialogue.filters import label_of
-from telegram.dialogue.flows.diagram import duration, mermaid, picture_of
+from telegram.dialogue.flows.diagram import duration, mermaid, picture_of, plain
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.layout import GAP_X, Link, Size, lay_out
 from telegram.dialogue.flows.outcomes import BACK, END, Back, End
@@ -210,6 +210,102 @@ def test_a_button_that_every_state_shows_is_named_by_its_text():
         return BACK
 
     assert picture_of(flow).everywhere == ("« Back button → back",)
+
+
+def test_handlers_without_filters_are_named_by_what_they_take():
+    flow = Flow("f", S, Data)
+
+    async def leave() -> End[None]:
+        return END
+
+    flow.at(S.B).message()(leave)
+    flow.at(S.B).any_message()(leave)
+    flow.at(S.B).callback_query()(leave)
+    flow.at(S.B).update()(leave)
+    flow.at(S.B).burst()(leave)
+    flow.at(S.B).album()(leave)
+    flow.at(S.B).timer("tea")(leave)
+    (edge,) = (each for each in picture_of(flow).edges if each.target == "end")
+    assert edge.labels == ("any message", "any button", "anything", "burst", "album", "timer tea")
+
+
+def test_of_many_buttons_the_first_four_are_named():
+    flow = Flow("f", S, Data)
+    for state, letters in ((S.A, "abcd"), (S.B, "abcde")):
+        flow.at(state).ask("?", reply_markup=inline([(each, each) for each in letters]))
+
+        @flow.at(state).callback_query()
+        async def stay() -> None: ...
+
+    assert [node.stays for node in picture_of(flow).nodes] == [
+        ("a / b / c / d buttons",),
+        ("a / b / c / d / … buttons",),
+    ]
+
+
+def test_flows_that_run_in_each_other_are_drawn_once():
+    one, two = Flow("one", S, Data), Flow("two", S, Data)
+
+    async def leave(ctx: Any, data: Data, value: Any) -> End[None]:
+        return END
+
+    one.at(S.B).runs(two)(leave)
+    two.at(S.B).runs(one)(leave)
+    inner = picture_of(one).nodes[1].inner
+    assert inner is not None
+    assert [node.inner for node in inner.nodes] == [None, None]
+
+
+def test_a_flow_that_nothing_begins_begins_in_its_first_state_and_without_more_has_no_note():
+    flow = Flow("f", S, Data)
+
+    @flow.at(S.A).message(text)
+    async def leave() -> End[None]:
+        return END
+
+    lines = mermaid(picture_of(flow)).splitlines()[3:]
+    assert lines == ["    [*] --> s1", "    s1 --> [*] : text"]
+
+
+def test_a_sub_flow_is_drawn_from_its_first_state_whatever_begins_it_alone():
+    outer, inner = Flow("outer", S, Data), Flow("inner", S, Data)
+
+    async def leave(ctx: Any, data: Data, value: Any) -> End[None]:
+        return END
+
+    @inner.entry.message(command("b"))
+    async def begin() -> Literal[S.B]:
+        return S.B
+
+    outer.at(S.B).runs(inner)(leave)
+    node = picture_of(outer).nodes[1]
+    assert (node.title, node.inner and [edge[:2] for edge in node.inner.edges]) == (
+        "b: inner",
+        [("start", "s2_1")],
+    )
+    assert [edge[:2] for edge in picture_of(inner).edges] == [("start", "s2")]
+
+
+def test_a_flow_that_begins_in_a_later_state():
+    flow = Flow("f", S, Data, begins=[S.B])
+    assert [edge[:2] for edge in picture_of(flow).edges] == [("start", "s2")]
+
+
+def test_what_takes_the_rest_is_said_once_and_where_it_leads():
+    flow = Flow("f", S, Data)
+
+    @flow.otherwise.message()
+    async def stay() -> None: ...
+
+    @flow.anywhere.message(command("b"))
+    async def leave() -> Literal[S.B] | Back | End[None]:
+        return END
+
+    assert picture_of(flow).everywhere == ("/b → b or back or end", "else any message → stays")
+
+
+def test_a_label_has_at_most_sixty_letters():
+    assert (plain("x" * 60), plain("x" * 61)) == ("x" * 60, "x" * 59 + "…")
 
 
 def test_a_state_that_leads_to_itself_and_elsewhere():

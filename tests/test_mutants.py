@@ -43,7 +43,7 @@ def test_a_change_that_does_not_fit_is_told(text):
 
 
 def test_who_found_a_mutant_is_kept_as_long_as_there_are_both(tmp_path):
-    file = tmp_path / "killers.json"
+    file = tmp_path / "killers.tsv"
     first, second, third = (mutant.name for mutant in MUTANTS[:3])
     killers.save(
         {first: "tests/test_lanes.py::a", second: "(hangs for 300 s)", "gone": "tests/x.py::a"}, file

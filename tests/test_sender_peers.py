@@ -315,3 +315,47 @@ def test_which_refusals_say_that_a_chat_is_out_of_reach():
     assert BLOCKED.unreachable
     assert not Refused("x", 400, "Bad Request: bot was blocked by the user").unreachable
     assert not Refused("x", 403, "Forbidden: can't parse: bot was blocked by the user").unreachable
+
+
+@pytest.mark.parametrize("chat_id", ["9" * 5000, "-", "1.0", "@name", [1], {}, True, 1.0, None])
+def test_what_is_no_chats_number_is_no_chat(chat_id):
+    async def play() -> None:
+        peers = Peers()
+        assert not peers.lost(BLOCKED, b'{"chat_id":1}', 0.0)
+        params = json.dumps({"chat_id": chat_id}).encode()
+        assert not peers.drops(params)
+        assert not peers.lost(BLOCKED, params, 0.0)
+        assert peers.moved(Refused("x", 400, "x", {"migrate_to_chat_id": SUPERGROUP}), params) is None
+        peers.reached(params)
+        assert peers.gone == 1
+
+    run_virtual(play())
+
+
+def test_a_refusal_that_names_no_new_id_moves_no_group():
+    peers = Peers()
+    params = b'{"chat_id":%d}' % GROUP
+    assert peers.moved(Refused("x", 400, "Bad Request"), params) is None
+    assert peers.readdressed(params) is params
+
+
+def test_a_supergroup_and_a_person_move_nowhere():
+    """Only a group becomes a supergroup (Telegram Bot API, ResponseParameters.migrate_to_chat_id)."""
+    peers = Peers()
+    for chat_id in (SUPERGROUP, 7):
+        params = b'{"chat_id":%d}' % chat_id
+        assert peers.moved(Refused("x", 400, "x", {"migrate_to_chat_id": SUPERGROUP - 1}), params) is None
+        assert peers.readdressed(params) is params
+
+
+def test_a_chat_that_wrote_when_the_call_began_is_there():
+    async def play() -> None:
+        peers = Peers()
+        peers.seen(7)
+        now = asyncio.get_running_loop().time()
+        assert not peers.lost(BLOCKED, b'{"chat_id":7}', now)
+        assert peers.gone == 0
+        assert not peers.lost(BLOCKED, b'{"chat_id":7}', now + 0.1)
+        assert peers.gone == 1
+
+    run_virtual(play())

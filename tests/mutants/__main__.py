@@ -1,6 +1,6 @@
 """`make mutants`: remove one guard after the other, and say which test found it; 1 if one of them survived.
 
-The test that found a mutant the last time (killers.json, which each run brings up to date) is tried first and alone.
+The test that found a mutant the last time (killers.tsv, which each run brings up to date) is tried first and alone.
 
 With --sim N: how many seeds of the simulation (at most N) it takes to find each of those that a simulation can see.
 """
