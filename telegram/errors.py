@@ -22,7 +22,6 @@ _ANY_TOKEN = re.compile(
 _SECRET_MIN = 8
 _WORD = re.compile(r"[A-Za-z0-9_%-]{8,}")
 _NO_PART_OF_A_SECRET = re.compile(r"[^A-Za-z0-9_-]+")
-_MOOT = ("message is not modified", "message to delete not found", "query is too old")
 _UNREACHABLE = (
     "bot was blocked by the user",
     "user is deactivated",
@@ -150,20 +149,19 @@ class Refused(ApiError):
         """The supergroup's id, when the call went to a group that was upgraded."""
         return self.parameters.get("migrate_to_chat_id")
 
-    @property
-    def moot(self) -> bool:
-        """True when what was asked for is so already, or too late to matter: count the call as done."""
-        return _said(self.description).startswith(_MOOT)
+    def says(self, beginnings: tuple[str, ...]) -> bool:
+        """Return whether Telegram's words begin with one of these (in lower case)."""
+        return _said(self.description).startswith(beginnings)
 
     @property
     def passing(self) -> bool:
         """True when Telegram cannot tell a wrong file_id from a file that it does not have at hand just now."""
-        return _said(self.description).startswith("wrong file_id or the file is temporarily unavailable")
+        return self.says(("wrong file_id or the file is temporarily unavailable",))
 
     @property
     def unreachable(self) -> bool:
         """True when the chat is out of the bot's reach, until somebody there changes that."""
-        return self.code == 403 and _said(self.description).startswith(_UNREACHABLE)
+        return self.code == 403 and self.says(_UNREACHABLE)
 
 
 class ServerTrouble(ApiError):

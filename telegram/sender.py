@@ -4,6 +4,8 @@
 |--------------------------------------------|-------------------------------------------------------------------|
 | ok, or an error that says "it is so"       | done                                                              |
 | the group has become a supergroup          | sent again at once, to the new id (telegram/peers.py)             |
+| the message that it replies to is gone     | sent again at once, without the reply (telegram/late.py)          |
+| what it is about is gone                   | dropped, with a line in the log (telegram/late.py)                |
 | "wrong file_id or ... temporarily"         | tried once more, then a dead letter                               |
 | 429                                        | not executed: its lane is parked for retry_after, no attempt      |
 | nothing was sent (refused, DNS)            | parked, no attempt, for as long as it takes                       |
@@ -22,6 +24,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal, Protocol
 
+import structlog
+
 from engine import Delivery, Effects, Park, Reject, Retry
 from telegram.calls import Files, decode_call, files_of
 from telegram.errors import (
@@ -35,10 +39,14 @@ from telegram.errors import (
     Unauthorized,
     UploadCut,
 )
+from telegram.late import outcome_of_refusal, without_lost_reply
 from telegram.outage import PAUSE_MIN_S, Outage, Tried
 from telegram.peers import Peers
 
+log = structlog.get_logger(__name__)
+
 _DONE: Final = Effects()
+_MENDED_MAX: Final = 2  # a group that moved, a reply that is gone
 _UNAUTHORIZED_PARK_S: Final = 60.0
 # Whatever is not named here makes something, or moves something of value: a second time would be one too many.
 _HARMLESS_TWICE: Final = re.compile(
@@ -99,8 +107,7 @@ class Sender:
             self._outage.over(call)
             if error.passing and delivery.attempt == 1:
                 raise Retry(str(error)) from None
-            if not error.moot and not self._peers.lost(error, body, call.started):
-                raise Reject(str(error)) from None
+            self._take(error, body, call)
         except FileUnusable as error:
             raise Reject(f"{method}: {error}: put it there and replay") from None
         except UploadCut as error:
@@ -121,16 +128,30 @@ class Sender:
             self._peers.reached(body)
         return _DONE
 
+    def _take(self, error: Refused, body: bytes, call: Tried) -> None:
+        """Take a refusal for good: raise Reject, or return if the call is done or dropped."""
+        match outcome_of_refusal(error):
+            case "done":
+                return
+            case "dropped":
+                log.info("a call came too late and is dropped", reason=str(error), lane=call.lane)
+                return
+        if not self._peers.lost(error, body, call.started):
+            raise Reject(str(error)) from None
+
     async def _send(self, method: str, body: bytes, files: Files) -> None:
-        try:
-            await self._post(method, body, files)
-        except Refused as error:
-            moved = self._peers.moved(error, body)
-            if moved is None:
-                raise
-        else:
-            return
-        await self._post(method, moved, files)
+        """Send a call, without the reply and to the supergroup if only that was in the way."""
+        for _ in range(_MENDED_MAX):
+            try:
+                await self._post(method, body, files)
+            except Refused as error:
+                mended = self._peers.moved(error, body) or without_lost_reply(error, body)
+                if mended is None:
+                    raise
+                body = mended
+            else:
+                return
+        await self._post(method, body, files)
 
     def _post(self, method: str, body: bytes, files: Files) -> Awaitable[object]:
         if files:

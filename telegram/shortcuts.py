@@ -48,6 +48,20 @@ def place_of(source: Any) -> dict[str, Any]:
     return place
 
 
+def outlives_its_message(reply: Any) -> Any:
+    """Return ReplyParameters with which a message is sent also if the one that it replies to is gone by then.
+
+    Unless the author says otherwise. Not possible for a reply in another chat (Telegram Bot API, ReplyParameters:
+    allow_sending_without_reply).
+    """
+    lenient = {"allow_sending_without_reply": True}
+    if part(reply, "chat_id") is not None or part(reply, "allow_sending_without_reply") is not None:
+        return reply
+    if isinstance(reply, TelegramObject):
+        return reply.model_copy(update=lenient)
+    return {**reply, **lenient} if isinstance(reply, dict) else reply
+
+
 class UpdateBase(TelegramObject):
     """An update knows which kind it is, and what could not be read of it."""
 

@@ -119,24 +119,6 @@ def test_migration_names_the_new_chat() -> None:
     assert other.migrate_to_chat_id is None
 
 
-@pytest.mark.parametrize(
-    ("description", "moot"),
-    [
-        ("Bad Request: message is not modified: specified new message content is the same", True),
-        ("Bad Request: message to delete not found", True),
-        ("Bad Request: query is too old and response timeout expired or query ID is invalid", True),
-        ("MESSAGE IS NOT MODIFIED", True),
-        ("Bad Request: message to edit not found", False),
-        ("Bad Request: message can't be deleted", False),
-        ("Bad Request: can't parse entities: message is not modified", False),
-    ],
-)
-def test_refusal_of_what_is_so_already_counts_as_done(description: str, moot: bool) -> None:
-    error = api_error("editMessageText", 400, answer(400, description))
-    assert isinstance(error, Refused)
-    assert error.moot is moot
-
-
 def test_text_is_one_printable_line_and_short() -> None:
     error = api_error("sendMessage", 400, answer(400, "a\r\nb\x1b[31m\u2028c" + "d" * 1000))
     assert error.description.startswith("a b [31m cdd")

@@ -74,7 +74,7 @@ async def test_hello_greets_with_buttons_that_answer() -> None:
     async with a_bot_of("hello.py") as fake:
         fake.world.say(7, 7, "/hello")
         (greeting,) = await fake.wait_for_calls(1, method="sendMessage")
-        assert greeting.params["reply_parameters"] == {"message_id": 1}
+        assert greeting.params["reply_parameters"] == {"message_id": 1, "allow_sending_without_reply": True}
         assert [each["type"] for each in greeting.params["entities"]] == ["bold"]
         (row,) = greeting.params["reply_markup"]["inline_keyboard"]
         assert [button["text"] for button in row] == ["Fine", "Read"]

@@ -31,7 +31,7 @@ async def test_answer_and_reply():
             {
                 "chat_id": 7,
                 "text": "b",
-                "reply_parameters": {"message_id": 11},
+                "reply_parameters": {"message_id": 11, "allow_sending_without_reply": True},
                 "reply_markup": {"inline_keyboard": []},
             },
         ),
@@ -55,7 +55,7 @@ async def test_an_answer_goes_where_the_message_is(fields, place):
 async def test_the_message_that_is_replied_to_can_be_answered_too():
     update = {"message": message("hi", reply_to_message=message("before", message_id=5))}
     found = await calls(update, lambda ctx: ctx.message.reply_to_message.reply("b"))
-    assert found[0][2]["reply_parameters"] == {"message_id": 5}
+    assert found[0][2]["reply_parameters"] == {"message_id": 5, "allow_sending_without_reply": True}
 
 
 async def test_a_pressed_button_and_its_message():

@@ -224,13 +224,23 @@ def test_a_plain_key_still_sends_its_text():
 def test_what_is_deleted_is_gone():
     async def late(ctx: MessageContext) -> None:
         await asyncio.sleep(5)
-        ctx.message.reply("here", reply_parameters={"message_id": ctx.message.message_id})
+        strict = {"message_id": ctx.message.message_id, "allow_sending_without_reply": False}
+        ctx.message.reply(
+            "here",
+            reply_parameters=strict
+            if ctx.text == "strict"
+            else {**strict, "allow_sending_without_reply": True},
+        )
 
     with Conversations(router_of(late)) as bot:
         ann = bot.chat("Ann")
         ann.says("hi", wait=False)
         ann.deletes()
         assert ann.messages == []
+        bot.settles()
+        assert "reply_to_message" not in ann.messages[-1]
+        ann.says("strict", wait=False)
+        ann.deletes()
         with pytest.raises(AssertionError, match="message to be replied not found"):
             bot.settles()
 

@@ -18,7 +18,7 @@ from telegram.dialogue.tools import Resource, Tools
 from telegram.kept import encode_kept
 from telegram.parameters import check_names
 from telegram.routing import FAKE_USERS
-from telegram.shortcuts import part, place_of
+from telegram.shortcuts import outlives_its_message, part, place_of
 from telegram.types import Update, User
 
 if TYPE_CHECKING:
@@ -230,6 +230,8 @@ class Context(Generic[E_co]):
         if is_known:
             check_names(method, params)
         params = {name: value for name, value in params.items() if value is not None}
+        if "reply_parameters" in params:
+            params["reply_parameters"] = outlives_its_message(params["reply_parameters"])
         query = query_of(params)
         if query is not None:
             if not self.is_late or query != getattr(self.event, "id", None):

@@ -18,6 +18,7 @@ import structlog
 
 from telegram.client import TgClient
 from telegram.errors import Refused, RetryAfter, TelegramError
+from telegram.late import outcome_of_refusal
 
 log = structlog.get_logger(__name__)
 
@@ -153,7 +154,7 @@ class Progress:
         try:
             await client.call("editMessageText", **{**self._edit(message_id, self._title), **self._params})
         except Refused as error:
-            return error.moot
+            return outcome_of_refusal(error) == "done"
         except TelegramError as error:
             log.debug("progress not shown", reason=str(error))
         return True

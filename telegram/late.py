@@ -1,0 +1,68 @@
+"""Calls that come late: what becomes of a call whose object has changed, or is gone, since the call was collected.
+
+| meanwhile                                               | outcome      |
+|---------------------------------------------------------|--------------|
+| it has become so without the call (`_IS_SO`)            | done         |
+| the query has its answer, or nobody waits any more      | done         |
+| the message or the topic that it is about was deleted   | dropped      |
+| the message that it replies to was deleted              | sent, without the reply (`without_lost_reply`) |
+| the topic was closed; the bot has lost a right          | dead letter: a replay sends it when that was put right |
+| the bot was blocked or thrown out                       | dead letter; later calls for the chat are dropped (telegram/peers.py) |
+
+"dropped" is a line in the log and no dead letter: no replay could ever send it. What is not named here is a dead letter.
+The words are the server's (telegram-bot-api, Client.cpp, check_message, check_message_topic, fail_query_with_error).
+"""
+
+import json
+from typing import Final, Literal
+
+from telegram.calls import encode_json
+from telegram.errors import Refused
+
+Outcome = Literal["done", "dropped", "dead letter"]
+
+_IS_SO: Final = (
+    "message is not modified",
+    "message to delete not found",
+    "poll has already been closed",
+    "chat title is not modified",
+    "chat description is not modified",
+    "chat_not_modified",
+    "topic_not_modified",
+    "query is too old",
+)
+_IS_GONE: Final = (
+    "message to edit not found",  # TelegramBotAPI/errors#7, tgbot-collection/ytdlbot#435
+    "message_id_invalid",  # of a message sent via the bot
+    "message to react not found",
+    "message to pin not found",
+    "message to unpin not found",
+    "message to delete reactions not found",
+    "message with poll to stop not found",
+    "message thread not found",  # tucnak/telebot#762
+    "topic_deleted",
+    "topic_id_invalid",
+)
+_REPLY_IS_GONE: Final = "message to be replied not found"
+
+
+def outcome_of_refusal(error: Refused) -> Outcome:
+    """Return what becomes of a call that was refused with this error; the table is in this module's docstring."""
+    if error.says(_IS_SO):
+        return "done"
+    return "dropped" if error.says(_IS_GONE) else "dead letter"
+
+
+def without_lost_reply(error: Refused, params: bytes) -> bytes | None:
+    """Return the params without their reply, if that is what was refused and the author did not ask for it.
+
+    `allow_sending_without_reply` says the same to Telegram, but not for a reply in another chat or topic (Telegram Bot
+    API, ReplyParameters).
+    """
+    if not error.says((_REPLY_IS_GONE,)):
+        return None
+    fields = json.loads(params)
+    reply = fields.pop("reply_parameters", None)
+    if not isinstance(reply, dict) or reply.get("allow_sending_without_reply") is False:
+        return None
+    return encode_json(fields)
