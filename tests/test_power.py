@@ -43,6 +43,11 @@ class TestTrouble:
         assert outcome.findings == []
         assert outcome.faults > 0
 
+    @pytest.mark.parametrize("seed", [149, 248, 418, 429])
+    def test_sqlite_that_goes_on_without_a_log_is_not_trusted(self, seed):
+        """A fault in the switch to a log, of which SQLite tells nothing."""
+        assert live(seed, trouble=True, lossy=True).findings == []
+
 
 class TestDisk:
     def open(self, disk: Disk, name: str = "file", kind: int = apsw.SQLITE_OPEN_MAIN_DB) -> Any:

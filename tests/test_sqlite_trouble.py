@@ -219,6 +219,28 @@ async def test_a_file_that_cannot_be_read_at_the_start_is_named_in_one_line(tmp_
     await restored.close()
 
 
+class WithoutLog(sqlite3.Connection):
+    """Says that it uses a log, and does not.
+
+    Found with a simulated disk: the rollback journal of the switch could not be deleted, which SQLite does not tell.
+    """
+
+    def execute(self, statement, *values):
+        if statement == "PRAGMA journal_mode=WAL":
+            return super().execute("SELECT 'wal'")
+        return super().execute(statement, *values)
+
+
+def connect_without_log(path):
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=WithoutLog)
+
+
+async def test_a_file_beside_which_sqlite_keeps_no_log_is_not_taken(tmp_path):
+    with pytest.raises(StoreError, match="keeps no log"):
+        await open_sqlite(tmp_path / "bot.db", "1", connect=connect_without_log)
+    await (await open_sqlite(tmp_path / "bot.db", "1")).close()
+
+
 # -- SQLite's log ------------------------------------------------------------------------------------------------------
 
 

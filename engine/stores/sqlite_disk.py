@@ -58,13 +58,14 @@ class Watch:
         seen = self._look(self._log)
         return 0 if seen is None else seen.size
 
-    def opened(self) -> None:
-        """Note what SQLite has opened."""
+    def opened(self) -> bool:
+        """Note what SQLite has opened; return whether there is a log, as far as can be told."""
         self._log_inode = None
         with suppress(OSError):
             log = self._look(self._log)
             self._log_inode = None if log is None else log[:2]
         self.written()
+        return self._log_inode is not None
 
     def written(self) -> None:
         """Note the database after the store itself has written to it, which only folding the log does."""

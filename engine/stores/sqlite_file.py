@@ -177,12 +177,15 @@ class StoreFile:
             connection.execute("UPDATE meta SET value = ? WHERE name = 'owner_epoch'", (epoch,))
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", (self._owner,))
             connection.execute("COMMIT")
+            if not self.watch.opened():  # the switch to a log can fail without an error
+                raise StoreUnavailable(
+                    f"SQLite keeps no log (WAL) beside {self.path}: is it on a local disk?"
+                )
         except BaseException:
             connection.close()
             self.watch.written()
             raise
         self.connection, self.owner_epoch, self._is_open = connection, epoch, True
-        self.watch.opened()
 
     def _open_with_room(self, check: Callable[[sqlite3.Connection], None]) -> None:
         try:
