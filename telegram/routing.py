@@ -4,8 +4,9 @@ A key says who is served strictly in order; a scope says whose conversation it i
 Telegram sends, known kind or not, gets a lane. The bot's own id is not part of the key, since a store belongs to one bot.
 
 `chat:<id>` is also the lane of what carries only a user: the id of a private chat is the id of its user, so a user's
-inline queries and payments stand in line with that user's messages. Chats seen through a business connection or as a
-guest have lanes of their own, since their ids may equal those of the bot's own chats.
+inline queries and payments stand in line with that user's messages. A message that was sent via the bot has a lane of its
+own, `inline:<inline_message_id>`, for its presses and the result that it was chosen from. Chats seen through a business
+connection or as a guest have lanes of their own, since their ids may equal those of the bot's own chats.
 """
 
 from collections.abc import Callable, Mapping
@@ -129,7 +130,16 @@ def _callback_query(item: dict[str, Any]) -> Route | None:
     message = item.get("message")
     if type(message) is dict and (found := _business(message, scope) or _in_chat(message, scope)):
         return found
-    return _from_user(item)
+    return _sent_via_the_bot(item)
+
+
+def _sent_via_the_bot(item: dict[str, Any]) -> Route | None:
+    """The lane of a message that was sent via the bot: its conversation is shared by all who see it.
+
+    Telegram names neither the chat nor the message (Telegram Bot API, CallbackQuery: inline_message_id).
+    """
+    name = _name(item, "inline_message_id")
+    return _from_user(item) if name is None else Route(f"inline:{name}", "")
 
 
 def _from_user(item: dict[str, Any]) -> Route | None:
@@ -216,7 +226,7 @@ _RULES: Final[Mapping[str, Callable[[dict[str, Any]], Route | None]]] = {
     "message_reaction": _message_reaction,
     "message_reaction_count": _by_nobody,
     "inline_query": _from_user,
-    "chosen_inline_result": _from_user,
+    "chosen_inline_result": _sent_via_the_bot,
     "callback_query": _callback_query,
     "shipping_query": _from_user,
     "pre_checkout_query": _from_user,

@@ -65,7 +65,11 @@ def test_a_button_of_an_inline_message():
     ctx = context({"callback_query": press("x", message=None, inline_message_id="inline-1")})
     assert (ctx.message, ctx.chat_id, ctx.user_id) == (None, None, 7)
     ctx.edit("new")
-    assert only_call(ctx) == ("chat:7", "editMessageText", {"inline_message_id": "inline-1", "text": "new"})
+    assert only_call(ctx) == (
+        "inline:inline-1",
+        "editMessageText",
+        {"inline_message_id": "inline-1", "text": "new"},
+    )
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ def lane_of(kind: str, item: updates.Json) -> tuple[str, str]:
     """Key and scope by the facts of update_keys.json, and the rules beside them."""
     facts, update = KEYS[kind], {kind: item}
     chat, user, other = (at(update, facts[name]) for name in ("chat", "user", "other"))
+    if "inline_message_id" in item:  # sent via the bot: its state is shared by all who press
+        return f"inline:{item['inline_message_id']}", ""
     if kind == "chat_member":  # the facts name who did it; the lane's scope is whom it happened to
         user = at(update, "chat_member.new_chat_member.user.id")
     if kind == "stopped_message_generation":  # in private chats only, where the chat's id is the user's

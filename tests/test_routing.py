@@ -69,7 +69,10 @@ def test_no_kind_is_forgotten() -> None:
 
 ODD: list[tuple[str, dict[str, Any], str, str]] = [
     # A button in an inline message, on a message that is gone, on a business message.
-    ("callback_query", PRESS | {"inline_message_id": "i"}, "chat:42", "42"),
+    ("callback_query", PRESS | {"inline_message_id": "i"}, "inline:i", ""),
+    ("callback_query", PRESS | {"inline_message_id": "é"}, "inline:\\xe9", ""),
+    ("callback_query", PRESS | {"inline_message_id": 5}, "chat:42", "42"),
+    ("chosen_inline_result", {"result_id": "1", "from": ANN, "inline_message_id": "i"}, "inline:i", ""),
     (
         "callback_query",
         PRESS | {"message": {"chat": GROUP, "message_id": 1, "date": 0}},

@@ -79,7 +79,7 @@ ODD: Final[tuple[Odd, ...]] = (
     _of("inaccessible message", "callback_query", _press(message={"chat": GROUP, "message_id": 1, "date": 0}),
         *IN_GROUP),
     _of("inline button", "callback_query", {"id": "1", "from": ALICE, "chat_instance": "c",
-        "inline_message_id": "i", "data": "d"}, *ALICES),
+        "inline_message_id": "i", "data": "d"}, "inline:i", ""),
     _of("button of a business message", "callback_query",
         _press(message=message(business_connection_id="bc1", chat={**PRIVATE, "id": 8})), "business:bc1:8", "7"),
     _of("NUL in callback data", "callback_query", _press(data="a\0b"), *ALICES),
