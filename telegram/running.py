@@ -2,16 +2,20 @@
 
 `asyncio.run` ends with the first SystemExit or KeyboardInterrupt of any task or callback: asyncio raises these two out
 of the loop (Python's documentation, "Developing with asyncio"; uvloop does as well). Here they stay with their task, and
-the loop goes on; so it does after a `loop.stop()`. And `asyncio.run` waits for every task and for the threads of the
-default executor, so for ever for one that ignores its cancellation.
+the loop goes on; so it does after a `loop.stop()`. A handler that cancels all tasks finds none of the service's. And
+`asyncio.run` waits for every task and for the threads of the default executor, so for ever for one that ignores its
+cancellation.
 """
 
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 import structlog
+
+from engine import current_delivery
 
 try:
     import uvloop
@@ -32,24 +36,42 @@ class Running:
 
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
         self._loop_factory = loop_factory
+        self._ours: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.left: list[str] = []
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Return what `main` returns; the other tasks are cancelled then, and may clean up for a moment."""
         loop = self._loop_factory()
+        loop.set_task_factory(self._create_task)
         asyncio.set_event_loop(loop)
         try:
             return _run(loop, main)
         finally:
-            others = asyncio.all_tasks(loop)
+            others = self._pending(loop)
             for other in others:
                 other.cancel()
             _run(loop, _briefly(others))
             _run(loop, _briefly([loop.shutdown_asyncgens()]))
-            self.left = sorted(other.get_name() for other in asyncio.all_tasks(loop))
+            self.left = sorted(other.get_name() for other in self._pending(loop))
             asyncio.set_event_loop(None)
             if not self.left:
                 loop.close()
+
+    def _create_task(
+        self, loop: asyncio.AbstractEventLoop, work: Any, /, **options: Any
+    ) -> "asyncio.Task[Any]":
+        """A task factory: handlers that cancel all tasks (`asyncio.all_tasks`) find only what handlers have started.
+
+        Python's documentation, "Extending": `_unregister_task`.
+        """
+        task = asyncio.Task(work, loop=loop, **options)
+        if current_delivery.get() is None:
+            asyncio._unregister_task(task)  # noqa: SLF001 - public, for those who make tasks
+            self._ours.add(task)
+        return task
+
+    def _pending(self, loop: asyncio.AbstractEventLoop) -> list["asyncio.Task[Any]"]:
+        return [task for task in {*self._ours, *asyncio.all_tasks(loop)} if not task.done()]
 
 
 def _run(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -> T:
