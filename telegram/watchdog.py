@@ -47,6 +47,9 @@ SPARE_S: Final = 0.4
 """How long after `drain_timeout_s` a stop is forced: within the second that is promised."""
 
 _GUARD_LATER_S: Final = 0.2
+_FAILURES_MAX: Final = 20
+"""So many ticks in a row, that could not be done."""
+
 _LOG_S: Final = 0.15
 """How long to wait for a line of the log: the blocked thread may hold its lock."""
 
@@ -173,23 +176,33 @@ class Watchdog:
     # -- in the watchdog's thread --------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        clock, before = StallClock(), time.monotonic()
+        clock, failures = StallClock(), 0
         while True:
-            if math.isfinite(self._blocked_max_s):  # a step of this thread winds it up
-                signal.setitimer(signal.ITIMER_VIRTUAL, max(_WINDS_UP_S, self._blocked_max_s))
-            readable, _, _ = select.select([self._reading], [], [], TICK_S)
-            stalled_s = clock.stalled_s(TICK_S)
-            now = time.monotonic()
-            self._left_s -= now - before - stalled_s
-            before = now
-            if readable:
-                with contextlib.suppress(OSError):
-                    self._read(self._reading.recv(100))
-            if self._left_s <= 0:
-                self._end()
-            if (watch := self._watch) is not None:
-                watch.forgive(stalled_s)
-                self._look(watch)
+            try:
+                self._tick(clock)
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - no memory, no threads, descriptors that a handler has closed
+                failures += 1
+                if failures == _FAILURES_MAX:
+                    self._exit(
+                        EXIT_FORCED, f"signals cannot be heard any more ({type(error).__name__}: {error})"
+                    )
+                time.sleep(TICK_S)
+
+    def _tick(self, clock: StallClock) -> None:
+        if math.isfinite(self._blocked_max_s):  # a step of this thread winds it up
+            signal.setitimer(signal.ITIMER_VIRTUAL, max(_WINDS_UP_S, self._blocked_max_s))
+        before = time.monotonic()
+        readable, _, _ = select.select([self._reading], [], [], TICK_S)
+        stalled_s = clock.stalled_s(TICK_S)
+        self._left_s -= time.monotonic() - before - stalled_s
+        if readable:
+            self._read(self._reading.recv(100))
+        if self._left_s <= 0:
+            self._end()
+        if (watch := self._watch) is not None:
+            watch.forgive(stalled_s)
+            self._look(watch)
 
     def _read(self, data: bytes) -> None:
         for fd in (self._telling.fileno(), self._fd_of_others):
@@ -273,5 +286,9 @@ def _report(place: Place, seconds: float) -> None:
 def _briefly(act: Callable[[], object]) -> None:
     """Call it, but wait for it only for a moment."""
     thread = threading.Thread(target=act, daemon=True)
-    thread.start()
-    thread.join(_LOG_S)
+    try:
+        thread.start()
+    except RuntimeError:  # the process may have no more threads
+        act()
+    else:
+        thread.join(_LOG_S)
