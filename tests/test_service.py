@@ -9,7 +9,7 @@ from telegram.fake import FakeServer, Fault
 from telegram.load.checker import Anomaly, Evidence, Said, Seen, Verdict, check
 from telegram.load.plan import BotPlan
 from telegram.load.service import Service
-from tests.torture import aims, kill, sigterm, spells, storm, stubborn, throughput, trouble
+from tests.torture import aims, kill, poison, sigterm, spells, storm, stubborn, throughput, trouble
 from tests.torture.report import Plan
 from tests.torture.stage import open_stage
 from tests.torture.window import Windows
@@ -105,6 +105,12 @@ async def test_a_second_sigterm_stops_at_once_and_loses_nothing():
         assert await stage.all_answered()
         assert stage.judge().anomalies == ()
         assert len({note.pid for note in bot.journal() if note.event == "begin"}) == 2
+
+
+async def test_a_user_whose_messages_kill_the_process_or_its_tasks_harms_nobody_else():
+    result = await poison.run(SMALL, silent, ("sys.exit in a child task", "cancels all tasks", "abort"))
+    assert_kept(result)
+    assert result.facts["starts"] == "3, at most 3 for one"
 
 
 async def test_handlers_that_will_not_stop_end_with_the_process_and_run_again():

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -167,11 +167,11 @@ class Ward:
         return [first.get(update_id, now) - at for update_id, at in self._said_at.items()]
 
 
-async def run(plan: Plan, tell: Tell) -> Result:
+async def run(plan: Plan, tell: Tell, names: Iterable[str] = tuple(POISONS)) -> Result:
     """The 99 are served throughout; each bad update ends as a dead letter, after a few starts of the bot."""
     began = time.monotonic()
     bouts = []
-    for name in POISONS:
+    for name in names:
         bouts.append(await _bout(plan, name))
         tell(f"{name}: {bouts[-1].line()}", keep=True)
     facts: dict[str, object] = {bout.name: bout.line() for bout in bouts}

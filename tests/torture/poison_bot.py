@@ -1,4 +1,4 @@
-"""What the bot of the poison campaign runs: every text is answered with evidence; what names a poison strikes first."""
+"""What the bot of the poison campaign runs: every text is answered with evidence; what names a poison strikes."""
 
 import resource
 from pathlib import Path
@@ -26,7 +26,10 @@ router = Router()
 
 @router.message(text)
 async def handle(ctx: MessageContext) -> None:
-    """Answer with evidence; a poison strikes first."""
-    if poison := POISONS.get(ctx.text):
+    """Answer with evidence; a poison strikes before or after."""
+    poison = POISONS.get(ctx.text)
+    if poison and not poison.is_late:
         await poison.strike()
     await count(ctx)
+    if poison and poison.is_late:
+        await poison.strike()

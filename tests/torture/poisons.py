@@ -17,14 +17,23 @@ class Panic(BaseException):
     """As libraries in Rust raise it (PyO3: PanicException)."""
 
 
+class _ExitingError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
 Strike = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Poison(NamedTuple):
-    """One message that harms. `is_dead`: it ends as a dead letter, else it is handled like any other."""
+    """One message that harms. `is_dead`: it ends as a dead letter, else it is handled like any other.
+
+    `is_late`: it strikes after the message was answered, as the handler's last act.
+    """
 
     strike: Strike
     is_dead: bool = True
+    is_late: bool = False
 
 
 def _raising(error: BaseException) -> Strike:
@@ -80,7 +89,7 @@ async def _cancel_itself_and_go_on() -> None:
         await asyncio.sleep(1)
 
 
-async def _cancel_itself_at_the_end() -> None:
+async def _cancel_itself_without_an_await() -> None:
     await asyncio.sleep(0)
     _task().cancel()
 
@@ -93,6 +102,50 @@ async def _cancel_itself_and_fail() -> None:
 async def _uncancel_too_often() -> None:
     for _ in range(3):
         _task().uncancel()
+
+
+async def _cancel_all() -> None:
+    for task in asyncio.all_tasks():
+        task.cancel()
+    await asyncio.sleep(1)
+
+
+async def _cancel_all_without_an_await() -> None:
+    for task in asyncio.all_tasks():
+        task.cancel()
+
+
+async def _interrupt_in_a_callback() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    asyncio.get_running_loop().call_soon(interrupt)
+    await asyncio.sleep(1)
+
+
+async def _stop_the_loop() -> None:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.1)
+
+
+async def _alarm() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    await asyncio.sleep(5)
+
+
+def _close_the_output() -> None:
+    sys.stdout.close()
+    sys.stderr.close()
+
+
+class _Deep:
+    def __getattr__(self, name: str) -> object:
+        return getattr(self, name)
+
+
+def _recurse() -> None:
+    sys.setrecursionlimit(10**9)
+    _ = _Deep().x
 
 
 async def _exceed_memory() -> None:
@@ -124,11 +177,25 @@ POISONS: Final[dict[str, Poison]] = {
     "sys.exit in a child that is waited for": Poison(_exit_in_a_child_that_is_waited_for),
     "sys.exit in a child task": Poison(_exit_in_a_child_task),
     "sys.exit in a task group": Poison(_exit_in_a_group),
-    "sys.exit in a callback of the loop": Poison(_exit_in_a_callback),
+    "sys.exit in a callback of the loop": Poison(_exit_in_a_callback, is_dead=False),
+    "KeyboardInterrupt in a callback of the loop": Poison(_interrupt_in_a_callback, is_dead=False),
+    "an error whose text exits": Poison(_raising(_ExitingError())),
+    "stops the loop": Poison(_stop_the_loop, is_dead=False),
+    "closes the loop": Poison(_doing(lambda: asyncio.get_running_loop().close())),
+    "closes its output": Poison(_doing(_close_the_output), is_dead=False),
+    "closes all descriptors": Poison(_doing(lambda: os.closerange(3, 4096))),
+    "changes the folder": Poison(_doing(lambda: os.chdir("/")), is_dead=False),
+    "forks": Poison(_doing(os.fork), is_dead=False),
+    "becomes another program": Poison(_doing(lambda: os.execv("/bin/true", ["true"]))),  # noqa: S606 - as authors do
+    "an alarm": Poison(_alarm),
+    "recursion in C": Poison(_doing(_recurse)),
     "cancels its own task": Poison(_cancel_itself),
     "cancels its own task, and fails": Poison(_cancel_itself_and_fail),
     "cancels its own task, and goes on": Poison(_cancel_itself_and_go_on, is_dead=False),
-    "cancels its own task at the end": Poison(_cancel_itself_at_the_end, is_dead=False),
+    "cancels its own task before an await": Poison(_cancel_itself_without_an_await),
+    "cancels its own task at the end": Poison(_cancel_itself_without_an_await, is_dead=False, is_late=True),
+    "cancels all tasks": Poison(_cancel_all, is_dead=False),
+    "cancels all tasks at the end": Poison(_cancel_all_without_an_await, is_dead=False, is_late=True),
     "takes back cancellations that never were": Poison(_uncancel_too_often, is_dead=False),
     "os._exit": Poison(_doing(lambda: os._exit(1))),
     "os._exit with 0": Poison(_doing(lambda: os._exit(0))),
