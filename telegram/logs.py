@@ -58,10 +58,12 @@ class _LibrariesHandler(logging.StreamHandler[TextIO]):
 
 
 class _ErrorStream:
-    """Writes to stderr. What cannot be written (a full disk, a closed pipe) is lost, and that is no reason to stop."""
+    """Writes to stderr. What cannot be written is lost, and that is no reason to stop: a full disk, a closed pipe, and
+    whatever a handler has put in the place of sys.stderr, or left of it.
+    """
 
     def msg(self, line: str) -> None:
-        with suppress(OSError):
+        with suppress(Exception):
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 

@@ -50,3 +50,19 @@ def test_events_are_written_without_the_token(format_):
             "error",
         )
         assert library["level"] == "warning"
+
+
+@pytest.mark.parametrize("harm", ["sys.stderr.close()", "sys.stderr = None", "sys.stderr = object()"])
+def test_what_is_left_of_stderr_is_no_reason_to_stop(harm):
+    script = f"""
+import logging, sys, structlog
+from telegram.logs import set_up_logging
+set_up_logging("info", "json", "")
+{harm}
+structlog.get_logger("x").error("nowhere to write to")
+logging.getLogger("aiohttp").warning("the same of a library")
+print("goes on")
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.stdout == "goes on\n"
