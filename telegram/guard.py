@@ -21,6 +21,9 @@ uses this signal, and it writes no core file."""
 AT_ONCE_S: Final = 1.0
 """How long a second signal leaves for the orderly way to stop at once."""
 
+LATER_S: Final = 0.2
+"""How much later than the bot's own thread this process ends it: the thread can say why, and blames nobody."""
+
 HEARD: Final = (signal.SIGINT, signal.SIGTERM)
 
 _TICK_S: Final = 0.1
@@ -30,13 +33,13 @@ _TRACE_LOOKS: Final = 15
 
 
 def guard(wakeup: socket.socket, told: socket.socket, stop_s: float) -> None:
-    """End the parent process `stop_s` after its first signal, or AT_ONCE_S after the second.
+    """End the parent process LATER_S after it should have ended: `stop_s` after its first signal, AT_ONCE_S after the second.
 
     `wakeup` is where the interpreter writes a byte for each signal at once; the bot's thread reads it, and sends on
     what it has read through `told`. What stays unread was not heard by the bot.
     """
     bot = os.getppid()
-    heard, left_s, is_stopping = 0, stop_s, False
+    heard, left_s, is_stopping = 0, stop_s + LATER_S, False
     before = time.monotonic()
     while os.getppid() == bot:
         if not is_stopping:
@@ -51,7 +54,7 @@ def guard(wakeup: socket.socket, told: socket.socket, stop_s: float) -> None:
         if not is_stopping:
             is_stopping, before = heard + unread > 0, time.monotonic()
         if heard + unread > 1:
-            left_s = min(left_s, AT_ONCE_S)
+            left_s = min(left_s, AT_ONCE_S + LATER_S)
         time.sleep(_TICK_S)
         if is_stopping:
             now = time.monotonic()

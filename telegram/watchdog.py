@@ -46,7 +46,6 @@ EXIT_FORCED: Final = 1
 SPARE_S: Final = 0.4
 """How long after `drain_timeout_s` a stop is forced: within the second that is promised."""
 
-_GUARD_LATER_S: Final = 0.2
 _FAILURES_MAX: Final = 20
 """So many ticks in a row, that could not be done."""
 
@@ -105,7 +104,7 @@ class Watchdog:
         self._telling, told = socket.socketpair()
         self._telling.setblocking(False)
         fds = (self._reading.fileno(), told.fileno())
-        given = (*map(str, fds), str(self._stop_s + _GUARD_LATER_S))
+        given = (*map(str, fds), str(self._stop_s))
         try:
             self._guard = subprocess.Popen(  # noqa: S603 - our own script
                 (sys.executable, "-I", "-S", guard.__file__, *given),

@@ -90,8 +90,10 @@ class Ward:
         # A poison that is not settled goes on killing: nobody can be answered then.
         if is_settled and not await stage.all_answered():
             failures.append("the others were not all answered")
-        with contextlib.suppress(RuntimeError):
+        try:
             await stage.stop()
+        except RuntimeError as error:
+            failures.append(str(error))
         failures += await self._letters(name, bad_id)
         await stage.look()
         waits = self._waits()

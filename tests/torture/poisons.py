@@ -3,10 +3,12 @@
 import argparse
 import asyncio
 import contextlib
+import contextvars
 import ctypes
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
@@ -133,6 +135,24 @@ async def _alarm() -> None:
     await asyncio.sleep(5)
 
 
+def _take_the_output_away() -> None:
+    sys.stdout = sys.stderr = None
+
+
+async def _lose_the_context() -> None:
+    for variable in contextvars.copy_context():
+        with contextlib.suppress(Exception):
+            variable.set(None)
+    await asyncio.sleep(0)
+
+
+async def _exit_in_the_exception_handler() -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda *_: sys.exit(3))
+    loop.call_soon(lambda: 1 / 0)
+    await asyncio.sleep(0.1)
+
+
 def _close_the_output() -> None:
     sys.stdout.close()
     sys.stderr.close()
@@ -182,6 +202,10 @@ POISONS: Final[dict[str, Poison]] = {
     "an error whose text exits": Poison(_raising(_ExitingError())),
     "stops the loop": Poison(_stop_the_loop, is_dead=False),
     "closes the loop": Poison(_doing(lambda: asyncio.get_running_loop().close())),
+    "has no output": Poison(_doing(_take_the_output_away), is_dead=False),
+    "makes warnings errors": Poison(_doing(lambda: warnings.simplefilter("error")), is_dead=False),
+    "loses its context": Poison(_lose_the_context, is_dead=False),
+    "an exception handler that exits": Poison(_exit_in_the_exception_handler, is_dead=False),
     "closes its output": Poison(_doing(_close_the_output), is_dead=False),
     "closes all descriptors": Poison(_doing(lambda: os.closerange(3, 4096))),
     "changes the folder": Poison(_doing(lambda: os.chdir("/")), is_dead=False),

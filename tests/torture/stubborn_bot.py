@@ -1,12 +1,22 @@
 """What the bot of the stubborn campaign runs: every text is answered with evidence; what names a kind is stubborn once."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from telegram.dialogue import MessageContext, Router, text
 from telegram.load.counting import count
-from tests.torture.stubbornness import KINDS
+from tests.torture.stubbornness import KINDS, RESOURCE_CLOSES
 
 router = Router()
+
+
+@router.resource
+async def resource() -> AsyncIterator[None]:
+    """Does not close if a kind wants that."""
+    yield
+    while not RESOURCE_CLOSES.is_set():
+        await asyncio.sleep(3600)
 
 
 @router.message(text)

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -252,6 +253,33 @@ def _later(act: Callable[[], object]) -> Resist:
     return resist
 
 
+async def _resource() -> None:
+    RESOURCE_CLOSES.clear()
+    await asyncio.sleep(_LONG_S)
+
+
+RESOURCE_CLOSES: Final = threading.Event()
+"""Cleared by a kind: the bot's resource then does not close."""
+RESOURCE_CLOSES.set()
+
+
+async def _store_locked() -> None:
+    connection = sqlite3.connect("bot.db")
+    _left.append(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    await asyncio.sleep(_LONG_S)
+
+
+def _keep_the_interpreter() -> None:
+    sys.setswitchinterval(1000.0)
+    threading.Thread(target=_spin, daemon=True).start()
+
+
+def _open_a_pipe() -> None:
+    os.mkfifo("pipe")
+    os.open("pipe", os.O_RDONLY)
+
+
 def _spin() -> None:
     while True:
         pass
@@ -371,6 +399,11 @@ KINDS: Final[dict[str, Resist]] = {
     "waits for a signal": _later(signal.pause),
     "holds the log": _later(_hold_the_log),
     "fills a pipe that nobody reads": _later(_hold_the_streams),
+    "a resource that does not close": _resource,
+    "a lock on the bot's store": _store_locked,
+    "a thread that keeps the interpreter": _later(_keep_the_interpreter),
+    "os.system": _later(lambda: os.system(f"sleep {_LONG_S}")),  # noqa: S605 - as authors do
+    "opens a pipe without a writer": _later(_open_a_pipe),
     "a destructor that blocks": _later(_block_in_the_garbage),
     "a regular expression": _later(_match),
     "a call into C without an end": _later(_consume),
