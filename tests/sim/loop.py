@@ -78,6 +78,14 @@ class Process:
 _PROCESS: Final[ContextVar[Process | None]] = ContextVar("process", default=None)
 
 
+class ProcessFuture(asyncio.Future[Any]):
+    """A future that knows in which process it was made, if in any."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.process = _PROCESS.get()
+
+
 class SimLoop(VirtualLoop):
     """Virtual time, processes, and threads that take a while; everything is decided by `rng`."""
 
@@ -110,6 +118,9 @@ class SimLoop(VirtualLoop):
             return super().call_at(when, callback, *args, context=context)
         step: Callable[[], None] = process.step  # type: ignore[assignment] # its arguments follow
         return _guarded(process, super().call_at(when, step, context=context), callback, args)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return ProcessFuture(self)
 
     def run_in_executor(  # type: ignore[override] # as VirtualLoop's
         self, executor: Any, func: Callable[..., Any], *args: Any

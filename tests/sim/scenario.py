@@ -415,6 +415,9 @@ async def _simulate(seed: int, loop: SimLoop, rng: random.Random, folder: Path, 
     scenario = Scenario(seed, loop, rng, folder, perils)
 
     def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        process = getattr(context.get("future"), "process", None)
+        if process is not None and process.is_dead:
+            return  # whoever would have looked at its outcome died before
         scenario.failures.append(f"{context['message']}: {context.get('exception')!r}")
 
     loop.set_exception_handler(complain)
