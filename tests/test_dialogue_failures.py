@@ -228,6 +228,9 @@ async def test_the_answer_to_a_query_has_a_lane_of_its_own(method):
 async def test_what_is_invalid_is_told_and_nothing_else_happens():
     router = Router()
 
+    @router.timer("t")
+    async def never() -> None: ...
+
     @router.message()
     async def handler(ctx: MessageContext) -> None:
         ctx.data["kept"] = False

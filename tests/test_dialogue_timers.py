@@ -1,5 +1,6 @@
 """Timers that handlers and flows set by name, through the test kit."""
 
+import json
 from datetime import timedelta
 from enum import Enum
 from typing import Any, Literal
@@ -8,18 +9,23 @@ import pytest
 from pydantic import BaseModel
 
 from engine.errors import Reject
+from engine.model import TIMER_IDS, Delivery, Effects, Envelope, Lease, Queue
+from telegram.calls import encode_json
 from telegram.dialogue import (
     END,
     Context,
     End,
     Flow,
+    InboxHandler,
     MessageContext,
     Router,
     TimerContext,
+    Tools,
     command,
 )
 from telegram.dialogue.timers import read_timer
 from telegram.testing import Conversations
+from tests.kit.deliveries import context, message
 
 
 def reminders() -> Router:
@@ -103,17 +109,193 @@ def test_each_timer_has_its_own_handler():
         assert said == ["a", "b", "c in the flow", "d in the flow"]
 
 
-def test_a_timer_that_nobody_takes_is_acknowledged():
+def setting(name: str, *, in_flow: bool = False, catch_all: bool = False) -> Router:
+    """Each message sets the timer `name`; "tea" has a handler, or one in a flow that nothing begins."""
     router = Router()
 
     @router.message()
     async def set_one(ctx: MessageContext) -> None:
-        ctx.set_timer("unknown", 1)
+        ctx.set_timer(name, 1)
 
-    with Conversations(router) as bot:
+    async def fires(ctx: TimerContext) -> None:
+        ctx.reply(f"{ctx.timer} fired")
+
+    flow = Flow("flow", Step, Data)
+    (flow.at(Step.WAIT) if in_flow else router).timer("tea")(fires)
+    router.include(flow)
+
+    async def takes_all(ctx: Context) -> None:
+        ctx.send(ctx.chat_id or 0, f"{ctx.kind} fired")
+
+    if catch_all:
+        router.update()(takes_all)
+    return router
+
+
+def test_a_timer_that_no_handler_takes_is_an_error_where_it_is_set():
+    for name, said in (("tee", "did you mean 'tea'"), ("coffee", "add @router.timer")):
+        with Conversations(setting(name)) as bot:
+            with pytest.raises(ValueError, match=f"no handler takes the timer '{name}': {said}"):
+                bot.chat("Alice").says("x")
+            assert len(bot.dead_letters()) == 1
+
+
+def test_a_handler_of_all_updates_takes_timers_of_any_name():
+    with Conversations(setting("tee", catch_all=True)) as bot:
+        bot.chat("Alice").says("x")
+        bot.passes(seconds=1)
+        assert bot.chat("Alice").sees("timer fired")
+
+
+def test_a_timer_whose_flow_has_left_the_state_is_no_failure():
+    with Conversations(setting("tea", in_flow=True)) as bot:
         bot.chat("Alice").says("x")
         bot.passes(seconds=1)
         assert not bot.dead_letters()
+
+
+async def fire(router: Router, name: str, **fields: Any) -> Any:
+    """What becomes of a timer that an earlier program has set."""
+    fired = {"name": name, "chat_id": 7, "user_id": 7, "place": {}, "payload": {}, **fields}
+    due = Envelope(TIMER_IDS + 1, "chat:7", "7", encode_json(fired))
+    return await InboxHandler(router)(Delivery(Lease(Queue.INBOX, "chat:7", 1), due, 1, None))
+
+
+async def test_one_that_an_earlier_program_set_and_no_handler_takes_is_a_dead_letter():
+    with pytest.raises(Reject, match="no handler takes the timer 'tee': did you mean 'tea'"):
+        await fire(setting("x"), "tee")
+    assert (await fire(setting("x"), "tea")).calls
+
+
+async def test_one_that_the_filters_around_its_handler_refuse_is_a_dead_letter():
+    router, inner = Router(), Router(lambda ctx: ctx.kind != "timer")
+    router.include(inner)
+
+    @inner.timer("tea")
+    async def never() -> None: ...
+
+    with pytest.raises(Reject, match="no handler takes the timer 'tea'"):
+        await fire(router, "tea")
+
+
+@pytest.mark.parametrize("name", ["~timeout", "~anything"])
+async def test_a_time_out_that_no_flow_waits_for_is_no_failure(name):
+    assert await fire(setting("tea"), name) == Effects()
+
+
+# ---- a name with a key, and another chat
+
+
+def keyed() -> Router:
+    router = Router()
+
+    @router.message(command("remind"))
+    async def remind(ctx: MessageContext) -> None:
+        key, after = ctx.args.split()
+        ctx.set_timer("remind", float(after), {"what": key}, key=key)
+
+    @router.message(command("forget"))
+    async def forget(ctx: MessageContext) -> None:
+        ctx.cancel_timer("remind", key=ctx.args or None)
+
+    @router.timer("remind")
+    async def reminds(ctx: TimerContext) -> None:
+        ctx.reply(f"{ctx.timer} {ctx.timer_key} {ctx.payload['what']}")
+
+    return router
+
+
+def test_a_name_with_a_key_is_a_timer_of_its_own():
+    """Two reminders in one chat: python-telegram-bot/python-telegram-bot#645 (jobs of one name) and #1959 (a second one)."""
+    with Conversations(keyed()) as bot:
+        alice = bot.chat("Alice")
+        for said in ("/remind milk 10", "/remind tea 20", "/remind bread 30", "/remind milk 40"):
+            alice.says(said)
+        alice.says("/forget bread")
+        alice.says("/forget")  # the one without a key was never set
+        bot.restart()
+        seen = []
+        for _ in range(4):
+            bot.passes(seconds=10)
+            seen.append(alice.text)
+        assert seen == ["", "remind tea tea", "remind tea tea", "remind milk milk"]
+        assert len(bot.calls()) == 2
+
+
+def test_keys_and_names_are_not_mixed_up():
+    ctx = context({"message": message()})
+    ctx.set_timer("a", 1, key="b")
+    ctx.set_timer("a", 1, key=1)
+    ctx.set_timer("a", 2, key="1")  # the same as 1
+    ctx.set_timer("a", 1)
+    ctx.set_timer("ab", 1)
+    ctx.set_timer("a", 1, chat_id=5)
+    ctx.set_timer("a", 1, chat_id=7)  # here
+    timers = ctx.effects().timers
+    assert len({timer.name for timer in timers}) == len(timers) == 5
+    assert [json.loads(timer.body)["name"] for timer in timers] == ["a", "a", "a", "ab", "a"]
+
+
+def elsewhere(router: Router, chat_id: int) -> None:
+    @router.message(command("post"))
+    async def post(ctx: MessageContext) -> None:
+        ctx.data["here"] = "set"
+        ctx.set_timer("post", 60, {"text": ctx.args}, chat_id=chat_id)
+
+    @router.message(command("stop"))
+    async def stop(ctx: MessageContext) -> None:
+        ctx.cancel_timer("post", chat_id=chat_id)
+
+    @router.timer("post")
+    async def posts(ctx: TimerContext) -> None:
+        ctx.data["posts"] = ctx.data.get("posts", 0) + 1
+        ctx.reply(f"{ctx.payload['text']} {ctx.data}")
+
+    @router.message(command("data"))
+    async def shows(ctx: MessageContext) -> None:
+        ctx.reply(str(ctx.data))
+
+
+@pytest.mark.parametrize("kind", ["group", "private"])
+def test_a_timer_for_another_chat_speaks_there_with_what_is_remembered_there(kind):
+    router = Router()
+    with Conversations(router) as bot:
+        alice = bot.chat("Alice")
+        there = bot.group("Team").member("Alice") if kind == "group" else bot.chat("Bob")
+        elsewhere(router, there.id)
+        for said in ("/post one", "/stop", "/post two"):
+            alice.says(said)
+        bot.passes(seconds=60)
+        assert there.text == "two {'posts': 1}"
+        (call,) = [each for each in bot.calls("sendMessage") if "two" in each.params["text"]]
+        assert call.params["chat_id"] == there.id
+        there.says("/data")
+        assert there.text == "{'posts': 1}"
+        alice.says("/data")
+        assert alice.text == "{'here': 'set'}"
+        there.says("/post three")  # for its own chat: nothing is elsewhere
+        bot.passes(seconds=60)
+        assert there.text == "three {'posts': 2, 'here': 'set'}"
+
+
+def test_what_it_says_stands_in_the_line_of_that_chat():
+    ctx = context({"message": message()})
+    ctx.set_timer("post", 1, chat_id=-100)
+    (timer,) = ctx.effects().timers
+    due = Envelope(TIMER_IDS + 1, "chat:7", "7", timer.body)
+    fired = TimerContext(
+        read_timer(timer.body), Delivery(Lease(Queue.INBOX, "chat:7", 1), due, 1, None), Tools()
+    )
+    fired.reply("x")
+    fired.send(7, "y")
+    assert [call.key for call in fired.effects().calls] == ["chat:-100", "chat:7"]
+
+
+@pytest.mark.parametrize("home", [[], ["chat:7"], 5, "chat:7"])
+def test_a_home_that_cannot_be_read_is_rejected(home):
+    fired = {"name": "x", "chat_id": 7, "user_id": 7, "place": {}, "payload": {}, "home": home}
+    with pytest.raises(Reject, match="not readable"):
+        read_timer(encode_json(fired))
 
 
 @pytest.mark.parametrize("name", ["", "~timeout"])

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from typing_extensions import TypeVar as DefaultTypeVar
 
-from engine import KEEP, Call, Delivery, Effects, StateChange, Timer
-from telegram.calls import encode_call, encode_json, query_lane, query_of
+from engine import Call, Delivery, Effects, Timer
+from telegram.calls import encode_call, query_lane, query_of
 from telegram.client import TgClient
-from telegram.dialogue.conversation import Conversation
-from telegram.dialogue.timers import Fired
+from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory
+from telegram.dialogue.timers import Fired, stored_name, timer_name, unknown_timer
 from telegram.dialogue.tools import Resource, Tools
-from telegram.kept import encode_kept
 from telegram.parameters import check_names
 from telegram.routing import FAKE_USERS
 from telegram.shortcuts import outlives_its_message, part, place_of
@@ -31,12 +30,18 @@ T = TypeVar("T")
 # of "/cancel." the full stop does not belong to it.
 _COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{3,32}))?(?![\w/<>@])")
 _ATTACHED: Final = re.compile(r"[^\w\s]+(?=\s|\Z)")
-OWN_SCOPE: Final = ""
 _SPEAKING_CHATS: Final = (
     "sender_chat",
     "actor_chat",
     "voter_chat",
 )  # of messages, reactions, answers to polls
+_OF_A_PERSON: Final = frozenset((
+    "pre_checkout_query", "shipping_query", "poll_answer", "inline_query", "chosen_inline_result", "purchased_paid_media",
+))  # fmt: skip
+"""Kinds that have a person and no chat (Telegram Bot API, Update)."""
+
+_OF_NO_CHAT: Final = ("chat:", "poll:", "user:", "update:")
+"""Begin the lanes that a call to another chat than theirs does not belong in."""
 
 
 class Context(Generic[E_co]):
@@ -49,13 +54,13 @@ class Context(Generic[E_co]):
     __slots__ = (
         "_calls",
         "_command",
-        "_conversations",
         "_delivery",
-        "_foreign",
+        "_memory",
         "_timers",
         "_tools",
         "also",
         "event",
+        "home",
         "is_late",
         "kind",
         "shows",
@@ -72,13 +77,14 @@ class Context(Generic[E_co]):
         self.shows: tuple[Progress, ...] = ()  # what tells how far the handler is
         self._delivery = delivery
         self._tools = tools
-        self._conversations: dict[str, Conversation] = {}  # read only when somebody looks at them
-        self._foreign: dict[str, tuple[str, str, bytes | None]] = {}
+        self._memory: Memory | None = None  # made only when somebody looks at it
         self._command: tuple[str | None, str] | None = None
         self._timers: dict[tuple[str | None, str], Timer] = {}
         self._calls: list[Call] | None = []  # None: the effects are taken
         self.is_late = False
         """Whether the update is a query that Telegram takes no answer to any more: `call` leaves the answer out."""
+        self.home: dict[str, Any] | None = None
+        """Where a flow goes on whose update has no chat: chat_id and place, as in `speaks_in`."""
 
     # ---- what came
 
@@ -182,26 +188,22 @@ class Context(Generic[E_co]):
         Saved with the commit of this update; an empty one is deleted. Rejects the update if it is not readable. NotKept
         names what JSON would make another value (int keys, tuples, sets, NaN, members of an IntEnum): nothing is saved.
         """
-        return self.conversation().data
+        return self.memory.of(DATA).data
+
+    @property
+    def memory(self) -> Memory:
+        """The conversations that this update can look at."""
+        if self._memory is None:
+            self._memory = Memory(self._delivery)
+        return self._memory
 
     def conversation(self, scope: str = OWN_SCOPE) -> Conversation:
-        """The conversation of this update's own scope, or of one that was lent to it before (for flows)."""
-        envelope = self._delivery.envelope
-        if scope != OWN_SCOPE and self._foreign[scope][:2] == (envelope.key, envelope.scope):
-            scope = OWN_SCOPE  # a timer of the flow itself
-        found = self._conversations.get(scope)
-        if found is None:
-            was = self._delivery.state if scope == OWN_SCOPE else self._foreign[scope][2]
-            found = self._conversations[scope] = Conversation(was)
-        return found
+        """The conversation of a flow's scope: this update's own, or one that was lent to it before."""
+        return self.memory.of(scope)
 
     def has(self, scope: str) -> bool:
         """Whether the update has a conversation in this scope."""
-        return scope == OWN_SCOPE or scope in self._foreign
-
-    def lend(self, scope: str, key: str, state_scope: str, was: bytes | None) -> None:
-        """Give the context the state `was` of another scope, which lies in the store under (key, state_scope)."""
-        self._foreign[scope] = (key, state_scope, was)
+        return scope == OWN_SCOPE or self.memory.has(scope)
 
     def use(self, resource: Resource[T]) -> T:
         """What a `@router.resource` opened when the bot started."""
@@ -237,11 +239,19 @@ class Context(Generic[E_co]):
             if not self.is_late or query != getattr(self.event, "id", None):
                 self._calls.append(Call(query_lane(query), encode_call(method, params)))
             return
-        chat_id = params.get("chat_id")
-        here = self.chat_id
-        own = chat_id is None or chat_id == here or str(chat_id) == str(here)
-        key = self._delivery.envelope.key if own else f"chat:{chat_id}"
-        self._calls.append(Call(key, encode_call(method, params)))
+        self._calls.append(Call(self._lane_of(params.get("chat_id")), encode_call(method, params)))
+
+    def _lane_of(self, chat_id: Any) -> str:
+        """The lane of the outbox for calls to a chat: what is said in one chat goes out in order."""
+        key = self._delivery.envelope.key
+        if chat_id is None:
+            return key
+        lane = f"chat:{chat_id}"
+        if lane == key:
+            return key
+        # Lanes of business connections and guests name the chat behind something else.
+        is_here = str(chat_id) == str(self.chat_id)
+        return key if is_here and not key.startswith(_OF_NO_CHAT) else lane
 
     def send(self, chat_id: int | str, text: str, /, **params: Any) -> None:
         """Send `text` to any chat (sendMessage)."""
@@ -258,17 +268,45 @@ class Context(Generic[E_co]):
         return self._tools.client
 
     def set_timer(
-        self, name: str, after: float | timedelta, payload: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        after: float | timedelta,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        key: str | int | None = None,
+        chat_id: int | None = None,
     ) -> None:
         """Run the handler of `@router.timer(name)` in this lane, once, `after` seconds from the commit on.
 
-        A timer of that name in this conversation is replaced. `payload` is plain JSON (else NotKept). It survives restarts.
+        A timer of that name in this conversation is replaced; with a `key` there is one for each key. `payload` is plain
+        JSON (else NotKept). It survives restarts. With the `chat_id` of another chat the handler speaks there, and its data
+        and flows are those of that chat: of its person in a private chat, else of the one who set it. ValueError for a name
+        that no handler of the router takes.
         """
-        self.plan_timer(timer_name(name), after, payload)
+        known = self._tools.timers
+        if known is not None and timer_name(name) not in known:
+            raise unknown_timer(name, known)
+        self._set_timer(name, after, payload, key, chat_id)
 
-    def cancel_timer(self, name: str) -> None:
-        """Take a timer of this conversation away, if it has not been handled yet."""
-        self.plan_timer(timer_name(name), None, None)
+    def cancel_timer(self, name: str, *, key: str | int | None = None, chat_id: int | None = None) -> None:
+        """Take a timer of this conversation away, if it has not been handled yet; `key` and `chat_id` as it was set."""
+        self._set_timer(name, None, None, key, chat_id)
+
+    def _set_timer(
+        self,
+        name: str,
+        after: float | timedelta | None,
+        payload: Mapping[str, Any] | None,
+        key: str | int | None,
+        chat_id: int | None,
+    ) -> None:
+        there = None if chat_id == self.chat_id else chat_id
+        fired = self._fired(timer_name(name), payload)._replace(key=None if key is None else str(key))
+        if there is not None:
+            scope = there if there > 0 else self.sender_id
+            home = (f"chat:{there}", "" if scope is None else str(scope), True)
+            fired = fired._replace(chat_id=there, place={}, home=home)
+        self._plan(stored_name(name, key, there), after, fired, None)
 
     def plan_timer(
         self,
@@ -278,13 +316,38 @@ class Context(Generic[E_co]):
         scope: str | None = None,
     ) -> None:
         """Set or (None) cancel the timer `name` of a state scope, by default of the update's own; for flows."""
+        self._plan(name, after, self._fired(name, payload), scope)
+
+    def _fired(self, name: str, payload: Mapping[str, Any] | None) -> Fired:
+        """Return what fires where this update speaks, in its conversations."""
+        spoken = self.speaks_in() or {}
+        place = {name: value for name, value in spoken.items() if name != "chat_id"}
+        where = None if self._memory is None else self._memory.where(OWN_SCOPE)
+        home = None if where is None else (*where, self.memory.where(DATA) is not None)
+        return Fired(name, spoken.get("chat_id"), self.sender_id, place, dict(payload or {}), home=home)
+
+    def _plan(self, name: str, after: float | timedelta | None, fired: Fired, scope: str | None) -> None:
         after_s = after.total_seconds() if isinstance(after, timedelta) else after
-        given = dict(payload or {})
-        if given:
-            encode_kept(given, f"timer {name!r}: payload")
-        fired = Fired(name, self.chat_id, self.sender_id, self.place(), given)
-        body = b"" if after_s is None else encode_json(fired._asdict())
+        body = b"" if after_s is None else fired.body()
         self._timers[scope, name] = Timer(name, after_s, body, scope)
+
+    def speaks_in(self) -> dict[str, Any] | None:
+        """Where what is said goes: the params for a chat and the place in it; None if there is no chat to speak in.
+
+        An update that has only a person speaks in the private chat, whose id is that of the user; a request to join in the
+        chat that Telegram names for it (Telegram Bot API, ChatJoinRequest: user_chat_id).
+        """
+        if self.kind == "chat_join_request":
+            return {"chat_id": part(self.event, "user_chat_id")}
+        if (chat_id := self.chat_id) is not None:
+            return {"chat_id": chat_id, **self.place()}
+        if self.home is not None:
+            return self.home
+        return self.privately() if self.kind in _OF_A_PERSON else None
+
+    def privately(self) -> dict[str, Any] | None:
+        """The private chat with the user of the update, if it has one."""
+        return None if self.user_id is None else {"chat_id": self.user_id}
 
     def place(self) -> dict[str, Any]:
         """Where in the chat an answer belongs: the params for a topic or a business connection."""
@@ -299,32 +362,18 @@ class Context(Generic[E_co]):
 
     def discard(self) -> None:
         """Forget all that was collected and changed, as if no handler had run."""
-        self._calls, self._timers, self._conversations = [], {}, {}
+        self._calls, self._timers = [], {}
+        if self._memory is not None:
+            self._memory.forget()
 
     def effects(self) -> Effects:
         """What is to be committed. To be taken once, after the handler."""
         calls, self._calls = tuple(self._calls or ()), None
-        state: Any = KEEP
-        states: list[StateChange] = []
-        for scope, conversation in self._conversations.items():
-            now = conversation.encoded()
-            if now == conversation.was:
-                continue
-            if scope == OWN_SCOPE:
-                state = now
-            else:
-                key, name, was = self._foreign[scope]
-                states.append(StateChange(key, name, was, now))
-        return Effects(
-            calls, state, timers=tuple(self._timers.values()), states=tuple(states), also=self.also
-        )
-
-
-def timer_name(name: str) -> str:
-    """Return the name of an author's timer; ValueError if it cannot be one."""
-    if not name or name.startswith("~"):
-        raise ValueError(f"a timer's name is not empty and does not begin with '~': {name!r}")
-    return name
+        timers = tuple(self._timers.values())
+        if self._memory is None:
+            return Effects(calls, timers=timers, also=self.also)
+        state, states = self._memory.changes()
+        return Effects(calls, state, timers=timers, states=states, also=self.also)
 
 
 def _id(item: Any, name: str) -> int | None:

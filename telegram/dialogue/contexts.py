@@ -21,12 +21,15 @@ from telegram.types import CallbackQuery, InaccessibleMessage, Message, Update
 
 
 class ChatContext(Context[E_co]):
-    """An update that belongs to a chat (or a pressed button, of which Telegram may not say the chat)."""
+    """An update that something can be said to: in its chat, or in private to its person."""
 
     __slots__ = ()
 
     def reply(self, text: str, /, **params: Any) -> None:
-        """Send `text` to the chat of the update, into its topic or business connection (sendMessage)."""
+        """Send `text` to the chat of the update, into its topic or business connection (sendMessage).
+
+        To somebody who asks to join, and where an update has only a person, in private. ValueError where there is neither.
+        """
         self.collect("sendMessage", {**self._here("reply"), "text": text, **params})
 
     def typing(self, action: str = "typing", /) -> AbstractAsyncContextManager[None]:
@@ -53,14 +56,14 @@ class ChatContext(Context[E_co]):
 
     def _here(self, what: str) -> dict[str, Any]:
         """The chat of the update, and the place in it."""
-        chat_id = self.chat_id
-        if chat_id is None:
-            raise ValueError(f"{what}() needs a chat, and this {self.kind} has none")
         if self.kind == "guest_message":
             raise ValueError(
                 "the bot is not in the chat of a guest_message: use call('answerGuestQuery', ...)"
             )
-        return {"chat_id": chat_id, **self.place()}
+        here = self.speaks_in()
+        if here is None:
+            raise ValueError(f"{what}() needs a chat, and this {self.kind} has none")
+        return here
 
 
 class MessageContext(ChatContext[Message]):
@@ -143,13 +146,18 @@ class TimerContext(ChatContext[Fired]):
         return self.event.name
 
     @property
+    def timer_key(self) -> str | None:
+        """The key that it was set with, beside its name."""
+        return self.event.key
+
+    @property
     def payload(self) -> dict[str, Any]:
         """What was given to `set_timer`."""
         return self.event.payload
 
     @property
     def chat_id(self) -> int | None:
-        """The chat in which it was set."""
+        """The chat in which it was set, or for which."""
         return self.event.chat_id
 
     @property
@@ -182,9 +190,7 @@ def context_of(update: Update, delivery: Delivery, tools: Tools) -> Context:
         return MessageContext(update, event, delivery, tools)
     if kind == "callback_query":
         return CallbackContext(update, event, delivery, tools)
-    if part(event, "chat") is not None:
-        return ChatContext(update, event, delivery, tools)
-    return Context(update, event, delivery, tools)
+    return ChatContext(update, event, delivery, tools)
 
 
 def tell(ctx: Context, text: str) -> None:
@@ -193,3 +199,5 @@ def tell(ctx: Context, text: str) -> None:
         ctx.reply(text)
     elif isinstance(ctx, CallbackContext):
         ctx.answer(text)
+    elif isinstance(ctx, ChatContext) and ctx.home is not None:
+        ctx.reply(text)

@@ -6,10 +6,14 @@ Beside the handlers' own values it holds the flow that is going on, under a name
 import json
 from typing import Any, Final
 
-from engine import Reject
+from engine import KEEP, Delivery, Reject, StateChange
 from telegram.kept import NotKept, encode_kept
 
+OWN_SCOPE: Final = ""
 _FLOW: Final = "~flow"
+
+Where = tuple[str, str]
+"""Where a conversation lies in the store: key and scope."""
 
 
 class Conversation:
@@ -47,3 +51,84 @@ def _load(state: bytes | None) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise Reject("the conversation state is not readable")
     return data
+
+
+class Memory:
+    """The conversations that one update can look at: its delivery's own, and those that were read beside it (`lend`).
+
+    A flow's scope names one of them; by default OWN_SCOPE is the delivery's own, which `data` belongs to.
+    """
+
+    __slots__ = ("_delivery", "_found", "_inherits", "_lent", "_names")
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._names: dict[str, Where] = {}
+        self._lent: dict[Where, bytes | None] = {}
+        self._found: dict[Where, Conversation] = {}  # read only when somebody looks at them
+        self._inherits: str | None = None
+
+    def lend(self, name: str, where: Where, was: bytes | None) -> None:
+        """Let `name`, a flow's scope or DATA, be the conversation that lies at `where`, with the state `was`."""
+        self._names[name] = where
+        self._lent[where] = was
+
+    def inherit(self, scope: str, was: bytes) -> None:
+        """Begin the own conversation, which is none yet, with the state `was` of another scope of the same lane.
+
+        That one is deleted in the commit that changes the own.
+        """
+        self._inherits = scope
+        own = self._own()
+        self._found[own] = Conversation(was)
+
+    def where(self, name: str) -> Where | None:
+        """Where the conversation of this name lies, if it is not the delivery's own."""
+        return self._names.get(name)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a conversation of this name."""
+        return name == OWN_SCOPE or name in self._names
+
+    def of(self, name: str) -> Conversation:
+        """Return the conversation of this name; Rejects the update if it is not readable."""
+        own = self._own()
+        where = self._names.get(name, own) if name in _OWN else self._names[name]
+        found = self._found.get(where)
+        if found is None:
+            was = self._delivery.state if where == own else self._lent[where]
+            found = self._found[where] = Conversation(was)
+        return found
+
+    def forget(self) -> None:
+        """Forget all that was changed."""
+        own = self._own()
+        inherited = self._found.get(own) if self._inherits is not None else None
+        self._found = {} if inherited is None else {own: Conversation(inherited.was)}
+
+    def changes(self) -> tuple[Any, tuple[StateChange, ...]]:
+        """Return what is to be committed: the delivery's own state (or KEEP), and the others."""
+        state: Any = KEEP
+        states: list[StateChange] = []
+        own = self._own()
+        for where, conversation in self._found.items():
+            now = conversation.encoded()
+            if now == conversation.was:
+                continue
+            if where != own:
+                states.append(StateChange(*where, self._lent[where], now))
+                continue
+            state = now
+            if self._inherits is not None:
+                states.append(StateChange(own[0], self._inherits, conversation.was, None))
+        return state, tuple(states)
+
+    def _own(self) -> Where:
+        envelope = self._delivery.envelope
+        return envelope.key, envelope.scope
+
+
+DATA: Final = "~data"
+"""The conversation that `Context.data` belongs to."""
+
+_OWN: Final = frozenset((OWN_SCOPE, DATA))

@@ -27,14 +27,15 @@ from telegram.decoding import decode
 from telegram.dialogue.batches import Splits, gather
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
+from telegram.dialogue.conversation import DATA
 from telegram.dialogue.filters import Filter, Invalid
 from telegram.dialogue.router import Router
-from telegram.dialogue.routes import PLAIN, Taken
+from telegram.dialogue.routes import PLAIN, TIMER, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.signature import check_returned
 from telegram.dialogue.stopping import Stoppable, Stopped
 from telegram.dialogue.table import Table
-from telegram.dialogue.timers import read_timer
+from telegram.dialogue.timers import FLOWS_OWN, read_timer, unknown_timer
 from telegram.dialogue.tools import Tools
 from telegram.errors import Unreadable, redact
 from telegram.peers import Peers
@@ -61,6 +62,9 @@ _LOOK_BEHIND: Final = 100
 
 _ASK_AGAIN_S: Final = 1.0
 """A store that is not there is asked again after this long."""
+
+_ELSEWHERE: Final = frozenset((TIMER, "chat_join_request", "poll_answer"))
+"""Kinds whose conversation may lie in another lane than theirs."""
 
 _NO_LEASE: Final = Lease(Queue.INBOX, "", 0)
 
@@ -130,14 +134,17 @@ class InboxHandler:
         self._note_who_is_there(ctx)
         if self._table is None:
             self._table = Table(self.router)
+            self.tools.timers = self._table.timers
         current.set(ctx)  # seen by this handler alone: the engine gives each one a context of its own
         try:
-            if self._table.scopes:
+            if self._table.scopes or ctx.kind in _ELSEWHERE:
                 await self._lend(ctx, self._table)
             taken = self._table.find(ctx)
-            if taken is not None and taken.options is PLAIN:
+            if taken is None:
+                _untaken(ctx, self._table)
+            elif taken.options is PLAIN:
                 await _called(taken)
-            elif taken is not None:
+            else:
                 await self._run(ctx, taken, self._table, delivery)
             for progress in ctx.shows:
                 await progress.settle()
@@ -274,11 +281,17 @@ class InboxHandler:
         return [] if self._behind is None else await _asked(self._behind.peek(delivery, limit))
 
     async def _lend(self, ctx: Context, table: Table) -> None:
+        if self._behind is None:
+            return
+        if ctx.kind in _ELSEWHERE and (home := _home_of(ctx, table)) is not None:
+            was = await _asked(self._behind.state(*home[:2]))
+            for name in (OWN, DATA) if home[2] else (OWN,):
+                ctx.memory.lend(name, home[:2], was)
         for scope in table.scopes:
             place = place_of_scope(scope, ctx)
-            if place is not None and self._behind is not None:
+            if place is not None:
                 was = await _asked(self._behind.state(place.key, place.scope))
-                ctx.lend(scope, place.key, place.scope, was)
+                ctx.memory.lend(scope, (place.key, place.scope), was)
 
     def _is_late(self, kind: str | None, arrived: float) -> bool:
         """Whether Telegram takes no answer to an update of this kind any more that arrived at Unix time `arrived`."""
@@ -294,6 +307,32 @@ class InboxHandler:
             if getattr(member, "status", None) in ("left", "kicked"):  # of a tuple: it may be anything
                 return
         self._peers.seen(chat_id)
+
+
+def _home_of(ctx: Context, table: Table) -> tuple[str, str, bool] | None:
+    """Where the conversation of an update lies that is not its lane's: key, scope, and whether `data` lies there, too.
+
+    Somebody who asks to join is spoken to in private. A poll's answer comes from no chat: it belongs to the private one,
+    unless a conversation goes on in the poll's lane, as before that was so.
+    """
+    if isinstance(ctx, TimerContext):
+        return ctx.event.home
+    person = ctx.user_id
+    if person is None or not table.has_own_flows:
+        return None
+    if ctx.kind == "chat_join_request":
+        return f"chat:{ctx.event.user_chat_id}", str(person), False
+    return None if ctx.memory.of(DATA).was is not None else (f"chat:{person}", str(person), False)
+
+
+def _untaken(ctx: Context, table: Table) -> None:
+    """Reject a timer that no handler takes. One of a flow that has left the state is logged: that is how flows end."""
+    if not isinstance(ctx, TimerContext) or ctx.timer.startswith(FLOWS_OWN):
+        return
+    names = table.timers_of_flows
+    if names is not None and ctx.timer not in names:
+        raise Reject(str(unknown_timer(ctx.timer, table.timers or ())))
+    log.info("a timer fired after its flow left the state", key=ctx.key, timer=ctx.timer)
 
 
 async def _called(taken: Taken, *messages: list[Message]) -> None:

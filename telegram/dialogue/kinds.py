@@ -13,7 +13,7 @@ import structlog
 
 from telegram.dialogue.filters import Filter
 from telegram.dialogue.flows.plan import Plan
-from telegram.dialogue.routes import TIMER, Entry, Route
+from telegram.dialogue.routes import TIMER, Entry, OfTimer, Route
 from telegram.types import KINDS, VERSION
 
 log = structlog.get_logger(__name__)
@@ -42,6 +42,25 @@ def asked_kinds(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> list[str
             if isinstance(route, Route) and route.options.stop is not None:
                 asked |= kinds_of((route.options.stop,)) or STOPPING
     return [*(kind for kind in KINDS if kind in asked), *sorted(asked - {TIMER} - set(KINDS))]
+
+
+def timers_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> frozenset[str] | None:
+    """Return the names of the timers that these entries of a router take; None if one may take timers of any name."""
+    names = set()
+    for entry, above in entries:
+        for route in _routes(entry, set()):
+            filters = above if not isinstance(route, Route) else (*above, *route.filters)
+            if TIMER not in (_any_or(route.kinds) & _any_or(kinds_of(filters))):
+                continue
+            named = [each.timer for each in filters if isinstance(each, OfTimer)]
+            if not named:
+                return None
+            names.update(named)
+    return frozenset(names)
+
+
+def _any_or(kinds: frozenset[str] | None) -> frozenset[str]:
+    return frozenset((*KINDS, TIMER)) if kinds is None else kinds
 
 
 def log_kinds(asked: Sequence[str], taken: Sequence[str]) -> None:

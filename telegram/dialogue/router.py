@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from telegram import types
 from telegram.callback_data import CallbackData
-from telegram.dialogue.context import Context, timer_name
+from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     MESSAGE_KINDS,
     CallbackContext,
@@ -21,6 +21,7 @@ from telegram.dialogue.routes import (
     TIMER,
     Entry,
     Handler,
+    OfTimer,
     Options,
     Route,
     of_album,
@@ -123,10 +124,10 @@ class Router:
             self, frozenset(("chosen_inline_result",)), Context[types.ChosenInlineResult]
         )
         self.pre_checkout_query = On(
-            self, frozenset(("pre_checkout_query",)), Context[types.PreCheckoutQuery]
+            self, frozenset(("pre_checkout_query",)), ChatContext[types.PreCheckoutQuery]
         )
-        self.shipping_query = On(self, frozenset(("shipping_query",)), Context[types.ShippingQuery])
-        self.poll_answer = On(self, frozenset(("poll_answer",)), Context[types.PollAnswer])
+        self.shipping_query = On(self, frozenset(("shipping_query",)), ChatContext[types.ShippingQuery])
+        self.poll_answer = On(self, frozenset(("poll_answer",)), ChatContext[types.PollAnswer])
         self.my_chat_member = On(self, frozenset(("my_chat_member",)), ChatContext[types.ChatMemberUpdated])
         self.chat_member = On(self, frozenset(("chat_member",)), ChatContext[types.ChatMemberUpdated])
         self.chat_join_request = On(
@@ -163,12 +164,7 @@ class Router:
 
     def timer(self, name: str) -> Takes[TimerContext]:
         """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; the first match wins, as always."""
-        timer_name(name)
-
-        def fires(ctx: Context) -> bool:
-            return isinstance(ctx, TimerContext) and ctx.timer == name
-
-        return cast("Takes[TimerContext]", self.add(frozenset((TIMER,)), (fires,), TimerContext))
+        return cast("Takes[TimerContext]", self.add(frozenset((TIMER,)), (OfTimer(name),), TimerContext))
 
     def resource(self, opens: Callable[[], AsyncIterator[T]]) -> Resource[T]:
         """Decorate an async generator that yields once: what it yields is there from the start to the drain.

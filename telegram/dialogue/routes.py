@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-from telegram.dialogue.context import OWN_SCOPE, Context
-from telegram.dialogue.contexts import MessageContext
+from telegram.dialogue.context import Context
+from telegram.dialogue.contexts import MessageContext, TimerContext
+from telegram.dialogue.conversation import OWN_SCOPE
 from telegram.dialogue.filters import Extract, Filter, Hint, check_filters, hint_of
+from telegram.dialogue.timers import timer_name
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -115,6 +117,18 @@ class Route:
     def run(self, *given: Any) -> Awaitable[Any]:
         """Call the handler with as many of these as it takes."""
         return self.handler(*given[: self.takes])
+
+
+class OfTimer:
+    """A timer of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.timer = timer_name(name)
+        self.label = f"timer {name}"
+
+    def __call__(self, ctx: Context) -> bool:
+        """Whether it fires."""
+        return isinstance(ctx, TimerContext) and ctx.timer == self.timer
 
 
 def of_album(ctx: Context) -> bool:

@@ -6,7 +6,8 @@ update is handled, and the commit counts only if they are still what was read.
 
 from typing import Final, Literal, NamedTuple
 
-from telegram.dialogue.context import OWN_SCOPE, Context
+from telegram.dialogue.context import Context
+from telegram.dialogue.conversation import DATA, OWN_SCOPE
 
 Scope = Literal["", "chat", "topic", "user"]
 OWN: Final[Scope] = OWN_SCOPE
@@ -25,11 +26,13 @@ class Place(NamedTuple):
 
 def place_of_scope(scope: str, ctx: Context) -> Place | None:
     """Where the conversation of this update in `scope` lies; None if the update has none, like a poll's user."""
-    if scope == CHAT:
-        return Place(ctx.key, "~chat", "~chat")
-    if scope == TOPIC:
+    if scope in {CHAT, TOPIC}:
+        elsewhere = ctx.memory.where(DATA)  # of a timer for another chat
+        key = ctx.key if elsewhere is None else elsewhere[0]
+        if scope == CHAT:
+            return Place(key, "~chat", "~chat")
         topic = ctx.place().get("message_thread_id", "")
-        return Place(ctx.key, f"~topic:{topic}", f"~topic:{topic}")
+        return Place(key, f"~topic:{topic}", f"~topic:{topic}")
     sender = ctx.sender_id
     if sender is None:
         return None

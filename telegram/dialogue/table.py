@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from itertools import groupby
 
-from telegram.dialogue.context import OWN_SCOPE, Context
+from telegram.dialogue.context import Context
+from telegram.dialogue.conversation import OWN_SCOPE
 from telegram.dialogue.filters import Filter, first_word
+from telegram.dialogue.flows.plan import Plan
+from telegram.dialogue.kinds import timers_of
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Entry, Taken
 
@@ -26,6 +29,14 @@ class Table:
         self._rows = list(router.entries())
         self.scopes = frozenset(entry.scope for entry, _ in self._rows) - {OWN_SCOPE}
         """Whose conversations are looked at beside each update's own."""
+        self.has_own_flows = any(
+            isinstance(entry, Plan) and entry.scope == OWN_SCOPE for entry, _ in self._rows
+        )
+        """Whether there are flows that belong to each person in each chat."""
+        self.timers = timers_of(self._rows)
+        """Names of the timers that handlers take; None: there is a handler that may take any."""
+        self.timers_of_flows = timers_of(row for row in self._rows if isinstance(row[0], Plan))
+        """Those that flows take in some of their states."""
         named = {kind for entry, _ in self._rows for kind in entry.kinds or ()}
         self._by_kind = {kind: self._of_kind(kind) for kind in (*named, None)}
 

@@ -1,15 +1,23 @@
-"""A timer as it lies in the store: what fires, and where it was set."""
+"""A timer as it lies in the store: what fires, where it was set, and whose conversation it belongs to."""
 
 import json
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from difflib import get_close_matches
+from typing import Any, Final, NamedTuple
 
 from engine import Reject
+from telegram.kept import encode_kept
+
+FLOWS_OWN: Final = "~"
+"""Begins the names of timers that are no author's."""
 
 
 class Fired(NamedTuple):
     """A timer that is due. `place` has the params for the topic or business connection in which it was set.
 
     `user_id` is the sender of the update that set it (Context.sender_id): a user, or a chat that speaks for itself.
+    `key` is the author's, if the timer has one beside its name. `home` tells where the flows' conversation lies if that
+    is not the lane and the scope in which it fires: key, scope, and whether `data` lies there, too.
     """
 
     name: str
@@ -17,11 +25,52 @@ class Fired(NamedTuple):
     user_id: int | None
     place: dict[str, Any]
     payload: dict[str, Any]
+    key: str | None = None
+    home: tuple[str, str, bool] | None = None
+
+    def body(self) -> bytes:
+        """As it lies in the store; NotKept for a payload that would not come back as it is."""
+        fields = {
+            name: value for name, value in self._asdict().items() if value is not None or name in _ALWAYS
+        }
+        if self.payload:
+            encode_kept(self.payload, f"timer {self.name!r}: payload")
+        return encode_kept(
+            {**fields, "home": list(self.home)} if self.home else fields, f"timer {self.name!r}"
+        )
+
+
+_ALWAYS: Final = frozenset(("chat_id", "user_id"))
+
+
+def timer_name(name: str) -> str:
+    """Return the name of an author's timer; ValueError if it cannot be one."""
+    if not name or name.startswith(FLOWS_OWN):
+        raise ValueError(f"a timer's name is not empty and does not begin with '~': {name!r}")
+    return name
+
+
+def stored_name(name: str, key: str | int | None, chat_id: int | None) -> str:
+    """The name in the store of an author's timer with a key or for another chat: one of each is there at a time."""
+    if key is None and chat_id is None:
+        return name
+    return f"{FLOWS_OWN}{json.dumps([name, None if key is None else str(key), chat_id])}"
+
+
+def unknown_timer(name: str, known: Collection[str]) -> ValueError:
+    """Return the error for a timer that no handler takes; it names the nearest one that has a handler."""
+    nearest = get_close_matches(name, known, 1)
+    hint = f": did you mean {nearest[0]!r}?" if nearest else f": add @router.timer({name!r})"
+    return ValueError(f"no handler takes the timer {name!r}{hint}")
 
 
 def read_timer(body: bytes) -> Fired:
     """Read what `Context.set_timer` wrote; Rejects anything else."""
     try:
-        return Fired(**json.loads(body))
+        fired = Fired(**json.loads(body))
+        if fired.home is None:
+            return fired
+        key, scope, with_data = fired.home
+        return fired._replace(home=(str(key), str(scope), bool(with_data)))
     except (ValueError, TypeError):
         raise Reject("the timer is not readable") from None

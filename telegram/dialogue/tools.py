@@ -31,6 +31,9 @@ class Tools:
     client: TgClient | None = None
     opened: dict[Resource[Any], Any] = field(default_factory=dict)
 
+    timers: frozenset[str] | None = None
+    """Names of the timers that handlers take; None: any may be, or it is not known yet."""
+
     shown: dict[str, int] = field(default_factory=dict)
     """Progress messages by what they belong to, so that a handler that runs again goes on with its own."""
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from telegram.callback_data import CallbackData
-from telegram.dialogue.context import Context, timer_name
+from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     MESSAGE_KINDS,
     CallbackContext,
@@ -17,7 +17,7 @@ from telegram.dialogue.contexts import (
 from telegram.dialogue.filters import Extract, Filter, checked_filters
 from telegram.dialogue.flows.outcomes import Back, End, targets_of
 from telegram.dialogue.flows.plan import D, Plan, Prompt, R, S, Step, SubFlow, TimeOut
-from telegram.dialogue.routes import TIMER, Handler, Options, Route, of_album
+from telegram.dialogue.routes import TIMER, Handler, OfTimer, Options, Route, of_album
 from telegram.dialogue.signature import fitted, takes_of
 from telegram.types import Message
 
@@ -113,13 +113,7 @@ class Spot(Generic[S, D, R]):
 
     def timer(self, name: str) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
         """Decorate the handler of a timer that `ctx.set_timer(name, ...)` has set, if it fires here."""
-        timer_name(name)
-
-        def fires(ctx: Context) -> bool:
-            return isinstance(ctx, TimerContext) and ctx.timer == name
-
-        fires.__name__ = f"timer {name}"
-        register: Any = self.add(frozenset((TIMER,)), (fires,), TimerContext, Options())
+        register: Any = self.add(frozenset((TIMER,)), (OfTimer(name),), TimerContext, Options())
         return register  # type: ignore[no-any-return]
 
     def timeout(self, after: float | timedelta) -> FlowTakes[TimerContext, D, Outcome[S, R]]:

@@ -9,12 +9,12 @@ from pydantic import BaseModel, ValidationError
 
 from engine import Reject
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import TimerContext, tell
+from telegram.dialogue.contexts import CallbackContext, TimerContext, tell
 from telegram.dialogue.filters import Invalid, told
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.routes import PLAIN, Taken
-from telegram.dialogue.scopes import OWN, place_of_scope
+from telegram.dialogue.scopes import OWN, USER, place_of_scope
 from telegram.dialogue.signature import check_returned
 from telegram.kept import check_models, written
 
@@ -127,7 +127,16 @@ class Turn:
         await self._arrive()
         self._save()
 
+    def _go_home(self) -> None:
+        """Say where the flow speaks if the update has no chat: where it was last, else in private."""
+        ctx = self._ctx
+        if ctx.chat_id is None and ctx.home is None:
+            ctx.home = (self._conversation.flow or {}).get("home")
+            if ctx.home is None and isinstance(ctx, CallbackContext):  # under a message of an inline query
+                ctx.home = ctx.privately()
+
     async def _enter(self, step: Step, values: Sequence[Any], *more: Any) -> None:
+        self._go_home()
         data = self._flow.data()
         outcome = await step.route.run(self._ctx, data, *values, *more)
         check_outcome(self._flow.name, step.route.handler, step.targets, outcome)
@@ -141,6 +150,7 @@ class Turn:
             self._save()
 
     async def _step(self, index: int, step: Step, values: Sequence[Any], *more: Any) -> None:
+        self._go_home()
         frame = self._frames[index]
         try:
             try:
@@ -261,6 +271,8 @@ class Turn:
             "stack": [frame.record() for frame in self._frames],
             "timer": ctx.turn if late is not None else False,
         }
+        if self._flow.scope == USER and (home := ctx.speaks_in()) is not None:
+            self._conversation.flow["home"] = home  # an update without a chat goes on there
 
 
 class _Misfit(Exception):  # noqa: N818 - a finding
