@@ -49,6 +49,22 @@ def envelope(raw: RawUpdate, at: float = 0.0) -> Envelope:
     return Envelope(raw.update_id, key, scope, raw.body, at)
 
 
+_WITHOUT_CHAT: Final = ("chat:", "poll:", "inline:", "update:")
+"""Begin the lanes that a call to another chat than theirs does not belong in."""
+
+
+def lane_for(chat_id: object, here: int | None, key: str) -> str:
+    """Name the outbox's lane for a call to `chat_id` from an update of the chat `here` in the lane `key`.
+
+    What is said in one chat goes out in order. The lanes of business connections and guests name their chat behind
+    something else, and keep what is said there.
+    """
+    if chat_id is None:
+        return key
+    lane = f"chat:{chat_id}"
+    return key if str(chat_id) == str(here) and not key.startswith(_WITHOUT_CHAT) else lane
+
+
 def migration(fields: dict[str, Any] | None) -> tuple[str, str] | None:
     """Return the new and the old lane of a group that has become a supergroup, if the update says so.
 

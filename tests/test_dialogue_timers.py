@@ -135,7 +135,7 @@ def setting(name: str, *, in_flow: bool = False, catch_all: bool = False) -> Rou
 def test_a_timer_that_no_handler_takes_is_an_error_where_it_is_set():
     for name, said in (("tee", "did you mean 'tea'"), ("coffee", "add @router.timer")):
         with Conversations(setting(name)) as bot:
-            with pytest.raises(ValueError, match=f"no handler takes the timer '{name}': {said}"):
+            with pytest.raises(TypeError, match=f"no handler takes the timer '{name}': {said}"):
                 bot.chat("Alice").says("x")
             assert len(bot.dead_letters()) == 1
 

@@ -1,35 +1,33 @@
 """What a handler sees of one update, and what it wants to happen: nothing is sent before the commit."""
 
-import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import timedelta
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from typing_extensions import TypeVar as DefaultTypeVar
 
 from engine import Call, Delivery, Effects, Timer
 from telegram.calls import encode_call, query_lane, query_of
 from telegram.client import TgClient
+from telegram.dialogue.commands import parse_command
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory
 from telegram.dialogue.timers import Fired, stored_name, timer_name, unknown_timer
 from telegram.dialogue.tools import Resource, Tools
 from telegram.parameters import check_names
-from telegram.routing import FAKE_USERS
+from telegram.routing import FAKE_USERS, lane_for
 from telegram.shortcuts import outlives_its_message, part, place_of
 from telegram.types import Update, User
 
 if TYPE_CHECKING:
     from telegram.dialogue.long import Progress
 
+Seconds: TypeAlias = float | timedelta | None
+Payload: TypeAlias = Mapping[str, Any] | None
 E_co = DefaultTypeVar("E_co", covariant=True, default=Any)
 T = TypeVar("T")
 
-# What Telegram's server marks as a command (tdlib/td, MessageEntity.cpp, match_bot_commands): "/etc/passwd" is none, and
-# of "/cancel." the full stop does not belong to it.
-_COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{3,32}))?(?![\w/<>@])")
-_ATTACHED: Final = re.compile(r"[^\w\s]+(?=\s|\Z)")
 _SPEAKING_CHATS: Final = (
     "sender_chat",
     "actor_chat",
@@ -39,9 +37,6 @@ _OF_A_PERSON: Final = frozenset((
     "pre_checkout_query", "shipping_query", "poll_answer", "inline_query", "chosen_inline_result", "purchased_paid_media",
 ))  # fmt: skip
 """Kinds that have a person and no chat (Telegram Bot API, Update)."""
-
-_OF_NO_CHAT: Final = ("chat:", "poll:", "user:", "update:")
-"""Begin the lanes that a call to another chat than theirs does not belong in."""
 
 
 class Context(Generic[E_co]):
@@ -176,7 +171,7 @@ class Context(Generic[E_co]):
     def _parsed(self) -> tuple[str | None, str]:
         if self._command is None:
             text = self.text
-            self._command = _parse_command(text, self._tools.username) if text[:1] == "/" else (None, "")
+            self._command = parse_command(text, self._tools.username) if text[:1] == "/" else (None, "")
         return self._command
 
     # ---- what lasts
@@ -239,19 +234,9 @@ class Context(Generic[E_co]):
             if not self.is_late or query != getattr(self.event, "id", None):
                 self._calls.append(Call(query_lane(query), encode_call(method, params)))
             return
-        self._calls.append(Call(self._lane_of(params.get("chat_id")), encode_call(method, params)))
-
-    def _lane_of(self, chat_id: Any) -> str:
-        """The lane of the outbox for calls to a chat: what is said in one chat goes out in order."""
-        key = self._delivery.envelope.key
-        if chat_id is None:
-            return key
-        lane = f"chat:{chat_id}"
-        if lane == key:
-            return key
-        # Lanes of business connections and guests name the chat behind something else.
-        is_here = str(chat_id) == str(self.chat_id)
-        return key if is_here and not key.startswith(_OF_NO_CHAT) else lane
+        self._calls.append(
+            Call(lane_for(params.get("chat_id"), self.chat_id, self.key), encode_call(method, params))
+        )
 
     def send(self, chat_id: int | str, text: str, /, **params: Any) -> None:
         """Send `text` to any chat (sendMessage)."""
@@ -271,7 +256,7 @@ class Context(Generic[E_co]):
         self,
         name: str,
         after: float | timedelta,
-        payload: Mapping[str, Any] | None = None,
+        payload: Payload = None,
         *,
         key: str | int | None = None,
         chat_id: int | None = None,
@@ -280,8 +265,8 @@ class Context(Generic[E_co]):
 
         A timer of that name in this conversation is replaced; with a `key` there is one for each key. `payload` is plain
         JSON (else NotKept). It survives restarts. With the `chat_id` of another chat the handler speaks there, and its data
-        and flows are those of that chat: of its person in a private chat, else of the one who set it. ValueError for a name
-        that no handler of the router takes.
+        and flows are those of that chat: of its person in a private chat, else of the one who set it. TypeError for a name that
+        no handler of the router takes.
         """
         known = self._tools.timers
         if known is not None and timer_name(name) not in known:
@@ -293,32 +278,19 @@ class Context(Generic[E_co]):
         self._set_timer(name, None, None, key, chat_id)
 
     def _set_timer(
-        self,
-        name: str,
-        after: float | timedelta | None,
-        payload: Mapping[str, Any] | None,
-        key: str | int | None,
-        chat_id: int | None,
+        self, name: str, after: Seconds, payload: Payload, key: str | int | None, chat_id: int | None
     ) -> None:
         there = None if chat_id == self.chat_id else chat_id
         fired = self._fired(timer_name(name), payload)._replace(key=None if key is None else str(key))
         if there is not None:
-            scope = there if there > 0 else self.sender_id
-            home = (f"chat:{there}", "" if scope is None else str(scope), True)
-            fired = fired._replace(chat_id=there, place={}, home=home)
+            fired = fired.elsewhere(there)
         self._plan(stored_name(name, key, there), after, fired, None)
 
-    def plan_timer(
-        self,
-        name: str,
-        after: float | timedelta | None,
-        payload: Mapping[str, Any] | None,
-        scope: str | None = None,
-    ) -> None:
+    def plan_timer(self, name: str, after: Seconds, payload: Payload, scope: str | None = None) -> None:
         """Set or (None) cancel the timer `name` of a state scope, by default of the update's own; for flows."""
         self._plan(name, after, self._fired(name, payload), scope)
 
-    def _fired(self, name: str, payload: Mapping[str, Any] | None) -> Fired:
+    def _fired(self, name: str, payload: Payload) -> Fired:
         """Return what fires where this update speaks, in its conversations."""
         spoken = self.speaks_in() or {}
         place = {name: value for name, value in spoken.items() if name != "chat_id"}
@@ -326,7 +298,7 @@ class Context(Generic[E_co]):
         home = None if where is None else (*where, self.memory.where(DATA) is not None)
         return Fired(name, spoken.get("chat_id"), self.sender_id, place, dict(payload or {}), home=home)
 
-    def _plan(self, name: str, after: float | timedelta | None, fired: Fired, scope: str | None) -> None:
+    def _plan(self, name: str, after: Seconds, fired: Fired, scope: str | None) -> None:
         after_s = after.total_seconds() if isinstance(after, timedelta) else after
         body = b"" if after_s is None else fired.body()
         self._timers[scope, name] = Timer(name, after_s, body, scope)
@@ -380,23 +352,3 @@ def _id(item: Any, name: str) -> int | None:
     """`item[name].id`, if it is there and a number."""
     found = part(part(item, name), "id")
     return found if isinstance(found, int) else None
-
-
-def is_command(text: str) -> bool:
-    """Whether it is a command, for whatever bot."""
-    return text[:1] == "/" and _COMMAND.match(text) is not None
-
-
-def _parse_command(text: str, username: str | None) -> tuple[str | None, str]:
-    """The command in lower case and its args; no command if it names another bot than `username`.
-
-    Punctuation that ends the command's word is no argument: people write "/cancel." and "/help!".
-    """
-    found = _COMMAND.match(text)
-    if found is None:
-        return None, ""
-    name, addressee = found.groups()
-    if addressee and username and addressee.lower() != username.lower():
-        return None, ""
-    attached = _ATTACHED.match(text, found.end())
-    return name.lower(), text[attached.end() if attached else found.end() :].strip()

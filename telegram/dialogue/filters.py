@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from telegram import types
 from telegram.callback_data import CallbackData
-from telegram.dialogue.context import Context, is_command
+from telegram.dialogue.commands import is_command
+from telegram.dialogue.context import Context
 from telegram.dialogue.signature import is_async
 from telegram.shortcuts import part
 

@@ -1,10 +1,10 @@
 """The inbox's handler: decode, route, run, effects."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -15,22 +15,20 @@ from engine import (
     Effects,
     Envelope,
     Lease,
-    LeaseLost,
     Park,
     Queue,
     Reject,
     Retry,
-    StoreUnavailable,
     is_mistake,
 )
 from telegram.decoding import decode
 from telegram.dialogue.batches import Splits, gather
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
-from telegram.dialogue.conversation import DATA
 from telegram.dialogue.filters import Filter, Invalid
+from telegram.dialogue.lending import ELSEWHERE, Behind, asked, lend
 from telegram.dialogue.router import Router
-from telegram.dialogue.routes import PLAIN, TIMER, Taken
+from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.signature import check_returned
 from telegram.dialogue.stopping import Stoppable, Stopped
@@ -60,29 +58,7 @@ _LOOK_BEHIND: Final = 100
 """How many waiting updates are searched for one that stops the handler."""
 
 
-_ASK_AGAIN_S: Final = 1.0
-"""A store that is not there is asked again after this long."""
-
-_ELSEWHERE: Final = frozenset((TIMER, "chat_join_request", "poll_answer"))
-"""Kinds whose conversation may lie in another lane than theirs."""
-
 _NO_LEASE: Final = Lease(Queue.INBOX, "", 0)
-
-
-class Behind(Protocol):
-    """What the handler asks a store beside its delivery."""
-
-    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return what waits behind the delivery, of the same scope, in a row."""
-        ...
-
-    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return what waits behind the delivery, of any scope."""
-        ...
-
-    async def state(self, key: str, scope: str) -> bytes | None:
-        """Return the state of another scope."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +113,7 @@ class InboxHandler:
             self.tools.timers = self._table.timers
         current.set(ctx)  # seen by this handler alone: the engine gives each one a context of its own
         try:
-            if self._table.scopes or ctx.kind in _ELSEWHERE:
+            if self._table.scopes or ctx.kind in ELSEWHERE:
                 await self._lend(ctx, self._table)
             taken = self._table.find(ctx)
             if taken is None:
@@ -275,23 +251,14 @@ class InboxHandler:
             return None
 
     async def _look(self, delivery: Delivery) -> list[Envelope]:
-        return [] if self._behind is None else await _asked(self._behind.look(delivery, _LOOK_BEHIND))
+        return [] if self._behind is None else await asked(self._behind.look(delivery, _LOOK_BEHIND))
 
     async def _peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        return [] if self._behind is None else await _asked(self._behind.peek(delivery, limit))
+        return [] if self._behind is None else await asked(self._behind.peek(delivery, limit))
 
     async def _lend(self, ctx: Context, table: Table) -> None:
-        if self._behind is None:
-            return
-        if ctx.kind in _ELSEWHERE and (home := _home_of(ctx, table)) is not None:
-            was = await _asked(self._behind.state(*home[:2]))
-            for name in (OWN, DATA) if home[2] else (OWN,):
-                ctx.memory.lend(name, home[:2], was)
-        for scope in table.scopes:
-            place = place_of_scope(scope, ctx)
-            if place is not None:
-                was = await _asked(self._behind.state(place.key, place.scope))
-                ctx.memory.lend(scope, (place.key, place.scope), was)
+        if self._behind is not None:
+            await lend(ctx, table, self._behind)
 
     def _is_late(self, kind: str | None, arrived: float) -> bool:
         """Whether Telegram takes no answer to an update of this kind any more that arrived at Unix time `arrived`."""
@@ -307,22 +274,6 @@ class InboxHandler:
             if getattr(member, "status", None) in ("left", "kicked"):  # of a tuple: it may be anything
                 return
         self._peers.seen(chat_id)
-
-
-def _home_of(ctx: Context, table: Table) -> tuple[str, str, bool] | None:
-    """Where the conversation of an update lies that is not its lane's: key, scope, and whether `data` lies there, too.
-
-    Somebody who asks to join is spoken to in private. A poll's answer comes from no chat: it belongs to the private one,
-    unless a conversation goes on in the poll's lane, as before that was so.
-    """
-    if isinstance(ctx, TimerContext):
-        return ctx.event.home
-    person = ctx.user_id
-    if person is None or not table.has_own_flows:
-        return None
-    if ctx.kind == "chat_join_request":
-        return f"chat:{ctx.event.user_chat_id}", str(person), False
-    return None if ctx.memory.of(DATA).was is not None else (f"chat:{person}", str(person), False)
 
 
 def _untaken(ctx: Context, table: Table) -> None:
@@ -348,14 +299,6 @@ def _split(head: Envelope, error: Exception) -> Park:
             "a burst failed, its messages are handled one at a time", key=head.key, id=head.id, exc_info=error
         )
     return Park(reason, delay_s=(error.after_s if isinstance(error, Retry) else None) or 0.0)
-
-
-async def _asked(question: Awaitable[T]) -> T:
-    """The store's trouble is no failure of the handler. (If the lease is lost, parking is refused, and that is all.)"""
-    try:
-        return await question
-    except (StoreUnavailable, LeaseLost) as error:
-        raise Park(f"{type(error).__name__}: {error}", delay_s=_ASK_AGAIN_S) from None
 
 
 def _answer(ctx: Context) -> None:

@@ -28,6 +28,12 @@ class Fired(NamedTuple):
     key: str | None = None
     home: tuple[str, str, bool] | None = None
 
+    def elsewhere(self, chat_id: int) -> "Fired":
+        """Return the same for another chat: it speaks there, and works with what is remembered there."""
+        person = chat_id if chat_id > 0 else self.user_id
+        home = (f"chat:{chat_id}", "" if person is None else str(person), True)
+        return self._replace(chat_id=chat_id, place={}, home=home)
+
     def body(self) -> bytes:
         """As it lies in the store; NotKept for a payload that would not come back as it is."""
         fields = {
@@ -57,11 +63,11 @@ def stored_name(name: str, key: str | int | None, chat_id: int | None) -> str:
     return f"{FLOWS_OWN}{json.dumps([name, None if key is None else str(key), chat_id])}"
 
 
-def unknown_timer(name: str, known: Collection[str]) -> ValueError:
+def unknown_timer(name: str, known: Collection[str]) -> TypeError:
     """Return the error for a timer that no handler takes; it names the nearest one that has a handler."""
     nearest = get_close_matches(name, known, 1)
     hint = f": did you mean {nearest[0]!r}?" if nearest else f": add @router.timer({name!r})"
-    return ValueError(f"no handler takes the timer {name!r}{hint}")
+    return TypeError(f"no handler takes the timer {name!r}{hint}")
 
 
 def read_timer(body: bytes) -> Fired:

@@ -1,0 +1,29 @@
+"""Commands as people write them, and as Telegram's server marks them."""
+
+import re
+from typing import Final
+
+# What Telegram's server marks as a command (tdlib/td, MessageEntity.cpp, match_bot_commands): "/etc/passwd" is none, and
+# of "/cancel." the full stop does not belong to it.
+_COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{3,32}))?(?![\w/<>@])")
+_ATTACHED: Final = re.compile(r"[^\w\s]+(?=\s|\Z)")
+
+
+def is_command(text: str) -> bool:
+    """Whether it is a command, for whatever bot."""
+    return text[:1] == "/" and _COMMAND.match(text) is not None
+
+
+def parse_command(text: str, username: str | None) -> tuple[str | None, str]:
+    """The command in lower case and its args; no command if it names another bot than `username`.
+
+    Punctuation that ends the command's word is no argument: people write "/cancel." and "/help!".
+    """
+    found = _COMMAND.match(text)
+    if found is None:
+        return None, ""
+    name, addressee = found.groups()
+    if addressee and username and addressee.lower() != username.lower():
+        return None, ""
+    attached = _ATTACHED.match(text, found.end())
+    return name.lower(), text[attached.end() if attached else found.end() :].strip()

@@ -1,0 +1,76 @@
+"""Which conversations an update can look at beside its delivery's own, and reading them before it is handled.
+
+What is read here may be changed by another lane meanwhile: the commit compares, and then the update is handled again.
+"""
+
+from collections.abc import Awaitable
+from typing import Final, Protocol, TypeVar
+
+from engine import Delivery, Envelope, LeaseLost, Park, StoreUnavailable
+from telegram.dialogue.context import Context
+from telegram.dialogue.contexts import TimerContext
+from telegram.dialogue.conversation import DATA
+from telegram.dialogue.routes import TIMER
+from telegram.dialogue.scopes import OWN, place_of_scope
+from telegram.dialogue.table import Table
+
+T = TypeVar("T")
+
+ELSEWHERE: Final = frozenset((TIMER, "chat_join_request", "poll_answer"))
+"""Kinds whose conversation may lie in another lane than theirs."""
+
+_ASK_AGAIN_S: Final = 1.0
+"""A store that is not there is asked again after this long."""
+
+
+class Behind(Protocol):
+    """What the handler asks a store beside its delivery."""
+
+    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        """Return what waits behind the delivery, of the same scope, in a row."""
+        ...
+
+    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        """Return what waits behind the delivery, of any scope."""
+        ...
+
+    async def state(self, key: str, scope: str) -> bytes | None:
+        """Return the state of another scope."""
+        ...
+
+
+async def lend(ctx: Context, table: Table, behind: Behind) -> None:
+    """Read the conversations that the router's flows look at, and those that lie elsewhere, and lend them to the context."""
+    if ctx.kind in ELSEWHERE and (home := _home_of(ctx, table)) is not None:
+        was = await asked(behind.state(*home[:2]))
+        for name in (OWN, DATA) if home[2] else (OWN,):
+            ctx.memory.lend(name, home[:2], was)
+    for scope in table.scopes:
+        place = place_of_scope(scope, ctx)
+        if place is not None:
+            was = await asked(behind.state(place.key, place.scope))
+            ctx.memory.lend(scope, (place.key, place.scope), was)
+
+
+def _home_of(ctx: Context, table: Table) -> tuple[str, str, bool] | None:
+    """Where the conversation of an update lies that is not its lane's: key, scope, and whether `data` lies there, too.
+
+    Somebody who asks to join is spoken to in private. A poll's answer comes from no chat: it belongs to the private one,
+    unless a conversation goes on in the poll's lane, as before that was so.
+    """
+    if isinstance(ctx, TimerContext):
+        return ctx.event.home
+    person = ctx.user_id
+    if person is None or not table.has_own_flows:
+        return None
+    if ctx.kind == "chat_join_request":
+        return f"chat:{ctx.event.user_chat_id}", str(person), False
+    return None if ctx.memory.of(DATA).was is not None else (f"chat:{person}", str(person), False)
+
+
+async def asked(question: Awaitable[T]) -> T:
+    """The store's trouble is no failure of the handler. (If the lease is lost, parking is refused, and that is all.)"""
+    try:
+        return await question
+    except (StoreUnavailable, LeaseLost) as error:
+        raise Park(f"{type(error).__name__}: {error}", delay_s=_ASK_AGAIN_S) from None
