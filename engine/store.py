@@ -16,8 +16,8 @@ What every store promises (tests/store_contract.py holds each to it):
 * Atomic effects: ack, states, calls and timers of a commit appear together or not at all, and survive together.
 * A timer is delivered once, not before its time, in the lane in which it was set: behind what is pending when it
   comes due (or when the store is opened, if nobody ran then), before what comes later. It is there until the commit
-  of its delivery, or until it is set anew or taken away, also when it has come due by then. If the clock is set
-  back, timers wait longer.
+  of its delivery, or until it is set anew or taken away, also when it has come due by then. While the store is open,
+  a wall clock that is set back delays no timer (engine/forward.py).
 * A stale holder changes nothing: peek, commit, park, bury and release raise LeaseLost.
 * No lost wake-up: a lane with pending work is ready, leased or parked.
 * `StoreUnavailable` means: nothing was confirmed, the same call may be made again.
@@ -49,7 +49,7 @@ ID_FALL_MAX: Final = 1_000_000
 
 
 WALL_LOOK_S: Final = 60.0
-"""A store that waits for a timer looks at the clock at least this often: it may have been set."""
+"""A store that waits for a timer looks at the wall clock at least this often: it may have been set forward."""
 
 
 DIED: Final = "the process died while it was handled"

@@ -638,7 +638,7 @@ class TestSqliteTimers:
         assert await self.bodies(store) == [b"4", b"5", b"due", b"soon", b"new", b"late"]
         await conserved(store)
         await store.close()
-        clock.now += 30
+        clock.now += 31
         store = await open_sqlite(path, "1", wall=clock)
         assert await self.bodies(store) == [b"beyond"]
         await store.close()
@@ -754,7 +754,7 @@ class TestSqliteTimers:
             assert (await store.stats()).inbox[:4] == (3, 3, 0, 0)
             await store.close()
 
-    async def test_a_clock_that_is_set_back_while_the_file_is_read_loses_no_timer(self, path):
+    async def test_a_clock_that_is_set_back_while_the_file_is_read_loses_and_delays_no_timer(self, path):
         for turns in range(12):
             clock = Clock()
             store: Any = await open_sqlite(path.with_name(f"{turns}.db"), "1", wall=clock)
@@ -769,15 +769,47 @@ class TestSqliteTimers:
             await store.commit(second, Effects(timers=(Timer("c", 3, b"c"),)), more=False)
             while store._timers._looking:
                 await asyncio.sleep(0)
-            early = await self.bodies(store)
-            assert early in ([], [b"a"])
-            for seconds, expected in ((3, [b"c"]), (7, [b"a"]), (10, [b"b"])):
-                clock.now += seconds
+            for seconds, expected in ((0, b"a"), (3.5, b"c"), (2, b"b")):
+                clock.passes(seconds)
                 store._timers._wake()
                 while store._timers._looking:
                     await asyncio.sleep(0)
-                assert await self.bodies(store) == [body for body in expected if body not in early]
+                assert await self.bodies(store) == [expected]
             await store.close()
+
+    async def test_after_a_restart_timers_go_by_the_wall_clock(self, path):
+        clock = Clock()
+        store: Any = await open_sqlite(path, "1", wall=clock)
+        await store.append([update(1)])
+        wish = Effects(timers=(Timer("a", 10, b"a"), Timer("b", 4000, b"b")))
+        await store.commit(await store.claim(INBOX), wish, more=False)
+        clock.leaps(-3600)
+        await store.close()
+        store = await open_sqlite(path, "1", wall=clock)
+        clock.passes(3600)
+        await asyncio.sleep(0.02)
+        assert await self.bodies(store) == []
+        await store.close()
+        clock.leaps(11)
+        store = await open_sqlite(path, "1", wall=clock)
+        assert await self.bodies(store) == [b"a"]
+        await store.close()
+
+    async def test_a_file_that_is_read_anew_is_no_restart(self, path):
+        clock = Clock()
+        store: Any = await open_sqlite(path, "1", wall=clock)
+        await store.append([update(1)])
+        wish = Effects(timers=(Timer("a", 10, b"a"), Timer("b", 20, b"b")))
+        await store.commit(await store.claim(INBOX), wish, more=False)
+        clock.leaps(-3600)
+        clock.passes(11)
+        store._writer.doubt(StoreUnavailable("x"))
+        delivery = await asyncio.wait_for(store.claim(INBOX), 10)
+        assert delivery.envelope.body == b"a"
+        await store.commit(delivery, NOTHING, more=False)
+        clock.passes(10)
+        assert (await asyncio.wait_for(store.claim(INBOX), 10)).envelope.body == b"b"
+        await store.close()
 
     @pytest.mark.parametrize("fails", [False, True])
     async def test_closing_stops_them(self, path, monkeypatch, fails):

@@ -11,6 +11,7 @@ from engine.aliases import Aliases
 from engine.bursts import Bursts
 from engine.dead import DeadBook, DeadLane
 from engine.errors import TooManyTimers
+from engine.forward import ForwardClock
 from engine.lanes import LaneTable
 from engine.model import (
     TIMER_IDS,
@@ -48,6 +49,7 @@ class Data:
     def __init__(self, limits: Limits, wall: Callable[[], float]) -> None:
         self.limits = limits
         self.wall = wall
+        self.timer_clock = ForwardClock(wall)
         self.queues = {queue: QueueData(queue) for queue in Queue}
         self.states: dict[tuple[str, str], bytes] = {}
         self.seen = SeenIds()
@@ -95,7 +97,9 @@ class Data:
         if timer.after_s is not None:
             self.timer_number += 1
             id_ = TIMER_IDS + self.timer_number
-            self.timers[name] = new = Envelope(id_, key, scope, timer.body, self.wall() + timer.after_s)
+            self.timers[name] = new = Envelope(
+                id_, key, scope, timer.body, self.timer_clock() + timer.after_s
+            )
             self.timer_counts[key] += 1
             heappush(self.waiting, (new.at, id_, name))
             self.look()
@@ -128,7 +132,7 @@ class Data:
 
     def look(self) -> None:
         """Put the timers that are due into their lanes, in their order; look again when the next one is."""
-        now = self.wall()
+        now = self.timer_clock()
         inbox = self.queues[Queue.INBOX]
         while self.waiting and self.waiting[0][0] <= now:
             _, id_, name = heappop(self.waiting)

@@ -24,6 +24,7 @@ import structlog
 
 from engine.aliases import Aliases
 from engine.errors import LeaseLost, StoreError, StoreUnavailable
+from engine.forward import ForwardClock
 from engine.lanes import Lane
 from engine.model import TIMER_IDS, Delivery, Envelope, Queue
 from engine.seen import SeenIds
@@ -48,26 +49,31 @@ _CALM_S: Final = 60.0  # without an I/O error: the next one is a new trouble
 class Loaded:
     """Everything that is read from one opening of the file; made whole on the store's thread, then `start`ed."""
 
-    def __init__(self, file: StoreFile, limits: Limits, wall: Callable[[], float], now: float) -> None:
-        """Take over what the file holds; takes about a second for 500,000 pending updates. `now` is the loop's time."""
+    def __init__(
+        self, file: StoreFile, limits: Limits, clock: ForwardClock, now: float, due_until: float
+    ) -> None:
+        """Take over what the file holds; takes about a second for 500,000 pending updates.
+
+        `now` is the loop's time, `due_until` the clock's: timers that are due by then are put into their lanes.
+        """
         fence = file.owner_epoch << _FENCE_BITS
         self.queues = {queue: QueueAtHand(queue, fence=fence) for queue in Queue}
         self.seen = SeenIds()
         self.aliases = Aliases()
         self.states = RecentStates()
         self.outbox_id = file.last_id("calls")
-        self.timers = Timers(self.queues[Queue.INBOX].lanes, wall, number=file.last_id("timers"))
+        self.timers = Timers(self.queues[Queue.INBOX].lanes, clock, number=file.last_id("timers"))
         for data in self.queues.values():
             for place, key in file.pending(data.name):
                 data.lanes.add(key, place)
             data.lanes.appended = data.lanes.pending
-        self.timers.load(file)
+        self.timers.load(file, due_until)
         for name, lane in file.aliases():
             self.aliases.add(name, lane)
         for segment, bits, touched in file.seen():
-            self.seen.found(segment, bits, wall() - touched, now)
+            self.seen.found(segment, bits, clock.wall() - touched, now)
         self.letters = Letters(file, limits, {queue: data.lanes for queue, data in self.queues.items()})
-        self._parked = {queue: file.parked(data.name, wall()) for queue, data in self.queues.items()}
+        self._parked = {queue: file.parked(data.name, clock.wall()) for queue, data in self.queues.items()}
 
     def start(self, writer: Writer) -> None:
         """Begin on the event loop: lanes that are parked, timers that come due, dead letters beyond the bounds."""
@@ -94,6 +100,7 @@ class LoadedFile:
         self._file = file
         self._limits = limits
         self._wall = wall
+        self._clock = ForwardClock(wall)
         self._look_every_s = look_every_s
         self.notes = file.running
         self._thread = ThreadPoolExecutor(1, "sqlite writer")
@@ -119,12 +126,12 @@ class LoadedFile:
 
     async def open(self) -> None:
         """Open the file and load it; StoreError says in one line what a person has to do."""
-        now = asyncio.get_running_loop().time()
+        now, due_until = asyncio.get_running_loop().time(), self._clock()
 
         def load() -> Loaded:
             self._file.open()
             try:
-                return Loaded(self._file, self._limits, self._wall, now)
+                return Loaded(self._file, self._limits, self._clock, now, due_until)
             except sqlite3.Error as error:
                 raise translated(error)[0] from None
 
@@ -256,7 +263,9 @@ class LoadedFile:
     async def _read_anew(self) -> bool:
         """Return whether there is nothing left to do."""
         try:
-            loaded = await self._on_thread(partial(self._load_anew, asyncio.get_running_loop().time()))
+            loaded = await self._on_thread(
+                partial(self._load_anew, asyncio.get_running_loop().time(), self._clock())
+            )
         except StoreUnavailable as error:
             log.warning("the store's file cannot be read", reason=str(error))
             attempt, self._attempt = self._attempt, self._new_attempt()
@@ -269,10 +278,10 @@ class LoadedFile:
                 self._take_over(loaded)
         return True
 
-    def _load_anew(self, now: float) -> Loaded:
+    def _load_anew(self, now: float, due_until: float) -> Loaded:
         self._file.reopen()
         try:
-            loaded = Loaded(self._file, self._limits, self._wall, now)
+            loaded = Loaded(self._file, self._limits, self._clock, now, due_until)
         except sqlite3.Error as error:
             known, _ = translated(error)
             if isinstance(known, sqlite3.Error):  # a table is missing

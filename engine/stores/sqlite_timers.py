@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, Final
 
+from engine.forward import ForwardClock
 from engine.lanes import LaneTable
 from engine.model import TIMER_IDS, Timer
 from engine.store import WALL_LOOK_S
@@ -39,11 +40,11 @@ _NEXT: Final = f"SELECT at {_FROM} UNION ALL SELECT at {_LATER} ORDER BY at LIMI
 
 
 class Timers:
-    """Which timers of one file are due. All but `load` belongs to the event loop; `wall` gives Unix time."""
+    """Which timers of one file are due. All but `load` belongs to the event loop."""
 
-    def __init__(self, lanes: LaneTable, wall: Callable[[], float], *, number: int) -> None:
+    def __init__(self, lanes: LaneTable, clock: ForwardClock, *, number: int) -> None:
         self._lanes = lanes
-        self._wall = wall
+        self._clock = clock
         self._number = number  # of the one set last
         self._numbers = HighWater("timers", number)
         self._due: dict[int, Name] = {}  # those that stand in their lanes, by place
@@ -55,9 +56,9 @@ class Timers:
         self._alarm: asyncio.TimerHandle | None = None
         self._writer: Writer
 
-    def load(self, file: StoreFile) -> None:
-        """Put those that are due into their lanes, behind what is there."""
-        for row in file.connection.execute(_DUE, (*self._last, self._last[0], self._wall(), -1)):
+    def load(self, file: StoreFile, until: float) -> None:
+        """Put those that are due at Unix time `until` into their lanes, behind what is there."""
+        for row in file.connection.execute(_DUE, (*self._last, self._last[0], until, -1)):
             self._come_due(row)
         self._note_next(file.connection.execute(_NEXT, (*self._last, self._last[0])).fetchall())
 
@@ -85,7 +86,7 @@ class Timers:
             changes[full_name] = None
             if after_s is not None:
                 self._number += 1
-                at, place = changes[full_name] = (self._wall() + after_s, TIMER_IDS + self._number)
+                at, place = changes[full_name] = (self._clock() + after_s, TIMER_IDS + self._number)
                 rows[full_name] = (place, *full_name, at, body)
         group.insert("timer", *rows.values())
         self._numbers.reserve(group, self._number)
@@ -98,7 +99,7 @@ class Timers:
 
     def apply(self, changes: Changes) -> None:
         """Take over what is in the file now. What is due already goes into its lane at once."""
-        now = self._wall()
+        now = self._clock()
         for name, change in changes.items():
             if (old := self._places.get(name)) is not None:
                 self.gone(old)
@@ -111,8 +112,6 @@ class Timers:
             if at <= now:
                 self._add(place, name)
                 continue
-            if change < self._last:  # the clock was set back
-                self._last = (at, place - 1)
             if at < self._next_at:
                 self._next_at = at
                 self._set_alarm()
@@ -142,11 +141,11 @@ class Timers:
         if self._alarm is not None:
             self._alarm.cancel()
         if self._next_at < inf and not self._looking and not self._closed:
-            wait_s = max(_WAIT_MIN_S, min(self._next_at - self._wall(), WALL_LOOK_S))
+            wait_s = max(_WAIT_MIN_S, min(self._next_at - self._clock(), WALL_LOOK_S))
             self._alarm = asyncio.get_running_loop().call_later(wait_s, self._wake)
 
     def _wake(self) -> None:
-        if self._next_at > self._wall():
+        if self._next_at > self._clock():
             self._set_alarm()
         else:
             self._look()
@@ -154,10 +153,10 @@ class Timers:
     def _look(self) -> None:
         self._looking = True
         last = self._last
-        self._read(_DUE, (*last, last[0], self._wall(), LOOK_ROWS), lambda rows: self._found(last, rows))
+        self._read(_DUE, (*last, last[0], self._clock(), LOOK_ROWS), lambda rows: self._found(last, rows))
 
     def _found(self, last: tuple[float, int], rows: list[Row]) -> None:
-        now = self._wall()
+        now = self._clock()
         due = [row for row in rows if row[0] <= now] if self._last == last else []
         for row in due:
             self._come_due(row)
