@@ -2,6 +2,7 @@
 
 import random
 import signal
+from collections.abc import Generator
 from types import FrameType
 
 import pytest
@@ -28,6 +29,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     rng = random.Random(seed)
     places = {name: rng.random() for name in sorted({str(item.path) for item in items})}
     items.sort(key=lambda item: (places[str(item.path)], rng.random()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_MAX)  # what comes now is pytest's own, and hears it once
 
 
 @pytest.fixture(autouse=True)
