@@ -5,10 +5,12 @@ import asyncio
 import re
 import warnings
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tests.mutants import catalogue, killers
+from tests.mutants import catalogue, killers, quickest
 from tests.mutants.catalogue import ROOT, Mutant
 from tests.mutants.workplace import Workplace
 
@@ -45,20 +47,35 @@ def test_a_change_that_does_not_fit_is_told(text):
 def test_who_found_a_mutant_is_kept_as_long_as_there_are_both(tmp_path):
     file = tmp_path / "killers.tsv"
     first, second, third = (mutant.name for mutant in MUTANTS[:3])
-    killers.save(
-        {first: "tests/test_lanes.py::a", second: "(hangs for 300 s)", "gone": "tests/x.py::a"}, file
+    one, other = (
+        "tests/test_mutants.py::test_names_are_names",
+        "tests/test_mutants.py::test_a_suspect_exists[x y]",
     )
-    assert killers.load(file) == {first: "tests/test_lanes.py::a"}
-    killers.save({third: "tests/test_lanes.py::b"}, file)
-    assert killers.load(file) == {first: "tests/test_lanes.py::a", third: "tests/test_lanes.py::b"}
-    killers.save({first: "tests/no_such_file.py::a"}, file)
-    assert killers.load(file) == {third: "tests/test_lanes.py::b"}
+    killers.save({first: one, second: "(hangs for 300 s)", "gone": one}, file)
+    assert killers.load(file) == {first: one}
+    killers.save({third: other}, file)
+    assert killers.load(file) == {first: one, third: other}
+    killers.save({first: "tests/no_such_file.py::a", third: "tests/test_mutants.py::test_that_is_gone"}, file)
+    assert killers.load(file) == {}
     assert killers.load(tmp_path / "none") == {}
 
 
+def test_tests_that_take_least_come_first(tmp_path, monkeypatch):
+    (tmp_path / "durations").write_text("2.000\tslow\n0.500\tquick\n")
+    monkeypatch.setattr(quickest, "_FILE", tmp_path / "durations")
+    items: Any = [SimpleNamespace(nodeid=name) for name in ("slow", "new", "quick")]
+    quickest.pytest_collection_modifyitems(items)
+    assert [item.nodeid for item in items] == ["new", "quick", "slow"]
+    for name in ("new", "slow"):
+        report: Any = SimpleNamespace(when="call", passed=True, nodeid=name, duration=0.25)
+        quickest.pytest_runtest_logreport(report)
+    assert (tmp_path / "durations").read_text().splitlines()[2:] == ["0.250\tnew"]
+
+
 def test_a_test_that_there_is_not_finds_nothing(tmp_path):
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "test_x.py").write_text("def test_a():\n    assert False\n")
-    workplace = Workplace(tmp_path, ())
+    folder = tmp_path / "copy"
+    needed = ("tests/__init__.py", "tests/mutants/__init__.py", "tests/mutants/quickest.py")
+    workplace = Workplace(folder, needed)
+    (folder / "tests" / "test_x.py").write_text("def test_a():\n    assert False\n")
     gone, there = (asyncio.run(workplace.pytest(f"tests/test_x.py::test_{x}", timeout_s=60)) for x in "ba")
     assert (gone.failed, there.failed) == ((), ("tests/test_x.py::test_a",))

@@ -74,6 +74,7 @@ class Campaign:
             result = await self._by_tests(workplace, mutant, (killer,), HANGS_S)
             if result.killer is not None:
                 return result
+        await self.check(*mutant.suspects)
         return await self._by_tests(workplace, mutant, mutant.suspects, HANGS_S)
 
     async def by_all(self, workplace: Workplace, mutant: Mutant) -> Result:
@@ -165,9 +166,8 @@ async def _try_all(
     campaign = Campaign(Workplace(folder / "pristine", files), known, given.sim or 0)
     if given.sim is not None:
         return await _try_each(campaign.by_simulation, mutants, workplaces), campaign.left_out
-    suspects = [suspect for mutant in mutants for suspect in mutant.suspects]
-    suspects += [known[mutant.name] for mutant in mutants if mutant.name in known]
-    await campaign.check(*dict.fromkeys(suspects))
+    if tests := {known[mutant.name].partition("[")[0] for mutant in mutants if mutant.name in known}:
+        await campaign.check(*sorted(tests))
     results = await _try_each(campaign.by_suspects, mutants, workplaces)
     survivors = [mutant for mutant, result in zip(mutants, results, strict=True) if result.killer is None]
     found = {result.name: result for result in await _try_each(campaign.by_all, survivors, workplaces)}

@@ -5,6 +5,7 @@ code. A wrong or missing line costs time alone; so versions of it are merged lin
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +16,16 @@ FILE: Final = Path(__file__).with_name("killers.tsv")
 
 
 def load(file: Path = FILE) -> dict[str, str]:
-    """Return names of mutants and pytest's names of tests whose files there are."""
+    """Return names of mutants, and pytest's names of tests that there are."""
     lines = file.read_text().splitlines() if file.exists() else []
     known = {name: test for name, _, test in (line.partition("\t") for line in lines)}
-    return {name: test for name, test in known.items() if (ROOT / test.partition("::")[0]).is_file()}
+    return {name: test for name, test in known.items() if _is_there(test.partition("[")[0])}
+
+
+@cache
+def _is_there(test: str) -> bool:
+    path = ROOT / test.partition("::")[0]
+    return path.is_file() and f" {test.rpartition('::')[2]}(" in path.read_text()
 
 
 def save(found: Mapping[str, str], file: Path = FILE) -> None:

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from tests.mutants.catalogue import ROOT, Mutant
 
 PYTEST: Final = (
-    *("-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider"),
+    *("-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "tests.mutants.quickest"),
     *("--basetemp", ".mutants/tmp", "--ignore", "tests/test_mutants.py"),  # that one knows the code as it was
 )
 _FAILURE: Final = re.compile(r"^(?:FAILED|ERROR) (?P<test>tests/.+?)(?: - (?P<reason>.*))?$", re.MULTILINE)
@@ -92,7 +92,11 @@ class Workplace:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, *arguments),
             cwd=self._folder,
-            env={**os.environ, "COLUMNS": "300"},
+            env={
+                **os.environ,
+                "COLUMNS": "300",
+                "CHATLANE_DURATIONS": str(self._folder.parent / "durations"),
+            },
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
