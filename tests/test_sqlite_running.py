@@ -149,12 +149,8 @@ async def test_what_was_committed_meanwhile_is_not_counted(lives):
     assert await lives.pending() == {2: (1, None), 3: (1, None)}
 
 
-@living
-async def test_the_notes_of_more_workers_than_a_page_holds(lives):
-    lives.store.notes.begin(1, 1)
-    lives.store.notes.begin(10_000, 2)
-    await lives.die()
-    assert await lives.pending() == {1: (2, DIED_WITH_OTHERS), 2: (2, DIED_WITH_OTHERS), 3: (1, None)}
+def test_the_notes_of_more_workers_than_a_page_holds(tmp_path):
+    _notes_of_two_pages(tmp_path)
 
 
 @living
@@ -202,6 +198,19 @@ def test_without_room_for_notes_the_store_opens_and_counts_nothing(tmp_path, mon
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     asyncio.run(live())
+
+
+@living
+async def _notes_of_two_pages(lives):
+    lives.store.notes.begin(1, 1)
+    lives.store.notes.begin(10_000, 2)
+    await lives.die()
+    assert await lives.pending() == {1: (2, DIED_WITH_OTHERS), 2: (2, DIED_WITH_OTHERS), 3: (1, None)}
+
+
+def test_notes_are_kept_where_room_cannot_be_reserved(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate")
+    _notes_of_two_pages(tmp_path)
 
 
 # -- the pool over such a store ----------------------------------------------------------------------------------------

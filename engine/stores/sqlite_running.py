@@ -109,7 +109,11 @@ class RunningFile:
         if self._fd < 0:
             return
         size = max(_PAGE, -(-size // _PAGE) * _PAGE)
-        os.posix_fallocate(self._fd, 0, size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._fd, 0, size)
+        else:  # macOS has none
+            written = os.fstat(self._fd).st_size
+            os.pwrite(self._fd, bytes(max(0, size - written)), written)
         self._map, self._size = mmap.mmap(self._fd, size), size
 
 
