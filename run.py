@@ -229,6 +229,8 @@ async def run_until_signal(bot: Bot, watchdog: Watchdog | None = None) -> int:
 
     async def work() -> None:
         await bot.start()
+        if watchdog is not None:
+            watchdog.is_serving = True
         await bot.wait()
 
     async def at_signal() -> signal.Signals:

@@ -67,6 +67,8 @@ class Watchdog:
 
     def __init__(self) -> None:
         self.at_force: Callable[[], object] = lambda: None
+        self.is_serving = False
+        """Whether there is work that a blocked loop keeps waiting; at the start, resources may block it for long."""
         self._stop_s = self._blocked_max_s = math.inf
         self._reading: socket.socket
         self._writing: socket.socket
@@ -189,7 +191,7 @@ class Watchdog:
                 time.sleep(TICK_S)
 
     def _tick(self, clock: StallClock) -> None:
-        if math.isfinite(self._blocked_max_s):  # a step of this thread winds it up
+        if self.is_serving and math.isfinite(self._blocked_max_s):  # a step of this thread winds it up
             signal.setitimer(signal.ITIMER_VIRTUAL, max(_WINDS_UP_S, self._blocked_max_s))
         before = time.monotonic()
         readable, _, _ = select.select([self._reading], [], [], TICK_S)
@@ -224,7 +226,7 @@ class Watchdog:
         self._blocked_s = blocked_s
         if blocked_s < before_s and before_s > guard.AT_ONCE_S:
             log.warning("the event loop takes steps again", blocked_s=round(before_s, 1))
-        if blocked_s > self._blocked_max_s and not is_at_breakpoint(self._main):
+        if self.is_serving and blocked_s > self._blocked_max_s and not is_at_breakpoint(self._main):
             self._exit(EXIT_FORCED, "the event loop is blocked for longer than a handler may take")
 
     def _end(self) -> NoReturn:

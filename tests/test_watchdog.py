@@ -99,6 +99,10 @@ async def hold_the_interpreter_and_wait():
     for _ in range(2):
         ctypes.PyDLL(None).pthread_mutex_lock(mutex)
 
+def block_at_the_start():
+    time.sleep(2.0)
+    globals()["block_at_the_start"] = quick
+
 async def block_briefly():
     time.sleep(0.7)
     await asyncio.sleep(0.1)
@@ -110,6 +114,9 @@ async def block_briefly():
 async def main(watchdog, handler):
     heard = asyncio.Queue()
     watchdog.watch(heard.put_nowait)
+    if handler == "block_at_the_start":
+        block_at_the_start()
+    watchdog.is_serving = True
     task = asyncio.create_task(globals()[handler]())
     await asyncio.sleep(0)
     asyncio.get_running_loop().call_later(0.3, ready)
@@ -158,22 +165,38 @@ class Process:
         self._process.send_signal(number)
         return self
 
-    def ended(self):
+    def ended(self, within_s=20):
         """Return (exit code, seconds, what it has written)."""
         began = time.monotonic()
-        try:
-            out, _ = self._process.communicate(timeout=100)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        out, _ = self._process.communicate(timeout=within_s)
         return (
             self._process.returncode,
             time.monotonic() - began,
             (self._written + out).decode(errors="replace"),
         )
 
+    def kill(self):
+        """End it with all that it has left."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process.stdout.close()
 
-@pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
+
+@pytest.fixture
+def begin():
+    """Make a Process; at the end of the test it is killed."""
+    begun = []
+
+    def one(*args, **options):
+        begun.append(Process(*args, **options))
+        return begun[-1]
+
+    yield one
+    for process in begun:
+        process.kill()
+
+
 @pytest.mark.parametrize(
     "handler",
     [
@@ -186,37 +209,37 @@ class Process:
         "quick",
     ],
 )
-def test_a_handler_that_lets_the_loop_run_does_not_delay_the_end(handler, factory):
-    code, took_s, out = Process(handler, factory=factory).until("ready").signal().ended()
+def test_a_handler_that_lets_the_loop_run_does_not_delay_the_end(begin, handler):
+    code, took_s, out = begin(handler).until("ready").signal().ended()
     assert (code, "forced" in out) == (0, False), out
     assert took_s < DRAIN_TIMEOUT_S + 1
 
 
 @pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
-def test_signals_of_the_author_are_heard_beside_ours(factory):
-    _, _, out = Process("ignore_signals", factory=factory).until("ready").signal().ended()
+def test_signals_of_the_author_are_heard_beside_ours(begin, factory):
+    code, _, out = begin("ignore_signals", factory=factory).until("ready").signal().ended()
+    assert code == 0
     assert "hangup" in out
 
 
 @pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
-def test_a_signal_to_a_fork_is_not_ours(factory):
-    process = Process("terminate_a_child", factory=factory).until("ended by 15")
+def test_a_signal_to_a_fork_is_not_ours(begin, factory):
+    process = begin("terminate_a_child", factory=factory).until("ended by 15")
     code, _, out = process.until("ready").signal().ended()
     assert (code, "forced" in out) == (0, False), out
 
 
-def test_a_copy_of_the_process_does_not_go_on():
-    _, _, out = Process("go_on_in_a_copy").until("the copy ends here").signal().ended()
+def test_a_copy_of_the_process_does_not_go_on(begin):
+    _, _, out = begin("go_on_in_a_copy").until("the copy ends here").signal().ended()
     assert "the copy goes on" not in out
 
 
-@pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
 @pytest.mark.parametrize(
     "handler",
     ["spin", "block", "block_while_cancelled", "hold_the_interpreter", "hold_the_interpreter_and_wait"],
 )
-def test_a_handler_that_blocks_the_loop_is_ended_by_force_and_named(handler, factory):
-    code, took_s, out = Process(handler, factory=factory).until("ready").signal().ended()
+def test_a_handler_that_blocks_the_loop_is_ended_by_force_and_named(begin, handler):
+    code, took_s, out = begin(handler).until("ready").signal().ended()
     assert code != 0
     assert took_s < DRAIN_TIMEOUT_S + 1
     assert f" {handler}" in out
@@ -224,16 +247,16 @@ def test_a_handler_that_blocks_the_loop_is_ended_by_force_and_named(handler, fac
     assert ("forced\n" in out) == (not handler.startswith("hold"))
 
 
-def test_what_holds_up_the_end_of_the_process_does_not_change_its_code():
-    code, took_s, out = Process("block_at_the_end").until("ready").signal().ended()
+def test_what_holds_up_the_end_of_the_process_does_not_change_its_code(begin):
+    code, took_s, out = begin("block_at_the_end").until("ready").signal().ended()
     assert code == 0, out
     assert took_s < DRAIN_TIMEOUT_S + 1
     assert "left behind" in out
 
 
 @pytest.mark.parametrize("handler", ["block", "hold_the_interpreter", "hold_the_interpreter_and_wait"])
-def test_a_second_signal_ends_the_process_at_once(handler):
-    process = Process(handler).until("ready").signal()
+def test_a_second_signal_ends_the_process_at_once(begin, handler):
+    process = begin(handler).until("ready").signal()
     began = time.monotonic()
     time.sleep(0.2)
     code, _, _ = process.signal(signal.SIGINT).ended()
@@ -241,8 +264,8 @@ def test_a_second_signal_ends_the_process_at_once(handler):
     assert time.monotonic() - began < 1.8
 
 
-def test_a_process_that_was_stopped_in_the_middle_of_its_stop_goes_on_with_it():
-    process = Process("swallow").until("ready").signal()
+def test_a_process_that_was_stopped_in_the_middle_of_its_stop_goes_on_with_it(begin):
+    process = begin("swallow").until("ready").signal()
     time.sleep(0.1)
     process.signal(signal.SIGSTOP)
     time.sleep(DRAIN_TIMEOUT_S + 1.5)
@@ -250,19 +273,27 @@ def test_a_process_that_was_stopped_in_the_middle_of_its_stop_goes_on_with_it():
     assert (code, "forced" in out) == (0, False), out
 
 
-def test_a_loop_that_is_blocked_for_longer_than_any_handler_may_take_ends_the_process_and_names_the_line():
-    code, _, out = Process("block", blocked_max_s="1.0").ended()
+def test_a_loop_that_is_blocked_for_longer_than_any_handler_may_take_ends_the_process_and_names_the_line(
+    begin,
+):
+    code, _, out = begin("block", blocked_max_s="1.0").ended()
     assert code == 1
     assert "<string>:" in out
     assert "forced" not in out  # what ran has had an attempt
 
 
-def test_a_call_that_holds_the_interpreter_for_longer_than_any_handler_may_take_ends_the_process():
-    code, _, out = Process("hold_the_interpreter", blocked_max_s="1.0").ended()
+def test_a_loop_that_is_blocked_before_the_bot_serves_may_be_so(begin):
+    code, _, out = begin("block_at_the_start", blocked_max_s="1.0").until("ready").signal().ended()
+    assert code == 0
+    assert "the event loop takes steps again" in out
+
+
+def test_a_call_that_holds_the_interpreter_for_longer_than_any_handler_may_take_ends_the_process(begin):
+    code, _, out = begin("hold_the_interpreter", blocked_max_s="1.0").ended(within_s=100)
     assert code == -signal.SIGVTALRM
     assert "in hold_the_interpreter" in out
 
 
-def test_each_time_that_the_loop_is_blocked_the_line_is_named_once():
-    _, _, out = Process("block_briefly").until("ready").signal().ended()
+def test_each_time_that_the_loop_is_blocked_the_line_is_named_once(begin):
+    _, _, out = begin("block_briefly").until("ready").signal().ended()
     assert out.count("a handler blocks the event loop") == 2
