@@ -172,8 +172,11 @@ def test_a_test_is_told_which_line_of_a_handler_blocks_the_loop():
 
 
 def test_what_is_given_to_a_thread_does_not_block_the_loop():
+    def work():
+        time.sleep(BLOCKED_S + 2 * TICK_S)
+
     async def handle(ctx: MessageContext) -> None:
-        await asyncio.to_thread(time.sleep, BLOCKED_S + 2 * TICK_S)
+        await asyncio.to_thread(work)
         ctx.reply("done")
 
     with Conversations(router_of(handle)) as bot:

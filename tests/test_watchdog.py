@@ -141,8 +141,15 @@ UVLOOP = "__import__('uvloop').new_event_loop"
 class Process:
     """One process of PROGRAM that has come so far as its handler says."""
 
-    def __init__(self, handler, *, blocked_max_s="float('inf')", factory=UVLOOP):
-        program = PROGRAM.replace("DRAIN", str(DRAIN_TIMEOUT_S)).replace("BLOCKED", blocked_max_s)
+    def __init__(
+        self,
+        handler,
+        *,
+        drain_timeout_s=DRAIN_TIMEOUT_S,
+        blocked_max_s="float('inf')",
+        factory=UVLOOP,
+    ):
+        program = PROGRAM.replace("DRAIN", str(drain_timeout_s)).replace("BLOCKED", blocked_max_s)
         command = [sys.executable, "-uc", program.replace("FACTORY", factory), handler]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
@@ -256,12 +263,12 @@ def test_what_holds_up_the_end_of_the_process_does_not_change_its_code(begin):
 
 @pytest.mark.parametrize("handler", ["block", "hold_the_interpreter", "hold_the_interpreter_and_wait"])
 def test_a_second_signal_ends_the_process_at_once(begin, handler):
-    process = begin(handler).until("ready").signal()
+    process = begin(handler, drain_timeout_s=10.0).until("ready").signal()
     began = time.monotonic()
     time.sleep(0.2)
     code, _, _ = process.signal(signal.SIGINT).ended()
     assert code == (128 + signal.SIGINT if handler == "block" else -signal.SIGVTALRM)
-    assert time.monotonic() - began < 1.8
+    assert time.monotonic() - began < 5.0
 
 
 def test_a_process_that_was_stopped_in_the_middle_of_its_stop_goes_on_with_it(begin):
