@@ -230,7 +230,7 @@ async def run_until_signal(bot: Bot, watchdog: Watchdog | None = None) -> int:
     async def work() -> None:
         await bot.start()
         if watchdog is not None:
-            watchdog.is_serving = True
+            watchdog.serve()
         await bot.wait()
 
     async def at_signal() -> signal.Signals:

@@ -67,8 +67,6 @@ class Watchdog:
 
     def __init__(self) -> None:
         self.at_force: Callable[[], object] = lambda: None
-        self.is_serving = False
-        """Whether there is work that a blocked loop keeps waiting; at the start, resources may block it for long."""
         self._stop_s = self._blocked_max_s = math.inf
         self._reading: socket.socket
         self._writing: socket.socket
@@ -84,6 +82,7 @@ class Watchdog:
         self._heard: list[signal.Signals] = []
         self._left_s = math.inf
         self._blocked_s = 0.0
+        self._is_serving = False
         self._exit_code: int | None = None
         self._left_behind: list[str] = []
 
@@ -126,6 +125,11 @@ class Watchdog:
         self._watch = LoopWatch(self._loop, _report, self._hold)
         for number in self._heard:
             notify(number)
+
+    def serve(self) -> None:
+        """The bot serves from now on; before, resources that are opened may block the loop for long."""
+        self._is_serving = True
+        self._wind_up()
 
     def unwatch(self, left: Sequence[str] = ()) -> None:
         """The loop has ended, and the process is to end; `left` names the tasks that did not."""
@@ -191,8 +195,7 @@ class Watchdog:
                 time.sleep(TICK_S)
 
     def _tick(self, clock: StallClock) -> None:
-        if self.is_serving and math.isfinite(self._blocked_max_s):  # a step of this thread winds it up
-            signal.setitimer(signal.ITIMER_VIRTUAL, max(_WINDS_UP_S, self._blocked_max_s))
+        self._wind_up()
         before = time.monotonic()
         readable, _, _ = select.select([self._reading], [], [], TICK_S)
         stalled_s = clock.stalled_s(TICK_S)
@@ -204,6 +207,11 @@ class Watchdog:
         if (watch := self._watch) is not None:
             watch.forgive(stalled_s)
             self._look(watch)
+
+    def _wind_up(self) -> None:
+        """The kernel ends a process that uses so much CPU time without a step of this thread."""
+        if self._is_serving and math.isfinite(self._blocked_max_s):
+            signal.setitimer(signal.ITIMER_VIRTUAL, max(_WINDS_UP_S, self._blocked_max_s))
 
     def _read(self, data: bytes) -> None:
         for fd in (self._telling.fileno(), self._fd_of_others):
@@ -226,7 +234,7 @@ class Watchdog:
         self._blocked_s = blocked_s
         if blocked_s < before_s and before_s > guard.AT_ONCE_S:
             log.warning("the event loop takes steps again", blocked_s=round(before_s, 1))
-        if self.is_serving and blocked_s > self._blocked_max_s and not is_at_breakpoint(self._main):
+        if self._is_serving and blocked_s > self._blocked_max_s and not is_at_breakpoint(self._main):
             self._exit(EXIT_FORCED, "the event loop is blocked for longer than a handler may take")
 
     def _end(self) -> NoReturn:

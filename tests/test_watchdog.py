@@ -116,7 +116,7 @@ async def main(watchdog, handler):
     watchdog.watch(heard.put_nowait)
     if handler == "block_at_the_start":
         block_at_the_start()
-    watchdog.is_serving = True
+    watchdog.serve()
     task = asyncio.create_task(globals()[handler]())
     await asyncio.sleep(0)
     asyncio.get_running_loop().call_later(0.3, ready)
