@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from engine import Envelope, Reject, Retry
 from telegram.dialogue import CHAT, OWN, Flow, Invalid, MessageContext, Router, command, photo, text
-from telegram.dialogue.batches import ALBUM_MAX, BURST_MAX, SPLIT_MAX, Splits
+from telegram.dialogue.albums import ALBUM_MAX
+from telegram.dialogue.batches import BURST_MAX, SPLIT_MAX, Splits
 from telegram.types import Message
 from tests.kit.offline import BOB, Scene, now, play, pressed, said
 
@@ -66,7 +67,7 @@ class Batches:
 def test_an_album_is_one_call_of_the_handler_and_one_commit():
     batches = Batches()
     scene = batches.play([picture(1), picture(2), picture(3)])
-    assert batches.diary == [(0.5, "album", [1, 2, 3])]  # its end was not in sight
+    assert batches.diary == [(1.2, "album", [1, 2, 3])]  # its end was not in sight
     assert scene.telegram.texts() == ["3 pictures"]
 
 
@@ -85,13 +86,13 @@ def test_a_full_album_is_not_waited_for():
 def test_an_album_that_is_split_over_polls_is_one_for_as_long_as_it_keeps_coming():
     batches = Batches()
     batches.play([picture(1)], [picture(2)], [picture(3)], [picture(4)])
-    assert batches.diary == [(1.5, "album", [1, 2, 3, 4])]
+    assert batches.diary == [(2.4, "album", [1, 2, 3, 4])]
 
 
 def test_what_comes_too_late_is_an_album_of_its_own():
     batches = Batches()
     batches.play([picture(1), picture(2)], [picture(3)], every_s=2)
-    assert batches.diary == [(0.5, "album", [1, 2]), (2.5, "album", [3])]
+    assert batches.diary == [(1.2, "album", [1, 2]), (3.2, "album", [3])]
 
 
 def test_another_album_directly_behind_begins_a_batch_of_its_own():

@@ -69,7 +69,10 @@ class ChatContext(Context[E_co]):
 class MessageContext(ChatContext[Message]):
     """A message of any kind: new, edited, of a channel, of a business account."""
 
-    __slots__ = ()
+    __slots__ = ("album",)
+
+    album: "tuple[MessageContext, ...]"
+    """All messages of the album, this one first; there only while handlers of albums are asked (albums.py)."""
 
     @property
     def message(self) -> Message:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import structlog
 
@@ -22,6 +22,7 @@ from engine import (
     is_mistake,
 )
 from telegram.decoding import decode
+from telegram.dialogue.albums import ALBUM_MAX, Albums, is_album, scope_of
 from telegram.dialogue.batches import Splits, gather
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
@@ -96,6 +97,7 @@ class InboxHandler:
         self._wall = wall
         self._table: Table | None = None
         self._splits = Splits()
+        self._albums = Albums()
         self._stoppable = Stoppable()
         self.arrived = self._stoppable.arrived
 
@@ -112,6 +114,9 @@ class InboxHandler:
             self._table = Table(self.router)
             self.tools.timers = self._table.timers
         current.set(ctx)  # seen by this handler alone: the engine gives each one a context of its own
+        taken = None
+        if self._table.has_albums and not await self._gather(ctx, delivery):
+            return ctx.effects()
         try:
             if self._table.scopes or ctx.kind in ELSEWHERE:
                 await self._lend(ctx, self._table)
@@ -142,6 +147,8 @@ class InboxHandler:
         finally:
             for progress in ctx.shows:
                 await progress.end()
+        if self._table.has_albums:
+            await self._close(ctx, taken, delivery)
         _answer(ctx)  # at each attempt: if the process died, that one was counted and nothing was answered
         return ctx.effects()
 
@@ -193,8 +200,11 @@ class InboxHandler:
         if batch is None or not isinstance(ctx, MessageContext):
             await _called(taken)
             return
+        if batch == "album":
+            await _called(taken, [each.message for each in getattr(ctx, "album", (ctx,))])
+            return
         head = delivery.envelope
-        if batch == "burst" and (delivery.attempt > 1 or self._splits.has(head)):
+        if delivery.attempt > 1 or self._splits.has(head):
             await _called(taken, [ctx.message])
             return
         ids = {head.id}
@@ -213,9 +223,9 @@ class InboxHandler:
             ids.add(envelope.id)
             return other
 
-        messages = await gather(ctx, batch, partial(self._peek, delivery), read)
+        messages = await gather(ctx, partial(self._peek, delivery), read)
         ctx.also = len(messages) - 1
-        if batch == "album" or not ctx.also:
+        if not ctx.also:
             await _called(taken, messages)
             return
         try:
@@ -227,6 +237,24 @@ class InboxHandler:
             if not isinstance(error, Exception):
                 raise
             raise _split(head, error) from error
+
+    async def _gather(self, ctx: Context, delivery: Delivery) -> bool:
+        """Gather the album that a message begins; False for a message that was handled with its album before."""
+        if not is_album(ctx) or self._behind is None:
+            return True
+        first = cast("MessageContext", ctx)
+        was = await asked(self._behind.state(first.key, scope_of(first)))
+        read = partial(self._waiting, state=delivery.state)
+        return await self._albums.gather(first, delivery, was, partial(self._look, delivery), read)
+
+    async def _close(self, ctx: Context, taken: Taken | None, delivery: Delivery) -> None:
+        if not is_album(ctx) or self._behind is None:
+            return
+        first = cast("MessageContext", ctx)
+        if taken is not None and taken.options.batch == "album":
+            await self._albums.close(first, partial(self._peek, delivery, ALBUM_MAX - 1))
+        else:
+            self._albums.leave(first)
 
     def _stops(self, ctx: Context, delivery: Delivery, stop: Filter, scope: str, envelope: Envelope) -> bool:
         """Whether an update that waits ends the handler: of the same conversation, and it passes the filter."""

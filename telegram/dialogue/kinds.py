@@ -36,7 +36,7 @@ def asked_kinds(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> list[str
     """Return the kinds that these entries of a router take, and NEEDED, in the order of KINDS; newer ones come last."""
     asked = set(NEEDED)
     for entry, above in entries:
-        for route in _routes(entry, set()):
+        for route in routes_of(entry, set()):
             filters = above if not isinstance(route, Route) else (*above, *route.filters)
             asked |= _kinds(route.kinds, filters)
             if isinstance(route, Route) and route.options.stop is not None:
@@ -48,7 +48,7 @@ def timers_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> frozenset[
     """Return the names of the timers that these entries of a router take; None if one may take timers of any name."""
     names = set()
     for entry, above in entries:
-        for route in _routes(entry, set()):
+        for route in routes_of(entry, set()):
             filters = above if not isinstance(route, Route) else (*above, *route.filters)
             if TIMER not in (_any_or(route.kinds) & _any_or(kinds_of(filters))):
                 continue
@@ -107,7 +107,7 @@ def _kinds(taken: frozenset[str] | None, filters: Iterable[Any]) -> frozenset[st
     return taken if named is None else taken & named
 
 
-def _routes(entry: Entry, seen: set[int]) -> Iterator[Entry]:
+def routes_of(entry: Entry, seen: set[int]) -> Iterator[Entry]:
     """Give the handlers of an entry: its own, if it is a flow those of each step and of each sub-flow."""
     if not isinstance(entry, Plan):
         yield entry
@@ -116,4 +116,4 @@ def _routes(entry: Entry, seen: set[int]) -> Iterator[Entry]:
         for steps in (entry.entries, *entry.steps.values(), entry.steps_anywhere, entry.steps_else):
             yield from (step.route for step in steps)
         for sub in entry.sub_flows.values():
-            yield from _routes(sub.flow, seen)  # type: ignore[arg-type] # every Plan is a Flow
+            yield from routes_of(sub.flow, seen)  # type: ignore[arg-type] # every Plan is a Flow

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from telegram import types
 from telegram.callback_data import CallbackData
+from telegram.dialogue.albums import ALBUM_KINDS
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     MESSAGE_KINDS,
@@ -14,7 +15,7 @@ from telegram.dialogue.contexts import (
     MessageContext,
     TimerContext,
 )
-from telegram.dialogue.filters import Extract, Filter, check_filters, checked_filters
+from telegram.dialogue.filters import AnyFilter, Extract, Filter, check_filters, checked_filters
 from telegram.dialogue.kinds import asked_kinds
 from telegram.dialogue.routes import (
     PLAIN,
@@ -24,7 +25,8 @@ from telegram.dialogue.routes import (
     OfTimer,
     Options,
     Route,
-    of_album,
+    album_filters,
+    predicates,
 )
 from telegram.dialogue.signature import takes_of
 from telegram.dialogue.tools import Resource
@@ -139,28 +141,32 @@ class Router:
         self.update: On[Context] = On(self, None, Context)
 
     def album(
-        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+        self, *filters: AnyFilter, stop: Filter | None = None, timeout_s: float | None = None
     ) -> TakesOne[MessageContext, list[types.Message]]:
-        """Decorate a handler that takes all messages of an album (media group) at once; they are committed together.
+        """Decorate a handler that takes all messages of an album (media group) at once, also of a channel.
 
-        An album that comes in pieces is waited for, for a moment.
+        It takes the album if one of its messages passes all filters; others are asked with its first message. An album
+        that comes in pieces is waited for, for a second after its last message.
         """
         return cast(
-            "_Batch", self._batch((of_album, *filters), Options(stop, batch="album", timeout_s=timeout_s))
+            "_Batch", self._batch(album_filters(filters), Options(stop, batch="album", timeout_s=timeout_s))
         )
 
     def burst(
-        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+        self, *filters: AnyFilter, stop: Filter | None = None, timeout_s: float | None = None
     ) -> TakesOne[MessageContext, list[types.Message]]:
         """Decorate a handler that takes all messages of a person that wait in a row, committed together.
 
         Those that this handler would get one by one: what another one would take ends the row.
         """
-        return cast("_Batch", self._batch(filters, Options(stop, batch="burst", timeout_s=timeout_s)))
+        return cast(
+            "_Batch", self._batch(predicates(filters), Options(stop, batch="burst", timeout_s=timeout_s))
+        )
 
     def _batch(self, filters: tuple[Filter, ...], options: Options) -> Any:
         """Return a decorator for a handler that takes several messages."""
-        return self.add(frozenset(("message",)), filters, MessageContext, options, (list,))
+        kinds = ALBUM_KINDS if options.batch == "album" else frozenset(("message",))
+        return self.add(kinds, filters, MessageContext, options, (list,))
 
     def timer(self, name: str) -> Takes[TimerContext]:
         """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; the first match wins, as always."""

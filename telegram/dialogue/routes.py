@@ -7,7 +7,16 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import MessageContext, TimerContext
 from telegram.dialogue.conversation import OWN_SCOPE
-from telegram.dialogue.filters import Extract, Filter, Hint, check_filters, hint_of
+from telegram.dialogue.filters import (
+    Extract,
+    Filter,
+    Hint,
+    as_predicate,
+    check_filters,
+    checked_filters,
+    hint_of,
+    label_of,
+)
 from telegram.dialogue.timers import timer_name
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
@@ -134,3 +143,21 @@ class OfTimer:
 def of_album(ctx: Context) -> bool:
     """A message of a media group."""
     return isinstance(ctx, MessageContext) and ctx.message.media_group_id is not None
+
+
+def album_filters(filters: tuple[Any, ...]) -> tuple[Filter, ...]:
+    """Return the filters of an album's handler: it takes the album if one of its messages passes all of `filters`."""
+    asked = predicates(filters)
+    if not asked:
+        return (of_album,)
+
+    def some_message(ctx: Context) -> bool:
+        return any(all(passes(each) for passes in asked) for each in getattr(ctx, "album", (ctx,)))
+
+    some_message.__name__ = " and ".join(map(label_of, asked))
+    return (of_album, some_message)
+
+
+def predicates(filters: tuple[Any, ...]) -> tuple[Filter, ...]:
+    """Return filters and extracts as predicates: a handler of several messages gets no values of one of them."""
+    return tuple(as_predicate(each) for each in checked_filters(filters))

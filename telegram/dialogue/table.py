@@ -7,9 +7,9 @@ from telegram.dialogue.context import Context
 from telegram.dialogue.conversation import OWN_SCOPE
 from telegram.dialogue.filters import Filter, first_word
 from telegram.dialogue.flows.plan import Plan
-from telegram.dialogue.kinds import timers_of
+from telegram.dialogue.kinds import routes_of, timers_of
 from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Entry, Taken
+from telegram.dialogue.routes import Entry, Route, Taken
 
 _Row = tuple[Entry, tuple[Filter, ...]]
 _Group = tuple[tuple[Filter, ...], list[Entry]]
@@ -37,6 +37,9 @@ class Table:
         """Names of the timers that handlers take; None: there is a handler that may take any."""
         self.timers_of_flows = timers_of(row for row in self._rows if isinstance(row[0], Plan))
         """Those that flows take in some of their states."""
+        routes = (route for entry, _ in self._rows for route in routes_of(entry, set()))
+        self.has_albums = any(isinstance(route, Route) and route.options.batch == "album" for route in routes)
+        """Whether there is a handler of albums."""
         named = {kind for entry, _ in self._rows for kind in entry.kinds or ()}
         self._by_kind = {kind: self._of_kind(kind) for kind in (*named, None)}
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from telegram.callback_data import CallbackData
+from telegram.dialogue.albums import ALBUM_KINDS
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     MESSAGE_KINDS,
@@ -14,10 +15,10 @@ from telegram.dialogue.contexts import (
     MessageContext,
     TimerContext,
 )
-from telegram.dialogue.filters import Extract, Filter, checked_filters
+from telegram.dialogue.filters import AnyFilter, Extract, Filter, checked_filters
 from telegram.dialogue.flows.outcomes import Back, End, targets_of
 from telegram.dialogue.flows.plan import D, Plan, Prompt, R, S, Step, SubFlow, TimeOut
-from telegram.dialogue.routes import TIMER, Handler, OfTimer, Options, Route, of_album
+from telegram.dialogue.routes import TIMER, Handler, OfTimer, Options, Route, album_filters, predicates
 from telegram.dialogue.signature import fitted, takes_of
 from telegram.types import Message
 
@@ -93,23 +94,24 @@ class Spot(Generic[S, D, R]):
         self.update: FlowOn[Context, S, D, R] = FlowOn(self, None, Context)
 
     def album(
-        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+        self, *filters: AnyFilter, stop: Filter | None = None, timeout_s: float | None = None
     ) -> FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]:
         """Decorate a handler of all messages of an album at once, as `Router.album`; they come after the data."""
         register: FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]
-        register = self._batch((of_album, *filters), Options(stop, batch="album", timeout_s=timeout_s))
+        register = self._batch(album_filters(filters), Options(stop, batch="album", timeout_s=timeout_s))
         return register
 
     def burst(
-        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+        self, *filters: AnyFilter, stop: Filter | None = None, timeout_s: float | None = None
     ) -> FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]:
         """Decorate a handler of all messages that wait in a row, as `Router.burst`; they come after the data."""
         register: FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]
-        register = self._batch(filters, Options(stop, batch="burst", timeout_s=timeout_s))
+        register = self._batch(predicates(filters), Options(stop, batch="burst", timeout_s=timeout_s))
         return register
 
     def _batch(self, filters: tuple[Filter, ...], options: Options) -> Any:
-        return self.add(frozenset(("message",)), filters, MessageContext, options, (list,))
+        kinds = ALBUM_KINDS if options.batch == "album" else frozenset(("message",))
+        return self.add(kinds, filters, MessageContext, options, (list,))
 
     def timer(self, name: str) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
         """Decorate the handler of a timer that `ctx.set_timer(name, ...)` has set, if it fires here."""
