@@ -7,11 +7,24 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from engine import Envelope, Reject, Retry
-from telegram.dialogue import CHAT, OWN, Flow, Invalid, MessageContext, Router, command, photo, text
+from engine import Envelope, Queue, Reject, Retry
+from engine.stores.memory import MemoryStore
+from telegram.dialogue import (
+    CHAT,
+    OWN,
+    Flow,
+    InboxHandler,
+    Invalid,
+    MessageContext,
+    Router,
+    command,
+    photo,
+    text,
+)
 from telegram.dialogue.albums import ALBUM_MAX
 from telegram.dialogue.batches import BURST_MAX, SPLIT_MAX, Splits
 from telegram.types import Message
+from tests.kit.deliveries import delivery
 from tests.kit.offline import BOB, Scene, now, play, pressed, said
 
 PHOTO = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]
@@ -213,6 +226,24 @@ def test_from_the_second_attempt_on_a_burst_is_one_message():
 
     play(router, scenario)
     assert calls == [(1, ["a", "b"]), (2, ["a"]), (1, ["b"])]
+
+
+async def test_a_new_process_handles_one_message_of_a_burst_that_was_tried():
+    store = MemoryStore()
+    await store.append([delivery(said("a"), update_id=1).envelope, delivery(said("b"), update_id=2).envelope])
+    calls: list[Any] = []
+    router = Router()
+
+    @router.burst(text)
+    async def burst(ctx: MessageContext, messages: list[Message]) -> None:
+        calls.append([message.text for message in messages])
+
+    for attempt in (1, 2):
+        head = await store.claim(Queue.INBOX)
+        assert head.attempt == attempt
+        await InboxHandler(router, behind=store)(head)
+        await store.park(head, 0.0, counted=True, reason="the process died")
+    assert calls == [["a", "b"], ["a"]]
 
 
 def test_an_album_that_fails_is_tried_again_as_one():

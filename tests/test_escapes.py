@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from engine import Delivery, Effects, Park, Reject, Retry, StoreError, StoreUnavailable
+from engine.asking import Asking
 from engine.stores.memory import MemoryStore
 from tests.kit.house import NOTHING, House, begins, dead, in_house, now, update
 from tests.kit.virtual import run_virtual
@@ -27,6 +28,21 @@ def current() -> "asyncio.Task[Any]":
     task = asyncio.current_task()
     assert task is not None
     return task
+
+
+def test_after_an_unexpected_error_an_outage_is_waited_for():
+    """The unexpected one may be that of another delivery in the same transaction."""
+    told: list[BaseException] = [StoreUnavailable("x"), StoreUnavailable("x"), StoreUnavailable("x")]
+
+    async def ask() -> str:
+        if told:
+            raise told.pop()
+        return "done"
+
+    async def play() -> str:
+        return await Asking("inbox", lambda _: 1.0).insist(ask, ValueError("of another one"))
+
+    assert run_virtual(play()) == "done"
 
 
 def only_the_first(act: Callable[[Delivery], Any]) -> Any:

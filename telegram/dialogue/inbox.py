@@ -159,7 +159,7 @@ class InboxHandler:
         except Reject:
             return ()
         is_callback = isinstance(ctx, CallbackContext)
-        can_answer = is_callback and delivery.attempt == 1 and not ctx.is_late
+        can_answer = is_callback and delivery.attempt == 1
         can_tell = isinstance(ctx, MessageContext) or can_answer or (is_callback and ctx.chat_id is not None)
         if given_up and self._conduct.apology and can_tell and ctx.user is not None:
             tell(ctx, self._conduct.apology)
