@@ -13,7 +13,8 @@ from telegram.calls import encode_call, query_lane, query_of
 from telegram.client import TgClient
 from telegram.dialogue.commands import parse_command
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory
-from telegram.dialogue.timers import Fired, stored_name, timer_name, unknown_timer
+from telegram.dialogue.marks import Mark, mark_buttons
+from telegram.dialogue.timers import Fired, check_known, stored_name, timer_name
 from telegram.dialogue.tools import Resource, Tools
 from telegram.parameters import check_names
 from telegram.routing import FAKE_USERS, lane_for
@@ -58,6 +59,8 @@ class Context(Generic[E_co]):
         "home",
         "is_late",
         "kind",
+        "mark",
+        "offered",
         "shows",
         "update",
     )
@@ -80,6 +83,8 @@ class Context(Generic[E_co]):
         """Whether the update is a query that Telegram takes no answer to any more: `call` leaves the answer out."""
         self.home: dict[str, Any] | None = None
         """Where a flow goes on whose update has no chat: chat_id and place, as in `speaks_in`."""
+        self.mark: Mark | None = None  # what a flow's turn marks its buttons with
+        self.offered: list[str] = []  # the data of the buttons that were collected
 
     # ---- what came
 
@@ -234,6 +239,9 @@ class Context(Generic[E_co]):
             if not self.is_late or query != getattr(self.event, "id", None):
                 self._calls.append(Call(query_lane(query), encode_call(method, params)))
             return
+        if "reply_markup" in params:
+            params["reply_markup"], offered = mark_buttons(params["reply_markup"], self.mark)
+            self.offered += offered
         self._calls.append(
             Call(lane_for(params.get("chat_id"), self.chat_id, self.key), encode_call(method, params))
         )
@@ -268,9 +276,7 @@ class Context(Generic[E_co]):
         and flows are those of that chat: of its person in a private chat, else of the one who set it. TypeError for a name that
         no handler of the router takes.
         """
-        known = self._tools.timers
-        if known is not None and timer_name(name) not in known:
-            raise unknown_timer(name, known)
+        check_known(timer_name(name), self._tools.timers)
         self._set_timer(name, after, payload, key, chat_id)
 
     def cancel_timer(self, name: str, *, key: str | int | None = None, chat_id: int | None = None) -> None:
@@ -318,7 +324,7 @@ class Context(Generic[E_co]):
         return self.privately() if self.kind in _OF_A_PERSON else None
 
     def privately(self) -> dict[str, Any] | None:
-        """The private chat with the user of the update, if it has one."""
+        """Where the private chat with the user of the update is."""
         return None if self.user_id is None else {"chat_id": self.user_id}
 
     def place(self) -> dict[str, Any]:
@@ -334,7 +340,7 @@ class Context(Generic[E_co]):
 
     def discard(self) -> None:
         """Forget all that was collected and changed, as if no handler had run."""
-        self._calls, self._timers = [], {}
+        self._calls, self._timers, self.offered = [], {}, []
         if self._memory is not None:
             self._memory.forget()
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from engine import Delivery
 from telegram.dialogue.context import Context, E_co
 from telegram.dialogue.long import Progress, kept_alive
+from telegram.dialogue.marks import read_mark
 from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Tools
 from telegram.routing import FAKE_USERS
@@ -100,7 +101,18 @@ class MessageContext(ChatContext[Message]):
 class CallbackContext(ChatContext[CallbackQuery]):
     """A pressed button. If the handler does not answer it, it is answered with nothing after the commit."""
 
-    __slots__ = ()
+    __slots__ = ("is_refused", "pressed")
+
+    def __init__(self, update: Update, event: CallbackQuery, delivery: Delivery, tools: Tools) -> None:
+        mark = None
+        if event.data is not None and event.data[:1] == "~":
+            mark, data = read_mark(event.data)
+            event = event.model_copy(update={"data": data})
+        super().__init__(update, event, delivery, tools)
+        self.pressed = mark
+        """The mark of the button, if a flow has sent it (telegram/dialogue/marks.py)."""
+        self.is_refused = False
+        """A flow would have taken it, but has not offered it now."""
 
     @property
     def message(self) -> Message | InaccessibleMessage | None:

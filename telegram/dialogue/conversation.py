@@ -86,6 +86,14 @@ class Memory:
         """Where the conversation of this name lies, if it is not the delivery's own."""
         return self._names.get(name)
 
+    def place(self, name: str) -> Where:
+        """Where the conversation of this name lies."""
+        return self._names.get(name) or self._own()
+
+    def places(self) -> list[Where]:
+        """Where the conversations lie that this update can look at."""
+        return [self._own(), *self._names.values()]
+
     def has(self, name: str) -> bool:
         """Whether there is a conversation of this name."""
         return name == OWN_SCOPE or name in self._names

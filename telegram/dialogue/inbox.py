@@ -28,6 +28,7 @@ from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
 from telegram.dialogue.filters import Filter, Invalid
 from telegram.dialogue.lending import ELSEWHERE, Behind, asked, lend
+from telegram.dialogue.marks import is_of
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
@@ -46,6 +47,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 APOLOGY: Final = "Sorry, that did not work."
+
+OLD_BUTTON: Final = "This button belongs to an earlier question."
+OTHERS_BUTTON: Final = "This button is for somebody else."
 
 EXPIRES_S: Final = {
     "inline_query": 30.0,
@@ -71,6 +75,12 @@ class Conduct:
 
     programming_errors: tuple[type[BaseException], ...] = PROGRAMMING_ERRORS
     """What is given up at the first attempt, as in EngineConfig."""
+
+    old_button: str = OLD_BUTTON
+    """What is answered to a button that a flow has sent for an earlier question."""
+
+    others_button: str = OTHERS_BUTTON
+    """What is answered to whoever presses a button of somebody else's flow."""
 
 
 class InboxHandler:
@@ -122,7 +132,7 @@ class InboxHandler:
                 await self._lend(ctx, self._table)
             taken = self._table.find(ctx)
             if taken is None:
-                _untaken(ctx, self._table)
+                self._untaken(ctx, self._table)
             elif taken.options is PLAIN:
                 await _called(taken)
             else:
@@ -288,6 +298,23 @@ class InboxHandler:
         if self._behind is not None:
             await lend(ctx, table, self._behind)
 
+    def _untaken(self, ctx: Context, table: Table) -> None:
+        """Answer a flow's button that no handler takes any more, or not from this person; Reject a timer.
+
+        A timer of a flow that has left the state is logged: that is how flows end.
+        """
+        if isinstance(ctx, CallbackContext):
+            if ctx.pressed is not None and not is_of(ctx.pressed, ctx.memory.places()):
+                ctx.answer(self._conduct.others_button)
+            elif ctx.pressed is not None or ctx.is_refused:
+                ctx.answer(self._conduct.old_button)
+        if not isinstance(ctx, TimerContext) or ctx.timer.startswith(FLOWS_OWN):
+            return
+        names = table.timers_of_flows
+        if names is not None and ctx.timer not in names:
+            raise Reject(str(unknown_timer(ctx.timer, table.timers or ())))
+        log.info("a timer fired after its flow left the state", key=ctx.key, timer=ctx.timer)
+
     def _is_late(self, kind: str | None, arrived: float) -> bool:
         """Whether Telegram takes no answer to an update of this kind any more that arrived at Unix time `arrived`."""
         limit = EXPIRES_S.get(kind or "")
@@ -302,16 +329,6 @@ class InboxHandler:
             if getattr(member, "status", None) in ("left", "kicked"):  # of a tuple: it may be anything
                 return
         self._peers.seen(chat_id)
-
-
-def _untaken(ctx: Context, table: Table) -> None:
-    """Reject a timer that no handler takes. One of a flow that has left the state is logged: that is how flows end."""
-    if not isinstance(ctx, TimerContext) or ctx.timer.startswith(FLOWS_OWN):
-        return
-    names = table.timers_of_flows
-    if names is not None and ctx.timer not in names:
-        raise Reject(str(unknown_timer(ctx.timer, table.timers or ())))
-    log.info("a timer fired after its flow left the state", key=ctx.key, timer=ctx.timer)
 
 
 async def _called(taken: Taken, *messages: list[Message]) -> None:

@@ -63,6 +63,12 @@ def stored_name(name: str, key: str | int | None, chat_id: int | None) -> str:
     return f"{FLOWS_OWN}{json.dumps([name, None if key is None else str(key), chat_id])}"
 
 
+def check_known(name: str, known: Collection[str] | None) -> None:
+    """Raise TypeError for a timer that is not among those that handlers take; None: any may be."""
+    if known is not None and name not in known:
+        raise unknown_timer(name, known)
+
+
 def unknown_timer(name: str, known: Collection[str]) -> TypeError:
     """Return the error for a timer that no handler takes; it names the nearest one that has a handler."""
     nearest = get_close_matches(name, known, 1)

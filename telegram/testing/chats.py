@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telegram.callback_data import CallbackData
+from telegram.dialogue.marks import read_mark
 from telegram.fake.samples import Samples
 from telegram.fake.shapes import schema
 
@@ -72,7 +73,9 @@ class Chat:
         wanted = button.pack() if isinstance(button, CallbackData) else button
         there = self._all_buttons()
         found = next((each for each in there if each.text == wanted), None)
-        found = found or next((each for each in there if each.data == wanted), None)
+        found = found or next(
+            (each for each in there if each.data and read_mark(each.data)[1] == wanted), None
+        )
         if found is None:
             told = ", ".join(f"{each.text!r} ({each.data})" for each in there) or "none"
             raise AssertionError(f"there is no button {wanted!r}; there are: {told}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
+from telegram.dialogue.marks import read_mark
 from telegram.fake import Call, FakeServer
 from tests.torture.survey_judge import Heard, Story
 from tests.torture.survey_model import IDLE, TIMED_OUT, Act, Reply, shown
@@ -129,15 +130,16 @@ class Person:
         """Write it, or press the button; False if nobody sees such a button."""
         world, at, query = self._server.world, time.time(), ""
         if what in BUTTONS:
-            if (message := self._message_with(what)) is None:
+            if (found := self._button(what)) is None:
                 return False
+            message, carried = found
             query = f"{self.chat_id}-{next(self._presses)}"
             press = {
                 "id": query,
                 "from": message["chat"] | {"is_bot": False},
                 "message": message,
                 "chat_instance": "1",
-                "data": what,
+                "data": carried,
             }
             act = Act(world.push("callback_query", press), at, "button", what, query)
         elif what == STICKER:
@@ -148,9 +150,12 @@ class Person:
         self.met[act.update_id] = step
         return True
 
-    def _message_with(self, data: str) -> dict[str, Any] | None:
+    def _button(self, data: str) -> tuple[dict[str, Any], str] | None:
+        """The newest message with a button of this data, and all that the button carries."""
         for message in reversed(self._server.world.messages(self.chat_id)):
-            rows = message.get("reply_markup", {}).get("inline_keyboard", [])
-            if any(button.get("callback_data") == data for row in rows for button in row):
-                return dict(message)
+            for row in message.get("reply_markup", {}).get("inline_keyboard", []):
+                for button in row:
+                    carried = button.get("callback_data", "")
+                    if read_mark(carried)[1] == data:
+                        return dict(message), carried
         return None

@@ -44,6 +44,10 @@ class Flow(Plan[S, D, R]):
     changes is nothing: raise `version`, and say in `migrate` how older data becomes today's. `scope`: whose
     conversation it is (OWN: of a person in a chat, CHAT, TOPIC, USER: of a person in all chats). `begins`: the states
     in which other handlers `begin` it, beside what its entries return; no code but theirs tells.
+
+    Its steps take only buttons that it has offered since it came into its state, pressed by whoever the conversation belongs
+    to; others are answered with the reason. With `takes_any_button` also those of messages that it has not sent itself, as
+    with `ctx.now`. Its entries take any button.
     """
 
     def __init__(
@@ -57,9 +61,18 @@ class Flow(Plan[S, D, R]):
         scope: Scope = OWN,
         begins: Iterable[S] = (),
         migrate: Callable[[int, dict[str, Any]], dict[str, Any]] | None = None,
+        takes_any_button: bool = False,
     ) -> None:
         super().__init__(
-            name, states, data, result, version=version, scope=scope, begins=begins, migrate=migrate
+            name,
+            states,
+            data,
+            result,
+            version=version,
+            scope=scope,
+            begins=begins,
+            migrate=migrate,
+            takes_any_button=takes_any_button,
         )
         self.entry: Spot[S, D, R] = Spot(self, [self.entries])
         """Handlers that begin the flow, whatever else goes on in this conversation."""

@@ -66,6 +66,7 @@ class Plan(Generic[S, D, R]):
         scope: Scope = OWN,
         begins: Iterable[S] = (),
         migrate: Callable[[int, dict[str, Any]], dict[str, Any]] | None = None,
+        takes_any_button: bool = False,
     ) -> None:
         if not all(isinstance(state.value, str) for state in states) or not len(states):
             raise TypeError(f"{name}: the states are an Enum of strings")
@@ -80,6 +81,7 @@ class Plan(Generic[S, D, R]):
         self.result = result
         self.version = version
         self.scope: str = scope
+        self.takes_any_button = takes_any_button
         self.migrate = migrate
         self.prompts: dict[S, Prompt] = {}
         self.timeouts: dict[S, TimeOut] = {}
@@ -90,6 +92,15 @@ class Plan(Generic[S, D, R]):
         self.steps_else: list[Step] = []
         self.misfits: Misfit | None = None
         self.misfit_targets: Targets | None = None
+
+    def takes_buttons(self) -> bool:
+        """Whether a step of it may take a pressed button."""
+        lists = (*self.steps.values(), self.steps_anywhere, self.steps_else)
+        return any(
+            step.route.kinds is None or "callback_query" in step.route.kinds
+            for steps in lists
+            for step in steps
+        )
 
     def __repr__(self) -> str:
         return f"Flow({self.name!r})"

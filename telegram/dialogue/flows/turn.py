@@ -11,6 +11,7 @@ from engine import Reject
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, TimerContext, tell
 from telegram.dialogue.filters import Invalid, told
+from telegram.dialogue.flows.offers import is_offered_by, mark_of, offers_of
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.routes import PLAIN, Taken
@@ -55,6 +56,7 @@ class Turn:
         self._ctx = ctx
         self._conversation = ctx.conversation(flow.scope)
         self._frames: list[Frame] = []
+        self._arrived = False  # in a state, by this update
 
     # ---- who takes the update
 
@@ -95,16 +97,17 @@ class Turn:
                     yield index, late.step
                     return
             return
-        if self._frames:
+        is_offered = not self._frames or is_offered_by(self._flow, ctx, self._conversation.flow)
+        if self._frames and is_offered:
             frame = self._frames[innermost]
             for step in frame.flow.steps[frame.state]:
                 yield innermost, step
-        for index in range(innermost, -1, -1):
+        for index in range(innermost, -1, -1) if is_offered else ():
             for step in self._frames[index].flow.steps_anywhere:
                 yield index, step
         for step in self._flow.entries:
             yield None, step
-        if self._frames:
+        if self._frames and is_offered:
             for step in frame.flow.steps_else:
                 yield innermost, step
 
@@ -121,22 +124,24 @@ class Turn:
 
     async def begin(self, data: BaseModel, state: Enum) -> None:
         """Begin in `state`; ValidationError for data that could not be read again."""
+        self._open()
         frame = Frame(self._flow, state, data, [])
         _revalidate(frame)
         self._frames = [frame]
         await self._arrive()
         self._save()
 
-    def _go_home(self) -> None:
-        """Say where the flow speaks if the update has no chat: where it was last, else in private."""
+    def _open(self) -> None:
+        """Say where the flow speaks if the update has no chat, and how the buttons are marked that it sends."""
         ctx = self._ctx
+        ctx.mark = mark_of(ctx, self._flow.scope)
         if ctx.chat_id is None and ctx.home is None:
             ctx.home = (self._conversation.flow or {}).get("home")
             if ctx.home is None and isinstance(ctx, CallbackContext):  # under a message of an inline query
                 ctx.home = ctx.privately()
 
     async def _enter(self, step: Step, values: Sequence[Any], *more: Any) -> None:
-        self._go_home()
+        self._open()
         data = self._flow.data()
         outcome = await step.route.run(self._ctx, data, *values, *more)
         check_outcome(self._flow.name, step.route.handler, step.targets, outcome)
@@ -150,7 +155,7 @@ class Turn:
             self._save()
 
     async def _step(self, index: int, step: Step, values: Sequence[Any], *more: Any) -> None:
-        self._go_home()
+        self._open()
         frame = self._frames[index]
         try:
             try:
@@ -203,6 +208,7 @@ class Turn:
         while (sub := frame.flow.sub_flows.get(frame.state)) is not None:
             frame = Frame(sub.flow, sub.flow.first, sub.flow.data(), [])
             self._frames.append(frame)
+        self._arrived = True
         prompt = frame.flow.prompts.get(frame.state)
         if prompt is not None:
             check_returned(prompt.run, await prompt.run(self._ctx, frame.data))
@@ -216,6 +222,7 @@ class Turn:
         self._frames = self._load(self._records())
         tell(ctx, why)
         await self._arrive()
+        self._arrived = False  # what was asked before still counts
         self._save()
 
     async def _ask_misfit(self, misfit: "_Misfit") -> None:
@@ -271,6 +278,9 @@ class Turn:
             "stack": [frame.record() for frame in self._frames],
             "timer": ctx.turn if late is not None else False,
         }
+        if self._arrived or "offers" in had or not had:  # else of an older file, until its next state
+            takes = any(frame.flow.takes_buttons() for frame in self._frames)
+            self._conversation.flow |= offers_of(ctx, {} if self._arrived else had, takes=takes)
         if self._flow.scope == USER and (home := ctx.speaks_in()) is not None:
             self._conversation.flow["home"] = home  # an update without a chat goes on there
 
