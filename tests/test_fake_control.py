@@ -45,6 +45,14 @@ async def test_press_push_and_raw(control, server):
     ]
 
 
+async def test_a_key_is_pressed(control, server):
+    server.world.keyboards[5] = {"keyboard": [[{"text": "Me", "request_contact": True}]]}
+    assert await control("POST", "/key", json={"chat": 5, "user": 5, "text": "Me"}) == (200, 100)
+    assert b'"contact":{' in server.queue.read(0, 1)[0]
+    status, reason = await control("POST", "/key", json={"chat": 5, "user": 5, "text": "You"})
+    assert (status, "no key 'You'" in reason) == (400, True)
+
+
 async def test_calls_since(control, server):
     for n in range(3):
         server.log.record(1.5, "getMe", {"n": n}, 200, delivered=True)

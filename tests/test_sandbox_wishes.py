@@ -77,9 +77,23 @@ async def test_a_press_carries_its_data(wish, world, noted):
     assert noted.arrivals == [(ADA, 100)]
 
 
+async def test_a_key_sends_what_it_asks_for(wish, world, noted):
+    world.keyboards[ADA] = {
+        "keyboard": [[{"text": "Me", "request_contact": True}, {"text": "Poll", "request_poll": {}}]]
+    }
+    await wish("key", chat=ADA, user=ADA, text="Me")
+    (update,) = updates(world)
+    assert update["message"]["contact"]["user_id"] == ADA
+    assert noted.arrivals == [(ADA, 100)]
+    with pytest.raises(Refused, match="opens something"):
+        await wish("key", chat=ADA, user=ADA, text="Poll")
+
+
 @pytest.mark.parametrize(
     ("wished", "reason"),
     [
+        ({"do": "key", "chat": ADA, "user": ADA, "text": "Me"}, "no key 'Me'"),
+        ({"do": "key", "chat": ADA, "user": BEN, "text": "Me"}, "no such person"),
         ({"do": "say", "chat": ADA, "user": BEN, "text": "x"}, "no such person"),
         ({"do": "say", "chat": GROUP, "user": 5, "text": "x"}, "no such person"),
         ({"do": "say", "chat": 5, "user": 5, "text": "x"}, "no such person"),

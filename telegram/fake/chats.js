@@ -82,6 +82,11 @@ export class ChatPanel {
     return this.#send({ do: "press", chat: this.chat.id, user: this.#speaker(), message: messageId, data });
   }
 
+  /** Press a key in place of the letters that sends a contact or a place, or opens something. */
+  pressKey(text) {
+    return this.#send({ do: "key", chat: this.chat.id, user: this.#speaker(), text });
+  }
+
   /** A button was pressed: it waits until its query is answered. */
   wait(query) {
     const key = pressKey(query.message.message_id, query.data);
@@ -207,8 +212,9 @@ export class ChatPanel {
 
   #replyButton(button) {
     const text = typeof button === "string" ? button : button.text;
+    const asks = Object.keys(button).some((name) => name.startsWith("request_") || name === "web_app");
     const press = () => {
-      if (this.say(text) && this.#reply?.one_time_keyboard) this.setKeyboard(null);
+      if ((asks ? this.pressKey(text) : this.say(text)) && this.#reply?.one_time_keyboard) this.setKeyboard(null);
     };
     return make("button", { type: "button", onclick: press }, text);
   }

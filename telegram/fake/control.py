@@ -4,6 +4,7 @@ It listens apart from the Bot API, so it works while that is down. Bodies and an
 
 POST /say          [{"chat", "user", "text", ...fields}, ...] -> [update_id, ...]
 POST /press        {"chat", "user", "message", "data"} -> update_id
+POST /key          {"chat", "user", "text"}: a key in place of the letters -> update_id
 POST /push         {"kind", "payload"} -> update_id
 POST /raw          the bytes after `{"update_id":N,` and before the last `}` -> update_id
 GET  /calls        ?since=N -> [[n, at, method, params, status, delivered], ...] of n > N, ROWS_MAX at most
@@ -55,6 +56,7 @@ class Control:
             [
                 web.post("/say", self._say),
                 web.post("/press", self._press),
+                web.post("/key", self._key),
                 web.post("/push", self._push),
                 web.post("/raw", self._raw),
                 web.get("/calls", self._calls),
@@ -93,6 +95,10 @@ class Control:
         press = await request.json()
         world = self._server.world
         return _json(world.press(press["chat"], press["user"], press["message"], press["data"]))
+
+    async def _key(self, request: web.Request) -> web.Response:
+        key = await request.json()
+        return _json(self._server.world.press_key(key["chat"], key["user"], key["text"]))
 
     async def _push(self, request: web.Request) -> web.Response:
         update = await request.json()

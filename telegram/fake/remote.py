@@ -89,6 +89,10 @@ class RemoteFake:
         press = {"chat": chat_id, "user": user_id, "message": message_id, "data": data}
         return int(await self._ask("POST", "/press", press))
 
+    async def press_key(self, chat_id: int, user_id: int, button: str) -> int:
+        """Somebody presses a key in place of the letters."""
+        return int(await self._ask("POST", "/key", {"chat": chat_id, "user": user_id, "text": button}))
+
     async def push(self, kind: str, payload: Json) -> int:
         """Any update."""
         return int(await self._ask("POST", "/push", {"kind": kind, "payload": payload}))

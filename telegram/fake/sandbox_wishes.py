@@ -51,6 +51,15 @@ class Press(_Wish):
     data: str
 
 
+class Key(_Wish):
+    """A person presses a key in place of the letters that sends something else than its text."""
+
+    do: Literal["key"]
+    chat: int
+    user: int
+    text: str
+
+
 class AddPerson(_Wish):
     """Somebody new opens a chat with the bot."""
 
@@ -78,8 +87,8 @@ class Replay(_Wish):
     number: int
 
 
-_WISH: Final = TypeAdapter[Say | Press | AddPerson | AddGroup | Burst | Replay](
-    Annotated[Say | Press | AddPerson | AddGroup | Burst | Replay, Field(discriminator="do")]
+_WISH: Final = TypeAdapter[Say | Press | Key | AddPerson | AddGroup | Burst | Replay](
+    Annotated[Say | Press | Key | AddPerson | AddGroup | Burst | Replay, Field(discriminator="do")]
 )
 
 
@@ -104,6 +113,8 @@ class Wishes:
                 self._say(wish)
             case Press():
                 self._press(wish)
+            case Key():
+                self._press_key(wish)
             case AddPerson():
                 self._add_person(wish.name)
             case AddGroup():
@@ -124,6 +135,14 @@ class Wishes:
             raise Refused(f"the data of a button has 1 to {CALLBACK_DATA_BYTES_MAX} bytes")
         self._check_place(wish.chat, wish.user)
         self._note(wish.chat, self._world.press(wish.chat, wish.user, wish.message, wish.data))
+
+    def _press_key(self, wish: Key) -> None:
+        self._check_place(wish.chat, wish.user)
+        try:
+            update_id = self._world.press_key(wish.chat, wish.user, wish.text)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        self._note(wish.chat, update_id)
 
     def _add_person(self, name: str) -> None:
         if len(self._world.people()) >= _PEOPLE_MAX:
