@@ -281,3 +281,9 @@ def test_the_source_has_a_limit_of_its_own():
     """telegram-bot-api, Client.cpp, get_formatted_text: 32 KiB, before the markup is read."""
     with pytest.raises(ApiError, match="text is too long"):
         formatted("x" * 32769, "", [])
+
+
+@MANY
+@given(st.text("ab /\n\té", max_size=8))
+def test_usual_texts_take_a_short_way_to_the_same_result(source):
+    assert formatted(source, "", []) == formatted(source, "none", [])
