@@ -9,7 +9,7 @@
 | the topic was closed; the bot has lost a right          | dead letter: a replay sends it when that was put right |
 | the bot was blocked or thrown out                       | dead letter; later calls for the chat are dropped (telegram/peers.py) |
 
-"dropped" is a line in the log and no dead letter: no replay could ever send it. What is not named here is a dead letter.
+"dropped" is a warning in the log and no dead letter: no replay could ever send it. What is not named here is a dead letter.
 The words are the server's (telegram-bot-api, Client.cpp, check_message, check_message_topic, fail_query_with_error).
 """
 
@@ -43,7 +43,11 @@ _IS_GONE: Final = (
     "topic_deleted",
     "topic_id_invalid",
 )
-_REPLY_IS_GONE: Final = "message to be replied not found"
+_REPLY_IS_GONE: Final = (
+    "message to be replied not found",
+    "replied message not found",  # older servers: tdlib/telegram-bot-api#469
+    "reply message not found",  # aiogram/aiogram#447
+)
 
 
 def outcome_of_refusal(error: Refused) -> Outcome:
@@ -59,7 +63,7 @@ def without_lost_reply(error: Refused, params: bytes) -> bytes | None:
     `allow_sending_without_reply` says the same to Telegram, but not for a reply in another chat or topic (Telegram Bot
     API, ReplyParameters).
     """
-    if not error.says((_REPLY_IS_GONE,)):
+    if not error.says(_REPLY_IS_GONE):
         return None
     fields = json.loads(params)
     reply = fields.pop("reply_parameters", None)

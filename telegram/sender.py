@@ -134,7 +134,7 @@ class Sender:
             case "done":
                 return
             case "dropped":
-                log.info("a call came too late and is dropped", reason=str(error), lane=call.lane)
+                log.warning("a call came too late and is dropped", reason=str(error), lane=call.lane)
                 return
         if not self._peers.lost(error, body, call.started):
             raise Reject(str(error)) from None

@@ -129,6 +129,13 @@ def test_a_result_that_somebody_chooses(world):
     assert run(world, "editmessagetext", same | {"text": "bye"}) is True
 
 
+def test_a_message_that_an_answer_has_sent_can_be_edited(world):
+    """Telegram Bot API, SentWebAppMessage: inline_message_id."""
+    result = {"type": "article", "id": "r", "title": "T", "input_message_content": {"message_text": "hello"}}
+    sent = run(world, "answerwebappquery", {"web_app_query_id": "1", "result": result})
+    assert run(world, "editmessagetext", sent | {"text": "bye"}) is True
+
+
 # -- keys in place of the letters
 
 

@@ -78,6 +78,7 @@ LOST = refused("Bad Request: message to be replied not found")
             b'{"chat_id":5,"reply_parameters":{"message_id":1,"chat_id":6},"text":"x"}',
             b'{"chat_id":5,"text":"x"}',
         ),
+        (refused("Bad Request: replied message not found"), b'{"reply_parameters":{"message_id":1}}', b"{}"),
         (LOST, b'{"reply_parameters":{"message_id":1,"allow_sending_without_reply":false}}', None),
         (LOST, b'{"chat_id":5}', None),
         (refused("Bad Request: message to edit not found"), b'{"reply_parameters":{"message_id":1}}', None),
@@ -266,6 +267,11 @@ STORIES = {
     "thrown out": Late(
         into_the_group, lambda fake: fake.world.kick(GROUP), "bot was kicked from the supergroup chat"
     ),
+    "blocked": Late(
+        lambda ctx: ctx.send(6, "late"),
+        lambda fake: fake.world.block(6),
+        "Forbidden: bot was blocked by the user",
+    ),
     "group deleted": Late(
         into_the_group, lambda fake: fake.world.delete_group(GROUP), "Forbidden: the group chat was deleted"
     ),
@@ -282,6 +288,7 @@ async def test_a_call_that_comes_late_has_the_outcome_that_is_declared(url: str,
         world.say(GROUP, 6, "hi", message_thread_id=7, is_topic_message=True)
         await scene.fake.wait_for_calls(1, "sendMessage")
         world.person("Ann", user_id=5)
+        world.person("Bob", user_id=6)
         world.post(world.chat_for_bot({"chat_id": 5}), {"text": "old"})
         world.say(5, 5, "go")
         await scene.entered.wait()

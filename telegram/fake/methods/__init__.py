@@ -88,6 +88,7 @@ _WITH_STATE: dict[str, Callable[[World, Params], Any]] = {
     "answerPreCheckoutQuery": queries.payment_answerer("pre_checkout_query"),
     "answerChatJoinRequestQuery": queries.answer_chat_join_request_query,
     "answerGuestQuery": queries.answer_guest_query,
+    "answerWebAppQuery": queries.answer_web_app_query,
     "getBusinessConnection": queries.get_business_connection,
     # chats
     "getChat": chats.get_chat,

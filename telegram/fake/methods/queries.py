@@ -73,7 +73,18 @@ def answer_chat_join_request_query(world: World, params: Params) -> bool:
 def answer_guest_query(world: World, params: Params) -> Json:
     """The message has an inline_message_id only."""
     _take(world, "guest_message", text(params, "guest_query_id"))
-    return {"inline_message_id": f"fake-inline-{world.number()}"}
+    return _sent_via_the_bot(world)
+
+
+def answer_web_app_query(world: World, _params: Params) -> Json:
+    """As answerGuestQuery. Nobody opens Web Apps here, so any query is taken."""
+    return _sent_via_the_bot(world)
+
+
+def _sent_via_the_bot(world: World) -> Json:
+    inline_message_id = f"fake-inline-{world.number()}"
+    world.keep_inline(inline_message_id, {})
+    return {"inline_message_id": inline_message_id}
 
 
 def get_business_connection(world: World, params: Params) -> Json:
