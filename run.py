@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     store_url: str = Field(default="sqlite:chatlane.db", description="sqlite:FILE, or memory: (forgets)")
     handlers: str = Field(default="handlers:router", description="module:router with your conversations")
     workers: int = Field(default=64, ge=1, le=10_000, description="handlers at a time")
+    messages_per_s: float = Field(
+        default=30, ge=0, le=10_000, description="messages to all chats together at the most; 0: unlimited"
+    )
     handler_timeout_s: float = Field(default=60, gt=0, description="a handler is cancelled after this long")
     attempts_max: int = Field(default=5, ge=1, description="failures of an update before it is a dead letter")
     retry_programming_errors: bool = Field(
@@ -169,13 +172,10 @@ def _check_together(settings: Settings) -> None:
     if settings.is_sandbox and settings.load is None and settings.flows is None:
         for name in ("telegram_api_url", "telegram_local", "telegram_local_root", "telegram_test"):
             if settings.is_given(name):
-                raise WrongSettingError(
-                    f"{name.upper()} is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
-                )
+                hint = "set it, or unset both for the sandbox"
+                raise WrongSettingError(f"{name.upper()} is set but BOT_TOKEN is not: {hint}")
     if settings.telegram_local and not settings.is_given("telegram_api_url"):
-        raise WrongSettingError(
-            "TELEGRAM_LOCAL is set but TELEGRAM_API_URL is not: give your server's address"
-        )
+        raise WrongSettingError("TELEGRAM_LOCAL is set but TELEGRAM_API_URL is not: give its address")
     if settings.telegram_local_root is not None and not settings.telegram_local:
         raise WrongSettingError("TELEGRAM_LOCAL_ROOT is set but TELEGRAM_LOCAL is not: set both, or none")
 
@@ -192,6 +192,7 @@ async def serve(settings: Settings, watchdog: Watchdog | None = None) -> int:
             api_url = fake.url
         config = BotConfig(
             workers=settings.workers,
+            messages_per_s=settings.messages_per_s,
             handler_timeout_s=settings.handler_timeout_s,
             attempts_max=settings.attempts_max,
             retry_programming_errors=settings.retry_programming_errors,
@@ -280,7 +281,7 @@ async def replay(store: FullStore, command: Replay) -> int:
     missing = [number for number in command.numbers if not await store.replay(number)]
     print(f"{len(command.numbers) - len(missing)} put back; the bot handles them at its next start")
     if missing:
-        print(f"no dead letter has the number {', '.join(map(str, missing))}", file=sys.stderr)
+        print("no dead letter has the number", ", ".join(map(str, missing)), file=sys.stderr)
     return EXIT_WRONG_SETTING if missing else 0
 
 

@@ -42,6 +42,9 @@ class BotConfig:
     senders: int = 64
     """Calls to Telegram at a time; each needs a connection."""
 
+    messages_per_s: float = 30.0
+    """Messages to all chats together at the most (telegram/pace.py); 0: neither this nor any other limit of ours."""
+
     handler_timeout_s: float = 60.0
     """A handler is cancelled after this long."""
 
@@ -130,7 +133,13 @@ class Bot:
         self._outbox = Engine(
             store,
             Queue.OUTBOX,
-            Sender(client, peers=self.peers, unknown_outcome=config.unknown_outcome, jitter=rng.random),
+            Sender(
+                client,
+                peers=self.peers,
+                unknown_outcome=config.unknown_outcome,
+                per_s=config.messages_per_s,
+                jitter=rng.random,
+            ),
             config.sending(),
             jitter=rng.random,
         )

@@ -53,16 +53,25 @@ _WITHOUT_CHAT: Final = ("chat:", "poll:", "inline:", "update:")
 """Begin the lanes that a call to another chat than theirs does not belong in."""
 
 
+POSTS: Final = "post:"
+"""Lanes of the outbox for what is sent to other chats than the one in which the handler ran: `post:CHAT`."""
+
+
 def lane_for(chat_id: object, here: int | None, key: str) -> str:
     """Name the outbox's lane for a call to `chat_id` from an update of the chat `here` in the lane `key`.
 
     What is said in one chat goes out in order. The lanes of business connections and guests name their chat behind
-    something else, and keep what is said there.
+    something else, and keep what is said there. What goes to another chat is a post, in a lane of its own: a thousand
+    of them must not hold up what that chat's own handlers reply.
     """
     if chat_id is None:
         return key
     lane = f"chat:{chat_id}"
-    return key if str(chat_id) == str(here) and not key.startswith(_WITHOUT_CHAT) else lane
+    if here is None or key == lane:
+        return lane
+    if str(chat_id) != str(here):
+        return f"{POSTS}{chat_id}"
+    return lane if key.startswith(_WITHOUT_CHAT) else key
 
 
 def migration(fields: dict[str, Any] | None) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@
 | the message that it replies to is gone     | sent again at once, without the reply (telegram/late.py)          |
 | what it is about is gone                   | dropped, with a line in the log (telegram/late.py)                |
 | "wrong file_id or ... temporarily"         | tried once more, then a dead letter                               |
+| too many messages for now (telegram/pace)  | not sent: parked until there is room, no attempt                  |
 | 429                                        | not executed: its lane is parked for retry_after, no attempt      |
 | nothing was sent (refused, DNS)            | parked, no attempt, for as long as it takes                       |
 | 5xx, time-out, connection cut              | outcome unknown: tried again with backoff, so it can repeat; with |
@@ -41,6 +42,7 @@ from telegram.errors import (
 )
 from telegram.late import outcome_of_refusal, without_lost_reply
 from telegram.outage import PAUSE_MIN_S, Outage, Tried
+from telegram.pace import Pace
 from telegram.peers import Peers
 
 log = structlog.get_logger(__name__)
@@ -48,6 +50,8 @@ log = structlog.get_logger(__name__)
 _DONE: Final = Effects()
 _MENDED_MAX: Final = 2  # a group that moved, a reply that is gone
 _UNAUTHORIZED_PARK_S: Final = 60.0
+_TURN_MAX_S: Final = 0.25  # a call that waits longer gives its sender to others
+_WAITING_MAX: Final = 16  # senders that wait
 # Whatever is not named here makes something, or moves something of value: a second time would be one too many.
 _HARMLESS_TWICE: Final = re.compile(
     r"(answer|approve|ban|close|decline|delete|edit|get|hide|leave|pin|promote|read|remove|reopen|restrict|revoke"
@@ -79,9 +83,12 @@ class Sender:
         *,
         peers: Peers | None = None,
         unknown_outcome: UnknownOutcome = "repeat",
+        per_s: float = 0.0,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
+        self._pace = Pace(per_s, jitter) if per_s else None
+        self._waiting = 0  # for their turn, here
         self._peers = Peers() if peers is None else peers
         self._gives_up = unknown_outcome == "give-up"
         self._jitter = jitter
@@ -96,12 +103,17 @@ class Sender:
         if self._peers.drops(body):
             return _DONE
         call = Tried(delivery.lease.key, method, loop.time())
+        if self._pace is not None:
+            await self._wait_for_turn(self._pace, call, body)
+            call = call._replace(started=loop.time())
         if wait_s := self._outage.wait_s(call.started):
             raise Park("Telegram cannot be reached", delay_s=wait_s)
         try:
             await self._send(method, body, files)
         except RetryAfter as error:
             self._outage.over(call)
+            if self._pace is not None:
+                self._pace.refused(call.lane, error.retry_after_s, loop.time())
             raise Park(str(error), delay_s=error.retry_after_s + self._jitter()) from None
         except Refused as error:
             self._outage.over(call)
@@ -138,6 +150,18 @@ class Sender:
                 return
         if not self._peers.lost(error, body, call.started):
             raise Reject(str(error)) from None
+
+    async def _wait_for_turn(self, pace: Pace, call: Tried, body: bytes) -> None:
+        """Return when the call may go out; raise Park if that takes longer than a sender should be held up."""
+        now = asyncio.get_running_loop().time
+        while (wait_s := pace.wait_s(call.lane, call.method, body, now())) > 0.0:
+            if wait_s > _TURN_MAX_S or self._waiting >= _WAITING_MAX:
+                raise Park("messages are spaced", delay_s=wait_s)
+            self._waiting += 1
+            try:
+                await asyncio.sleep(wait_s)
+            finally:
+                self._waiting -= 1
 
     async def _send(self, method: str, body: bytes, files: Files) -> None:
         """Send a call, without the reply and to the supergroup if only that was in the way."""

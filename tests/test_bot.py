@@ -118,7 +118,7 @@ async def test_a_stop_lets_the_handler_finish_and_its_reply_go_out_and_starts_no
 
 async def test_a_stop_sends_everything_that_the_last_handlers_replied(fake):
     gate = Gate(replies=20)
-    async with a_bot(fake, gate.router) as bot:
+    async with a_bot(fake, gate.router, messages_per_s=0) as bot:
         await bot.start()
         fake.world.say(1, 1, "first")
         await gate.entered.wait()

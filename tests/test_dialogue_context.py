@@ -218,8 +218,8 @@ def test_answers_to_a_pressed_button_keep_their_order_and_wait_for_no_message_of
         ({}, "chat:7"),
         ({"chat_id": None}, "chat:7"),
         ({"chat_id": 7}, "chat:7"),
-        ({"chat_id": -200}, "chat:-200"),
-        ({"chat_id": "@channel"}, "chat:@channel"),
+        ({"chat_id": -200}, "post:-200"),
+        ({"chat_id": "@channel"}, "post:@channel"),
     ],
 )
 def test_a_call_travels_in_the_lane_of_its_chat(params, key):

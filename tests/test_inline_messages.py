@@ -76,7 +76,7 @@ async def test_presses_of_many_at_once_are_counted_each(store: str, tmp_path: An
     url = store if store == "memory:" else f"sqlite:{tmp_path / 'bot.db'}"
     async with FakeServer(seed=1, strict=True) as fake, TgClient(fake.token, base_url=fake.url) as client:
         opened = await open_store(url, "1")
-        bot = Bot(client, opened, counting(), BotConfig(drain_timeout_s=10))
+        bot = Bot(client, opened, counting(), BotConfig(drain_timeout_s=10, messages_per_s=0))
         await bot.start()
         for user_id in range(1, 41):
             fake.world.press_inline(user_id, "one", "yes")

@@ -153,7 +153,7 @@ async def a_scene(url: str, asks: Callable[[MessageContext], None]) -> AsyncIter
     async with FakeServer(seed=1, strict=True) as fake:
         store = await open_store(url, "1")
         async with TgClient(fake.token, base_url=fake.url) as client:
-            bot = Bot(client, store, router, BotConfig(drain_timeout_s=10))
+            bot = Bot(client, store, router, BotConfig(drain_timeout_s=10, messages_per_s=0))
             try:
                 await bot.start()
                 yield Scene(fake, bot, store, entered, gate)

@@ -66,7 +66,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
     async def run(router: Router, **config: Any) -> AsyncIterator[House]:
         async with FakeServer(seed=1, strict=True) as fake, TgClient(fake.token, base_url=fake.url) as client:
             store = await open_store(url, "1")
-            bot = Bot(client, store, router, BotConfig(drain_timeout_s=5, **config))
+            bot = Bot(client, store, router, BotConfig(drain_timeout_s=5, messages_per_s=0, **config))
             await bot.start()
             try:
                 yield House(fake, bot, store)

@@ -207,3 +207,72 @@ def test_an_answer_of_any_kind_ends_the_outage(answer):
         assert await outcomes(sender, 5) == [Effects()] * 5
 
     run_virtual(main())
+
+
+# -- the pace ----------------------------------------------------------------------------------------------------------
+
+
+def spaced(key: str, method: str = "sendMessage") -> Delivery:
+    envelope = Envelope(1, key, "", encode_call(method, {"chat_id": 1}))
+    return Delivery(Lease(Queue.OUTBOX, key, 1), envelope, 1, None)
+
+
+def test_a_call_that_has_to_wait_for_long_gives_its_sender_to_others_and_counts_no_attempt():
+    async def main() -> None:
+        poster = Posting()
+        sender = Sender(poster, per_s=30, jitter=lambda: 0.0)
+        for _ in range(3):
+            await sender(spaced("chat:1"))
+        with pytest.raises(Park) as caught:
+            await sender(spaced("chat:1"))
+        assert 0.9 < caught.value.delay_s <= 1.0
+        await sender(spaced("query:1", "answerCallbackQuery"))
+        assert poster.posted == ["sendMessage"] * 3 + ["answerCallbackQuery"]
+        await asyncio.sleep(0.9)
+        await sender(spaced("chat:1"))  # a moment is waited for here
+        assert len(poster.posted) == 5
+
+    run_virtual(main())
+
+
+def test_senders_that_wait_are_few():
+    async def main() -> None:
+        poster = Posting()
+        sender = Sender(poster, per_s=8, jitter=lambda: 0.0)
+        outcomes = await asyncio.gather(
+            *(sender(spaced(f"chat:{n}")) for n in range(60)), return_exceptions=True
+        )
+        assert sum(isinstance(outcome, Park) for outcome in outcomes) >= 60 - 16 - 8
+        assert all(isinstance(outcome, Park | Effects) for outcome in outcomes)
+        assert sender._waiting == 0
+
+    run_virtual(main())
+
+
+def test_several_refusals_make_the_others_wait():
+    async def main() -> None:
+        poster = Posting(RetryAfter("sendMessage", 429, "Too Many Requests", {"retry_after": 7}))
+        sender = Sender(poster, per_s=30, jitter=lambda: 0.0)
+        for n in range(3):
+            with pytest.raises(Park):
+                await sender(spaced(f"chat:{n}"))
+        poster.error = None
+        with pytest.raises(Park, match="spaced") as caught:
+            await sender(spaced("chat:9"))
+        assert caught.value.delay_s == pytest.approx(7)
+
+    run_virtual(main())
+
+
+class Posting:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.posted: list[str] = []
+
+    async def post(self, method: str, body: bytes) -> None:
+        if self.error is not None:
+            raise self.error
+        self.posted.append(method)
+
+    async def upload(self, method: str, body: bytes, files: object) -> object:
+        raise AssertionError(method)

@@ -138,6 +138,8 @@ def _service(
     if options.engine == "tutorial":
         program = ("-m", "telegram.load.tutorial", fake.url, fake.token, str(options.workers))
     settings = {"STORE_URL": store_url, "WORKERS": str(options.workers)}
+    if options.limits == "telegram":
+        settings["MESSAGES_PER_S"] = "30"
     return Service(folder, fake.url, fake.token, plan, program, environment, **settings)
 
 

@@ -114,6 +114,7 @@ class Service:
             "STORE_URL": f"sqlite:{folder / 'bot.db'}",
             "HANDLERS": "telegram.load.witness:router",
             "LOG_FORMAT": "json",
+            "MESSAGES_PER_S": "0",  # a load is no load if it is spaced
             **settings,
         }
         self._log: list[dict[str, Any]] = []

@@ -34,7 +34,9 @@ async def with_engine(fake: RemoteFake, messages: int, *, store_kind: str) -> Me
         a_store(store_kind) as store,
         TgClient(fake.token, base_url=fake.url, connections=64) as client,
     ):
-        bot = Bot(client, store, router, BotConfig(workers=CONCURRENCY, senders=CONCURRENCY))
+        bot = Bot(
+            client, store, router, BotConfig(workers=CONCURRENCY, senders=CONCURRENCY, messages_per_s=0)
+        )
         measure = Stopwatch(messages)
         await bot.start()
         while (await store.stats()).outbox.committed < messages:

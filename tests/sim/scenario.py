@@ -88,6 +88,7 @@ class Scenario:
         self.config = BotConfig(
             workers=rng.randint(1, 4),
             senders=rng.randint(1, 4),
+            messages_per_s=0,
             handler_timeout_s=_HANDLER_TIMEOUT_S,
             attempts_max=rng.choice((2, 5, 1000)),
             drain_timeout_s=rng.choice((2.0, 25.0)),
