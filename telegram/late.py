@@ -3,7 +3,7 @@
 | meanwhile                                               | outcome      |
 |---------------------------------------------------------|--------------|
 | it has become so without the call (`_IS_SO`)            | done         |
-| the query has its answer, or nobody waits any more      | done         |
+| the query has its answer, or nobody waits any more      | done; of a payment, which has failed: dropped |
 | the message or the topic that it is about was deleted   | dropped      |
 | the message that it replies to was deleted              | sent, without the reply (`without_lost_reply`) |
 | the topic was closed; the bot has lost a right          | dead letter: a replay sends it when that was put right |
@@ -43,6 +43,8 @@ _IS_GONE: Final = (
     "topic_deleted",
     "topic_id_invalid",
 )
+_PAYMENT_ANSWERS: Final = frozenset({"answerPreCheckoutQuery", "answerShippingQuery"})
+"""Telegram ends a payment that is answered too late, and nobody tells the bot (Telegram Bot API, answerPreCheckoutQuery)."""
 _REPLY_IS_GONE: Final = (
     "message to be replied not found",
     "replied message not found",  # older servers: tdlib/telegram-bot-api#469
@@ -53,7 +55,7 @@ _REPLY_IS_GONE: Final = (
 def outcome_of_refusal(error: Refused) -> Outcome:
     """Return what becomes of a call that was refused with this error; the table is in this module's docstring."""
     if error.says(_IS_SO):
-        return "done"
+        return "dropped" if error.method in _PAYMENT_ANSWERS else "done"
     return "dropped" if error.says(_IS_GONE) else "dead letter"
 
 

@@ -67,6 +67,14 @@ def test_the_outcome_of_a_refusal(description: str, outcome: str) -> None:
     assert outcome_of_refusal(refused(description)) == outcome
 
 
+@pytest.mark.parametrize("method", ["answerPreCheckoutQuery", "answerShippingQuery"])
+def test_a_payment_that_was_answered_too_late_is_no_silent_success(method: str) -> None:
+    late = Refused(
+        method, 400, "Bad Request: query is too old and response timeout expired or query ID is invalid"
+    )
+    assert outcome_of_refusal(late) == "dropped"
+
+
 LOST = refused("Bad Request: message to be replied not found")
 
 
