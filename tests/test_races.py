@@ -231,7 +231,7 @@ class Basket(BaseModel):
 
 
 def shop(gate: Gate) -> Router:
-    flow = Flow("shop", Shop, Basket)
+    flow = Flow("shop", Shop, Basket, takes_any_button=True)  # to say it in its own words
 
     @flow.entry.message(command("shop"))
     async def begin() -> Literal[Shop.OPEN]:
