@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 import structlog
 
+from engine.forward import ForwardClock
+from engine.keeper import Keeper
 from engine.lanes import LaneTable
+from engine.seen import SeenIds
 from engine.stores.memory import MemoryStore
+from engine.stores.memory_data import Data
 from telegram.poller import Poller
 from tests.sim.__main__ import be_quiet
 from tests.sim.loop import Process, SimLoop
@@ -45,6 +49,12 @@ def found(seeds=200):
     return next((seed for seed in range(seeds) if simulate(seed).failures), None)
 
 
+def found_with(peril, what):
+    """The first seed of a run with this peril that says so."""
+    runs = ((seed, simulate_hard(seed, peril)) for seed in range(100))
+    return next((seed for seed, outcome in runs if what in str(outcome.failures)), None)
+
+
 class TestItFinds:
     """What a simulation finds when the engine is wrong; `make mutants` tries many more."""
 
@@ -75,6 +85,38 @@ class TestItFinds:
 
         monkeypatch.setattr(Poller, "_step", eager)
         assert found() is not None
+
+    def test_timers_by_the_wall_clock(self, monkeypatch):
+        monkeypatch.setattr(ForwardClock, "__call__", lambda self: self.wall())
+        assert found_with("leaps", "never came") is not None
+
+    def test_ids_that_age_by_the_wall_clock(self, monkeypatch):
+        class ByTheWall(SeenIds):
+            def __init__(self, wall):
+                super().__init__()
+                self.wall = wall
+
+            def apply(self, planned, now):
+                super().apply(planned, self.wall())
+
+            def old(self, now, in_use):
+                return super().old(self.wall(), in_use)
+
+            def drop(self, old, now):
+                super().drop(old, self.wall())
+
+        begin = Data.__init__
+
+        def begin_by_the_wall(self, limits, wall):
+            begin(self, limits, wall)
+            self.seen = ByTheWall(wall)
+
+        monkeypatch.setattr(Data, "__init__", begin_by_the_wall)
+        assert found_with("leaps", "committed twice") is not None
+
+    def test_time_outs_that_count_a_stall(self, monkeypatch):
+        monkeypatch.setattr(Keeper, "_note_stall", lambda *_: None)
+        assert found_with("stalls", "the handler ran longer") is not None
 
     def test_no_memory_of_ids(self, monkeypatch):
         append = MemoryStore.append

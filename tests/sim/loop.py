@@ -29,6 +29,10 @@ class Process:
 
         self.context = copy_context()
         self.context.run(_PROCESS.set, self)
+        self.frozen_s = 0.0
+        """How long it was frozen, until it last went on."""
+
+        self._frozen_at = 0.0
         self._loop = loop
         loop.processes.append(self)
         self._held: list[asyncio.Handle] = []
@@ -49,10 +53,12 @@ class Process:
     def freeze(self) -> None:
         """Take no step until `thaw`, while the clock goes on."""
         self.is_frozen = True
+        self._frozen_at = self._loop.time()
 
     def thaw(self) -> None:
         """Take the steps that have come due meanwhile."""
         self.is_frozen = False
+        self.frozen_s += self._loop.time() - self._frozen_at
         held, self._held = self._held, []
         self._loop.resume(held)
 

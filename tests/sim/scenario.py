@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-from engine import Delivery, Effects, Envelope, Park, Queue, Reject, Retry
+from engine import Call, Delivery, Effects, Envelope, Park, Queue, Reject, Retry
 from engine.model import Stats
 from engine.store import ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
 from telegram.bot import SEND_ATTEMPTS_MAX, BotConfig
@@ -34,10 +34,12 @@ from tests.sim.trouble import NO_PERILS, Perils, Trouble
 COMES_RIGHT_WITHIN_S: Final = 3600.0
 """After the trouble: far above every backoff; virtual time costs nothing."""
 
+_ALL_RUN_AGAIN_S: Final = 60.0  # far above the pause before a restart
 _REPEAT_WINDOW_S: Final = (
     120.0  # from a trouble to its last repeat of a reply: an answer that comes late, a lease
 )
 _HANDLER_TIMEOUT_S: Final = 20.0
+_STALL_UNSEEN_S: Final = 5.0  # the keeper sees stalls to the second, and there may be some
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made there
 
 
@@ -83,6 +85,7 @@ class Scenario:
         self.lasts_s = rng.uniform(20, 200)
         self.slow_handlers = rng.random() < 0.3
         self.bad_handlers = rng.choice((0.0, 0.1))
+        self.slow_handlers |= perils.stalls
         if perils.base_exceptions:
             self.bad_handlers = 0.1
         self.config = BotConfig(
@@ -98,11 +101,17 @@ class Scenario:
         self.process_numbers = 0
         self.timer_numbers = count(1)
         self.wall_offset_max_s = self.wall_offset_s
+        self.opened_after_jump = False
+        """A store that was opened after the clock was set goes by that; what sessions share was opened before."""
+
         self.said_at: dict[int, float] = {}
         """By update id: the wall's time when somebody wrote it."""
 
         self.there_at: dict[int, float] = {}
         """When it was in the store, as far as the bot knew."""
+
+        self.ran_s: dict[tuple[int, int], float] = {}
+        """By number of the process and id: how long its handler ran the last time, without what its process stood still."""
 
         self.failures: list[str] = []
 
@@ -147,6 +156,42 @@ class Scenario:
             number=lambda: next(self.timer_numbers),
             is_over=lambda: self.trouble.over,
         )
+
+    def timed(
+        self, handle: Callable[[Delivery], Awaitable[Effects]], process: Process
+    ) -> Callable[[Delivery], Awaitable[Effects]]:
+        """Return the handler, and note how long it ran: a process that is frozen does not run."""
+
+        async def run(delivery: Delivery) -> Effects:
+            began, frozen_s = self.loop.time(), process.frozen_s
+            try:
+                return await handle(delivery)
+            finally:
+                self.ran_s[process.number, delivery.envelope.id] = (
+                    self.loop.time() - began - (process.frozen_s - frozen_s)
+                )
+
+        return run
+
+    def judge_time_outs(self, store: FullStore, process: Process) -> None:
+        """Complain about a handler that failed for its time without having had it."""
+        park, bury = store.park, store.bury
+
+        def look(delivery: Delivery, reason: str) -> None:
+            ran_s = self.ran_s.get((process.number, delivery.envelope.id), _HANDLER_TIMEOUT_S)
+            if reason.startswith("the handler ran longer") and ran_s < _HANDLER_TIMEOUT_S - _STALL_UNSEEN_S:
+                self.failures.append(f"{reason}, but it was {ran_s:.1f} s: {delivery}")
+
+        async def judged_park(delivery: Delivery, delay_s: float, **named: Any) -> None:
+            look(delivery, named["reason"])
+            await park(delivery, delay_s, **named)
+
+        async def judged_bury(delivery: Delivery, reason: str, calls: tuple[Call, ...] = ()) -> None:
+            look(delivery, reason)
+            await bury(delivery, reason, calls)
+
+        store.park = judged_park  # type: ignore[method-assign]
+        store.bury = judged_bury  # type: ignore[method-assign]
 
     def note_what_comes(self, store: FullStore) -> None:
         """Note when the store has an update for certain."""
@@ -255,6 +300,10 @@ class Scenario:
         }
         if self.perils.looks:
             odds[self._look] = 8
+        if self.perils.leaps:
+            odds[self._jump] = 3
+        if self.perils.stalls:
+            odds[self._freeze] = 8
         if self.perils.volume and self.kind == "file":
             odds[self._unmount] = 2
         while (wait_s := self.rng.expovariate(1 / 12)) < self.lasts_s - self.loop.time():
@@ -280,6 +329,10 @@ class Scenario:
         longest_h = self.rng.choice((6, 72)) if self.perils.leaps else 6
         self.wall_offset_s += self.rng.uniform(-longest_h, longest_h) * 3600
         self.wall_offset_max_s = max(self.wall_offset_max_s, self.wall_offset_s)
+
+    def opened(self) -> None:
+        """Note that a process has opened the store."""
+        self.opened_after_jump |= self.kind == "file" and self.trouble.counts["clock jump"] > 0
 
     def _look(self) -> None:
         self.trouble.note("look", self.loop.time())
@@ -309,8 +362,10 @@ class Scenario:
 
     async def _all_done(self) -> None:
         """Wait until Telegram has nothing left, nor has the store; or no hope is left."""
-        self.wall_offset_s = self.wall_offset_max_s  # timers would wait for hours
         give_up = self.loop.time() + COMES_RIGHT_WITHIN_S
+        await asyncio.sleep(_ALL_RUN_AGAIN_S)
+        if self.opened_after_jump:
+            self.wall_offset_s = self.wall_offset_max_s  # timers set before a restart would wait for hours
         await asyncio.sleep(LASTS_MAX_S + 2 * WALL_LOOK_S)
         while self.loop.time() < give_up:
             await asyncio.sleep(5)

@@ -98,10 +98,12 @@ class Supervisor:
             else:
                 break
         self.store = store
+        scenario.opened()
         scenario.note_what_comes(store)
+        scenario.judge_time_outs(store, process)
         client = cast("TgClient", SimClient(scenario.side, process))
         self._bot = bot = Bot(client, store, scenario.router(process), scenario.config, rng=scenario.rng)
-        bot._inbox._handler = scenario.with_timers(bot._handler, store)
+        bot._inbox._handler = scenario.timed(scenario.with_timers(bot._handler, store), process)
         try:
             await bot.start()
             await bot.wait()
