@@ -196,3 +196,46 @@ async def test_the_token_shows_up_nowhere(tmp_path):
         files = [path for path in bot.folder.iterdir() if path.is_file()]
         assert {"log", "bot.db"} <= {path.name for path in files}
         assert [path.name for path in files if secret in path.read_bytes()] == []
+
+
+BLOCKING = """
+import time
+from telegram.dialogue import MessageContext, Router, text
+router = Router()
+@router.message(text)
+async def handle(ctx: MessageContext) -> None:
+    if ctx.text == "block":
+        time.sleep(3600)
+    ctx.reply("1|1|1|1|1|1")
+"""
+IMPATIENT = (
+    "import sys, run; run.BLOCKED_MAX_MIN_S = 1.0; w = run.Watchdog(); sys.exit(w.leave(run.main([], w)))"
+)
+
+
+async def test_a_handler_that_blocks_the_loop_for_ever_ends_the_process_and_then_as_a_dead_letter(tmp_path):
+    (tmp_path / "blocking.py").write_text(BLOCKING)
+    settings = {
+        "HANDLERS": "blocking:router",
+        "HANDLER_TIMEOUT_S": "1",
+        "ATTEMPTS_MAX": "2",
+        "APOLOGY": "none",
+    }
+    program = ("-c", IMPATIENT)
+    async with (
+        FakeServer() as server,
+        Service(tmp_path, server.url, server.token, None, program, **settings) as bot,
+    ):
+        await bot.start()
+        server.world.say(5, 5, "block")
+        for _ in range(2):
+            line = await bot.logged("the event loop is blocked for longer than a handler may take")
+            assert line["at"].endswith("handle")
+            assert await bot.ended() == 1
+            await bot.start()
+        server.world.say(5, 5, "behind it")
+        server.world.say(6, 6, "another")
+        calls = await server.wait_for_calls(2, "sendMessage")
+        assert {call.chat_id for call in calls} == {5, 6}
+        assert (await bot.stop()).code == 0
+        assert "the process died while it was handled" in (await bot.command("dead")).out
