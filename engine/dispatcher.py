@@ -46,6 +46,9 @@ current_delivery: Final[ContextVar[Delivery | None]] = ContextVar("current_deliv
 _LET_FINISH_S: Final = 0.5
 """How long a cancelled handler may take to clean up at the end of a drain, or of the pool."""
 
+_AFTER_DEATH_S: Final = 1.0
+"""What ran when the process died waits for so long at the next start: others are handled between two deaths."""
+
 _SUSPECT_WAITS_S: Final = 0.05
 """Suspects run one at a time: one that comes while another runs is parked for this long, times those that are parked."""
 
@@ -81,7 +84,8 @@ class Engine:
         self._ended: asyncio.Future[None] | None = None  # the pool's, from its start on
         self._notes = store.notes if queue is Queue.INBOX else None
         self._suspect_runs = False
-        self._suspects_parked: set[int] = set()  # by id
+        self._suspects_seen: set[int] = set()  # by id
+        self._suspects_parked: set[int] = set()
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start the workers; a StoreError brings the group down.
@@ -230,17 +234,24 @@ class Engine:
         return await self._settling.settle(delivery, outcome, more=more and not self._draining)
 
     async def _handle_suspect(self, worker: Worker, delivery: Delivery, death: str) -> Effects | Exception:
-        """Handle what ran when the process died; one at a time, so that a further death tells which it was.
+        """Handle what ran when the process died: after the others, and from the second death on one at a time.
 
-        What is not certain to be the cause is handled once more, whatever was counted for it.
+        So others are handled between two deaths, and a further death tells which it was. One death alone tells nothing:
+        a supervisor kills processes, too. What is not certain to be the cause is handled once more, whatever was counted.
         """
         attempts = delivery.attempt - 1
         if death == DIED and attempts >= self._config.attempts_max:
             return Reject(f"{DIED}; that was attempt {attempts} of {self._config.attempts_max}")
+        id_ = delivery.envelope.id
+        if id_ not in self._suspects_seen:
+            self._suspects_seen.add(id_)
+            return Park(death, delay_s=_AFTER_DEATH_S)
+        if self._notes is not None and not self._notes.is_repeated():
+            return await self._handle(worker, delivery)
         if self._suspect_runs:
-            self._suspects_parked.add(delivery.envelope.id)
+            self._suspects_parked.add(id_)
             return Park(death, delay_s=_SUSPECT_WAITS_S * len(self._suspects_parked))
-        self._suspects_parked.discard(delivery.envelope.id)
+        self._suspects_parked.discard(id_)
         self._suspect_runs = True  # no await since it was looked at: two would run
         try:
             return await self._handle(worker, delivery)

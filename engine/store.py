@@ -94,6 +94,9 @@ class Notes(Protocol):
     def death(self, id_: int) -> str | None:
         """Return DIED or DIED_WITH_OTHERS if the process died while the update `id_` was handled, before this start."""
 
+    def is_repeated(self) -> bool:
+        """Return whether an update is left that has been there at more than one death."""
+
 
 class NoNotes:
     """Of a store that dies with its process."""
@@ -106,6 +109,10 @@ class NoNotes:
 
     def clear(self) -> None:
         """There is nothing to forget."""
+
+    def is_repeated(self) -> bool:
+        """Return False: nothing outlives the process."""
+        return False
 
     def death(self, _: int) -> str | None:
         """Return None: nothing outlives the process."""

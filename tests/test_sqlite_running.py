@@ -295,21 +295,47 @@ async def test_who_only_ran_beside_what_killed_is_handled_however_many_attempts_
     assert await lives.store.dead_letters(10) == []
 
 
-@living
-async def test_suspects_run_one_at_a_time_and_nobody_else_waits(lives):
-    for id_ in (1, 2, 3):
-        lives.store.notes.begin(id_, id_)
-    await lives.die()
+async def _died_together(lives, *deaths):
+    """Return the pool that handles what ran at each of these deaths, and two others that came later."""
+    for ids in deaths:
+        for id_ in ids:
+            lives.store.notes.begin(id_, id_)
+        await lives.die()
     await lives.store.append([update(4), update(5)])
-    async with Pool(lives.store) as pool:
+    return Pool(lives.store)
 
-        async def have_begun():
-            return len(pool.begun) >= 3 and (await lives.store.stats()).inbox.parked == 2
 
-        await pool.until(have_begun)
-        assert len(pool.begun) == 3
-        assert set(pool.begun) >= {4, 5}
-        pool.at_once_max = 0
+@living
+async def test_what_ran_at_one_death_runs_after_the_others_and_side_by_side(lives):
+    async with await _died_together(lives, (1, 2, 3)) as pool:
+
+        async def others_first():
+            return (await lives.store.stats()).inbox.parked == 3
+
+        await pool.until(others_first)
+        assert sorted(pool.begun) == [4, 5]
+
+        async def all_run():
+            return sorted(pool.begun) == [1, 2, 3, 4, 5]
+
+        await pool.until(all_run)
+        assert pool.at_once == 5
+
+
+@living
+async def test_once_something_ran_at_two_deaths_suspects_run_one_at_a_time(lives):
+    async with await _died_together(lives, (1, 2, 3), (1, 2)) as pool:
+
+        async def others_first():
+            return (await lives.store.stats()).inbox.parked == 3
+
+        await pool.until(others_first)
+        assert sorted(pool.begun) == [4, 5]
+
+        async def one_runs():
+            return len(pool.begun) == 3 and (await lives.store.stats()).inbox.parked == 2
+
+        await pool.until(one_runs)
         pool.go.set()
 
         async def is_done():

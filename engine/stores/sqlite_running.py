@@ -11,7 +11,8 @@ the store's file in the same transaction, so that none is counted twice.
 | several, none of them a suspect          | all of them                     | DIED_WITH_OTHERS |
 | a suspect (one at a time), beside others | the suspect                     | DIED             |
 
-An update with one of these reasons is a suspect from then on, until it is committed or fails in another way.
+An update with one of these reasons is a suspect from then on, until it is committed or fails in another way. Suspects run
+one at a time as soon as there is one that was there at two deaths; until then the process may have been killed by a person.
 """
 
 import mmap
@@ -48,6 +49,7 @@ class RunningFile:
         self._map: mmap.mmap | None = None
         self._size = 0
         self._deaths: dict[int, str] = {}
+        self._is_repeated = False
 
     def open(self) -> None:
         """Map the file, which is made if there is none."""
@@ -62,13 +64,18 @@ class RunningFile:
     def count_deaths(self, connection: sqlite3.Connection, stamp: int) -> None:
         """Count an attempt for what ran when the process of this stamp died, in the transaction that is open."""
         _count(connection, self._left(stamp))
-        query = "SELECT place, reason FROM parked WHERE queue = 'inbox' AND reason IN (?, ?)"
-        rows = connection.execute(query, (DIED, DIED_WITH_OTHERS))
-        self._deaths = {place & ID_MASK: reason for place, reason in rows}
+        query = "SELECT place, reason, attempts FROM parked WHERE queue = 'inbox' AND reason IN (?, ?)"
+        rows = connection.execute(query, (DIED, DIED_WITH_OTHERS)).fetchall()
+        self._deaths = {place & ID_MASK: reason for place, reason, _ in rows}
+        self._is_repeated = any(attempts > 1 for _, _, attempts in rows)
 
     def death(self, id_: int) -> str | None:
         """Return how the process died while this id was handled, before this start; None if it did not."""
         return self._deaths.get(id_)
+
+    def is_repeated(self) -> bool:
+        """Return whether an update is left that has been there at more than one death, or failed before."""
+        return self._is_repeated
 
     def _left(self, stamp: int) -> list[int]:
         if self._map is None:
