@@ -43,7 +43,7 @@ async def test_kill_9_loses_nothing_and_commits_nothing_twice():
 
 async def test_a_storm_breaks_nothing_and_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    result = await storm.run(SMALL._replace(minutes=0.25, window_s=6.0, seed=5), silent)
+    result = await storm.run(SMALL._replace(minutes=0.35, window_s=6.0, seed=5), silent)
     assert_kept(result)
     assert len(result.windows) > 1
     assert result.verdict.updates > 1000
