@@ -189,7 +189,7 @@ async def started(folder):
     while not re.search(r"[1-9]\d* handled", line := await asyncio.to_thread(loading.stdout.readline)):
         assert line, loading.stderr.read()
     family = psutil.Process(loading.pid).children(recursive=True)
-    assert len(family) == 2  # the fake server and the bot
+    assert len(family) == 3  # the fake server, the bot, and what ends the bot if it does not stop
     return loading, family
 
 
