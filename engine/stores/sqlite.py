@@ -29,7 +29,6 @@ from engine.model import (
     Lease,
     Queue,
     Stats,
-    Timer,
 )
 from engine.store import DIED, ID_MASK, Limits
 from engine.stores.at_hand import Name, QueueAtHand
@@ -38,7 +37,6 @@ from engine.stores.sqlite_file import Connect, Renew, StoreFile, connect, renew
 from engine.stores.sqlite_group import Group
 from engine.stores.sqlite_letters import bury
 from engine.stores.sqlite_operator import SqliteOperator
-from engine.stores.sqlite_timers import Changes
 
 T = TypeVar("T")
 
@@ -136,7 +134,12 @@ class SqliteStore(SqliteOperator):
             for name, state in states.items():
                 group.set_state(*name, state)
             calls = self._send(group, effects.calls) if effects.calls else []
-            timers = self._set_timers(group, lane.key, envelope.scope, effects.timers)
+            most = self._limits.lane_timers_max
+            timers = (
+                self._timers.plan(group, lane.key, envelope.scope, effects.timers, most)
+                if effects.timers
+                else {}
+            )
             if lane.reason is not None:
                 self._forget_parked(group, data, lane)
 
@@ -258,9 +261,6 @@ class SqliteStore(SqliteOperator):
         group.insert("outbox", *sent)
         self._call_ids.reserve(group, self._outbox_id)
         return sent
-
-    def _set_timers(self, group: Group, key: str, scope: str, timers: tuple[Timer, ...]) -> Changes:
-        return self._timers.plan(group, key, scope, timers, self._limits.lane_timers_max) if timers else {}
 
     def _sent(self, calls: list[Envelope]) -> None:
         for call in calls:
