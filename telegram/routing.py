@@ -18,6 +18,9 @@ from telegram.intake import RawUpdate
 FAKE_USERS: Final = frozenset({1087968824, 136817688, 777000})
 """Users that stand in for a chat: anonymous admin, sent as a channel, auto-forward and service."""
 
+TOPIC_MARK: Final = "/"
+"""In the scope of a message in a forum, between the person and the topic."""
+
 # Longer than any id that Telegram gives out; sharing a lane after the cut costs only concurrency.
 _NAME_MAX = 128
 _ID_LIMIT = 2**63
@@ -122,13 +125,34 @@ def _sender(item: dict[str, Any]) -> str:
     return _scope(_id(item, "from")) if chat is None else str(chat)
 
 
+def _in_topic(message: dict[str, Any], scope: str) -> str:
+    """The scope of a message in a forum: topics have conversations of their own, the general one (0) among them.
+
+    Only a message in another topic names it; message_thread_id alone is a chain of replies (Telegram Bot API, Message:
+    is_topic_message; Chat: is_forum). In a private chat the topics share one: what comes without a topic, like a payment,
+    belongs to it. Of a message that cannot be read any more (date 0) no topic is known.
+    """
+    chat = message.get("chat")
+    if type(chat) is not dict or chat.get("type") == "private" or message.get("date") == 0:
+        return scope
+    if message.get("is_topic_message") is True and (topic := _number(message.get("message_thread_id"))):
+        return f"{scope}{TOPIC_MARK}{topic}"
+    return f"{scope}{TOPIC_MARK}0" if chat.get("is_forum") is True else scope
+
+
+def scope_without_topic(scope: str) -> str | None:
+    """Return what a scope in a forum was before topics were part of it; None for any other."""
+    person, mark, _ = scope.partition(TOPIC_MARK)
+    return person if mark else None
+
+
 def _in_chat(item: dict[str, Any], scope: str) -> Route | None:
     chat = _id(item, "chat")
     return None if chat is None else Route(f"chat:{chat}", scope)
 
 
 def _message(item: dict[str, Any]) -> Route | None:
-    return _in_chat(item, _sender(item))
+    return _in_chat(item, _in_topic(item, _sender(item)))
 
 
 def _business(item: dict[str, Any], scope: str) -> Route | None:
@@ -153,7 +177,9 @@ def _callback_query(item: dict[str, Any]) -> Route | None:
     """The lane of the message whose button was pressed, in front of the user who pressed it."""
     scope = _scope(_id(item, "from"))
     message = item.get("message")
-    if type(message) is dict and (found := _business(message, scope) or _in_chat(message, scope)):
+    if type(message) is dict and (
+        found := _business(message, scope) or _in_chat(message, _in_topic(message, scope))
+    ):
         return found
     return _sent_via_the_bot(item)
 

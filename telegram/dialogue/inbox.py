@@ -27,7 +27,7 @@ from telegram.dialogue.batches import Splits, gather
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
 from telegram.dialogue.filters import Filter, Invalid
-from telegram.dialogue.lending import ELSEWHERE, Behind, asked, lend
+from telegram.dialogue.lending import Behind, asked, lend, may_lend
 from telegram.dialogue.marks import is_of
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import PLAIN, Taken
@@ -128,8 +128,8 @@ class InboxHandler:
         if self._table.has_albums and not await self._gather(ctx, delivery):
             return ctx.effects()
         try:
-            if self._table.scopes or ctx.kind in ELSEWHERE:
-                await self._lend(ctx, self._table)
+            if may_lend(ctx, self._table, delivery):
+                await self._lend(ctx, self._table, delivery)
             taken = self._table.find(ctx)
             if taken is None:
                 self._untaken(ctx, self._table)
@@ -223,7 +223,7 @@ class InboxHandler:
             other = self._waiting(envelope, delivery.state)
             if not isinstance(other, MessageContext) or other.place() != ctx.place():
                 return None
-            await self._lend(other, table)
+            await self._lend(other, table, delivery._replace(envelope=envelope))
             try:
                 found = table.find(other)
             except Exception:  # noqa: BLE001 - it is told of when its turn comes
@@ -294,9 +294,9 @@ class InboxHandler:
     async def _peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
         return [] if self._behind is None else await asked(self._behind.peek(delivery, limit))
 
-    async def _lend(self, ctx: Context, table: Table) -> None:
+    async def _lend(self, ctx: Context, table: Table, delivery: Delivery) -> None:
         if self._behind is not None:
-            await lend(ctx, table, self._behind)
+            await lend(ctx, table, delivery, self._behind)
 
     def _untaken(self, ctx: Context, table: Table) -> None:
         """Answer a flow's button that no handler takes any more, or not from this person; Reject a timer.

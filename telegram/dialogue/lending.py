@@ -13,6 +13,7 @@ from telegram.dialogue.conversation import DATA
 from telegram.dialogue.routes import TIMER
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.table import Table
+from telegram.routing import scope_without_topic
 
 T = TypeVar("T")
 
@@ -39,8 +40,25 @@ class Behind(Protocol):
         ...
 
 
-async def lend(ctx: Context, table: Table, behind: Behind) -> None:
+def may_lend(ctx: Context, table: Table, delivery: Delivery) -> bool:
+    """Whether there may be something for `lend` to read."""
+    return bool(table.scopes) or ctx.kind in ELSEWHERE or _before_topics(delivery) is not None
+
+
+def _before_topics(delivery: Delivery) -> str | None:
+    """The scope in which a conversation of a forum lay before the topic was part of it, if none is in its scope of now.
+
+    It goes on in the topic where it first changes something.
+    """
+    return scope_without_topic(delivery.envelope.scope) if delivery.state is None else None
+
+
+async def lend(ctx: Context, table: Table, delivery: Delivery, behind: Behind) -> None:
     """Read the conversations that the router's flows look at, and those that lie elsewhere, and lend them to the context."""
+    if (before := _before_topics(delivery)) is not None:
+        was = await asked(behind.state(delivery.envelope.key, before))
+        if was is not None:
+            ctx.memory.inherit(before, was)
     if ctx.kind in ELSEWHERE and (home := _home_of(ctx, table)) is not None:
         was = await asked(behind.state(*home[:2]))
         for name in (OWN, DATA) if home[2] else (OWN,):

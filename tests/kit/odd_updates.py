@@ -42,8 +42,8 @@ def _with(place: bytes, item: Json) -> bytes:
 
 
 ALICES: Final = ("chat:7", "7")
-IN_GROUP: Final = (f"chat:{GROUP['id']}", "7")
-AS_CHANNEL: Final = (f"chat:{GROUP['id']}", str(CHANNEL["id"]))
+IN_GROUP: Final = (f"chat:{GROUP['id']}", "7/0")  # a forum, in its general topic
+AS_CHANNEL: Final = (f"chat:{GROUP['id']}", f"{CHANNEL['id']}/0")
 DEEP: Final = b"[" * 50_000 + b"]" * 50_000
 
 ODD: Final[tuple[Odd, ...]] = (
@@ -77,7 +77,7 @@ ODD: Final[tuple[Odd, ...]] = (
     _of("message that is a list", "message", [], UNSENT, "", reason="message: model_type"),
     # Buttons.
     _of("inaccessible message", "callback_query", _press(message={"chat": GROUP, "message_id": 1, "date": 0}),
-        *IN_GROUP),
+        IN_GROUP[0], "7"),
     _of("inline button", "callback_query", {"id": "1", "from": ALICE, "chat_instance": "c",
         "inline_message_id": "i", "data": "d"}, "inline:i", ""),
     _of("button of a business message", "callback_query",
@@ -99,7 +99,7 @@ ODD: Final[tuple[Odd, ...]] = (
     # Ids.
     _of("id of 52 bits", "message", message(chat={**PRIVATE, "id": 2**52 - 1}, **{"from": {**ALICE, "id": 2**52 - 1}}),
         f"chat:{2**52 - 1}", str(2**52 - 1)),
-    _of("id of 63 bits", "message", message(chat={**GROUP, "id": -(2**63)}), f"chat:{-(2**63)}", "7"),
+    _of("id of 63 bits", "message", message(chat={**GROUP, "id": -(2**63)}), f"chat:{-(2**63)}", "7/0"),
     _of("id beyond 64 bits", "message", message(chat={**GROUP, "id": 2**70}), *ALICES),
     _of("file of 4 GB", "message", message(text=None, document={"file_id": "d", "file_unique_id": "u",
         "file_size": 2**32}), *ALICES),
@@ -107,20 +107,20 @@ ODD: Final[tuple[Odd, ...]] = (
     _of("channel as sender", "message", message(chat=GROUP, sender_chat=CHANNEL, **{"from": {**BOT, "id": 136817688}}),
         *AS_CHANNEL),
     _of("anonymous administrator", "message", message(chat=GROUP, sender_chat=GROUP, **{"from": {**BOT,
-        "id": 1087968824}}), IN_GROUP[0], str(GROUP["id"])),
+        "id": 1087968824}}), IN_GROUP[0], f"{GROUP['id']}/0"),
     _of("forwarded automatically", "message", message(chat=GROUP, is_automatic_forward=True, **{"from": {**BOT,
-        "id": 777000}}), IN_GROUP[0], ""),
+        "id": 777000}}), IN_GROUP[0], "/0"),
     _of("nobody", "message", {"message_id": 1, "date": DATE, "chat": GROUP, "group_chat_created": True},
-        IN_GROUP[0], ""),
+        IN_GROUP[0], "/0"),
     _of("reaction of a channel", "message_reaction", {**KINDS["message_reaction"], "user": None, "actor_chat": CHANNEL},
-        *AS_CHANNEL),
+        AS_CHANNEL[0], str(CHANNEL["id"])),
     _of("vote of a channel", "poll_answer", {**KINDS["poll_answer"], "voter_chat": CHANNEL, "user": {**BOT,
         "id": 136817688}}, "poll:555", str(CHANNEL["id"])),
     _of("giveaway boost of nobody", "chat_boost", {"chat": CHANNEL, "boost": {"boost_id": "b", "add_date": DATE,
         "expiration_date": DATE, "source": {"source": "giveaway", "giveaway_message_id": 1}}},
         f"chat:{CHANNEL['id']}", ""),
     _of("ephemeral message", "message", message(message_id=0, ephemeral_message_id=3, receiver_user=BOB), *ALICES),
-    _of("in a topic", "message", message(chat=GROUP, message_thread_id=4, is_topic_message=True), *IN_GROUP),
+    _of("in a topic", "message", message(chat=GROUP, message_thread_id=4, is_topic_message=True), IN_GROUP[0], "7/4"),
     _of("in the direct messages of a channel", "message", message(chat={**GROUP, "is_direct_messages": True},
         direct_messages_topic={"topic_id": 2, "user": ALICE}), *IN_GROUP),
     _of("business connection that ends", "business_connection", {**KINDS["business_connection"], "is_enabled": False,
