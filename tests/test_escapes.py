@@ -45,6 +45,38 @@ def test_after_an_unexpected_error_an_outage_is_waited_for():
     assert run_virtual(play()) == "done"
 
 
+def test_once_a_pool_has_ended_a_cancellation_is_meant():
+    told: list[BaseException] = [asyncio.CancelledError()]
+
+    async def ask() -> str:
+        if told:
+            raise told.pop()
+        return "done"
+
+    async def play(*, is_over: bool) -> str:
+        asking = Asking("inbox", lambda _: 1.0)
+        asking.is_over = is_over
+        return await asking.insist(ask)
+
+    with pytest.raises(asyncio.CancelledError):
+        run_virtual(play(is_over=True))
+    told.append(asyncio.CancelledError())
+    assert run_virtual(play(is_over=False)) == "done"
+
+
+def test_a_delay_that_was_set_to_anything_is_a_failure_that_names_it():
+    async def fail(_: House, __: Delivery) -> None:
+        wish: Any = Park("x", delay_s=1.0)
+        wish.delay_s = "soon"
+        raise wish
+
+    house = House(fail, attempts_max=2)
+    in_house(house, update(1))
+    ((id_, attempts, reason),) = dead(house)
+    assert (id_, attempts) == (1, 2)
+    assert reason.startswith("Park: ValueError: a delay is a number of seconds")
+
+
 def only_the_first(act: Callable[[Delivery], Any]) -> Any:
     async def handler(_: House, delivery: Delivery) -> Any:
         if delivery.envelope.id == 1:
