@@ -9,7 +9,7 @@ from typing import Final
 from engine import Reject
 from engine.store import FullStore
 from engine.stores import open_store
-from telegram.bot import Bot
+from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import CallbackContext, MessageContext, Router, command, data, text
 from telegram.fake import FakeServer
@@ -45,7 +45,7 @@ async def playground(*, port: int = 0, router: Router | None = None) -> AsyncIte
         TgClient(fake.token, base_url=fake.url, connections=8) as client,
     ):
         store = await open_store("memory:", str(client.bot_id))
-        bot = Bot(client, store, router or _router(gate))
+        bot = Bot(client, store, router or _router(gate), BotConfig(messages_per_s=0))
         async with Sandbox(fake, bot, store, port=port, answer_after_s=0) as sandbox:
             await bot.start()
             try:
