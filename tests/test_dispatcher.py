@@ -576,8 +576,11 @@ def test_a_drain_hands_back_what_does_not_finish_in_time_uncounted():
 
 
 def test_a_drain_lets_a_commit_end_that_takes_a_moment_longer():
+    commits = []
+
     class Slow(MemoryStore):
         async def commit(self, *args: Any, **kwargs: Any) -> Delivery | None:
+            commits.append(args)
             await asyncio.sleep(0.3)
             return await super().commit(*args, **kwargs)
 
@@ -590,6 +593,7 @@ def test_a_drain_lets_a_commit_end_that_takes_a_moment_longer():
     house = House(handler, store=Slow())
     in_house(house, update(1), then=then)
     assert run_virtual(house.store.stats()).inbox.committed == 1
+    assert len(commits) == 1  # it was not cut off and done again
 
 
 def test_an_idle_house_drains_at_once():
