@@ -97,7 +97,7 @@ ANSWERS = [
     Answer(400, BAD + "query is too old and response timeout expired or query ID is invalid", Refused, "done",
            "answerCallbackQuery"),
     # a message that is gone, or too old
-    Answer(400, BAD + "message to edit not found", Refused, "dead", "editMessageText"),
+    Answer(400, BAD + "message to edit not found", Refused, "done", "editMessageText"),
     Answer(400, BAD + "message to be replied not found", Refused, "dead"),
     Answer(400, BAD + "message can't be edited", Refused, "dead", "editMessageText"),
     Answer(400, BAD + "message can't be deleted for everyone", Refused, "dead", "deleteMessage"),
@@ -108,9 +108,9 @@ ANSWERS = [
     Answer(400, BAD + "reply markup is too long", Refused, "dead"),
     Answer(400, BAD + "BUTTON_DATA_INVALID", Refused, "dead"),
     # a topic that is gone
-    Answer(400, BAD + "message thread not found", Refused, "dead"),
+    Answer(400, BAD + "message thread not found", Refused, "done"),
     Answer(400, BAD + "TOPIC_CLOSED", Refused, "dead"),
-    Answer(400, BAD + "TOPIC_DELETED", Refused, "dead"),
+    Answer(400, BAD + "TOPIC_DELETED", Refused, "done"),
     # rights
     Answer(400, BAD + "not enough rights to send text messages to the chat", Refused, "dead"),
     Answer(400, BAD + "CHAT_WRITE_FORBIDDEN", Refused, "dead"),

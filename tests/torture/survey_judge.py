@@ -14,7 +14,6 @@ the press, and once.
 """
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import Final, NamedTuple
 
 from telegram.load.checker import Anomaly, Interruption
@@ -29,10 +28,11 @@ _LATE: Final = says(TIMED_OUT)
 
 
 class Heard(NamedTuple):
-    """A call that Telegram has executed at Unix time `at`."""
+    """A call that Telegram has executed at Unix time `at`; `mark`: of its buttons."""
 
     at: float
     reply: Reply
+    mark: str = ""
 
 
 class Story(NamedTuple):
@@ -68,7 +68,7 @@ class _Reading:
         self._acts = story.acts
         self._heard = [heard for heard in story.heard if not _is_answer(heard.reply)]
         self._answers: dict[str, list[float]] = {}
-        for at, reply in story.heard:
+        for at, reply, _ in story.heard:
             if _is_answer(reply):
                 self._answers.setdefault(reply.what, []).append(at)
         self._gaps = gaps
@@ -86,7 +86,7 @@ class _Reading:
     def read(self) -> None:
         """Raise _BrokenError at the first thing that is wrong."""
         for act in self._acts:
-            if self._survey.is_open and self._follows(_LATE) and self._may_be_over(act):
+            if self._survey.is_open and self._follows(_LATE):
                 self._time_out()
             self.steps[act.update_id] = self._survey.step
             replies, was_taken = self._survey.take(act)
@@ -116,18 +116,6 @@ class _Reading:
                 raise _BrokenError("sent twice", f"{reply}, {at - first:.3f} s later again")
             self.repeated += 1
         return first
-
-    def _may_be_over(self, act: Act) -> bool:
-        """Whether the time-out can have come before this act.
-
-        Not if it was answered before the time-out's moment: it met the survey. And what was heard again before the
-        time-out is no repeat if the survey says it to this act.
-        """
-        if any(at < self._set[0] + self._timeout_s for at in self._answers.get(act.query, ())[:1]):
-            return False
-        replies, _ = deepcopy(self._survey).take(act)
-        heard = self._heard[self._place].reply
-        return self._last is None or heard != self._last.reply or replies[:1] != [heard]
 
     def _follows(self, reply: Reply) -> bool:
         """Whether this was heard next, repeats aside."""
@@ -159,6 +147,7 @@ class _Reading:
             raise _BrokenError(kind, f"{heard.reply} instead of {reply} at the step {self._survey.step}")
         self._place += 1
         self._last = heard
+        self._survey.hear(reply, heard.mark)
         return heard
 
     def _next_equal(self, reply: Reply) -> Heard | None:

@@ -27,7 +27,7 @@ STEPS: Final = (IDLE, *QUESTIONS, "summary")
 class Act(NamedTuple):
     """What somebody did at Unix time `at`, before Telegram took it: wrote a text, pressed a button, sent a sticker.
 
-    `value`: the text, or the button's data; `query`: the id of the press.
+    `value`: the text, or the button's data; `query`: the id of the press; `mark`: of the button.
     """
 
     update_id: int
@@ -35,6 +35,7 @@ class Act(NamedTuple):
     kind: Literal["text", "button", "sticker"]
     value: str = ""
     query: str = ""
+    mark: str = ""
 
 
 class Reply(NamedTuple):
@@ -59,6 +60,8 @@ class Survey:
         self.step = IDLE
         self._before: list[str] = []
         self._name = self._age = self._topic = ""
+        self._offered: set[str] = set()
+        """The marks of the buttons that were sent since it came to this step: no other is taken."""
 
     @property
     def is_open(self) -> bool:
@@ -71,8 +74,14 @@ class Survey:
             if act.value == "/survey":
                 return self._begin(), True
             return self._message(act) if self.is_open else (self._echo(act), False)
-        replies, was_taken = self._button(act.value) if self.is_open else ([], False)
+        is_offered = self.is_open and act.mark in self._offered
+        replies, was_taken = self._button(act.value) if is_offered else ([], False)
         return [*replies, Reply("answerCallbackQuery", act.query)], was_taken
+
+    def hear(self, reply: Reply, mark: str) -> None:
+        """It was sent, with buttons of this mark."""
+        if self.step in {"age", "topic", "summary"} and reply == self._question():
+            self._offered.add(mark)
 
     def time_out(self) -> None:
         """Nobody answered."""
@@ -81,7 +90,7 @@ class Survey:
     def _begin(self) -> list[Reply]:
         """Also in the middle of it."""
         self._before = []
-        self.step = "name"
+        self._come_to("name")
         return [says(WELCOME), self._question()]
 
     def _echo(self, act: Act) -> list[Reply]:
@@ -111,7 +120,7 @@ class Survey:
 
     def _button(self, data: str) -> tuple[list[Reply], bool]:
         if data == "back":
-            self.step = self._before.pop() if self._before else self.step
+            self._come_to(self._before.pop())
             return [self._question()], True
         if self.step == "topic" and data in TOPICS:
             self._topic = TOPICS[data]
@@ -123,8 +132,12 @@ class Survey:
 
     def _go(self, step: str) -> Reply:
         self._before.append(self.step)
-        self.step = step
+        self._come_to(step)
         return self._question()
+
+    def _come_to(self, step: str) -> None:
+        self.step = step
+        self._offered.clear()
 
     def _question(self) -> Reply:
         return says(QUESTIONS.get(self.step) or f"{self._name}, {self._age}, {self._topic}. Is that right?")

@@ -1,6 +1,7 @@
 """The people of the survey's campaign: they read what the bot says, and answer, err, go back, press twice, leave."""
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Callable
@@ -81,7 +82,8 @@ class Person:
     def hear(self, call: Call) -> None:
         """The bot has called."""
         what = str(call.params.get("callback_query_id") or call.text)
-        self.heard.append(Heard(call.at, Reply(call.method, what)))
+        marks = {str(read_mark(data)[0]) for data in _buttons(call.params.get("reply_markup"))}
+        self.heard.append(Heard(call.at, Reply(call.method, what), "".join(sorted(marks))))
         self._news.set()
 
     async def live(self, is_over: Callable[[], bool]) -> None:
@@ -141,7 +143,8 @@ class Person:
                 "chat_instance": "1",
                 "data": carried,
             }
-            act = Act(world.push("callback_query", press), at, "button", what, query)
+            mark = str(read_mark(carried)[0])
+            act = Act(world.push("callback_query", press), at, "button", what, query, mark)
         elif what == STICKER:
             act = Act(world.say(self.chat_id, self.chat_id, "", **_STICKER), at, "sticker")
         else:
@@ -153,9 +156,13 @@ class Person:
     def _button(self, data: str) -> tuple[dict[str, Any], str] | None:
         """The newest message with a button of this data, and all that the button carries."""
         for message in reversed(self._server.world.messages(self.chat_id)):
-            for row in message.get("reply_markup", {}).get("inline_keyboard", []):
-                for button in row:
-                    carried = button.get("callback_data", "")
-                    if read_mark(carried)[1] == data:
-                        return dict(message), carried
+            for carried in _buttons(message.get("reply_markup")):
+                if read_mark(carried)[1] == data:
+                    return dict(message), carried
         return None
+
+
+def _buttons(markup: Any) -> list[str]:
+    """What the buttons of a keyboard carry."""
+    keyboard = json.loads(markup) if isinstance(markup, str) else markup or {}
+    return [button.get("callback_data", "") for row in keyboard.get("inline_keyboard", []) for button in row]
