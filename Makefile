@@ -13,8 +13,13 @@ help: ## list the targets
 run: .venv/.runtime ## run the bot; without BOT_TOKEN: a sandbox with a page to chat in (ARGS="--help" shows the settings)
 	@$(PY) run.py $(ARGS)
 
-test: lint browser ## lint, then every test
-	@$(PY) -m pytest $(ARGS)
+# Two side by side: those that start processes mostly wait. 5: no test of this half is among the ARGS.
+test: lint browser ## lint, then every test (ARGS="tests/test_run.py -x": only these)
+	@$(PY) -m pytest -m "processes or browser" $(ARGS) >.venv/processes.log 2>&1 & slow=$$!; \
+	$(PY) -m pytest -m "not processes and not browser" $(ARGS); quick=$$?; \
+	wait $$slow; slow=$$?; echo "with processes or a browser:"; cat .venv/processes.log; \
+	[ $$quick = 5 ] && quick=0 && [ $$slow = 5 ] && exit 5; [ $$slow = 5 ] && slow=0; \
+	exit $$((quick ? quick : slow))
 
 lint: .venv/.dev ## formatting, lint, types, and who may import whom
 	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q .
