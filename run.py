@@ -180,7 +180,7 @@ def _check_together(settings: Settings) -> None:
         raise WrongSettingError("TELEGRAM_LOCAL_ROOT is set but TELEGRAM_LOCAL is not: set both, or none")
 
 
-async def serve(settings: Settings, watchdog: Watchdog | None = None) -> int:
+async def serve(settings: Settings, watchdog: Watchdog) -> int:
     """Run the bot until a signal; return the exit code."""
     sys.path.insert(0, str(Path.cwd()))  # for HANDLERS=my_bot:router, wherever run.py lies
     router = load_router(settings.handlers)
@@ -213,8 +213,7 @@ async def serve(settings: Settings, watchdog: Watchdog | None = None) -> int:
         )
         store = await open_store(settings.effective_store_url, str(client.bot_id))
         stack.push_async_callback(store.close)
-        if watchdog is not None:
-            watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
+        watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
         bot = Bot(client, store, router, config)
         if fake is not None:
             sandbox = await stack.enter_async_context(Sandbox(fake, bot, store, port=settings.sandbox_port))
@@ -222,16 +221,14 @@ async def serve(settings: Settings, watchdog: Watchdog | None = None) -> int:
         return await run_until_signal(bot, watchdog)
 
 
-async def run_until_signal(bot: Bot, watchdog: Watchdog | None = None) -> int:
+async def run_until_signal(bot: Bot, watchdog: Watchdog) -> int:
     """Run the bot; the first SIGINT or SIGTERM drains it, a second one stops at once. Return the exit code."""
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    if watchdog is not None:
-        watchdog.watch(received.put_nowait)
+    watchdog.watch(received.put_nowait)
 
     async def work() -> None:
         await bot.start()
-        if watchdog is not None:
-            watchdog.serve()
+        watchdog.serve()
         await bot.wait()
 
     async def at_signal() -> signal.Signals:

@@ -33,7 +33,7 @@ from engine.keeper import Keeper, Running, Worker
 from engine.model import Delivery, Effects, Queue
 from engine.outcome import Released, described, outcome_of
 from engine.settling import Farewell, Settling
-from engine.store import DIED, Store
+from engine.store import DIED, NoNotes, Notes, Store
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +82,7 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
         self._ended: asyncio.Future[None] | None = None  # the pool's, from its start on
-        self._notes = store.notes if queue is Queue.INBOX else None
+        self._notes: Notes = store.notes if queue is Queue.INBOX else NoNotes()
         self._suspect_runs = False
         self._suspects_seen: set[int] = set()  # by id
         self._suspects_parked: set[int] = set()
@@ -166,8 +166,7 @@ class Engine:
     async def _abandon(self, worker: Worker) -> None:
         """Hand back what a worker holds whose handler does not end; what it does from now on is refused."""
         log.error("a handler would not stop, or the store was unavailable", worker=worker.number)
-        if self._notes is not None:
-            self._notes.end(worker.number)
+        self._notes.end(worker.number)
         if self._keeper.is_running(worker):
             try:
                 async with asyncio.timeout(_LET_FINISH_S):
@@ -224,9 +223,7 @@ class Engine:
 
     async def _deliver(self, worker: Worker, delivery: Delivery, *, more: bool) -> Delivery | None:
         """Handle one delivery and settle it; return the lane's next one if we keep the lane."""
-        death = None
-        if delivery.attempt > 1 and self._notes is not None:
-            death = self._notes.death(delivery.envelope.id)
+        death = self._notes.death(delivery.envelope.id) if delivery.attempt > 1 else None
         if death is None:
             outcome = await self._handle(worker, delivery)
         else:
@@ -246,7 +243,7 @@ class Engine:
         if id_ not in self._suspects_seen:
             self._suspects_seen.add(id_)
             return Park(death, delay_s=_AFTER_DEATH_S)
-        if self._notes is not None and not self._notes.is_repeated():
+        if not self._notes.is_repeated():
             return await self._handle(worker, delivery)
         if self._suspect_runs:
             self._suspects_parked.add(id_)
@@ -264,8 +261,7 @@ class Engine:
         context.run(current_delivery.set, delivery)
         outcome: Effects | Exception
         self._keeper.enter(worker, delivery)
-        if self._notes is not None:
-            self._notes.begin(worker.number, delivery.envelope.id)
+        self._notes.begin(worker.number, delivery.envelope.id)
         try:
             outcome = await Isolated(context, self._handler(delivery))
             if isinstance(outcome, Effects):
@@ -276,8 +272,7 @@ class Engine:
             raise  # the task itself is destroyed
         except BaseException as error:  # noqa: BLE001 - each is this delivery's failure
             outcome = Released() if self._asking.is_over else self._failed(delivery, error)
-        if self._notes is not None:
-            self._notes.end(worker.number)
+        self._notes.end(worker.number)
         if worker.is_cancelled():
             await self._absorb(worker)
         cut = self._keeper.leave(worker)  # no await before it: what cuts the worker cuts this handler

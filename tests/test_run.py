@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 
@@ -21,6 +22,7 @@ from telegram.fake import FakeServer, Fault
 from telegram.load.checker import Evidence, Interruption, Said, Seen, check
 from telegram.load.plan import BotPlan
 from telegram.load.service import ROOT, Finished, Service, command, environment
+from telegram.watchdog import Watchdog
 
 pytestmark = pytest.mark.processes
 
@@ -225,7 +227,7 @@ async def test_what_a_person_can_mend_is_told_also_from_inside_a_group():
             raise ExceptionGroup("all", [ZeroDivisionError(), ExceptionGroup("of the inbox", [mend])])
 
     with pytest.raises(StoreError, match="is damaged"):
-        await run.run_until_signal(Bot())  # type: ignore[arg-type] # as much of one as is needed
+        await run.run_until_signal(Bot(), mock.create_autospec(Watchdog))  # type: ignore[arg-type] # as much as is needed
 
 
 @pytest.mark.parametrize(

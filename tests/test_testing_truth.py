@@ -101,6 +101,21 @@ def test_a_user_gets_an_apology_when_an_update_is_given_up():
         assert [letter.reason for letter in bot.dead_letters()] == ["RuntimeError: always"]
 
 
+@pytest.mark.parametrize(("retry", "attempts"), [(False, 1), (True, 2)])
+def test_programming_errors_are_tried_again_if_the_bots_settings_say_so(retry, attempts):
+    handled = []
+
+    async def fails(_ctx: Context) -> None:
+        handled.append(1)
+        raise TypeError("wrong")
+
+    config = BotConfig(attempts_max=2, retry_programming_errors=retry)
+    with Conversations(router_of(fails, "message"), config=config) as bot:
+        bot.chat("Ann").says("hi", failing=True)
+        bot.passes(minutes=5, failing=True)
+        assert (len(handled), len(bot.dead_letters())) == (attempts, 1)
+
+
 def test_a_pressed_button_stops_waiting_although_the_handler_fails():
     router = fail_always("callback_query")
 

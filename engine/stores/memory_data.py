@@ -112,15 +112,15 @@ class Data:
     def check_timers(self, delivery: Delivery, timers: Iterable[Timer]) -> None:
         """Raise TooManyTimers if the lane would have more than it may after the commit of this delivery."""
         key, own_scope = delivery.lease.key, delivery.envelope.scope
-        wishes = {
+        asked = {
             (key, own_scope if timer.scope is None else timer.scope, timer.name): timer.after_s is not None
             for timer in timers  # the last of several for one name counts
         }
-        gone = set(wishes)
+        gone = set(asked)
         if delivery.envelope.id in self.due:
             gone.add(self.due[delivery.envelope.id])
         kept = self.timer_counts[key] - sum(name in self.timers for name in gone)
-        new = sum(wishes.values())
+        new = sum(asked.values())
         if new and kept + new > self.limits.lane_timers_max:
             raise TooManyTimers(key, self.limits.lane_timers_max)
 

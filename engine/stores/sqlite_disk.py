@@ -59,7 +59,7 @@ class Watch:
         return 0 if seen is None else seen.size
 
     def opened(self) -> bool:
-        """Note what SQLite has opened; return whether there is a log, as far as can be told."""
+        """Note what SQLite has opened; return False if there is no log, or it cannot be looked at."""
         self._log_inode = None
         with suppress(OSError):
             log = self._look(self._log)

@@ -4,7 +4,8 @@ Steps are put together table by table (few SQL statements, whatever their number
 interpreter lock and has to win it back from a busy event loop. The result is that of the steps one after another:
 
 * Rows of inbox, outbox and timer are deleted by their place, dead letters by their number, before rows are inserted.
-  It is known to somebody only after the transaction that inserted it, so nothing is inserted and deleted in one.
+  A caller learns a place or a number only after the transaction that inserted it, so no row is inserted and deleted in
+  one transaction.
 * Tables with another key keep the last step for each key.
 * A statement of its own (`run`) stands where it was asked for.
 """

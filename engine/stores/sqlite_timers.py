@@ -76,7 +76,10 @@ class Timers:
     def plan(
         self, group: Group, key: str, own_scope: str, timers: Iterable[Timer], most: int | None = None
     ) -> Changes:
-        """Put into the group what a commit wishes, and return it for `apply`; at `most` so many in the lane."""
+        """Put the timers of a commit into the group, and return the changes for `apply`.
+
+        The group is refused if the lane would have more than `most` timers.
+        """
         changes: Changes = {}
         rows: dict[Name, Row] = {}
         for name, after_s, body, scope in timers:

@@ -12,7 +12,7 @@ Each message of a media group is an update of its own, and only `media_group_id`
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from engine import Delivery, Envelope
 from telegram.dialogue.context import Context
@@ -87,7 +87,7 @@ def scope_of(ctx: MessageContext) -> str:
     return f"{_SCOPE}:{ctx.message.media_group_id}"
 
 
-def is_album(ctx: Context) -> bool:
+def is_album(ctx: Context) -> TypeGuard[MessageContext]:
     """Whether the update is a message of a media group that may be gathered."""
     return (
         isinstance(ctx, MessageContext) and ctx.kind in ALBUM_KINDS and ctx.message.media_group_id is not None

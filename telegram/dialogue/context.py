@@ -214,9 +214,9 @@ class Context(Generic[E_co]):
     def call(self, method: str, /, **params: Any) -> None:
         """Any method of the Bot API; params that are None are left out.
 
-        Calls for one chat go out in order. The answer to a query (a pressed button, a payment, an inline query) is no
-        message of a chat: it waits for none of them. ValueError or TypeError for what JSON or UTF-8 cannot hold. An
-        InputFile waits as its path, and is read when it is sent; what is missing then is a dead letter.
+        Calls for the update's chat go out in order, and so do those for each other chat, in a lane of their own. The answer to
+        a query (a pressed button, a payment, an inline query) waits for none of them. ValueError or TypeError for what JSON
+        or UTF-8 cannot hold. An InputFile waits as its path, read when it is sent; what is missing then is a dead letter.
         TypeError for a method or a parameter that is not known here: what is newer goes through `call_newer`.
         """
         self.collect(method, params)

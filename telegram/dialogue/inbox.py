@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import structlog
 
@@ -252,19 +252,17 @@ class InboxHandler:
         """Gather the album that a message begins; False for a message that was handled with its album before."""
         if not is_album(ctx) or self._behind is None:
             return True
-        first = cast("MessageContext", ctx)
-        was = await asked(self._behind.state(first.key, scope_of(first)))
+        was = await asked(self._behind.state(ctx.key, scope_of(ctx)))
         read = partial(self._waiting, state=delivery.state)
-        return await self._albums.gather(first, delivery, was, partial(self._look, delivery), read)
+        return await self._albums.gather(ctx, delivery, was, partial(self._look, delivery), read)
 
     async def _close(self, ctx: Context, taken: Taken | None, delivery: Delivery) -> None:
         if not is_album(ctx) or self._behind is None:
             return
-        first = cast("MessageContext", ctx)
         if taken is not None and taken.options.batch == "album":
-            await self._albums.close(first, partial(self._peek, delivery, ALBUM_MAX - 1))
+            await self._albums.close(ctx, partial(self._peek, delivery, ALBUM_MAX - 1))
         else:
-            self._albums.leave(first)
+            self._albums.leave(ctx)
 
     def _stops(self, ctx: Context, delivery: Delivery, stop: Filter, scope: str, envelope: Envelope) -> bool:
         """Whether an update that waits ends the handler: of the same conversation, and it passes the filter."""

@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
+from telegram.dialogue.albums import is_album
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import MessageContext, TimerContext
+from telegram.dialogue.contexts import TimerContext
 from telegram.dialogue.conversation import OWN_SCOPE
 from telegram.dialogue.filters import (
     Extract,
@@ -140,22 +141,17 @@ class OfTimer:
         return isinstance(ctx, TimerContext) and ctx.timer == self.timer
 
 
-def of_album(ctx: Context) -> bool:
-    """A message of a media group."""
-    return isinstance(ctx, MessageContext) and ctx.message.media_group_id is not None
-
-
 def album_filters(filters: tuple[Any, ...]) -> tuple[Filter, ...]:
     """Return the filters of an album's handler: it takes the album if one of its messages passes all of `filters`."""
     asked = predicates(filters)
     if not asked:
-        return (of_album,)
+        return (is_album,)
 
     def some_message(ctx: Context) -> bool:
         return any(all(passes(each) for passes in asked) for each in getattr(ctx, "album", (ctx,)))
 
     some_message.__name__ = " and ".join(map(label_of, asked))
-    return (of_album, some_message)
+    return (is_album, some_message)
 
 
 def predicates(filters: tuple[Any, ...]) -> tuple[Filter, ...]:

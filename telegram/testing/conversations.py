@@ -202,7 +202,8 @@ class Conversations:
             raise
         except Exception as error:
             self._failed.append(error)
-            raise outcome_of(error) from error  # as the engine would, without its log
+            programming_errors = self._config.handling().programming_errors
+            raise outcome_of(error, programming_errors) from error  # as the engine would, without its log
 
     async def _accept(self) -> None:
         """As the poller does, until nothing waits."""

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from telegram.dialogue.albums import is_album
 from telegram.dialogue.contexts import MESSAGE_KINDS
 from telegram.dialogue.filters import label_of
 from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker
 from telegram.dialogue.flows.outcomes import Targets
 from telegram.dialogue.flows.plan import Plan, Step
-from telegram.dialogue.routes import TIMER, of_album
+from telegram.dialogue.routes import TIMER
 
 AnyFlow: TypeAlias = Plan[Any, Any, Any]
 
@@ -177,7 +178,7 @@ def cause(step: Step, pressed: Iterable[Button] = ()) -> str:
         more = ["…"] if len(texts) > _BUTTONS_MAX else []
         return f"{' / '.join(texts[:_BUTTONS_MAX] + more)} button{'s' if len(texts) > 1 else ''}"
     route = step.route
-    names = [label_of(each) for each in route.filters if each is not of_album]
+    names = [label_of(each) for each in route.filters if each is not is_album]
     if route.options.batch:
         names.insert(0, route.options.batch)
     if names:
