@@ -186,10 +186,14 @@ async def started(folder):
         text=True,
         start_new_session=True,
     )
-    while not re.search(r"[1-9]\d* handled", line := await asyncio.to_thread(loading.stdout.readline)):
-        assert line, loading.stderr.read()
-    family = psutil.Process(loading.pid).children(recursive=True)
-    assert len(family) == 3  # the fake server, the bot, and what ends the bot if it does not stop
+    try:
+        while not re.search(r"[1-9]\d* handled", line := await asyncio.to_thread(loading.stdout.readline)):
+            assert line, loading.stderr.read()
+        family = psutil.Process(loading.pid).children(recursive=True)
+        assert len(family) == 3  # the fake server, the bot, and what ends the bot if it does not stop
+    except BaseException:
+        loading.kill()  # the others end with it
+        raise
     return loading, family
 
 
