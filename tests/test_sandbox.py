@@ -13,6 +13,7 @@ import telegram.fake.events
 import telegram.fake.sandbox_lanes
 from telegram.fake import Fault
 from telegram.fake.sandbox import Sandbox
+from telegram.fake.sandbox_lanes import lane_name
 from tests.kit.playground import KEYBOARD, MENU, playground
 
 FOLDER = Path(telegram.fake.sandbox_lanes.__file__).parent
@@ -413,3 +414,19 @@ async def test_a_page_that_goes_leaves_nothing_behind(play, http):
     async with asyncio.timeout(WAIT_S):
         while play.sandbox._pages or len(play.fake.world._listeners) > 1:  # one is the sandbox's own
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("chat:5", "Ada"),
+        ("post:5", "Post to Ada"),
+        ("post:@channel", "Post to @channel"),
+        ("query:40001", "Answer to a query"),
+        ("inline:AB:C", "Inline message"),
+        ("chat:6", ""),
+        ("update:1", ""),
+    ],
+)
+def test_each_kind_of_lane_has_a_name_on_the_board(key, name):
+    assert lane_name(key, {"chat:5": "Ada"}) == name

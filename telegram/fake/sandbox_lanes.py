@@ -5,6 +5,7 @@ last work, with the number of updates handled and calls sent since it appeared.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -83,7 +84,7 @@ class LaneBoard:
             "inbox": stats.inbox._asdict(),
             "outbox": stats.outbox._asdict(),
             "rows": self._look_at_rows(names),
-            "dead": [{**letter, "name": names.get(letter["key"], "")} for letter in dead],
+            "dead": [{**letter, "name": lane_name(letter["key"], names)} for letter in dead],
         }
 
     def _look_at_rows(self, names: dict[str, str]) -> list[Json]:
@@ -108,7 +109,9 @@ class LaneBoard:
             halves = {
                 queue.value: _half(row, queue, views[queue], running[queue].get(key), now) for queue in Queue
             }
-            rows.append({"key": key, "name": names.get(key, ""), "at_telegram": len(row.waiting), **halves})
+            rows.append(
+                {"key": key, "name": lane_name(key, names), "at_telegram": len(row.waiting), **halves}
+            )
         return rows
 
     def _row(self, key: str) -> _Row:
@@ -156,6 +159,19 @@ def _half(row: _Row, queue: Queue, view: LaneView | None, running: Running | Non
         "parked_s": round(view.wait_s, 1) if view else 0.0,
         "reason": view.reason if view else "",
     }
+
+
+def lane_name(key: str, names: Mapping[str, str]) -> str:
+    """Name a lane for people; `names` are those of the chats' lanes. "" if there is none."""
+    kind, _, rest = key.partition(":")
+    match kind:
+        case "query":
+            return "Answer to a query"
+        case "post":
+            return f"Post to {names.get(f'chat:{rest}', rest)}"
+        case "inline":
+            return "Inline message"
+    return names.get(key, "")
 
 
 def _name(chat: Json) -> str:
