@@ -52,11 +52,14 @@ class Process:
 
     def freeze(self) -> None:
         """Take no step until `thaw`, while the clock goes on."""
-        self.is_frozen = True
-        self._frozen_at = self._loop.time()
+        if not self.is_frozen:
+            self.is_frozen = True
+            self._frozen_at = self._loop.time()
 
     def thaw(self) -> None:
         """Take the steps that have come due meanwhile."""
+        if not self.is_frozen:
+            return
         self.is_frozen = False
         self.frozen_s += self._loop.time() - self._frozen_at
         held, self._held = self._held, []

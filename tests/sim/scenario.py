@@ -110,8 +110,8 @@ class Scenario:
         self.there_at: dict[int, float] = {}
         """When it was in the store, as far as the bot knew."""
 
-        self.ran_s: dict[tuple[int, int], float] = {}
-        """By number of the process and id: how long its handler ran the last time, without what its process stood still."""
+        self.ran_s: dict[tuple[int, Delivery], float] = {}
+        """By number of the process and delivery: how long its handler ran, without what its process stood still."""
 
         self.failures: list[str] = []
 
@@ -167,7 +167,7 @@ class Scenario:
             try:
                 return await handle(delivery)
             finally:
-                self.ran_s[process.number, delivery.envelope.id] = (
+                self.ran_s[process.number, delivery] = (
                     self.loop.time() - began - (process.frozen_s - frozen_s)
                 )
 
@@ -178,7 +178,7 @@ class Scenario:
         park, bury = store.park, store.bury
 
         def look(delivery: Delivery, reason: str) -> None:
-            ran_s = self.ran_s.get((process.number, delivery.envelope.id), _HANDLER_TIMEOUT_S)
+            ran_s = self.ran_s.get((process.number, delivery), _HANDLER_TIMEOUT_S)
             if reason.startswith("the handler ran longer") and ran_s < _HANDLER_TIMEOUT_S - _STALL_UNSEEN_S:
                 self.failures.append(f"{reason}, but it was {ran_s:.1f} s: {delivery}")
 
