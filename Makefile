@@ -10,8 +10,8 @@ CUTS ?= 10000
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/.runtime ## run the bot; without BOT_TOKEN: a sandbox with a page to chat in (ARGS="--help" shows the settings)
-	@$(PY) run.py $(ARGS)
+run: .venv/.runtime ## run the bot; if BOT_TOKEN is not set: a sandbox with a page to chat in (ARGS="--help" shows the settings)
+	@$(PY) run.py --without-token=sandbox $(ARGS)
 
 # Two side by side: those that start processes mostly wait. 5: no test of this half is among the ARGS.
 test: lint browser ## lint, then every test (ARGS="tests/test_run.py -x": only these)

@@ -1,4 +1,4 @@
-"""Runs a Telegram bot. Without BOT_TOKEN: a sandbox with a page to chat in.
+"""Runs a Telegram bot; `run.py sandbox`: the same bot in a sandbox, with a page to chat in.
 
 Settings come from flags, the environment (upper case) and the file .env, in this order.
 The composition root: only this file reads the environment, and only here the parts are put together.
@@ -7,14 +7,14 @@ The composition root: only this file reads the environment, and only here the pa
 import asyncio
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import structlog
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSubCommand,
@@ -32,14 +32,16 @@ from telegram.dialogue.flows.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.dialogue.inbox import APOLOGY
 from telegram.dialogue.kinds import read_kinds
 from telegram.errors import Unauthorized, redact
-from telegram.fake import FakeServer
-from telegram.fake.sandbox import Sandbox
-from telegram.letters import Dead, Replay, letter_lines
+from telegram.letters import Dead, Replay, replay, show_dead
 from telegram.load.options import Load
 from telegram.logs import LogFormat, LogLevel, set_up_logging
 from telegram.running import Running, new_event_loop, tune_garbage_collection
 from telegram.sender import UnknownOutcome
+from telegram.serving import run_until_signal
 from telegram.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from telegram.fake import FakeServer
 
 log = structlog.get_logger(__name__)
 
@@ -55,11 +57,15 @@ class WrongSettingError(Exception):
     """A person has to change a setting; the text says which, in one line."""
 
 
+class InSandbox(BaseModel):
+    """Run the bot in a sandbox: a page to chat in, without a token, an account or a network. BOT_TOKEN is not used."""
+
+
 class Settings(BaseSettings):
     """Chatlane runs a Telegram bot: every chat in its own ordered lane, nothing lost.
 
-    Each setting is a flag, or a variable in the environment or in .env (WORKERS=8). Without BOT_TOKEN, a sandbox
-    with a page to chat in is started.
+    Each setting is a flag, or a variable in the environment or in .env (WORKERS=8). Without BOT_TOKEN nothing is
+    started; to try a bot without one: run.py sandbox
     """
 
     model_config = SettingsConfigDict(
@@ -76,7 +82,11 @@ class Settings(BaseSettings):
         cli_exit_on_error=False,
     )
 
-    bot_token: SecretStr | None = Field(default=None, description="from @BotFather; without it: the sandbox")
+    bot_token: SecretStr | None = Field(default=None, description="from @BotFather")
+    without_token: Literal["error", "sandbox"] = Field(
+        default="error",
+        description="if BOT_TOKEN is not set: an error, or the sandbox (as `make run` does)",
+    )
     telegram_api_url: str = Field(default="https://api.telegram.org", description="a Bot API server")
     telegram_local: bool = Field(
         default=False,
@@ -117,6 +127,7 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
     log_format: LogFormat = Field(default="console", description="console or json")
 
+    sandbox: CliSubCommand[InSandbox]
     dead: CliSubCommand[Dead]
     replay: CliSubCommand[Replay]
     load: CliSubCommand[Load]
@@ -134,19 +145,29 @@ class Settings(BaseSettings):
     @property
     def is_sandbox(self) -> bool:
         """Whether there is no Telegram to run against."""
-        return self.bot_token is None
+        return self.sandbox is not None or self.bot_token is None
 
     @property
     def token(self) -> str:
         """The bot's token; the sandbox has one of its own."""
-        return self.bot_token.get_secret_value() if self.bot_token else SANDBOX_TOKEN
+        return SANDBOX_TOKEN if self.is_sandbox or not self.bot_token else self.bot_token.get_secret_value()
 
     @property
     def effective_store_url(self) -> str:
-        """Where the bot's work is kept; the sandbox does not mix with a real bot's."""
-        if self.is_sandbox and not self.is_given("store_url"):
+        """Where the bot's work is kept; the sandbox does not mix with a real bot's, nor beside BOT_TOKEN with STORE_URL."""
+        if self.is_sandbox and (self.bot_token is not None or not self.is_given("store_url")):
             return SANDBOX_STORE_URL
         return self.store_url
+
+
+class _TokenGiven(BaseSettings):
+    """BOT_TOKEN as it is written, also if it is empty."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", cli_kebab_case=True, cli_ignore_unknown_args=True
+    )
+
+    bot_token: str | None = None
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:
@@ -163,17 +184,24 @@ def read_settings(arguments: Sequence[str]) -> Settings:
             for e in error.errors()
         ]
         raise WrongSettingError("; ".join(wrong)) from None
-    _check_together(settings)
+    _check_together(settings, arguments)
     return settings
 
 
-def _check_together(settings: Settings) -> None:
+def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
     """Raise WrongSettingError for settings of which one makes no sense without another."""
-    if settings.is_sandbox and settings.load is None and settings.flows is None:
+    needs_token = settings.sandbox is None and settings.load is None and settings.flows is None
+    if settings.bot_token is None and needs_token:
+        hint = "set it to the token from @BotFather; to try the bot without one: run.py sandbox"
+        if _TokenGiven(_cli_parse_args=list(arguments)).bot_token is not None:
+            raise WrongSettingError(f"BOT_TOKEN is empty: {hint}")
+        if settings.without_token != "sandbox":  # noqa: S105 - a choice, no password
+            raise WrongSettingError(f"BOT_TOKEN is not set: {hint}")
         for name in ("telegram_api_url", "telegram_local", "telegram_local_root", "telegram_test"):
             if settings.is_given(name):
-                hint = "set it, or unset both for the sandbox"
-                raise WrongSettingError(f"{name.upper()} is set but BOT_TOKEN is not: {hint}")
+                raise WrongSettingError(
+                    f"{name.upper()} is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
+                )
     if settings.telegram_local and not settings.is_given("telegram_api_url"):
         raise WrongSettingError("TELEGRAM_LOCAL is set but TELEGRAM_API_URL is not: give its address")
     if settings.telegram_local_root is not None and not settings.telegram_local:
@@ -185,11 +213,7 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
     sys.path.insert(0, str(Path.cwd()))  # for HANDLERS=my_bot:router, wherever run.py lies
     router = load_router(settings.handlers)
     async with AsyncExitStack() as stack:
-        api_url = settings.telegram_api_url
-        fake = None
-        if settings.is_sandbox:
-            fake = await stack.enter_async_context(FakeServer(token=settings.token))
-            api_url = fake.url
+        fake = await stack.enter_async_context(_fake(settings)) if settings.is_sandbox else None
         config = BotConfig(
             workers=settings.workers,
             messages_per_s=0 if settings.is_sandbox else settings.messages_per_s,
@@ -204,7 +228,13 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
         client = await stack.enter_async_context(
             TgClient(
                 settings.token,
-                base_url=api_url,
+                base_url=fake.url,
+                connections=config.senders,
+            )
+            if fake is not None
+            else TgClient(
+                settings.token,
+                base_url=settings.telegram_api_url,
                 connections=config.senders,
                 test=settings.telegram_test,
                 local=settings.telegram_local,
@@ -216,70 +246,26 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
         watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
         bot = Bot(client, store, router, config)
         if fake is not None:
-            sandbox = await stack.enter_async_context(Sandbox(fake, bot, store, port=settings.sandbox_port))
-            print(f"\n  Chat with your bot here:  {sandbox.url}\n  Stop with Ctrl+C.\n", flush=True)
+            await _open_page(settings, stack, fake, bot, store)
         return await run_until_signal(bot, watchdog)
 
 
-async def run_until_signal(bot: Bot, watchdog: Watchdog) -> int:
-    """Run the bot; the first SIGINT or SIGTERM drains it, a second one stops at once. Return the exit code."""
-    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    watchdog.watch(received.put_nowait)
+def _fake(settings: Settings) -> "FakeServer":
+    from telegram.fake import FakeServer  # late: a bot at Telegram does not need it
 
-    async def work() -> None:
-        await bot.start()
-        watchdog.serve()
-        await bot.wait()
-
-    async def at_signal() -> signal.Signals:
-        return await received.get()
-
-    working = asyncio.create_task(work())
-    signalled = asyncio.create_task(at_signal())
-    try:
-        await asyncio.wait({working, signalled}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done() or bot.me is None:
-            working.cancel()
-            await asyncio.wait({working})
-            return 0 if working.cancelled() else _raise_reason(working)
-        stopping = asyncio.create_task(bot.stop())
-        signalled = asyncio.create_task(at_signal())
-        await asyncio.wait({stopping, signalled}, return_when=asyncio.FIRST_COMPLETED)
-        if stopping.done():
-            return _raise_reason(stopping)
-        stopping.cancel()
-        await asyncio.wait({stopping})
-        log.warning("stopped at once: what was not committed comes again at the next start")
-        return 128 + signalled.result()
-    finally:
-        for task in (working, signalled):
-            task.cancel()
-        await asyncio.wait({working, signalled})
+    return FakeServer(token=settings.token)
 
 
-def _raise_reason(task: asyncio.Task[None]) -> int:
-    """Return 0 if the task ended well; raise the one reason that a person can mend, if there is one."""
-    error = task.exception()
-    if error is None:
-        return 0
-    while isinstance(error, BaseExceptionGroup):
-        known = error.subgroup((StoreError, Unauthorized))
-        error = (known or error).exceptions[0]
-    raise error
+async def _open_page(
+    settings: Settings, stack: AsyncExitStack, fake: "FakeServer", bot: Bot, store: FullStore
+) -> None:
+    """Start the sandbox's page, and print where it is."""
+    from telegram.fake.sandbox import Sandbox
 
-
-async def show_dead(store: FullStore, command: Dead, token: str) -> None:
-    """Print dead letters, newest first, without the token: a handler's own errors may quote it."""
-    print("\n".join(letter_lines(await store.dead_letters(command.limit), token)) or "no dead letters")
-
-
-async def replay(store: FullStore, command: Replay) -> int:
-    """Put dead letters back; return 2 if there is one that does not exist."""
-    missing = [number for number in command.numbers if not await store.replay(number)]
-    print(f"{len(command.numbers) - len(missing)} put back; the bot handles them at its next start")
-    if missing:
-        print("no dead letter has the number", ", ".join(map(str, missing)), file=sys.stderr)
-    return EXIT_WRONG_SETTING if missing else 0
+    sandbox = await stack.enter_async_context(Sandbox(fake, bot, store, port=settings.sandbox_port))
+    if settings.sandbox is None:
+        print("\n  BOT_TOKEN is not set: this is the sandbox, no bot at Telegram.")
+    print(f"\n  Chat with your bot here:  {sandbox.url}\n  Stop with Ctrl+C.\n", flush=True)
 
 
 async def administer(settings: Settings) -> int:
@@ -290,7 +276,7 @@ async def administer(settings: Settings) -> int:
         if settings.dead is not None:
             await show_dead(store, settings.dead, settings.token)
             return 0
-        return await replay(store, settings.replay or Replay(numbers=[]))
+        return 0 if await replay(store, settings.replay or Replay(numbers=[])) else EXIT_WRONG_SETTING
     finally:
         await store.close()
 

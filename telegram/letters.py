@@ -1,11 +1,13 @@
 """Dead letters as an operator sees them on the command line."""
 
+import sys
 from collections.abc import Iterable
 
 from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 
 from engine import DeadLetter
+from engine.store import Operator
 from telegram.errors import redact
 
 _BODY_MAX = 120  # characters that are shown of an update or a call
@@ -21,6 +23,22 @@ class Replay(BaseModel):
     """Put dead letters back in their lanes, each before what waits there."""
 
     numbers: CliPositionalArg[list[int]] = Field(description="their numbers, as `dead` shows them")
+
+
+async def show_dead(store: Operator, command: Dead, token: str) -> None:
+    """Print dead letters, newest first, without the token."""
+    lines = letter_lines(await store.dead_letters(command.limit), token)
+    sys.stdout.write("\n".join(lines or ["no dead letters"]) + "\n")
+
+
+async def replay(store: Operator, command: Replay) -> bool:
+    """Put dead letters back, and print how many; return False if there is one that does not exist."""
+    missing = [number for number in command.numbers if not await store.replay(number)]
+    put_back = len(command.numbers) - len(missing)
+    sys.stdout.write(f"{put_back} put back; the bot handles them at its next start\n")
+    if missing:
+        sys.stderr.write(f"no dead letter has the number {', '.join(map(str, missing))}\n")
+    return not missing
 
 
 def letter_lines(letters: Iterable[DeadLetter], token: str) -> list[str]:

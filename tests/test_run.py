@@ -22,6 +22,7 @@ from telegram.fake import FakeServer, Fault
 from telegram.load.checker import Evidence, Interruption, Said, Seen, check
 from telegram.load.plan import BotPlan
 from telegram.load.service import ROOT, Finished, Service, command, environment
+from telegram.serving import run_until_signal
 from telegram.watchdog import Watchdog
 
 pytestmark = pytest.mark.processes
@@ -30,6 +31,10 @@ SECRET = "AAmade-up-secret_0123456789abcdefghi"
 TOKEN = f"4200000042:{SECRET}"
 BOT = "4200000042"
 BASE = {"BOT_TOKEN": TOKEN, "TELEGRAM_API_URL": "http://127.0.0.1:1", "STORE_URL": "sqlite:bot.db"}
+
+MAKE: dict[str, str | None] = {"WITHOUT_TOKEN": "sandbox"}  # as `make run` does
+NO_TOKEN = "BOT_TOKEN is not set: set it to the token from @BotFather; .* run.py sandbox"
+EMPTY_TOKEN = "BOT_TOKEN is empty: set it to the token from @BotFather; .* run.py sandbox"
 
 
 class Case(NamedTuple):
@@ -44,7 +49,17 @@ class Case(NamedTuple):
 CASES = {
     "malformed token": Case("malformed bot token: it looks like", {"BOT_TOKEN": f"42:{SECRET} and more"}),
     "token without number": Case("malformed bot token", {"BOT_TOKEN": SECRET}),
-    "server without token": Case("TELEGRAM_API_URL is set but BOT_TOKEN is not", {"BOT_TOKEN": None}),
+    "no token": Case(NO_TOKEN, {"BOT_TOKEN": None}),
+    "no token, and no server": Case(NO_TOKEN, {"BOT_TOKEN": None, "TELEGRAM_API_URL": None}),
+    "no token for the dead letters": Case(NO_TOKEN, {"BOT_TOKEN": None}, ("dead",)),
+    "empty token": Case(EMPTY_TOKEN, {"BOT_TOKEN": ""}),
+    "empty token, and no server": Case(EMPTY_TOKEN, {"BOT_TOKEN": "", "TELEGRAM_API_URL": None}),
+    "empty token in .env": Case(EMPTY_TOKEN, {"BOT_TOKEN": None}, dotenv=b"BOT_TOKEN=\n"),
+    "empty token as a flag": Case(EMPTY_TOKEN, {"BOT_TOKEN": None}, ("--bot-token=",)),
+    "empty token in the name of the token": Case(EMPTY_TOKEN, {"BOT_TOKEN": None, "bot_token": ""}),
+    "empty token where none is the sandbox": Case(EMPTY_TOKEN, {**MAKE, "BOT_TOKEN": ""}),
+    "blank token": Case("malformed bot token", {**MAKE, "BOT_TOKEN": " "}),
+    "server without token": Case("TELEGRAM_API_URL is set but BOT_TOKEN is not", {**MAKE, "BOT_TOKEN": None}),
     "local without server": Case(
         "TELEGRAM_LOCAL is set but TELEGRAM_API_URL is not", {"TELEGRAM_LOCAL": "1", "TELEGRAM_API_URL": None}
     ),
@@ -61,7 +76,7 @@ CASES = {
     ),
     "test without token": Case(
         "TELEGRAM_TEST is set but BOT_TOKEN is not",
-        {"BOT_TOKEN": None, "TELEGRAM_API_URL": None, "TELEGRAM_TEST": "1"},
+        {**MAKE, "BOT_TOKEN": None, "TELEGRAM_API_URL": None, "TELEGRAM_TEST": "1"},
     ),
     "policy that does not exist": Case(
         "UNKNOWN_OUTCOME: Input should be 'repeat' or 'give-up'", {"UNKNOWN_OUTCOME": "maybe"}
@@ -214,7 +229,7 @@ async def test_a_store_that_another_process_owns(tmp_path):
 async def test_the_sandboxs_port_that_is_taken(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = await command(folder=tmp_path, SANDBOX_PORT=str(port))
+        done = await command("sandbox", folder=tmp_path, SANDBOX_PORT=str(port))
     assert_one_clear_line(done, f"{port}")
 
 
@@ -227,24 +242,61 @@ async def test_what_a_person_can_mend_is_told_also_from_inside_a_group():
             raise ExceptionGroup("all", [ZeroDivisionError(), ExceptionGroup("of the inbox", [mend])])
 
     with pytest.raises(StoreError, match="is damaged"):
-        await run.run_until_signal(Bot(), mock.create_autospec(Watchdog))  # type: ignore[arg-type] # as much as is needed
+        await run_until_signal(Bot(), mock.create_autospec(Watchdog))  # type: ignore[arg-type] # as much as is needed
 
 
 @pytest.mark.parametrize(
-    ("settings", "store_url"),
+    ("arguments", "settings", "store_url"),
     [
-        ({}, "sqlite:chatlane-sandbox.db"),
-        ({"STORE_URL": "sqlite:my.db"}, "sqlite:my.db"),
-        ({"BOT_TOKEN": TOKEN}, "sqlite:chatlane.db"),
+        (["sandbox"], {}, "sqlite:chatlane-sandbox.db"),
+        (["sandbox"], {"STORE_URL": "sqlite:my.db"}, "sqlite:my.db"),
+        (["--without-token=sandbox", "dead"], {}, "sqlite:chatlane-sandbox.db"),
+        ([], {"BOT_TOKEN": TOKEN}, "sqlite:chatlane.db"),
+        (["sandbox"], {"BOT_TOKEN": TOKEN, "STORE_URL": "sqlite:my.db"}, "sqlite:chatlane-sandbox.db"),
     ],
 )
-def test_the_sandbox_does_not_mix_with_a_real_bots_work(tmp_path, monkeypatch, settings, store_url):
+def test_the_sandbox_does_not_mix_with_a_real_bots_work(
+    tmp_path, monkeypatch, arguments, settings, store_url
+):
     monkeypatch.chdir(tmp_path)
     for name in BASE:
         monkeypatch.delenv(name, raising=False)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    assert run.read_settings([]).effective_store_url == store_url
+    read = run.read_settings(arguments)
+    assert read.effective_store_url == store_url
+    assert (SECRET in read.token) == (not arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "is_told"),
+    [
+        (("sandbox",), {}, False),
+        (("sandbox",), {"BOT_TOKEN": ""}, False),
+        (("sandbox",), {"BOT_TOKEN": TOKEN, "TELEGRAM_API_URL": "https://api.telegram.org"}, False),
+        ((), {"WITHOUT_TOKEN": "sandbox"}, True),
+    ],
+)
+async def test_the_sandbox_says_where_it_is_and_whether_it_was_asked_for(
+    tmp_path, arguments, settings, is_told
+):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(ROOT / "run.py"), "--sandbox-port=0", "--store-url=memory:", *arguments),
+        cwd=tmp_path,
+        env=environment(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    told = b""
+    try:
+        async with asyncio.timeout(60):
+            while b"Stop with" not in told:
+                told += await process.stdout.readline()
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+    assert (b"BOT_TOKEN is not set: this is the sandbox" in told) == is_told
+    assert b"Chat with your bot here:  http://127.0.0.1:" in told
 
 
 def test_help_tells_every_setting(tmp_path):

@@ -36,7 +36,7 @@ from telegram.errors import (
     Unauthorized,
 )
 from telegram.files import InputFile
-from telegram.letters import Dead
+from telegram.letters import Dead, show_dead
 from telegram.logs import LogFormat, set_up_logging
 from telegram.sender import Sender
 from telegram.types import File
@@ -366,7 +366,7 @@ async def test_the_list_of_dead_letters_does_not_tell_the_token(
     store = await open_store("memory:", "1")
     await store.append([Envelope(1, "chat:7", "7", said.encode())])
     await store.bury(await store.claim(Queue.INBOX), f"ConnectionError: {said}")
-    await run.show_dead(store, Dead(), TOKEN)
+    await show_dead(store, Dead(), TOKEN)
     await store.close()
     shown = capsys.readouterr().out
     assert "ConnectionError" in shown

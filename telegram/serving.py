@@ -1,0 +1,60 @@
+"""Runs a bot between the signals of a supervisor: the first one drains it, the second one stops it at once."""
+
+import asyncio
+import signal
+
+import structlog
+
+from engine import StoreError
+from telegram.bot import Bot
+from telegram.errors import Unauthorized
+from telegram.watchdog import Watchdog
+
+log = structlog.get_logger(__name__)
+
+
+async def run_until_signal(bot: Bot, watchdog: Watchdog) -> int:
+    """Run the bot; the first SIGINT or SIGTERM drains it, a second one stops at once. Return the exit code."""
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    watchdog.watch(received.put_nowait)
+
+    async def work() -> None:
+        await bot.start()
+        watchdog.serve()
+        await bot.wait()
+
+    async def at_signal() -> signal.Signals:
+        return await received.get()
+
+    working = asyncio.create_task(work())
+    signalled = asyncio.create_task(at_signal())
+    try:
+        await asyncio.wait({working, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done() or bot.me is None:
+            working.cancel()
+            await asyncio.wait({working})
+            return 0 if working.cancelled() else _raise_reason(working)
+        stopping = asyncio.create_task(bot.stop())
+        signalled = asyncio.create_task(at_signal())
+        await asyncio.wait({stopping, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            return _raise_reason(stopping)
+        stopping.cancel()
+        await asyncio.wait({stopping})
+        log.warning("stopped at once: what was not committed comes again at the next start")
+        return 128 + signalled.result()
+    finally:
+        for task in (working, signalled):
+            task.cancel()
+        await asyncio.wait({working, signalled})
+
+
+def _raise_reason(task: asyncio.Task[None]) -> int:
+    """Return 0 if the task ended well; raise the one reason that a person can mend, if there is one."""
+    error = task.exception()
+    if error is None:
+        return 0
+    while isinstance(error, BaseExceptionGroup):
+        known = error.subgroup((StoreError, Unauthorized))
+        error = (known or error).exceptions[0]
+    raise error
