@@ -224,6 +224,8 @@ class Engine:
     async def _deliver(self, worker: Worker, delivery: Delivery, *, more: bool) -> Delivery | None:
         """Handle one delivery and settle it; return the lane's next one if we keep the lane."""
         death = self._notes.death(delivery.envelope.id) if delivery.attempt > 1 else None
+        if self._settling.changed:
+            self._settling.begin(delivery)
         if death is None:
             outcome = await self._handle(worker, delivery)
         else:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -10,7 +10,7 @@ from engine.asking import Asking, StoreFailed
 from engine.checks import checked_calls
 from engine.config import EngineConfig
 from engine.errors import LeaseLost, NotPeeked, Park, Reject, Retry, StateChanged, StoreError, TooManyTimers
-from engine.model import Call, Delivery, Effects, Queue
+from engine.model import KEEP, Call, Delivery, Effects, Queue
 from engine.outcome import Released, described, storable
 from engine.store import Store
 
@@ -21,6 +21,30 @@ Farewell = Callable[[Delivery, bool], tuple[Call, ...]]
 
 _CHANGED_MAX: Final = 10
 """A head whose states were changed meanwhile so often in a row counts as failed: its lane must not spin."""
+
+_PRECEDENCE_S: Final = 5.0
+"""A handler that lost a comparison goes first when it runs again: for so long, no other lane of the pool commits a state that
+it writes. Short, since others may have a time limit of Telegram's."""
+
+_PRECEDENCE_AFTER: Final = 3
+"""From so many lost comparisons in a row on, it goes first for as long as a handler may run: a long one would never win."""
+
+
+class _Lost(NamedTuple):
+    """What is known of a head that has lost comparisons: how many in a row, and the states that it writes."""
+
+    times: int
+    states: frozenset[tuple[str, str]]
+
+
+class _First(NamedTuple):
+    """The handler that goes first: its lane, its states, until when, and its end."""
+
+    lane: str
+    states: frozenset[tuple[str, str]]
+    until: float
+    over: "asyncio.Future[None]"
+
 
 _GIVE_BACK_S: Final = 5.0
 """A delivery that can be neither committed, parked nor buried is tried again after this long."""
@@ -44,28 +68,68 @@ class Settling:
         self._asking = asking
         self._backoff = backoff
         self._farewell = farewell
-        self._changed: dict[str, int] = {}  # lane -> how often in a row its head met a StateChanged
+        self.changed: dict[str, _Lost] = {}  # by lane: heads whose last commit met a StateChanged
+        self._first: _First | None = None
+
+    def begin(self, delivery: Delivery) -> None:
+        """Note that a delivery of a lane in `changed` is handled again: it goes first, unless another one does already."""
+        lost = self.changed.get(delivery.lease.key)
+        if lost is not None and self._first is None:
+            loop = asyncio.get_running_loop()
+            longest_s = _PRECEDENCE_S if lost.times < _PRECEDENCE_AFTER else self._config.handler_timeout_s
+            until = loop.time() + longest_s
+            self._first = _First(delivery.lease.key, lost.states, until, loop.create_future())
 
     async def settle(
         self, delivery: Delivery, outcome: Effects | Exception, *, more: bool
     ) -> Delivery | None:
         """Settle a delivery with what its handler wants; return the lane's next one if it is kept (`more`)."""
-        changed = self._changed.pop(delivery.lease.key, 0) if self._changed else 0
+        lost = self.changed.pop(delivery.lease.key, None) if self.changed else None
         try:
             if isinstance(outcome, Effects):
+                if self._first is not None:
+                    await self._give_way(delivery, outcome)
                 try:
                     return await self._store.commit(delivery, outcome, more=more)
                 except (LeaseLost, StoreError):
                     raise
                 except BaseException as why:  # noqa: BLE001 - sorted there
-                    return await self._not_committed(delivery, outcome, why, changed)
+                    return await self._not_committed(delivery, outcome, why, lost.times if lost else 0)
             await self._put_back(delivery, outcome)
         except LeaseLost:
             lease = delivery.lease
             log.warning("lease lost", queue=self._queue.value, key=lease.key, fence=lease.fence)
         except StoreFailed as failed:
             await self._give_back(delivery, failed)
+        finally:
+            if self._first is not None and self._first.lane == delivery.lease.key:
+                self._first.over.set_result(None)
+                self._first = None
         return None
+
+    async def _give_way(self, delivery: Delivery, effects: Effects) -> None:
+        """Wait until the handler that goes first has committed, if it writes one of these states."""
+        first = self._first
+        if (
+            first is None
+            or first.lane == delivery.lease.key
+            or not first.states & self._states(delivery, effects)
+        ):
+            return
+        clock = asyncio.get_running_loop().time
+        while not first.over.done() and (wait_s := first.until - clock()) > 0:
+            try:
+                await asyncio.wait((first.over,), timeout=wait_s)
+            except asyncio.CancelledError:
+                if self._asking.is_over:
+                    raise  # else it was meant for a handler that is gone
+
+    def _states(self, delivery: Delivery, effects: Effects) -> frozenset[tuple[str, str]]:
+        """Return key and scope of the states that a commit compares and writes."""
+        names = {(self._store.lane(change.key), change.scope) for change in effects.states}
+        if effects.state is not KEEP:
+            names.add((delivery.lease.key, delivery.envelope.scope))
+        return frozenset(names)
 
     async def _not_committed(
         self, delivery: Delivery, effects: Effects, why: BaseException, changed: int
@@ -74,7 +138,7 @@ class Settling:
             return await self._asking.insist(lambda: self._store.commit(delivery, effects, more=False), why)
         except StateChanged:
             if changed < _CHANGED_MAX:  # the handler runs again, with what is true now
-                self._changed[delivery.lease.key] = changed + 1
+                self.changed[delivery.lease.key] = _Lost(changed + 1, self._states(delivery, effects))
                 await self._asking.insist(lambda: self._store.release(delivery))
             else:
                 await self._put_back(delivery, Retry(f"StateChanged, {changed + 1} times in a row"))
