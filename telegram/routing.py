@@ -3,10 +3,12 @@
 A key says who is served strictly in order; a scope says whose conversation it is inside the lane. Total: whatever
 Telegram sends, known kind or not, gets a lane. The bot's own id is not part of the key, since a store belongs to one bot.
 
-`chat:<id>` is also the lane of what carries only a user: the id of a private chat is the id of its user, so a user's
-inline queries and payments stand in line with that user's messages. A message that was sent via the bot has a lane of its
-own, `inline:<inline_message_id>`, for its presses and the result that it was chosen from. Chats seen through a business
-connection or as a guest have lanes of their own, since their ids may equal those of the bot's own chats.
+`chat:<id>` is also the lane of what carries only a user: the id of a private chat is the id of its user. Not so for queries
+that Telegram waits seconds for: a user's payments (`payment:<user>`) and inline queries (`inline_query:<user>`) have lanes of
+their own, which do not wait for the handlers of that user's messages. Their conversation is the private chat's all the same
+(telegram/dialogue/lending.py). A message that was sent via the bot has a lane of its own, `inline:<inline_message_id>`, for its
+presses and the result that it was chosen from. Chats seen through a business connection or as a guest have lanes of their
+own, since their ids may equal those of the bot's own chats.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,7 +54,7 @@ def envelope(raw: RawUpdate, at: float = 0.0) -> Envelope:
     return Envelope(raw.update_id, key, scope, raw.body, at)
 
 
-_WITHOUT_CHAT: Final = ("chat:", "poll:", "inline:", "update:")
+_WITHOUT_CHAT: Final = ("chat:", "poll:", "inline:", "inline_query:", "payment:", "update:")
 """Begin the lanes that a call to another chat than theirs does not belong in."""
 
 
@@ -197,6 +199,22 @@ def _from_user(item: dict[str, Any]) -> Route | None:
     return _private(_id(item, "from"))
 
 
+def _payment(item: dict[str, Any]) -> Route | None:
+    """A lane of payments: Telegram waits 10 s for the answer (Telegram Bot API, answerPreCheckoutQuery)."""
+    return _beside("payment", item)
+
+
+def _inline_query(item: dict[str, Any]) -> Route | None:
+    """A lane of inline queries: what is typed meanwhile makes an answer useless within seconds."""
+    return _beside("inline_query", item)
+
+
+def _beside(lane: str, item: dict[str, Any]) -> Route | None:
+    """The lane of this name beside the user's private chat, in front of the same person."""
+    user = _id(item, "from")
+    return None if user is None else Route(f"{lane}:{user}", _scope(user))
+
+
 def _of_user(item: dict[str, Any]) -> Route | None:
     return _private(_id(item, "user"))
 
@@ -276,11 +294,11 @@ _RULES: Final[Mapping[str, Callable[[dict[str, Any]], Route | None]]] = {
     "guest_message": _guest_message,
     "message_reaction": _message_reaction,
     "message_reaction_count": _by_nobody,
-    "inline_query": _from_user,
+    "inline_query": _inline_query,
     "chosen_inline_result": _sent_via_the_bot,
     "callback_query": _callback_query,
-    "shipping_query": _from_user,
-    "pre_checkout_query": _from_user,
+    "shipping_query": _payment,
+    "pre_checkout_query": _payment,
     "purchased_paid_media": _from_user,
     "poll": _poll,
     "poll_answer": _poll_answer,

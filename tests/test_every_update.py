@@ -96,6 +96,10 @@ def lane_of(kind: str, item: updates.Json) -> tuple[str, str]:
         return f"guest:{chat}", scope
     if kind in {"poll", "poll_answer"}:
         return f"poll:{other}", scope
+    if kind in {"pre_checkout_query", "shipping_query"}:
+        return f"payment:{user}", scope
+    if kind == "inline_query":
+        return f"inline_query:{user}", scope
     return f"chat:{user if chat is None else chat}", scope
 
 

@@ -38,11 +38,11 @@ LANES: list[tuple[str, dict[str, Any], str, str]] = [
     ("guest_message", IN_GROUP | {"guest_query_id": "q"}, "guest:-100123", "42"),
     ("message_reaction", {"chat": GROUP, "message_id": 1, "user": ANN}, "chat:-100123", "42"),
     ("message_reaction_count", {"chat": GROUP, "message_id": 1}, "chat:-100123", ""),
-    ("inline_query", {"id": "1", "from": ANN, "query": "x"}, "chat:42", "42"),
+    ("inline_query", {"id": "1", "from": ANN, "query": "x"}, "inline_query:42", "42"),
     ("chosen_inline_result", {"result_id": "1", "from": ANN, "query": "x"}, "chat:42", "42"),
     ("callback_query", PRESS | {"message": IN_GROUP | {"from": BOB}}, "chat:-100123", "42"),
-    ("shipping_query", {"id": "1", "from": ANN}, "chat:42", "42"),
-    ("pre_checkout_query", {"id": "1", "from": ANN}, "chat:42", "42"),
+    ("shipping_query", {"id": "1", "from": ANN}, "payment:42", "42"),
+    ("pre_checkout_query", {"id": "1", "from": ANN}, "payment:42", "42"),
     ("purchased_paid_media", {"from": ANN, "paid_media_payload": "p"}, "chat:42", "42"),
     ("poll", {"id": "900", "question": "?"}, "poll:900", ""),
     ("poll_answer", {"poll_id": "900", "user": ANN, "option_ids": [0]}, "poll:900", "42"),
@@ -138,7 +138,14 @@ def test_known_kind_goes_before_unknown_company() -> None:
 
 def test_user_without_a_chat_shares_the_lane_of_the_private_chat() -> None:
     in_private = route({"message": IN_GROUP | {"chat": PRIVATE}}, 1)
-    assert route({"inline_query": {"from": ANN}}, 2) == in_private
+    assert route({"purchased_paid_media": {"from": ANN}}, 2) == in_private
+
+
+@pytest.mark.parametrize("kind", ["pre_checkout_query", "shipping_query", "inline_query"])
+def test_queries_that_cannot_wait_stand_in_lanes_of_their_own(kind: str) -> None:
+    key, scope = route({kind: {"from": ANN}}, 2)
+    assert key not in {"chat:42", route({"callback_query": {"from": ANN, "inline_message_id": "42"}}, 3).key}
+    assert scope == "42"
 
 
 def test_equal_chat_ids_of_different_worlds_do_not_meet() -> None:
@@ -169,7 +176,16 @@ ANYTHING = st.recursive(
 @given(st.dictionaries(st.sampled_from(KINDS) | st.text(max_size=5), ANYTHING, max_size=3))
 def test_total_over_anything(fields: dict[str, Any]) -> None:
     key, scope = route(fields, 7)
-    assert key.split(":")[0] in {"chat", "business", "guest", "poll", "update"}
+    assert key.split(":")[0] in {
+        "chat",
+        "business",
+        "guest",
+        "poll",
+        "update",
+        "inline",
+        "inline_query",
+        "payment",
+    }
     assert key.isascii()
     assert scope == "" or str(int(scope)) == scope
 

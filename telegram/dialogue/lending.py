@@ -17,7 +17,10 @@ from telegram.routing import scope_without_topic
 
 T = TypeVar("T")
 
-ELSEWHERE: Final = frozenset((TIMER, "chat_join_request", "poll_answer"))
+BESIDE: Final = frozenset(("pre_checkout_query", "shipping_query", "inline_query"))
+"""Kinds that have lanes beside the private chat's, for they cannot wait (telegram/routing.py); its conversation is theirs."""
+
+ELSEWHERE: Final = BESIDE | {TIMER, "chat_join_request", "poll_answer"}
 """Kinds whose conversation may lie in another lane than theirs."""
 
 _ASK_AGAIN_S: Final = 1.0
@@ -73,12 +76,16 @@ async def lend(ctx: Context, table: Table, delivery: Delivery, behind: Behind) -
 def _home_of(ctx: Context, table: Table) -> tuple[str, str, bool] | None:
     """Where the conversation of an update lies that is not its lane's: key, scope, and whether `data` lies there, too.
 
+    A payment or an inline query is part of the private chat. One that stands in the chat's own lane is of an older file.
     Somebody who asks to join is spoken to in private. A poll's answer comes from no chat: it belongs to the private one,
     unless a conversation goes on in the poll's lane, as before that was so.
     """
     if isinstance(ctx, TimerContext):
         return ctx.event.home
     person = ctx.user_id
+    if person is not None and ctx.kind in BESIDE:
+        home = (f"chat:{person}", str(person))
+        return None if ctx.memory.place(OWN) == home else (*home, True)
     if person is None or not table.has_own_flows:
         return None
     if ctx.kind == "chat_join_request":
