@@ -29,12 +29,12 @@ from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import load_router
 from telegram.dialogue.flows.command import EXIT_PROBLEMS, Flows, draw_flows
-from telegram.dialogue.inbox import APOLOGY
 from telegram.dialogue.kinds import read_kinds
 from telegram.errors import Unauthorized, redact
 from telegram.letters import Dead, Replay, replay, show_dead
 from telegram.load.options import Load
 from telegram.logs import LogFormat, LogLevel, set_up_logging
+from telegram.policies import Policies
 from telegram.running import Running, new_event_loop, tune_garbage_collection
 from telegram.sender import UnknownOutcome
 from telegram.serving import run_until_signal
@@ -61,7 +61,7 @@ class InSandbox(BaseModel):
     """Run the bot in a sandbox: a page to chat in, without a token, an account or a network. BOT_TOKEN is not used."""
 
 
-class Settings(BaseSettings):
+class Settings(Policies, BaseSettings):
     """Chatlane runs a Telegram bot: every chat in its own ordered lane, nothing lost.
 
     Each setting is a flag, or a variable in the environment or in .env (WORKERS=8). Without BOT_TOKEN nothing is
@@ -114,9 +114,6 @@ class Settings(BaseSettings):
     allowed_updates: str | None = Field(
         default=None,
         description="kinds of update to ask Telegram for, comma separated, or all; default: what the handlers take",
-    )
-    apology: str = Field(
-        default=APOLOGY, description="what a user is told when a handler has failed for good; none: nothing"
     )
     drain_timeout_s: float = Field(
         default=25, ge=2, description="a graceful stop takes at most this long; supervisors kill after 30 s"
@@ -222,8 +219,8 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
             retry_programming_errors=settings.retry_programming_errors,
             unknown_outcome=settings.unknown_outcome,
             allowed_updates=settings.allowed_updates.split(",") if settings.allowed_updates else None,
-            apology="" if settings.apology == "none" else settings.apology,
             drain_timeout_s=settings.drain_timeout_s,
+            **settings.policies(),
         )
         client = await stack.enter_async_context(
             TgClient(

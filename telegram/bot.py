@@ -13,7 +13,7 @@ from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.decoding import warm_up
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
-from telegram.dialogue.inbox import APOLOGY
+from telegram.dialogue.inbox import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, check_answer
 from telegram.dialogue.kinds import log_kinds
 from telegram.errors import TelegramError, Unauthorized
 from telegram.peers import Peers
@@ -70,8 +70,19 @@ class BotConfig:
     apology: str = APOLOGY
     """What a user is told when a handler has failed for good; nothing if it is empty."""
 
+    old_button: str = OLD_BUTTON
+    """What is answered to a press of a flow's button that belongs to an earlier question; nothing if it is empty."""
+
+    others_button: str = OTHERS_BUTTON
+    """What is answered to a press of a button that belongs to another user's flow; nothing if it is empty."""
+
     allowed_updates: Sequence[str] | None = None
     """Kinds of update to ask Telegram for; None: what the router's handlers take (`Router.allowed_updates`)."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an answer that Telegram would refuse."""
+        check_answer(self.old_button)
+        check_answer(self.others_button)
 
     def handling(self) -> EngineConfig:
         """Return the settings of the engine that handles updates."""
@@ -90,7 +101,12 @@ class BotConfig:
 
     def conduct(self) -> Conduct:
         """Return how the bot behaves when a handler fails."""
-        return Conduct(apology=self.apology, programming_errors=self._mistakes())
+        return Conduct(
+            apology=self.apology,
+            programming_errors=self._mistakes(),
+            old_button=self.old_button,
+            others_button=self.others_button,
+        )
 
     def _mistakes(self) -> tuple[type[BaseException], ...]:
         return () if self.retry_programming_errors else PROGRAMMING_ERRORS

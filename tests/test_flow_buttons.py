@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
+from telegram.bot import BotConfig
 from telegram.calls import encode_json
 from telegram.dialogue import (
     CHAT,
@@ -155,6 +156,32 @@ def test_a_button_of_an_earlier_run_moves_nothing():
         assert alice.sees("one no, two no")
         press_of(bot, alice, first, "Yes")  # it is over
         assert alice.toast == OLD_BUTTON
+
+
+@pytest.mark.parametrize(
+    "config",
+    [BotConfig(old_button="Too old", others_button="Not yours"), BotConfig(old_button="", others_button="")],
+)
+def test_the_answers_to_refused_presses_are_settings(config):
+    with Conversations(survey(), config=config) as bot:
+        team = bot.group("Team")
+        alice, bob = team.member("Alice"), team.member("Bob")
+        alice.says("/go")
+        bob.presses("Yes")
+        assert bob.toast == config.others_button
+        first = shown(alice, "One?")
+        alice.presses("Yes")
+        press_of(bot, alice, first, "Yes")
+        assert alice.toast == config.old_button
+
+
+def test_an_answer_to_a_press_that_telegram_would_refuse_is_an_error_at_once():
+    """Telegram Bot API, answerCallbackQuery: text has 0-200 characters."""
+    BotConfig(old_button="x" * 200)
+    with pytest.raises(ValueError, match="at most 200 characters, not 201"):
+        BotConfig(old_button="x" * 201)
+    with pytest.raises(ValueError, match="at most 200 characters, not 201"):
+        BotConfig(others_button="x" * 201)
 
 
 def test_somebody_elses_press_says_so_and_moves_nothing():

@@ -122,6 +122,9 @@ CASES = {
         {"ALLOWED_UPDATES": "message, mesage_reaction"},
     ),
     "no kind of update": Case("ALLOWED_UPDATES: name kinds of update", {"ALLOWED_UPDATES": ","}),
+    "answer to a press that is too long": Case(
+        "OLD_BUTTON: the answer to a press has at most 200 characters, not 201", {"OLD_BUTTON": "x" * 201}
+    ),
     "unknown flag": Case("--nonsense.*--help", arguments=("--nonsense",)),
     "wrong flag": Case("WORKERS: Input should be a valid integer", arguments=("--workers=many",)),
     "wrong value in .env": Case("WORKERS: Input should be a valid integer", dotenv=b"WORKERS=lots\n"),
