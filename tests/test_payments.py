@@ -6,16 +6,27 @@ write one state, the commit compares, and the loser runs again.
 """
 
 import asyncio
+import json
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel
 
-from engine import Park
+from engine import Effects, Envelope, Park, Queue
 from telegram.dialogue import (
+    END,
     ChatContext,
+    Context,
+    End,
+    Flow,
     MessageContext,
     Router,
+    TimerContext,
+    command,
+    kind,
+    successful_payment,
 )
 from telegram.dialogue import text as any_text
 from tests.kit.rig import STORES, checkout, open_rig, text
@@ -143,5 +154,244 @@ def test_a_payment_gets_through_a_chat_that_writes_all_the_time(store: str, tmp_
             assert rig.sent("answerPreCheckoutQuery")[0].at < 3
             assert await rig.data("chat:7") == {"texts": 400, "paid": 1}
             assert await rig.store.dead_letters() == []
+
+    run_virtual(main())
+
+
+# ---- flows
+
+
+class Step(Enum):
+    PAY = "pay"
+    WAIT = "wait"
+
+
+class Order(BaseModel):
+    texts: int = 0
+
+
+def order(*, work_s: float = 0.0) -> Router:
+    """/buy leads to PAY; a payment is answered and leads to WAIT, which asks; the payment completes it."""
+    flow = Flow("order", Step, Order)
+
+    @flow.entry.message(command("buy"))
+    async def buy(ctx: MessageContext) -> Literal[Step.PAY]:
+        return Step.PAY
+
+    @flow.at(Step.PAY).message(any_text)
+    async def says(ctx: MessageContext, data: Order) -> None:
+        data.texts += 1
+        await asyncio.sleep(work_s)
+        ctx.reply(f"text {data.texts}")
+
+    @flow.at(Step.PAY).timeout(600)
+    async def late(ctx: TimerContext) -> End[None]:
+        ctx.reply("late")
+        return END
+
+    @flow.at(Step.PAY).update(kind("pre_checkout_query"))
+    async def pays(ctx: Context) -> Literal[Step.WAIT]:
+        ctx.call("answerPreCheckoutQuery", pre_checkout_query_id=ctx.event.id, ok=True)
+        return Step.WAIT
+
+    flow.at(Step.WAIT).ask("One moment")
+
+    @flow.at(Step.WAIT).message(successful_payment)
+    async def paid(ctx: MessageContext, data: Order) -> End[None]:
+        ctx.reply(f"paid after {data.texts}")
+        return END
+
+    @flow.at(Step.WAIT).timeout(60)
+    async def never(ctx: TimerContext) -> End[None]:
+        ctx.reply("no payment came")
+        return END
+
+    router = Router()
+    router.include(flow)
+
+    @router.pre_checkout_query()
+    async def outside(ctx: ChatContext[Any]) -> None:
+        ctx.call("answerPreCheckoutQuery", pre_checkout_query_id=ctx.event.id, ok=False, error_message="no")
+
+    return router
+
+
+def test_a_flow_goes_on_with_a_payment_and_asks_in_the_private_chat(store: str, tmp_path: Path):
+    async def main() -> None:
+        async with open_rig(store, tmp_path, order()) as rig:
+            await rig.comes(text("/buy"))
+            await rig.settles()
+            await rig.comes(checkout())
+            await rig.settles()
+            await rig.comes(text(None, successful_payment=PAID))
+            await rig.settles()
+            assert [each.params["ok"] for each in rig.sent("answerPreCheckoutQuery")] == [True]
+            assert [(each.lane, each.params["chat_id"]) for each in rig.sent("sendMessage")] == [
+                ("chat:7", 7)
+            ] * 2
+            assert rig.texts() == ["One moment", "paid after 0"]
+            assert await rig.data("chat:7") is None
+            await asyncio.sleep(700)
+            await rig.settles()
+            assert len(rig.texts()) == 2  # neither time-out fires any more
+
+    run_virtual(main())
+
+
+def test_a_text_that_was_worked_on_meanwhile_is_handled_again_in_the_state_of_now(store: str, tmp_path: Path):
+    """Its first run saw PAY, which is over: no other state may be written over the new one."""
+
+    async def main() -> None:
+        async with open_rig(store, tmp_path, order(work_s=30)) as rig:
+            await rig.comes(text("/buy"), text("hello"))
+            await asyncio.sleep(1)
+            await rig.comes(checkout())
+            await asyncio.sleep(1)
+            await rig.comes(text(None, successful_payment=PAID))
+            await rig.settles()
+            assert rig.sent("answerPreCheckoutQuery")[0].at < 2
+            assert rig.texts() == ["One moment", "paid after 0"]
+
+    run_virtual(main())
+
+
+def test_the_time_out_of_a_state_that_a_payment_led_to_finds_the_flow(store: str, tmp_path: Path):
+    async def main() -> None:
+        async with open_rig(store, tmp_path, order()) as rig:
+            await rig.comes(text("/buy"))
+            await rig.settles()
+            await rig.comes(checkout())
+            await asyncio.sleep(61)
+            await rig.settles()
+            assert rig.texts() == ["One moment", "no payment came"]
+            assert [each.lane for each in rig.sent("sendMessage")] == ["chat:7"] * 2
+            assert await rig.data("chat:7") is None
+
+    run_virtual(main())
+
+
+def test_a_payment_that_an_older_file_has_in_the_chats_lane_goes_on(store: str, tmp_path: Path):
+    """So does the flow in PAY that the file holds."""
+
+    async def main() -> None:
+        frame = {"flow": "order", "version": 1, "state": "pay", "data": {"texts": 2}, "history": []}
+        old = json.dumps({"kept": 1, "~flow": {"stack": [frame], "timer": False}}).encode()
+        async with open_rig(store, tmp_path, order()) as rig:
+            before = json.dumps({"update_id": 90, **text("x")}).encode()
+            await rig.inbox.drain(0)
+            await rig.store.append([Envelope(90, "chat:7", "7", before)])
+            await rig.store.commit(await rig.store.claim(Queue.INBOX), Effects(state=old), more=False)
+            body = json.dumps({"update_id": 91, **checkout()}).encode()
+            await rig.store.append([Envelope(91, "chat:7", "7", body, rig.wall())])
+            given = await rig.store.claim(Queue.INBOX)
+            effects = await rig.handler(given)
+            assert effects.states == ()  # its state is the delivery's own
+            await rig.store.commit(given, effects, more=False)
+            assert (await rig.data("chat:7"))["~flow"]["stack"][0]["state"] == "wait"
+            assert (await rig.data("chat:7"))["kept"] == 1
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("first", ["payment", "text"])
+def test_a_kill_between_the_commits_of_both_lanes_loses_nothing(first: str, tmp_path: Path):
+    """Whatever was committed when the process died, the rest runs at the next start, with that state."""
+
+    async def life(*, kill: bool) -> list[str]:
+        work_s, check_s = (5, 1) if first == "payment" else (1, 5)
+        async with open_rig("sqlite", tmp_path, shop(work_s=work_s, check_s=check_s)) as rig:
+            if kill:
+                await rig.comes(text("hi"), checkout())
+                await asyncio.sleep(3)  # one of them is committed
+                return []
+            await rig.settles()
+            assert await rig.data("chat:7") == {"texts": 1, "paid": 1}
+            return [each.method for each in rig.out]
+
+    run_virtual(life(kill=True))
+    methods = run_virtual(life(kill=False))
+    assert ("answerPreCheckoutQuery" in methods) == (first == "text")
+
+
+# ---- timers of one conversation that lie in two lanes
+
+
+def reserving() -> Router:
+    """A payment reserves for ten minutes; /pay reminds in five; both lanes replace and take away what the other has set."""
+    router = Router()
+
+    @router.message(command("set"))
+    async def sets(ctx: MessageContext) -> None:
+        ctx.set_timer("expire", 300, {"by": "chat"})
+
+    @router.message(command("cancel"))
+    async def cancels(ctx: MessageContext) -> None:
+        ctx.cancel_timer("expire")
+
+    @router.pre_checkout_query()
+    async def pays(ctx: ChatContext[Any]) -> None:
+        if ctx.event.invoice_payload == "cancel":
+            ctx.cancel_timer("expire")
+        else:
+            ctx.set_timer("expire", 600, {"by": "payment"})
+
+    @router.timer("expire")
+    async def expire(ctx: TimerContext) -> None:
+        ctx.reply(f"expired: {ctx.payload['by']}")
+
+    return router
+
+
+SET, CANCEL = text("/set"), text("/cancel")
+PAY_SETS, PAY_CANCELS = checkout("1", "set"), checkout("2", "cancel")
+
+
+@pytest.mark.parametrize(
+    ("steps", "expired"),
+    [
+        ([PAY_SETS], ["payment"]),
+        ([PAY_SETS, CANCEL], []),
+        ([PAY_SETS, SET], ["chat"]),
+        ([PAY_SETS, SET, CANCEL], []),
+        ([PAY_SETS, SET, PAY_SETS], ["payment"]),
+        ([PAY_SETS, PAY_CANCELS], []),
+        ([PAY_SETS, PAY_CANCELS, SET], ["chat"]),
+        ([SET, PAY_CANCELS], []),
+        ([SET, PAY_SETS], ["payment"]),
+        ([SET, PAY_SETS, CANCEL], []),
+        ([SET, PAY_CANCELS, SET], ["chat"]),
+        ([SET, PAY_CANCELS, PAY_SETS, SET, PAY_SETS, CANCEL, SET], ["chat"]),
+    ],
+)
+def test_a_conversation_has_one_timer_of_each_name_whichever_lane_sets_it(
+    steps: list[Any], expired: list[str], store: str, tmp_path: Path
+):
+    async def main() -> None:
+        async with open_rig(store, tmp_path, reserving()) as rig:
+            for step in steps:
+                await rig.comes(step)
+                await rig.settles()
+            await asyncio.sleep(1000)
+            await rig.settles()
+            assert rig.texts() == [f"expired: {by}" for by in expired]
+            is_left = steps == [PAY_SETS, PAY_CANCELS]  # the chat might have one that has not fired
+            assert await rig.data("chat:7") == ({"~timers": {"expire": ""}} if is_left else None)
+
+    run_virtual(main())
+
+
+def test_a_timer_that_was_never_set_leaves_little_behind(store: str, tmp_path: Path):
+    router = Router()
+
+    @router.pre_checkout_query()
+    async def pays(ctx: ChatContext[Any]) -> None:
+        ctx.cancel_timer("expire", key=ctx.event.id)
+
+    async def main() -> None:
+        async with open_rig(store, tmp_path, router) as rig:
+            for n in range(100):
+                await rig.comes(checkout(f"{n}"))
+            await rig.settles()
+            assert len((await rig.data("chat:7"))["~timers"]) == 32
 
     run_virtual(main())

@@ -14,7 +14,7 @@ from telegram.client import TgClient
 from telegram.dialogue.commands import parse_command
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory
 from telegram.dialogue.marks import Mark, mark_buttons
-from telegram.dialogue.timers import Fired, check_known, stored_name, timer_name
+from telegram.dialogue.timers import Fired, check_known, noted, stored_name, timer_name
 from telegram.dialogue.tools import Resource, Tools
 from telegram.parameters import check_names
 from telegram.routing import FAKE_USERS, lane_for
@@ -286,11 +286,15 @@ class Context(Generic[E_co]):
     def _set_timer(
         self, name: str, after: Seconds, payload: Payload, key: str | int | None, chat_id: int | None
     ) -> None:
-        there = None if chat_id == self.chat_id else chat_id
+        is_here = chat_id == self.chat_id or self.memory.place(DATA)[0] == f"chat:{chat_id}"
+        there = None if is_here else chat_id
         fired = self._fired(timer_name(name), payload)._replace(key=None if key is None else str(key))
+        stored = stored_name(name, key, there)
         if there is not None:
             fired = fired.elsewhere(there)
-        self._plan(stored_name(name, key, there), after, fired, None)
+        elif self.memory.timers() is not None:  # self.turn costs a hash
+            fired = fired._replace(turn=noted(self.memory, stored, self.turn, is_set=after is not None))
+        self._plan(stored, after, fired, None)
 
     def plan_timer(self, name: str, after: Seconds, payload: Payload, scope: str | None = None) -> None:
         """Set or (None) cancel the timer `name` of a state scope, by default of the update's own; for flows."""

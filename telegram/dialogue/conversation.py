@@ -11,30 +11,38 @@ from telegram.kept import NotKept, encode_kept
 
 OWN_SCOPE: Final = ""
 _FLOW: Final = "~flow"
+_TIMERS: Final = "~timers"
 
 Where = tuple[str, str]
 """Where a conversation lies in the store: key and scope."""
 
 
 class Conversation:
-    """The state of one scope: `data`, to be changed in place, and `flow`, the flow's record, if one is going on."""
+    """The state of one scope: `data`, to be changed in place, and `flow`, the flow's record, if one is going on.
 
-    __slots__ = ("data", "flow", "was")
+    `timers`: the author's timers that were set or taken away from another lane than the conversation's, by their name in the
+    store, each with the turn that set it, or "" if it was taken away (telegram/dialogue/timers.py).
+    """
+
+    __slots__ = ("data", "flow", "timers", "was")
 
     def __init__(self, was: bytes | None) -> None:
         """Read a state; Rejects the update if it is not readable."""
         self.was = was
         self.data = _load(was)
         self.flow: dict[str, Any] | None = self.data.pop(_FLOW, None)
+        self.timers: dict[str, str] = self.data.pop(_TIMERS, {})
 
     def encoded(self) -> bytes | None:
         """Return the state to save, None for an empty one. NotKept for what would come back as another value."""
-        if _FLOW in self.data:
-            raise ValueError(f"{_FLOW!r} is not a name for your data: the flow is kept there")
+        for name in (_FLOW, _TIMERS):
+            if name in self.data:
+                raise ValueError(f"{name!r} is not a name for your data: it is Chatlane's own")
+        kept = {**self.data, _TIMERS: self.timers} if self.timers else self.data
         if self.flow is None:
-            return encode_kept(self.data, "data") if self.data else None
+            return encode_kept(kept, "data") if kept else None
         try:
-            return encode_kept({**self.data, _FLOW: self.flow}, "data")
+            return encode_kept({**kept, _FLOW: self.flow}, "data")
         except NotKept:
             for frame in self.flow["stack"]:  # so that the message names the field
                 encode_kept(frame["data"], f"flow {frame['flow']}: data")
@@ -107,6 +115,12 @@ class Memory:
             was = self._delivery.state if where == own else self._lent[where]
             found = self._found[where] = Conversation(was)
         return found
+
+    def timers(self) -> dict[str, str] | None:
+        """Return `timers` of the conversation that `data` belongs to; None if that is the delivery's own and has none."""
+        if DATA not in self._names and _TIMERS.encode() not in (self._delivery.state or b""):
+            return None  # without reading the state
+        return self.of(DATA).timers
 
     def forget(self) -> None:
         """Forget all that was changed."""

@@ -35,7 +35,7 @@ from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.signature import check_returned
 from telegram.dialogue.stopping import Stoppable, Stopped
 from telegram.dialogue.table import Table
-from telegram.dialogue.timers import FLOWS_OWN, read_timer, unknown_timer
+from telegram.dialogue.timers import FLOWS_OWN, is_void, read_timer, unknown_timer
 from telegram.dialogue.tools import Tools
 from telegram.errors import Unreadable, redact
 from telegram.peers import Peers
@@ -140,6 +140,11 @@ class InboxHandler:
         try:
             if may_lend(ctx, self._table, delivery):
                 await self._lend(ctx, self._table, delivery)
+            if isinstance(ctx, TimerContext) and is_void(ctx.event, ctx.memory):
+                log.debug(
+                    "a timer was replaced or taken away from another lane", key=ctx.key, timer=ctx.timer
+                )
+                return ctx.effects()
             taken = self._table.find(ctx)
             if taken is None:
                 self._untaken(ctx, self._table)

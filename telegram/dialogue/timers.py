@@ -1,4 +1,9 @@
-"""A timer as it lies in the store: what fires, where it was set, and whose conversation it belongs to."""
+"""A timer as it lies in the store: what fires, where it was set, and whose conversation it belongs to.
+
+A timer lies in the lane of the update that set it, and only that lane can replace it or take it away. A conversation that two
+lanes share (a payment's lies in the private chat) still has one timer of each name: what another lane than its own has set or
+taken away is noted in its state, by turn, and a timer that fires and is not the one that was set last is void.
+"""
 
 import json
 from collections.abc import Collection
@@ -6,6 +11,7 @@ from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from engine import Reject
+from telegram.dialogue.conversation import DATA, Memory
 from telegram.kept import encode_kept
 
 FLOWS_OWN: Final = "~"
@@ -17,7 +23,8 @@ class Fired(NamedTuple):
 
     `user_id` is the sender of the update that set it (Context.sender_id): a user, or a chat that speaks for itself.
     `key` is the author's, if the timer has one beside its name. `home` tells where the flows' conversation lies if that
-    is not the lane and the scope in which it fires: key, scope, and whether `data` lies there, too.
+    is not the lane and the scope in which it fires: key, scope, and whether `data` lies there, too. `turn` names the one that
+    set it from another lane than the conversation's.
     """
 
     name: str
@@ -27,6 +34,7 @@ class Fired(NamedTuple):
     payload: dict[str, Any]
     key: str | None = None
     home: tuple[str, str, bool] | None = None
+    turn: str | None = None
 
     def elsewhere(self, chat_id: int) -> "Fired":
         """Return the same for another chat: it speaks there, and works with what is remembered there."""
@@ -46,6 +54,9 @@ class Fired(NamedTuple):
         )
 
 
+_AWAY_MAX: Final = 32
+"""Timers of one conversation that were taken away from another lane and have not fired yet; the oldest are forgotten."""
+
 _ALWAYS: Final = frozenset(("chat_id", "user_id"))
 
 
@@ -61,6 +72,34 @@ def stored_name(name: str, key: str | int | None, chat_id: int | None) -> str:
     if key is None and chat_id is None:
         return name
     return f"{FLOWS_OWN}{json.dumps([name, None if key is None else str(key), chat_id])}"
+
+
+def noted(memory: Memory, stored: str, turn: str, *, is_set: bool) -> str | None:
+    """Note in the conversation that this turn sets or takes away an author's timer; return Fired.turn."""
+    timers = memory.timers()
+    if timers is None:
+        return None
+    timers.pop(stored, None)
+    if memory.where(DATA) is None:
+        return None
+    timers[stored] = turn if is_set else ""
+    for name in [name for name, by in timers.items() if not by][:-_AWAY_MAX]:
+        del timers[name]
+    return turn
+
+
+def is_void(fired: Fired, memory: Memory) -> bool:
+    """Whether an author's timer that fires was replaced or taken away from another lane; what is noted of it ends."""
+    if fired.turn is None and fired.home is not None:
+        return False  # it was set for another chat: it is its setter's
+    timers = memory.timers()
+    if timers is None:
+        return False
+    stored = stored_name(fired.name, fired.key, None)
+    by = timers.get(stored)
+    if by == (fired.turn or ""):
+        timers.pop(stored, None)
+    return by is not None if fired.turn is None else by != fired.turn
 
 
 def check_known(name: str, known: Collection[str] | None) -> None:

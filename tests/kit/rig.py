@@ -110,7 +110,7 @@ async def open_rig(kind: str, folder: Path, router: Router, **config: Any) -> As
         await store.close()
 
 
-def text(text: str, **more: Any) -> dict[str, Any]:
+def text(text: str | None, **more: Any) -> dict[str, Any]:
     """Alice writes in her private chat."""
     return {"message": message(text, **more)}
 
