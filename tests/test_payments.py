@@ -29,7 +29,7 @@ from telegram.dialogue import (
     successful_payment,
 )
 from telegram.dialogue import text as any_text
-from tests.kit.rig import STORES, checkout, open_rig, text
+from tests.kit.rig import STORES, checkout, open_rig, text, typed
 from tests.kit.virtual import run_virtual
 
 PAID = {
@@ -335,6 +335,10 @@ def reserving() -> Router:
         else:
             ctx.set_timer("expire", 600, {"by": "payment"})
 
+    @router.inline_query()
+    async def types(ctx: Context) -> None:
+        ctx.set_timer("expire", 900, {"by": "inline"})
+
     @router.timer("expire")
     async def expire(ctx: TimerContext) -> None:
         ctx.reply(f"expired: {ctx.payload['by']}")
@@ -343,6 +347,7 @@ def reserving() -> Router:
 
 
 SET, CANCEL = text("/set"), text("/cancel")
+TYPED = typed("x", "q")
 PAY_SETS, PAY_CANCELS = checkout("1", "set"), checkout("2", "cancel")
 
 
@@ -356,6 +361,8 @@ PAY_SETS, PAY_CANCELS = checkout("1", "set"), checkout("2", "cancel")
         ([PAY_SETS, SET, PAY_SETS], ["payment"]),
         ([PAY_SETS, PAY_CANCELS], []),
         ([PAY_SETS, PAY_CANCELS, SET], ["chat"]),
+        ([PAY_SETS, TYPED], ["inline"]),
+        ([TYPED, PAY_SETS, CANCEL], []),
         ([SET, PAY_CANCELS], []),
         ([SET, PAY_SETS], ["payment"]),
         ([SET, PAY_SETS, CANCEL], []),

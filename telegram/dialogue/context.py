@@ -14,7 +14,7 @@ from telegram.client import TgClient
 from telegram.dialogue.commands import parse_command
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory
 from telegram.dialogue.marks import Mark, mark_buttons
-from telegram.dialogue.timers import Fired, check_known, noted, stored_name, timer_name
+from telegram.dialogue.timers import Fired, check_known, fired_by, named, timer_name
 from telegram.dialogue.tools import Resource, Tools
 from telegram.parameters import check_names
 from telegram.routing import FAKE_USERS, lane_for
@@ -286,27 +286,12 @@ class Context(Generic[E_co]):
     def _set_timer(
         self, name: str, after: Seconds, payload: Payload, key: str | int | None, chat_id: int | None
     ) -> None:
-        is_here = chat_id == self.chat_id or self.memory.place(DATA)[0] == f"chat:{chat_id}"
-        there = None if is_here else chat_id
-        fired = self._fired(timer_name(name), payload)._replace(key=None if key is None else str(key))
-        stored = stored_name(name, key, there)
-        if there is not None:
-            fired = fired.elsewhere(there)
-        elif self.memory.timers() is not None:  # self.turn costs a hash
-            fired = fired._replace(turn=noted(self.memory, stored, self.turn, is_set=after is not None))
+        stored, fired = named(self, timer_name(name), payload, key, chat_id, is_set=after is not None)
         self._plan(stored, after, fired, None)
 
     def plan_timer(self, name: str, after: Seconds, payload: Payload, scope: str | None = None) -> None:
         """Set or (None) cancel the timer `name` of a state scope, by default of the update's own; for flows."""
-        self._plan(name, after, self._fired(name, payload), scope)
-
-    def _fired(self, name: str, payload: Payload) -> Fired:
-        """Return what fires where this update speaks, in its conversations."""
-        spoken = self.speaks_in() or {}
-        place = {name: value for name, value in spoken.items() if name != "chat_id"}
-        where = None if self._memory is None else self._memory.where(OWN_SCOPE)
-        home = None if where is None else (*where, self.memory.where(DATA) is not None)
-        return Fired(name, spoken.get("chat_id"), self.sender_id, place, dict(payload or {}), home=home)
+        self._plan(name, after, fired_by(self, name, payload), scope)
 
     def _plan(self, name: str, after: Seconds, fired: Fired, scope: str | None) -> None:
         after_s = after.total_seconds() if isinstance(after, timedelta) else after

@@ -29,6 +29,7 @@ from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerCon
 from telegram.dialogue.filters import Filter, Invalid
 from telegram.dialogue.lending import Behind, asked, lend, may_lend
 from telegram.dialogue.marks import is_of
+from telegram.dialogue.presence import note_who_is_there
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
@@ -129,7 +130,7 @@ class InboxHandler:
         ctx = self._context(delivery)
         if ctx.update.lost:
             log.warning("parts of an update are not readable", id=ctx.update_id, lost=ctx.update.lost)
-        self._note_who_is_there(ctx)
+        note_who_is_there(ctx, self._peers)
         if self._table is None:
             self._table = Table(self.router)
             self.tools.timers = self._table.timers
@@ -332,16 +333,6 @@ class InboxHandler:
         """Whether Telegram takes no answer to an update of this kind any more that arrived at Unix time `arrived`."""
         limit = EXPIRES_S.get(kind or "")
         return limit is not None and arrived > 0 and self._wall() - arrived > limit
-
-    def _note_who_is_there(self, ctx: Context) -> None:
-        """A chat from which something comes can be reached; not if what comes is that the bot was shut out."""
-        if not ctx.key.startswith("chat:") or (chat_id := ctx.chat_id) is None:
-            return  # the ids of other accounts' chats may equal those of the bot's own
-        if ctx.kind == "my_chat_member":
-            member = getattr(ctx.event, "new_chat_member", None)
-            if getattr(member, "status", None) in ("left", "kicked"):  # of a tuple: it may be anything
-                return
-        self._peers.seen(chat_id)
 
 
 async def _called(taken: Taken, *messages: list[Message]) -> None:

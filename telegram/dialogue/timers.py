@@ -6,13 +6,16 @@ taken away is noted in its state, by turn, and a timer that fires and is not the
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engine import Reject
-from telegram.dialogue.conversation import DATA, Memory
+from telegram.dialogue.conversation import DATA, OWN_SCOPE, Memory
 from telegram.kept import encode_kept
+
+if TYPE_CHECKING:
+    from telegram.dialogue.context import Context
 
 FLOWS_OWN: Final = "~"
 """Begins the names of timers that are no author's."""
@@ -74,18 +77,45 @@ def stored_name(name: str, key: str | int | None, chat_id: int | None) -> str:
     return f"{FLOWS_OWN}{json.dumps([name, None if key is None else str(key), chat_id])}"
 
 
-def noted(memory: Memory, stored: str, turn: str, *, is_set: bool) -> str | None:
+def fired_by(ctx: "Context", name: str, payload: Mapping[str, Any] | None) -> Fired:
+    """Return what fires where the update speaks, in its conversations."""
+    spoken = ctx.speaks_in() or {}
+    place = {name: value for name, value in spoken.items() if name != "chat_id"}
+    where = ctx.memory.where(OWN_SCOPE)
+    home = None if where is None else (*where, ctx.memory.where(DATA) is not None)
+    return Fired(name, spoken.get("chat_id"), ctx.sender_id, place, dict(payload or {}), home=home)
+
+
+def named(
+    ctx: "Context",
+    name: str,
+    payload: Mapping[str, Any] | None,
+    key: str | int | None,
+    chat_id: int | None,
+    *,
+    is_set: bool,
+) -> tuple[str, Fired]:
+    """Return the name in the store of an author's timer that is set or taken away, and what fires."""
+    is_here = chat_id == ctx.chat_id or ctx.memory.place(DATA)[0] == f"chat:{chat_id}"
+    there = None if is_here else chat_id
+    stored = stored_name(name, key, there)
+    fired = fired_by(ctx, name, payload)._replace(key=None if key is None else str(key))
+    if there is not None:
+        fired = fired.elsewhere(there)
+    elif (timers := ctx.memory.timers()) is not None:
+        fired = fired._replace(turn=_note(ctx, timers, stored, is_set=is_set))
+    return stored, fired
+
+
+def _note(ctx: "Context", timers: dict[str, str], stored: str, *, is_set: bool) -> str | None:
     """Note in the conversation that this turn sets or takes away an author's timer; return Fired.turn."""
-    timers = memory.timers()
-    if timers is None:
-        return None
     timers.pop(stored, None)
-    if memory.where(DATA) is None:
+    if ctx.memory.where(DATA) is None:
         return None
-    timers[stored] = turn if is_set else ""
+    timers[stored] = ctx.turn if is_set else ""
     for name in [name for name, by in timers.items() if not by][:-_AWAY_MAX]:
         del timers[name]
-    return turn
+    return ctx.turn
 
 
 def is_void(fired: Fired, memory: Memory) -> bool:
