@@ -6,6 +6,7 @@ The composition root: only this file reads the environment, and only here the pa
 
 import asyncio
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Sequence
@@ -49,7 +50,9 @@ EXIT_WRONG_SETTING = 2
 BLOCKED_MAX_MIN_S = 30.0
 """A handler whose time-out is shorter may block the event loop for so long, before the process is ended."""
 
-SANDBOX_TOKEN = "1000000001:sandbox"  # noqa: S105 - made up; it opens nothing
+SANDBOX_TOKEN = (
+    f"1000000001:{secrets.token_urlsafe(24)}"  # a new one with each start: no page of another site knows it
+)
 SANDBOX_STORE_URL = "sqlite:chatlane-sandbox.db"
 
 

@@ -16,7 +16,8 @@ async def server():
 async def control(server):
     control = Control(server)
     await control.start()
-    async with aiohttp.ClientSession(control.url) as http:
+    headers = {"Authorization": f"Bearer {control.key}"}
+    async with aiohttp.ClientSession(control.url, headers=headers) as http:
 
         async def ask(verb, path, **request):
             async with http.request(verb, path, **request) as answer:

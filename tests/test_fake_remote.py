@@ -97,7 +97,7 @@ def test_the_process_prints_one_line_and_stops_when_told(how):
     command = [sys.executable, "-m", "telegram.fake", "--token", "9:other", "--until-eof"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
         ready = json.loads(process.stdout.readline())
-        assert ready.keys() == {"url", "control", "token"}
+        assert ready.keys() == {"url", "token", "control", "control_key"}
         assert ready["token"] == "9:other"
         if how == "eof":
             process.stdin.close()

@@ -80,7 +80,9 @@ async def http():
 
 @asynccontextmanager
 async def open_page(http, sandbox):
-    async with http.ws_connect(f"{sandbox.url}live", origin=sandbox.url.rstrip("/")) as socket:
+    async with http.get(f"{sandbox.url}key") as answer:
+        live = f"{sandbox.url}live?key={await answer.text()}"
+    async with http.ws_connect(live, origin=sandbox.url.rstrip("/")) as socket:
         yield Page(socket)
 
 
@@ -112,7 +114,7 @@ def test_the_page_names_no_other_place():
         urls = re.findall(
             r"(?:https?:)?//[\w$]+[^\s'\"`)]*", re.sub(r"(?m)(^|\s)// .*$", "", path.read_text())
         )
-        assert set(urls) <= {"http://www.w3.org/2000/svg", "//${location.host}/live"}, path
+        assert set(urls) <= {"http://www.w3.org/2000/svg", "//${location.host}/live?key=${key}"}, path
 
 
 @pytest.mark.parametrize("path", ["sandbox.py", "..%2fsandbox.py", "%2e%2e/server.py", "page.html/"])
@@ -150,8 +152,31 @@ async def test_only_our_own_names_are_answered(play, http, host, status):
 async def test_a_socket_for_another_name_is_refused_even_to_its_own_page(play, http):
     evil = {"Host": "evil.example", "Origin": "http://evil.example"}
     with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
-        await http.ws_connect(f"{play.sandbox.url}live", headers=evil)
+        await http.ws_connect(f"{play.sandbox.url}live?key={await key_of(play, http)}", headers=evil)
     assert refusal.value.status == 403
+
+
+async def key_of(play, http):
+    async with http.get(f"{play.sandbox.url}key") as answer:
+        return await answer.text()
+
+
+@pytest.mark.parametrize("key", ["", "?key=", "?key=%FF", "?key=guess", "?yek={}", "?key={}x"])
+async def test_a_socket_needs_the_key_of_this_start(play, http, key):
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+        await http.ws_connect(
+            f"{play.sandbox.url}live{key.format(await key_of(play, http))}",
+            origin=play.sandbox.url.rstrip("/"),
+        )
+    assert refusal.value.status == 403
+
+
+async def test_the_key_is_new_with_each_start(play, http):
+    async with (
+        Sandbox(play.fake, play.bot, play.store, port=0) as second,
+        http.get(f"{second.url}key") as answer,
+    ):
+        assert await answer.text() != await key_of(play, http)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +185,10 @@ async def test_a_socket_for_another_name_is_refused_even_to_its_own_page(play, h
 async def test_only_our_own_page_may_open_the_socket(play, http, origin):
     host = play.sandbox.url.removeprefix("http://").rstrip("/")
     with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
-        await http.ws_connect(f"{play.sandbox.url}live", origin=origin and origin.format(host=host))
+        await http.ws_connect(
+            f"{play.sandbox.url}live?key={await key_of(play, http)}",
+            origin=origin and origin.format(host=host),
+        )
     assert refusal.value.status == 403
 
 
@@ -385,7 +413,8 @@ async def test_the_end_of_the_sandbox_closes_its_pages(http):
 
     async with playground() as play:
         url = play.sandbox.url
-        pages = [await http.ws_connect(f"{url}live", origin=url.rstrip("/")) for _ in range(2)]
+        live = f"{url}live?key={await (await http.get(f'{url}key')).text()}"
+        pages = [await http.ws_connect(live, origin=url.rstrip("/")) for _ in range(2)]
         listening = [asyncio.create_task(last_words(page)) for page in pages]
     async with asyncio.timeout(WAIT_S):
         assert await asyncio.gather(*listening) == [WSCloseCode.GOING_AWAY] * 2

@@ -1,6 +1,7 @@
 """`python -m telegram.fake`: the fake server as a process.
 
-Prints one JSON line `{"url": ..., "control": ..., "token": ...}` when it is ready; stops on SIGTERM and SIGINT.
+Prints one JSON line `{"url": ..., "token": ..., "control": ..., "control_key": ...}` when it is ready; stops on SIGTERM
+and SIGINT.
 """
 
 import argparse
@@ -51,7 +52,12 @@ async def _serve(arguments: argparse.Namespace) -> None:
     control = Control(server, port=arguments.control_port)
     async with server:
         await control.start()
-        ready = {"url": server.url, "control": control.url, "token": server.token}
+        ready = {
+            "url": server.url,
+            "token": server.token,
+            "control": control.url,
+            "control_key": control.key,
+        }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
         await stop.wait()

@@ -31,17 +31,27 @@ export class Connection {
   #connect() {
     clearTimeout(this.#timer);
     this.#timer = 0;
-    const socket = new WebSocket(`ws://${location.host}/live`);
+    // The key is new with each start of the bot.
+    fetch("key")
+      .then((answer) => answer.text())
+      .then((key) => this.#open(key))
+      .catch(() => this.#retry());
+  }
+
+  #retry() {
+    this.#onState("lost");
+    const wait = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)];
+    this.#timer = setTimeout(() => this.#connect(), wait);
+  }
+
+  #open(key) {
+    const socket = new WebSocket(`ws://${location.host}/live?key=${key}`);
     this.#socket = socket;
     socket.addEventListener("open", () => {
       this.#failures = 0;
       this.#onState("open");
     });
     socket.addEventListener("message", (event) => this.#onMessage(JSON.parse(event.data)));
-    socket.addEventListener("close", () => {
-      this.#onState("lost");
-      const wait = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)];
-      this.#timer = setTimeout(() => this.#connect(), wait);
-    });
+    socket.addEventListener("close", () => this.#retry());
   }
 }

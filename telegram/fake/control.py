@@ -1,6 +1,7 @@
 """The control port: another process plays the people, sets the faults, and reads what the bot did.
 
-It listens apart from the Bot API, so it works while that is down. Bodies and answers are JSON.
+It listens apart from the Bot API, so it works while that is down. Bodies and answers are JSON. Each request needs the
+header `Authorization: Bearer KEY` (401 without): the key is new with each start, and only who started it knows it.
 
 POST /say          [{"chat", "user", "text", ...fields}, ...] -> [update_id, ...]
 POST /press        {"chat", "user", "message", "data"} -> update_id
@@ -28,6 +29,7 @@ from .calls import as_row
 from .faults import Fault
 from .flood import FloodLimits
 from .server import HOST, FakeServer
+from .visitors import is_key, new_key, refusal
 
 ROWS_MAX = 10_000
 _BODY_BYTES_MAX = 256 << 20
@@ -42,6 +44,7 @@ class Control:
     def __init__(self, server: FakeServer, *, port: int = 0) -> None:
         self._server = server
         self._port = port
+        self.key = new_key()
         self._runner: web.AppRunner | None = None
 
     @property
@@ -51,7 +54,9 @@ class Control:
 
     async def start(self) -> None:
         """Listen."""
-        app = web.Application(client_max_size=_BODY_BYTES_MAX, middlewares=[_bad_input_is_400])
+        app = web.Application(
+            client_max_size=_BODY_BYTES_MAX, middlewares=[self._only_who_has_the_key, _bad_input_is_400]
+        )
         app.add_routes(
             [
                 web.post("/say", self._say),
@@ -82,6 +87,15 @@ class Control:
         """Close."""
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @web.middleware
+    async def _only_who_has_the_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if reason := refusal(request.headers):
+            raise web.HTTPForbidden(text=reason)
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or not is_key(key, self.key):
+            raise web.HTTPUnauthorized(text="the control port needs its key: Authorization: Bearer KEY")
+        return await handler(request)
 
     async def _say(self, request: web.Request) -> web.Response:
         ids = []

@@ -1,4 +1,8 @@
-"""GET /file/bot<token>/<file_path>: what getFile pointed to, whole or a range of it (RFC 9110, section 14)."""
+"""GET /file/bot<token>/<file_path>: what getFile pointed to, whole or a range of it (RFC 9110, section 14).
+
+People send files of any kind, HTML and SVG among them: a browser saves them, and neither shows nor runs them
+(RFC 6266, Content-Disposition; Fetch Standard, X-Content-Type-Options; Content Security Policy, sandbox).
+"""
 
 import re
 from urllib.parse import unquote
@@ -10,6 +14,10 @@ from .files import Files
 from .replies import Reply
 
 _PATH = re.compile(r"/file/bot(?P<token>[^/]+)/(?:test/)?(?P<path>.+)")
+_NOT_TO_RUN = (
+    "Content-Disposition: attachment\r\nX-Content-Type-Options: nosniff\r\n"
+    "Content-Security-Policy: sandbox; default-src 'none'\r\n"
+)
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 
 
@@ -32,7 +40,9 @@ def _part(content: bytes, wanted: str, content_type: str) -> Reply:
     size = len(content)
     found = _RANGE.fullmatch(wanted)
     if found is None or found[0] == "bytes=-":
-        return Reply(200, content, content_type=content_type, headers="Accept-Ranges: bytes\r\n")
+        return Reply(
+            200, content, content_type=content_type, headers=f"Accept-Ranges: bytes\r\n{_NOT_TO_RUN}"
+        )
     if found[1]:
         start, stop = int(found[1]), int(found[2]) + 1 if found[2] else size
     else:
@@ -41,4 +51,4 @@ def _part(content: bytes, wanted: str, content_type: str) -> Reply:
     if start >= stop:
         return Reply(416, b"", content_type=content_type, headers=f"Content-Range: bytes */{size}\r\n")
     covered = f"Content-Range: bytes {start}-{stop - 1}/{size}\r\n"
-    return Reply(206, content[start:stop], content_type=content_type, headers=covered)
+    return Reply(206, content[start:stop], content_type=content_type, headers=covered + _NOT_TO_RUN)

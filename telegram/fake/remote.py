@@ -32,7 +32,10 @@ class RemoteFake:
     def __init__(self, process: Process, ready: dict[str, str]) -> None:
         self._process = process
         self._http = aiohttp.ClientSession(
-            ready["control"], timeout=aiohttp.ClientTimeout(total=None), raise_for_status=_check
+            ready["control"],
+            headers={"Authorization": f"Bearer {ready['control_key']}"},
+            timeout=aiohttp.ClientTimeout(total=None),
+            raise_for_status=_check,
         )
         self.url = ready["url"]
         self.token = ready["token"]

@@ -7,12 +7,12 @@ The page (page.html, its css and js) keeps one WebSocket open. Down it: a snapsh
 world as `World.listen` tells it, new people and groups ("joined"), the "lanes" as `sandbox_lanes` describes them, and
 why a wish was "refused". Up it: the wishes in `sandbox_wishes`. A page that comes back gets a new snapshot.
 
-Other sites that the same browser shows get nothing: the Host must be ours, and so must a WebSocket's Origin.
+Other sites that the same browser shows get nothing (visitors.py). The WebSocket also needs a key, new with each start,
+which the page reads at `/key`: another site may ask for that, but not read it (Fetch Standard, CORS).
 """
 
 import asyncio
 import errno
-import re
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ from .methods import METHODS
 from .sandbox_lanes import LaneBoard, RunningBot
 from .sandbox_wishes import Refused, Wishes
 from .server import HOST, FakeServer
+from .visitors import is_key, new_key, refusal
 
 _FOLDER: Final = Path(__file__).parent
 _FILES: Final = frozenset({
@@ -37,11 +38,16 @@ _FILES: Final = frozenset({
 })  # fmt: skip
 _PEOPLE: Final = ("Ada", "Grace", "Linus")
 _GROUP: Final = "Tea room"
-_LOCAL_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.IGNORECASE)
 _QUERIES_MAX: Final = 1000
 _LOOK_EVERY_S: Final = 0.05
 _WISH_BYTES_MAX: Final = 64 * 1024  # a text of 4096 units, escaped
 _CLOSE_TIMEOUT_S: Final = 1.0
+_PRIVATE: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 
 
 class Sandbox:
@@ -62,6 +68,7 @@ class Sandbox:
         self._wishes = Wishes(fake.world, self._lanes, store)
         self._keyboards: dict[int, Json] = {}  # reply keyboards, which are in no message
         self._chat_of_query: dict[str, int] = {}  # button presses that wait for an answer
+        self._key = new_key()
         self._pages: set[web.WebSocketResponse] = set()
         self._runner: web.AppRunner | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -72,8 +79,15 @@ class Sandbox:
         return f"http://{HOST}:{self._port}/"
 
     async def __aenter__(self) -> Self:
-        app = web.Application(middlewares=[_only_local])
-        app.add_routes([web.get("/", _file), web.get("/live", self._live), web.get("/{name}", _file)])
+        app = web.Application(middlewares=[_no_other_site])
+        app.add_routes(
+            [
+                web.get("/", _file),
+                web.get("/key", self._tell_key),
+                web.get("/live", self._live),
+                web.get("/{name}", _file),
+            ]
+        )
         runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=_CLOSE_TIMEOUT_S
         )
@@ -146,8 +160,11 @@ class Sandbox:
 
     # -- one page --------------------------------------------------------------------------------------------
 
+    async def _tell_key(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self._key, headers=_PRIVATE)
+
     async def _live(self, request: web.Request) -> web.WebSocketResponse:
-        if request.headers.get("Origin", "").lower() != f"http://{request.host}".lower():
+        if "Origin" not in request.headers or not is_key(request.query.get("key", ""), self._key):
             raise web.HTTPForbidden(text="this WebSocket is for the sandbox's own page")
         page = web.WebSocketResponse(
             timeout=_CLOSE_TIMEOUT_S, heartbeat=15, compress=False, max_msg_size=_WISH_BYTES_MAX
@@ -210,10 +227,9 @@ class Sandbox:
 
 
 @web.middleware
-async def _only_local(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse other Hosts: another site may point its own name at 127.0.0.1 (DNS rebinding)."""
-    if not _LOCAL_HOST.fullmatch(request.host):
-        raise web.HTTPForbidden(text="the sandbox answers to 127.0.0.1 and localhost only")
+async def _no_other_site(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if reason := refusal(request.headers):
+        raise web.HTTPForbidden(text=reason)
     return await handler(request)
 
 
@@ -225,9 +241,4 @@ async def _file(request: web.Request) -> web.FileResponse:
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; "
         f"form-action 'none'; frame-ancestors 'none'; connect-src 'self' ws://{request.host}"
     )
-    headers = {
-        "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
-    }
-    return web.FileResponse(_FOLDER / name, headers=headers)
+    return web.FileResponse(_FOLDER / name, headers={"Content-Security-Policy": policy, **_PRIVATE})

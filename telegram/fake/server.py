@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from . import methods
-from .answers import ApiError, accepted, refused
+from .answers import ApiError, accepted, forbidden, refused
 from .calls import Call, CallLog, Poll, Stats
 from .checks import check
 from .downloads import download
@@ -25,6 +25,7 @@ from .params import FORM_BYTES_MAX, FORM_BYTES_MAX_LOCAL, Params, forget_content
 from .polling import LongPoll
 from .queue import UpdateQueue
 from .replies import Cut, Reply, for_aiohttp
+from .visitors import refusal
 from .world import World
 
 HOST = "127.0.0.1"
@@ -35,7 +36,7 @@ _TOKEN = re.compile(r"[1-9]\d{0,16}:[A-Za-z0-9_-]{1,64}")
 
 
 class FakeServer:
-    """A Bot API server for one bot, on 127.0.0.1; `async with` starts and stops it.
+    """A Bot API server for one bot, on 127.0.0.1 and not for pages of other sites; `async with` starts and stops it.
 
     `port` 0 picks a free one. `history` is how many messages are kept per chat, 0 for none (load tests).
     `seed` decides on faults with a probability and on the first update_id. `strict` refuses whatever the schema
@@ -175,6 +176,8 @@ class FakeServer:
         return for_aiohttp(await self._reply(request))
 
     async def _reply(self, request: web.BaseRequest) -> Reply | Cut:
+        if reason := refusal(request.headers):
+            return _refusal(forbidden(reason))
         try:
             method = self._method_of(request.raw_path)
         except ApiError as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import secrets
 import signal
 import sys
 import tempfile
@@ -86,8 +87,9 @@ async def _run(options: Load, environment: Mapping[str, str], command: str, inte
     view.introduce(options, sys.stdout)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatlane-load-")))
+        token = f"4200000042:{secrets.token_urlsafe(24)}"
         seed = random.Random(f"fake {options.seed}").getrandbits(32)
-        fake = await stack.enter_async_context(await RemoteFake.spawn(history=0, seed=seed))
+        fake = await stack.enter_async_context(await RemoteFake.spawn(token=token, history=0, seed=seed))
         if options.limits == "telegram":
             await fake.limit(FloodLimits())
         store_url = _store_url(options.store, folder)
