@@ -29,6 +29,7 @@ from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerCon
 from telegram.dialogue.filters import Filter, Invalid
 from telegram.dialogue.lending import Behind, asked, lend, may_lend
 from telegram.dialogue.marks import is_of
+from telegram.dialogue.newest import Newest
 from telegram.dialogue.presence import note_who_is_there
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import PLAIN, Taken
@@ -119,6 +120,7 @@ class InboxHandler:
         self._table: Table | None = None
         self._splits = Splits()
         self._albums = Albums()
+        self.newest = Newest()
         self._stoppable = Stoppable()
         self.arrived = self._stoppable.arrived
 
@@ -136,6 +138,10 @@ class InboxHandler:
             self.tools.timers = self._table.timers
         current.set(ctx)  # seen by this handler alone: the engine gives each one a context of its own
         taken = None
+        if ctx.kind == "inline_query" and not await self.newest.is_wanted(
+            ctx, delivery, partial(self._look, delivery), self._waiting
+        ):
+            return ctx.effects()
         if self._table.has_albums and not await self._gather(ctx, delivery):
             return ctx.effects()
         try:

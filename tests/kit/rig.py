@@ -47,14 +47,15 @@ class Rig:
     def wall(self) -> float:
         return START + asyncio.get_running_loop().time()
 
-    async def comes(self, *updates: dict[str, Any]) -> list[int]:
-        """Append updates, each `{kind: item}`; return their ids."""
+    async def comes(self, *updates: dict[str, Any], key: str | None = None) -> list[int]:
+        """Append updates, each `{kind: item}`, to their lanes or to the lane `key`; return their ids."""
         batch = []
         for update in updates:
             self._next_id += 1
             fields = {"update_id": self._next_id, **update}
             raw = RawUpdate(self._next_id, json.dumps(fields).encode(), fields)
-            batch.append(envelope(raw, self.wall()))
+            given = envelope(raw, self.wall())
+            batch.append(given if key is None else given._replace(key=key))
         await self.store.append(batch)
         return [each.id for each in batch]
 
