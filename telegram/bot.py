@@ -13,7 +13,7 @@ from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.decoding import warm_up
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
-from telegram.dialogue.inbox import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, check_answer
+from telegram.dialogue.conduct import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, check_answer
 from telegram.dialogue.kinds import log_kinds
 from telegram.errors import TelegramError, Unauthorized
 from telegram.peers import Peers

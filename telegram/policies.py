@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, field_validator
 
-from telegram.dialogue.inbox import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, check_answer
+from telegram.dialogue.conduct import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, check_answer
 
 NOTHING: Final = "none"
 """As a text: say nothing."""

@@ -26,7 +26,7 @@ from telegram.dialogue import (
     command,
     text,
 )
-from telegram.dialogue.inbox import APOLOGY
+from telegram.dialogue.conduct import APOLOGY
 from tests.kit.deliveries import GROUP, delivery, message, press, sent
 from tests.kit.offline import OfflineTelegram, Scene, play
 from tests.kit.virtual import run_virtual

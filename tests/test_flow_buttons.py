@@ -33,7 +33,7 @@ from telegram.dialogue import (
     inline,
     text,
 )
-from telegram.dialogue.inbox import OLD_BUTTON, OTHERS_BUTTON
+from telegram.dialogue.conduct import OLD_BUTTON, OTHERS_BUTTON
 from telegram.dialogue.marks import Mark, mark_buttons, owner_of, read_mark
 from telegram.keyboards import keyboard
 from telegram.testing import Conversations

@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 import telegram.fake.sandbox_lanes
 from engine import Queue
-from telegram.dialogue.inbox import APOLOGY
+from telegram.dialogue.conduct import APOLOGY
 from telegram.fake import Fault
 from telegram.fake.sandbox import Sandbox
 from tests.kit.page import (

@@ -16,7 +16,7 @@ from telegram.dialogue import (
     inline,
     keyboard,
 )
-from telegram.dialogue.inbox import APOLOGY
+from telegram.dialogue.conduct import APOLOGY
 from telegram.testing import Conversations
 from telegram.types import KeyboardButton, ReplyKeyboardMarkup
 

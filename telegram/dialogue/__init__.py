@@ -2,6 +2,7 @@
 
 from engine.errors import Park, Reject, Retry
 from telegram.callback_data import CallbackData
+from telegram.dialogue.conduct import Conduct
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageContext, TimerContext
 from telegram.dialogue.filters import (
@@ -33,7 +34,7 @@ from telegram.dialogue.filters import (
 )
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import BACK, END, Back, End
-from telegram.dialogue.inbox import Conduct, InboxHandler
+from telegram.dialogue.inbox import InboxHandler
 from telegram.dialogue.loading import load_router
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler

@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
 import structlog
 
 from engine import (
-    PROGRAMMING_ERRORS,
     Call,
     Delivery,
     Effects,
@@ -24,6 +22,7 @@ from engine import (
 from telegram.decoding import decode
 from telegram.dialogue.albums import ALBUM_MAX, Albums, is_album, scope_of
 from telegram.dialogue.batches import Splits, gather
+from telegram.dialogue.conduct import Conduct
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
 from telegram.dialogue.filters import Filter, Invalid
@@ -48,14 +47,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-APOLOGY: Final = "Sorry, that did not work."
-
-OLD_BUTTON: Final = "This button belongs to an earlier question."
-OTHERS_BUTTON: Final = "This button is for somebody else."
-
-ANSWER_MAX: Final = 200
-"""Characters of the answer to a press (Telegram Bot API, answerCallbackQuery: text)."""
-
 EXPIRES_S: Final = {
     "inline_query": 30.0,
     "callback_query": 150.0,
@@ -69,30 +60,6 @@ _LOOK_BEHIND: Final = 100
 
 
 _NO_LEASE: Final = Lease(Queue.INBOX, "", 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Conduct:
-    """How a bot behaves when a handler fails."""
-
-    apology: str = APOLOGY
-    """What the user is told, once, when an update was given up; nothing if it is empty."""
-
-    programming_errors: tuple[type[BaseException], ...] = PROGRAMMING_ERRORS
-    """What is given up at the first attempt, as in EngineConfig."""
-
-    old_button: str = OLD_BUTTON
-    """What is answered to a button that a flow has sent for an earlier question; nothing if it is empty."""
-
-    others_button: str = OTHERS_BUTTON
-    """What is answered to whoever presses a button of somebody else's flow; nothing if it is empty."""
-
-
-def check_answer(text: str) -> str:
-    """Return the text of an answer to a press; ValueError if Telegram would refuse it."""
-    if len(text) > ANSWER_MAX:
-        raise ValueError(f"the answer to a press has at most {ANSWER_MAX} characters, not {len(text)}")
-    return text
 
 
 class InboxHandler:
