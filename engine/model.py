@@ -111,12 +111,16 @@ class Lease(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """The head of a leased lane, handed to a handler with its state; `attempt` counts from 1."""
+    """The head of a leased lane, handed to a handler with its state; `attempt` counts from 1.
+
+    `begun`: a handler had it before, counted as an attempt or not (it failed, asked to be parked, or a stop cut it off).
+    """
 
     lease: Lease
     envelope: Envelope
     attempt: int
     state: bytes | None
+    begun: bool = False
 
 
 class DeadLetter(NamedTuple):

@@ -46,6 +46,9 @@ class _First(NamedTuple):
     over: "asyncio.Future[None]"
 
 
+CUT_OFF: Final = "it was cut off when the bot stopped"
+"""The reason in the store of what a stop has cut off."""
+
 _GIVE_BACK_S: Final = 5.0
 """A delivery that can be neither committed, parked nor buried is tried again after this long."""
 
@@ -157,9 +160,24 @@ class Settling:
             case Retry():
                 await self._retry(delivery, outcome)
             case Released():
-                await self._asking.insist(lambda: self._store.release(delivery))
+                await self._hand_back(delivery)
             case LeaseLost():
                 raise outcome
+
+    async def _hand_back(self, delivery: Delivery) -> None:
+        """The stop of the pool has cut the handler off: uncounted, but noted where it outlives the process."""
+        if self._queue is Queue.INBOX:
+            try:
+                await self._store.park(delivery, 0.0, counted=False, reason=CUT_OFF)
+            except (LeaseLost, StoreError):
+                raise
+            except BaseException as error:  # a store in trouble: no stop waits for a note
+                if isinstance(error, asyncio.CancelledError) and self._asking.is_over:
+                    raise
+                log.debug("not noted that it was cut off", key=delivery.lease.key, reason=described(error))
+            else:
+                return
+        await self._asking.insist(lambda: self._store.release(delivery))
 
     async def _give_back(self, delivery: Delivery, failed: StoreFailed) -> None:
         """The store takes no outcome of this delivery: it is handled again, after a pause."""

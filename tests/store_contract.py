@@ -407,6 +407,24 @@ class StoreContract:
         second = await store.claim(INBOX)
         assert (second.envelope.id, second.attempt) == (1, 1)
 
+    @pytest.mark.parametrize("counted", [True, False])
+    async def test_a_delivery_says_whether_its_head_was_begun_before(self, store, counted):
+        await store.append([update(1), update(2)])
+        first = await store.claim(INBOX)
+        assert not first.begun
+        await store.park(first, 0.0, counted=counted, reason="")
+        again = await store.claim(INBOX)
+        assert again.begun
+        following = await store.commit(again, Effects(), more=True)
+        assert (following.envelope.id, following.begun) == (2, False)
+
+    async def test_nobody_knows_when_a_replayed_update_arrived(self, store):
+        await store.append([update(1)._replace(at=1000.0)])
+        await store.bury(await store.claim(INBOX), "bad")
+        (letter,) = await store.dead_letters()
+        assert await store.replay(letter.number)
+        assert (await store.claim(INBOX)).envelope.at == 0.0
+
     # -- what must be refused --------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("then", ["commit", "park", "bury", "release"])

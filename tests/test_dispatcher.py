@@ -575,6 +575,37 @@ def test_a_drain_hands_back_what_does_not_finish_in_time_uncounted():
     assert (again.envelope.id, again.attempt) == (1, 1)
 
 
+class _NotNoting(MemoryStore):
+    """A store that cannot park now."""
+
+    def __init__(self, raises: BaseException) -> None:
+        super().__init__()
+        self.raises = raises
+
+    async def park(self, *_: Any, **__: Any) -> None:
+        raise self.raises
+
+
+@pytest.mark.parametrize("raises", [None, StoreUnavailable("away"), OSError("odd"), asyncio.CancelledError()])
+def test_what_a_drain_has_cut_off_was_begun_if_the_store_can_note_it(raises):
+    async def handler(_house: House, _delivery: Delivery) -> None:
+        await asyncio.sleep(100)
+
+    async def main() -> Delivery:
+        async with asyncio.TaskGroup() as group:
+            house.engine.start(group)
+            await store.append([update(1)])
+            await asyncio.sleep(1)
+            await house.engine.drain(now() + 10)
+            assert now() == 11
+        return await asyncio.wait_for(store.peer().claim(INBOX), 1)
+
+    store = MemoryStore() if raises is None else _NotNoting(raises)
+    house = House(handler, store=store, handler_timeout_s=1000)
+    found = run_virtual(main())
+    assert (found.attempt, found.begun) == (1, raises is None)
+
+
 def test_a_drain_lets_a_commit_end_that_takes_a_moment_longer():
     commits = []
 

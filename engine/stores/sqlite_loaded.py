@@ -180,7 +180,7 @@ class LoadedFile:
         if data.lanes.queue is Queue.INBOX:
             name = (key, envelope.scope)
             state = self._states.get(name) if name in self._states else await self._read_state(name)
-        return Delivery(lane.lease, envelope, lane.attempts + 1, state)
+        return Delivery(lane.lease, envelope, lane.attempts + 1, state, lane.reason is not None)
 
     def _lacks(self, data: QueueAtHand, lane: Lane) -> NoReturn:
         """The file does not have what is pending in this lane: the lane is of before, or the file is another one."""

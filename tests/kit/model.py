@@ -62,7 +62,7 @@ class Lane(NamedTuple):
     acked: Envelope | None = None
     handed: int = 0  # how many from the head on the holder knows
     attempts: int = 0
-    reason: str = ""
+    reason: str | None = None
     until: float = 0.0
 
 
@@ -313,7 +313,7 @@ class Model:
                 lane.status,
                 lane.attempts,
                 lane.until - self.now if lane.status == "parked" else 0.0,
-                lane.reason,
+                lane.reason or "",
                 lane.fence if lane.status == "leased" else None,
                 tuple(item.envelope for item in lane.items),
             )
@@ -358,7 +358,7 @@ class Model:
         lane = self.lanes[lease.queue, lease.key]
         head = lane.items[0].envelope
         state = self.states.get((lease.key, head.scope)) if lease.queue is Queue.INBOX else None
-        return Delivery(lease, head, lane.attempts + 1, state)
+        return Delivery(lease, head, lane.attempts + 1, state, lane.reason is not None)
 
     def _count(self, queue: Queue, **more: int) -> None:
         names = QueueStats._fields[:3]
@@ -460,7 +460,7 @@ class Model:
                 items=lane.items[count:],
                 acked=lane.items[0].envelope,
                 attempts=0,
-                reason="",
+                reason=None,
                 handed=max(1, lane.handed - count),
             )
             if not keep:
