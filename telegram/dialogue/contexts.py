@@ -7,8 +7,11 @@ Context             any update (telegram/dialogue/context.py)
     TimerContext      a timer that was set before: `timer`, `payload`
 """
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
+
+import structlog
 
 from engine import Delivery
 from telegram.dialogue.context import Context, E_co
@@ -16,9 +19,17 @@ from telegram.dialogue.long import Progress, kept_alive
 from telegram.dialogue.marks import read_mark
 from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Tools
+from telegram.errors import Refused, TelegramError
+from telegram.late import outcome_of_refusal
+from telegram.parameters import check_names
 from telegram.routing import FAKE_USERS
 from telegram.shortcuts import part, place_of
 from telegram.types import CallbackQuery, InaccessibleMessage, Message, Update
+
+log = structlog.get_logger(__name__)
+
+ANSWER_NOW_MAX_S: Final = 5.0
+"""So long `answer_now` waits for Telegram; what it could not send is answered after the commit."""
 
 
 class ChatContext(Context[E_co]):
@@ -99,7 +110,10 @@ class MessageContext(ChatContext[Message]):
 
 
 class CallbackContext(ChatContext[CallbackQuery]):
-    """A pressed button. If the handler does not answer it, it is answered with nothing after the commit."""
+    """A pressed button. If the handler does not answer it, it is answered with nothing after the commit.
+
+    A press stands in line with the messages of its chat. A handler that takes its time answers at its begin: `answer_now`.
+    """
 
     __slots__ = ("is_refused", "pressed")
 
@@ -132,6 +146,32 @@ class CallbackContext(ChatContext[CallbackQuery]):
     def answer(self, text: str | None = None, /, **params: Any) -> None:
         """End the waiting of the button, with a short notice if there is a `text` (answerCallbackQuery)."""
         self.call("answerCallbackQuery", **{"callback_query_id": self.event.id, "text": text, **params})
+
+    async def answer_now(self, text: str | None = None, /, **params: Any) -> None:
+        """Do as `answer` at once, before the handler goes on: for one that takes longer than people wait.
+
+        Outside the commit. The button has its answer then: it is not answered again at the end, or when the handler runs
+        again (after a kill it is). Telegram shows the first answer only. Never an error for the handler if it cannot be
+        sent, and a delay of ANSWER_NOW_MAX_S at the most.
+        """
+        call = {"callback_query_id": self.event.id, "text": text, **params}
+        check_names("answerCallbackQuery", call)
+        client = self._tools.client
+        if client is None or self.is_late or self.is_answered:
+            return
+        try:
+            async with asyncio.timeout(ANSWER_NOW_MAX_S):
+                await client.call("answerCallbackQuery", **call)
+        except (TelegramError, TimeoutError) as error:
+            if not isinstance(error, Refused) or outcome_of_refusal(error) != "done":
+                log.warning("a button was not answered at once", id=self.update_id, reason=str(error))
+                return
+        self._tools.note_answered(self.event.id)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the button was answered by `answer_now`."""
+        return self.event.id in self._tools.answered
 
     def edit(self, text: str, /, **params: Any) -> None:
         """Replace the text of the message with the button (editMessageText)."""

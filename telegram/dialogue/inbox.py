@@ -325,5 +325,5 @@ def _split(head: Envelope, error: Exception) -> Park:
 
 def _answer(ctx: Context) -> None:
     """End the waiting of a button, if that was not done."""
-    if isinstance(ctx, CallbackContext) and not ctx.has_called("answerCallbackQuery"):
+    if isinstance(ctx, CallbackContext) and not ctx.is_answered and not ctx.has_called("answerCallbackQuery"):
         ctx.answer()

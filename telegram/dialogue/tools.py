@@ -37,6 +37,15 @@ class Tools:
     shown: dict[str, int] = field(default_factory=dict)
     """Progress messages by what they belong to, so that a handler that runs again goes on with its own."""
 
+    answered: dict[str, None] = field(default_factory=dict)
+    """Queries that were answered at once, so that a handler that runs again does not answer them again."""
+
+    def note_answered(self, query: str) -> None:
+        """Note that a query has its answer; the oldest is forgotten if they are too many."""
+        self.answered[query] = None
+        if len(self.answered) > SHOWN_MAX:
+            del self.answered[next(iter(self.answered))]
+
     def remember(self, name: str, message_id: int | None) -> None:
         """Note where the progress `name` is shown; the oldest is forgotten if they are too many."""
         self.shown.pop(name, None)

@@ -11,7 +11,7 @@ from engine import Delivery, Effects, Engine, EngineConfig, Queue
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
 from telegram.calls import decode_call
-from telegram.dialogue import Conduct, InboxHandler, Router
+from telegram.dialogue import Conduct, InboxHandler, Router, Tools
 from telegram.intake import RawUpdate
 from telegram.routing import envelope
 from tests.kit.deliveries import ALICE, message
@@ -32,13 +32,15 @@ class Out(NamedTuple):
 class Rig:
     """Made by `open_rig`."""
 
-    def __init__(self, store: Any, router: Router, config: EngineConfig) -> None:
+    def __init__(self, store: Any, router: Router, config: EngineConfig, client: Any = None) -> None:
         self.store = store
         self.out: list[Out] = []
         self.group: asyncio.TaskGroup
         self._began = asyncio.get_running_loop().time()
         self._next_id = 0
-        self.handler = InboxHandler(router, behind=store, conduct=Conduct(), wall=self.wall)
+        self.handler = InboxHandler(
+            router, tools=Tools(client=client), behind=store, conduct=Conduct(), wall=self.wall
+        )
         self.inbox = Engine(
             store, Queue.INBOX, self.handler, config, farewell=self.handler.farewell, jitter=lambda: 0.0
         )
@@ -87,8 +89,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_rig(kind: str, folder: Path, router: Router, **config: Any) -> AsyncIterator[Rig]:
-    """Run a bot on a store of this kind (a file in the folder goes on); for `run_virtual`."""
+async def open_rig(
+    kind: str, folder: Path, router: Router, *, client: Any = None, **config: Any
+) -> AsyncIterator[Rig]:
+    """Run a bot on a store of this kind (a file in the folder goes on); for `run_virtual`. `client` is that of `ctx.now`."""
     loop = asyncio.get_running_loop()
 
     def wall() -> float:
@@ -99,7 +103,7 @@ async def open_rig(kind: str, folder: Path, router: Router, **config: Any) -> As
     else:
         store = await open_sqlite(folder / "bot.db", "1", wall=wall, look_every_s=None)
     try:
-        rig = Rig(store, router, EngineConfig(**{"workers": 8, **config}))
+        rig = Rig(store, router, EngineConfig(**{"workers": 8, **config}), client)
         async with asyncio.TaskGroup() as group:
             rig.inbox.start(group)
             rig.outbox.start(group)
