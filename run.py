@@ -34,8 +34,9 @@ from telegram.dialogue.kinds import read_kinds
 from telegram.errors import Unauthorized, redact
 from telegram.letters import Dead, Replay, replay, show_dead
 from telegram.load.options import Load
-from telegram.logs import LogFormat, LogLevel, set_up_logging
+from telegram.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logging
 from telegram.policies import Policies
+from telegram.printable import printable
 from telegram.running import Running, new_event_loop, tune_garbage_collection
 from telegram.sender import UnknownOutcome
 from telegram.serving import run_until_signal
@@ -295,10 +296,10 @@ async def flows(settings: Settings) -> int:
     sys.path.insert(0, str(Path.cwd()))  # for HANDLERS=my_bot:router
     command = settings.flows or Flows()
     lines, wrong = draw_flows(settings.handlers, command)
-    print("\n".join(lines) or "no flows")
-    print(f"pictures: {command.out / 'index.html'}")
+    print("\n".join(map(printable, lines)) or "no flows")
+    print(printable(f"pictures: {command.out / 'index.html'}"))
     for line in wrong:
-        print(f"run.py: HANDLERS: {line}", file=sys.stderr)
+        print(f"run.py: HANDLERS: {printable(line)}", file=sys.stderr)
     return EXIT_PROBLEMS if wrong else 0
 
 
@@ -333,11 +334,14 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None) -> int:
         reason = str(error)
     except OSError as error:
         reason = f"{error.strerror or error}"
-    for line in redact(reason, token).split("\n"):  # of a router with flows, one for each thing wrong
-        print(f"run.py: {line}", file=sys.stderr)
+    # Of a router with flows, one for each thing wrong.
+    lines = reason.split("\n") if reason.startswith("HANDLERS: ") else [reason]
+    for line in lines:
+        print(f"run.py: {printable(redact(line, token))}", file=sys.stderr)
     return EXIT_WRONG_SETTING
 
 
 if __name__ == "__main__":
+    log_what_nobody_catches()
     process = Watchdog()
     sys.exit(process.leave(main(sys.argv[1:], process)))

@@ -9,6 +9,7 @@ from pydantic_settings import CliPositionalArg
 from engine import DeadLetter
 from engine.store import Operator
 from telegram.errors import redact
+from telegram.printable import printable
 
 _BODY_MAX = 120  # characters that are shown of an update or a call
 
@@ -42,12 +43,12 @@ async def replay(store: Operator, command: Replay) -> bool:
 
 
 def letter_lines(letters: Iterable[DeadLetter], token: str) -> list[str]:
-    """Return two lines of text for each letter, without the token: a handler's own errors may quote it."""
+    """Return two harmless lines for each letter, without the token: a handler's own errors may quote it, and anybody."""
     lines = []
     for letter in letters:
-        body = redact(letter.envelope.body.decode("utf-8", "replace"), token).replace("\n", " ")
+        body = printable(redact(letter.envelope.body.decode("utf-8", "replace"), token))
         lines.append(
-            f"{letter.number:>6}  {letter.queue.value:<6}  {letter.envelope.key}  id {letter.envelope.id}  "
-            f"attempts {letter.attempts}  {redact(letter.reason, token)}\n        {body[:_BODY_MAX]}"
+            f"{letter.number:>6}  {letter.queue.value:<6}  {printable(letter.envelope.key)}  id {letter.envelope.id}  "
+            f"attempts {letter.attempts}  {printable(redact(letter.reason, token))}\n        {body[:_BODY_MAX]}"
         )
     return lines

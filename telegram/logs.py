@@ -1,16 +1,25 @@
-"""Logging: events as data, one line each, to stderr; the bot's token is struck out of everything that is written."""
+"""Logging: events as data, one line each, to stderr.
+
+The bot's token is struck out of everything that is written, and what strangers write does nothing to a terminal
+(printable.py). Python's warnings and what nobody catches go the same way.
+"""
 
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from traceback import TracebackException
+from types import TracebackType
 from typing import Any, Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from engine import current_delivery
 from telegram.errors import redact
+from telegram.printable import printable, printable_json
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +28,7 @@ LogFormat = Literal["console", "json"]
 
 
 def set_up_logging(level: LogLevel, format_: LogFormat, token: str) -> None:
-    """Send our own events and those of the libraries the same way."""
+    """Send our own events, those of the libraries and Python's warnings the same way."""
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -30,13 +39,10 @@ def set_up_logging(level: LogLevel, format_: LogFormat, token: str) -> None:
     ]
     render: Processor
     if format_ == "json":
-        shared.append(structlog.processors.format_exc_info)
-        render = structlog.processors.JSONRenderer(ensure_ascii=False, default=repr)
+        shared.append(structlog.processors.ExceptionRenderer(_traceback))
+        render = _json
     else:
-        render = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            exception_formatter=structlog.dev.plain_traceback,  # the rich one prints variables, so: secrets
-        )
+        render = _console(colors=sys.stderr.isatty())
     redacted = _redacting(render, token)
     structlog.configure(
         processors=[*shared, redacted],
@@ -47,6 +53,29 @@ def set_up_logging(level: LogLevel, format_: LogFormat, token: str) -> None:
     handler = _LibrariesHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(redacted, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    logging.captureWarnings(capture=True)
+
+
+def log_what_nobody_catches() -> None:
+    """Log errors that end a thread, a destructor or the program; Python's own report may quote the token."""
+
+    def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            return
+        log.critical("nobody has caught an error", exc_info=(kind, error, trace))
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            name = args.thread.name if args.thread else ""
+            exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
+            log.error("a thread has ended with an error", thread=name, exc_info=exc_info)
+
+    def unraisable(args: "sys.UnraisableHookArgs") -> None:
+        if args.exc_value is not None:
+            exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
+            log.error("an error that cannot be raised", what=args.err_msg or "", exc_info=exc_info)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = uncaught, of_thread, unraisable
 
 
 class _LibrariesHandler(logging.StreamHandler[TextIO]):
@@ -81,8 +110,59 @@ def _add_delivery(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _redacting(render: Processor, token: str) -> Callable[[WrappedLogger, str, EventDict], Any]:
     def rendered(logger: WrappedLogger, name: str, event: EventDict) -> str:
-        text = str(render(logger, name, event))
-        # A terminal or a log collector must get every line, also one with a lone surrogate from a user's text.
-        return redact(text, token).encode("utf-8", "backslashreplace").decode()
+        text = redact(str(render(logger, name, event)), token)
+        return text.encode("utf-8", "backslashreplace").decode()  # of the names of values, too
 
     return rendered
+
+
+_to_json = structlog.processors.JSONRenderer(ensure_ascii=False, default=repr)
+
+
+def _json(logger: WrappedLogger, name: str, event: EventDict) -> str:
+    return printable_json(str(_to_json(logger, name, event)))
+
+
+def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    """Return a renderer whose only line ends and ANSI sequences are its own."""
+    # structlog's rich traceback prints variables, so: secrets.
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback)
+    for column in renderer.columns:
+        if isinstance(formatter := column.formatter, structlog.dev.KeyValueColumnFormatter):
+            formatter.value_repr = partial(_printable_value, formatter.value_repr)
+    return renderer
+
+
+def _printable_value(shown: Callable[[object], str], value: object) -> str:
+    return printable(shown(value))
+
+
+def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    out.write("\n" + _traceback(exc_info))
+
+
+def _traceback(exc_info: ExcInfo) -> str:
+    """Return a traceback in which the texts of errors, which may quote anybody, are one line each."""
+    kind, error, trace = exc_info
+    found = TracebackException(kind, error, trace, compact=True)
+    _make_printable(found, set())
+    lines = "".join(found.format()).rstrip("\n").split("\n")
+    return "\n".join(map(printable, lines))
+
+
+def _make_printable(found: TracebackException, seen: set[int]) -> None:
+    if id(found) in seen:
+        return
+    seen.add(id(found))
+    parts = vars(found)
+    for name in ("_str", "msg"):  # of a SyntaxError: msg
+        if isinstance(parts.get(name), str):
+            parts[name] = printable(parts[name])
+    notes = parts.get("__notes__")
+    if isinstance(notes, list | tuple):
+        parts["__notes__"] = [printable(note) if isinstance(note, str) else note for note in notes]
+    elif isinstance(notes, str):
+        parts["__notes__"] = printable(notes)
+    for other in (found.__cause__, found.__context__, *(parts.get("exceptions") or ())):
+        if other is not None:
+            _make_printable(other, seen)

@@ -17,6 +17,7 @@ from telegram.load.conduct import Now, Show
 from telegram.load.options import Load
 from telegram.load.recording import Recording
 from telegram.load.report_data import percentile
+from telegram.printable import printable
 
 _REFRESH_S: Final = 0.5
 _RATE_OVER_S: Final = 3.0
@@ -181,7 +182,7 @@ def conclude(recording: Recording, options: Load, out: TextIO, *, complete: bool
     figures |= {"updates a second": f"{rate:,.0f}", "seconds": f"{recording.took_s:,.0f}"}
     facts = Table.grid(padding=(0, 2))
     for name, figure in figures.items():
-        facts.add_row(Text(name, "dim"), Text(figure, justify="right"))
+        facts.add_row(Text(printable(name), "dim"), Text(figure, justify="right"))
     console.print(Padding(facts, (1, 1)))
     waits = Table("who", "updates", "p50", "p99", "longest wait", box=None, header_style="dim")
     for column in waits.columns[1:]:
@@ -194,7 +195,7 @@ def conclude(recording: Recording, options: Load, out: TextIO, *, complete: bool
     kinds.columns[1].justify = "right"
     first = {anomaly.kind: anomaly for anomaly in reversed(recording.anomalies)}
     for kind, count in recording.anomaly_kinds.items():
-        example = f"chat {first[kind].chat_id}: {first[kind].details}" if kind in first else ""
+        example = f"chat {first[kind].chat_id}: {printable(first[kind].details)}" if kind in first else ""
         style = "red" if count else ""
         kinds.add_row(
             Text(PROMISES.get(kind, f"nothing {kind}"), style), Text(f"{count:,}", style), Text(example)
@@ -204,7 +205,7 @@ def conclude(recording: Recording, options: Load, out: TextIO, *, complete: bool
         console.print("[yellow]It was interrupted: what still waited is not judged.[/yellow]")
     found = ", ".join(f"{count:,} {kind}" for kind, count in recording.anomaly_kinds.items() if count)
     console.print(Text(f"BROKEN: {found}", "bold red") if found else Text("all promises kept", "bold green"))
-    console.print(Text(f"report: {options.report}"), soft_wrap=True)
+    console.print(Text(printable(f"report: {options.report}")), soft_wrap=True)
 
 
 def _console(out: TextIO) -> Console:
