@@ -83,7 +83,7 @@ def test_flows_with_problems(run, tmp_path):
 
 @pytest.mark.processes
 def test_a_bot_with_such_flows_does_not_start(run, tmp_path):
-    done = run("unsound:router")
+    done = run("unsound:router", "sandbox")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [f"run.py: HANDLERS: {line}" for line in PROBLEMS]
     assert not list(tmp_path.glob("*.db"))
