@@ -5,11 +5,11 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from telegram.dialogue import CallbackData, Router, chat_type, command, data, inline, keyboard, text
+from telegram.dialogue import CallbackData, Router, chat_type, command, data, inline, keyboard, kind, text
 from telegram.dialogue.flows.check import flows_of, problems, router_problems
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import Back, End
-from telegram.dialogue.scopes import CHAT
+from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
 from telegram.types import InlineKeyboardButton
 from tests.flows import sound
 
@@ -464,3 +464,51 @@ def test_a_message_is_one_line_whatever_the_names_hold():
     (line,) = problems(made)
     assert line.startswith("flow f <script>: state b: ")
     assert "\n" not in line
+
+
+# ---- kinds of update that never come to the flow
+
+
+@pytest.mark.parametrize(
+    ("kind_", "scope", "whose"),
+    [
+        ("poll", OWN, "a person"),
+        ("poll", USER, "a person"),
+        ("poll", CHAT, "a chat"),
+        ("poll", TOPIC, "a chat"),
+        ("message_reaction_count", OWN, "a person"),
+        ("deleted_business_messages", USER, "a person"),
+    ],
+)
+def test_a_state_waits_for_what_never_comes_to_its_flow(kind_: str, scope: Any, whose: str):
+    """Telegram Bot API, Update: they tell nobody who did it, and a poll not even a chat."""
+    made = flow(scope=scope)
+    made.at(S.A).update(kind(kind_))(leads(END, "counts"))
+    (line,) = problems(made)
+    assert line == (
+        f"flow f: state a: {kind_} comes without {whose} and never reaches a flow of one (counts): "
+        "take it with a handler of the router"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "scope"),
+    [
+        (("message_reaction_count",), CHAT),
+        (("poll", "poll_answer"), OWN),
+        (("pre_checkout_query",), OWN),
+        (("poll_answer",), CHAT),
+        ((), OWN),
+    ],
+)
+def test_what_may_come_to_its_flow_is_no_problem(kinds: tuple[str, ...], scope: Any):
+    made = flow(scope=scope)
+    made.at(S.A).update(*([kind(*kinds)] if kinds else []))(leads(END, "counts"))
+    assert problems(made) == []
+
+
+def test_a_flow_that_begins_with_such_an_update_is_its_authors():
+    made = flow()
+    made.entry.update(kind("message_reaction_count"))(leads(A, "counted"))
+    made.at(S.A).update(kind("message_reaction_count"))(leads(END, "counts"))
+    assert problems(made) == []

@@ -17,6 +17,7 @@ from telegram.dialogue import (
     CHAT,
     END,
     OWN,
+    TOPIC,
     USER,
     CallbackContext,
     ChatContext,
@@ -274,3 +275,110 @@ def test_a_chats_flow_of_a_timer_for_another_chat_is_that_chats():
         assert team.sees("One moment")
         team.says("x")
         assert team.sees("said")
+
+
+# ---- flows of a place that wait for what has no chat
+
+
+@pytest.mark.parametrize("kind_", ["pre_checkout_query", "shipping_query", "poll_answer", "inline_query"])
+@pytest.mark.parametrize("scope", [OWN, CHAT, TOPIC])
+def test_a_flow_in_a_group_finds_what_it_waits_for(kind_: str, scope: Any):
+    """Red before: it went to the private chat, where no flow was, and a payment stayed unanswered."""
+    with Conversations(flow_by(kind_, scope)) as bot:
+        team = bot.group("Team").member("Alice")
+        team.says("/go")
+        bot.restart()
+        team.sends_update(kind_, voter_chat=None)
+        (call,) = bot.calls("sendMessage")
+        assert (call.params["chat_id"], call.params["text"]) == (team.id, "One moment")
+        team.says("x")
+        assert team.sees("said")
+        assert bot.chat("Alice").text == ""
+        assert (
+            bot._finish(lambda: bot._store.state(f"user:{team.user_id}", "~waits")) is None
+        )  # it waits no more
+
+
+@pytest.mark.parametrize("scope", [OWN, CHAT, TOPIC])
+def test_in_the_topic_where_it_waits(scope: Any):
+    with Conversations(flow_by("pre_checkout_query", scope)) as bot:
+        team = bot.group("Team", is_forum=True).member("Alice")
+        bot.scene._chats[team.id].about.topics[7] = {"closed": False}
+        team.says("/go", message_thread_id=7, is_topic_message=True)
+        team.sends_update("pre_checkout_query")
+        (call,) = bot.calls("sendMessage")
+        assert (call.params["chat_id"], call.params["message_thread_id"]) == (team.id, 7)
+        team.says("x", message_thread_id=7, is_topic_message=True)
+        assert team.sees("said")
+
+
+def test_its_data_is_that_of_the_place_and_its_time_out_finds_it():
+    router = flow_by("pre_checkout_query")
+
+    @router.message(command("data"))
+    async def shows(ctx: MessageContext) -> None:
+        ctx.reply(str(ctx.data))
+
+    with Conversations(router) as bot:
+        team, alice = bot.group("Team").member("Alice"), bot.chat("Alice")
+        team.says("/go")
+        team.sends_update("pre_checkout_query")
+        bot.passes(seconds=60)
+        assert team.sees("late")
+        assert alice.text == ""
+        team.says("x")
+        assert team.text == ""  # it is over
+
+
+def test_the_private_chats_flow_comes_first_and_others_wait_on():
+    with Conversations(flow_by("pre_checkout_query")) as bot:
+        team, alice = bot.group("Team").member("Alice"), bot.chat("Alice")
+        team.says("/go")
+        alice.says("/go")
+        alice.sends_update("pre_checkout_query")
+        assert alice.sees("One moment")
+        alice.sends_update("pre_checkout_query")
+        assert team.sees("One moment")
+
+
+def test_of_two_groups_the_newest_comes_first():
+    with Conversations(flow_by("pre_checkout_query")) as bot:
+        one, two = bot.group("One").member("Alice"), bot.group("Two").member("Alice")
+        one.says("/go")
+        two.says("/go")
+        two.sends_update("pre_checkout_query")
+        assert two.sees("One moment")
+        two.sends_update("pre_checkout_query")
+        assert one.sees("One moment")
+
+
+def test_what_belongs_to_others_is_not_found():
+    with Conversations(flow_by("pre_checkout_query")) as bot:
+        group = bot.group("Team")
+        group.member("Alice").says("/go")
+        group.member("Bob").sends_update("pre_checkout_query")
+        assert bot.calls() == []
+
+
+def test_a_flow_that_has_gone_on_is_not_found_any_more():
+    """Also if what was noted could not be taken away: by an older version, or by another person in a chat's flow."""
+    with Conversations(flow_by("pre_checkout_query", CHAT)) as bot:
+        group = bot.group("Team")
+        alice, bob = group.member("Alice"), group.member("Bob")
+        alice.says("/go")
+        bob.says("/go")  # the chat's flow begins anew
+        bob.sends_update("pre_checkout_query")
+        assert bob.sees("One moment")
+        alice.sends_update("pre_checkout_query")
+        assert len(bot.calls("sendMessage")) == 1
+        bob.says("x")
+        assert bob.sees("said")
+
+
+def test_the_places_are_bounded():
+    with Conversations(flow_by("pre_checkout_query")) as bot:
+        groups = [bot.group(f"G{n}").member("Alice") for n in range(12)]
+        for each in groups:
+            each.says("/go")
+        state = bot._finish(lambda: bot._store.state(f"user:{groups[0].user_id}", "~waits"))
+        assert len(json.loads(state or b"{}")["places"]) == 8

@@ -29,6 +29,7 @@ from telegram.dialogue import (
     successful_payment,
 )
 from telegram.dialogue import text as any_text
+from tests.kit.deliveries import GROUP
 from tests.kit.rig import STORES, checkout, open_rig, text, typed
 from tests.kit.virtual import run_virtual
 
@@ -251,6 +252,32 @@ def test_a_text_that_was_worked_on_meanwhile_is_handled_again_in_the_state_of_no
             await rig.settles()
             assert rig.sent("answerPreCheckoutQuery")[0].at < 2
             assert rig.texts() == ["One moment", "paid after 0"]
+
+    run_virtual(main())
+
+
+def test_a_flow_in_a_group_takes_the_payment_of_its_person(store: str, tmp_path: Path):
+    """It names no chat. It is answered while the group's handler works, and goes on in the group, in the group's lane."""
+
+    async def main() -> None:
+        async with open_rig(store, tmp_path, order(work_s=20)) as rig:
+            await rig.comes(text("/buy", chat=GROUP))
+            await rig.settles()
+            await rig.comes(text("hello", chat=GROUP))
+            await asyncio.sleep(1)
+            await rig.comes(checkout())
+            await asyncio.sleep(1)
+            await rig.comes(text(None, successful_payment=PAID, chat=GROUP))
+            await rig.settles()
+            (answer,) = rig.sent("answerPreCheckoutQuery")
+            assert (answer.params["ok"], answer.at < 2) == (True, True)
+            assert [(each.lane, each.params["text"]) for each in rig.sent("sendMessage")] == [
+                ("chat:-100", "One moment"),
+                ("chat:-100", "paid after 0"),
+            ]
+            assert [
+                await rig.data(*each) for each in (("chat:-100",), ("chat:7",), ("user:7", "~waits"))
+            ] == [None] * 3
 
     run_virtual(main())
 

@@ -34,7 +34,7 @@ _SPEAKING_CHATS: Final = (
     "actor_chat",
     "voter_chat",
 )  # of messages, reactions, answers to polls
-_OF_A_PERSON: Final = frozenset((
+OF_A_PERSON: Final = frozenset((
     "pre_checkout_query", "shipping_query", "poll_answer", "inline_query", "chosen_inline_result", "purchased_paid_media",
 ))  # fmt: skip
 """Kinds that have a person and no chat (Telegram Bot API, Update)."""
@@ -310,7 +310,7 @@ class Context(Generic[E_co]):
             return {"chat_id": chat_id, **self.place()}
         if self.home is not None:
             return self.home
-        return self.privately() if self.kind in _OF_A_PERSON else None
+        return self.privately() if self.kind in OF_A_PERSON else None
 
     def privately(self) -> dict[str, Any] | None:
         """Where the private chat with the user of the update is."""

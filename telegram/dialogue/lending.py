@@ -6,12 +6,13 @@ What is read here may be changed by another lane meanwhile: the commit compares,
 from collections.abc import Awaitable
 from typing import Final, Protocol, TypeVar
 
-from engine import Delivery, Envelope, LeaseLost, Park, StoreUnavailable
+from engine import Delivery, Envelope, LeaseLost, Park, Reject, StoreUnavailable
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import TimerContext
-from telegram.dialogue.conversation import DATA
+from telegram.dialogue.conversation import DATA, Conversation, Where
+from telegram.dialogue.flows.awaiting import WAITS, awaits, place_of_waits, places_of
 from telegram.dialogue.routes import TIMER
-from telegram.dialogue.scopes import OWN, place_of_scope
+from telegram.dialogue.scopes import CHAT, OWN, TOPIC, place_of_scope
 from telegram.dialogue.table import Table
 from telegram.routing import scope_without_topic
 
@@ -22,6 +23,9 @@ BESIDE: Final = frozenset(("pre_checkout_query", "shipping_query", "inline_query
 
 ELSEWHERE: Final = BESIDE | {TIMER, "chat_join_request", "poll_answer"}
 """Kinds whose conversation may lie in another lane than theirs."""
+
+_SHARED: Final = {CHAT: "~chat", TOPIC: "~topic:"}
+"""Scopes of a private chat's flows beside its person's own."""
 
 _ASK_AGAIN_S: Final = 1.0
 """A store that is not there is asked again after this long."""
@@ -45,7 +49,9 @@ class Behind(Protocol):
 
 def may_lend(ctx: Context, table: Table, delivery: Delivery) -> bool:
     """Whether there may be something for `lend` to read."""
-    return bool(table.scopes) or ctx.kind in ELSEWHERE or _before_topics(delivery) is not None
+    return (
+        bool(table.scopes or table.awaited) or ctx.kind in ELSEWHERE or _before_topics(delivery) is not None
+    )
 
 
 def _before_topics(delivery: Delivery) -> str | None:
@@ -62,15 +68,70 @@ async def lend(ctx: Context, table: Table, delivery: Delivery, behind: Behind) -
         was = await asked(behind.state(delivery.envelope.key, before))
         if was is not None:
             ctx.memory.inherit(before, was)
-    if ctx.kind in ELSEWHERE and (home := _home_of(ctx, table)) is not None:
+    home = await _place_that_waits(ctx, table, behind)
+    if home is None and ctx.kind in ELSEWHERE:
+        home = _home_of(ctx, table)
+    if home is not None:
         was = await asked(behind.state(*home[:2]))
         for name in (OWN, DATA) if home[2] else (OWN,):
             ctx.memory.lend(name, home[:2], was)
+    if (
+        table.awaited
+        and (person := ctx.user_id) is not None
+        and _is_in_a_group(ctx.memory.place(OWN), person)
+    ):
+        where = place_of_waits(person)
+        ctx.memory.lend(WAITS, where, await asked(behind.state(*where)))
     for scope in table.scopes:
         place = place_of_scope(scope, ctx)
         if place is not None:
             was = await asked(behind.state(place.key, place.scope))
             ctx.memory.lend(scope, (place.key, place.scope), was)
+
+
+async def _place_that_waits(ctx: Context, table: Table, behind: Behind) -> tuple[str, str, bool] | None:
+    """Where in a group a flow waits for this update, which has no chat: as `_home_of`; None if none does.
+
+    Or if a flow of the private chat does, which comes first. `ctx.home` is where the flow speaks.
+    """
+    person = ctx.user_id
+    if (
+        ctx.kind not in table.awaited
+        or person is None
+        or ctx.chat_id is not None
+        or _goes_on_in_its_lane(ctx)
+    ):
+        return None
+    key, own = _private(person)
+    for lies in (own, *(each for name, each in _SHARED.items() if name in table.scopes)):
+        if await _waits(ctx, table, (key, lies), behind):
+            return None
+    noted = _read(await asked(behind.state(*place_of_waits(person))))
+    for place in places_of({} if noted is None else noted.data):
+        if await _waits(ctx, table, (place["key"], place["lies"]), behind):
+            ctx.home = place["home"]
+            return place["key"], place["scope"], ctx.kind in BESIDE
+    return None
+
+
+async def _waits(ctx: Context, table: Table, where: Where, behind: Behind) -> bool:
+    found = _read(await asked(behind.state(*where)))
+    return found is not None and awaits(table.flows, found.flow, ctx.kind)
+
+
+def _read(state: bytes | None) -> Conversation | None:
+    try:
+        return Conversation(state)
+    except Reject:
+        return None  # whoever handles it is told
+
+
+def _is_in_a_group(place: Where, person: int) -> bool:
+    return place[0].startswith("chat:") and place != _private(person)
+
+
+def _private(person: int) -> Where:
+    return f"chat:{person}", str(person)
 
 
 def _home_of(ctx: Context, table: Table) -> tuple[str, str, bool] | None:
@@ -84,13 +145,18 @@ def _home_of(ctx: Context, table: Table) -> tuple[str, str, bool] | None:
         return ctx.event.home
     person = ctx.user_id
     if person is not None and ctx.kind in BESIDE:
-        home = (f"chat:{person}", str(person))
+        home = _private(person)
         return None if ctx.memory.place(OWN) == home else (*home, True)
     if person is None or not table.has_own_flows:
         return None
     if ctx.kind == "chat_join_request":
         return f"chat:{ctx.event.user_chat_id}", str(person), False
-    return None if ctx.memory.of(DATA).was is not None else (f"chat:{person}", str(person), False)
+    return None if _goes_on_in_its_lane(ctx) else (*_private(person), False)
+
+
+def _goes_on_in_its_lane(ctx: Context) -> bool:
+    """Whether a poll's answer finds a flow in the poll's own lane, as files of before have them."""
+    return ctx.kind == "poll_answer" and ctx.memory.of(DATA).flow is not None
 
 
 async def asked(question: Awaitable[T]) -> T:

@@ -27,11 +27,13 @@ class Place(NamedTuple):
 def place_of_scope(scope: str, ctx: Context) -> Place | None:
     """Where the conversation of this update in `scope` lies; None if the update has none, like a poll's user."""
     if scope in {CHAT, TOPIC}:
-        elsewhere = ctx.memory.where(DATA)  # of a timer for another chat
+        elsewhere = ctx.memory.where(DATA)  # of a timer for another chat, or a payment
+        if elsewhere is None and ctx.home is not None:
+            elsewhere = ctx.memory.where(OWN_SCOPE)  # of a flow that has waited for it in a group
         key = ctx.key if elsewhere is None else elsewhere[0]
         if scope == CHAT:
             return Place(key, "~chat", "~chat")
-        topic = ctx.place().get("message_thread_id", "")
+        topic = (ctx.home or ctx.place()).get("message_thread_id", "")
         return Place(key, f"~topic:{topic}", f"~topic:{topic}")
     sender = ctx.sender_id
     if sender is None:

@@ -6,10 +6,12 @@ from itertools import groupby
 from telegram.dialogue.context import Context
 from telegram.dialogue.conversation import OWN_SCOPE
 from telegram.dialogue.filters import Filter, first_word
+from telegram.dialogue.flows.awaiting import awaited_by
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.kinds import routes_of, timers_of
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Entry, Route, Taken
+from telegram.dialogue.scopes import USER
 
 _Row = tuple[Entry, tuple[Filter, ...]]
 _Group = tuple[tuple[Filter, ...], list[Entry]]
@@ -33,6 +35,11 @@ class Table:
             isinstance(entry, Plan) and entry.scope == OWN_SCOPE for entry, _ in self._rows
         )
         """Whether there are flows that belong to each person in each chat."""
+        plans = [entry for entry, _ in self._rows if isinstance(entry, Plan)]
+        self.flows = {plan.name: plan for plan in plans}
+        """The flows by name."""
+        self.awaited = frozenset[str]().union(*(awaited_by(plan) for plan in plans if plan.scope != USER))
+        """Kinds without a chat that flows of a place take (telegram/dialogue/flows/awaiting.py)."""
         self.timers = timers_of(self._rows)
         """Names of the timers that handlers take; None: there is a handler that may take any."""
         self.timers_of_flows = timers_of(row for row in self._rows if isinstance(row[0], Plan))

@@ -3,15 +3,21 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker, takes
 from telegram.dialogue.flows.outcomes import Targets, ends_with_value, name_of
 from telegram.dialogue.flows.plan import Plan, Step
+from telegram.dialogue.kinds import kinds_of
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Route
+from telegram.dialogue.scopes import OWN, USER
 
 AnyFlow: TypeAlias = Plan[Any, Any, Any]
+
+OF_A_CHAT: Final = frozenset(("message_reaction_count", "deleted_business_messages"))
+IMPERSONAL: Final = OF_A_CHAT | {"poll"}
+"""Kinds of update that never tell a person (Telegram Bot API, Poll, MessageReactionCountUpdated, BusinessMessagesDeleted)."""
 
 
 class Found(NamedTuple):
@@ -91,6 +97,7 @@ class _Check:
                 )
                 continue
             yield from self._of_handlers(state)
+            yield from self._of_kinds(state)
             yield from self._of_buttons(state)
         yield from self._of_back()
         yield from self._of_end()
@@ -111,6 +118,24 @@ class _Check:
             yield self._at(
                 state, f"nothing leads out of it{who}: return another state, BACK or End(...) here"
             )
+
+    def _of_kinds(self, state: Enum) -> Iterator[str]:
+        """Handlers whose kinds of update never reach the flow: they come without a person, and it belongs to one.
+
+        Or without a chat as well, and it belongs to a chat. What begins the flow with such an update knows what it does.
+        """
+        missing = IMPERSONAL if self._flow.scope in {OWN, USER} else IMPERSONAL - OF_A_CHAT
+        begins = [each for flow in (self._flow, *self._hosts) for each in flow.entries]
+        if any(named is None or named & missing for named in map(_kinds_of, begins)):
+            return
+        for step in steps_at(self._flow, state):
+            if (named := _kinds_of(step)) and named <= missing:
+                whose = "a person" if self._flow.scope in {OWN, USER} else "a chat"
+                yield self._at(
+                    state,
+                    f"{', '.join(sorted(named))} comes without {whose} and never reaches a flow of one ({name_of(step.route.handler)}): "
+                    f"take it with a handler of the router",
+                )
 
     def _of_buttons(self, state: Enum) -> Iterator[str]:
         flow = self._flow
@@ -217,6 +242,12 @@ def _around(hosts: Sequence[AnyFlow]) -> Iterator[Step]:
         for state in host.sub_flows:
             if late := host.timeouts.get(state):
                 yield late.step
+
+
+def _kinds_of(step: Step) -> frozenset[str] | None:
+    """The kinds that a step names; None if it names none."""
+    taken, named = step.route.kinds, kinds_of(step.route.filters)
+    return named if taken is None else taken if named is None else taken & named
 
 
 def _leaves(targets: Targets, state: Enum) -> bool:

@@ -11,6 +11,7 @@ from engine import Reject
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, TimerContext, tell
 from telegram.dialogue.filters import Invalid, told
+from telegram.dialogue.flows.awaiting import note_waiting
 from telegram.dialogue.flows.offers import is_offered_by, mark_of, offers_of
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
@@ -259,6 +260,8 @@ class Turn:
 
     def _save(self) -> None:
         """Put the frames into the conversation, and set the time-out of the innermost state that has one."""
+        if self._flow.scope != USER:
+            note_waiting(self._ctx, [(frame.flow, frame.state) for frame in self._frames], self._flow.scope)
         had = self._conversation.flow or {}
         late = next(
             (found for frame in reversed(self._frames) if (found := frame.flow.timeouts.get(frame.state))),
