@@ -9,7 +9,19 @@ from telegram.fake import FakeServer, Fault
 from telegram.load.checker import Anomaly, Evidence, Said, Seen, Verdict, check
 from telegram.load.plan import BotPlan
 from telegram.load.service import Service
-from tests.torture import aims, kill, poison, sigterm, spells, storm, stubborn, throughput, trouble
+from tests.torture import (
+    aims,
+    kill,
+    limits,
+    payments,
+    poison,
+    sigterm,
+    spells,
+    storm,
+    stubborn,
+    throughput,
+    trouble,
+)
 from tests.torture.report import Plan
 from tests.torture.stage import open_stage
 from tests.torture.window import Windows
@@ -239,3 +251,14 @@ async def test_a_handler_that_blocks_the_loop_for_ever_ends_the_process_and_then
         assert {call.chat_id for call in calls} == {5, 6}
         assert (await bot.stop()).code == 0
         assert "the process died while it was handled" in (await bot.command("dead")).out
+
+
+async def test_queries_are_answered_while_chats_have_a_429_and_handlers_at_work():
+    size = payments.Size(parked=20, busy=5, rounds=1, retry_after_s=4, slow_s=3)
+    assert_kept(await payments.run(SMALL, silent, size, paces=("30",)))
+
+
+async def test_what_telegram_allows_is_used_and_nothing_is_refused():
+    result = await limits.run(SMALL._replace(chats=100, minutes=0.1), silent)
+    assert_kept(result)
+    assert result.facts["refused"] == "0 of 180 calls (429)"

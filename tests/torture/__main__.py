@@ -9,7 +9,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.torture import disk, kill, poison, sigterm, storm, stubborn, survey, throughput, trouble
+from tests.torture import (
+    disk,
+    kill,
+    limits,
+    payments,
+    poison,
+    sigterm,
+    storm,
+    stubborn,
+    survey,
+    throughput,
+    trouble,
+)
 from tests.torture.report import Plan, Result, Tell, table
 
 CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
@@ -22,6 +34,8 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "disk": disk.run,
     "poison": poison.run,
     "stubborn": stubborn.run,
+    "payments": payments.run,
+    "limits": limits.run,
 }
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")

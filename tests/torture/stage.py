@@ -72,6 +72,13 @@ class Stage:
             self.said += said
         return said
 
+    async def say_all(self, chats: Iterable[int], text: str) -> None:
+        """Each of the chats writes this once."""
+        async with self._saying:
+            lines = [(chat, f"{text} {chat}") for chat in chats]
+            ids = await self.fake.say((chat, chat, said) for chat, said in lines)
+            self.said += [Said(chat, id_, said) for (chat, said), id_ in zip(lines, ids, strict=True)]
+
     async def say_evenly(self, count: int, over_s: float) -> None:
         """`count` texts are written, spread over a time."""
         ticks = max(1, round(over_s / _TICK_S))

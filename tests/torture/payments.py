@@ -1,0 +1,160 @@
+"""Queries while chats cannot be written to: how long until payments, presses and inline queries are answered?
+
+100 chats have a 429 with `retry_after` 12, and 20 more have handlers that work for half a minute. Meanwhile each of these
+people pays, types an inline query, and (the 100) presses a button, again and again. Telegram waits 10 s for a payment
+(Telegram Bot API, answerPreCheckoutQuery); the fake server refuses later answers. Payments and texts count in the same
+state, so the checker sees each count that one of them has overwritten.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from telegram.fake import Call, Fault
+from telegram.load.checker import Verdict
+from telegram.load.plan import BotPlan
+from tests.torture.payments_bot import SLOW
+from tests.torture.report import Plan, Result, Tell
+from tests.torture.stage import Stage, open_stage
+from tests.torture.window import together
+
+RETRY_AFTER_S: Final = 12
+PARKED: Final = 100
+BUSY: Final = 20
+ROUNDS: Final = 5
+P99_MAX_S: Final = 5.0
+_PARKED_WITHIN_S: Final = 2.0
+_LOOK_EVERY_S: Final = 0.02
+_ANSWERS: Final = {
+    "pre_checkout_query": ("answerPreCheckoutQuery", "pre_checkout_query_id"),
+    "callback_query": ("answerCallbackQuery", "callback_query_id"),
+    "inline_query": ("answerInlineQuery", "inline_query_id"),
+}
+
+
+class Size(NamedTuple):
+    """How large the campaign is; the defaults are what it is for."""
+
+    parked: int = PARKED
+    busy: int = BUSY
+    rounds: int = ROUNDS
+    retry_after_s: int = RETRY_AFTER_S
+    slow_s: float = 30.0
+
+
+def _query(kind: str, name: str, user_id: int) -> dict[str, Any]:
+    person = {"id": user_id, "is_bot": False, "first_name": "A"}
+    common = {"id": name, "from": person}
+    if kind == "pre_checkout_query":
+        return {**common, "currency": "XTR", "total_amount": 1, "invoice_payload": "p"}
+    if kind == "inline_query":
+        return {**common, "query": name, "offset": ""}
+    chat = {"id": user_id, "type": "private", "first_name": "A"}
+    message = {"message_id": 1, "date": int(time.time()), "chat": chat, "text": "?"}
+    return {**common, "message": message, "chat_instance": "c", "data": "x"}
+
+
+class _Asking:
+    """Sends queries, and remembers when."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._sent: dict[tuple[str, str], float] = {}
+        self._rng = random.Random(stage.rng.random())
+
+    async def ask(self, kinds: Iterable[str], users: Iterable[int], over_s: float) -> None:
+        """Each user sends each kind once, spread over the time."""
+        queries = [(kind, user) for user in users for kind in kinds]
+        self._rng.shuffle(queries)
+        began = time.monotonic()
+        for n, (kind, user) in enumerate(queries):
+            name = str(len(self._sent) + 1_000_000)
+            self._sent[kind, name] = time.time()
+            await self._stage.fake.push(kind, _query(kind, name, user))
+            await asyncio.sleep(began + over_s * (n + 1) / len(queries) - time.monotonic())
+
+    def waits(self, calls: Iterable[Call]) -> tuple[dict[str, list[float]], list[str]]:
+        """Return how long each kind has waited, and what is wrong."""
+        kind_of = {method: (kind, name) for kind, (method, name) in _ANSWERS.items()}
+        found: dict[str, list[float]] = {kind: [] for kind in _ANSWERS}
+        failures, open_ = [], dict(self._sent)
+        for call in calls:
+            if call.method in kind_of:
+                kind, name = kind_of[call.method]
+                asked = open_.pop((kind, str(call.params[name])), None)
+                if asked is None or call.status != 200:
+                    failures.append(f"{call.method} {call.params[name]}: status {call.status}")
+                else:
+                    found[kind].append(call.at - asked)
+        if open_:
+            failures.append(f"{len(open_)} queries were not answered")
+        return found, failures
+
+
+def _at(share: float, waits: list[float]) -> float:
+    return sorted(waits)[min(len(waits) - 1, int(share * len(waits)))]
+
+
+class Bout(NamedTuple):
+    """How it went at one setting of MESSAGES_PER_S."""
+
+    verdict: Verdict
+    waits: dict[str, list[float]]
+    failures: list[str]
+
+
+async def _bout(plan: Plan, tell: Tell, size: Size, per_s: str) -> Bout:
+    bot_plan = BotPlan("tests.torture.payments_bot:router", handler_ms=5.0, journal=None)
+    chats = size.parked + size.busy
+    async with open_stage(plan._replace(chats=chats), tell, bot_plan, MESSAGES_PER_S=per_s) as stage:
+        parked, busy = stage.chats[: size.parked], stage.chats[size.parked :]
+        await stage.start()
+        await stage.fake.add_fault(
+            Fault("status", code=429, retry_after=size.retry_after_s, method="sendMessage", times=size.parked)
+        )
+        await stage.say_all(parked, "hello")
+        give_up = (
+            time.monotonic() + _PARKED_WITHIN_S
+        )  # a bot with a pace stops before all of them are refused
+        while (await stage.fake.faults())[0].hits < size.parked and time.monotonic() < give_up:
+            await asyncio.sleep(_LOOK_EVERY_S)
+        await stage.say_all(busy, f"{SLOW} {size.slow_s:g}")
+        asking, over_s = _Asking(stage), (size.retry_after_s - _PARKED_WITHIN_S) / size.rounds
+        for number in range(size.rounds):
+            tell(f"round {number + 1} of {size.rounds}")
+            await asyncio.gather(
+                asking.ask(_ANSWERS, parked, over_s),
+                asking.ask(("pre_checkout_query", "inline_query"), busy, over_s),
+                stage.say_evenly(size.parked // 2, over_s),
+            )
+        is_answered = await stage.all_answered()
+        await stage.stop()
+        await stage.look()
+        waits, failures = asking.waits(stage.calls)
+        return Bout(stage.judge(), waits, failures + ([] if is_answered else ["texts were not all answered"]))
+
+
+async def run(plan: Plan, tell: Tell, size: Size = Size(), paces: Iterable[str] = ("0", "30")) -> Result:  # noqa: B008 - frozen
+    """p99 of each kind is far below 10 s, each query is answered once, and no text's count is lost."""
+    began = time.monotonic()
+    facts: dict[str, object] = {
+        "parked": f"{size.parked} chats by a 429 for {size.retry_after_s} s",
+        "busy": f"{size.busy} chats with a handler of {size.slow_s:g} s",
+    }
+    failures, verdicts = [], []
+    for per_s in paces:
+        bout = await _bout(plan, tell, size, per_s)
+        verdicts.append(bout.verdict)
+        failures += bout.failures
+        for kind, waits in bout.waits.items():
+            name = f"{kind}, MESSAGES_PER_S={per_s}"
+            if not waits:
+                failures.append(f"{name}: none was answered")
+                continue
+            p50, p99, longest = (round(_at(share, waits) * 1000) for share in (0.5, 0.99, 1.0))
+            facts[name] = f"{len(waits)} answered, p50 {p50} ms, p99 {p99} ms, longest {longest} ms"
+            if p99 > P99_MAX_S * 1000:
+                failures.append(f"{name}: p99 {p99} ms")
+    return Result("payments", together(verdicts), time.monotonic() - began, facts, failures)
