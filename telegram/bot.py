@@ -136,6 +136,7 @@ class Bot:
             peers=self.peers,
             behind=store,
             conduct=config.conduct(),
+            wall=client.time,
             allow=lambda delivery, seconds: self._inbox.allow(delivery, seconds),  # noqa: PLW0108 - the engine comes next
         )
         self._inbox = Engine(
@@ -223,6 +224,7 @@ class Bot:
                 poll_timeout_s=self._config.poll_timeout_s,
                 allowed_updates=self.asked,
                 rng=self._rng,
+                wall=self._client.time,
             )
             poller = asyncio.create_task(polling.run(), name="poller")
             stop = asyncio.create_task(self._stop.wait(), name="stop")

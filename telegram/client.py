@@ -13,6 +13,7 @@ from pydantic import SecretBytes, SecretStr, ValidationError
 from yarl import URL
 
 from telegram.calls import Files, encode_json, encode_params
+from telegram.clock import TelegramClock
 from telegram.decoding import decode
 from telegram.downloads import DOWNLOAD_MAX, FileServer, is_local, local_opener, part_of, save
 from telegram.errors import ApiError, ServerTrouble, Unreadable, api_error, parse
@@ -83,7 +84,12 @@ class TgClient(Methods):
         self._downloads = Wire(url.origin(), _DOWNLOADS, timeout_s, self._token)
         file_target = SecretStr(f"GET {base}/file/{bot}")
         self._files = FileServer(self._downloads, file_target, host, self._token, timeout_s)
+        self._clock = TelegramClock()
         self._parts: set[Path] = set()  # that a download writes now
+
+    def time(self) -> float:
+        """Return Unix time by Telegram's clock, as far as answers to getUpdates have told it (telegram/clock.py)."""
+        return self._clock.time()
 
     def __repr__(self) -> str:
         return f"<TgClient of bot {self.bot_id}>"
@@ -118,6 +124,7 @@ class TgClient(Methods):
         request = self._request("getUpdates", body)
         answer = await self._polls.send("getUpdates", request, self._timeout_s + timeout_s)
         if answer.status == 200:
+            self._clock.heard(answer.date)
             # No variable here may hold the answer's text: a traceback may show it.
             with suppress(BrokenReply):
                 if len(answer.body) <= _SPLIT_HERE_MAX:
@@ -237,7 +244,7 @@ class TgClient(Methods):
         return result
 
     def _error(self, method: str, answer: Answer) -> ApiError:
-        return api_error(method, *answer, token=self._token.get_secret_value())
+        return api_error(method, *answer[:3], token=self._token.get_secret_value())
 
 
 def _result_in(answer: Answer) -> Any:

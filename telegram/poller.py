@@ -113,6 +113,7 @@ class Poller:
         wall: Callable[[], float] = time.time,
         log: Any = None,
     ) -> None:
+        """`wall` gives Unix time by Telegram's clock."""
         self._client = client
         self._wall = wall
         self._inbox = inbox

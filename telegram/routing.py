@@ -49,7 +49,7 @@ def route(fields: dict[str, Any] | None, update_id: int) -> Route:
 
 
 def envelope(raw: RawUpdate, at: float = 0.0) -> Envelope:
-    """Address a raw update to its lane; it arrived at Unix time `at`."""
+    """Address a raw update to its lane; it arrived at Unix time `at`, by Telegram's clock."""
     key, scope = route(raw.fields, raw.update_id)
     return Envelope(raw.update_id, key, scope, raw.body, at)
 

@@ -36,11 +36,12 @@ _SWEEP_S = 1.0
 
 
 class Answer(NamedTuple):
-    """One HTTP answer, whole; `retry_after` is the header, where the status is not 200."""
+    """One HTTP answer, whole; `retry_after` is the header, where the status is not 200, and `date` the one of that name."""
 
     status: int
     body: bytes
     retry_after: str | None
+    date: str | None = None
 
     def __repr__(self) -> str:  # a broken server's body quotes the request, so: the token
         return f"<Answer {self.status} of {len(self.body)} bytes>"
@@ -190,7 +191,8 @@ async def _whole(protocol: ResponseHandler, upload: Upload | None, answer_max: i
     while head.code < 200:  # 100 Continue, 103 Early Hints
         head, payload = await protocol.read()
     body = payload.read_nowait() if payload.is_eof() else await _rest(payload, answer_max)
-    return Answer(head.code, body, None if head.code == 200 else head.headers.get("Retry-After"))
+    retry_after = None if head.code == 200 else head.headers.get("Retry-After")
+    return Answer(head.code, body, retry_after, head.headers.get("Date"))
 
 
 async def _rest(payload: aiohttp.StreamReader, answer_max: int) -> bytes:

@@ -137,6 +137,9 @@ class SlowClient:
         self._updates = [RawUpdate(1, json.dumps(fields).encode(), fields)]
         self.begun = self.ended = 0
 
+    def time(self) -> float:
+        return 0.0
+
     async def get_me(self) -> User:
         return User(id=1, is_bot=True, first_name="Bot")
 

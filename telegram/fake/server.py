@@ -8,6 +8,7 @@ import asyncio
 import random
 import re
 import socket
+from email.utils import formatdate
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
@@ -236,7 +237,9 @@ class FakeServer:
             self.log.record_poll(Poll(asked, offset, limit, timeout, -1))
             return _refusal(error)
         self.log.record_poll(Poll(asked, offset, limit, timeout, len(batch)))
-        return Reply(200, b'{"ok":true,"result":[%b]}' % b",".join(batch))
+        date = formatdate(self.world.now(), usegmt=True)  # as the front of api.telegram.org sends it
+        body = b'{"ok":true,"result":[%b]}' % b",".join(batch)
+        return Reply(200, body, headers=f"Date: {date}\r\n")
 
     async def _spoil(self, fault: Fault, method: str, params: Params) -> Reply | Cut:
         """What a call hit by `fault` gets to see; the table is in `faults`."""

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -47,6 +48,10 @@ class OfflineTelegram:
         self._came = asyncio.Event()
         self._ids = iter(range(1, 10_000))
         self._messages = iter(range(501, 10_000))
+
+    def time(self) -> float:
+        """Unix time by Telegram's clock."""
+        return time.time()
 
     # -- what people do
 

@@ -91,6 +91,10 @@ class SimClient:
         self._side = side
         self._process = process
 
+    def time(self) -> float:
+        """Unix time by Telegram's clock, which nobody sets."""
+        return 1.7e9 + asyncio.get_running_loop().time()
+
     async def get_me(self) -> User:
         async def me() -> User:
             return User.model_validate({"id": 1, "is_bot": True, "first_name": "Bot", "username": "bot"})
