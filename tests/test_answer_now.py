@@ -2,6 +2,9 @@
 
 The wheel on a pressed button turns until answerCallbackQuery comes (Telegram Bot API, CallbackQuery); a late answer is "query
 is too old and response timeout expired or query ID is invalid" (telegram-bot-api, Client.cpp, fail_query_with_error).
+
+Met by others: chelaxian/tg-ytdlp-bot#470 (a download outlives its press), openclaw/openclaw#90381 (presses that wait behind a
+slow handler), python-telegram-bot/python-telegram-bot#1364 (an automatic answer, and the author's own).
 """
 
 import asyncio
@@ -195,3 +198,29 @@ def test_the_person_sees_it_at_once():
         bot.settles()
         assert alice.sees("done")
         assert len(bot.calls(ANSWER)) == 1
+
+
+def test_a_download_outlives_its_press_and_a_second_one(store: str, tmp_path: Path):
+    """chelaxian/tg-ytdlp-bot#470: pressed twice. The second press is handled after the download; its answer is too late."""
+    client = Client(None, TOO_OLD)
+    again = {**press("x"), "id": "query-2"}
+    rig = run(store, tmp_path, working(), client, {"callback_query": press("x")}, {"callback_query": again})
+    assert [(round(at), params["callback_query_id"]) for at, params in client.calls] == [
+        (0.0, "query-1"),
+        (30.0, "query-2"),
+    ]
+    assert rig.texts() == ["done", "done"]
+    assert rig.sent(ANSWER) == []
+
+
+def test_who_answers_by_hand_at_the_end_is_not_answered_for(store: str, tmp_path: Path):
+    """python-telegram-bot#1364: the automatic answer must not come before the author's."""
+    router = Router()
+
+    @router.callback_query()
+    async def works(ctx: CallbackContext) -> None:
+        await asyncio.sleep(5)
+        ctx.answer("Saved")
+
+    rig = run(store, tmp_path, router, Client(), {"callback_query": press("x")})
+    assert [each.params["text"] for each in rig.sent(ANSWER)] == ["Saved"]

@@ -1,6 +1,8 @@
 """Inline queries are answered while the private chat works, and only the newest that waits is handled.
 
 Telegram shows the results of what was typed last; what was typed before is of no use (Telegram Bot API, InlineQuery).
+
+Met by others: eternnoir/pyTelegramBotAPI#1615 and telegraf/telegraf#1652 ("query is too old", since each letter is searched for).
 """
 
 import asyncio
@@ -75,6 +77,44 @@ def test_of_those_that_wait_only_the_newest_is_handled(store: str, tmp_path: Pat
             assert lines == [(2, 3, "debug"), (3, 4, "debug")]
             stats = (await rig.store.stats()).inbox
             assert (stats.appended, stats.committed, stats.dead) == (4, 4, 0)
+
+    run_virtual(main())
+
+
+def test_who_types_eight_letters_waits_for_two_searches_and_not_for_eight(store: str, tmp_path: Path):
+    """telegraf/telegraf#1652: a search takes three seconds, each letter is one, and the answers came too late."""
+    search = Search(took_s=3)
+
+    async def main() -> None:
+        async with open_rig(store, tmp_path, search.router) as rig:
+            for n in range(1, 9):
+                await rig.comes(typed("shingeki"[:n], str(n)))
+                await asyncio.sleep(0.3)
+            await rig.settles()
+            newest = rig.sent("answerInlineQuery")[-1]
+            assert (newest.params["inline_query_id"], newest.at < 7) == ("8", True)
+
+    run_virtual(main())
+
+
+def test_an_answer_that_comes_too_late_holds_up_nothing(store: str, tmp_path: Path):
+    """eternnoir/pyTelegramBotAPI#1615: a search of 20 s. What is typed after it is searched for, and answered."""
+    router = Router()
+
+    @router.inline_query()
+    async def searches(ctx: Context[Any]) -> None:
+        await asyncio.sleep(20 if ctx.event.query == "slow" else 0)
+        ctx.call("answerInlineQuery", inline_query_id=ctx.event.id, results=[])
+
+    async def main() -> None:
+        async with open_rig(store, tmp_path, router) as rig:
+            await rig.comes(typed("slow", "1"))
+            await asyncio.sleep(15)
+            await rig.comes(typed("quick", "2"))
+            await rig.settles()
+            assert [each.params["inline_query_id"] for each in rig.sent("answerInlineQuery")] == ["1", "2"]
+            assert rig.out[-1].at < 21
+            assert await rig.store.dead_letters() == []
 
     run_virtual(main())
 

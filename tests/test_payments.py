@@ -3,6 +3,9 @@
 Telegram Bot API, answerPreCheckoutQuery: "The Bot API must receive an answer within 10 seconds after the pre-checkout query
 was sent". A payment has a lane of its own (telegram/routing.py), and its conversation is the private chat's: both lanes
 write one state, the commit compares, and the loser runs again.
+
+Met by others: yagop/node-telegram-bot-api#1187 (not answered within 10 s), botman/botman#1314 (inside a conversation the
+query is never answered), telegraf/telegraf#1930 (a query without a chat finds no session), python-telegram-bot#2504 and #4726.
 """
 
 import asyncio
@@ -338,6 +341,88 @@ def test_a_kill_between_the_commits_of_both_lanes_loses_nothing(first: str, tmp_
     run_virtual(life(kill=True))
     methods = run_virtual(life(kill=False))
     assert ("answerPreCheckoutQuery" in methods) == (first == "text")
+
+
+# ---- stories
+
+
+def test_a_payment_inside_a_menu_of_conversations_is_answered(store: str, tmp_path: Path):
+    """botman/botman#1314: a menu leads to a conversation that pays; the query reached neither of them."""
+
+    class Menu(Enum):
+        MAIN = "main"
+        PAYING = "paying"
+
+    pay: Flow[Any, Any, str] = Flow("pay", Step, Order, str)
+    pay.at(Step.PAY).ask("Pay, please")
+
+    @pay.at(Step.PAY).update(kind("pre_checkout_query"))
+    async def pays(ctx: Context) -> Literal[Step.WAIT]:
+        ctx.call("answerPreCheckoutQuery", pre_checkout_query_id=ctx.event.id, ok=True)
+        return Step.WAIT
+
+    pay.at(Step.WAIT).ask("One moment")
+
+    @pay.at(Step.WAIT).message(successful_payment)
+    async def paid(ctx: MessageContext) -> End[str]:
+        return End("paid")
+
+    menu = Flow("menu", Menu, Order)
+
+    @menu.entry.message(command("menu"))
+    async def begins(ctx: MessageContext) -> Literal[Menu.PAYING]:
+        return Menu.PAYING
+
+    @menu.at(Menu.PAYING).runs(pay)
+    async def has_paid(ctx: Context, data: Order, value: str) -> Literal[Menu.MAIN]:
+        return Menu.MAIN
+
+    menu.at(Menu.MAIN).ask("What else?")
+
+    @menu.at(Menu.MAIN).message(any_text)
+    async def ends(ctx: MessageContext) -> End[None]:
+        return END
+
+    router = Router()
+    router.include(menu)
+
+    async def main() -> None:
+        async with open_rig(store, tmp_path, router) as rig:
+            for update in (text("/menu"), checkout(), text(None, successful_payment=PAID)):
+                await rig.comes(update)
+                await rig.settles()
+            assert rig.texts() == ["Pay, please", "One moment", "What else?"]
+            assert len(rig.sent("answerPreCheckoutQuery")) == 1
+
+    run_virtual(main())
+
+
+def test_what_a_payment_remembers_is_known_when_it_completes(store: str, tmp_path: Path):
+    """telegraf/telegraf#1930: the query had no session, since it names no chat."""
+    router = Router()
+
+    @router.message(command("buy"))
+    async def buys(ctx: MessageContext) -> None:
+        ctx.data["order"] = 5
+
+    @router.pre_checkout_query()
+    async def pays(ctx: ChatContext[Any]) -> None:
+        ctx.data["checked"] = ctx.data["order"]
+        ctx.call("answerPreCheckoutQuery", pre_checkout_query_id=ctx.event.id, ok=True)
+
+    @router.message(successful_payment)
+    async def paid(ctx: MessageContext) -> None:
+        ctx.reply(f"order {ctx.data.pop('checked')} of {ctx.data.pop('order')}")
+
+    async def main() -> None:
+        async with open_rig(store, tmp_path, router) as rig:
+            for update in (text("/buy"), checkout(), text(None, successful_payment=PAID)):
+                await rig.comes(update)
+                await rig.settles()
+            assert rig.texts() == ["order 5 of 5"]
+            assert await rig.data("chat:7") is None
+
+    run_virtual(main())
 
 
 # ---- timers of one conversation that lie in two lanes

@@ -111,9 +111,8 @@ async def _bout(plan: Plan, tell: Tell, size: Size, per_s: str) -> Bout:
     async with open_stage(plan._replace(chats=chats), tell, bot_plan, MESSAGES_PER_S=per_s) as stage:
         parked, busy = stage.chats[: size.parked], stage.chats[size.parked :]
         await stage.start()
-        await stage.fake.add_fault(
-            Fault("status", code=429, retry_after=size.retry_after_s, method="sendMessage", times=size.parked)
-        )
+        refusing = Fault("status", code=429, retry_after=size.retry_after_s, method="sendMessage")
+        await stage.fake.add_fault(refusing)
         await stage.say_all(parked, "hello")
         give_up = (
             time.monotonic() + _PARKED_WITHIN_S
@@ -129,6 +128,7 @@ async def _bout(plan: Plan, tell: Tell, size: Size, per_s: str) -> Bout:
                 asking.ask(("pre_checkout_query", "inline_query"), busy, over_s),
                 stage.say_evenly(size.parked // 2, over_s),
             )
+        await stage.clear_faults()
         is_answered = await stage.all_answered()
         await stage.stop()
         await stage.look()
