@@ -33,6 +33,7 @@ from telegram.dialogue import (
     successful_payment,
     text,
 )
+from telegram.dialogue.table import Table
 from telegram.testing import Conversations
 from tests.kit.deliveries import delivery, press, sent
 from tests.test_flow_parts import Elsewhere
@@ -382,3 +383,18 @@ def test_the_places_are_bounded():
             each.says("/go")
         state = bot._finish(lambda: bot._store.state(f"user:{groups[0].user_id}", "~waits"))
         assert len(json.loads(state or b"{}")["places"]) == 8
+
+
+@pytest.mark.parametrize("kind_", ["pre_checkout_query", "message_reaction"])
+def test_flows_that_run_in_each_other_are_looked_at_once_each(kind_: str):
+    outer, inner = (Flow(name, S, Data) for name in ("outer", "inner"))
+
+    async def comes() -> Literal[S.WAIT]:
+        return S.WAIT
+
+    inner.at(S.PAY).update(kind(kind_))(comes)
+    for one, other in ((outer, inner), (inner, outer)):
+        one.at(S.WAIT).runs(other)(comes)
+    router = Router()
+    router.include(outer)
+    assert Table(router).awaited == {kind_} - {"message_reaction"}

@@ -453,6 +453,8 @@ async def test_a_page_that_goes_leaves_nothing_behind(play, http):
         ("post:@channel", "Post to @channel"),
         ("query:40001", "Answer to a query"),
         ("inline:AB:C", "Inline message"),
+        ("payment:5", "Payments of Ada"),
+        ("inline_query:5", "Inline queries of Ada"),
         ("chat:6", ""),
         ("update:1", ""),
     ],

@@ -169,6 +169,10 @@ def lane_name(key: str, names: Mapping[str, str]) -> str:
             return "Answer to a query"
         case "post":
             return f"Post to {names.get(f'chat:{rest}', rest)}"
+        case "payment":
+            return f"Payments of {names.get(f'chat:{rest}', rest)}"
+        case "inline_query":
+            return f"Inline queries of {names.get(f'chat:{rest}', rest)}"
         case "inline":
             return "Inline message"
     return names.get(key, "")

@@ -30,8 +30,15 @@ def place_of_waits(person: int) -> Where:
 
 def awaited_by(flow: AnyPlan) -> frozenset[str]:
     """Return the kinds that have a person and no chat which the flow, or one that runs in it, takes in some state."""
-    found = _named(step for state in flow.states for step in _steps(flow, state))
-    return found.union(*(awaited_by(sub.flow) for sub in flow.sub_flows.values() if sub.flow is not flow))
+    found = frozenset[str]()
+    seen, todo = {flow}, [flow]
+    while todo:
+        each = todo.pop()
+        found |= _named(step for state in each.states for step in _steps(each, state))
+        inner = {sub.flow for sub in each.sub_flows.values()} - seen
+        seen |= inner
+        todo += inner
+    return found
 
 
 def awaited_at(frames: Iterable[tuple[AnyPlan, Any]]) -> frozenset[str]:
