@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 _SEGMENT_BITS: Final = 12
-_SEGMENT_BYTES: Final = 1 << (_SEGMENT_BITS - 3)
-_EMPTY: Final = bytes(_SEGMENT_BYTES)
+SEGMENT_BYTES: Final = 1 << (_SEGMENT_BITS - 3)
+_EMPTY: Final = bytes(SEGMENT_BYTES)
 _FORGET_EVERY_S: Final = 3600.0
 KEPT_S: Final = 48 * 3600.0
 """A segment untouched for this long is forgotten: twice the 24 h for which Telegram delivers again."""
@@ -44,7 +44,7 @@ class SeenIds:
             if bits is None:
                 known = _EMPTY if number in forgotten else self._segments.get(number, _EMPTY)
                 bits = planned[number] = bytearray(known)
-            byte, bit = (id_ >> 3) % _SEGMENT_BYTES, 1 << (id_ & 7)
+            byte, bit = (id_ >> 3) % SEGMENT_BYTES, 1 << (id_ & 7)
             if not bits[byte] & bit:
                 bits[byte] |= bit
                 new.append(index)

@@ -11,7 +11,9 @@ from engine.store import Operator
 from telegram.errors import redact
 from telegram.printable import printable
 
+_REASON_MAX = 1000
 _BODY_MAX = 120  # characters that are shown of an update or a call
+_BODY_READ_MAX = 10_000  # bytes: more is not looked at
 
 
 class Dead(BaseModel):
@@ -46,9 +48,10 @@ def letter_lines(letters: Iterable[DeadLetter], token: str) -> list[str]:
     """Return two harmless lines for each letter, without the token: a handler's own errors may quote it, and anybody."""
     lines = []
     for letter in letters:
-        body = printable(redact(letter.envelope.body.decode("utf-8", "replace"), token))
+        body = printable(redact(letter.envelope.body[:_BODY_READ_MAX].decode("utf-8", "replace"), token))
+        reason = printable(redact(letter.reason[:_REASON_MAX], token))
         lines.append(
             f"{letter.number:>6}  {letter.queue.value:<6}  {printable(letter.envelope.key)}  id {letter.envelope.id}  "
-            f"attempts {letter.attempts}  {printable(redact(letter.reason, token))}\n        {body[:_BODY_MAX]}"
+            f"attempts {letter.attempts}  {reason}\n        {body[:_BODY_MAX]}"
         )
     return lines

@@ -7,6 +7,7 @@ depend on, before they count as stored, and once a second when nothing happens.
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from engine.errors import StoreError, StoreUnavailable
 RESERVE_BYTES_MAX: Final = 16 << 20
 """As long as SQLite's log gets: with this much room the log can always be folded into the file."""
 
+_DATABASE_BYTES_MIN: Final = 512  # SQLite, "Database File Format": the smallest page
+_PRIVATE: Final = 0o600  # who can read the file can read what people write to the bot
 _RESERVE_BYTES_MIN: Final = 64 << 10
 _RESERVE_SHARE: Final = 8  # of the room on the disk, at most an eighth
 
@@ -28,6 +31,52 @@ class Seen(NamedTuple):
     inode: int
     size: int
     written_ns: int
+
+
+def resolved(path: Path) -> Path:
+    """Return where a path leads to; StoreError for links that lead round in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoreError(f"cannot open {path}: {error}") from None
+
+
+def open_private(path: Path) -> int:
+    """Open a file for reading and writing, and make it if there is none; only its owner may read it from now on."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, _PRIVATE)
+    with suppress(OSError):  # somebody else's file, or a file system without modes
+        if stat.S_IMODE(os.fstat(fd).st_mode) & ~_PRIVATE:
+            os.fchmod(fd, _PRIVATE)
+    return fd
+
+
+def make_database(path: Path) -> None:
+    """Make the file if there is none. StoreError for one that SQLite would take for empty, though it is not."""
+    fd = open_private(path)
+    try:
+        if 0 < os.fstat(fd).st_size < _DATABASE_BYTES_MIN:
+            raise StoreError(
+                f"cannot open {path}: the file is too short, it is not a database: it is damaged"
+            )
+    finally:
+        os.close(fd)
+
+
+def make_private(path: Path) -> None:
+    """Let only the owner of a file read it, if there is one."""
+    with suppress(OSError):
+        if stat.S_IMODE(path.stat().st_mode) & ~_PRIVATE:
+            path.chmod(_PRIVATE)
+
+
+def check_kinds(*paths: Path) -> None:
+    """Raise StoreError for a path that leads to something else than a file: a pipe or a device may answer never."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+                raise StoreError(f"cannot open {path}: it is {kind}: set STORE_URL to a file")
 
 
 Look = Callable[[Path], Seen | None]

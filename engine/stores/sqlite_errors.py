@@ -1,8 +1,12 @@
 """SQLite's errors as what the engine does about them."""
 
 import sqlite3
+from pathlib import Path
+from typing import Final
 
 from engine.errors import StoreError, StoreUnavailable
+
+_REASON_MAX: Final = 200
 
 
 def translated(error: Exception) -> tuple[Exception, bool]:
@@ -24,8 +28,28 @@ def translated(error: Exception) -> tuple[Exception, bool]:
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return StoreUnavailable(f"the store's file cannot be written: {error}"), True
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return StoreError(f"the store's file is damaged ({error}): restore it from a backup"), True
+            return StoreError(damaged(str(error))), True
     return error, False
+
+
+def at_opening(path: Path, error: Exception) -> StoreError:
+    """Return, in one line, what a person has to do about an error that came up while a file was opened and read."""
+    known, _ = translated(error)
+    match known:
+        case StoreError() | StoreUnavailable():
+            reason = str(error.strerror or error) if isinstance(error, OSError) else str(known)
+        case sqlite3.OperationalError() if "json_each" in str(error):
+            reason = f"{error} (this Python's SQLite is {sqlite3.sqlite_version}, 3.38 is needed)"
+        case MemoryError():
+            reason = "there is not enough memory for what is in it"
+        case _:
+            reason = damaged(f"{type(error).__name__}: {error}")
+    return StoreError(f"cannot open {path}: {reason}")
+
+
+def damaged(what: str) -> str:
+    """Say what is wrong with a file, and what to do."""
+    return f"the store's file is damaged ({what[:_REASON_MAX]}): restore it from a backup"
 
 
 def is_full(error: Exception) -> bool:

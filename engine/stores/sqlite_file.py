@@ -11,9 +11,19 @@ from typing import Any
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.lanes import ParkedLane
-from engine.stores.sqlite_disk import Look, Reserve, Watch
+from engine.stores.sqlite_check import check_contents
+from engine.stores.sqlite_disk import (
+    Look,
+    Reserve,
+    Watch,
+    check_kinds,
+    make_database,
+    make_private,
+    open_private,
+    resolved,
+)
 from engine.stores.sqlite_disk import look as look_at
-from engine.stores.sqlite_errors import is_full, translated
+from engine.stores.sqlite_errors import at_opening, damaged, is_full, translated
 from engine.stores.sqlite_running import RunningFile
 from engine.stores.sqlite_schema import APPLICATION_ID, VERSION, create, migrate
 
@@ -29,7 +39,7 @@ class StoreFile:
     """
 
     def __init__(self, path: Path, bot: str, connect: Connect, renew: Renew, look: Look) -> None:
-        self.path = path.resolve()  # where SQLite puts its log, too
+        self.path = resolved(path)  # where SQLite puts its log, too
         self._given = path
         self.connection: sqlite3.Connection
         self.owner_epoch = -1
@@ -46,28 +56,27 @@ class StoreFile:
 
     def open(self) -> None:
         """Lock and open the file, or create it; StoreError says in one line what a person has to do."""
-        if not self._given.parent.is_dir():
-            raise StoreError(
-                f"the folder {self._given.parent} does not exist: create it, or change STORE_URL"
-            )
         try:
+            if not self._given.parent.is_dir():
+                raise StoreError(
+                    f"the folder {self._given.parent} does not exist: create it, or change STORE_URL"
+                )
+            check_kinds(self._given, self._beside("-lock"), self._log, self._beside("-shm"))
             self._lock = _lock(self._beside("-lock"), self._given)
             self.running.open()
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+            make_database(self._given)
+            for ending in (
+                "-wal",
+                "-shm",
+                "-reserve",
+            ):  # of a start before: new ones get the mode of the file
+                make_private(self._beside(ending))
             self._renew(self._log)  # whoever had it before may have left it after a failed sync
             self._open_with_room(self._check_identity)
-        except sqlite3.Error as error:
-            known, _ = translated(error)
-            if isinstance(known, StoreError):
-                raise StoreError(f"cannot open {self._given}: {known}") from None
-            hint = (
-                f" (this Python's SQLite is {sqlite3.sqlite_version}, 3.38 is needed)"
-                if "json_each" in str(error)
-                else ""
-            )
-            raise StoreError(f"cannot open {self._given}: {error}{hint}") from None
-        except OSError as error:
-            raise StoreError(f"cannot open {self._given}: {error.strerror}") from None
+        except (StoreError, StoreUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever reading a damaged file may raise
+            raise at_opening(self._given, error) from None
         self.reserve.keep()
 
     def reopen(self) -> None:
@@ -117,8 +126,13 @@ class StoreFile:
         return not busy and frames == folded
 
     def pending(self, queue: str) -> Iterator[tuple[int, str]]:
-        """Yield (place, key) of all that is pending, in order."""
-        yield from self.connection.execute(f"SELECT place, key FROM {queue} ORDER BY place")
+        """Yield (place, key) of all that is pending, in order. StoreError for places that do not grow: a page twice."""
+        last = -(2**63) - 1
+        for place, key in self.connection.execute(f"SELECT place, key FROM {queue} ORDER BY place"):
+            if place <= last:
+                raise StoreError(damaged(f"the table {queue} has no order"))
+            last = place
+            yield place, key
 
     def parked(self, queue: str, now: float) -> list[ParkedLane]:
         """Return the lanes that were parked or had failed; `now` is Unix time.
@@ -171,6 +185,8 @@ class StoreFile:
                 create(connection, self._bot)
             else:
                 migrate(connection, version)
+            if self.owner_epoch < 0:
+                check_contents(connection, self._given)
             epoch = int(_meta(connection, "owner_epoch")) + 1
             if self.owner_epoch < 0:  # the first opening of this process
                 self.running.count_deaths(connection, _stamp(_meta(connection, "owner")))
@@ -278,10 +294,12 @@ class StoreFile:
                 f"{self._given} comes from a newer Chatlane (format {version}, this one knows {VERSION}): "
                 "update Chatlane, or set STORE_URL to a different file"
             )
+        if version <= 0:
+            raise StoreError(f"cannot open {self._given}: {damaged(f'format {version}')}")
         bot = _meta(connection, "bot")
         if bot != self._bot:
             raise StoreError(
-                f"{self._given} belongs to bot {bot}, not to bot {self._bot}: set STORE_URL to a different file"
+                f"{self._given} belongs to bot {bot!s:.40}, not to bot {self._bot}: set STORE_URL to a different file"
             )
 
 
@@ -318,12 +336,15 @@ def _meta(connection: sqlite3.Connection, name: str) -> Any:
 
 def _stamp(owner: str | None) -> int:
     """Return what the notes of the process with this name are marked with; 0 is no process."""
-    return int(owner[:16], 16) if owner else 0
+    try:
+        return int(owner[:16], 16) if owner else 0
+    except (TypeError, ValueError):  # of somebody's edited file
+        return 0
 
 
 def _lock(lock_path: Path, path: Path) -> int:
     """Lock the file for the life of this process: the lease of the whole store. The kernel lets go at its death."""
-    fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = open_private(lock_path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -30,7 +30,7 @@ from engine.model import TIMER_IDS, Delivery, Envelope, Queue
 from engine.seen import SeenIds
 from engine.store import ID_MASK, Limits
 from engine.stores.at_hand import Name, QueueAtHand, RecentStates
-from engine.stores.sqlite_errors import translated
+from engine.stores.sqlite_errors import at_opening, damaged, translated
 from engine.stores.sqlite_file import StoreFile
 from engine.stores.sqlite_group import Group, Row
 from engine.stores.sqlite_ids import HighWater
@@ -132,8 +132,10 @@ class LoadedFile:
             self._file.open()
             try:
                 return Loaded(self._file, self._limits, self._clock, now, due_until)
-            except sqlite3.Error as error:
-                raise translated(error)[0] from None
+            except (StoreError, StoreUnavailable):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever reading a damaged file may raise
+                raise at_opening(self._file.path, error) from None
 
         self._take_over(await self._on_thread(load))
         self._look_later()
@@ -175,6 +177,8 @@ class LoadedFile:
             row = await self._writer.read(f"SELECT scope, body, at FROM {table} WHERE place = ?", (place,))
             if row is None:
                 self._lacks(data, lane)
+            if [type(value) for value in row[:2]] != [str, bytes]:
+                raise StoreError(damaged(f"what is pending in {key} is no bytes"))
             envelope = Envelope(place & ID_MASK, key, *row)
         state = None
         if data.lanes.queue is Queue.INBOX:
@@ -193,6 +197,8 @@ class LoadedFile:
 
         def found(rows: list[Row]) -> bytes | None:
             state = rows[0][0] if rows else None
+            if state is not None and type(state) is not bytes:
+                raise StoreError(damaged(f"a state of {name[0]} is no bytes"))
             states.put(name, state)  # here, since another lane's commit may come next
             return state
 

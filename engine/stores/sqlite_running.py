@@ -28,6 +28,7 @@ import structlog
 
 from engine.model import TIMER_IDS
 from engine.store import DIED, DIED_WITH_OTHERS, ID_MASK
+from engine.stores.sqlite_disk import open_private
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ class RunningFile:
     def open(self) -> None:
         """Map the file, which is made if there is none."""
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = open_private(self._path)
             self._extend(os.fstat(self._fd).st_size)
         except (OSError, ValueError) as error:
             log.warning(

@@ -63,7 +63,7 @@ CREATE TABLE alias  (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
 
 def create(connection: sqlite3.Connection, bot: str) -> None:
     """Make a new, empty file that of a bot."""
-    _execute_all(connection, SCHEMA)
+    execute_all(connection, SCHEMA)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     rows = [("bot", bot), ("owner_epoch", 0), ("created_at", time.time())]
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
@@ -73,10 +73,11 @@ def create(connection: sqlite3.Connection, bot: str) -> None:
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Make of a file of an older version one of this."""
     for old in range(version, VERSION):
-        _execute_all(connection, _MIGRATIONS[old])
+        execute_all(connection, _MIGRATIONS[old])
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _execute_all(connection: sqlite3.Connection, statements: str) -> None:
+def execute_all(connection: sqlite3.Connection, statements: str) -> None:
+    """Execute statements one by one, in the transaction that is open."""
     for statement in statements.split(";\n"):
         connection.execute(statement)

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, Final
 
+from engine.errors import StoreError
 from engine.forward import ForwardClock
 from engine.lanes import LaneTable
 from engine.model import TIMER_IDS, Timer
 from engine.store import WALL_LOOK_S
+from engine.stores.sqlite_errors import damaged
 from engine.stores.sqlite_file import StoreFile
 from engine.stores.sqlite_group import Group, Row
 from engine.stores.sqlite_ids import HighWater
@@ -131,6 +133,8 @@ class Timers:
 
     def _come_due(self, row: Row) -> None:
         at, place, *name = row
+        if [type(part) for part in name] != [str, str, str]:
+            raise StoreError(damaged("a timer has a name that is no text"))
         self._last = (at, place)
         if place not in self._due:  # it was due when it was set
             self._add(place, tuple(name))
@@ -181,6 +185,8 @@ class Timers:
             self._writer.read_rows(query, values, then).add_done_callback(self._told)
 
     def _told(self, reading: "asyncio.Future[Any]") -> None:
-        """After a failure, look again, unless the file is read anew, with its timers."""
-        if reading.exception() is not None and not self._closed:
+        """After a failure, look again, unless the file is read anew, with its timers, or is damaged."""
+        if isinstance(error := reading.exception(), StoreError) and not self._closed:
+            self._writer.doubt(error)
+        elif error is not None and not self._closed:
             self._alarm = asyncio.get_running_loop().call_later(_AFTER_TROUBLE_S, self._look)

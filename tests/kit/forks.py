@@ -5,11 +5,14 @@ Takes a JSON list of [arguments, folder, settings] on stdin, and prints one of [
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import traceback
 
 import run
+
+_WITHIN_S = 30
 
 
 def one(arguments: list[str], folder: str, settings: dict[str, str]) -> tuple[int, str, str]:
@@ -17,6 +20,7 @@ def one(arguments: list[str], folder: str, settings: dict[str, str]) -> tuple[in
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         pid = os.fork()
         if pid == 0:
+            signal.alarm(_WITHIN_S)  # one that hangs is killed, and the others go on
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
             os.chdir(folder)
