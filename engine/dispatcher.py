@@ -191,15 +191,29 @@ class Engine:
                 worker.task.uncancel()  # of a claim at the start of a drain; or meant for a handler that is gone
 
     async def _serve(self, worker: Worker) -> None:
-        quantum = self._config.quantum
+        quantum, settling, commit = self._config.quantum, self._settling, self._store.commit
         since_pause = 0
         while not self._draining:
             delivery = await self._claim(worker)
-            for turn in range(1, quantum + 1):
-                if delivery is None:
-                    break
-                delivery = await self._deliver(worker, delivery, more=turn < quantum)
-                since_pause += 1
+            turns = 0
+            while delivery is not None:  # the lane's next one, as long as we keep the lane
+                turns += 1
+                if settling.changed:
+                    settling.begin(delivery)
+                if delivery.attempt == 1:
+                    outcome = await self._handle(worker, delivery)
+                else:
+                    outcome = await self._handle_again(worker, delivery)
+                more = turns < quantum and not self._draining
+                if settling.is_calm() and isinstance(outcome, Effects):
+                    try:
+                        following = await commit(delivery, outcome, more=more)
+                    except BaseException as why:  # noqa: BLE001 - sorted there
+                        following = await settling.not_committed(delivery, outcome, why)
+                    delivery = following
+                else:
+                    delivery = await settling.settle(delivery, outcome, more=more)
+            since_pause += turns
             if since_pause >= quantum:
                 since_pause = 0
                 await asyncio.sleep(0)  # handlers that never wait must not starve the loop
@@ -221,16 +235,11 @@ class Engine:
 
         return await self._asking.insist(claim, failed, forever=True)
 
-    async def _deliver(self, worker: Worker, delivery: Delivery, *, more: bool) -> Delivery | None:
-        """Handle one delivery and settle it; return the lane's next one if we keep the lane."""
-        death = self._notes.death(delivery.envelope.id) if delivery.attempt > 1 else None
-        if self._settling.changed:
-            self._settling.begin(delivery)
+    async def _handle_again(self, worker: Worker, delivery: Delivery) -> Effects | Exception:
+        death = self._notes.death(delivery.envelope.id)
         if death is None:
-            outcome = await self._handle(worker, delivery)
-        else:
-            outcome = await self._handle_suspect(worker, delivery, death)
-        return await self._settling.settle(delivery, outcome, more=more and not self._draining)
+            return await self._handle(worker, delivery)
+        return await self._handle_suspect(worker, delivery, death)
 
     async def _handle_suspect(self, worker: Worker, delivery: Delivery, death: str) -> Effects | Exception:
         """Handle what ran when the process died: after the others, and from the second death on one at a time.
@@ -275,7 +284,7 @@ class Engine:
         except BaseException as error:  # noqa: BLE001 - each is this delivery's failure
             outcome = Released() if self._asking.is_over else self._failed(delivery, error)
         self._notes.end(worker.number)
-        if worker.is_cancelled():
+        if worker.task.cancelling() or worker.task._must_cancel:  # noqa: SLF001 - is_cancelled() without a call
             await self._absorb(worker)
         cut = self._keeper.leave(worker)  # no await before it: what cuts the worker cuts this handler
         return cut or outcome

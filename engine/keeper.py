@@ -40,7 +40,7 @@ class Worker:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.task: asyncio.Task[None]
+        self.task: Any  # an asyncio.Task[None], whose type lacks _must_cancel
         self.claiming = False  # waits for a lane, holding none
         self.delivery: Delivery  # while it is among the running: what it handles, and since when
         self.since: float
@@ -54,8 +54,7 @@ class Worker:
 
         One that came while no await followed is not counted any more after `uncancel` (until Python 3.13).
         """
-        task: Any = self.task
-        return bool(task.cancelling() or task._must_cancel)  # noqa: SLF001 - there is no public way to ask
+        return bool(self.task.cancelling() or self.task._must_cancel)  # noqa: SLF001 - there is no public way to ask
 
 
 class Keeper:

@@ -1,8 +1,8 @@
 """What becomes of a delivery when its handler is over: commit, park, bury or release, each until the store has done it."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -15,6 +15,7 @@ from engine.outcome import Released, described, storable
 from engine.store import Store
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 Farewell = Callable[[Delivery, bool], tuple[Call, ...]]
 """The calls that go out although the delivery failed: with each counted failure, and (True) when it is given up."""
@@ -74,6 +75,10 @@ class Settling:
         self.changed: dict[str, _Lost] = {}  # by lane: heads whose last commit met a StateChanged
         self._first: _First | None = None
 
+    def is_calm(self) -> bool:
+        """Return whether no lane has lost a comparison: then a commit needs no more than the store's."""
+        return self._first is None and not self.changed
+
     def begin(self, delivery: Delivery) -> None:
         """Note that a delivery of a lane in `changed` is handled again: it goes first, unless another one does already."""
         lost = self.changed.get(delivery.lease.key)
@@ -89,25 +94,33 @@ class Settling:
         """Settle a delivery with what its handler wants; return the lane's next one if it is kept (`more`)."""
         lost = self.changed.pop(delivery.lease.key, None) if self.changed else None
         try:
-            if isinstance(outcome, Effects):
-                if self._first is not None:
-                    await self._give_way(delivery, outcome)
-                try:
-                    return await self._store.commit(delivery, outcome, more=more)
-                except (LeaseLost, StoreError):
-                    raise
-                except BaseException as why:  # noqa: BLE001 - sorted there
-                    return await self._not_committed(delivery, outcome, why, lost.times if lost else 0)
-            await self._put_back(delivery, outcome)
+            if not isinstance(outcome, Effects):
+                return await self._to_the_end(delivery, self._put_back(delivery, outcome))
+            if self._first is not None:
+                await self._give_way(delivery, outcome)
+            try:
+                return await self._store.commit(delivery, outcome, more=more)
+            except BaseException as why:  # noqa: BLE001 - sorted there
+                return await self.not_committed(delivery, outcome, why, lost.times if lost else 0)
+        finally:
+            if self._first is not None and self._first.lane == delivery.lease.key:
+                self._first.over.set_result(None)
+                self._first = None
+
+    async def not_committed(
+        self, delivery: Delivery, effects: Effects, why: BaseException, changed: int = 0
+    ) -> Delivery | None:
+        """Go on after the first try to commit has raised `why`, which was a StateChanged `changed` times in a row before."""
+        return await self._to_the_end(delivery, self._commit_again(delivery, effects, why, changed))
+
+    async def _to_the_end(self, delivery: Delivery, settled: Awaitable[T]) -> T | None:
+        try:
+            return await settled
         except LeaseLost:
             lease = delivery.lease
             log.warning("lease lost", queue=self._queue.value, key=lease.key, fence=lease.fence)
         except StoreFailed as failed:
             await self._give_back(delivery, failed)
-        finally:
-            if self._first is not None and self._first.lane == delivery.lease.key:
-                self._first.over.set_result(None)
-                self._first = None
         return None
 
     async def _give_way(self, delivery: Delivery, effects: Effects) -> None:
@@ -134,7 +147,7 @@ class Settling:
             names.add((delivery.lease.key, delivery.envelope.scope))
         return frozenset(names)
 
-    async def _not_committed(
+    async def _commit_again(
         self, delivery: Delivery, effects: Effects, why: BaseException, changed: int
     ) -> Delivery | None:
         try:

@@ -5,7 +5,7 @@ member as an int. Values that JSON holds exactly are kept; for the others NotKep
 A flow's data has types of its own, which read most of them back: there it counts whether what is read is the same.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cache
 from math import isfinite
@@ -21,6 +21,8 @@ DEPTH_MAX: Final = 100
 
 _SHOWN_MAX: Final = 60  # characters of a value in a message
 _LEAVES: Final = frozenset((str, int, float, bool, NoneType))
+_KEYS: Final = frozenset((str,))
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 _Wrong = tuple[list[object], str]
 """The keys and indices that lead to a value, the innermost first, and what is wrong with it."""
@@ -30,11 +32,14 @@ class NotKept(TypeError, ValueError):  # noqa: N818 - a fact about a value
     """A value that would come back as another one, or not at all. A mistake in the program."""
 
 
-def encode_kept(whole: dict[str, Any], name: str) -> bytes:
-    """Return a dict as JSON; NotKept for what would not come back as it is. `name` is what a message calls the dict."""
+def encode_kept(whole: dict[str, Any], name: str, known: Mapping[str, Any] = _NOTHING) -> bytes:
+    """Return a dict as JSON; NotKept for what would not come back as it is. `name` is what a message calls the dict.
+
+    `known` is added to it: of that it is known that JSON's types are all there is.
+    """
     if _is_exact(whole, 0):
         try:
-            return encode_json(whole)
+            return encode_json({**whole, **known} if known else whole)
         except (ValueError, RecursionError):  # NaN, half a surrogate pair, an int of 5,000 digits
             pass
     steps, what = _wrong(whole) or ([], "cannot be written as JSON")
@@ -48,6 +53,8 @@ def written(kept: BaseModel, name: str) -> dict[str, Any]:
     except ValueError as error:  # bytes that are no UTF-8, a type that pydantic does not know
         raise NotKept(f"{name}{_unwritten(kept)}: {error}") from None
     if not _is_exact_model(type(kept)):
+        if not _is_exact(data, 0):
+            encode_kept(data, name)
         check_read(kept, type(kept).model_validate(data), name)
     return data
 
@@ -85,13 +92,13 @@ def _is_exact(value: Any, depth: int) -> bool:
     """Whether a dict or a list holds only exact types of JSON; of the leaves' values nothing is said."""
     if depth >= DEPTH_MAX:
         return False
+    items: Iterable[Any] = value
     if type(value) is dict:
-        for key in value:
-            if type(key) is not str:
-                return False
-        items: Iterable[Any] = value.values()
-    else:
-        items = value
+        if not _KEYS.issuperset(map(type, value)):
+            return False
+        items = value.values()
+    if _LEAVES.issuperset(map(type, items)):  # most often, and much faster than one by one
+        return True
     for item in items:
         kind = type(item)
         if kind in _LEAVES:
@@ -156,13 +163,16 @@ _DECORATORS: Final = (
 
 
 @cache
-def _is_exact_model(model: type[BaseModel]) -> bool:
-    """Whether JSON holds each value that passes the model, so that what is read is certain to be the same."""
+def _is_exact_model(model: type[BaseModel], inside: frozenset[type[BaseModel]] = frozenset()) -> bool:
+    """Whether JSON holds each value that passes the model, so that what is read is certain to be the same.
+
+    Not of a model that holds itself (`inside` are those that hold this one): it may be nested too deep.
+    """
     decorators = model.__pydantic_decorators__
     if any(getattr(decorators, each) for each in _DECORATORS) or model.model_config.get("extra") == "allow":
         return False
-    return all(
-        _is_exact_type(field.annotation)
+    return model not in inside and all(
+        _is_exact_type(field.annotation, inside | {model})
         and field.exclude is not True
         and all(type(each).__module__ == "annotated_types" for each in field.metadata)
         for field in model.model_fields.values()
@@ -183,18 +193,18 @@ def _holds_model(annotation: Any) -> bool:
     )
 
 
-def _is_exact_type(annotation: Any) -> bool:
+def _is_exact_type(annotation: Any, inside: frozenset[type[BaseModel]]) -> bool:
     origin, of = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return all(type(each) in _LEAVES for each in of)
     if origin in {Union, UnionType}:
         return _LEAVES.issuperset(of)
     if origin is list:
-        return all(map(_is_exact_type, of))
+        return all(_is_exact_type(each, inside) for each in of)
     if origin is dict:
-        return of[0] is str and _is_exact_type(of[1])
+        return of[0] is str and _is_exact_type(of[1], inside)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return _is_exact_model(annotation)
+        return _is_exact_model(annotation, inside)
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return all(type(each.value) in {str, int} for each in annotation)
     return annotation in _LEAVES

@@ -30,7 +30,7 @@ from telegram.dialogue import (
     command,
     text,
 )
-from telegram.kept import DEPTH_MAX, encode_kept
+from telegram.kept import DEPTH_MAX, encode_kept, written
 from telegram.testing import Conversations
 from tests.kit.deliveries import context, message
 
@@ -387,3 +387,17 @@ def test_a_timer_gets_what_it_was_given():
         bot.chat("Ann").says("x")
         bot.passes(seconds=1)
     assert found == [{"a": [1, {"b": None}]}]
+
+
+class Part(BaseModel):
+    name: str = ""
+    parts: list["Part"] = []
+
+
+def test_a_model_that_holds_itself_is_kept_as_far_as_it_can_be_read_again():
+    whole = Part(name="a", parts=[Part(name="b", parts=[Part(name="c")])])
+    assert Part.model_validate(written(whole, "data")) == whole
+    for _ in range(60):  # two levels of JSON each
+        whole = Part(parts=[whole])
+    with pytest.raises(NotKept, match="is nested more than 100 deep"):
+        written(whole, "data")

@@ -171,6 +171,7 @@ async def test_a_commit_is_done_though_the_next_head_cannot_be_read(store, monke
 
     await store.append([update(1), update(2)])
     first = await store.claim(Queue.INBOX)
+    monkeypatch.setattr(store, "_at_hand", lambda *_: None)
     monkeypatch.setattr(store, "_delivery", unreadable)
     assert await store.commit(first, Effects(), more=True) is None
     monkeypatch.undo()

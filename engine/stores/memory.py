@@ -102,7 +102,7 @@ class MemoryStore:
         return [data.envelopes[place] for place in data.lanes.head_held(delivery).updates_behind(limit)]
 
     async def state(self, key: str, scope: str) -> bytes | None:
-        return self._data.states.get((self._data.aliases.lane(key), scope))
+        return self._state(key, scope)
 
     async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
         queue, key, _ = delivery.lease
@@ -111,7 +111,7 @@ class MemoryStore:
         if lane.head & ID_MASK == delivery.envelope.id:
             places = lane.acked_with(effects.also)
             if effects.states or effects.state is not KEEP:
-                await self._compare(delivery, effects)
+                self._compare(delivery, effects)
             if effects.timers:
                 self._data.check_timers(delivery, effects.timers)
             for place in places:
@@ -190,14 +190,17 @@ class MemoryStore:
         self._data.book.remove(DeadLane(letter.queue, envelope.key), letter.number)
         return True
 
-    async def _compare(self, delivery: Delivery, effects: Effects) -> None:
+    def _state(self, key: str, scope: str) -> bytes | None:
+        return self._data.states.get((self._data.aliases.lane(key), scope))
+
+    def _compare(self, delivery: Delivery, effects: Effects) -> None:
         queue, lane, _ = delivery.lease
         own = self._data.states.get((lane, delivery.envelope.scope))
         # Deliveries of the outbox carry no state.
         if effects.state is not KEEP and queue is Queue.INBOX and own != delivery.state:
             raise StateChanged(lane)
         for key, scope, was, _ in effects.states:
-            if await self.state(key, scope) != was:
+            if self._state(key, scope) != was:
                 raise StateChanged(key)
 
     def _apply(self, key: str, own_scope: str, effects: Effects) -> None:

@@ -95,7 +95,7 @@ class SqliteStore(SqliteOperator):
             lane = data.lanes.take(self)
             if lane is not None:
                 try:
-                    return await self._delivery(data, lane)
+                    return self._at_hand(data, lane) or await self._delivery(data, lane)
                 except LeaseLost:
                     data.lanes.let_go(lane)
                     continue
@@ -160,7 +160,7 @@ class SqliteStore(SqliteOperator):
         elif lane.acked & ID_MASK != envelope.id:
             raise LeaseLost(lane.key)
         try:
-            return await self._delivery(data, lane)
+            return self._at_hand(data, lane) or await self._delivery(data, lane)
         except BaseException as error:
             if data.lanes.is_held(delivery.lease):  # else who asked the same beside us let it go
                 data.lanes.let_go(lane)

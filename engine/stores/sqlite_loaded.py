@@ -168,6 +168,19 @@ class LoadedFile:
         """All that is done with the file is done on one thread, so that there are never two of them at it."""
         return asyncio.get_running_loop().run_in_executor(self._thread, function)
 
+    def _at_hand(self, data: QueueAtHand, lane: Lane) -> Delivery | None:
+        """Return the lane's head with its state, if both are in memory."""
+        envelope = data.envelopes.get(lane.head)
+        if envelope is None:
+            return None
+        state = None
+        if data.lanes.queue is Queue.INBOX:
+            name = (lane.key, envelope.scope)
+            if name not in self._states:
+                return None
+            state = self._states.get(name)
+        return Delivery(lane.lease, envelope, lane.attempts + 1, state)
+
     async def _delivery(self, data: QueueAtHand, lane: Lane) -> Delivery:
         """Return the lane's head with its state, from memory or from the file; LeaseLost if it is not there."""
         place, key = lane.head, lane.key

@@ -33,6 +33,8 @@ from engine.stores.sqlite_disk import open_private
 log = structlog.get_logger(__name__)
 
 _NOTE: Final = struct.Struct("<QQQ")  # id, stamp, check
+_NOTE_BYTES: Final = _NOTE.size
+_NO_NOTE: Final = bytes(_NOTE_BYTES)
 _CHECK: Final = 0x9E3779B97F4A7C15
 _PAGE: Final = 4096
 
@@ -46,9 +48,10 @@ class RunningFile:
     def __init__(self, path: Path, stamp: int) -> None:
         self._path = path
         self._stamp = stamp
+        self._check = stamp ^ _CHECK
         self._fd = -1
-        self._map: mmap.mmap | None = None
-        self._size = 0
+        self._map: mmap.mmap | bytearray = bytearray()
+        self._last_at = -1  # where the last note that there is room for begins
         self._deaths: dict[int, str] = {}
         self._is_repeated = False
 
@@ -79,35 +82,32 @@ class RunningFile:
         return self._is_repeated
 
     def _left(self, stamp: int) -> list[int]:
-        if self._map is None:
-            return []
-        notes = (_NOTE.unpack_from(self._map, at) for at in range(0, self._size - _NOTE.size + 1, _NOTE.size))
+        notes = (_NOTE.unpack_from(self._map, at) for at in range(0, self._last_at + 1, _NOTE_BYTES))
         return [id_ for id_, noted, check in notes if noted == stamp and check == id_ ^ stamp ^ _CHECK]
 
     def begin(self, worker: int, id_: int) -> None:
         """Note that a worker runs the handler of this id."""
-        at = worker * _NOTE.size
-        if at + _NOTE.size > self._size:
+        at = worker * _NOTE_BYTES
+        if at > self._last_at:
             with suppress(OSError, ValueError):
-                self._extend(at + _NOTE.size)
-        if self._map is not None and at + _NOTE.size <= self._size:
-            _NOTE.pack_into(self._map, at, id_, self._stamp, id_ ^ self._stamp ^ _CHECK)
+                self._extend(at + _NOTE_BYTES)
+        if at <= self._last_at:
+            _NOTE.pack_into(self._map, at, id_, self._stamp, id_ ^ self._check)
 
     def end(self, worker: int) -> None:
         """Note that it is over."""
-        at = worker * _NOTE.size
-        if self._map is not None and at + _NOTE.size <= self._size:
-            _NOTE.pack_into(self._map, at, 0, 0, 0)
+        at = worker * _NOTE_BYTES
+        if at <= self._last_at:
+            self._map[at : at + _NOTE_BYTES] = _NO_NOTE
 
     def clear(self) -> None:
         """Forget all notes: the process ends without having died."""
-        if self._map is not None:
-            self._map[:] = bytes(self._size)
+        self._map[:] = bytes(len(self._map))
 
     def close(self) -> None:
         """Let go of the file, without notes."""
         self.clear()
-        self._map, self._size = None, 0
+        self._map, self._last_at = bytearray(), -1
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -122,7 +122,7 @@ class RunningFile:
         else:  # macOS has none
             written = os.fstat(self._fd).st_size
             os.pwrite(self._fd, bytes(max(0, size - written)), written)
-        self._map, self._size = mmap.mmap(self._fd, size), size
+        self._map, self._last_at = mmap.mmap(self._fd, size), size - _NOTE_BYTES
 
 
 def _count(connection: sqlite3.Connection, ids: Iterable[int]) -> None:

@@ -13,7 +13,7 @@ from telegram.calls import encode_call, query_lane, query_of
 from telegram.client import TgClient
 from telegram.dialogue.commands import parse_command
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory
-from telegram.dialogue.marks import Mark, mark_buttons
+from telegram.dialogue.marks import mark_buttons, mark_of
 from telegram.dialogue.timers import Fired, check_known, fired_by, named, timer_name
 from telegram.dialogue.tools import Resource, Tools
 from telegram.parameters import check_names
@@ -59,7 +59,7 @@ class Context(Generic[E_co]):
         "home",
         "is_late",
         "kind",
-        "mark",
+        "marks",
         "offered",
         "shows",
         "update",
@@ -83,7 +83,7 @@ class Context(Generic[E_co]):
         """Whether the update is a query that Telegram takes no answer to any more: `call` leaves the answer out."""
         self.home: dict[str, Any] | None = None
         """Where a flow goes on whose update has no chat: chat_id and place, as in `speaks_in`."""
-        self.mark: Mark | None = None  # what a flow's turn marks its buttons with
+        self.marks: str | None = None  # the scope of the flow whose buttons are collected
         self.offered: list[str] = []  # the data of the buttons that were collected
 
     # ---- what came
@@ -102,8 +102,7 @@ class Context(Generic[E_co]):
     @property
     def turn(self) -> str:
         """Names the handling of this update in six characters, the same at each attempt: for what a flow sets or sends."""
-        digest = blake2b(self.idempotency_key.encode(), digest_size=6).digest()
-        return urlsafe_b64encode(digest)[:6].decode()
+        return urlsafe_b64encode(blake2b(self.idempotency_key.encode(), digest_size=6).digest())[:6].decode()
 
     @property
     def key(self) -> str:
@@ -240,7 +239,8 @@ class Context(Generic[E_co]):
                 self._calls.append(Call(query_lane(query), encode_call(method, params)))
             return
         if "reply_markup" in params:
-            params["reply_markup"], offered = mark_buttons(params["reply_markup"], self.mark)
+            mark = None if self.marks is None else mark_of(self.memory.place(self.marks), self.turn)
+            params["reply_markup"], offered = mark_buttons(params["reply_markup"], mark)
             self.offered += offered
         self._calls.append(
             Call(lane_for(params.get("chat_id"), self.chat_id, self.key), encode_call(method, params))

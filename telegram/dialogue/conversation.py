@@ -12,6 +12,8 @@ from telegram.kept import NotKept, encode_kept
 OWN_SCOPE: Final = ""
 _FLOW: Final = "~flow"
 _TIMERS: Final = "~timers"
+# json.loads guesses the encoding and looks for spaces: twice the work.
+_READ: Final = json.JSONDecoder().raw_decode
 
 Where = tuple[str, str]
 """Where a conversation lies in the store: key and scope."""
@@ -42,7 +44,7 @@ class Conversation:
         if self.flow is None:
             return encode_kept(kept, "data") if kept else None
         try:
-            return encode_kept({**kept, _FLOW: self.flow}, "data")
+            return encode_kept(kept, "data", {_FLOW: self.flow})
         except NotKept:
             for frame in self.flow["stack"]:  # so that the message names the field
                 encode_kept(frame["data"], f"flow {frame['flow']}: data")
@@ -53,10 +55,11 @@ def _load(state: bytes | None) -> dict[str, Any]:
     if state is None:
         return {}
     try:
-        data = json.loads(state)
+        text = state.strip().decode()
+        data, end = _READ(text)
     except (ValueError, RecursionError):
         data = None
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or end < len(text):
         raise Reject("the conversation state is not readable")
     return data
 
@@ -67,10 +70,11 @@ class Memory:
     A flow's scope names one of them; by default OWN_SCOPE is the delivery's own, which `data` belongs to.
     """
 
-    __slots__ = ("_delivery", "_found", "_inherits", "_lent", "_names")
+    __slots__ = ("_found", "_inherits", "_lent", "_names", "_own", "_state")
 
     def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
+        self._own: Where = (delivery.envelope.key, delivery.envelope.scope)
+        self._state = delivery.state
         self._names: dict[str, Where] = {}
         self._lent: dict[Where, bytes | None] = {}
         self._found: dict[Where, Conversation] = {}  # read only when somebody looks at them
@@ -87,8 +91,7 @@ class Memory:
         That one is deleted in the commit that changes the own.
         """
         self._inherits = scope
-        own = self._own()
-        self._found[own] = Conversation(was)
+        self._found[self._own] = Conversation(was)
 
     def where(self, name: str) -> Where | None:
         """Where the conversation of this name lies, if it is not the delivery's own."""
@@ -96,11 +99,11 @@ class Memory:
 
     def place(self, name: str) -> Where:
         """Where the conversation of this name lies."""
-        return self._names.get(name) or self._own()
+        return self._names.get(name) or self._own
 
     def places(self) -> list[Where]:
         """Where the conversations lie that this update can look at."""
-        return [self._own(), *self._names.values()]
+        return [self._own, *self._names.values()]
 
     def has(self, name: str) -> bool:
         """Whether there is a conversation of this name."""
@@ -108,23 +111,23 @@ class Memory:
 
     def of(self, name: str) -> Conversation:
         """Return the conversation of this name; Rejects the update if it is not readable."""
-        own = self._own()
+        own = self._own
         where = self._names.get(name, own) if name in _OWN else self._names[name]
         found = self._found.get(where)
         if found is None:
-            was = self._delivery.state if where == own else self._lent[where]
+            was = self._state if where == own else self._lent[where]
             found = self._found[where] = Conversation(was)
         return found
 
     def timers(self) -> dict[str, str] | None:
         """Return `timers` of the conversation that `data` belongs to; None if that is the delivery's own and has none."""
-        if DATA not in self._names and _TIMERS.encode() not in (self._delivery.state or b""):
+        if DATA not in self._names and _TIMERS.encode() not in (self._state or b""):
             return None  # without reading the state
         return self.of(DATA).timers
 
     def forget(self) -> None:
         """Forget all that was changed."""
-        own = self._own()
+        own = self._own
         inherited = self._found.get(own) if self._inherits is not None else None
         self._found = {} if inherited is None else {own: Conversation(inherited.was)}
 
@@ -132,7 +135,7 @@ class Memory:
         """Return what is to be committed: the delivery's own state (or KEEP), and the others."""
         state: Any = KEEP
         states: list[StateChange] = []
-        own = self._own()
+        own = self._own
         for where, conversation in self._found.items():
             now = conversation.encoded()
             if now == conversation.was:
@@ -144,10 +147,6 @@ class Memory:
             if self._inherits is not None:
                 states.append(StateChange(own[0], self._inherits, conversation.was, None))
         return state, tuple(states)
-
-    def _own(self) -> Where:
-        envelope = self._delivery.envelope
-        return envelope.key, envelope.scope
 
 
 DATA: Final = "~data"

@@ -37,6 +37,11 @@ def owner_of(key: str, scope: str) -> str:
     return urlsafe_b64encode(blake2b(f"{key}\n{scope}".encode(), digest_size=3).digest())[:3].decode()
 
 
+def mark_of(place: tuple[str, str], turn: str) -> Mark:
+    """The mark of a turn (Context.turn) in the conversation that lies at `place`."""
+    return Mark(owner_of(*place), turn[:TURN_LENGTH])
+
+
 def is_of(mark: Mark, places: Iterable[tuple[str, str]]) -> bool:
     """Whether a button belongs to one of the conversations that lie at these places."""
     return any(mark.owner == owner_of(*place) for place in places)

@@ -10,16 +10,11 @@ from typing import Any, Final
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext
 from telegram.dialogue.flows.plan import Plan
-from telegram.dialogue.marks import TURN_LENGTH, Mark, owner_of
+from telegram.dialogue.marks import TURN_LENGTH, owner_of
 from telegram.shortcuts import part
 
 OFFERS_MAX: Final = 8
 """Turns of one stay in a state whose buttons are remembered."""
-
-
-def mark_of(ctx: Context, scope: str) -> Mark:
-    """What this turn marks the buttons with of a flow with this scope."""
-    return Mark(owner_of(*ctx.memory.place(scope)), ctx.turn[:TURN_LENGTH])
 
 
 def offers_of(ctx: Context, had: Mapping[str, Any], *, takes: bool) -> dict[str, Any]:

@@ -77,7 +77,6 @@ def targets_of(handler: Any, states: type[Enum]) -> Targets:
 
 def check_outcome(flow: str, handler: Any, targets: Targets, outcome: Any) -> None:
     """Raise TypeError if a handler returned what its annotation does not name: no picture and no check would know it."""
-    check_returned(handler, outcome)
     if outcome is None:
         named = targets.stays
     elif isinstance(outcome, End):
@@ -87,6 +86,7 @@ def check_outcome(flow: str, handler: Any, targets: Targets, outcome: Any) -> No
     else:
         named = any(outcome is state for state in targets.states)
     if not named:
+        check_returned(handler, outcome)
         may = [str(state) for state in sorted(targets.states, key=lambda state: str(state.value))]
         may += [
             name

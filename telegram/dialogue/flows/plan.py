@@ -90,17 +90,10 @@ class Plan(Generic[S, D, R]):
         self.steps: dict[S, list[Step]] = {state: [] for state in states}
         self.steps_anywhere: list[Step] = []
         self.steps_else: list[Step] = []
+        self.takes_buttons = False
+        """Whether a step of it may take a pressed button."""
         self.misfits: Misfit | None = None
         self.misfit_targets: Targets | None = None
-
-    def takes_buttons(self) -> bool:
-        """Whether a step of it may take a pressed button."""
-        lists = (*self.steps.values(), self.steps_anywhere, self.steps_else)
-        return any(
-            step.route.kinds is None or "callback_query" in step.route.kinds
-            for steps in lists
-            for step in steps
-        )
 
     def __repr__(self) -> str:
         return f"Flow({self.name!r})"

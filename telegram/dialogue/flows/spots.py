@@ -191,6 +191,8 @@ class Spot(Generic[S, D, R]):
             step = Step(Route(kinds, filters, handler, options, takes), targets_of(handler, flow.states))
             for steps in self._steps:
                 steps.append(step)
+                if steps is not flow.entries and (kinds is None or "callback_query" in kinds):
+                    flow.takes_buttons = True
             return handler
 
         return register

@@ -12,7 +12,7 @@ from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, TimerContext, tell
 from telegram.dialogue.filters import Invalid, told
 from telegram.dialogue.flows.awaiting import note_waiting
-from telegram.dialogue.flows.offers import is_offered_by, mark_of, offers_of
+from telegram.dialogue.flows.offers import is_offered_by, offers_of
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.routes import PLAIN, Taken
@@ -135,7 +135,7 @@ class Turn:
     def _open(self) -> None:
         """Say where the flow speaks if the update has no chat, and how the buttons are marked that it sends."""
         ctx = self._ctx
-        ctx.mark = mark_of(ctx, self._flow.scope)
+        ctx.marks = self._flow.scope
         if ctx.chat_id is None and ctx.home is None:
             ctx.home = (self._conversation.flow or {}).get("home")
             if ctx.home is None and isinstance(ctx, CallbackContext):  # under a message of an inline query
@@ -282,8 +282,9 @@ class Turn:
             "timer": ctx.turn if late is not None else False,
         }
         if self._arrived or "offers" in had or not had:  # else of an older file, until its next state
-            takes = any(frame.flow.takes_buttons() for frame in self._frames)
-            self._conversation.flow |= offers_of(ctx, {} if self._arrived else had, takes=takes)
+            takes = any([frame.flow.takes_buttons for frame in self._frames])  # noqa: C419 - twice as fast
+            if takes or ctx.offered or "offers" in had:
+                self._conversation.flow |= offers_of(ctx, {} if self._arrived else had, takes=takes)
         if self._flow.scope == USER and (home := ctx.speaks_in()) is not None:
             self._conversation.flow["home"] = home  # an update without a chat goes on there
 
