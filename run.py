@@ -38,6 +38,7 @@ from telegram.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_l
 from telegram.policies import Policies
 from telegram.printable import printable
 from telegram.running import Running, new_event_loop, tune_garbage_collection
+from telegram.secrecy import warn_of_readable_settings, without_secrets
 from telegram.sender import UnknownOutcome
 from telegram.serving import run_until_signal
 from telegram.watchdog import Watchdog
@@ -98,6 +99,10 @@ class Settings(Policies, BaseSettings):
     )
     telegram_local_root: Path | None = Field(
         default=None, description="its --dir: the only folder that its files are read from"
+    )
+    telegram_allow_http: bool = Field(
+        default=False,
+        description="http:// also to another machine: it shows the token to whoever is on the way",
     )
     telegram_test: bool = Field(default=False, description="BOT_TOKEN is of Telegram's test environment")
     store_url: str = Field(default="sqlite:chatlane.db", description="sqlite:FILE, or memory: (forgets)")
@@ -211,6 +216,7 @@ def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
 
 async def serve(settings: Settings, watchdog: Watchdog) -> int:
     """Run the bot until a signal; return the exit code."""
+    warn_of_readable_settings(Path(".env"))
     sys.path.insert(0, str(Path.cwd()))  # for HANDLERS=my_bot:router, wherever run.py lies
     router = load_router(settings.handlers)
     async with AsyncExitStack() as stack:
@@ -240,6 +246,7 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
                 test=settings.telegram_test,
                 local=settings.telegram_local,
                 local_root=settings.telegram_local_root,
+                allow_http=settings.telegram_allow_http,
             )
         )
         store = await open_store(settings.effective_store_url, str(client.bot_id))
@@ -288,7 +295,9 @@ async def load(settings: Settings) -> int:
 
     sys.path.insert(0, str(Path.cwd()))  # for --handlers=my_bot:router
     others = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
-    return await run_load(settings.load or Load(), others, shlex.join(["python", *sys.argv]))
+    token = settings.bot_token.get_secret_value() if settings.bot_token else ""
+    command = shlex.join(["python", *(without_secrets(each, token) for each in sys.argv)])
+    return await run_load(settings.load or Load(), others, command)
 
 
 async def flows(settings: Settings) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -52,13 +53,15 @@ class TgClient(Methods):
         test: bool = False,
         local: bool = False,
         local_root: Path | None = None,
+        allow_http: bool = False,
     ) -> None:
         """Raise ValueError, without quoting the token, for a malformed token or URL, and for settings that clash.
 
         `timeout_s` bounds the wait for a connection, and again the wait for the whole answer; of files, the time
         without progress. `test`: Telegram's test environment. `local`: the server at `base_url` runs with --local on
         this machine's disk, so it is told paths instead of getting uploads; `local_root` is the only folder that its
-        files are read from (its --dir).
+        files are read from (its --dir). `allow_http`: without TLS also to another machine, where whoever is on the
+        way reads the token and all messages.
         """
         found = _TOKEN.fullmatch(token)
         if found is None or len(token) > 80 or int(found[1]) >= 2**54:
@@ -67,6 +70,11 @@ class TgClient(Methods):
             raise ValueError("connections and timeout_s must be positive")
         url = _checked(base_url)
         _check_local(url, local=local, root=local_root)
+        if url.scheme == "http" and not allow_http and not _is_this_machine(url):
+            raise ValueError(
+                "http:// to another machine tells the token to whoever is on the way: use https://, or allow it "
+                "(TELEGRAM_ALLOW_HTTP=true) for a network that you trust"
+            )
         self.bot_id = int(found[1])
         self._token = SecretStr(token)
         self._timeout_s = timeout_s
@@ -269,6 +277,16 @@ def _checked(base_url: str) -> URL:
         if url == bare and url.scheme in {"http", "https"}:
             return url
     raise ValueError("malformed base URL: it looks like https://host, https://host:port or https://host/path")
+
+
+def _is_this_machine(url: URL) -> bool:
+    """Whether the name cannot lead elsewhere: RFC 6761, section 6.3 (localhost), and loopback addresses."""
+    host = url.host or ""
+    if host == "localhost":
+        return True
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return False
 
 
 def _check_local(url: URL, *, local: bool, root: Path | None) -> None:

@@ -605,3 +605,32 @@ async def test_token_is_in_no_error(
     gc.collect()
     everything = "".join(map(told, [*errors, closed.value])) + repr(client) + repr(logs) + caplog.text
     assert SECRET not in everything
+
+
+@pytest.mark.parametrize(
+    ("base_url", "is_this_machine"),
+    [
+        ("http://localhost:8081", True),
+        ("http://LOCALHOST", True),
+        ("http://127.0.0.1:1/path", True),
+        ("http://127.8.9.1", True),
+        ("http://[::1]:8081", True),
+        ("https://bot-api.example", True),
+        ("http://bot-api.example", False),
+        ("http://localhost.example", False),
+        ("http://127.0.0.1.example", False),
+        ("http://10.0.0.7:8081", False),
+        ("http://192.168.1.1", False),
+        ("http://0.0.0.0", False),
+        ("http://[::]", False),
+        ("http://bot-api:8081", False),
+        ("http://2130706433", False),
+    ],
+)
+def test_without_tls_only_this_machine_is_asked(base_url: str, is_this_machine: bool) -> None:
+    TgClient(TOKEN, base_url=base_url, allow_http=True)
+    if is_this_machine:
+        TgClient(TOKEN, base_url=base_url)
+    else:
+        with pytest.raises(ValueError, match=r"http:// to another machine .*TELEGRAM_ALLOW_HTTP=true"):
+            TgClient(TOKEN, base_url=base_url)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from unittest import mock
 
 import pytest
+import structlog
 
 import run
 from engine import StoreError
@@ -22,6 +23,7 @@ from telegram.fake import FakeServer, Fault
 from telegram.load.checker import Evidence, Interruption, Said, Seen, check
 from telegram.load.plan import BotPlan
 from telegram.load.service import ROOT, Finished, Service, command, environment
+from telegram.secrecy import warn_of_readable_settings
 from telegram.serving import run_until_signal
 from telegram.watchdog import Watchdog
 
@@ -82,6 +84,10 @@ CASES = {
         "UNKNOWN_OUTCOME: Input should be 'repeat' or 'give-up'", {"UNKNOWN_OUTCOME": "maybe"}
     ),
     "neither true nor false": Case("TELEGRAM_TEST: Input should be a valid boolean", {"TELEGRAM_TEST": "x"}),
+    "server of another machine without TLS": Case(
+        "http:// to another machine .*TELEGRAM_ALLOW_HTTP",
+        {"TELEGRAM_API_URL": "http://bot-api.example:8081"},
+    ),
     "server without scheme": Case("malformed base URL", {"TELEGRAM_API_URL": "localhost"}),
     "server with password": Case("malformed base URL", {"TELEGRAM_API_URL": f"http://u:{SECRET}@localhost"}),
     "server of another protocol": Case("malformed base URL", {"TELEGRAM_API_URL": "ftp://localhost"}),
@@ -102,8 +108,11 @@ CASES = {
         "importing 'missing' failed: .*not_there", {"HANDLERS": "missing:router"}
     ),
     "unknown store": Case(
-        "STORE_URL 'postgres://x' is not known: use sqlite:FILE", {"STORE_URL": "postgres://x"}
+        "STORE_URL 'postgres:...' is not known: use sqlite:FILE",
+        {"STORE_URL": f"postgres://user:{SECRET}@host/db?password={SECRET}"},
     ),
+    "store that is a password": Case("STORE_URL '...' is not known", {"STORE_URL": SECRET}),
+    "store in words": Case("STORE_URL '...' is not known", {"STORE_URL": f"my {SECRET}: x"}),
     "store without file": Case("STORE_URL 'sqlite:' is not known", {"STORE_URL": "sqlite:"}),
     "store in no folder": Case("the folder no/where does not exist", {"STORE_URL": "sqlite:no/where/bot.db"}),
     "store that is a folder": Case("cannot open folder: ", {"STORE_URL": "sqlite:folder"}),
@@ -300,6 +309,60 @@ async def test_the_sandbox_says_where_it_is_and_whether_it_was_asked_for(
         assert await process.wait() == 0
     assert (b"BOT_TOKEN is not set: this is the sandbox" in told) == is_told
     assert b"Chat with your bot here:  http://127.0.0.1:" in told
+
+
+@pytest.mark.parametrize(
+    ("mode", "content", "is_told"),
+    [
+        (0o644, b"BOT_TOKEN=x", True),
+        (0o604, b"export bot_token=x", True),
+        (0o660, b"BOT_TOKEN=x", True),
+        (0o640, b"BOT_TOKEN=x", False),
+        (0o600, b"BOT_TOKEN=x", False),
+        (0o644, b"WORKERS=8", False),
+    ],
+)
+def test_a_token_that_others_can_read_is_told(tmp_path, mode, content, is_told):
+    path = tmp_path / ".env"
+    path.write_bytes(content)
+    path.chmod(mode)
+    with structlog.testing.capture_logs() as told:
+        warn_of_readable_settings(path)
+        warn_of_readable_settings(tmp_path / "missing")
+    assert [line["event"] for line in told] == [
+        ".env can be read or written by others: chmod 600 .env"
+    ] * is_told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--bot-token", TOKEN, "load"],
+        [f"--bot-token={TOKEN}", "load"],
+        ["--bot-token", SECRET, "load"],
+        ["--bot-token", "42:short", "load"],
+        ["load", "--store", f"postgres://user:{SECRET}@host/db"],
+        [f"--store-url=postgres://{SECRET}@host", "load"],
+    ],
+)
+def test_the_command_in_a_report_has_no_secret(monkeypatch, arguments):
+    told = []
+
+    async def run_load(options, others, command):
+        told.append(command)
+        return 0
+
+    monkeypatch.setattr("telegram.load.command.run_load", run_load)
+    monkeypatch.setattr("run.set_up_logging", lambda *_: None)
+    monkeypatch.setattr("run.tune_garbage_collection", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert run.main(arguments) == 0
+    (command,) = told
+    assert SECRET not in command
+    assert "42:short" not in command
+    assert "***" in command
+    assert "run.py" in command
 
 
 def test_help_tells_every_setting(tmp_path):

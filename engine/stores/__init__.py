@@ -15,4 +15,7 @@ async def open_store(url: str, bot: str, *, limits: Limits | None = None) -> Ful
         return MemoryStore(limits=limits)
     if scheme == "sqlite" and rest:
         return await open_sqlite(Path(rest), bot, limits=limits)
-    raise StoreError(f"STORE_URL {url!r} is not known: use sqlite:FILE or memory:")
+    kind = (
+        f"{scheme}:{rest and '...'}" if scheme.isalnum() and ":" in url else "..."
+    )  # the rest may be a password
+    raise StoreError(f"STORE_URL {kind!r} is not known: use sqlite:FILE or memory:")

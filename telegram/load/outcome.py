@@ -16,7 +16,9 @@ from telegram.load import handlings
 from telegram.load.checker import Anomaly
 from telegram.load.conduct import LoadTest
 from telegram.load.handlings import SHOWN_MAX
+from telegram.load.options import Load
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording
+from telegram.secrecy import without_password
 
 _LANES: Final = 14
 _LANE_HANDLINGS_MAX: Final = 5_000  # of a flooding chat's
@@ -59,7 +61,7 @@ def conclude(test: LoadTest, letters: Sequence[DeadLetter], command: str) -> Rec
     return Recording(
         command=command,
         began_at=test.began_at,
-        settings=test.options.model_dump(mode="json", by_alias=True),
+        settings=_settings(test.options),
         versions=_versions(),
         took_s=round(test.took_s, 3),
         samples=tuple(test.samples),
@@ -71,6 +73,12 @@ def conclude(test: LoadTest, letters: Sequence[DeadLetter], command: str) -> Rec
         anomalies=tuple(_first_of_each(first + own)),
         is_complete=test.is_complete,
     )
+
+
+def _settings(options: Load) -> dict[str, Any]:
+    """What was asked for; of a store's address not the password."""
+    settings = options.model_dump(mode="json", by_alias=True)
+    return {**settings, "store": without_password(options.store)}
 
 
 def as_json(recording: Recording) -> str:

@@ -1,0 +1,34 @@
+"""Secrets outside of the bot's process: the file of settings, and what people show around."""
+
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from telegram.errors import redact
+
+log = structlog.get_logger(__name__)
+
+
+def warn_of_readable_settings(path: Path) -> None:
+    """Warn if others can read a token in this file, or write to it: settings name the code that runs."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP) and b"BOT_TOKEN" in path.read_bytes().upper():
+            log.warning(
+                ".env can be read or written by others: chmod 600 .env", mode=f"{stat.S_IMODE(mode):o}"
+            )
+
+
+def without_password(text: str) -> str:
+    """Return a text without the user and the password of an address in it (RFC 3986, userinfo)."""
+    return re.sub(r"//[^/]*@", "//***@", text)
+
+
+def without_secrets(argument: str, token: str) -> str:
+    """Return an argument of a command line for a report: without the token, other tokens and passwords of addresses."""
+    if token:
+        argument = argument.replace(token, "***")
+    return without_password(redact(argument, token))
