@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,7 @@ from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.decoding import warm_up
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
+from telegram.dialogue.backlog import BACKLOG, BACKLOG_TEXT, read_backlog
 from telegram.dialogue.conduct import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, check_answer
 from telegram.dialogue.kinds import log_kinds
 from telegram.errors import TelegramError, Unauthorized
@@ -76,6 +78,12 @@ class BotConfig:
     others_button: str = OTHERS_BUTTON
     """What is answered to a press of a button that belongs to another user's flow; nothing if it is empty."""
 
+    backlog: str = BACKLOG
+    """What is done with messages that waited at Telegram's: "handle", "drop:SECONDS" or "tell:SECONDS" (dialogue/backlog.py)."""
+
+    backlog_text: str = BACKLOG_TEXT
+    """What "tell" sends to each private chat."""
+
     allowed_updates: Sequence[str] | None = None
     """Kinds of update to ask Telegram for; None: what the router's handlers take (`Router.allowed_updates`)."""
 
@@ -83,6 +91,7 @@ class BotConfig:
         """Raise ValueError for an answer that Telegram would refuse."""
         check_answer(self.old_button)
         check_answer(self.others_button)
+        read_backlog(self.backlog, self.backlog_text)
 
     def handling(self) -> EngineConfig:
         """Return the settings of the engine that handles updates."""
@@ -106,6 +115,7 @@ class BotConfig:
             programming_errors=self._mistakes(),
             old_button=self.old_button,
             others_button=self.others_button,
+            backlog=read_backlog(self.backlog, self.backlog_text),
         )
 
     def _mistakes(self) -> tuple[type[BaseException], ...]:
@@ -204,6 +214,11 @@ class Bot:
         if self._main is not None:
             await self._main
 
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many updates no handler was given, by reason: "stale", "throttled", "backlog"."""
+        return self._handler.dropped.counts
+
     def running(self) -> tuple[list[Running], list[Running]]:
         """Return what the workers of the inbox and of the outbox do now."""
         return self._inbox.running(), self._outbox.running()
@@ -235,6 +250,7 @@ class Bot:
                 for task in (poller, stop):
                     task.cancel()
                 await asyncio.wait({poller, stop})
+                self._handler.dropped.close()
         if not poller.cancelled() and (error := poller.exception()):
             raise error
 

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, field_validator
 
+from telegram.dialogue.backlog import BACKLOG, BACKLOG_TEXT, read_backlog
 from telegram.dialogue.conduct import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, check_answer
 
 NOTHING: Final = "none"
@@ -25,6 +26,26 @@ class Policies(BaseModel):
         description="what is answered to a user who presses a button of another user's flow; none: nothing",
     )
 
+    backlog: str = Field(
+        default=BACKLOG,
+        description="messages that waited at Telegram's: handle, drop:SECONDS (if longer), or tell:SECONDS (and say so)",
+    )
+    backlog_text: str = Field(
+        default=BACKLOG_TEXT, description="what BACKLOG=tell:SECONDS sends to each private chat, once"
+    )
+
+    @field_validator("backlog")
+    @classmethod
+    def _backlog(cls, policy: str) -> str:
+        read_backlog(policy)
+        return policy
+
+    @field_validator("backlog_text")
+    @classmethod
+    def _backlog_text(cls, text: str) -> str:
+        read_backlog(BACKLOG, text)
+        return text
+
     @field_validator("old_button", "others_button")
     @classmethod
     def _answer(cls, text: str) -> str:
@@ -33,4 +54,5 @@ class Policies(BaseModel):
     def policies(self) -> dict[str, Any]:
         """Return them by the names that BotConfig has for them."""
         texts = {name: getattr(self, name) for name in ("apology", "old_button", "others_button")}
-        return {name: "" if text == NOTHING else text for name, text in texts.items()}
+        said = {name: "" if text == NOTHING else text for name, text in texts.items()}
+        return {**said, "backlog": self.backlog, "backlog_text": self.backlog_text}

@@ -131,6 +131,10 @@ CASES = {
         {"ALLOWED_UPDATES": "message, mesage_reaction"},
     ),
     "no kind of update": Case("ALLOWED_UPDATES: name kinds of update", {"ALLOWED_UPDATES": ","}),
+    "backlog that is no policy": Case(
+        "BACKLOG: write handle, drop:SECONDS or tell:SECONDS", {"BACKLOG": "skip"}
+    ),
+    "backlog of no time": Case("BACKLOG: the seconds of a backlog are from 1", {"BACKLOG": "drop:0"}),
     "answer to a press that is too long": Case(
         "OLD_BUTTON: the answer to a press has at most 200 characters, not 201", {"OLD_BUTTON": "x" * 201}
     ),

@@ -35,6 +35,7 @@ from telegram.dialogue.filters import (
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import BACK, END, Back, End
 from telegram.dialogue.inbox import InboxHandler
+from telegram.dialogue.limits import throttle
 from telegram.dialogue.loading import load_router
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler
@@ -95,6 +96,7 @@ __all__ = [
     "sticker",
     "successful_payment",
     "text",
+    "throttle",
     "video",
     "video_note",
     "voice",

@@ -1,9 +1,12 @@
 """What a bot says when a handler fails or refuses a press."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engine import PROGRAMMING_ERRORS
+
+if TYPE_CHECKING:
+    from telegram.dialogue.backlog import Backlog
 
 APOLOGY: Final = "Sorry, that did not work."
 
@@ -29,6 +32,9 @@ class Conduct:
 
     others_button: str = OTHERS_BUTTON
     """What is answered to whoever presses a button of somebody else's flow; nothing if it is empty."""
+
+    backlog: "Backlog | None" = None
+    """What is done with messages that waited at Telegram's; None: they are handled like any other."""
 
 
 def check_answer(text: str) -> str:

@@ -17,6 +17,7 @@ from telegram import types
 from telegram.callback_data import CallbackData
 from telegram.dialogue.commands import is_command
 from telegram.dialogue.context import Context
+from telegram.dialogue.limits import Limit
 from telegram.dialogue.signature import is_async
 from telegram.shortcuts import part
 
@@ -255,6 +256,10 @@ def check_filters(filters: Iterable[Any]) -> None:
         if isinstance(passes, Extract):
             raise TypeError(
                 f"{passes.label} hands a value over, and no handler takes it here: write any_of(...)"
+            )
+        if isinstance(passes, Limit):
+            raise TypeError(
+                "throttle(...) counts, so it is no condition: it stands among the filters of a handler or a router"
             )
         if isinstance(passes, type) or not callable(passes) or is_async(passes):
             raise TypeError(

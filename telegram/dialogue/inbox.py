@@ -27,6 +27,7 @@ from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
 from telegram.dialogue.filters import Filter, Invalid
 from telegram.dialogue.lending import Behind, asked, lend, may_lend
+from telegram.dialogue.limits import Dropped, Limits
 from telegram.dialogue.marks import is_of
 from telegram.dialogue.newest import Newest
 from telegram.dialogue.presence import note_who_is_there
@@ -89,6 +90,9 @@ class InboxHandler:
         self._albums = Albums()
         self.newest = Newest()
         self._stoppable = Stoppable()
+        self.dropped = Dropped()
+        """Updates that no handler was given, by reason."""
+        self._limits = Limits(self.dropped)
         self.arrived = self._stoppable.arrived
 
     async def __call__(self, delivery: Delivery) -> Effects:
@@ -105,9 +109,8 @@ class InboxHandler:
             self.tools.timers = self._table.timers
         current.set(ctx)  # seen by this handler alone: the engine gives each one a context of its own
         taken = None
-        if ctx.kind == "inline_query" and not await self.newest.is_wanted(
-            ctx, delivery, partial(self._look, delivery), self._waiting
-        ):
+        may_be_void = self._conduct.backlog is not None or ctx.kind == "inline_query"
+        if may_be_void and not await self._is_wanted(ctx, delivery):
             return ctx.effects()
         if self._table.has_albums and not await self._gather(ctx, delivery):
             return ctx.effects()
@@ -122,9 +125,9 @@ class InboxHandler:
             taken = self._table.find(ctx)
             if taken is None:
                 self._untaken(ctx, self._table)
-            elif taken.options is PLAIN:
+            elif taken.options is PLAIN and not taken.around:
                 await _called(taken)
-            else:
+            elif self._limits.allow(ctx, delivery, taken.options.limits, taken.around, self._wall()):
                 await self._run(ctx, taken, self._table, delivery)
             for progress in ctx.shows:
                 await progress.settle()
@@ -236,6 +239,18 @@ class InboxHandler:
             if not isinstance(error, Exception):
                 raise
             raise _split(head, error) from error
+
+    async def _is_wanted(self, ctx: Context, delivery: Delivery) -> bool:
+        """False for what no handler is asked for: a message of a backlog, an inline query behind which a newer one waits."""
+        backlog, behind = self._conduct.backlog, self._behind
+        if backlog is not None and backlog.concerns(ctx, delivery):
+            if behind is not None:
+                await backlog.tell(ctx, lambda key, scope: asked(behind.state(key, scope)), self._wall())
+            self.dropped.note("backlog", ctx.key)
+            return False
+        return ctx.kind != "inline_query" or await self.newest.is_wanted(
+            ctx, delivery, partial(self._look, delivery), self._waiting
+        )
 
     async def _gather(self, ctx: Context, delivery: Delivery) -> bool:
         """Gather the album that a message begins; False for a message that was handled with its album before."""

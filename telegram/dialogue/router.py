@@ -17,6 +17,7 @@ from telegram.dialogue.contexts import (
 )
 from telegram.dialogue.filters import AnyFilter, Extract, Filter, check_filters, checked_filters
 from telegram.dialogue.kinds import asked_kinds
+from telegram.dialogue.limits import Limit, with_stale
 from telegram.dialogue.routes import (
     PLAIN,
     TIMER,
@@ -26,6 +27,7 @@ from telegram.dialogue.routes import (
     Options,
     Route,
     album_filters,
+    parted,
     predicates,
 )
 from telegram.dialogue.signature import takes_of
@@ -73,6 +75,7 @@ class On(Generic[C]):
         *filters: Filter,
         stop: Filter | None = None,
         timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> TakesTwo[C, A, B]: ...
     @overload
     def __call__(
@@ -82,36 +85,55 @@ class On(Generic[C]):
         *filters: Filter,
         stop: Filter | None = None,
         timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> TakesOne[C, A]: ...
     @overload
     def __call__(
-        self, first: type[D], /, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+        self,
+        first: type[D],
+        /,
+        *filters: Filter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> TakesOne[C, D]: ...
     @overload
     def __call__(
-        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+        self,
+        *filters: Filter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> Takes[C]: ...
 
-    def __call__(self, *filters: Any, stop: Filter | None = None, timeout_s: float | None = None) -> Any:
+    def __call__(
+        self,
+        *filters: Any,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
+        stale_s: float | None = None,
+    ) -> Any:
         """Decorate a handler of updates that pass all filters; it takes the context and what extracts hand over.
 
         An update of the same conversation that passes `stop` ends it at once, also while it runs: what it wanted does
         not happen, and the stopping update is handled next. `timeout_s` is how long the handler may run, from its start;
-        by default as long as the bot's others.
+        by default as long as the bot's others. An update that is older than `stale_s` when its turn comes is dropped, also
+        for all other handlers (telegram/dialogue/limits.py).
         """
         options = Options(stop=stop, timeout_s=timeout_s) if stop or timeout_s is not None else PLAIN
+        filters, options = parted(filters, options, stale_s)
         return self._router.add(self._kinds, filters, self._context, options)
 
 
 class Router:
     """A list of handlers, of flows and of other routers. An update that nobody takes is acknowledged.
 
-    `filters` apply to all that stands in it.
+    `filters` apply to all that stands in it; so does `stale_s`, where a handler or a nearer router has none of its own.
     """
 
-    def __init__(self, *filters: Filter) -> None:
-        check_filters(filters)
-        self._filters = filters
+    def __init__(self, *filters: Filter, stale_s: float | None = None) -> None:
+        check_filters(each for each in filters if not isinstance(each, Limit))
+        self._filters = with_stale(filters, stale_s)
         self._entries: list[Entry | Router] = []
         self._resources: list[Resource[Any]] = []
         self.message = On(self, frozenset(("message",)), MessageContext)
@@ -141,27 +163,35 @@ class Router:
         self.update: On[Context] = On(self, None, Context)
 
     def album(
-        self, *filters: AnyFilter, stop: Filter | None = None, timeout_s: float | None = None
+        self,
+        *filters: AnyFilter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> TakesOne[MessageContext, list[types.Message]]:
         """Decorate a handler that takes all messages of an album (media group) at once, also of a channel.
 
         It takes the album if one of its messages passes all filters; others are asked with its first message. An album
         that comes in pieces is waited for, for a second after its last message.
         """
-        return cast(
-            "_Batch", self._batch(album_filters(filters), Options(stop, batch="album", timeout_s=timeout_s))
-        )
+        options = Options(stop, batch="album", timeout_s=timeout_s)
+        asked, options = parted(filters, options, stale_s)
+        return cast("_Batch", self._batch(album_filters(asked), options))
 
     def burst(
-        self, *filters: AnyFilter, stop: Filter | None = None, timeout_s: float | None = None
+        self,
+        *filters: AnyFilter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> TakesOne[MessageContext, list[types.Message]]:
         """Decorate a handler that takes all messages of a person that wait in a row, committed together.
 
         Those that this handler would get one by one: what another one would take ends the row.
         """
-        return cast(
-            "_Batch", self._batch(predicates(filters), Options(stop, batch="burst", timeout_s=timeout_s))
-        )
+        options = Options(stop, batch="burst", timeout_s=timeout_s)
+        asked, options = parted(filters, options, stale_s)
+        return cast("_Batch", self._batch(predicates(asked), options))
 
     def _batch(self, filters: tuple[Filter, ...], options: Options) -> Any:
         """Return a decorator for a handler that takes several messages."""

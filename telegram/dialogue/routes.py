@@ -1,7 +1,7 @@
 """One handler with its filters, as it stands in a router, and how it is run."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from telegram.dialogue.albums import is_album
@@ -18,6 +18,7 @@ from telegram.dialogue.filters import (
     hint_of,
     label_of,
 )
+from telegram.dialogue.limits import Limit, limits_in, with_stale
 from telegram.dialogue.timers import timer_name
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
@@ -42,6 +43,9 @@ class Options:
     timeout_s: float | None = None
     """How long the handler may run; None: as long as the bot's others."""
 
+    limits: tuple[Limit, ...] = ()
+    """What it does not take: updates that are too old, too many of a sender."""
+
     def __post_init__(self) -> None:
         if self.stop is not None:
             check_filters((self.stop,))
@@ -62,6 +66,8 @@ class Taken(NamedTuple):
 
     options: Options
     handler: Handler
+    around: tuple[Limit, ...] = ()
+    """The limits of the routers around the handler, outermost first."""
 
 
 class Entry(Protocol):
@@ -152,6 +158,16 @@ def album_filters(filters: tuple[Any, ...]) -> tuple[Filter, ...]:
 
     some_message.__name__ = " and ".join(map(label_of, asked))
     return (is_album, some_message)
+
+
+def parted(
+    filters: tuple[Any, ...], options: Options, stale_s: float | None
+) -> tuple[tuple[Any, ...], Options]:
+    """Return the filters without limits, and the options with them."""
+    limits = limits_in(with_stale(filters, stale_s))
+    if not limits:
+        return filters, options
+    return tuple(each for each in filters if not isinstance(each, Limit)), replace(options, limits=limits)
 
 
 def predicates(filters: tuple[Any, ...]) -> tuple[Filter, ...]:

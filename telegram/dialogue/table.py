@@ -9,13 +9,14 @@ from telegram.dialogue.filters import Filter, first_word
 from telegram.dialogue.flows.awaiting import awaited_by
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.kinds import routes_of, timers_of
+from telegram.dialogue.limits import Limit, limits_in
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Entry, Route, Taken
 from telegram.dialogue.scopes import USER
 
 _Row = tuple[Entry, tuple[Filter, ...]]
-_Group = tuple[tuple[Filter, ...], list[Entry]]
-"""Filters of the routers around some entries, and these entries."""
+_Group = tuple[tuple[Filter, ...], list[Entry], tuple[Limit, ...]]
+"""Filters of the routers around some entries, these entries, and the limits of those routers."""
 
 _Words = dict[str | None, list[_Group]]
 """For each command or button that some entry names: those that may take it; None: for all others."""
@@ -57,7 +58,7 @@ class Table:
         word = ctx.command
         if word is None and (button := ctx.button) is not None:
             word = first_word(button)
-        for filters, entries in words.get(word) or words[None]:
+        for filters, entries, around in words.get(word) or words[None]:
             for passes in filters:
                 if not passes(ctx):
                     break
@@ -65,7 +66,7 @@ class Table:
                 for entry in entries:
                     taken = entry.take(ctx)
                     if taken is not None:
-                        return taken
+                        return taken._replace(around=around) if around else taken
         return None
 
     def _of_kind(self, kind: str | None) -> tuple[_Words, _Words]:
@@ -89,4 +90,5 @@ def _grouped(rows: Iterable[_Row]) -> list[_Group]:
 
 
 def _group(rows: list[_Row]) -> _Group:
-    return rows[0][1], [entry for entry, _ in rows]
+    filters = tuple(each for each in rows[0][1] if not isinstance(each, Limit))
+    return filters, [entry for entry, _ in rows], limits_in(rows[0][1])

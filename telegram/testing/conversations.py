@@ -126,6 +126,10 @@ class Conversations:
         """What was given up, newest first: updates of which a handler failed for good, calls that were refused."""
         return self._finish(self._store.dead_letters)
 
+    def dropped(self) -> dict[str, int]:
+        """How many updates no handler was given since the start, by reason: "stale", "throttled", "backlog"."""
+        return dict(self._handler.dropped.counts)
+
     # ---- the life of the bot
 
     def __enter__(self) -> Self:
@@ -221,6 +225,7 @@ class Conversations:
         for engine in self._engines:
             self._finish(lambda: engine.drain(self._clock.time()))  # noqa: B023 - called here
         self._finish(lambda: self._main)
+        self._handler.dropped.close()
 
     # ---- time
 

@@ -18,7 +18,16 @@ from telegram.dialogue.contexts import (
 from telegram.dialogue.filters import AnyFilter, Extract, Filter, checked_filters
 from telegram.dialogue.flows.outcomes import Back, End, targets_of
 from telegram.dialogue.flows.plan import D, Plan, Prompt, R, S, Step, SubFlow, TimeOut
-from telegram.dialogue.routes import TIMER, Handler, OfTimer, Options, Route, album_filters, predicates
+from telegram.dialogue.routes import (
+    TIMER,
+    Handler,
+    OfTimer,
+    Options,
+    Route,
+    album_filters,
+    parted,
+    predicates,
+)
 from telegram.dialogue.signature import fitted, takes_of
 from telegram.types import Message
 
@@ -63,19 +72,36 @@ class FlowOn(Generic[C, S, D, R]):
         *filters: Filter,
         stop: Filter | None = None,
         timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> FlowTakesOne[C, D, A, Outcome[S, R]]: ...
     @overload
     def __call__(
-        self, first: type[P], /, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+        self,
+        first: type[P],
+        /,
+        *filters: Filter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> FlowTakesOne[C, D, P, Outcome[S, R]]: ...
     @overload
     def __call__(
-        self, *filters: Filter, stop: Filter | None = None, timeout_s: float | None = None
+        self,
+        *filters: Filter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> FlowTakes[C, D, Outcome[S, R]]: ...
 
-    def __call__(self, *filters: Any, stop: Filter | None = None, timeout_s: float | None = None) -> Any:
-        """Decorate a handler of updates that pass all filters; `stop` and `timeout_s` as in `Router.message`."""
-        options = Options(stop=stop, timeout_s=timeout_s)
+    def __call__(
+        self,
+        *filters: Any,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
+        stale_s: float | None = None,
+    ) -> Any:
+        """Decorate a handler of updates that pass all filters; `stop`, `timeout_s` and `stale_s` as in `Router.message`."""
+        filters, options = parted(filters, Options(stop=stop, timeout_s=timeout_s), stale_s)
         return self._spot.add(self._kinds, filters, self._context, options)
 
 
@@ -94,19 +120,29 @@ class Spot(Generic[S, D, R]):
         self.update: FlowOn[Context, S, D, R] = FlowOn(self, None, Context)
 
     def album(
-        self, *filters: AnyFilter, stop: Filter | None = None, timeout_s: float | None = None
+        self,
+        *filters: AnyFilter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]:
         """Decorate a handler of all messages of an album at once, as `Router.album`; they come after the data."""
         register: FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]
-        register = self._batch(album_filters(filters), Options(stop, batch="album", timeout_s=timeout_s))
+        asked, options = parted(filters, Options(stop, batch="album", timeout_s=timeout_s), stale_s)
+        register = self._batch(album_filters(asked), options)
         return register
 
     def burst(
-        self, *filters: AnyFilter, stop: Filter | None = None, timeout_s: float | None = None
+        self,
+        *filters: AnyFilter,
+        stop: Filter | None = None,
+        timeout_s: float | None = None,
+        stale_s: float | None = None,
     ) -> FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]:
         """Decorate a handler of all messages that wait in a row, as `Router.burst`; they come after the data."""
         register: FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]
-        register = self._batch(predicates(filters), Options(stop, batch="burst", timeout_s=timeout_s))
+        asked, options = parted(filters, Options(stop, batch="burst", timeout_s=timeout_s), stale_s)
+        register = self._batch(predicates(asked), options)
         return register
 
     def _batch(self, filters: tuple[Filter, ...], options: Options) -> Any:
