@@ -30,6 +30,10 @@ class EngineConfig:
     quantum: int = 10
     """Deliveries from one lane before other ready lanes get their turn."""
 
+    urgent: tuple[str, ...] = ()
+    """Lanes whose keys begin so have time limits: they wait only briefly for a handler that goes first
+    (engine/settling.py)."""
+
     renew_every_s: float = 5.0
     """A third of the stores' lease time: two renewals may fail before a lease can be taken over."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 import structlog
@@ -21,30 +22,39 @@ Farewell = Callable[[Delivery, bool], tuple[Call, ...]]
 """The calls that go out although the delivery failed: with each counted failure, and (True) when it is given up."""
 
 _CHANGED_MAX: Final = 10
-"""A head whose states were changed meanwhile so often in a row counts as failed: its lane must not spin."""
+"""A head that has lost so many comparisons although no other lane of the pool changed its states counts as failed: its
+handler does not know what they were, and its lane must not spin."""
 
 _PRECEDENCE_S: Final = 5.0
 """A handler that lost a comparison goes first when it runs again: for so long, no other lane of the pool commits a state that
 it writes. Short, since others may have a time limit of Telegram's."""
 
 _PRECEDENCE_AFTER: Final = 3
-"""From so many lost comparisons in a row on, it goes first for as long as a handler may run: a long one would never win."""
+"""From so many lost comparisons in a row on, it goes first for as long as a handler may run: a long one would never win.
+Urgent lanes do not wait that long."""
 
 
 class _Lost(NamedTuple):
-    """What is known of a head that has lost comparisons: how many in a row, and the states that it writes."""
+    """What is known of a head that has lost comparisons: how many in a row, how many to nobody, the states that it writes."""
 
     times: int
+    alone: int
     states: frozenset[tuple[str, str]]
 
 
-class _First(NamedTuple):
-    """The handler that goes first: its lane, its states, until when, and its end."""
+@dataclass(slots=True)
+class _First:
+    """The handler that goes first: its lane, its states, since when (the loop's time) and how long, and its end.
+
+    `was_passed`: another lane has committed one of these states meanwhile.
+    """
 
     lane: str
     states: frozenset[tuple[str, str]]
-    until: float
+    since: float
+    longest_s: float
     over: "asyncio.Future[None]"
+    was_passed: bool = False
 
 
 CUT_OFF: Final = "it was cut off when the bot stopped"
@@ -85,8 +95,9 @@ class Settling:
         if lost is not None and self._first is None:
             loop = asyncio.get_running_loop()
             longest_s = _PRECEDENCE_S if lost.times < _PRECEDENCE_AFTER else self._config.handler_timeout_s
-            until = loop.time() + longest_s
-            self._first = _First(delivery.lease.key, lost.states, until, loop.create_future())
+            self._first = _First(
+                delivery.lease.key, lost.states, loop.time(), longest_s, loop.create_future()
+            )
 
     async def settle(
         self, delivery: Delivery, outcome: Effects | Exception, *, more: bool
@@ -101,17 +112,18 @@ class Settling:
             try:
                 return await self._store.commit(delivery, outcome, more=more)
             except BaseException as why:  # noqa: BLE001 - sorted there
-                return await self.not_committed(delivery, outcome, why, lost.times if lost else 0)
+                return await self.not_committed(delivery, outcome, why, lost)
         finally:
             if self._first is not None and self._first.lane == delivery.lease.key:
                 self._first.over.set_result(None)
                 self._first = None
 
     async def not_committed(
-        self, delivery: Delivery, effects: Effects, why: BaseException, changed: int = 0
+        self, delivery: Delivery, effects: Effects, why: BaseException, lost: _Lost | None = None
     ) -> Delivery | None:
-        """Go on after the first try to commit has raised `why`, which was a StateChanged `changed` times in a row before."""
-        return await self._to_the_end(delivery, self._commit_again(delivery, effects, why, changed))
+        """Go on after the first try to commit has raised `why`; `lost`: the StateChanged that its head met before."""
+        again = self._commit_again(delivery, effects, why, lost or _Lost(0, 0, frozenset()))
+        return await self._to_the_end(delivery, again)
 
     async def _to_the_end(self, delivery: Delivery, settled: Awaitable[T]) -> T | None:
         try:
@@ -133,12 +145,15 @@ class Settling:
         ):
             return
         clock = asyncio.get_running_loop().time
-        while not first.over.done() and (wait_s := first.until - clock()) > 0:
+        is_urgent = delivery.lease.key.startswith(self._config.urgent)
+        until = first.since + (min(first.longest_s, _PRECEDENCE_S) if is_urgent else first.longest_s)
+        while not first.over.done() and (wait_s := until - clock()) > 0:
             try:
                 await asyncio.wait((first.over,), timeout=wait_s)
             except asyncio.CancelledError:
                 if self._asking.is_over:
                     raise  # else it was meant for a handler that is gone
+        first.was_passed = first.was_passed or not first.over.done()
 
     def _states(self, delivery: Delivery, effects: Effects) -> frozenset[tuple[str, str]]:
         """Return key and scope of the states that a commit compares and writes."""
@@ -148,16 +163,19 @@ class Settling:
         return frozenset(names)
 
     async def _commit_again(
-        self, delivery: Delivery, effects: Effects, why: BaseException, changed: int
+        self, delivery: Delivery, effects: Effects, why: BaseException, lost: _Lost
     ) -> Delivery | None:
+        first = self._first
+        is_alone = first is not None and first.lane == delivery.lease.key and not first.was_passed
         try:
             return await self._asking.insist(lambda: self._store.commit(delivery, effects, more=False), why)
         except StateChanged:
-            if changed < _CHANGED_MAX:  # the handler runs again, with what is true now
-                self.changed[delivery.lease.key] = _Lost(changed + 1, self._states(delivery, effects))
+            lost = _Lost(lost.times + 1, lost.alone + is_alone, self._states(delivery, effects))
+            if lost.alone < _CHANGED_MAX:  # the handler runs again, with what is true now
+                self.changed[delivery.lease.key] = lost
                 await self._asking.insist(lambda: self._store.release(delivery))
             else:
-                await self._put_back(delivery, Retry(f"StateChanged, {changed + 1} times in a row"))
+                await self._put_back(delivery, Retry(f"StateChanged, {lost.times} times in a row"))
         except (NotPeeked, TooManyTimers) as refused:
             await self._put_back(delivery, Retry(described(refused)))
         except StoreFailed as failed:

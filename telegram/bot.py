@@ -20,6 +20,7 @@ from telegram.dialogue.kinds import log_kinds
 from telegram.errors import TelegramError, Unauthorized
 from telegram.peers import Peers
 from telegram.poller import Poller
+from telegram.routing import URGENT
 from telegram.sender import Sender, UnknownOutcome
 from telegram.types import User
 
@@ -100,6 +101,7 @@ class BotConfig:
             handler_timeout_s=self.handler_timeout_s,
             attempts_max=self.attempts_max,
             programming_errors=self._mistakes(),
+            urgent=URGENT,
         )
 
     def sending(self) -> EngineConfig:

@@ -58,6 +58,9 @@ _WITHOUT_CHAT: Final = ("chat:", "poll:", "inline:", "inline_query:", "payment:"
 """Begin the lanes that a call to another chat than theirs does not belong in."""
 
 
+URGENT: Final = ("payment:", "inline_query:")
+"""Lanes of queries whose answers Telegram waits seconds for."""
+
 POSTS: Final = "post:"
 """Lanes of the outbox for what is sent to other chats than the one in which the handler ran: `post:CHAT`."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any, cast
@@ -796,6 +797,15 @@ def test_after_three_lost_comparisons_a_long_handler_goes_first_until_it_is_done
     begun = [at for at, what, id_ in house.diary if (what, id_) == ("begin", 100)]
     assert begun == [0.0, 9.0, 18.0, 27.0]
     assert run_virtual(house.store.state("user:5", "")) == b"x" * 40
+
+
+def test_an_urgent_lane_never_waits_longer_than_five_seconds():
+    house = House(adds({"chat:1": 9.0, "fast:2": 2.0}), attempts_max=1, urgent=("fast:",))
+    in_house(house, update(100, "chat:1"), *(update(n, "fast:2") for n in range(1, 21)))
+    ends = [at for at, what, id_ in house.diary if what == "end" and id_ < 100]
+    assert max(after - before for before, after in itertools.pairwise(ends)) <= 2 + 5
+    assert run_virtual(house.store.state("user:5", "")) == b"x" * 21
+    assert dead(house) == []
 
 
 def test_who_goes_first_holds_up_no_one_else():

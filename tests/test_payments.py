@@ -162,6 +162,27 @@ def test_a_payment_gets_through_a_chat_that_writes_all_the_time(store: str, tmp_
     run_virtual(main())
 
 
+def test_payments_are_in_time_also_if_a_long_handler_loses_again_and_again(store: str, tmp_path: Path):
+    """Each of them makes the text's handler run again; it is done when nobody pays any more."""
+
+    async def main() -> None:
+        async with open_rig(store, tmp_path, shop(), attempts_max=1) as rig:
+            await rig.comes(text("hi"))
+            asked = []
+            for n in range(100):
+                await asyncio.sleep(4)
+                asked.append((f"{n}", 4.0 * (n + 1)))
+                await rig.comes(checkout(f"{n}"))
+            await rig.settles()
+            answers = rig.sent("answerPreCheckoutQuery")
+            assert [each.params["pre_checkout_query_id"] for each in answers] == [name for name, _ in asked]
+            assert max(each.at - at for each, (_, at) in zip(answers, asked, strict=True)) < 9
+            assert await rig.data("chat:7") == {"texts": 1, "paid": 100}
+            assert rig.texts()[-1] == "done hi"
+
+    run_virtual(main())
+
+
 # ---- flows
 
 

@@ -13,7 +13,7 @@ from engine.stores.sqlite import open_sqlite
 from telegram.calls import decode_call
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
 from telegram.intake import RawUpdate
-from telegram.routing import envelope
+from telegram.routing import URGENT, envelope
 from tests.kit.deliveries import ALICE, message
 
 STORES = ("memory", "sqlite")
@@ -103,7 +103,7 @@ async def open_rig(
     else:
         store = await open_sqlite(folder / "bot.db", "1", wall=wall, look_every_s=None)
     try:
-        rig = Rig(store, router, EngineConfig(**{"workers": 8, **config}), client)
+        rig = Rig(store, router, EngineConfig(**{"workers": 8, "urgent": URGENT, **config}), client)
         async with asyncio.TaskGroup() as group:
             rig.inbox.start(group)
             rig.outbox.start(group)
