@@ -14,15 +14,19 @@ from pydantic_core import ErrorDetails, from_json
 
 from telegram import usual
 from telegram.errors import Unreadable, one_line
+from telegram.intake import UPDATE_BYTES_MAX
 from telegram.types import KINDS, Update
 
 _CUTS_MAX: Final = 32
+_MENDED_BYTES_MAX: Final = 2**17
 # As Telegram names its fields. Anything else may quote anybody, also the token.
 _NAME: Final = re.compile(r"[a-z_]{1,64}")
 
 
 def decode(body: bytes) -> Update:
     """Read one update; raises Unreadable, also for a kind that this version does not know."""
+    if len(body) > UPDATE_BYTES_MAX:
+        raise Unreadable(f"longer than {UPDATE_BYTES_MAX} bytes")
     usual_update = usual.read(body)
     if usual_update is not None:
         return usual_update
@@ -53,7 +57,9 @@ _KNOWN: Final = frozenset(KINDS)
 
 
 def _mended(body: bytes) -> Update | None:
-    """Read what can be read of valid JSON; None if nothing can."""
+    """Read what can be read of valid JSON; None if nothing can, or it is too long to be read again and again."""
+    if len(body) > _MENDED_BYTES_MAX:
+        return None
     try:
         data = from_json(body)
     except ValueError:

@@ -13,6 +13,7 @@ RETRY_AFTER_DEFAULT_S: Final = 5.0
 RETRY_AFTER_MAX_S: Final = 86_400.0
 """Telegram's longest flood waits are about a day; a larger number is a broken answer."""
 TEXT_MAX: Final = 300
+_ERROR_BYTES_MAX: Final = 2**16  # of an answer that says no: Telegram's have some hundreds
 
 # Telegram Bot API tokens in plain, percent-encoded and `/bot<token>` form; timestamps and ports do not match.
 _ANY_TOKEN = re.compile(
@@ -175,7 +176,7 @@ def api_error(
 
     Fronts answer with HTML, so the HTTP status counts unless Telegram's envelope names its own code.
     """
-    answer = parse(body)
+    answer = parse(body) if len(body) <= _ERROR_BYTES_MAX else ...
     code = status
     if isinstance(answer, dict) and answer.get("ok") is False and _is_int(answer.get("error_code")):
         code = answer["error_code"]

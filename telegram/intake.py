@@ -14,11 +14,14 @@ from typing import Any, Final, NamedTuple
 UPDATES_MAX: Final = 100
 """Updates of one reply (Telegram Bot API, getUpdates: limit). A server that sends more sends the rest again."""
 
+UPDATE_BYTES_MAX: Final = 2**19
+"""A longer update is not read: it has a lane of its own, and is a dead letter. Telegram's have some ten thousand bytes."""
+
 UPDATE_ID_MAX: Final = 2**52 - 1
 """Telegram's ids are positive int32; what is above this is for the engine's timers."""
 
 # strict=False: control characters inside strings are no reason to lose the chat that they came from.
-_scan = json.JSONDecoder(strict=False).raw_decode
+scan = json.JSONDecoder(strict=False).raw_decode
 _OPENING = re.compile(r"\ufeff?[ \t\n\r]*\{[ \t\n\r]*")
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
@@ -29,7 +32,7 @@ _NEXT_UPDATE = re.compile(r',\s*\{\s*"update_id"\s*:')
 # A whole string (an unclosed one runs to the end) or one bracket or comma. Possessive: linear on any input.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
 _OPENS = {"}": "{", "]": "["}
-_REPLY_END = re.compile(r'\]\s*(?:,\s*"ok"\s*:\s*true\s*)?\}\s*\Z')
+REPLY_END = re.compile(r'\]\s*(?:,\s*"ok"\s*:\s*true\s*)?\}\s*\Z')
 _UPDATE_ID = re.compile(r'"update_id"\s*:\s*([0-9]{1,16})(?![0-9.eE])')
 
 
@@ -56,25 +59,25 @@ def split(reply: bytes, *, offset: int = 0, limit: int = UPDATES_MAX) -> list[Ra
     ids: list[int | None] = []
     bodies: list[bytes] = []
     objects: list[dict[str, Any] | None] = []
-    for piece, value in islice(_walk(text, _start_of_updates(text)), limit):
+    for piece, value in islice(_walk(text, start_of_updates(text)), limit):
         fields = value if type(value) is dict else None
-        ids.append(_update_id(fields, piece))
+        ids.append(update_id_of(fields, piece))
         bodies.append(piece.encode("utf-8", "surrogateescape"))
         objects.append(fields)
-    known = _fill(ids, max(offset, 0)) if None in ids else ids
+    known = fill(ids, max(offset, 0)) if None in ids else ids
     return list(map(RawUpdate, known, bodies, objects))  # type: ignore[arg-type] # no None left
 
 
-def _start_of_updates(text: str) -> int:
-    """Find where the first item of "result" begins; the order of the envelope's keys is not promised."""
+def start_of_updates(text: str) -> int:
+    """Find where the first item of "result" begins; the order of the envelope's keys is not promised. BrokenReply if nowhere."""
     at = _past(_OPENING, text, 0)
     try:
         while True:
-            key, at = _scan(text, at)
+            key, at = scan(text, at)
             at = _past(_COLON, text, at)
             if key == "result":
                 return _past(_LIST, text, at)
-            _, at = _scan(text, at)
+            _, at = scan(text, at)
             at = _past(_COMMA, text, at)
     except (ValueError, RecursionError):
         raise BrokenReply from None
@@ -99,9 +102,9 @@ def _walk(text: str, at: int) -> Iterator[tuple[str, Any]]:
         end = at
         try:
             if failed <= len(text):
-                value, end = _scan(text, at)
+                value, end = scan(text, at)
             else:
-                value, end = _scan(text[at : updates.after(at)], 0)
+                value, end = scan(text[at : updates.after(at)], 0)
                 end += at
             after = _AFTER_UPDATE.match(text, end)
         except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, 100,000 brackets
@@ -153,11 +156,12 @@ def _end_of_broken(text: str, at: int, failed_at: int, limit: int) -> int:
     if not is_last:
         return limit
     # Its brackets do not add up, yet the reply is whole: without an end it would be fetched again for ever.
-    reply_end = _REPLY_END.search(text, at) if text[failed_at:].strip() else None
+    reply_end = REPLY_END.search(text, at) if text[failed_at:].strip() else None
     return reply_end.start() if reply_end else -1
 
 
-def _update_id(fields: dict[str, Any] | None, piece: str) -> int | None:
+def update_id_of(fields: dict[str, Any] | None, piece: str) -> int | None:
+    """Return the id of an update with these fields, or what looks like it in one that cannot be read."""
     if fields is not None:
         value = fields.get("update_id")
         return value if type(value) is int and 0 <= value <= UPDATE_ID_MAX else None
@@ -165,7 +169,7 @@ def _update_id(fields: dict[str, Any] | None, piece: str) -> int | None:
     return int(found[1]) if found and int(found[1]) <= UPDATE_ID_MAX else None
 
 
-def _fill(ids: list[int | None], offset: int) -> list[int]:
+def fill(ids: list[int | None], offset: int) -> list[int]:
     """Give the nameless the id after their predecessor's, but never one that a successor carries."""
     ceilings: list[int | None] = []
     ceiling: int | None = None

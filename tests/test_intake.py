@@ -268,7 +268,7 @@ class _Counting:
 def test_a_hostile_reply_is_read_a_fixed_number_of_times(
     items: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counters = {name: _Counting(getattr(intake, name)) for name in ("_scan", "_NEXT_UPDATE", "_TOKEN")}
+    counters = {name: _Counting(getattr(intake, name)) for name in ("scan", "_NEXT_UPDATE", "_TOKEN")}
     for name, counter in counters.items():
         monkeypatch.setattr(intake, name, counter)
     reply = b'{"ok":true,"result":[' + items + b"]}"

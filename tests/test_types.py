@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from telegram.decoding import decode
 from telegram.errors import Unreadable
+from telegram.intake import UPDATE_BYTES_MAX
 from telegram.objects import TelegramObject, Unknown
 from telegram.types import (
     KINDS,
@@ -200,3 +201,15 @@ def test_keyboard_goes_out_as_telegram_spells_it() -> None:
     button = InlineKeyboardButton(text="Go", callback_data="go")
     dumped = InlineKeyboardMarkup(inline_keyboard=[[button]]).model_dump(exclude_none=True, by_alias=True)
     assert dumped == {"inline_keyboard": [[{"text": "Go", "callback_data": "go"}]]}
+
+
+def test_an_update_that_is_too_long_is_not_read() -> None:
+    with pytest.raises(Unreadable, match=f"longer than {UPDATE_BYTES_MAX} bytes"):
+        decode(b'{"update_id":1,"poll":{"id":"1","more":"' + b"x" * UPDATE_BYTES_MAX + b'"}}')
+
+
+def test_a_long_update_is_not_mended_part_by_part() -> None:
+    bad = b'{"update_id":1,"message":{"chat":{"id":5,"type":"private"},"date":1,"message_id":1,"from":5,"text":"%b"}}'
+    assert decode(bad % b"x").lost
+    with pytest.raises(Unreadable):
+        decode(bad % (b"x" * 2**18))
