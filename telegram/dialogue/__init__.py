@@ -2,6 +2,7 @@
 
 from engine.errors import Park, Reject, Retry
 from telegram.callback_data import CallbackData
+from telegram.dialogue.captions import caption, text_or_caption
 from telegram.dialogue.conduct import Conduct
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageContext, TimerContext
@@ -76,6 +77,7 @@ __all__ = [
     "animation",
     "any_of",
     "audio",
+    "caption",
     "carries",
     "chat_type",
     "command",
@@ -96,6 +98,7 @@ __all__ = [
     "sticker",
     "successful_payment",
     "text",
+    "text_or_caption",
     "throttle",
     "video",
     "video_note",

@@ -11,7 +11,6 @@ from typing_extensions import TypeVar as DefaultTypeVar
 from engine import Call, Delivery, Effects, Timer
 from telegram.calls import encode_call, query_lane, query_of
 from telegram.client import TgClient
-from telegram.dialogue.commands import parse_command
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory
 from telegram.dialogue.marks import mark_buttons, mark_of
 from telegram.dialogue.timers import Fired, check_known, fired_by, named, timer_name
@@ -158,8 +157,16 @@ class Context(Generic[E_co]):
         return ""
 
     @property
+    def is_command(self) -> bool:
+        """Whether the text or the caption begins with a command, for whatever bot."""
+        return False
+
+    @property
     def command(self) -> str | None:
-        """`start` of "/start@bot args", in lower case. None without a command, or with one for another bot."""
+        """`start` of "/start@bot args", in lower case. None without a command, or with one for another bot.
+
+        Also of a caption, and of a message that was forwarded: whoever forwards a command sends it.
+        """
         return self._parsed()[0]
 
     @property
@@ -173,10 +180,7 @@ class Context(Generic[E_co]):
         return None
 
     def _parsed(self) -> tuple[str | None, str]:
-        if self._command is None:
-            text = self.text
-            self._command = parse_command(text, self._tools.username) if text[:1] == "/" else (None, "")
-        return self._command
+        return None, ""
 
     # ---- what lasts
 

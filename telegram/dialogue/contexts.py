@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 
 from engine import Delivery
+from telegram.dialogue.commands import is_command, parse_command
 from telegram.dialogue.context import Context, E_co
 from telegram.dialogue.long import Progress, kept_alive
 from telegram.dialogue.marks import read_mark
@@ -98,8 +99,28 @@ class MessageContext(ChatContext[Message]):
 
     @property
     def text(self) -> str:
-        """The text; empty if the message has none."""
+        """The text; empty if the message has none, also if it has a caption."""
         return self.event.text or ""
+
+    @property
+    def caption(self) -> str:
+        """The caption of a photo, a video, a document, ...; empty if there is none."""
+        return self.event.caption or ""
+
+    @property
+    def is_command(self) -> bool:
+        """Whether the text or the caption begins with a command, for whatever bot."""
+        event = self.event
+        if event.text:
+            return is_command(event.text, event.entities)
+        return is_command(event.caption or "", event.caption_entities)
+
+    def _parsed(self) -> tuple[str | None, str]:
+        if self._command is None:
+            words = self.event.text or self.event.caption or ""
+            is_one = words[:1] == "/" and self.is_command
+            self._command = parse_command(words, self._tools.username) if is_one else (None, "")
+        return self._command
 
     def place(self) -> dict[str, Any]:
         """Where in the chat an answer belongs: nowhere special, for nearly all messages."""

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ValidationError
 
 from telegram import types
 from telegram.callback_data import CallbackData
-from telegram.dialogue.commands import is_command
 from telegram.dialogue.context import Context
 from telegram.dialogue.limits import Limit
 from telegram.dialogue.signature import is_async
@@ -106,7 +105,10 @@ def _named(label: str, passes: Filter) -> Filter:
 
 @final
 class command:  # noqa: N801 - read as a word: @router.message(command("start"))
-    """`command("start")` takes "/start", "/start args" and "/start@this_bot", but not a command for another bot."""
+    """`command("start")` takes "/start", "/start args" and "/start@this_bot", but not a command for another bot.
+
+    In a text or a caption, where Telegram marks it as a command: not in code.
+    """
 
     def __init__(self, *names: str) -> None:
         if not names or any(not name or name.startswith("/") for name in names):
@@ -154,12 +156,12 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
 
 
 def text(ctx: Context) -> bool:
-    """Any text that is no command, for whatever bot: where a name is asked, "/cancel" is none."""
-    return bool(ctx.text) and not is_command(ctx.text)
+    """Any text that is no command, for whatever bot: where a name is asked, "/cancel" is none. No caption: `text_or_caption`."""
+    return bool(ctx.text) and not ctx.is_command
 
 
 def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:
-    """A text in which `pattern` is found; hands over the match."""
+    """A text (no caption) in which `pattern` is found; hands over the match."""
     compiled = re.compile(pattern)
     search = compiled.search
     label = f"text like {compiled.pattern}"

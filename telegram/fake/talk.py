@@ -38,9 +38,10 @@ class Talk(Society):
         }
         if text:
             message["text"] = text
-            if entities := commands(text):
-                message["entities"] = entities
         message |= message_fields
+        for words, marks in (("text", "entities"), ("caption", "caption_entities")):
+            if marks not in message and (found := commands(message.get(words) or "")):
+                message[marks] = found
         _know_topic(chat, message)
         chat.keep(message, self.history)
         self.emit("message", message=message)

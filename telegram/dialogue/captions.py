@@ -1,0 +1,25 @@
+"""Filters for the words beside a picture: `text` (filters.py) takes no captions, and `regex` neither."""
+
+from typing import Final
+
+from telegram.dialogue.context import Context
+from telegram.dialogue.filters import Extract, text
+from telegram.shortcuts import part
+
+
+def _caption_of(ctx: Context) -> str | None:
+    found = part(ctx.event, "caption")
+    return found if isinstance(found, str) and found and not ctx.is_command else None
+
+
+def _either(ctx: Context) -> str | None:
+    if ctx.text:
+        return ctx.text if text(ctx) else None
+    return _caption_of(ctx)
+
+
+caption: Final[Extract[str]] = Extract(str, _caption_of, "caption")
+"""The caption of a photo, a video, a document, ... that is no command."""
+
+text_or_caption: Final[Extract[str]] = Extract(str, _either, "text or caption")
+"""A text or a caption that is no command."""
