@@ -1,8 +1,11 @@
+import json
+
 import aiohttp
 import pytest
 
 from telegram.fake import FakeServer
 from telegram.fake.control import Control
+from telegram.fake.methods import run
 
 
 @pytest.fixture
@@ -52,6 +55,45 @@ async def test_a_key_is_pressed(control, server):
     assert b'"contact":{' in server.queue.read(0, 1)[0]
     status, reason = await control("POST", "/key", json={"chat": 5, "user": 5, "text": "You"})
     assert (status, "no key 'You'" in reason) == (400, True)
+
+
+async def test_what_people_see_and_what_they_do(control):
+    async with FakeServer(history=20) as server:
+        world = server.world
+        world.person("Ann", user_id=5)
+        world.say(5, 5, "/start")
+        markup = {"inline_keyboard": [[{"text": "Yes", "callback_data": "y"}]]}
+        run(world, "sendmessage", {"chat_id": 5, "text": "Well?", "reply_markup": markup})
+        keys = {
+            "keyboard": [
+                [
+                    "A",
+                    {"text": "B", "request_contact": True},
+                    {"text": "C", "request_chat": {"request_id": 1, "chat_is_channel": False}},
+                ]
+            ]
+        }
+        run(world, "sendmessage", {"chat_id": 5, "text": "Or?", "reply_markup": keys})
+        world.say(5, 5, "hm")
+        other = Control(server)
+        await other.start()
+        headers = {"Authorization": f"Bearer {other.key}"}
+        async with aiohttp.ClientSession(other.url, headers=headers) as http:
+            async with http.post("/shown", json=[5, 6]) as answer:
+                (message, labels), nothing = await answer.json()
+            assert (message["text"], labels, nothing) == ("Or?", [["A", "B"]], [None, []])
+            acts = [(5, "text", "Hi", 0), (5, "press", "y", 2), (5, "key", "B", 0), (5, "key", "Z", 0)]
+            async with http.post("/act", json=acts) as answer:
+                ids = await answer.json()
+        await other.stop()
+    assert ids[1:] == [ids[0] + 1, ids[0] + 2, 0]
+    done = [json.loads(raw) for raw in server.queue.read(ids[0], 100)]
+    assert [next(iter(each.keys() - {"update_id"})) for each in done] == [
+        "message",
+        "callback_query",
+        "message",
+    ]
+    assert done[2]["message"]["contact"]["user_id"] == 5
 
 
 async def test_calls_since(control, server):

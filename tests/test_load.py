@@ -19,7 +19,7 @@ SMALL = ("load", "--chats=20", "--updates=300", "--rate=150", "--json=load.json"
 
 MY_BOT = """
 import os
-from telegram.dialogue import Context, Reject, Router, text
+from telegram.dialogue import Context, Reject, Router, photo, text
 
 router = Router()
 
@@ -27,9 +27,17 @@ router = Router()
 @router.message(text)
 async def picky(ctx: Context) -> None:
     assert os.environ["MY_KEY"] == "mine" and "WORKERS" in os.environ
-    if ctx.text == "text 7":
-        raise Reject("seven is not my number")
+    if ctx.text == "12:30":
+        raise Reject("that is lunch time")
     ctx.reply("fine")
+
+
+deaf = Router()
+
+
+@deaf.message(photo)
+async def see() -> None:
+    pass
 
 
 dying = Router()
@@ -101,13 +109,42 @@ async def test_a_users_own_handlers(tmp_path):
     done = await command(*SMALL, *arguments, folder=tmp_path, **settings)
     assert (done.code, done.err) == (0, ""), done.out
     counts = kept(tmp_path)["counts"]
-    assert (counts["updates"], counts["handled"], counts["handlings that failed"]) == (300, 299, 1)
-    assert counts["updates given up: seven is not my number"] == 1
-    assert counts["calls"] >= 299
+    failed = counts["updates given up: that is lunch time"]
+    assert 0 < failed <= counts["handlings that failed"]  # one that a kill cuts off fails again
+    assert (counts["updates"], counts["handled"]) == (300, 300 - failed)
+    assert counts["updates that no handler took"] == 0
+    assert counts["calls"] >= 300 - failed
     assert set(kept(tmp_path)["anomaly_kinds"]) == {
-        *("lost", "stray", "swapped", "overlapping", "handled again", "starved", "exit"),
+        *("lost", "stray", "swapped", "overlapping", "handled again", "starved", "untaken", "exit"),
     }
     assert not (tmp_path / "mine.db").exists()
+
+
+async def test_a_conversation_is_played_to_its_end(tmp_path):
+    arguments = ("--faults=kill", "--handlers=handlers.survey:router")
+    done = await command(*SMALL, *arguments, folder=tmp_path)
+    assert (done.code, done.err) == (0, ""), done.out
+    counts = kept(tmp_path)["counts"]
+    assert counts["conversations that began"] >= counts["conversations played to their end"] > 20
+    assert counts["of a hundred conversations to their end"] > 50
+    assert "conversations played to their end" in (tmp_path / "out/load.html").read_text()
+
+
+async def test_a_script_is_played(tmp_path):
+    (tmp_path / "script").write_text("/survey\nBob\n33\npress Events\npress Yes\n")
+    arguments = ("--faults=none", "--handlers=handlers.survey:router", "--script=script")
+    done = await command(*SMALL, *arguments, folder=tmp_path)
+    assert (done.code, done.err) == (0, ""), done.out
+    counts = kept(tmp_path)["counts"]
+    assert counts["scripts played to their end"] > 30
+    assert counts["conversations ended by a command"] == counts["updates that no handler took"] == 0
+
+
+async def test_handlers_that_take_nothing_are_no_success(tmp_path):
+    (tmp_path / "my_bot.py").write_text(MY_BOT)
+    done = await command(*SMALL, "--faults=none", "--handlers=my_bot:deaf", folder=tmp_path)
+    assert done.code == 1
+    assert "300 of 300 matched no handler: that tests nothing" in " ".join(done.out.split())
 
 
 async def test_a_bot_that_ends_by_itself(tmp_path):
@@ -124,7 +161,7 @@ async def test_a_bot_that_ends_by_itself(tmp_path):
         (["--faults=kill,fire"], "LOAD.FAULTS: there is no 'fire'"),
         (["--processes=2"], "LOAD.PROCESSES: a SQLite file belongs to one process: use --processes 1"),
         (["--store=memory"], "LOAD: a store in memory forgets at a kill"),
-        (["--store=redis://x"], "STORE_URL 'redis://x' is not known: use sqlite:FILE or memory:"),
+        (["--store=redis://x"], "STORE_URL 'redis:...' is not known: use sqlite:FILE or memory:"),
         (["--store=sqlite:no/where/bot.db"], "the folder .*no/where does not exist"),
         (["--handlers=nowhere:router"], "there is no module 'nowhere'"),
         (["--updates=many"], "LOAD.UPDATES: Input should be a valid integer"),

@@ -298,7 +298,7 @@ def test_a_bad_verdict():
 
 
 def test_every_kind_of_anomaly_is_told_as_a_promise():
-    kinds = [*handlings.KINDS, *outcome.BY_REPLIES, "given up", "exit"]
+    kinds = [*handlings.KINDS, *outcome.BY_REPLIES, "given up", "untaken", "exit"]
     assert set(kinds) == set(view.PROMISES)
 
 

@@ -6,6 +6,9 @@ header `Authorization: Bearer KEY` (401 without): the key is new with each start
 POST /say          [{"chat", "user", "text", ...fields}, ...] -> [update_id, ...]
 POST /press        {"chat", "user", "message", "data"} -> update_id
 POST /key          {"chat", "user", "text"}: a key in place of the letters -> update_id
+POST /shown        [chat, ...] -> [[the bot's newest message or null, [[label of a key, ...], ...]], ...]
+POST /act          [[chat, "text" | "press" | "key", text or data, message], ...] by the persons of private chats
+                   -> [update_id, ...], 0 for what cannot be done any more
 POST /push         {"kind", "payload"} -> update_id
 POST /raw          the bytes after `{"update_id":N,` and before the last `}` -> update_id
 GET  /calls        ?since=N -> [[n, at, method, params, status, delivered], ...] of n > N, ROWS_MAX at most
@@ -62,6 +65,8 @@ class Control:
                 web.post("/say", self._say),
                 web.post("/press", self._press),
                 web.post("/key", self._key),
+                web.post("/shown", self._shown),
+                web.post("/act", self._act),
                 web.post("/push", self._push),
                 web.post("/raw", self._raw),
                 web.get("/calls", self._calls),
@@ -113,6 +118,27 @@ class Control:
     async def _key(self, request: web.Request) -> web.Response:
         key = await request.json()
         return _json(self._server.world.press_key(key["chat"], key["user"], key["text"]))
+
+    async def _shown(self, request: web.Request) -> web.Response:
+        return _json([self._server.world.shown(chat_id) for chat_id in await request.json()])
+
+    async def _act(self, request: web.Request) -> web.Response:
+        world = self._server.world
+        ids = []
+        for chat_id, way, text, message_id in await request.json():
+            try:
+                match way:
+                    case "press":
+                        ids.append(world.press(chat_id, chat_id, message_id, text))
+                    case "key":
+                        ids.append(world.press_key(chat_id, chat_id, text))
+                    case _:
+                        ids.append(world.say(chat_id, chat_id, text))
+            except ValueError:  # the button is gone, or opens something
+                ids.append(0)
+            if len(ids) % _SAY_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return _json(ids)
 
     async def _push(self, request: web.Request) -> web.Response:
         update = await request.json()

@@ -96,6 +96,14 @@ class RemoteFake:
         """Somebody presses a key in place of the letters."""
         return int(await self._ask("POST", "/key", {"chat": chat_id, "user": user_id, "text": button}))
 
+    async def shown(self, chat_ids: Iterable[int]) -> list[tuple[Json | None, list[list[str]]]]:
+        """What the persons of private chats see: the bot's newest message, and the labels of the keys below the chat."""
+        return [(message, keys) for message, keys in await self._ask("POST", "/shown", list(chat_ids))]
+
+    async def act(self, acts: Iterable[tuple[int, str, str, int]]) -> list[int]:
+        """Each (chat, "text" | "press" | "key", text or data, message) is done; returns the update_ids (0: not done)."""
+        return list(await self._ask("POST", "/act", list(acts)))
+
     async def push(self, kind: str, payload: Json) -> int:
         """Any update."""
         return int(await self._ask("POST", "/push", {"kind": kind, "payload": payload}))

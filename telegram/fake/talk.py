@@ -18,6 +18,7 @@ _QUERY_IDS: Final = {
 """What waits for an answer, and where its id is."""
 _OWN_MESSAGES: Final = frozenset({"message", "edited_message", "channel_post", "edited_channel_post"})
 _PLAIN_BUTTON: Final = frozenset({"text", "style", "icon_custom_emoji_id"})
+_SENDS: Final = _PLAIN_BUTTON | {"request_contact", "request_location"}
 _AT: Final = {"latitude": 52.52, "longitude": 13.405}
 
 
@@ -66,6 +67,20 @@ class Talk(Society):
         self.inline.setdefault(inline_message_id, {})
         shown = {"inline_message_id": inline_message_id}
         return self._press(user_id, data, shown, inline_message_id)
+
+    def shown(self, chat_id: int) -> tuple[Json | None, list[list[str]]]:
+        """What somebody sees of the bot in a private chat: its newest message, and the labels of the keys below the chat.
+
+        Keys that open something to choose from are left out.
+        """
+        chat = self._chats.get(chat_id)
+        kept = [] if chat is None else chat.messages()
+        newest = next(
+            (each for each in reversed(kept) if each.get("from", {}).get("id") == self.bot["id"]), None
+        )
+        rows = self.keyboards.get(chat_id, {}).get("keyboard", [])
+        keys = [[{"text": key} if isinstance(key, str) else key for key in row] for row in rows]
+        return newest, [[key["text"] for key in row if not key.keys() - _SENDS] for row in keys]
 
     def press_key(self, chat_id: int, user_id: int, button: str) -> int:
         """Somebody presses a button of the keyboard in place of the letters: it sends its text, a contact or a place.

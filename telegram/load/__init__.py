@@ -4,6 +4,7 @@ command    `run.py load`: everything is started, run, judged, shown, and ended
 options    what a person can ask for
 conduct    one test from the first update to the last reply
 people     who writes how much
+players    what they do with handlers of one's own: commands, buttons, answers, or a script
 trouble    the faults: when they happen, and how each is done and undone
 view       what is seen of it in a terminal (needs rich)
 outcome    both judges asked, and everything put into a recording
@@ -23,6 +24,7 @@ The bot's side:
 service    run.py as a process: started, killed, stopped, and asked for what it has logged
 plan       what the bot's process is told: which handlers, how slow, where its journal is
 counting   the handlers that are used if none are named: each reply carries evidence for the judge
-witness    wraps any handlers, and notes when each begins and ends
+watched    wraps any handlers, and notes when each begins and ends
+witness    the handlers that the plan names, watched
 tutorial   a bot of a wrong design, to see the judges find it
 """

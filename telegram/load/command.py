@@ -17,11 +17,14 @@ from telegram.fake import FloodLimits, RemoteFake
 from telegram.load.conduct import LoadTest
 from telegram.load.options import Load
 from telegram.load.plan import BotPlan
+from telegram.load.players import Commands, Players, read_script
 from telegram.load.replies import Replies
 from telegram.load.service import ROOT, Service
 
 EXIT_BROKEN: Final = 1
 _NEEDED: Final = ("rich", "plotly")
+_HISTORY: Final = 20
+"""So many messages of each chat are remembered for those who play: the newest of the bot's is among them."""
 
 
 async def run_load(options: Load, environment: Mapping[str, str], command: str) -> int:
@@ -89,17 +92,22 @@ async def _run(options: Load, environment: Mapping[str, str], command: str, inte
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatlane-load-")))
         token = f"4200000042:{secrets.token_urlsafe(24)}"
         seed = random.Random(f"fake {options.seed}").getrandbits(32)
-        fake = await stack.enter_async_context(await RemoteFake.spawn(token=token, history=0, seed=seed))
+        history = 0 if options.handlers is None else _HISTORY
+        fake = await stack.enter_async_context(
+            await RemoteFake.spawn(token=token, history=history, seed=seed)
+        )
         if options.limits == "telegram":
             await fake.limit(FloodLimits())
         store_url = _store_url(options.store, folder)
         bot = await stack.enter_async_context(_service(options, fake, folder, store_url, environment))
         await _start(bot)
-        replies = None
+        replies = players = None
         if options.handlers is None:
             replies = stack.enter_context(Replies(folder, options.updates))
+        else:
+            players = _players(options, options.handlers)
         with view.watching(options, sys.stdout) as show:
-            test = interrupts.test = LoadTest(options, fake, bot, replies, show)
+            test = interrupts.test = LoadTest(options, fake, bot, show, replies=replies, players=players)
             await test.run()
         code = await _conclude(test, store_url, fake.token, command)
         return interrupts.exit_code or code
@@ -118,6 +126,11 @@ async def _conclude(test: LoadTest, store_url: str, token: str, command: str) ->
         outcome.save_json(recording, options.json_path)
     view.conclude(recording, options, sys.stdout, complete=test.is_complete)
     return 0 if recording.is_good else EXIT_BROKEN
+
+
+def _players(options: Load, handlers: str) -> Players:
+    script = () if options.script is None else read_script(options.script)
+    return Players(Commands.of(load_router(handlers)), script, random.Random(f"players {options.seed}"))
 
 
 def _store_url(store: str, folder: Path) -> str:

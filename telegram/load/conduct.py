@@ -12,6 +12,7 @@ from telegram.load.handlings import Handlings, Killed, Paused
 from telegram.load.journal import Tail
 from telegram.load.options import Load
 from telegram.load.people import People
+from telegram.load.players import Players, Shown
 from telegram.load.recording import Sample
 from telegram.load.replies import Replies, text_of
 from telegram.load.service import NotRunningError, Service
@@ -24,6 +25,8 @@ _SAMPLE_EVERY_S: Final = 1.0
 _RECENT_S: Final = 5.0
 _QUEUE_MAX: Final = 90_000  # of 100,000 that Telegram keeps for a bot; it drops what is more
 _NS: Final = 1_000_000_000
+DOINGS: Final = ("untaken", "enter", "leave", "cancel")
+"""Events of the journal that say what a handler has done (telegram/load/watched.py)."""
 
 
 class Now(NamedTuple):
@@ -43,13 +46,24 @@ class LoadTest:
     """Run once, with a bot that works already. `stop` ends it before its time; what was seen until then is kept."""
 
     def __init__(
-        self, options: Load, fake: RemoteFake, bot: Service, replies: Replies | None, show: Show
+        self,
+        options: Load,
+        fake: RemoteFake,
+        bot: Service,
+        show: Show,
+        *,
+        replies: Replies | None = None,
+        players: Players | None = None,
     ) -> None:
         self.options = options
         self.people = People(options.chats, options.skew, random.Random(f"people {options.seed}"))
         self.judge = Handlings(starved_after_s=options.starved_after_s, on_end=self._note_latency)
         self.judge.started(bot.pid)
         self.replies = replies
+        self.players = players
+        self.doings: dict[str, set[int]] = {each: set() for each in DOINGS}
+        """By what handlers have done (DOINGS): the updates. A set, since a handler that was cut off runs again."""
+
         self.calls = 0
         """Calls of the bot that were executed."""
 
@@ -139,12 +153,29 @@ class LoadTest:
         return (await self._fake.stats()).pending < _QUEUE_MAX
 
     async def _say_some(self, count: int) -> None:
+        if self.players is not None:
+            await self._play(self.players, count)
+            return
         place = self.judge.ledger.updates
         lines = [(chat, text_of(place + n)) for n, chat in enumerate(self.people.choose(count))]
         at_ns = time.monotonic_ns()
         ids = await self._fake.say((chat, chat, text) for chat, text in lines)
         for (chat, _), update_id in zip(lines, ids, strict=True):
             self.judge.said(chat, update_id, at_ns)
+
+    async def _play(self, players: Players, count: int) -> None:
+        chats = list(dict.fromkeys(self.people.choose(count)))
+        seen = await self._fake.shown(chats)
+        now_s = time.monotonic()
+        acts = [players.next(chat, Shown(*shown), now_s) for chat, shown in zip(chats, seen, strict=True)]
+        done = [act for act in acts if act is not None]
+        at_ns = time.monotonic_ns()
+        ids = await self._fake.act(
+            (each.chat_id, each.way.value, each.text, each.message_id) for each in done
+        )
+        for act, update_id in zip(done, ids, strict=True):
+            if update_id:
+                self.judge.said(act.chat_id, update_id, at_ns)
 
     async def _make_trouble(self) -> None:
         saying_s = self.options.updates / self.options.rate
@@ -195,7 +226,11 @@ class LoadTest:
             await self._fake.forget(self._calls_known)
 
     def _read_journal(self) -> None:
-        self.judge.feed(self._journal.read())
+        noted = self._journal.read()
+        self.judge.feed(noted)
+        for each in noted:
+            if each.event in self.doings:
+                self.doings[each.event].add(each.update_id)
 
     def _read_log(self) -> None:
         log = self._bot.log()

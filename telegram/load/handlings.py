@@ -1,6 +1,6 @@
 """The judge of the journal: whether each update was handled, when, and in which order. Pure, and for any handlers.
 
-What replies tell is judged by telegram/load/checker.py; this needs no replies, only what telegram/load/witness.py notes.
+What replies tell is judged by telegram/load/checker.py; this needs no replies, only what telegram/load/watched.py notes.
 
 | anomaly       | what it means                                                                              |
 |---------------|--------------------------------------------------------------------------------------------|

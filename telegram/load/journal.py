@@ -1,4 +1,4 @@
-"""Reading the journal of telegram/load/witness.py while it is written."""
+"""Reading the journal of telegram/load/watched.py while it is written."""
 
 from pathlib import Path
 

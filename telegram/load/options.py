@@ -6,6 +6,7 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from telegram.load.handlings import STARVED_AFTER_S
+from telegram.load.players import read_script
 
 FAULTS: Final = ("kill", "stop", "429", "5xx", "slow", "cut")
 _PATIENCE_S: Final = 60.0
@@ -39,6 +40,11 @@ class Load(BaseModel):
     handlers: str | None = Field(
         default=None,
         description="module:router with your own; without it handlers whose replies prove order and loss",
+    )
+    script: Path | None = Field(
+        default=None,
+        description="what each person does with your own handlers, again and again: a file with a text, a /command or "
+        "`press LABEL` in each line; without it people play by themselves: commands, buttons, texts where they are asked",
     )
     faults: str = Field(
         default="all",
@@ -118,6 +124,10 @@ class Load(BaseModel):
             raise ValueError(f"a store in memory forgets at a kill: use --store sqlite, or --faults {others}")
         if self.handlers is not None and "handler_ms" in self.model_fields_set:
             raise ValueError("--handler-ms is for the built-in handlers, --handlers names others")
+        if self.script is not None:
+            if self.handlers is None:
+                raise ValueError("--script is for your own handlers: name them with --handlers")
+            read_script(self.script)
         if self.skew == "flood" and self.chats < 2:
             raise ValueError("--skew flood needs at least two chats")
         return self

@@ -17,6 +17,7 @@ from telegram.load.checker import Anomaly
 from telegram.load.conduct import LoadTest
 from telegram.load.handlings import SHOWN_MAX
 from telegram.load.options import Load
+from telegram.load.players import Players
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording
 from telegram.secrecy import without_password
 
@@ -25,6 +26,9 @@ _LANE_HANDLINGS_MAX: Final = 5_000  # of a flooding chat's
 _LETTERS_MAX: Final = 100_000  # engine.Limits
 _LANE_FULL: Final = "lane full"  # not broken but promised: engine.Limits.lane_depth_max
 BY_REPLIES: Final = ("committed twice", "skipped", "forgotten", "sent twice")
+_UNTAKEN_MAX: Final = 0.5
+"""A test of which no handler takes more than this share says nothing of the handlers."""
+
 _LIBRARIES: Final = ("aiohttp", "pydantic", "uvloop")
 _NS: Final = 1_000_000_000
 
@@ -57,7 +61,7 @@ def conclude(test: LoadTest, letters: Sequence[DeadLetter], command: str) -> Rec
         kinds += BY_REPLIES
     own = _of_the_bot(test, given_up)
     counted += Counter(anomaly.kind for anomaly in own)
-    kinds += ["given up", "exit"] if replies is not None else ["exit"]
+    kinds += ["given up", "exit"] if replies is not None else ["untaken", "exit"]
     return Recording(
         command=command,
         began_at=test.began_at,
@@ -105,6 +109,13 @@ def _of_the_bot(test: LoadTest, given_up: Mapping[int, str]) -> list[Anomaly]:
     found = []
     if test.died:
         found.append(Anomaly("exit", 0, f"the bot ended by itself: {test.died}"))
+    untaken, said = len(test.doings["untaken"]), test.judge.ledger.updates
+    if test.players is not None and untaken > said * _UNTAKEN_MAX:
+        found.append(
+            Anomaly(
+                "untaken", 0, f"{untaken:,} of {said:,} matched no handler: that tests nothing; see --script"
+            )
+        )
     if test.exit_code:
         found.append(Anomaly("exit", 0, f"exit code {test.exit_code} after SIGTERM"))
     if test.replies is not None:
@@ -143,6 +154,8 @@ def _counts(test: LoadTest, given_up: Mapping[int, str], letters: Sequence[DeadL
     else:
         counts["replies"] = test.replies.total
         counts["repeated replies (allowed)"] = test.replies.repeated
+    if test.players is not None:
+        counts |= _played(test, test.players)
     counts["kills"] = trouble.kills
     counts["handlings cut off by kills"] = judge.cut
     counts["handled again after kills (allowed)"] = judge.repeated
@@ -154,6 +167,20 @@ def _counts(test: LoadTest, given_up: Mapping[int, str], letters: Sequence[DeadL
     calls = Counter(letter.reason for letter in letters if letter.queue is Queue.OUTBOX)
     for reason, count in calls.most_common(SHOWN_MAX):
         counts[f"calls given up: {reason}"] = count
+    return counts
+
+
+def _played(test: LoadTest, players: Players) -> dict[str, int]:
+    """How far those who played the bot have come with it."""
+    done = {name: len(ids) for name, ids in test.doings.items()}
+    counts = {"updates that no handler took": done["untaken"]}
+    if done["enter"]:
+        counts["conversations that began"] = done["enter"]
+        counts["conversations played to their end"] = done["leave"]
+        counts["of a hundred conversations to their end"] = round(100 * done["leave"] / done["enter"])
+        counts["conversations ended by a command"] = done["cancel"]
+    if test.options.script is not None:
+        counts["scripts played to their end"] = players.played
     return counts
 
 

@@ -32,7 +32,7 @@ class Ended(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """One line of the journal: see telegram/load/witness.py."""
+    """One line of the journal: see telegram/load/watched.py."""
 
     event: str
     update_id: int

@@ -44,6 +44,7 @@ PROMISES: Final = {
     "forgotten": "no state is forgotten",
     "sent twice": "no reply is repeated without a reason",
     "given up": "no update is given up",
+    "untaken": "the handlers take what people do",
     "exit": "the bot ends when asked to, in good order",
 }
 

@@ -1,0 +1,229 @@
+"""Who plays a bot with handlers of one's own: what a person does next in a chat, from what the bot has shown there. Pure.
+
+By itself it sends the router's commands, presses the buttons that it is shown, and writes where it is asked something.
+What led on from a question is remembered and tried first the next time. Or each person follows a script, again and again.
+"""
+
+import random
+import re
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from telegram.dialogue import Router
+from telegram.dialogue.flows.plan import Plan
+from telegram.dialogue.kinds import routes_of
+from telegram.dialogue.routes import Route
+
+TEXTS: Final = ("Ann", "42", "yes", "ann@example.org", "2026-12-24", "12:30", "+4912345678", "a few words")
+"""What is written where the bot asks something, one after another, until one of them leads on."""
+
+PATIENCE_S: Final = 3.0
+"""Somebody who gets no answer does something else after this long."""
+
+_COMMAND_SHARE: Final = 0.02  # of the moments at which there is something to press or to answer
+_RARE: Final = 0.05  # the weight of what leads back or away
+_LEADS_AWAY: Final = re.compile(
+    r"\b(back|cancel|abort|stop|quit|previous|restart)\b|«|назад|отмен", re.IGNORECASE
+)
+_NUMBERS: Final = re.compile(r"\d+")
+_QUESTIONS_MAX: Final = 1000  # remembered
+
+
+class Way(Enum):
+    """How somebody acts."""
+
+    WRITE = "text"
+    PRESS = "press"
+    KEY = "key"
+
+
+class Act(NamedTuple):
+    """What somebody does: writes `text`, presses the inline button with the data `text`, or the key with this label."""
+
+    chat_id: int
+    way: Way
+    text: str
+    message_id: int = 0
+    """Of the message with the inline button."""
+
+
+class Shown(NamedTuple):
+    """What somebody sees of the bot: its newest message (Telegram's Message), and the rows of keys below the chat."""
+
+    message: dict[str, Any] | None = None
+    keys: Sequence[Sequence[str]] = ()
+
+    @property
+    def mark(self) -> object:
+        """Another one when the bot has said or changed something."""
+        if self.message is None:
+            return None
+        return self.message["message_id"], self.message.get("edit_date"), self.message.get("text")
+
+    @property
+    def question(self) -> str:
+        """What the bot says, without the numbers in it."""
+        return "" if self.message is None else _NUMBERS.sub("", str(self.message.get("text", ""))).strip()
+
+    def buttons(self, chat_id: int) -> list[tuple[str, Act]]:
+        """The labels of what can be pressed, and what it does."""
+        message = self.message or {}
+        rows = (message.get("reply_markup") or {}).get("inline_keyboard", [])
+        pressed = [
+            (button["text"], Act(chat_id, Way.PRESS, button["callback_data"], message["message_id"]))
+            for row in rows
+            for button in row
+            if "callback_data" in button
+        ]
+        return pressed + [(key, Act(chat_id, Way.KEY, key)) for row in self.keys for key in row]
+
+
+class Step(NamedTuple):
+    """One line of a script: a text to write, or the label or data of a button to press."""
+
+    presses: bool
+    text: str
+
+
+class Commands(NamedTuple):
+    """The commands that a router takes, without the slash: those that begin something, and the others."""
+
+    begin: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, router: Router) -> "Commands":
+        """The commands that the handlers of messages name in their filters."""
+        begin, others = dict[str, None](), dict[str, None]()
+        for entry, _ in router.entries():
+            begin |= _words([step.route for step in entry.entries] if isinstance(entry, Plan) else [entry])
+            others |= _words(routes_of(entry, set()))
+        return cls(tuple(begin), tuple(others.keys() - begin.keys()))
+
+
+def _words(routes: Iterable[Any]) -> dict[str, None]:
+    return {
+        word: None
+        for route in routes
+        if isinstance(route, Route) and (route.kinds is None or "message" in route.kinds)
+        for word in sorted(route.hint.words or ())
+        if word is not None
+    }
+
+
+def read_script(path: Path) -> tuple[Step, ...]:
+    """Read a script: a line for each step, `press LABEL` or a text; # begins a comment. ValueError if it has no step."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the script {path} cannot be read: {error}") from None
+    steps = tuple(
+        Step(line.startswith("press "), line.removeprefix("press ").strip())
+        for line in map(str.strip, lines)
+        if line and not line.startswith("#")
+    )
+    if not steps:
+        raise ValueError(
+            f"the script {path} has no step: write a text, a /command or `press LABEL` in each line"
+        )
+    return steps
+
+
+class _Person:
+    __slots__ = ("acted_at_s", "asked", "next_step", "seen", "tried", "unanswered")
+
+    def __init__(self) -> None:
+        self.seen: object = None  # of the bot's newest message, when the person last acted
+        self.acted_at_s = float("-inf")
+        self.unanswered = 0  # acts in a row
+        self.asked = ""  # the question that was last answered with a text ...
+        self.tried = ""  # ... and with which
+        self.next_step = 0
+
+
+class Players:
+    """All people of a load test; `script` empty: they play by themselves."""
+
+    def __init__(self, commands: Commands, script: Sequence[Step], rng: random.Random) -> None:
+        self._commands = commands
+        self._script = script
+        self._rng = rng
+        self._people: dict[int, _Person] = {}
+        self._leads_on: dict[str, str] = {}  # question -> what was written then, and led on
+        self._tried: dict[str, int] = {}  # question -> how many texts were tried
+        self.played = 0
+        """How often a script was played to its end."""
+
+    def next(self, chat_id: int, shown: Shown, now_s: float) -> Act | None:
+        """What the person of a chat does now, to whom the bot has `shown` this last; None: waits for an answer."""
+        person = self._people.setdefault(chat_id, _Person())
+        answered = shown.mark != person.seen
+        if not answered and now_s - person.acted_at_s < PATIENCE_S:
+            return None
+        person.unanswered = 0 if answered else person.unanswered + 1
+        self._learn(person, shown, answered=answered)
+        act = self._follow(chat_id, person, shown) if self._script else self._choose(chat_id, person, shown)
+        if act is not None:
+            person.seen, person.acted_at_s = shown.mark, now_s
+        return act
+
+    def _follow(self, chat_id: int, person: _Person, shown: Shown) -> Act | None:
+        """The next line of the script; from the beginning again if the button that it names is not there."""
+        if person.next_step == len(self._script):
+            self.played += 1
+            person.next_step = 0
+        step = self._script[person.next_step]
+        if step.presses:
+            buttons = shown.buttons(chat_id)
+            pressed = next((act for label, act in buttons if step.text in {label, act.text}), None)
+            if pressed is None:
+                person.next_step = 0
+                step = self._script[0]
+                if step.presses:
+                    return None
+            else:
+                person.next_step += 1
+                return pressed
+        person.next_step += 1
+        return Act(chat_id, Way.WRITE, step.text)
+
+    def _choose(self, chat_id: int, person: _Person, shown: Shown) -> Act:
+        buttons, question = shown.buttons(chat_id), shown.question
+        has_commands = bool(self._commands.begin or self._commands.others)
+        asks = question.endswith("?") or question in self._leads_on or not has_commands
+        if person.unanswered or shown.message is None or self._rng.random() < _COMMAND_SHARE:
+            return self._command(chat_id) if has_commands else self._write(chat_id, person, question)
+        if buttons:
+            weights = [_RARE if _LEADS_AWAY.search(f"{label} {act.text}") else 1.0 for label, act in buttons]
+            if question in self._leads_on or max(weights) < 1:
+                return self._write(chat_id, person, question)
+            return self._rng.choices([act for _, act in buttons], weights)[0]
+        if asks or self._rng.random() < 0.5:
+            return self._write(chat_id, person, question)
+        return self._command(chat_id)
+
+    def _command(self, chat_id: int) -> Act:
+        begin, others = self._commands
+        rare = others and (not begin or self._rng.random() < _RARE)
+        return Act(chat_id, Way.WRITE, f"/{self._rng.choice(others if rare else begin)}")
+
+    def _write(self, chat_id: int, person: _Person, question: str) -> Act:
+        written = self._leads_on.get(question)
+        if written is None:
+            number = self._tried.get(question, 0)
+            if len(self._tried) < _QUESTIONS_MAX:
+                self._tried[question] = number + 1
+            written = TEXTS[number % len(TEXTS)]
+        person.asked, person.tried = question, written
+        return Act(chat_id, Way.WRITE, written)
+
+    def _learn(self, person: _Person, shown: Shown, *, answered: bool) -> None:
+        """A text leads on if the next question is another one."""
+        if person.tried and answered and shown.question != person.asked:
+            if len(self._leads_on) < _QUESTIONS_MAX:
+                self._leads_on.setdefault(person.asked, person.tried)
+        elif person.tried and self._leads_on.get(person.asked) == person.tried:
+            del self._leads_on[person.asked]
+        person.asked = person.tried = ""

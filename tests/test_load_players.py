@@ -1,0 +1,178 @@
+"""Who plays a bot in a load test: what people do next, from what the bot has shown them."""
+
+import random
+from collections import Counter
+
+import pytest
+from pydantic import ValidationError
+
+from handlers import survey
+from telegram.dialogue import CallbackContext, Context, Invalid, MessageContext, Router, command, data, text
+from telegram.load.options import Load
+from telegram.load.players import PATIENCE_S, TEXTS, Act, Commands, Players, Shown, Step, Way, read_script
+from telegram.load.watched import Journal, Witness
+from telegram.testing import Conversations
+
+SURVEY = Commands(("survey",), ("cancel",))
+
+
+def players(*script, commands=SURVEY, seed=1):
+    return Players(commands, script, random.Random(seed))
+
+
+def said(message_id, text, *buttons, **more):
+    markup = {"inline_keyboard": [[{"text": label, "callback_data": pressed} for label, pressed in buttons]]}
+    return Shown(
+        {"message_id": message_id, "text": text, **({"reply_markup": markup} if buttons else {}), **more}
+    )
+
+
+def test_commands_are_read_from_the_filters_of_the_router():
+    assert Commands.of(survey.router) == SURVEY
+    router = Router()
+
+    async def handler() -> None: ...
+
+    router.message(command("start", "help"))(handler)
+    router.callback_query(data("yes"))(handler)
+    router.message(text)(handler)
+    assert Commands.of(router) == (("help", "start"), ())
+
+
+def test_who_gets_no_answer_waits_and_then_begins_anew():
+    crowd = players()
+    assert crowd.next(5, Shown(), 0.0) == Act(5, Way.WRITE, "/survey")
+    assert crowd.next(5, Shown(), PATIENCE_S - 0.1) is None
+    assert crowd.next(6, Shown(), PATIENCE_S - 0.1) is not None  # others do not wait for that
+    assert crowd.next(5, Shown(), PATIENCE_S) is not None
+
+
+def test_buttons_are_pressed_and_seldom_those_that_lead_back():
+    question = said(7, "Is that right?", ("Yes", "confirm"), ("« Back", "back"))
+    done = Counter(players(seed=seed).next(5, question, 0.0) for seed in range(300))
+    assert done[Act(5, Way.PRESS, "confirm", 7)] > 250
+    assert 1 <= done[Act(5, Way.PRESS, "back", 7)] < 40
+
+
+def test_where_only_the_way_back_can_be_pressed_something_is_written():
+    question = said(7, "How old are you?", ("« Back", "back"))
+    done = Counter(players(seed=seed).next(5, question, 0.0) for seed in range(100))
+    assert done[Act(5, Way.WRITE, TEXTS[0])] > 90
+
+
+def test_keys_below_the_chat_are_pressed():
+    shown = Shown({"message_id": 1, "text": "Your number"}, [["Send it"]])
+    assert players().next(5, shown, 0.0) == Act(5, Way.KEY, "Send it")
+
+
+def test_what_leads_on_from_a_question_is_written_first_the_next_time():
+    crowd = players(commands=Commands())
+    age, topic = "How old are you?", "Which topic?"
+    number, written = 0, ""
+    while written != "42":
+        number += 1
+        written = crowd.next(5, said(number, age), float(number)).text
+    crowd.next(5, said(number + 1, topic), float(number + 1))
+    assert [crowd.next(chat, said(1, age), 0.0).text for chat in (6, 7, 8)] == ["42"] * 3
+    crowd.next(6, said(2, age), 1.0)  # it does not lead on any more: asked again
+    assert crowd.next(9, said(1, age), 0.0).text != "42"
+
+
+def test_the_same_question_with_another_number_is_the_same():
+    crowd = players(commands=Commands())
+    assert crowd.next(5, said(1, "Question 1?"), 0.0).text == TEXTS[0]
+    assert crowd.next(6, said(1, "Question 2?"), 0.0).text == TEXTS[1]
+
+
+def test_a_script_is_followed_and_begun_again_where_it_leads_no_further(tmp_path):
+    path = tmp_path / "script"
+    path.write_text("# an order\n/order\n\npress Pizza\n  two please  \npress yes\n")
+    script = read_script(path)
+    assert script == (
+        Step(False, "/order"),
+        Step(True, "Pizza"),
+        Step(False, "two please"),
+        Step(True, "yes"),
+    )
+    crowd = players(*script)
+    menu = said(1, "What?", ("Pizza", "d1"), ("Pasta", "d2"))
+    assert crowd.next(5, Shown(), 0.0) == Act(5, Way.WRITE, "/order")
+    assert crowd.next(5, menu, 1.0) == Act(5, Way.PRESS, "d1", 1)
+    assert crowd.next(5, said(2, "How many?"), 2.0) == Act(5, Way.WRITE, "two please")
+    assert crowd.next(5, said(3, "Right?", ("Sure", "yes")), 3.0) == Act(5, Way.PRESS, "yes", 3)
+    assert crowd.played == 0
+    assert crowd.next(5, said(4, "Thanks"), 4.0) == Act(5, Way.WRITE, "/order")
+    assert crowd.played == 1
+    assert crowd.next(5, said(5, "We are closed"), 5.0) == Act(5, Way.WRITE, "/order")
+    assert crowd.next(5, menu, 6.0) == Act(5, Way.PRESS, "d1", 1)
+
+
+@pytest.mark.parametrize(("content", "says"), [("# nothing\n\n", "has no step"), (None, "cannot be read")])
+def test_a_script_of_no_use_is_one_line(tmp_path, content, says):
+    path = tmp_path / "script"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValidationError, match=says):
+        Load(handlers="a:b", script=path)
+
+
+def test_a_script_is_for_ones_own_handlers(tmp_path):
+    with pytest.raises(ValidationError, match="--script is for your own handlers"):
+        Load(script=tmp_path / "script")
+
+
+class Noting(Journal):
+    """A journal in memory."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+
+    def note(self, event: str, update_id: int = 0, key: str = "-") -> None:
+        self.noted.append(event)
+
+
+def test_what_handlers_do_is_noted():
+    journal = Noting()
+    with Conversations(Witness(survey.router, journal)) as bot:
+        ann = bot.chat("Ann")
+        ann.says("hello")
+        assert journal.noted == ["begin", "untaken", "end"]
+        journal.noted.clear()
+        ann.says("/survey")
+        ann.says("Ann")
+        ann.says("/cancel")
+        assert journal.noted == ["begin", "enter", "end", "begin", "end", "begin", "cancel", "end"]
+        journal.noted.clear()
+        for line in ("/survey", "Ann", "42"):
+            ann.says(line)
+        ann.presses("Events")
+        ann.presses("Yes")
+        assert [each for each in journal.noted if each not in {"begin", "end"}] == ["enter", "leave"]
+
+
+def test_a_timer_is_not_noted_and_what_is_not_valid_is_no_failure():
+    router = Router()
+
+    @router.message(command("remind"))
+    async def remind(ctx: MessageContext) -> None:
+        ctx.set_timer("ring", 5)
+
+    @router.timer("ring")
+    async def ring(ctx: Context) -> None:
+        pass
+
+    @router.message(text)
+    async def other() -> None:
+        raise Invalid("no")
+
+    @router.callback_query()
+    async def pressed(ctx: CallbackContext) -> None:
+        pass
+
+    journal = Noting()
+    with Conversations(Witness(router, journal)) as bot:
+        ann = bot.chat("Ann")
+        ann.says("/remind")
+        bot.passes(seconds=10)
+        ann.says("what?")
+    assert journal.noted == ["begin", "end", "begin", "end"]
