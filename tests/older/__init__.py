@@ -1,0 +1,1 @@
+"""Files of older formats, and what makes them."""
