@@ -61,6 +61,12 @@ _WITHOUT_CHAT: Final = ("chat:", "poll:", "inline:", "inline_query:", "payment:"
 URGENT: Final = ("payment:", "inline_query:")
 """Lanes of queries whose answers Telegram waits seconds for."""
 
+
+def chat_beside(key: str) -> str:
+    """Return the lane of the private chat beside which an urgent lane lies; any other lane itself."""
+    return f"chat:{key.partition(':')[2]}" if key.startswith(URGENT) else key
+
+
 POSTS: Final = "post:"
 """Lanes of the outbox for what is sent to other chats than the one in which the handler ran: `post:CHAT`."""
 

@@ -32,8 +32,10 @@ from telegram.dialogue import (
     successful_payment,
 )
 from telegram.dialogue import text as any_text
+from telegram.intake import RawUpdate
+from telegram.routing import envelope
 from tests.kit.deliveries import GROUP
-from tests.kit.rig import STORES, checkout, open_rig, text, typed
+from tests.kit.rig import STORES, Rig, checkout, open_rig, text, typed
 from tests.kit.virtual import run_virtual
 
 PAID = {
@@ -362,6 +364,46 @@ def test_a_kill_between_the_commits_of_both_lanes_loses_nothing(first: str, tmp_
     run_virtual(life(kill=True))
     methods = run_virtual(life(kill=False))
     assert ("answerPreCheckoutQuery" in methods) == (first == "text")
+
+
+# ---- stopping
+
+
+def test_a_payment_stops_a_handler_of_its_chat_that_says_so(store: str, tmp_path: Path):
+    router = Router()
+
+    @router.message(command("remind"), stop=kind("pre_checkout_query"))
+    async def reminds(ctx: MessageContext) -> None:
+        await asyncio.sleep(30)
+        ctx.reply("pay, please")
+
+    @router.pre_checkout_query(stop=command("cancel"))
+    async def pays(ctx: ChatContext[Any]) -> None:
+        await asyncio.sleep(5)
+        ctx.call("answerPreCheckoutQuery", pre_checkout_query_id=ctx.event.id, ok=True)
+
+    @router.message(command("cancel"))
+    async def cancels(ctx: MessageContext) -> None:
+        ctx.reply("cancelled")
+
+    async def comes(rig: Rig, update: dict[str, Any]) -> None:
+        ids = await rig.comes(update)
+        fields = {"update_id": ids[0], **update}
+        rig.handler.arrived([envelope(RawUpdate(ids[0], json.dumps(fields).encode(), fields))])
+
+    async def main() -> None:
+        async with open_rig(store, tmp_path, router) as rig:
+            await comes(rig, text("/remind"))
+            await asyncio.sleep(1)
+            await comes(rig, checkout())
+            await asyncio.sleep(1)
+            await comes(rig, text("/cancel"))
+            await rig.settles()
+            assert rig.texts() == ["cancelled"]
+            assert rig.sent("answerPreCheckoutQuery") == []
+            assert rig.handler._stoppable._runs == {}
+
+    run_virtual(main())
 
 
 # ---- stories

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from engine import Envelope
+from telegram.routing import chat_beside
 
 log = structlog.get_logger(__name__)
 
@@ -30,27 +31,28 @@ class _Run:
 
 
 class Stoppable:
-    """The handlers that run now and can be stopped, one at most in each lane."""
+    """The handlers that run now and can be stopped: one at most in each lane, a few in a private chat's and those beside it."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, list[_Run]] = {}
 
     def arrived(self, batch: Sequence[Envelope]) -> None:
         """Stop what one of these updates stops; they are in the inbox by now."""
         if self._runs:
             for envelope in batch:
-                run = self._runs.get(envelope.key)
-                if run is not None and run.stops(envelope):
-                    # It can only land inside the handler: the task waits there, and `run` notices its end at once.
-                    run.cuts += 1
-                    run.task.cancel()
+                for run in self._runs.get(chat_beside(envelope.key), ()):
+                    if run.stops(envelope):
+                        # It can only land inside the handler: the task waits there, and `run` notices its end at once.
+                        run.cuts += 1
+                        run.task.cancel()
 
     async def run(self, key: str, work: Awaitable[Any], stops: Callable[[Envelope], bool]) -> None:
         """Await `work`; Stopped if an update has stopped it."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a handler runs in a task")
-        run = self._runs[key] = _Run(task, stops)
+        chat, run = chat_beside(key), _Run(task, stops)
+        self._runs.setdefault(chat, []).append(run)
         try:
             await work
         except asyncio.CancelledError:
@@ -61,7 +63,9 @@ class Stoppable:
                 raise
             log.warning("a handler failed while it was being stopped", exc_info=True)
         finally:
-            del self._runs[key]
+            self._runs[chat].remove(run)
+            if not self._runs[chat]:
+                del self._runs[chat]
             for _ in range(run.cuts):
                 task.uncancel()
         if run.cuts:
