@@ -36,14 +36,22 @@ def decode(body: bytes) -> Update:
         reason = _reason(body, error)
         mended = _mended(body)
         if mended is not None and mended.kind in _KNOWN:
-            return mended
+            return _of_one_kind(mended)
     else:
         kind = update.kind
         if kind is None or kind in _KNOWN:
-            return update
+            return _of_one_kind(update)
         reason = f"unknown kind of update: {kind if _NAME.fullmatch(kind) else 'not a name'}"
     # Raised out here: as a context, pydantic's error would carry the user's words along.
     raise Unreadable(reason)
+
+
+def _of_one_kind(update: Update) -> Update:
+    """Return the update, unless it has several kinds (Telegram Bot API, Update: at most one): it has the lane of only one."""
+    fields = update.__dict__
+    if sum(fields[kind] is not None for kind in KINDS) + sum("." not in lost for lost in update.lost) > 1:
+        raise Unreadable("more than one kind of update")
+    return update
 
 
 def warm_up() -> None:

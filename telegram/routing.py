@@ -14,6 +14,8 @@ own, since their ids may equal those of the bot's own chats.
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from engine.model import Envelope
 from telegram.intake import RawUpdate
 
@@ -26,6 +28,8 @@ TOPIC_MARK: Final = "/"
 # Longer than any id that Telegram gives out; sharing a lane after the cut costs only concurrency.
 _NAME_MAX = 128
 _ID_LIMIT = 2**63
+_READ_INT: Final = TypeAdapter(int).validate_python
+_READ_BOOL: Final = TypeAdapter(bool).validate_python
 
 
 class Route(NamedTuple):
@@ -100,9 +104,9 @@ def migration(fields: dict[str, Any] | None) -> tuple[str, str] | None:
         return None
     if (here := _id(message, "chat")) is None:
         return None
-    if (new := _number(message.get("migrate_to_chat_id"))) is not None:
+    if (new := _integer(message.get("migrate_to_chat_id"))) is not None:
         return f"chat:{new}", f"chat:{here}"
-    if (old := _number(message.get("migrate_from_chat_id"))) is not None:
+    if (old := _integer(message.get("migrate_from_chat_id"))) is not None:
         return f"chat:{here}", f"chat:{old}"
     return None
 
@@ -113,9 +117,31 @@ def _id(item: dict[str, Any], name: str) -> int | None:
     return _number(inner.get("id")) if type(inner) is dict else None
 
 
+def _integer(value: object) -> int | None:
+    """A 64-bit integer, written as one: what leads a lane into another is taken in no other form."""
+    return _number(value) if type(value) is int else None
+
+
 def _number(value: object) -> int | None:
-    """A 64-bit integer; a numeric string or a bool is none."""
-    return value if type(value) is int and -_ID_LIMIT <= value < _ID_LIMIT else None
+    """A 64-bit integer; what the types would read as one (1.0, "1", true) is the same one, or lanes and handlers disagree."""
+    if value is None:
+        return None
+    if type(value) is not int:
+        try:
+            value = _READ_INT(value)
+        except ValidationError:
+            return None
+    return value if -_ID_LIMIT <= value < _ID_LIMIT else None
+
+
+def _flag(value: object) -> bool:
+    """Whether the types would read it as true."""
+    if type(value) is bool or value is None:
+        return bool(value)
+    try:
+        return _READ_BOOL(value)
+    except ValidationError:
+        return False
 
 
 def _name(item: dict[str, Any], name: str) -> str | None:
@@ -146,9 +172,9 @@ def _in_topic(message: dict[str, Any], scope: str) -> str:
     chat = message.get("chat")
     if type(chat) is not dict or chat.get("type") == "private" or message.get("date") == 0:
         return scope
-    if message.get("is_topic_message") is True and (topic := _number(message.get("message_thread_id"))):
+    if _flag(message.get("is_topic_message")) and (topic := _number(message.get("message_thread_id"))):
         return f"{scope}{TOPIC_MARK}{topic}"
-    return f"{scope}{TOPIC_MARK}0" if chat.get("is_forum") is True else scope
+    return f"{scope}{TOPIC_MARK}0" if _flag(chat.get("is_forum")) else scope
 
 
 def scope_without_topic(scope: str) -> str | None:

@@ -56,6 +56,8 @@ _FIELDS: Final = (
 )
 """What a usual message may have."""
 
+_FIELDS_OF_ONE_KIND: Final = 2  # update_id, and the kind
+
 
 def read(body: bytes) -> Update | None:
     """Read one update with its kind; None for one that is broken, or not usual."""
@@ -63,6 +65,8 @@ def read(body: bytes) -> Update | None:
         update: Update = _reader().validate_json(body)
     except ValidationError:
         return None
+    if len(update.__pydantic_fields_set__) != _FIELDS_OF_ONE_KIND:
+        return None  # of no kind, or of several
     fields = update.__dict__  # a cached property costs a microsecond when it is first asked
     for kind in _KINDS:
         if fields[kind] is not None:

@@ -129,5 +129,6 @@ ODD: Final[tuple[Odd, ...]] = (
     # Nothing at all.
     Odd("nothing", b'"message":null', UNSENT, ""),
     Odd("empty update", b'"":null', UNSENT, ""),
-    Odd("two kinds", rest_of("poll", KINDS["poll"]) + b"," + rest_of("message", message()), "poll:555", ""),
+    Odd("two kinds", rest_of("poll", KINDS["poll"]) + b"," + rest_of("message", message()), "poll:555", "",
+        reason="more than one kind of update"),
 )  # fmt: skip
