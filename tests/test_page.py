@@ -185,6 +185,26 @@ async def test_a_reply_keyboard_writes_and_goes_after_one_use(page):
     await expect(menu).to_be_hidden()
 
 
+async def test_a_key_that_asks_for_a_contact_or_a_place_sends_one_and_not_its_text(page):
+    """Telegram Bot API, KeyboardButton: request_contact, request_location; the contact is the user's own."""
+    await write(page, ADA, "/share")
+    keys = chat(page, ADA).locator(".keyboard.reply")
+    await expect(keys.locator("button")).to_have_text(["My number", "I am here", "Neither"])
+    answers = bubbles(page, ADA, ".bot")
+    await keys.locator("button", has_text="My number").click()
+    await expect(answers.last).to_have_text(re.compile(r"^Ada \+\d+ own$"))
+    await keys.locator("button", has_text="I am here").click()
+    await expect(answers.last).to_have_text(re.compile(r"^at -?\d+, -?\d+$"))
+    await keys.locator("button", has_text="Neither").click()
+    await expect(answers.last).to_have_text("Neither")
+    mine = bubbles(page, ADA, ".mine")
+    await expect(mine).to_have_count(4)
+    await expect(mine.last).to_have_text("Neither")
+    for number in (1, 2):
+        await expect(mine.nth(number)).not_to_have_text(re.compile("My number|I am here"))
+    await expect(keys).to_be_visible()  # it is not for one use
+
+
 async def test_formatting_and_a_command_that_can_be_clicked(page):
     await write(page, ADA, "/html")
     answer = bubbles(page, ADA, ".bot").first

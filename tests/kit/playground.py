@@ -11,15 +11,22 @@ from engine.store import FullStore
 from engine.stores import open_store
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
-from telegram.dialogue import CallbackContext, MessageContext, Router, command, data, text
+from telegram.dialogue import CallbackContext, MessageContext, Router, command, contact, data, location, text
 from telegram.fake import FakeServer
 from telegram.fake.sandbox import Sandbox
+from telegram.types import Contact, Location
 
 KEYBOARD: Final = {
     "inline_keyboard": [
         [{"text": "Toast", "callback_data": "toast"}, {"text": "Alert", "callback_data": "alert"}],
         [{"text": "Edit", "callback_data": "edit"}, {"text": "Slow <b>", "callback_data": "slow"}],
         [{"text": "Site", "url": "https://example.org/"}, {"text": "Evil", "url": "javascript:alert(1)"}],
+    ]
+}
+SHARE: Final = {
+    "keyboard": [
+        [{"text": "My number", "request_contact": True}],
+        [{"text": "I am here", "request_location": True}, {"text": "Neither"}],
     ]
 }
 MENU: Final = {"keyboard": [[{"text": "Tea"}, {"text": "Coffee"}]], "one_time_keyboard": True}
@@ -66,6 +73,19 @@ def _router(gate: asyncio.Event) -> Router:
     @router.message(command("menu"))
     async def menu(ctx: MessageContext) -> None:
         ctx.reply("Tea or coffee?", reply_markup=MENU)
+
+    @router.message(command("share"))
+    async def share(ctx: MessageContext) -> None:
+        ctx.reply("Who, and where?", reply_markup=SHARE)
+
+    @router.message(contact)
+    async def number(ctx: MessageContext, found: Contact) -> None:
+        is_own = found.user_id == ctx.user_id
+        ctx.reply(f"{found.first_name} {found.phone_number} {'own' if is_own else 'not own'}")
+
+    @router.message(location)
+    async def place(ctx: MessageContext, found: Location) -> None:
+        ctx.reply(f"at {found.latitude:.0f}, {found.longitude:.0f}")
 
     @router.message(command("typing"))
     async def typing(ctx: MessageContext) -> None:
