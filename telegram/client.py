@@ -1,6 +1,5 @@
 """The only way out to Telegram: methods of the Bot API become requests, answers become values or telegram.errors."""
 
-import asyncio
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,8 +17,8 @@ from telegram.clock import TelegramClock
 from telegram.decoding import decode
 from telegram.downloads import DOWNLOAD_MAX, FileServer, is_local, local_opener, part_of, save
 from telegram.errors import ApiError, ServerTrouble, Unreadable, api_error, parse
-from telegram.intake import BrokenReply, RawUpdate, split
-from telegram.intake_large import split_large
+from telegram.intake import BrokenReply, RawUpdate
+from telegram.intake_large import split_off_loop
 from telegram.methods import Methods
 from telegram.multipart import Multipart, multipart, name_paths, unpacked
 from telegram.streaming import FILE_PACE
@@ -29,7 +28,6 @@ from telegram.wire import POLL_ANSWER_MAX, Answer, Wire
 # A poll that is being cut must not make the next one wait. Calls have their own pool, so they never delay a poll.
 _POLL_CONNECTIONS = 2
 _DOWNLOADS = 8  # at a time; the others wait for up to timeout_s
-SPLIT_HERE_MAX = 2**18  # bytes of a reply that are read on the event loop: a few milliseconds
 # Telegram Bot API server: at most 80 characters, the id below 2**54; the secret's length is not promised.
 _TOKEN = re.compile(r"([1-9][0-9]{0,16}):([A-Za-z0-9_-]{1,64})")
 
@@ -136,9 +134,7 @@ class TgClient(Methods):
             self._clock.heard(answer.date)
             # No variable here may hold the answer's text: a traceback may show it.
             with suppress(BrokenReply):
-                if len(answer.body) <= SPLIT_HERE_MAX:
-                    return split(answer.body, offset=offset or 0, limit=limit)
-                return await asyncio.to_thread(split_large, answer.body, offset=offset or 0, limit=limit)
+                return await split_off_loop(answer.body, offset=offset or 0, limit=limit)
         raise self._error("getUpdates", answer)
 
     async def get_updates_in_objects(

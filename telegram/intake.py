@@ -44,22 +44,29 @@ class RawUpdate(NamedTuple):
     fields: dict[str, Any] | None
 
 
+class HardReply(Exception):  # noqa: N818 - a verdict on the reply
+    """An update does not parse: to find its end takes long."""
+
+
 class BrokenReply(Exception):  # noqa: N818 - a verdict on the reply
     """The reply is no JSON object with a list named "result"."""
 
 
-def split(reply: bytes, *, offset: int = 0, limit: int = UPDATES_MAX) -> list[RawUpdate]:
+def split(
+    reply: bytes, *, offset: int = 0, limit: int = UPDATES_MAX, is_patient: bool = True
+) -> list[RawUpdate]:
     """Give the first `limit` updates of a reply in order; a reply that was cut gives its readable prefix.
 
     An update without a usable update_id gets the one that its neighbours leave free, or else `offset`.
-    Raises BrokenReply when there is no list of updates, and nothing else for any input.
+    Raises BrokenReply when there is no list of updates; HardReply for an update that does not parse, unless it
+    `is_patient`; and nothing else for any input.
     """
     # surrogateescape takes any byte and gives it back unchanged.
     text = reply.decode("utf-8", "surrogateescape")
     ids: list[int | None] = []
     bodies: list[bytes] = []
     objects: list[dict[str, Any] | None] = []
-    for piece, value in islice(_walk(text, start_of_updates(text)), limit):
+    for piece, value in islice(_walk(text, start_of_updates(text), is_patient), limit):
         fields = value if type(value) is dict else None
         ids.append(update_id_of(fields, piece))
         bodies.append(piece.encode("utf-8", "surrogateescape"))
@@ -90,7 +97,7 @@ def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
     return found.end()
 
 
-def _walk(text: str, at: int) -> Iterator[tuple[str, Any]]:
+def _walk(text: str, at: int, is_patient: bool) -> Iterator[tuple[str, Any]]:
     """Yield each item of the list that begins at `at` with its value; None for one that does not parse."""
     if text.startswith("]", at):
         return
@@ -110,6 +117,8 @@ def _walk(text: str, at: int) -> Iterator[tuple[str, Any]]:
         except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, 100,000 brackets
             after, end = None, max(at, getattr(error, "pos", at))
         if after is None:
+            if not is_patient:
+                raise HardReply
             failed += end - at + 1
             value, end = None, _end_of_broken(text, at, end, updates.after(at))
             if end < 0:

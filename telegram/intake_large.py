@@ -5,8 +5,10 @@ _STEP or UPDATE_BYTES_MAX characters. The memory is about three times the reply:
 its bytes while it is read, is kept without what names no lane.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -14,12 +16,20 @@ from telegram.intake import (
     REPLY_END,
     UPDATE_BYTES_MAX,
     UPDATES_MAX,
+    HardReply,
     RawUpdate,
     fill,
     scan,
+    split,
     start_of_updates,
     update_id_of,
 )
+
+SPLIT_HERE_MAX: Final = 2**18
+"""Bytes of a reply that the event loop reads itself, if all of it parses; a hundred usual updates have a fifth of it."""
+
+HARD_HERE_MAX: Final = 2**15
+"""The same for a reply with an update that does not parse: to find its end takes a hundred times as long."""
 
 _STEP: Final = 2**16
 _NODES_MAX: Final = 300  # of one update: chats, users and the numbers in them
@@ -29,15 +39,23 @@ _TEXT_MAX: Final = 256  # of an id
 _NEXT_UPDATE = re.compile(r',\s{0,8}\{\s{0,8}"update_id"\s{0,8}:')
 _NEXT_UPDATE_MAX: Final = 40
 _AFTER_UPDATE = re.compile(r"[ \t\n\r]{0,1000}(,|\]|\Z)[ \t\n\r]{0,1000}")
-_MARK = re.compile(r'["\[\]{},]')
-_IN_STRING = re.compile(r'["\\]')
-_OPENS: Final = {"}": "{", "]": "["}
+# A whole string or one mark. A quote alone begins a string whose end is not in sight.
+_TOKEN = re.compile(r'"(?:[^"\\]*+(?:\\.[^"\\]*+)*+")?|[\[\]{},]', re.DOTALL)
+_IN_STRING = re.compile(r'"|(?:\\.)++', re.DOTALL)
 
 
 class _Item(NamedTuple):
     start: int
     end: int
     value: Any
+
+
+async def split_off_loop(reply: bytes, *, offset: int = 0, limit: int = UPDATES_MAX) -> list[RawUpdate]:
+    """Split any reply. What the event loop reads itself takes it some milliseconds. Raises BrokenReply."""
+    if len(reply) <= SPLIT_HERE_MAX:
+        with suppress(HardReply):
+            return split(reply, offset=offset, limit=limit, is_patient=len(reply) <= HARD_HERE_MAX)
+    return await asyncio.to_thread(split_large, reply, offset=offset, limit=limit)
 
 
 def split_large(reply: bytes, *, offset: int = 0, limit: int = UPDATES_MAX) -> list[RawUpdate]:
@@ -103,25 +121,29 @@ def _end_by_marks(text: str, at: int, limit: int, failed_at: int) -> int:
     `limit` is where the next update begins, or the text's end.
     """
     is_last = limit == len(text)
-    open_ = {"{": 0, "[": 0}
-    position, in_string = at, False
+    objects = lists = 0  # that are open
+    position = at
     while position < limit:
-        pattern = _IN_STRING if in_string else _MARK
-        found = pattern.search(text, position, min(limit, position + _STEP))
-        if found is None:
-            position += _STEP
-            continue
-        mark, position = found[0], found.end()
-        if mark == '"':
-            in_string = not in_string
-        elif mark == "\\":
-            position += 1
-        elif (mark == "," and not any(open_.values())) or (mark == "]" and not open_["["] and is_last):
-            return found.start()
-        elif mark in open_:
-            open_[mark] += 1
-        elif mark in _OPENS and open_[_OPENS[mark]]:
-            open_[_OPENS[mark]] -= 1
+        stop = min(limit, position + _STEP)
+        for token in _TOKEN.finditer(text, position, stop):
+            mark = token[0]
+            if mark == '"':  # its end is not in sight
+                position = _end_of_string(text, token.end(), limit)
+                break
+            if mark == "[":
+                lists += 1
+            elif mark == "{":
+                objects += 1
+            elif mark == "]":
+                if not lists and is_last:  # the list's own
+                    return token.start()
+                lists -= lists > 0
+            elif mark == "}":
+                objects -= objects > 0
+            elif mark == "," and not lists and not objects:
+                return token.start()
+        else:
+            position = stop
     if not is_last:
         return limit
     # Its brackets do not add up, yet the reply is whole: without an end it would be fetched again for ever.
@@ -130,6 +152,20 @@ def _end_by_marks(text: str, at: int, limit: int, failed_at: int) -> int:
         reply_end = REPLY_END.search(text, max(at, len(text) - _STEP))
         return reply_end.start() if reply_end else -1
     return -1
+
+
+def _end_of_string(text: str, position: int, limit: int) -> int:
+    """Return the position behind the string that `position` is in."""
+    while position < limit:
+        stop = min(limit, position + _STEP)
+        found = _IN_STRING.search(text, position, stop)
+        if found is None:
+            position = stop - (text[stop - 1] == "\\" and stop < limit)  # half of an escape
+        elif found[0] == '"':
+            return found.end()
+        else:
+            position = found.end()
+    return limit
 
 
 def _lean(value: dict[str, Any]) -> dict[str, Any]:

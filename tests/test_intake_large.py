@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import tracemalloc
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from telegram import intake_large
 from telegram.intake import UPDATE_BYTES_MAX, UPDATES_MAX, BrokenReply, RawUpdate, split
-from telegram.intake_large import split_large
+from telegram.intake_large import HARD_HERE_MAX, SPLIT_HERE_MAX, split_large
 from telegram.routing import route
 from tests.test_intake import ODD_IDS, UPDATES, bodies, body_of, ids, one, reply_of
 
@@ -162,10 +163,17 @@ class _Counting:
         self._note(len(text))
         return self.real(text, at)
 
-    def search(self, text: str, at: int, end: int | None = None) -> Any:
-        found = self.real.search(text, at) if end is None else self.real.search(text, at, end)
-        self._note((found.end() if found else min(len(text), end or len(text))) - at)
+    def search(self, text: str, at: int, end: int = 2**62) -> Any:
+        found = self.real.search(text, at, end)
+        self._note((found.end() if found else min(len(text), end)) - at)
         return found
+
+    def finditer(self, text: str, at: int, end: int) -> Any:
+        for found in self.real.finditer(text, at, end):
+            yield found
+            self._note(found.end() - at)
+            at = found.end()
+        self._note(end - at)
 
     def match(self, text: str, at: int = 0) -> Any:
         found = self.real.match(text, at)
@@ -173,7 +181,7 @@ class _Counting:
         return found
 
 
-PATTERNS = ("scan", "_NEXT_UPDATE", "_AFTER_UPDATE", "_MARK", "_IN_STRING", "REPLY_END")
+PATTERNS = ("scan", "_NEXT_UPDATE", "_AFTER_UPDATE", "_TOKEN", "_IN_STRING", "REPLY_END")
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -215,3 +223,26 @@ def test_the_envelope_is_short() -> None:
         split_large(reply)
     assert re.search(b"result", reply)
     assert json.loads(reply)["ok"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_off_loop"),
+    [
+        (reply_of(one(1), b"x", one(2)), False),
+        (reply_of(*[one(n) for n in range(1, 90)]) + b" " * HARD_HERE_MAX, False),
+        (reply_of(one(1), b"x" * HARD_HERE_MAX), True),
+        (reply_of(one(1)) + b" " * SPLIT_HERE_MAX, True),
+    ],
+)
+async def test_what_takes_long_is_read_in_a_thread(
+    reply: bytes, is_off_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+
+    def noted(*args: Any, **more: Any) -> Any:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        return split_large(*args, **more)
+
+    monkeypatch.setattr(intake_large, "split_large", noted)
+    assert bare(await intake_large.split_off_loop(reply)) == bare(split(reply))
+    assert threads == [True] * is_off_loop
