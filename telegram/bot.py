@@ -218,7 +218,7 @@ class Bot:
 
     @property
     def dropped(self) -> Counter[str]:
-        """How many updates no handler was given, by reason: "stale", "throttled", "backlog"."""
+        """How many updates no handler was given, by reason: "stale", "throttled", "backlog", "superseded"."""
         return self._handler.dropped.counts
 
     def running(self) -> tuple[list[Running], list[Running]]:

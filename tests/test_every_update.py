@@ -63,7 +63,7 @@ async def through_a_bot(rests: Sequence[bytes]) -> Outcome:
     assert (stats.appended, stats.pending) == (len(ids), 0)
     settled = [each.id for each, _ in handled] + [each.envelope.id for each in letters]
     left_out = set(ids) - set(settled)  # inline queries whose users have typed on, and no others
-    assert len(left_out) == bot._handler.newest.left_out
+    assert len(left_out) == bot.dropped["superseded"]
     assert all(b'"inline_query"' in rests[ids.index(id_)] for id_ in left_out)
     assert Counter(ids) == Counter([*settled, *left_out])
     bodies = {each.id: each.body for each, _ in handled} | {

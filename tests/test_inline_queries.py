@@ -70,7 +70,7 @@ def test_of_those_that_wait_only_the_newest_is_handled(store: str, tmp_path: Pat
                 await rig.settles()
             assert search.searched == ["c", "cats"]
             assert [each.params["inline_query_id"] for each in rig.sent("answerInlineQuery")] == ["0", "3"]
-            assert rig.handler.newest.left_out == 2
+            assert rig.handler.dropped.counts == {"superseded": 2}
             lines = [
                 (line["id"], line["newer"], line["log_level"]) for line in logs if "left out" in line["event"]
             ]

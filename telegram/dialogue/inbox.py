@@ -88,9 +88,9 @@ class InboxHandler:
         self._table: Table | None = None
         self._splits = Splits()
         self._albums = Albums()
-        self.newest = Newest()
         self._stoppable = Stoppable()
         self.dropped = Dropped()
+        self._newest = Newest(self.dropped.counts)
         """Updates that no handler was given, by reason."""
         self._limits = Limits(self.dropped)
         self.arrived = self._stoppable.arrived
@@ -248,7 +248,7 @@ class InboxHandler:
                 await backlog.tell(ctx, lambda key, scope: asked(behind.state(key, scope)), self._wall())
             self.dropped.note("backlog", ctx.key)
             return False
-        return ctx.kind != "inline_query" or await self.newest.is_wanted(
+        return ctx.kind != "inline_query" or await self._newest.is_wanted(
             ctx, delivery, partial(self._look, delivery), self._waiting
         )
 

@@ -124,7 +124,10 @@ class _Sender:
 
 
 class Dropped:
-    """Counts and logs the updates that no handler was given, by reason: "stale", "throttled", "backlog"."""
+    """Counts and logs the updates that no handler was given, by reason: "stale", "throttled", "backlog", "superseded".
+
+    The last are inline queries behind which a newer one waited (telegram/dialogue/newest.py): one debug line each.
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

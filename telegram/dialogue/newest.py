@@ -5,6 +5,7 @@ Each letter that somebody types is an inline query of its own, and Telegram show
 handler has begun with is finished. The order of those that are handled stays.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -18,11 +19,15 @@ log = structlog.get_logger(__name__)
 KIND: Final = "inline_query"
 
 
-class Newest:
-    """Decides which inline queries are left out. `left_out` counts them."""
+SUPERSEDED: Final = "superseded"
+"""The reason under which those that are left out are counted (`Bot.dropped`)."""
 
-    def __init__(self) -> None:
-        self.left_out = 0
+
+class Newest:
+    """Decides which inline queries are left out, and counts them in `counts`."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        self._counts = counts
 
     async def is_wanted(
         self,
@@ -37,13 +42,12 @@ class Newest:
                 continue
             newer = read(envelope)
             if newer is not None and newer.kind == KIND:
-                self.left_out += 1
+                self._counts[SUPERSEDED] += 1
                 log.debug(
                     "an inline query is left out: a newer one waits",
                     key=ctx.key,
                     id=ctx.update_id,
                     newer=newer.update_id,
-                    left_out=self.left_out,
                 )
                 return False
         return True
