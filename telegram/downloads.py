@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import SecretBytes, SecretStr
 
+from telegram.beneath import Beneath, find_beneath
 from telegram.errors import DownloadCut, FileTooBig, FileUnusable, api_error
 from telegram.files import opened, path_of, read, size_of
 from telegram.streaming import Incoming
@@ -157,15 +158,14 @@ async def local_opener(file_path: str, root: Path | None) -> Opener:
     return open_at
 
 
-def _below(file_path: str, root: Path | None) -> Path:
-    """Follow every link first: an answer must not make us read just any file."""
+def _below(file_path: str, root: Path | None) -> Beneath:
+    """Find the file: an answer must not make us read just any."""
     if root is None:
         raise FileUnusable(
             f"{file_path} lies on the server's disk: set local_root to the folder it may be read from"
         )
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RuntimeError):  # RuntimeError: links that lead round in a circle
         path = path_of(file_path) if file_path.startswith("file:") else Path(file_path)
-        real = path.resolve()
-        if real.is_relative_to(root.resolve()):
-            return real
+        if found := find_beneath(path, root):
+            return found
     raise FileUnusable(f"{file_path} lies outside of local_root")

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from pydantic_core import CoreSchema, core_schema
@@ -129,7 +129,19 @@ def path_of(uri: str) -> Path:
     return Path(os.fsdecode(unquote_to_bytes(parts.path)))
 
 
-async def size_of(path: Path) -> int:
+class Source(Protocol):
+    """A path, or what opens like one."""
+
+    def stat(self) -> os.stat_result:
+        """Return what there is; OSError."""
+        ...
+
+    def open(self, mode: str, /) -> IO[Any]:
+        """Open it; OSError."""
+        ...
+
+
+async def size_of(path: Source) -> int:
     """Return the size in bytes; FileUnusable if there is no regular file."""
     try:
         found = await asyncio.to_thread(path.stat)
@@ -142,7 +154,7 @@ async def size_of(path: Path) -> int:
     raise FileUnusable(reason)
 
 
-async def read(path: Path, size: int, start: int = 0) -> AsyncGenerator[bytes, None]:
+async def read(path: Source, size: int, start: int = 0) -> AsyncGenerator[bytes, None]:
     """Yield `size` bytes from `start`, off the loop. FileUnusable if there are fewer; what is beyond is left out."""
     reason = ""
     try:
@@ -162,7 +174,7 @@ async def read(path: Path, size: int, start: int = 0) -> AsyncGenerator[bytes, N
 
 
 @asynccontextmanager
-async def opened(path: Path, mode: str) -> AsyncIterator[Any]:
+async def opened(path: Source, mode: str) -> AsyncIterator[Any]:
     """Open and close a file off the loop. Closing waits for a thread that still works on it, after a cancellation."""
     opening = asyncio.ensure_future(asyncio.to_thread(path.open, mode))
     try:
@@ -178,7 +190,7 @@ async def _sliced(content: bytes) -> AsyncGenerator[bytes, None]:
         yield content[start : start + PIECE]
 
 
-def _told(path: Path, error: OSError) -> str:
+def _told(path: Source, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{path} is missing"
     return f"{path} cannot be read ({error.strerror or type(error).__name__})"
