@@ -463,6 +463,28 @@ def test_updates_that_other_filters_do_not_let_pass_are_not_counted():
         assert said(bot) == ["2", "a"]
 
 
+def test_each_message_of_a_burst_is_counted():
+    router = Router()
+
+    @router.burst(text, throttle(5, per_s=60, tell="Slower"), stale_s=600)
+    async def burst(ctx: MessageContext, messages: list[Message]) -> None:
+        if len(messages) == 5 and not fails:
+            fails.append(1)
+            raise OSError("once")
+        ctx.reply(" ".join(each.text or "" for each in messages))
+
+    fails: list[int] = []
+    with Conversations(router) as bot:
+        ann = bot.chat("Ann")
+        for number in range(8):
+            bot.scene.say(ann.id, ann.user_id, f"{number}")
+        bot.happens(
+            failing=True
+        )  # the burst fails and is handled one by one: what was counted is not counted again
+        assert said(bot) == ["0", "1", "2", "3", "4", "Slower"]
+        assert (bot.dropped(), bot.dead_letters()) == ({"throttled": 3}, [])
+
+
 def test_who_writes_slowly_is_not_dropped_because_the_bot_was_slow():
     """The moments count at which the user wrote: a busy lane, or a downtime, makes nobody a flooder."""
     router = Router()

@@ -222,6 +222,9 @@ class InboxHandler:
                 return None
             if found is None or found.handler is not taken.handler:
                 return None
+            at_its_turn = delivery._replace(envelope=envelope, begun=False)
+            if self._limits.refuses(other, at_its_turn, found.options.limits, found.around, self._wall()):
+                return None  # it is dropped at its turn
             ids.add(envelope.id)
             return other
 

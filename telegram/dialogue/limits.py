@@ -44,6 +44,8 @@ class Limit:
     """Stands among the filters of a handler or a router, and is no condition."""
 
     label = ""
+    reason = ""
+    """Under which what it refuses is counted."""
 
     def __call__(self, ctx: Context) -> bool:  # noqa: ARG002 - it is typed as a filter
         """Return True: it is asked when the handler is found."""
@@ -52,6 +54,8 @@ class Limit:
 
 class Stale(Limit):
     """Updates older than `stale_s` seconds are not handled."""
+
+    reason = "stale"
 
     def __init__(self, stale_s: float) -> None:
         if not 0 < stale_s < float("inf"):
@@ -66,6 +70,8 @@ class throttle(Limit):  # noqa: N801 - read as a word: @router.message(command("
     sender who is over it is sent `tell`, at most once in `per_s`. One object in several places counts an update once. Kept
     in memory, of the `remembers` senders that were active last.
     """
+
+    reason = "throttled"
 
     def __init__(self, n: int, *, per_s: float, tell: str | None = None, remembers: int = 10_000) -> None:
         if n < 1 or not 0 < per_s < float("inf") or remembers < 1:
@@ -155,31 +161,42 @@ class Limits:
     def allow(
         self, ctx: Context, delivery: Delivery, own: Iterable[Limit], around: tuple[Limit, ...], now: float
     ) -> bool:
-        """Whether a handler may begin with an update: `own` are its limits, `around` those of its routers, outermost first.
+        """Whether a handler may begin with an update; if not, it is counted, logged, and told to the sender."""
+        refused = self.refuses(ctx, delivery, own, around, now)
+        if isinstance(refused, throttle):
+            sender, moment = ctx.sender_id, moment_of(ctx, delivery.envelope.at)
+            if refused.tell and sender is not None and refused.is_told(sender, moment, ctx.update_id):
+                _tell(ctx, refused.tell)
+        if refused is not None:
+            self._dropped.note(refused.reason, ctx.key)
+        return refused is None
 
-        `now` is Unix time by Telegram's clock. What the context collects here tells the user.
+    def refuses(
+        self, ctx: Context, delivery: Delivery, own: Iterable[Limit], around: tuple[Limit, ...], now: float
+    ) -> Limit | None:
+        """Return the limit that refuses an update; None if its handler may begin, and then it is counted.
+
+        `own` are the limits of the handler, `around` those of its routers, outermost first. `now` is Unix time by Telegram's
+        clock. Asked again, it says the same.
         """
         if isinstance(ctx, TimerContext) or has_begun(delivery) or ctx.update_id in self._begun:
-            return True
+            return None
         limits = dict.fromkeys((*own, *(() if is_payment(ctx) else reversed(around))))  # each once
         moment = moment_of(ctx, delivery.envelope.at)
         stale = next((each for each in limits if isinstance(each, Stale)), None)  # the innermost counts
         if stale is not None and now - moment > stale.stale_s:
-            self._dropped.note("stale", ctx.key)
-            return False
+            return stale
         sender = ctx.sender_id
         for each in limits:
             if sender is None or not isinstance(each, throttle):
                 continue
             if not each.admits(sender, moment, ctx.update_id):
-                if each.tell and each.is_told(sender, moment, ctx.update_id):
-                    _tell(ctx, each.tell)
-                self._dropped.note("throttled", ctx.key)
-                return False
-        self._begun[ctx.update_id] = None
-        if len(self._begun) > _BEGUN_MAX:
-            self._begun.popitem(last=False)
-        return True
+                return each
+        if limits:
+            self._begun[ctx.update_id] = None
+            if len(self._begun) > _BEGUN_MAX:
+                self._begun.popitem(last=False)
+        return None
 
 
 def has_begun(delivery: Delivery) -> bool:
