@@ -12,6 +12,8 @@ from itertools import count
 from pathlib import Path, PurePath
 from typing import Final, NamedTuple
 
+from telegram.safe_name import safe_name
+
 from .answers import Json
 
 FILE_BYTES_MAX: Final = 50 << 20
@@ -105,7 +107,7 @@ class Files:
         n = next(self._numbers)
         name = clean_name(name)
         unique_id = hashlib.blake2b(content or name.encode(), key=kind.encode(), digest_size=9).hexdigest()
-        ending = PurePath(name).suffix or _ENDINGS.get(kind, "")
+        ending = PurePath(safe_name(name)).suffix or _ENDINGS.get(kind, "")
         path = f"{kind}s/file_{n}{ending}"
         if self.local:
             path = str(self._on_disk(path, content))
