@@ -9,6 +9,7 @@ import os
 import secrets
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,12 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    CliSubCommand,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic_settings import BaseSettings, CliSubCommand, SettingsConfigDict, SettingsError
 
 from engine import StoreError
 from engine.store import FullStore
@@ -233,11 +229,7 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
             **settings.policies(),
         )
         client = await stack.enter_async_context(
-            TgClient(
-                settings.token,
-                base_url=fake.url,
-                connections=config.senders,
-            )
+            TgClient(settings.token, base_url=fake.url, connections=config.senders)
             if fake is not None
             else TgClient(
                 settings.token,
@@ -249,28 +241,36 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
                 allow_http=settings.telegram_allow_http,
             )
         )
-        store = await open_store(settings.effective_store_url, str(client.bot_id))
+        wall = fake.clock if fake is not None else time.time  # the sandbox lets time pass
+        store = await open_store(settings.effective_store_url, str(client.bot_id), wall=wall)
         stack.push_async_callback(store.close)
         watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
         bot = Bot(client, store, router, config)
         if fake is not None:
-            await _open_page(settings, stack, fake, bot, store)
+            await _open_page(settings, stack, fake, bot, store, router.commands())
         return await run_until_signal(bot, watchdog)
 
 
 def _fake(settings: Settings) -> "FakeServer":
     from telegram.fake import FakeServer  # late: a bot at Telegram does not need it
 
-    return FakeServer(token=settings.token)
+    return FakeServer(token=settings.token, strict=True)
 
 
 async def _open_page(
-    settings: Settings, stack: AsyncExitStack, fake: "FakeServer", bot: Bot, store: FullStore
+    settings: Settings,
+    stack: AsyncExitStack,
+    fake: "FakeServer",
+    bot: Bot,
+    store: FullStore,
+    commands: Sequence[str],
 ) -> None:
     """Start the sandbox's page, and print where it is."""
     from telegram.fake.sandbox import Sandbox
 
-    sandbox = await stack.enter_async_context(Sandbox(fake, bot, store, port=settings.sandbox_port))
+    sandbox = await stack.enter_async_context(
+        Sandbox(fake, bot, store, port=settings.sandbox_port, commands=commands)
+    )
     if settings.sandbox is None:
         print("\n  BOT_TOKEN is not set: this is the sandbox, no bot at Telegram.")
     print(f"\n  Chat with your bot here:  {sandbox.url}\n  Stop with Ctrl+C.\n", flush=True)

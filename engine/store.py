@@ -206,6 +206,9 @@ class Operator(Protocol):
         False if there is none of that number, or an update of the same id is pending again.
         """
 
+    def clock_moved(self) -> None:
+        """Look for due timers now: the wall clock was set forward. Without this it is noticed within WALL_LOOK_S."""
+
 
 class FullStore(Store, Operator, Protocol):
     """What `open_store` returns: the line of work, and what a person needs."""

@@ -191,6 +191,16 @@ class EffectsContract:
         delivery = await asyncio.wait_for(waiting, 10)
         assert (delivery.envelope.body, delivery.envelope.key) == (b"c", "chat:2")
 
+    async def test_who_set_the_clock_forward_can_say_so(self, open_store):
+        clock = Clock()  # looked at once a minute
+        store = await open_store(wall=clock)
+        await self.set_timers(store, Timer("a", 200, b"a"), Timer("b", 2000, b"b"))
+        clock.leaps(1000)
+        store.clock_moved()
+        store.clock_moved()  # while it looks
+        assert (await asyncio.wait_for(store.claim(INBOX), 10)).envelope.body == b"a"
+        assert store.lanes(INBOX)[0].depth == 1
+
     # -- timers: where ----------------------------------------------------------------------------------------
 
     async def test_a_timer_stands_behind_what_is_pending_and_before_what_comes_later(self, store):

@@ -3,6 +3,8 @@ import json
 import pytest
 
 from engine import StoreUnavailable
+from telegram.fake.clock import PlayedClock
+from telegram.fake.methods import run
 from telegram.fake.queue import UpdateQueue
 from telegram.fake.sandbox_wishes import Refused, Wishes
 from telegram.fake.world import World
@@ -18,6 +20,7 @@ class Noted:
         self.arrivals = []
         self.replayed = []
         self.rereads = 0
+        self.clock_moves = 0
         self.unavailable = False
 
     def arrived(self, chat_id, update_id):
@@ -25,6 +28,9 @@ class Noted:
 
     def dead_letters_changed(self):
         self.rereads += 1
+
+    def clock_moved(self):
+        self.clock_moves += 1
 
     async def replay(self, number):
         if self.unavailable:
@@ -47,11 +53,14 @@ def world():
 
 
 @pytest.fixture
-def wish(world, noted):
-    wishes = Wishes(world, noted, noted)
+def wishes(world, noted):
+    return Wishes(world, noted, noted, PlayedClock())
 
+
+@pytest.fixture
+def wish(wishes):
     async def fulfil(do, **fields):
-        await wishes.fulfil(json.dumps({"do": do, **fields}))
+        return await wishes.fulfil(json.dumps({"do": do, **fields}))
 
     return fulfil
 
@@ -104,6 +113,17 @@ async def test_a_key_sends_what_it_asks_for(wish, world, noted):
         ({"do": "say", "chat": ADA, "user": ADA}, "text: Field required"),
         ({"do": "press", "chat": ADA, "user": ADA, "message": 1, "data": ""}, "1 to 64 bytes"),
         ({"do": "press", "chat": ADA, "user": ADA, "message": 1, "data": "ж" * 33}, "1 to 64 bytes"),
+        ({"do": "send", "chat": ADA, "user": BEN, "what": "photo"}, "no such person"),
+        ({"do": "send", "chat": ADA, "user": ADA, "what": "bomb"}, "photo"),
+        ({"do": "send", "chat": ADA, "user": ADA, "what": "photo", "caption": "x" * 1025}, "at most 1024"),
+        ({"do": "edit", "chat": ADA, "user": ADA, "message": 1, "text": "x"}, "no such message"),
+        ({"do": "react", "chat": ADA, "user": ADA, "message": 1, "emoji": "👍"}, "no such message"),
+        ({"do": "ask", "chat": ADA, "user": ADA, "query": "x" * 257}, "at most 256"),
+        ({"do": "choose", "chat": ADA, "user": ADA, "query": "1", "result": "1"}, "no such result"),
+        ({"do": "block", "user": GROUP, "blocked": True}, "no such person"),
+        ({"do": "promote", "chat": ADA, "user": ADA}, "no administrators"),
+        ({"do": "pass", "hours": 0}, "greater than 0"),
+        ({"do": "pass", "hours": 1e9}, "less than or equal"),
         ({"do": "add_person", "name": " "}, "at least 1 character"),
         ({"do": "add_group", "title": "x" * 65}, "at most 64 characters"),
         ({"do": "burst", "more": 1}, "Extra inputs"),
@@ -115,7 +135,7 @@ async def test_a_key_sends_what_it_asks_for(wish, world, noted):
 async def test_what_is_refused_changes_nothing(world, noted, wished, reason):
     before = (world.people(), world.chats())
     with pytest.raises(Refused, match=reason):
-        await Wishes(world, noted, noted).fulfil(json.dumps(wished))
+        await Wishes(world, noted, noted, PlayedClock()).fulfil(json.dumps(wished))
     assert (world.people(), world.chats()) == before
     assert (updates(world), noted.arrivals) == ([], [])
 
@@ -178,3 +198,123 @@ async def test_replaying_reads_the_dead_letters_again(wish, noted):
     with pytest.raises(Refused, match="disk full"):
         await wish("replay", number=3)
     assert noted.rereads == 3
+
+
+# -- what is no text ---------------------------------------------------------------------------------------
+
+
+async def test_a_photo_can_be_fetched_by_the_bot_and_shown_by_the_page(wish, world):
+    await wish("send", chat=ADA, user=ADA, what="photo", caption="/look here")
+    (update,) = updates(world)
+    message = update["message"]
+    assert (message["caption"], message["caption_entities"][0]["type"]) == ("/look here", "bot_command")
+    size = message["photo"][-1]
+    path = run(world, "getfile", {"file_id": size["file_id"]})["file_path"]
+    _, content = world.files.download(path)
+    assert (content[:4], len(content)) == (b"\x89PNG", size["file_size"])
+    shown = await wish("look", file=size["file_id"])
+    assert shown["url"].startswith("data:image/png;base64,")
+
+
+async def test_only_pictures_that_cannot_run_are_shown(wish, world):
+    evil = world.files.add("document", b"<svg onload='alert(1)'/>", name="a.svg")
+    large = world.files.add("photo", b"x" * ((2 << 20) + 1), name="a.png")
+    for file_id in (evil.file_id, large.file_id, "unknown"):
+        assert await wish("look", file=file_id) == {"type": "picture", "file": file_id, "url": ""}
+
+
+async def test_an_album_is_three_messages_of_one_group(wish, world, noted):
+    await wish("send", chat=GROUP, user=BEN, what="album", caption="Us")
+    sent = [update["message"] for update in updates(world)]
+    assert len({message["media_group_id"] for message in sent}) == 1
+    assert [message.get("caption") for message in sent] == ["Us", None, None]
+    assert len({message["photo"][0]["file_unique_id"] for message in sent}) == 3
+    assert len(noted.arrivals) == 3
+
+
+async def test_a_contact_and_a_location(wish, world):
+    await wish("send", chat=ADA, user=ADA, what="contact")
+    await wish("send", chat=ADA, user=ADA, what="location")
+    first, second = (update["message"] for update in updates(world))
+    assert (first["contact"]["first_name"], first["contact"]["user_id"]) == ("Ada", ADA)
+    assert second["location"] == {"latitude": 52.52, "longitude": 13.405}
+
+
+async def test_own_text_and_own_caption_are_edited(wish, world):
+    await wish("say", chat=ADA, user=ADA, text="one")
+    await wish("send", chat=ADA, user=ADA, what="photo", caption="two")
+    await wish("edit", chat=ADA, user=ADA, message=1, text="/one")
+    await wish("edit", chat=ADA, user=ADA, message=2, text="three")
+    edited = [update["edited_message"] for update in updates(world)[2:]]
+    assert (edited[0]["text"], edited[0]["entities"][0]["type"]) == ("/one", "bot_command")
+    assert (edited[1]["caption"], edited[1]["photo"]) == ("three", world.messages(ADA)[1]["photo"])
+    assert all("edit_date" in message for message in edited)
+
+
+async def test_nobody_edits_what_somebody_else_wrote(wish, world):
+    await wish("say", chat=GROUP, user=ADA, text="mine")
+    with pytest.raises(Refused, match="no such message of this person"):
+        await wish("edit", chat=GROUP, user=BEN, message=1, text="yours")
+    assert world.messages(GROUP)[0]["text"] == "mine"
+
+
+async def test_the_bot_is_told_of_reactions_where_it_is_an_administrator(wish, world):
+    world.queue.allow(["message", "message_reaction", "my_chat_member"])
+    await wish("say", chat=GROUP, user=ADA, text="hi")
+    with pytest.raises(Refused, match="only where it is an administrator"):
+        await wish("react", chat=GROUP, user=BEN, message=1, emoji="👍")
+    assert world.reactions[GROUP, 1] == {BEN: [{"type": "emoji", "emoji": "👍"}]}  # the people see it
+    await wish("promote", chat=GROUP, user=ADA)
+    await wish("react", chat=GROUP, user=BEN, message=1, emoji="🔥")
+    await wish("react", chat=GROUP, user=BEN, message=1, emoji="")
+    changes = [u["message_reaction"] for u in updates(world) if "message_reaction" in u]
+    assert [[each["emoji"] for each in change["old_reaction"]] for change in changes] == [["👍"], ["🔥"]]
+    assert [[each["emoji"] for each in change["new_reaction"]] for change in changes] == [["🔥"], []]
+    assert world.reactions == {}
+
+
+async def test_an_inline_result_is_sent_pressed_and_edited(wish, wishes, world):
+    await wish("ask", chat=GROUP, user=ADA, query="tea")
+    (update,) = updates(world)
+    query = update["inline_query"]
+    assert (query["query"], query["chat_type"], query["from"]["id"]) == ("tea", "supergroup", ADA)
+    markup = {"inline_keyboard": [[{"text": "More", "callback_data": "more"}]]}
+    result = {
+        "type": "article",
+        "id": "7",
+        "title": "Tea",
+        "input_message_content": {"message_text": "A <b>tea</b>", "parse_mode": "HTML"},
+        "reply_markup": markup,
+    }
+    wishes.inline_answered(query["id"], "tea", [result])
+    await wish("choose", chat=GROUP, user=ADA, query=query["id"], result="7")
+    chosen, sent = (u for u in updates(world)[1:])
+    inline_id = chosen["chosen_inline_result"]["inline_message_id"]
+    message = sent["message"]
+    assert (message["text"], message["entities"][0]["type"], message["via_bot"]["id"]) == ("A tea", "bold", 7)
+    await wish("press", chat=GROUP, user=BEN, message=message["message_id"], data="more")
+    press = updates(world)[-1]["callback_query"]
+    assert (press["inline_message_id"], press["from"]["id"]) == (inline_id, BEN)
+    assert "message" not in press
+    run(world, "editmessagetext", {"inline_message_id": inline_id, "text": "Two teas"})
+    (shown,) = world.messages(GROUP)
+    assert (shown["text"], shown["from"]["id"], "edit_date" in shown) == ("Two teas", ADA, True)
+
+
+async def test_blocking_is_told_to_the_bot_and_refuses_what_it_sends(wish, world):
+    await wish("block", user=ADA, blocked=True)
+    assert world.is_blocked(ADA)
+    (update,) = updates(world)
+    assert update["my_chat_member"]["new_chat_member"]["status"] == "kicked"
+    await wish("block", user=ADA, blocked=False)
+    assert not world.is_blocked(ADA)
+
+
+async def test_an_hour_passes_for_telegram_and_the_timers_look_at_once(world, noted):
+    clock = PlayedClock()
+    before = clock(), clock.monotonic()
+    wishes = Wishes(world, noted, noted, clock)
+    await wishes.fulfil('{"do": "pass", "hours": 1}')
+    assert clock() - before[0] >= 3600
+    assert clock.monotonic() - before[1] >= 3600
+    assert noted.clock_moves == 1

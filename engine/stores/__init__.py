@@ -1,5 +1,7 @@
 """The stores, and the address by which a bot names its own."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import StoreError
@@ -8,13 +10,18 @@ from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
 
 
-async def open_store(url: str, bot: str, *, limits: Limits | None = None) -> FullStore:
-    """Open `memory:` or `sqlite:FILE` for one bot (its id); StoreError says in one line what is wrong."""
+async def open_store(
+    url: str, bot: str, *, limits: Limits | None = None, wall: Callable[[], float] = time.time
+) -> FullStore:
+    """Open `memory:` or `sqlite:FILE` for one bot (its id); StoreError says in one line what is wrong.
+
+    `wall` gives Unix time: timers go by it.
+    """
     scheme, _, rest = url.partition(":")
     if scheme == "memory" and not rest:
-        return MemoryStore(limits=limits)
+        return MemoryStore(limits=limits, wall=wall)
     if scheme == "sqlite" and rest:
-        return await open_sqlite(Path(rest), bot, limits=limits)
+        return await open_sqlite(Path(rest), bot, limits=limits, wall=wall)
     kind = (
         f"{scheme}:{rest and '...'}" if scheme.isalnum() and ":" in url else "..."
     )  # the rest may be a password

@@ -168,6 +168,9 @@ class MemoryStore:
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         return [letter for letter, _ in zip(reversed(self._data.dead.values()), range(limit), strict=False)]
 
+    def clock_moved(self) -> None:
+        self._data.look()
+
     async def replay(self, number: int) -> bool:
         letter = self._data.dead.get(number)
         return letter is not None and self._replay(letter)

@@ -20,6 +20,9 @@ class SqliteOperator(LoadedFile):
         await self._trusted()
         return await newest_letters(self._writer, limit)
 
+    def clock_moved(self) -> None:
+        self._timers.clock_moved()
+
     async def replay(self, number: int) -> bool:
         while True:
             await self._none_appending()

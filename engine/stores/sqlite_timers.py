@@ -121,6 +121,11 @@ class Timers:
                 self._next_at = at
                 self._set_alarm()
 
+    def clock_moved(self) -> None:
+        """Look whether the next one is due now."""
+        if not self._looking and not self._closed:
+            self._wake()
+
     def gone(self, place: int) -> None:
         """Forget one that was committed or buried."""
         del self._places[self._due.pop(place)]

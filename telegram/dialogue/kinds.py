@@ -5,13 +5,14 @@ chat_member, message_reaction and message_reaction_count out of its default (Tel
 sends the whole list with each getUpdates: what its handlers take, and NEEDED.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
 import structlog
 
-from telegram.dialogue.filters import Filter
+from telegram.dialogue.filters import Filter, label_of
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.routes import TIMER, Entry, OfTimer, Route
 from telegram.types import KINDS, VERSION
@@ -30,6 +31,8 @@ ADMIN_ONLY: Final = frozenset((
 """What Telegram sends only of chats in which the bot is an administrator (Telegram Bot API, Update)."""
 
 ALL: Final = "all"
+
+_COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})")
 
 
 def asked_kinds(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> list[str]:
@@ -57,6 +60,19 @@ def timers_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> frozenset[
                 return None
             names.update(named)
     return frozenset(names)
+
+
+def commands_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> list[str]:
+    """Return the commands that these entries take, without the slash, in their order; of a flow those that start it."""
+    found: dict[str, None] = {}
+    for entry, _ in entries:
+        routes = [step.route for step in entry.entries] if isinstance(entry, Plan) else [entry]
+        for label in (
+            label_of(each) for route in routes if isinstance(route, Route) for each in route.filters
+        ):
+            if label.startswith("/"):  # "/start or /hello", "/start <payload>"
+                found.update(dict.fromkeys(_COMMAND.findall(label)))
+    return list(found)
 
 
 def _any_or(kinds: frozenset[str] | None) -> frozenset[str]:

@@ -16,7 +16,7 @@ from telegram.dialogue.contexts import (
     TimerContext,
 )
 from telegram.dialogue.filters import AnyFilter, Extract, Filter, check_filters, checked_filters
-from telegram.dialogue.kinds import asked_kinds
+from telegram.dialogue.kinds import asked_kinds, commands_of
 from telegram.dialogue.limits import Limit, with_stale
 from telegram.dialogue.routes import (
     PLAIN,
@@ -258,6 +258,10 @@ class Router:
         A handler of `update` wants every kind, unless a filter `kind(...)` says which.
         """
         return asked_kinds(self.entries())
+
+    def commands(self) -> list[str]:
+        """Return the commands that the handlers take, without the slash, in the order of the handlers."""
+        return commands_of(self.entries())
 
     def entries(self, above: tuple[Filter, ...] = ()) -> Iterator[tuple[Entry, tuple[Filter, ...]]]:
         """All handlers and flows in order, however deep, each with the filters of the routers around it."""

@@ -254,8 +254,7 @@ def replace(world: Society, found: Editable, edited: Json) -> Json | bool:
         )
     if found.chat is not None:
         return world.replace(found.chat, edited)
-    world.keep_inline(found.inline_message_id, edited)
-    world.emit("inline_edit", inline_message_id=found.inline_message_id, message=edited)
+    world.show_inline(found.inline_message_id, edited)
     return True
 
 

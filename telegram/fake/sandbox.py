@@ -13,6 +13,7 @@ which the page reads at `/key`: another site may ask for that, but not read it (
 
 import asyncio
 import errno
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -54,18 +55,27 @@ class Sandbox:
     """The page's server; `async with` starts and stops it.
 
     `port` 0 picks a free one; OSError says in one line that it is taken. Calls of the bot are answered after
-    `answer_after_s`, as over a real network: without that, lanes empty faster than an eye can follow.
+    `answer_after_s`, as over a real network: without that, lanes empty faster than an eye can follow. `commands` are
+    suggested until the bot sets its own.
     """
 
     def __init__(
-        self, fake: FakeServer, bot: RunningBot, store: FullStore, *, port: int, answer_after_s: float = 0.1
+        self,
+        fake: FakeServer,
+        bot: RunningBot,
+        store: FullStore,
+        *,
+        port: int,
+        answer_after_s: float = 0.1,
+        commands: Sequence[str] = (),
     ) -> None:
         self._fake = fake
         self._world = fake.world
         self._port = port
         self._answer_after_s = answer_after_s
+        self._commands = tuple(commands)
         self._lanes = LaneBoard(fake, bot, store)
-        self._wishes = Wishes(fake.world, self._lanes, store)
+        self._wishes = Wishes(fake.world, self._lanes, store, fake.clock)
         self._keyboards: dict[int, Json] = {}  # reply keyboards, which are in no message
         self._chat_of_query: dict[str, int] = {}  # button presses that wait for an answer
         self._key = new_key()
@@ -130,12 +140,15 @@ class Sandbox:
     # -- what the world tells --------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Note what the world does not keep: reply keyboards, and which chat each call was for."""
+        """Note what the world does not keep: reply keyboards, results of inline queries, which chat each call was for."""
         with self._world.listen() as events:
             async for event in events:
                 chat_id = self._chat_of_call(event)
                 if chat_id is not None:
                     self._lanes.sent(chat_id)
+                if event["type"] == "inline_answer":
+                    query = event["inline_query"]
+                    self._wishes.inline_answered(query["id"], query["query"], event["results"])
                 if "keyboard" in event:
                     self._keyboards[event["message"]["chat"]["id"]] = event["keyboard"]
 
@@ -191,9 +204,11 @@ class Sandbox:
 
     async def _fulfil(self, page: web.WebSocketResponse, wish: str) -> None:
         try:
-            await self._wishes.fulfil(wish)
+            answer = await self._wishes.fulfil(wish)
         except Refused as refusal:
-            await page.send_json({"type": "refused", "reason": str(refusal)})
+            answer = {"type": "refused", "reason": str(refusal)}
+        if answer is not None:
+            await page.send_json(answer)
 
     async def _tell_events(self, page: web.WebSocketResponse) -> None:
         with self._world.listen() as events:
@@ -203,7 +218,8 @@ class Sandbox:
                 if events.missed > missed:  # a page that slept; events that it hears twice do no harm
                     missed = events.missed
                     await page.send_json(self._snapshot())
-                await page.send_json(event)
+                more = {"commands": self._suggested()} if event["type"] == "commands" else {}
+                await page.send_json({**event, **more})
 
     async def _tell_lanes(self, page: web.WebSocketResponse) -> None:
         told: Json | None = None
@@ -215,15 +231,36 @@ class Sandbox:
             await asyncio.sleep(_LOOK_EVERY_S)
 
     def _snapshot(self) -> Json:
+        world = self._world
         chats = [
             {
                 **chat,
-                "messages": self._world.messages(chat["id"]),
+                "messages": world.messages(chat["id"]),
                 "keyboard": self._keyboards.get(chat["id"]),
+                "blocked": world.is_blocked(chat["id"]),
+                "administrator": chat["type"] != "private" and world.is_administrator(chat["id"]),
+                "reactions": [
+                    {"message_id": message_id, "user_id": user_id, "reaction": reaction}
+                    for (chat_id, message_id), by_user in world.reactions.items()
+                    if chat_id == chat["id"]
+                    for user_id, reaction in by_user.items()
+                ],
             }
-            for chat in self._world.chats()
+            for chat in world.chats()
         ]
-        return {"type": "world", "bot": self._world.bot, "people": self._world.people(), "chats": chats}
+        return {
+            "type": "world",
+            "bot": world.bot,
+            "people": world.people(),
+            "chats": chats,
+            "commands": self._suggested(),
+            "ahead_s": self._fake.clock.ahead_s,
+        }
+
+    def _suggested(self) -> list[str]:
+        """What a newcomer may say: the bot's own list (setMyCommands), else the commands that its handlers take."""
+        listed = next((each for each in self._world.commands.values() if each), [])
+        return [f"/{each['command']}" for each in listed] or [f"/{each}" for each in self._commands]
 
 
 @web.middleware

@@ -1,148 +1,192 @@
-"""What the sandbox's page may wish for: one JSON object each, named by its "do"."""
+"""Does what the sandbox's page asks for (sandbox_forms.py), in the world and with the dead letters of the store."""
 
+from base64 import b64encode
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import cycle
-from typing import Annotated, Final, Literal
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from engine import StoreUnavailable
 from engine.store import Operator
 
 from .answers import Json
+from .clock import PlayedClock
 from .entities import utf16_length
 from .markup import CALLBACK_DATA_BYTES_MAX
-from .messages import TEXT_MAX
+from .messages import CAPTION_MAX, TEXT_MAX
+from .sandbox_forms import (
+    WISH,
+    AddGroup,
+    AddPerson,
+    Ask,
+    Block,
+    Burst,
+    Choose,
+    Edit,
+    Key,
+    Look,
+    Pass,
+    Press,
+    Promote,
+    React,
+    Replay,
+    Say,
+    Send,
+    Wish,
+)
 from .sandbox_lanes import LaneBoard
+from .sandbox_samples import contents
 from .world import World
 
 BURST: Final = 20
 _PEOPLE_MAX: Final = 50
 _GROUPS_MAX: Final = 50
+_ANSWERS_MAX: Final = 100  # inline queries whose results are remembered
+_PICTURE_BYTES_MAX: Final = 2 << 20
+_PICTURES: Final = frozenset(
+    {"image/png", "image/jpeg", "image/gif", "image/webp"}
+)  # no SVG: that is a program
 
-_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+_NOT_ASKED_FOR: Final = "Telegram does not deliver this: the bot asks for other kinds of updates"
 
 
 class Refused(Exception):  # noqa: N818 - an answer to the page
     """The wish cannot be fulfilled; the text says why, to a person."""
 
 
-class _Wish(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Say(_Wish):
-    """A person writes in a chat."""
-
-    do: Literal["say"]
-    chat: int
-    user: int
-    text: _Text
-
-
-class Press(_Wish):
-    """A person presses a button under a message."""
-
-    do: Literal["press"]
-    chat: int
-    user: int
-    message: int
-    data: str
-
-
-class Key(_Wish):
-    """A person presses a key in place of the letters that sends something else than its text."""
-
-    do: Literal["key"]
-    chat: int
-    user: int
-    text: str
-
-
-class AddPerson(_Wish):
-    """Somebody new opens a chat with the bot."""
-
-    do: Literal["add_person"]
-    name: _Name
-
-
-class AddGroup(_Wish):
-    """Everybody meets the bot in a new group."""
-
-    do: Literal["add_group"]
-    title: _Name
-
-
-class Burst(_Wish):
-    """BURST messages at once in every chat, numbered; in a group the people take turns."""
-
-    do: Literal["burst"]
-
-
-class Replay(_Wish):
-    """A dead letter goes back to its lane."""
-
-    do: Literal["replay"]
-    number: int
-
-
-_WISH: Final = TypeAdapter[Say | Press | Key | AddPerson | AddGroup | Burst | Replay](
-    Annotated[Say | Press | Key | AddPerson | AddGroup | Burst | Replay, Field(discriminator="do")]
-)
-
-
 class Wishes:
-    """Does what the page wishes, in the world and with the dead letters of the store."""
+    """`clock` is the fake Telegram's, which the store goes by, too."""
 
-    def __init__(self, world: World, lanes: LaneBoard, store: Operator) -> None:
+    def __init__(self, world: World, lanes: LaneBoard, store: Operator, clock: PlayedClock) -> None:
         self._world = world
         self._lanes = lanes
         self._store = store
+        self._clock = clock
+        self._answers: OrderedDict[str, tuple[str, list[Json]]] = (
+            OrderedDict()
+        )  # query and results, by query's id
 
-    async def fulfil(self, text: str) -> None:
-        """Do what the JSON `text` asks for; Refused says why not."""
+    def inline_answered(self, query_id: str, query: str, results: list[Json]) -> None:
+        """Remember what the bot offers: one of them may be chosen."""
+        self._answers[query_id] = query, results
+        if len(self._answers) > _ANSWERS_MAX:
+            self._answers.popitem(last=False)
+
+    async def fulfil(self, text: str) -> Json | None:
+        """Do what the JSON `text` asks for; Refused says why not. Returns what only this page is told, if anything."""
         try:
-            wish = _WISH.validate_json(text)
+            wish = WISH.validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise Refused(f"{where}: {first['msg']}" if where else first["msg"]) from None
+        if isinstance(wish, Look):
+            return self._look(wish.file)
+        if isinstance(wish, Replay):
+            await self._replay(wish.number)
+            return None
+        try:
+            self._do(wish)
+        except ValueError as error:  # the world's reason
+            raise Refused(str(error)) from None
+        return None
+
+    def _do(self, wish: Wish) -> None:
         match wish:
-            case Say():
-                self._say(wish)
-            case Press():
-                self._press(wish)
-            case Key():
-                self._press_key(wish)
+            case Say() | Press() | Key() | Send() | Edit() | React() | Ask() | Choose() | Promote():
+                self._check_place(wish.chat, wish.user)
+                self._act(wish)
+            case Block():
+                self._block(wish)
+            case Pass():
+                self._pass(wish.hours)
             case AddPerson():
                 self._add_person(wish.name)
             case AddGroup():
                 self._add_group(wish.title)
             case Burst():
                 self._burst()
-            case Replay():
-                await self._replay(wish.number)
 
-    def _say(self, wish: Say) -> None:
-        if utf16_length(wish.text) > TEXT_MAX:
-            raise Refused(f"a message has at most {TEXT_MAX} characters")
-        self._check_place(wish.chat, wish.user)
-        self._note(wish.chat, self._world.say(wish.chat, wish.user, wish.text))
+    def _act(self, wish: Wish) -> None:
+        """What a person does in a chat, who is there."""
+        world = self._world
+        match wish:
+            case Say(chat=chat, user=user, text=text):
+                _check_length(text, TEXT_MAX)
+                self._note(chat, world.say(chat, user, text))
+            case Press(chat=chat, user=user):
+                self._press(wish)
+            case Key(chat=chat, user=user, text=text):
+                self._note(chat, world.press_key(chat, user, text))
+            case Send(chat=chat, user=user):
+                _check_length(wish.caption, CAPTION_MAX)
+                for content in contents(world, user, wish.what, wish.caption):
+                    self._note(chat, world.say(chat, user, "", **content))
+            case Edit(chat=chat, user=user, text=text):
+                _check_length(text, TEXT_MAX)
+                self._note(chat, world.edit(chat, user, wish.message, text))
+            case React(chat=chat, user=user):
+                self._react(wish)
+            case Ask(chat=chat, user=user):
+                _check_taken(world.ask_inline(user, wish.query, chat))
+            case Choose(chat=chat, user=user):
+                self._choose(wish)
+            case Promote(chat=chat, user=user):
+                self._promote(wish)
 
     def _press(self, wish: Press) -> None:
         if not 0 < len(wish.data.encode()) <= CALLBACK_DATA_BYTES_MAX:
             raise Refused(f"the data of a button has 1 to {CALLBACK_DATA_BYTES_MAX} bytes")
-        self._check_place(wish.chat, wish.user)
-        self._note(wish.chat, self._world.press(wish.chat, wish.user, wish.message, wish.data))
+        world = self._world
+        place = (wish.chat, wish.message)
+        # CallbackQuery (Telegram Bot API): of a message sent via the bot, the inline_message_id instead of the message.
+        sent_via = next((id_ for id_, there in world.inline_places.items() if there == place), None)
+        if sent_via is None:
+            self._note(wish.chat, world.press(wish.chat, wish.user, wish.message, wish.data))
+        else:
+            _check_taken(world.press_inline(wish.user, sent_via, wish.data))
 
-    def _press_key(self, wish: Key) -> None:
-        self._check_place(wish.chat, wish.user)
-        try:
-            update_id = self._world.press_key(wish.chat, wish.user, wish.text)
-        except ValueError as error:
-            raise Refused(str(error)) from None
+    def _react(self, wish: React) -> None:
+        update_id = self._world.react(wish.chat, wish.user, wish.message, wish.emoji)
+        if not update_id and not self._world.is_administrator(wish.chat):
+            raise Refused(
+                "the bot is not told: Telegram tells it of reactions only where it is an administrator"
+            )
         self._note(wish.chat, update_id)
+
+    def _choose(self, wish: Choose) -> None:
+        query, results = self._answers.get(wish.query, ("", []))
+        result = next((each for each in results if each["id"] == wish.result), None)
+        if result is None:
+            raise Refused("there is no such result any more")
+        self._note(wish.chat, self._world.choose_in(wish.chat, wish.user, result, query))
+
+    def _promote(self, wish: Promote) -> None:
+        if wish.chat > 0:
+            raise Refused("a private chat has no administrators")
+        self._note(wish.chat, self._world.promote(wish.chat, by=wish.user))
+        self._world.emit("administrator", chat_id=wish.chat)
+
+    def _block(self, wish: Block) -> None:
+        self._check_place(wish.user, wish.user)
+        act = self._world.block if wish.blocked else self._world.unblock
+        self._note(wish.user, act(wish.user))
+
+    def _pass(self, hours: float) -> None:
+        self._clock.let_pass(hours * 3600)
+        self._store.clock_moved()
+        self._world.emit("passed", hours=hours, ahead_s=self._clock.ahead_s)
+
+    def _look(self, file_id: str) -> Json:
+        """A picture as a data: URL, the only kind of image that the page's policy allows; "" for what is none."""
+        file = self._world.files.find(file_id)
+        found = self._world.files.download(file.path) if file else None
+        url = ""
+        if file and found and file.mime_type in _PICTURES and len(found[1]) <= _PICTURE_BYTES_MAX:
+            url = f"data:{file.mime_type};base64,{b64encode(found[1]).decode()}"
+        return {"type": "picture", "file": file_id, "url": url}
 
     def _add_person(self, name: str) -> None:
         if len(self._world.people()) >= _PEOPLE_MAX:
@@ -186,6 +230,15 @@ class Wishes:
         return next((chat for chat in self._world.chats() if chat["id"] == chat_id), None)
 
     def _note(self, chat_id: int, update_id: int) -> None:
-        if not update_id:
-            raise Refused("Telegram does not deliver this: the bot asks for other kinds of updates")
+        _check_taken(update_id)
         self._lanes.arrived(chat_id, update_id)
+
+
+def _check_taken(update_id: int) -> None:
+    if not update_id:
+        raise Refused(_NOT_ASKED_FOR)
+
+
+def _check_length(text: str, most: int) -> None:
+    if utf16_length(text) > most:
+        raise Refused(f"a {'message' if most == TEXT_MAX else 'caption'} has at most {most} characters")

@@ -19,6 +19,7 @@ from . import methods
 from .answers import ApiError, accepted, forbidden, refused
 from .calls import Call, CallLog, Poll, Stats
 from .checks import check
+from .clock import PlayedClock
 from .downloads import download
 from .faults import Fault, Faults
 from .files import Files
@@ -63,8 +64,9 @@ class FakeServer:
         bot = {"id": int(bot_id), "is_bot": True, "first_name": "Chatlane", "username": "chatlane_bot"}
         self.token = token
         self.port = port
-        self.queue = queue or UpdateQueue(rng=rng)
-        self.world = World(bot, self.queue, history=history, files=Files(local=local))
+        self.clock = PlayedClock()
+        self.queue = queue or UpdateQueue(clock=self.clock.monotonic, rng=rng)
+        self.world = World(bot, self.queue, history=history, clock=self.clock, files=Files(local=local))
         self.faults = Faults(rng)
         self.log = CallLog()
         self._long_poll = LongPoll(self.queue)
@@ -221,6 +223,13 @@ class FakeServer:
             reply = Reply(200, accepted(methods.run(self.world, method, params, strict=self._strict)))
         except ApiError as error:
             reply = _refusal(error)
+            self.world.emit(
+                "refused_call",
+                method=_proper_name(method),
+                chat_id=integer(params, "chat_id"),
+                code=error.code,
+                reason=error.description,
+            )
         self._note(method, params, 0 if cut else reply.status, delivered=reply.status == 200)
         return reply
 

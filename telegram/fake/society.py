@@ -20,6 +20,7 @@ from .people import Chat, ChatKind, Person
 from .queue import UpdateQueue
 
 INLINE_MAX: Final = 100_000  # messages sent via the bot that are remembered
+REACTED_MAX: Final = 10_000  # messages whose reactions are remembered
 ANSWERED_WITHIN_S: Final = {
     "callback_query": 15.0,  # measured: gist d-Rickyy-b/f789c75228bf00f572eec4450ed0d7c9
     "inline_query": 10.0,  # measured: eternnoir/pyTelegramBotAPI#270
@@ -27,6 +28,9 @@ ANSWERED_WITHIN_S: Final = {
     "chat_join_request": 10.0,  # Telegram Bot API, answerChatJoinRequestQuery
 }
 """So long after it was asked a query takes an answer; of other kinds nothing is known."""
+
+
+_OF_THE_MESSAGE: Final = frozenset({"message_id", "from", "chat", "date", "via_bot"})
 
 
 class Society:
@@ -59,6 +63,10 @@ class Society:
         self._chats: dict[int, Chat] = {}
         self.inline: OrderedDict[str, Json] = OrderedDict()
         """Messages sent via the bot, by inline_message_id; {} for one whose content is not known."""
+        self.inline_places: dict[str, tuple[int, int]] = {}
+        """Chat and message of those that were sent to a chat that the bot is in, by inline_message_id."""
+        self.reactions: OrderedDict[tuple[int, int], dict[int, list[Json]]] = OrderedDict()
+        """By chat and message: who reacts with what."""
         self.keyboards: dict[int, Json] = {}
         """By chat: the keyboard in place of the letters."""
         self._queries: OrderedDict[tuple[str, str], tuple[float, Json]] = OrderedDict()  # by kind and id
@@ -224,7 +232,33 @@ class Society:
         """A message that was sent via the bot, or its new content."""
         self.inline[inline_message_id] = content
         if len(self.inline) > INLINE_MAX:
-            self.inline.popitem(last=False)
+            oldest, _ = self.inline.popitem(last=False)
+            self.inline_places.pop(oldest, None)
+
+    def show_inline(self, inline_message_id: str, content: Json) -> None:
+        """A message that was sent via the bot has new content, in the chat that it was sent to as well."""
+        self.keep_inline(inline_message_id, content)
+        self.emit("inline_edit", inline_message_id=inline_message_id, message=content)
+        chat_id, message_id = self.inline_places.get(inline_message_id, (0, 0))
+        chat = self._chats.get(chat_id)
+        shown = chat.find(message_id) if chat else None
+        if chat is not None and shown is not None:
+            lasting = {name: shown[name] for name in shown.keys() & _OF_THE_MESSAGE}
+            self.replace(chat, {**lasting, **content})
+
+    def set_reaction(self, chat: Chat, message_id: int, user_id: int, reaction: list[Json]) -> list[Json]:
+        """Somebody reacts in this way now; returns the way before. Listeners hear of it."""
+        place = (chat.id, message_id)
+        by_user = self.reactions.setdefault(place, {})
+        before = by_user.pop(user_id, [])
+        if reaction:
+            by_user[user_id] = reaction
+        if not by_user:
+            del self.reactions[place]
+        elif len(self.reactions) > REACTED_MAX:
+            self.reactions.popitem(last=False)
+        self.emit("reaction", chat_id=chat.id, message_id=message_id, user_id=user_id, reaction=reaction)
+        return before
 
     def emit(self, kind: str, **fields: Any) -> None:
         """Tell the listeners."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from .answers import Json
 from .entities import commands
+from .formatting import formatted, usable
 from .params import integer, text
 from .people import Chat
 from .society import Society
@@ -47,6 +48,18 @@ class Talk(Society):
         chat.keep(message, self.history)
         self.emit("message", message=message)
         return self._push("channel_post" if is_post else "message", message)
+
+    def edit(self, chat_id: int, user_id: int, message_id: int, text: str) -> int:
+        """Somebody changes the text or caption of an own message; returns the update_id. ValueError if there is none."""
+        chat = self._somewhere(chat_id, user_id)
+        message = chat.find(message_id)
+        if message is None or message.get("from", {}).get("id") != user_id or "via_bot" in message:
+            raise ValueError("there is no such message of this person")
+        words, marks = ("text", "entities") if "text" in message else ("caption", "caption_entities")
+        kept = {name: value for name, value in message.items() if name not in (words, marks)}
+        found = commands(text)
+        edited = self.replace(chat, {**kept, words: text, **({marks: found} if found else {})})
+        return self._push("edited_message", edited)
 
     def delete_message(self, chat_id: int, message_id: int) -> bool:
         """Somebody deletes a message, whoever wrote it: nobody tells the bot. False if there is none."""
@@ -103,6 +116,37 @@ class Talk(Society):
                 f"{button!r} opens something ({', '.join(sorted(opens))}): say() what is chosen there"
             )
         return self.say(chat_id, user_id, found["text"])
+
+    def ask_inline(self, user_id: int, query: str, chat_id: int = 0) -> int:
+        """Somebody writes the bot's name and `query` in some chat, of which the bot hears the kind only; returns the update_id.
+
+        The results come to listeners as "inline_answer".
+        """
+        chat = self._chats.get(chat_id)
+        kind = chat.kind if chat is not None and chat.members is not None else "sender"
+        asked = {
+            "id": str(next(self._callback_ids)),
+            "from": self._someone(user_id).user(),
+            "query": query,
+            "offset": "",
+            "chat_type": kind,
+        }
+        self._remember("inline_query", asked)
+        self.emit("inline_query", inline_query=asked, chat_id=chat_id)
+        return self._push("inline_query", asked)
+
+    def choose_in(self, chat_id: int, user_id: int, result: Json, query: str = "") -> int:
+        """Somebody sends an InlineQueryResult of the bot in a chat with the bot, which gets the message too; returns its update_id.
+
+        A bot gets "messages sent via the bot" whatever its privacy mode is (Telegram, Bots FAQ, "What messages will my bot get?").
+        """
+        inline_message_id = self.choose(user_id, result, query)
+        content = shown_of(result)
+        markup = {"reply_markup": result["reply_markup"]} if inline_message_id else {}
+        update_id = self.say(chat_id, user_id, content.pop("text", ""), via_bot=self.bot, **content, **markup)
+        if inline_message_id:
+            self.inline_places[inline_message_id] = chat_id, self._chats[chat_id].last_message_id
+        return update_id
 
     def choose(self, user_id: int, result: Json, query: str = "") -> str:
         """Somebody sends an InlineQueryResult of the bot; returns the inline_message_id, which the bot is told of too.
@@ -188,6 +232,20 @@ def _know_topic(chat: Chat, message: Json) -> None:
     if message.get("is_topic_message") and isinstance(thread_id, int):
         chat.about.is_forum = chat.about.is_forum or chat.kind == "supergroup"
         chat.about.topics.setdefault(thread_id, {"name": f"Topic {thread_id}", "closed": False})
+
+
+def shown_of(result: Json) -> Json:
+    """What is to be seen of an InlineQueryResult as a message: its text, or a caption and what kind of thing it is."""
+    content = result.get("input_message_content") or {}
+    if "message_text" in content:
+        text, entities = formatted(
+            content["message_text"], content.get("parse_mode", ""), usable(content.get("entities") or [])
+        )
+        return {"text": text, **({"entities": entities} if entities else {})}
+    if "latitude" in (place := content or result):
+        return {"location": {"latitude": place["latitude"], "longitude": place["longitude"]}}
+    named = {"caption": result["caption"]} if result.get("caption") else {}
+    return named or {"text": result.get("title") or f"({result['type']})"}
 
 
 def _object(payload: Json, name: str) -> Json:

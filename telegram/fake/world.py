@@ -39,6 +39,16 @@ class World(Talk):
         new = administrator(dict.fromkeys(rights, True)) if rights else full_administrator()
         return self._set_bot(chat_id, by, new)
 
+    def is_administrator(self, chat_id: int) -> bool:
+        """Whether the bot is one there."""
+        status = status_of(self._chats[chat_id], self.bot["id"], self.bot["id"], self.now())
+        return bool(status["status"] == "administrator")
+
+    def is_blocked(self, chat_id: int) -> bool:
+        """Whether the person of this private chat has stopped the bot."""
+        person = self._people.get(chat_id)
+        return person is not None and person.blocked
+
     def mute(self, chat_id: int, by: int = 0) -> int:
         """Somebody takes the bot's right to write there: sending is refused with 400."""
         return self._set_bot(chat_id, by, restricted({}, until_date=0, is_member=True))
@@ -103,6 +113,29 @@ class World(Talk):
             "option_persistent_ids": [options[n]["persistent_id"] for n in option_ids],
         }
         return self._push("poll_answer", answer)
+
+    def react(self, chat_id: int, user_id: int, message_id: int, emoji: str = "") -> int:
+        """Somebody reacts to a message, "" takes the reaction back; returns the update_id of message_reaction.
+
+        0 where the bot is no administrator, as in private chats: it is not told (Telegram Bot API, Update, message_reaction;
+        openclaw/openclaw#43730). ValueError if there is no such message.
+        """
+        person, chat = self._someone(user_id), self._somewhere(chat_id, user_id)
+        if chat.find(message_id) is None:
+            raise ValueError("there is no such message")
+        new = [{"type": "emoji", "emoji": emoji}] if emoji else []
+        old = self.set_reaction(chat, message_id, user_id, new)
+        if not self.is_administrator(chat_id):
+            return 0
+        change = {
+            "chat": chat.chat(),
+            "message_id": message_id,
+            "user": person.user(),
+            "date": int(self.now()),
+            "old_reaction": old,
+            "new_reaction": new,
+        }
+        return self._push("message_reaction", change)
 
     def ask_to_join(self, chat_id: int, user_id: int, **request_fields: object) -> int:
         """Somebody asks to be let in; returns the update_id of chat_join_request."""

@@ -51,9 +51,12 @@ async def playground(*, port: int = 0, router: Router | None = None) -> AsyncIte
         FakeServer(seed=1, strict=True) as fake,
         TgClient(fake.token, base_url=fake.url, connections=8) as client,
     ):
-        store = await open_store("memory:", str(client.bot_id))
-        bot = Bot(client, store, router or _router(gate), BotConfig(messages_per_s=0))
-        async with Sandbox(fake, bot, store, port=port, answer_after_s=0) as sandbox:
+        store = await open_store("memory:", str(client.bot_id), wall=fake.clock)
+        router = router or _router(gate)
+        bot = Bot(client, store, router, BotConfig(messages_per_s=0))
+        async with Sandbox(
+            fake, bot, store, port=port, answer_after_s=0, commands=router.commands()
+        ) as sandbox:
             await bot.start()
             try:
                 yield Playground(fake, bot, store, sandbox, gate)

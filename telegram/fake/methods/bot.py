@@ -142,6 +142,7 @@ def set_my_commands(world: World, params: Params) -> bool:
     if len(commands) > COMMANDS_MAX:
         raise bad_request("BOT_COMMANDS_TOO_MUCH")
     world.commands[_scope(params)] = [_command(command) for command in commands]
+    world.emit("commands")
     return True
 
 
@@ -153,6 +154,7 @@ def get_my_commands(world: World, params: Params) -> list[Json]:
 def delete_my_commands(world: World, params: Params) -> bool:
     """True, set or not."""
     world.commands.pop(_scope(params), None)
+    world.emit("commands")
     return True
 
 

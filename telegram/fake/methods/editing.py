@@ -136,17 +136,17 @@ def _deletable(world: World, chat: Chat, message: Json) -> bool:
 
 
 def set_message_reaction(world: World, params: Params) -> bool:
-    """Listeners hear of it; no method of the Bot API reads reactions."""
+    """Kept for who looks at the chat; no method of the Bot API reads reactions."""
     chat, message = message_in(world, params, "message to react not found")
     reactions = object_of(params, "reaction") or []
     if len(reactions) > 1:
         raise bad_request("REACTIONS_TOO_MANY")
-    world.emit("reaction", chat_id=chat.id, message_id=message["message_id"], reaction=reactions)
+    world.set_reaction(chat, message["message_id"], world.bot["id"], reactions)
     return True
 
 
 def delete_message_reaction(world: World, params: Params) -> bool:
     """Listeners hear of it."""
     chat, message = message_in(world, params, "message to react not found")
-    world.emit("reaction", chat_id=chat.id, message_id=message["message_id"], reaction=[])
+    world.set_reaction(chat, message["message_id"], world.bot["id"], [])
     return True

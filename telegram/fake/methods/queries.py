@@ -36,7 +36,7 @@ def answer_inline_query(world: World, params: Params) -> bool:
     if len({result["id"] for result in results}) < len(results):
         raise bad_request("RESULT_ID_DUPLICATE")
     query = _take(world, "inline_query", text(params, "inline_query_id"))
-    world.emit("inline_answer", inline_query_id=query["id"], results=results)
+    world.emit("inline_answer", inline_query_id=query["id"], inline_query=query, results=results)
     return True
 
 
