@@ -113,12 +113,15 @@ def _check_values(connection: sqlite3.Connection) -> None:
             if value is not None and _is(connection, wrong, value):
                 raise StoreError(f"a timer's {column} has a wrong type, or is out of range")
     for table, columns in _WRONG.items():
-        conditions = " OR ".join(f"({wrong.format(column)})" for column, wrong in columns.items())
-        if connection.execute(f"SELECT 1 FROM {table} WHERE {conditions} LIMIT 1").fetchone():
-            raise StoreError(f"a value in its table {table} has a wrong type, or is out of range")
-        for column in _TEXTS & columns.keys():  # reads what is not ASCII: it may be no UTF-8
-            for _ in connection.execute(f"SELECT {column} FROM {table} WHERE {column} GLOB ?", (_NOT_ASCII,)):
-                pass
+        wrong = " OR ".join(f"({wrong.format(column)})" for column, wrong in columns.items())
+        texts = sorted(_TEXTS & columns.keys()) or ["1"]
+        not_ascii = " OR ".join(f"{text} GLOB ?1" for text in texts)
+        query = f"SELECT {wrong}, {', '.join(texts)} FROM {table} WHERE {wrong} OR {not_ascii}"
+        for is_wrong, *_ in connection.execute(
+            query, (_NOT_ASCII,)
+        ):  # reads what is not ASCII: it may be no UTF-8
+            if is_wrong:
+                raise StoreError(f"a value in its table {table} has a wrong type, or is out of range")
 
 
 def _is(connection: sqlite3.Connection, wrong: str, value: object) -> bool:
