@@ -1,7 +1,8 @@
 """What is done with messages that waited at Telegram's while the bot was away (telegram/dialogue/backlog.py).
 
 People ask for each of the policies: to have what was sent meanwhile handled (HKUDS/nanobot#2652), to have it ignored
-(telegraf/telegraf#1050, eternnoir/pyTelegramBotAPI#97), to have it ignored above an age (jTelegram/jTelegramBotAPI#50).
+(telegraf/telegraf#1050, eternnoir/pyTelegramBotAPI#97), to have it ignored above an age (jTelegram/jTelegramBotAPI#50),
+and to have its sender told so (jaaacki/claude-telegram-nodejs#56).
 """
 
 import asyncio
