@@ -90,6 +90,10 @@ class Lane:
         """How many are pending."""
         return len(self.pending) - self.start
 
+    def delivery(self, envelope: Envelope, state: bytes | None) -> Delivery:
+        """Return the head, as the lane's holder gets it."""
+        return Delivery(self.lease, envelope, self.attempts + 1, state, self.reason is not None)
+
     def behind(self, limit: int) -> list[int]:
         """Return the places directly behind the head, at most `limit`, up to a timer."""
         places = self.pending[self.start + 1 : self.start + 1 + limit]

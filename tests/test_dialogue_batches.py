@@ -160,7 +160,9 @@ def test_a_burst_has_an_upper_bound():
 def test_a_burst_in_a_private_chat_with_topics_is_of_one_topic():
     """There the conversation is one for all topics (Telegram Bot API, User: has_topics_enabled)."""
     bot = Batches()
-    topics = ({"is_topic_message": True, "message_thread_id": number} for number in (3, 3, 4))
+    topics: list[dict[str, Any]] = [
+        {"is_topic_message": True, "message_thread_id": number} for number in (3, 3, 4)
+    ]
     bot.play([said("a"), *(said(text, **topic) for text, topic in zip("bcd", topics, strict=True))])
     assert [messages for _, _, messages in bot.diary] == [["a"], ["b", "c"], ["d"]]
 

@@ -198,6 +198,7 @@ async def test_the_control_port_sets_and_lifts_the_limits():
     async with FakeServer() as server, aiohttp.ClientSession() as http:
         control = Control(server)
         await control.start()
+        http.headers["Authorization"] = f"Bearer {control.key}"
         async with http.post(f"{control.url}/flood", json={"chat_burst": 3}) as answer:
             assert answer.status == 200
         assert server.world.flood is not None

@@ -223,4 +223,4 @@ class MemoryStore:
     def _delivery(self, queue: Queue, lane: Lane) -> Delivery:
         envelope = self._data.queues[queue].envelopes[lane.head]
         state = self._data.states.get((lane.key, envelope.scope)) if queue is Queue.INBOX else None
-        return Delivery(lane.lease, envelope, lane.attempts + 1, state, lane.reason is not None)
+        return lane.delivery(envelope, state)

@@ -179,7 +179,7 @@ class LoadedFile:
             if name not in self._states:
                 return None
             state = self._states.get(name)
-        return Delivery(lane.lease, envelope, lane.attempts + 1, state)
+        return lane.delivery(envelope, state)
 
     async def _delivery(self, data: QueueAtHand, lane: Lane) -> Delivery:
         """Return the lane's head with its state, from memory or from the file; LeaseLost if it is not there."""
@@ -197,7 +197,7 @@ class LoadedFile:
         if data.lanes.queue is Queue.INBOX:
             name = (key, envelope.scope)
             state = self._states.get(name) if name in self._states else await self._read_state(name)
-        return Delivery(lane.lease, envelope, lane.attempts + 1, state, lane.reason is not None)
+        return lane.delivery(envelope, state)
 
     def _lacks(self, data: QueueAtHand, lane: Lane) -> NoReturn:
         """The file does not have what is pending in this lane: the lane is of before, or the file is another one."""
