@@ -759,17 +759,17 @@ class TestSqliteTimers:
             clock = Clock()
             store: Any = await open_sqlite(path.with_name(f"{turns}.db"), "1", wall=clock)
             await store.append([update(1), update(2)])
-            wish = Effects(timers=(Timer("a", 10, b"a"), Timer("b", 20, b"b")))
+            wish = Effects(timers=(Timer("a", 1000, b"a"), Timer("b", 2000, b"b")))
             second = await store.commit(await store.claim(INBOX), wish, more=True)
-            clock.now += 15
+            clock.now += 1500  # seconds of the real time do not matter beside these
             store._timers._wake()
             for _ in range(turns):
                 await asyncio.sleep(0)
-            clock.now -= 15
-            await store.commit(second, Effects(timers=(Timer("c", 3, b"c"),)), more=False)
+            clock.now -= 1500
+            await store.commit(second, Effects(timers=(Timer("c", 300, b"c"),)), more=False)
             while store._timers._looking:
                 await asyncio.sleep(0)
-            for seconds, expected in ((0, b"a"), (3.5, b"c"), (2, b"b")):
+            for seconds, expected in ((0, b"a"), (350, b"c"), (200, b"b")):
                 clock.passes(seconds)
                 store._timers._wake()
                 while store._timers._looking:
