@@ -1,6 +1,7 @@
 // One message as a bubble: who, text with its entities, buttons, time.
 
 import { avatar, make } from "./dom.js";
+import { media } from "./media.js";
 
 const STYLES = {
   bold: "b",
@@ -21,29 +22,39 @@ export function pressKey(messageId, data) {
 }
 
 /**
- * The list item of `message`. `isBot`: it is the bot's. `onPress(data)` and `onCommand(text)` are called for
- * buttons and commands in the text; `waiting` has the press keys that wait for an answer.
+ * The list item of `parts`: a message, or all messages of an album. `isBot`: it is the bot's. `onPress(data)`,
+ * `onCommand(text)` and `onMenu(button)` are called for buttons, commands in the text, and the message's own menu;
+ * `waiting` has the press keys that wait for an answer, `reactions` the emoji, `pictures` shows photos.
  */
-export function bubble(message, { isBot, onPress, onCommand, waiting }) {
-  const { message_id: id, from, forward_origin: origin, reply_to_message: quoted } = message;
+export function bubble(parts, { isBot, onPress, onCommand, onMenu, waiting, reactions, pictures }) {
+  const message = parts.find((each) => each.caption) ?? parts[0];
+  const { forward_origin: origin, reply_to_message: quoted, via_bot: via } = message;
+  const from = message.from ?? { first_name: message.sender_chat?.title ?? "?", id: message.chat.id };
   const time = make("time", {}, (message.edit_date ? "edited " : "") + clock(message.date));
+  const shown = media(parts, pictures);
+  const text = formatted(message, onCommand);
+  if (!text.length && !shown.length) text.push(make("i", {}, "(the sandbox does not show this kind of message)"));
   const body = make(
     "div",
     { class: "bubble" },
     make("div", { class: "who" }, make("b", {}, from.first_name), " ", time),
+    menuButton(parts[0].message_id, from.first_name, onMenu),
     origin ? about(`forwarded from ${origin.sender_user?.first_name ?? "somebody"}`) : null,
-    quoted ? about(`↩ ${quoted.text ?? ""}`) : null,
-    message.document ? about(`📄 ${message.document.file_name ?? "document"}, ${message.document.file_size ?? "?"} bytes`) : null,
-    make("div", { class: "text", dir: "auto" }, ...formatted(message, onCommand)),
+    via ? about(`via @${via.username}`) : null,
+    quoted ? about(`↩ ${quoted.text ?? quoted.caption ?? ""}`) : null,
+    ...shown,
+    text.length || !shown.length ? make("div", { class: "text", dir: "auto" }, ...text) : null,
   );
   const column = make("div", { class: "column" }, body);
+  if (reactions.length) column.append(make("div", { class: "reactions" }, ...reactions.map((each) => make("span", {}, each))));
   const rows = message.reply_markup?.inline_keyboard;
   if (rows) {
     const buttons = rows.map((row) => buttonRow(row, message, onPress, waiting));
     column.append(make("div", { class: "keyboard" }, ...buttons));
   }
   const kind = isBot ? "message bot" : "message mine";
-  return make("li", { class: kind, "data-message": id }, avatar(from.first_name, from.id), column);
+  const attributes = { class: kind, "data-message": parts[0].message_id, tabindex: "-1" };
+  return make("li", attributes, avatar(from.first_name, from.id), column);
 }
 
 /** Show at the buttons of a message whether their press waits. */
@@ -55,12 +66,19 @@ export function markWaiting(item, messageId, waiting) {
   }
 }
 
+/** Reached with the arrow keys, too, so it is no stop for Tab: there is one with each message. */
+function menuButton(id, name, onMenu) {
+  const button = make("button", { type: "button", class: "dots-menu", tabindex: "-1", "aria-label": `Menu of message ${id} by ${name}` }, "⋯");
+  button.addEventListener("click", () => onMenu(button));
+  return button;
+}
+
 function about(text) {
   return make("span", { class: "about" }, text);
 }
 
 function buttonRow(row, message, onPress, waiting) {
-  return make("div", { class: "row" }, ...row.map((button) => oneButton(button, message, onPress, waiting)));
+  return make("div", { class: row.length > 3 ? "row narrow" : "row" }, ...row.map((button) => oneButton(button, message, onPress, waiting)));
 }
 
 function oneButton(button, message, onPress, waiting) {
@@ -89,7 +107,7 @@ function oneButton(button, message, onPress, waiting) {
 function formatted(message, onCommand) {
   const text = message.text ?? message.caption ?? "";
   const entities = message.entities ?? message.caption_entities ?? [];
-  if (!text) return [make("i", {}, "(the sandbox shows only text and the names of documents)")];
+  if (!text) return [];
   const cuts = new Set([0, text.length]);
   for (const { offset, length } of entities) {
     cuts.add(Math.min(offset, text.length));

@@ -2,29 +2,41 @@
 
 import { bubble, markWaiting, pressKey } from "./bubbles.js";
 import { avatar, make, write } from "./dom.js";
+import { openMenu } from "./menu.js";
 
 const MESSAGES_MAX = 200;
 const TYPING_MS = 5000;
 const ANSWER_TIMEOUT_MS = 60000;
 const TOAST_MS = 4000;
-const SUGGESTIONS = ["/start", "/help", "Hello!"];
+const COMMANDS_MAX = 6;
+const INLINE_TIMEOUT_MS = 10000; // Telegram waits as long
+const REACTIONS = ["👍", "❤", "🔥", "😁", "👎"];
 
-/** One chat. `world` has `bot` and `people`; `send(wish)` is false while there is no connection. */
+/**
+ * One chat. `world` has `bot`, `people`, `commands` and `pictures`; `send(wish)` is false while there is no connection,
+ * `widen(panel)` gives it the whole width, or takes that back.
+ */
 export class ChatPanel {
   #world;
   #send;
-  #messages = new Map(); // message id -> {message, item}
+  #widen;
+  #messages = new Map(); // message id -> {message, item}; the messages of an album share their item
+  #reactions = new Map(); // message id -> Map(user id -> emoji)
+  #editing = 0; // id of the message that is being changed
+  #inline = ""; // the inline query that waits for its answer, or is answered
+  #inlineTimer = 0;
   #waiting = new Map(); // press key -> ids of queries without an answer
   #typingTimer = 0;
   #followsEnd = true; // until somebody scrolls up
   #reply = null; // the reply keyboard's markup
 
-  constructor(chat, world, send) {
+  constructor(chat, world, send, widen) {
     this.chat = chat;
     this.name = chat.title ?? chat.first_name;
     this.isGroup = chat.type !== "private";
     this.#world = world;
     this.#send = send;
+    this.#widen = widen;
     this.#build();
   }
 
@@ -33,8 +45,13 @@ export class ChatPanel {
   }
 
   /** Start over with what the server remembers; what is being written stays. */
-  reset(messages, keyboard) {
+  reset({ messages, keyboard, reactions, blocked, administrator }) {
     this.#messages.clear();
+    this.#reactions.clear();
+    for (const each of reactions) this.#note(each);
+    this.setBlocked(blocked);
+    this.isAdministrator = administrator;
+    this.#showResults(null);
     this.#waiting.clear();
     this.list.replaceChildren();
     this.#setTyping(false);
@@ -46,30 +63,22 @@ export class ChatPanel {
 
   /** A new message, or the new version of one that is here. */
   show(message) {
-    const isBot = message.from.id === this.#world.bot.id;
-    const item = bubble(message, {
-      isBot,
-      onPress: (data) => this.press(message.message_id, data),
-      onCommand: (text) => this.say(text),
-      waiting: this.#waiting,
-    });
     const known = this.#messages.get(message.message_id);
-    if (known) {
-      if (message.edit_date) item.classList.add("edited");
-      known.item.replaceWith(item);
-    } else {
-      this.list.append(item);
-    }
-    this.#messages.set(message.message_id, { message, item });
+    this.#messages.set(message.message_id, { message, item: known?.item });
+    this.#render(message, Boolean(known && message.edit_date));
     if (this.#messages.size > MESSAGES_MAX) this.remove(this.#messages.keys().next().value);
-    if (isBot) this.#setTyping(false);
+    if (this.#isBots(message)) this.#setTyping(false);
     if (this.#followsEnd) this.#toEnd();
     this.#showSuggestions();
   }
 
   remove(messageId) {
-    this.#messages.get(messageId)?.item.remove();
+    const known = this.#messages.get(messageId);
     this.#messages.delete(messageId);
+    this.#reactions.delete(messageId);
+    const others = known ? this.#partsOf(known.message) : [];
+    if (others.length) this.#render(others[0]);
+    else known?.item.remove();
     this.#showSuggestions();
   }
 
@@ -85,6 +94,44 @@ export class ChatPanel {
   /** Press a key in place of the letters that sends a contact or a place, or opens something. */
   pressKey(text) {
     return this.#send({ do: "key", chat: this.chat.id, user: this.#speaker(), text });
+  }
+
+  /** Somebody reacts to a message, or takes it back. */
+  react(event) {
+    this.#note(event);
+    const known = this.#messages.get(event.message_id);
+    if (known) this.#render(known.message);
+  }
+
+  /** The bot asked for something that Telegram does not do. */
+  refused({ method, code, reason }) {
+    const text = `${method} was refused: ${code} ${reason}`;
+    this.list.append(make("li", { class: "service", role: "alert" }, text));
+    if (this.#followsEnd) this.#toEnd();
+  }
+
+  /** The person has stopped the bot, or lets it write again. */
+  setBlocked(isBlocked) {
+    this.isBlocked = isBlocked;
+    this.form.hidden = isBlocked;
+    this.unblock.hidden = !isBlocked;
+    this.element.classList.toggle("blocked", isBlocked);
+  }
+
+  setWide(isWide) {
+    this.element.classList.toggle("wide", isWide);
+    this.widener.setAttribute("aria-pressed", String(isWide));
+    this.#toEnd();
+  }
+
+  /** Somebody wrote the bot's name and a query here. */
+  asked(query) {
+    if (this.#inline === "asked") this.#inline = query.id;
+  }
+
+  /** The bot's results; false if another page has asked. */
+  offer(queryId, results) {
+    if (this.#inline === queryId) this.#showResults(results);
   }
 
   /** A button was pressed: it waits until its query is answered. */
@@ -135,6 +182,140 @@ export class ChatPanel {
     write(this.about, `group of ${this.#world.people.length}`);
   }
 
+  /** Put the item of a message, or of its album, into the list. */
+  #render(message, isEdited = false) {
+    const parts = this.#partsOf(message);
+    const [{ message_id: id }] = parts;
+    const emoji = parts.flatMap((each) => [...(this.#reactions.get(each.message_id)?.values() ?? [])]);
+    const item = bubble(parts, {
+      isBot: this.#isBots(message),
+      onPress: (data) => this.press(message.message_id, data),
+      onCommand: (text) => this.say(text),
+      onMenu: (button) => this.#openMessageMenu(button, parts),
+      waiting: this.#waiting,
+      reactions: emoji,
+      pictures: this.#world.pictures,
+    });
+    if (isEdited) item.classList.add("edited");
+    const old = parts.map((each) => this.#messages.get(each.message_id)?.item).find(Boolean);
+    if (old) old.replaceWith(item);
+    else this.list.append(item);
+    for (const each of parts) this.#messages.get(each.message_id).item = item;
+    return id;
+  }
+
+  #partsOf({ message_id: id, media_group_id: group }) {
+    if (group) return this.messages.filter((each) => each.media_group_id === group);
+    const known = this.#messages.get(id);
+    return known ? [known.message] : [];
+  }
+
+  #isBots(message) {
+    return message.from?.id === this.#world.bot.id;
+  }
+
+  #note({ message_id: id, user_id: user, reaction }) {
+    const byUser = this.#reactions.get(id) ?? new Map();
+    this.#reactions.set(id, byUser);
+    if (reaction.length) byUser.set(user, reaction.map((each) => each.emoji ?? "★").join(""));
+    else byUser.delete(user);
+  }
+
+  #openMessageMenu(anchor, parts) {
+    const [message] = parts;
+    const id = message.message_id;
+    const wish = { chat: this.chat.id, user: this.#speaker(), message: id };
+    const mine = this.#reactions.get(id)?.has(wish.user);
+    const items = REACTIONS.map((emoji) => ({
+      label: emoji,
+      title: `React with ${emoji}`,
+      run: () => this.#send({ do: "react", ...wish, emoji }),
+    }));
+    if (mine) items.push({ label: "Take the reaction back", run: () => this.#send({ do: "react", ...wish, emoji: "" }) });
+    const isOwn = message.from?.id === wish.user && !message.via_bot;
+    if (isOwn && (message.text || parts.some((each) => each.photo))) {
+      items.push({ label: "Edit", run: () => this.#startEdit(parts.find((each) => each.caption) ?? message) });
+    }
+    openMenu(anchor, items);
+  }
+
+  #openChatMenu(anchor) {
+    const wish = { chat: this.chat.id, user: this.#speaker() };
+    const sends = (what) => () => this.#send({ do: "send", ...wish, what, caption: this.#takeCaption(what) });
+    const items = [
+      { label: "Photo", title: "What is written in the box becomes the caption", run: sends("photo") },
+      { label: "Album of three photos", run: sends("album") },
+      { label: "Contact", run: sends("contact") },
+      { label: "Location", run: sends("location") },
+      { label: `Inline query: @${this.#world.bot.username} …`, run: () => this.#startInline() },
+    ];
+    if (!this.isGroup) {
+      items.push({ label: "Stop the bot (block)", run: () => this.#send({ do: "block", user: this.chat.id, blocked: true }) });
+    } else if (!this.isAdministrator) {
+      items.push({ label: "Make the bot an administrator", run: () => this.#send({ do: "promote", ...wish }) });
+    }
+    openMenu(anchor, items);
+  }
+
+  #takeCaption(what) {
+    if (what !== "photo" && what !== "album") return "";
+    const caption = this.box.value.trim();
+    this.box.value = "";
+    return caption;
+  }
+
+  #startInline() {
+    this.box.value = `@${this.#world.bot.username} `;
+    this.box.focus();
+  }
+
+  #startEdit(message) {
+    this.#editing = message.message_id;
+    this.box.value = message.text ?? message.caption ?? "";
+    this.banner.hidden = false;
+    this.box.focus();
+  }
+
+  /** Leave what was begun in the box; false if nothing was. */
+  cancel() {
+    const isBegun = this.#editing || this.#inline;
+    if (this.#editing) this.box.value = "";
+    this.#editing = 0;
+    this.banner.hidden = true;
+    this.#showResults(null);
+    return Boolean(isBegun);
+  }
+
+  /** Show the results of an inline query, a text about it, or nothing (null). */
+  #showResults(results) {
+    clearTimeout(this.#inlineTimer);
+    this.results.hidden = results === null;
+    if (results === null) {
+      this.#inline = "";
+      this.results.replaceChildren();
+      return;
+    }
+    if (typeof results === "string" || !results.length) {
+      this.results.replaceChildren(make("p", {}, results.length ? results : "The bot has no results."));
+      return;
+    }
+    this.results.replaceChildren(...results.map((result) => this.#result(result)));
+    this.results.firstChild.focus();
+  }
+
+  #result(result) {
+    const query = this.#inline;
+    const choose = () => {
+      this.#send({ do: "choose", chat: this.chat.id, user: this.#speaker(), query, result: result.id });
+      this.box.value = "";
+      this.cancel();
+      this.box.focus();
+    };
+    const title = result.title ?? result.caption ?? result.type;
+    const about = result.description ? make("span", {}, result.description) : null;
+    return make("button", { type: "button", onclick: choose }, make("b", {}, title), about);
+  }
+
   #build() {
     this.about = make("span", { class: "about" }, this.isGroup ? "" : "private chat");
     this.list = make("ol", {
@@ -143,14 +324,34 @@ export class ChatPanel {
       "aria-label": `Messages of ${this.name}`,
       tabindex: "0", // so that the keyboard can scroll it
       onscroll: () => this.#onScroll(),
+      onkeydown: (event) => this.#onListKey(event),
     });
     new ResizeObserver(() => this.#followsEnd && this.#toEnd()).observe(this.list);
     this.notices = make("div", { class: "notices", role: "status" });
-    this.suggestions = make(
-      "div",
-      { class: "suggestions" },
-      make("p", {}, this.isGroup ? "Say something to the group." : `Be ${this.name}: say something to the bot.`),
-      ...SUGGESTIONS.map((text) => make("button", { type: "button", onclick: () => this.say(text) }, text)),
+    this.suggestions = make("div", { class: "suggestions" });
+    this.results = make("div", { class: "results", role: "group", "aria-label": "Results of the inline query", hidden: true });
+    this.banner = make("p", { class: "banner", hidden: true }, "Editing your message. Escape cancels.");
+    this.unblock = make(
+      "button",
+      {
+        type: "button",
+        class: "primary unblock",
+        hidden: true,
+        onclick: () => this.#send({ do: "block", user: this.chat.id, blocked: false }),
+      },
+      `${this.name} has stopped the bot. Let it write again`,
+    );
+    this.widener = make(
+      "button",
+      {
+        type: "button",
+        class: "widen",
+        "aria-pressed": "false",
+        "aria-label": `Full width of ${this.name}`,
+        title: "Full width (f), back with Escape",
+        onclick: () => this.#widen(this),
+      },
+      "⤢",
     );
     this.keyboard = make("div", { class: "keyboard reply", hidden: true });
     this.speakers = make("select", { "aria-label": `Write in ${this.name} as` });
@@ -166,36 +367,85 @@ export class ChatPanel {
       event.preventDefault();
       this.#submit();
     };
+    const plus = make("button", { type: "button", class: "plus", "aria-label": `More to send in ${this.name}`, title: "Photo, contact, inline query …" }, "+");
+    plus.addEventListener("click", () => this.#openChatMenu(plus));
+    this.form = make(
+      "form",
+      { onsubmit: submit },
+      this.isGroup ? make("label", { class: "as" }, "as ", this.speakers) : null,
+      plus,
+      this.box,
+      make("button", { class: "primary send", "aria-label": `Send in ${this.name}`, title: "Send (Enter)" }, "➤"),
+    );
     this.element = make(
       "section",
       { class: this.isGroup ? "chat group" : "chat", "data-chat": this.chat.id, "aria-label": this.name },
-      make("h2", {}, avatar(this.name, this.chat.id), make("span", { class: "name" }, this.name), this.about),
+      make("h2", {}, avatar(this.name, this.chat.id), make("span", { class: "name" }, this.name), this.about, this.widener),
       make("div", { class: "middle" }, this.list, this.suggestions, this.notices),
       this.keyboard,
-      make(
-        "form",
-        { onsubmit: submit },
-        this.isGroup ? make("label", { class: "as" }, "as ", this.speakers) : null,
-        this.box,
-        make("button", { class: "primary send", "aria-label": `Send in ${this.name}`, title: "Send (Enter)" }, "➤"),
-      ),
+      this.results,
+      this.banner,
+      this.form,
+      this.unblock,
     );
     this.offerSpeakers();
+    this.suggest();
+  }
+
+  /** Show what to say first: the bot's commands. */
+  suggest() {
+    const texts = [...this.#world.commands.slice(0, COMMANDS_MAX), "Hello!"];
+    this.suggestions.replaceChildren(
+      make("p", {}, this.isGroup ? "Say something to the group." : `Be ${this.name}: say something to the bot.`),
+      ...texts.map((text) => make("button", { type: "button", onclick: () => this.say(text) }, text)),
+    );
+  }
+
+  /** The arrow keys go from message to message, Enter opens its menu. */
+  #onListKey(event) {
+    const items = [...this.list.querySelectorAll(".message")];
+    const at = items.indexOf(document.activeElement);
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step && items.length) {
+      event.preventDefault();
+      items[Math.max(0, Math.min(items.length - 1, at < 0 ? items.length - 1 : at + step))].focus();
+    } else if (event.key === "Enter" && at >= 0) {
+      event.preventDefault();
+      items[at].querySelector(".dots-menu").click();
+    }
   }
 
   #onKey(event) {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       this.#submit();
+    } else if (event.key === "Escape" && this.cancel()) {
+      event.preventDefault();
     }
   }
 
   #submit() {
     const text = this.box.value.trim();
-    if (text && this.say(text)) {
+    if (!text) return;
+    const name = `@${this.#world.bot.username}`;
+    if (text === name || text.startsWith(`${name} `)) {
+      this.#ask(text.slice(name.length).trim());
+    } else if (this.#editing ? this.#sendEdit(text) : this.say(text)) {
       this.box.value = "";
+      this.cancel();
       this.#toEnd();
     }
+  }
+
+  #sendEdit(text) {
+    return this.#send({ do: "edit", chat: this.chat.id, user: this.#speaker(), message: this.#editing, text });
+  }
+
+  #ask(query) {
+    this.#inline = "asked";
+    this.#showResults("Asking the bot …");
+    this.#inlineTimer = setTimeout(() => this.#showResults("The bot has not answered within 10 s."), INLINE_TIMEOUT_MS);
+    if (!this.#send({ do: "ask", chat: this.chat.id, user: this.#speaker(), query })) this.cancel();
   }
 
   #toEnd() {

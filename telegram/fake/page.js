@@ -3,7 +3,10 @@
 import { ChatPanel } from "./chats.js";
 import { Connection } from "./connection.js";
 import { make, write } from "./dom.js";
+import { watchKeys } from "./keys.js";
 import { LanesBoard } from "./lanes.js";
+import { Pictures } from "./media.js";
+import { watchMenu } from "./menu.js";
 import { showLanes } from "./show.js";
 
 const TOAST_MS = 7000;
@@ -11,9 +14,10 @@ const CAPTION_MS = 15000;
 const STATES = { connecting: "connecting …", open: "live", lost: "connection lost" };
 
 const byId = (id) => document.getElementById(id);
-const world = { bot: null, people: [] };
+const world = { bot: null, people: [], commands: [], pictures: new Pictures((file) => send({ do: "look", file })) };
 const panels = new Map(); // chat id -> ChatPanel
 const chatOfQuery = new Map(); // button presses that wait for an answer
+let wide = null; // the panel that has the whole width
 let awaited = null; // the name of the newcomer that this page has asked for
 const board = new LanesBoard((number) => send({ do: "replay", number }));
 
@@ -29,24 +33,45 @@ const handlers = {
   edit: ({ message }) => panels.get(message.chat.id)?.show(message),
   delete: (event) => panels.get(event.chat_id)?.remove(event.message_id),
   callback: ({ callback_query: query }) => {
+    if (!query.message) return; // of a message that was sent via the bot
     chatOfQuery.set(query.id, query.message.chat.id);
     panels.get(query.message.chat.id)?.wait(query);
   },
   answer: showAnswer,
   chat_action: (event) => panels.get(event.chat_id)?.typing(event.action),
+  reaction: (event) => panels.get(event.chat_id)?.react(event),
+  inline_query: (event) => panels.get(event.chat_id)?.asked(event.inline_query),
+  inline_answer: (event) => panels.forEach((panel) => panel.offer(event.inline_query_id, event.results)),
+  block: (event) => panels.get(event.user_id)?.setBlocked(event.blocked),
+  administrator: (event) => {
+    const panel = panels.get(event.chat_id);
+    if (panel) panel.isAdministrator = true;
+    panel?.toast("The bot is an administrator now.");
+  },
+  picture: ({ file, url }) => world.pictures.arrived(file, url),
+  commands: ({ commands }) => suggest(commands),
+  passed: ({ hours, ahead_s: ahead }) => {
+    showClock(ahead);
+    caption(`${hours === 1 ? "An hour has" : `${hours} hours have`} passed: timers that are due by now are handled.`);
+  },
+  refused_call: showRefusedCall,
   refused: ({ reason }) => toast(`Not possible: ${reason}`),
 };
 
-function showWorld({ bot, people, chats }) {
+function showWorld({ bot, people, chats, commands, ahead_s: ahead }) {
   world.bot = bot;
   world.people = people;
+  world.pictures.forget();
+  suggest(commands);
+  showClock(ahead);
   chatOfQuery.clear();
   const gone = new Set(panels.keys());
-  for (const { messages, keyboard, ...chat } of chats) {
+  for (const { messages, keyboard, reactions, blocked, administrator, ...chat } of chats) {
     gone.delete(chat.id);
-    addPanel(chat).reset(messages, keyboard);
+    addPanel(chat).reset({ messages, keyboard, reactions, blocked, administrator });
   }
   for (const id of gone) {
+    if (wide === panels.get(id)) widen(wide);
     panels.get(id).element.remove();
     panels.delete(id);
   }
@@ -63,7 +88,7 @@ function showNewcomer({ user, chat }) {
 function addPanel(chat) {
   let panel = panels.get(chat.id);
   if (!panel) {
-    panel = new ChatPanel(chat, world, send);
+    panel = new ChatPanel(chat, world, send, widen);
     panels.set(chat.id, panel);
     byId("chats").append(panel.element);
   }
@@ -83,6 +108,58 @@ function showAnswer({ callback_query_id: id, text, show_alert: isAlert }) {
   write(byId("alert-text"), text);
   if (!byId("alert").open) byId("alert").showModal();
 }
+
+function suggest(commands) {
+  world.commands = commands;
+  for (const panel of panels.values()) panel.suggest();
+}
+
+function showClock(ahead) {
+  const hours = Math.round(ahead / 360) / 10;
+  write(byId("clock"), hours ? `${hours} h ahead` : "");
+}
+
+function showRefusedCall(event) {
+  const panel = panels.get(event.chat_id);
+  if (panel) panel.refused(event);
+  else toast(`${event.method} was refused: ${event.code} ${event.reason}`);
+}
+
+/** Give a chat the whole width; take it back if it has it. */
+function widen(panel) {
+  wide?.setWide(false);
+  wide = wide === panel ? null : panel;
+  wide?.setWide(true);
+  byId("chats").classList.toggle("one", wide !== null);
+}
+
+/** The lanes' board shows its totals only, or everything. The browser remembers it. */
+function fold(isFolded) {
+  byId("lanes").classList.toggle("folded", isFolded);
+  byId("fold").setAttribute("aria-expanded", String(!isFolded));
+  write(byId("fold"), isFolded ? "Unfold" : "Fold");
+  localStorage.setItem("folded", isFolded ? "1" : "");
+}
+
+const toggleFold = () => fold(byId("fold").getAttribute("aria-expanded") === "true");
+byId("fold").addEventListener("click", toggleFold);
+if (localStorage.getItem("folded")) fold(true);
+watchMenu();
+watchKeys({
+  focusChat: (index) => (wide ?? [...panels.values()][index])?.box.focus(),
+  widen: () => {
+    const inside = document.activeElement?.closest(".chat");
+    const panel = [...panels.values()].find((each) => each.element === inside);
+    widen(wide ?? panel ?? panels.values().next().value);
+  },
+  narrow: () => {
+    if (wide) widen(wide);
+    else return false;
+    return true;
+  },
+  fold: toggleFold,
+  help: () => byId("help").showModal(),
+});
 
 function showState(state) {
   write(byId("state"), STATES[state]);
@@ -147,6 +224,8 @@ byId("show").addEventListener("click", async (event) => {
     event.target.disabled = document.body.classList.contains("offline");
   }
 });
+byId("pass").addEventListener("click", () => send({ do: "pass", hours: 1 }));
+byId("keys").addEventListener("click", () => byId("help").showModal());
 byId("add-person").addEventListener("click", async () => {
   const name = await ask("Who joins?");
   if (name) invite({ do: "add_person", name }, name);

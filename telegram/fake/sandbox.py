@@ -35,7 +35,7 @@ from .visitors import is_key, new_key, refusal
 _FOLDER: Final = Path(__file__).parent
 _FILES: Final = frozenset({
     *("page.html", "page.css", "chats.css", "lanes.css"),
-    *("page.js", "chats.js", "bubbles.js", "lanes.js", "show.js", "connection.js", "dom.js"),
+    *("page.js", "chats.js", "bubbles.js", "lanes.js", "show.js", "connection.js", "dom.js", "media.js", "menu.js", "keys.js"),
 })  # fmt: skip
 _PEOPLE: Final = ("Ada", "Grace", "Linus")
 _GROUP: Final = "Tea room"

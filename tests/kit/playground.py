@@ -11,10 +11,23 @@ from engine.store import FullStore
 from engine.stores import open_store
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
-from telegram.dialogue import CallbackContext, MessageContext, Router, command, contact, data, location, text
+from telegram.dialogue import (
+    CallbackContext,
+    ChatContext,
+    Context,
+    MessageContext,
+    Router,
+    TimerContext,
+    command,
+    contact,
+    data,
+    location,
+    photo,
+    text,
+)
 from telegram.fake import FakeServer
 from telegram.fake.sandbox import Sandbox
-from telegram.types import Contact, Location
+from telegram.types import Contact, InlineQuery, Location, Message, MessageReactionUpdated, PhotoSize
 
 KEYBOARD: Final = {
     "inline_keyboard": [
@@ -66,6 +79,75 @@ async def playground(*, port: int = 0, router: Router | None = None) -> AsyncIte
                 await store.close()
 
 
+CALENDAR: Final = {
+    "inline_keyboard": [
+        [{"text": day, "callback_data": "toast"} for day in ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")],
+        *(
+            [{"text": str(day), "callback_data": "toast"} for day in range(first, first + 7)]
+            for first in (1, 8, 15, 22)
+        ),
+        [{"text": "<", "callback_data": "toast"}, {"text": ">", "callback_data": "toast"}],
+    ]
+}
+
+
+def _beside_text(router: Router) -> None:
+    @router.message(command("calendar"))
+    async def calendar(ctx: MessageContext) -> None:
+        ctx.reply("Which day?", reply_markup=CALENDAR)
+
+    @router.message(command("wrong"))
+    async def wrong(ctx: MessageContext) -> None:
+        button = {"text": "in red", "callback_data": "toast", "colour": "red"}
+        ctx.reply("Press it.", reply_markup={"inline_keyboard": [[button]]})
+
+    @router.message(command("tea"))
+    async def tea(ctx: MessageContext) -> None:
+        ctx.reply("In an hour.")
+        ctx.set_timer("tea", after=3600)
+
+    @router.timer("tea")
+    async def ready(ctx: TimerContext) -> None:
+        ctx.reply("Your tea is ready.")
+
+    @router.album()
+    async def album(ctx: MessageContext, parts: list[Message]) -> None:
+        ctx.reply(f"An album of {len(parts)}.")
+
+    @router.message(photo)
+    async def picture(ctx: MessageContext, sizes: list[PhotoSize]) -> None:
+        ctx.call("sendPhoto", chat_id=ctx.chat_id, photo=sizes[-1].file_id, caption="Nice!")
+
+    @router.edited_message(text)
+    async def edited(ctx: MessageContext) -> None:
+        ctx.reply(f"You mean: {ctx.text}")
+
+    @router.message_reaction()
+    async def reaction(ctx: ChatContext[MessageReactionUpdated]) -> None:
+        ctx.send(ctx.chat_id or 0, f"{len(ctx.event.new_reaction)} reactions")
+
+    @router.inline_query()
+    async def search(ctx: Context[InlineQuery]) -> None:
+        found = ctx.event.query or "nothing"
+        results = [
+            {
+                "type": "article",
+                "id": str(number),
+                "title": f"{found} {number}",
+                "description": f"Result {number}",
+                "input_message_content": {"message_text": f"I choose {found} {number}."},
+                "reply_markup": {"inline_keyboard": [[{"text": "Vote", "callback_data": "vote"}]]},
+            }
+            for number in (1, 2)
+        ]
+        ctx.call("answerInlineQuery", inline_query_id=ctx.event.id, results=results)
+
+    @router.callback_query(data("vote"))
+    async def vote(ctx: CallbackContext) -> None:
+        ctx.answer("Voted")
+        ctx.edit("One vote.")
+
+
 def _router(gate: asyncio.Event) -> Router:
     router = Router()
 
@@ -107,6 +189,8 @@ def _router(gate: asyncio.Event) -> Router:
         if not gate.is_set():
             raise Reject("<b>no</b> way")
         ctx.reply("dug out")
+
+    _beside_text(router)
 
     @router.message(text)
     async def echo(ctx: MessageContext) -> None:

@@ -1,0 +1,20 @@
+// The keyboard: single keys while nobody writes, Escape everywhere.
+
+/** `page` has what the keys do: `focusChat(index)`, `widen()`, `fold()`, `help()`, `narrow()`. */
+export function watchKeys(page) {
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
+    const isOpen = document.querySelector("dialog[open], [popover]:popover-open");
+    if (isOpen) return; // they have keys of their own
+    if (event.key === "Escape") {
+      if (!page.narrow()) document.activeElement?.blur();
+      return;
+    }
+    if (event.target.matches("input, textarea, select")) return;
+    const keys = { f: page.widen, l: page.fold, "?": page.help };
+    const run = /^[1-9]$/.test(event.key) ? () => page.focusChat(Number(event.key) - 1) : keys[event.key];
+    if (!run) return;
+    event.preventDefault();
+    run();
+  });
+}

@@ -1,0 +1,77 @@
+// What a message shows beside its text: photos, places, contacts, files.
+
+import { make } from "./dom.js";
+
+/** Pictures by file id. The server sends them as data: URLs, the only kind that the page's policy allows. */
+export class Pictures {
+  #ask;
+  #urls = new Map(); // file id -> data: URL, "" for what is no picture
+  #waiting = new Map(); // file id -> elements
+
+  /** `ask(fileId)` asks the server for one. */
+  constructor(ask) {
+    this.#ask = ask;
+  }
+
+  /** An element that becomes the picture; `label` says what it shows. */
+  show(fileId, label) {
+    const place = make("span", { class: "picture" }, label);
+    if (this.#urls.has(fileId)) {
+      fill(place, this.#urls.get(fileId), label);
+    } else {
+      const others = this.#waiting.get(fileId);
+      this.#waiting.set(fileId, [...(others ?? []), place]);
+      if (!others) this.#ask(fileId);
+    }
+    return place;
+  }
+
+  /** The server has sent it. */
+  arrived(fileId, url) {
+    this.#urls.set(fileId, url);
+    for (const place of this.#waiting.get(fileId) ?? []) fill(place, url, place.textContent);
+    this.#waiting.delete(fileId);
+  }
+
+  /** After a lost connection: what was asked for does not come any more. */
+  forget() {
+    this.#waiting.clear();
+  }
+}
+
+function fill(place, url, label) {
+  if (!url) return;
+  const image = make("img", { src: url, alt: label });
+  image.addEventListener("error", () => place.replaceChildren(label)); // a made-up file
+  place.replaceChildren(image);
+}
+
+/** The elements of `parts`, the messages of an album or a single one. */
+export function media(parts, pictures) {
+  const shown = parts.flatMap((message) => one(message, pictures));
+  const photos = shown.filter((each) => each.classList.contains("picture"));
+  if (photos.length < 2) return shown;
+  const others = shown.filter((each) => !photos.includes(each));
+  return [make("div", { class: "album" }, ...photos), ...others];
+}
+
+function one(message, pictures) {
+  const { photo, sticker, contact, location, venue, dice, poll, document, video, animation, audio, voice } = message;
+  if (photo) return [pictures.show(photo.at(-1).file_id, "Photo")];
+  if (sticker) return [pictures.show(sticker.file_id, `Sticker ${sticker.emoji ?? ""}`)];
+  if (contact) return [card("Contact", `${contact.first_name} ${contact.last_name ?? ""}`, contact.phone_number)];
+  if (venue) return [card("Venue", venue.title, venue.address)];
+  if (location) return [card("Location", `${location.latitude}, ${location.longitude}`)];
+  if (dice) return [card("Dice", `${dice.emoji} ${dice.value}`)];
+  if (poll) return [card("Poll", poll.question, ...poll.options.map((each) => `${each.text}: ${each.voter_count}`))];
+  for (const [name, file] of Object.entries({ Animation: animation, Video: video, Audio: audio, Voice: voice })) {
+    if (file) return [card(name, file.file_name ?? "", `${file.duration ?? 0} s`)];
+  }
+  if (document) return [card("File", document.file_name ?? "document", `${document.file_size ?? "?"} bytes`)];
+  return [];
+}
+
+function card(kind, ...lines) {
+  const texts = lines.filter((line) => line.trim());
+  return make("div", { class: "thing" }, make("span", { class: "kind" }, kind), ...texts.map((line) => make("span", {}, line)));
+}
