@@ -268,8 +268,10 @@ async def _open_page(
     """Start the sandbox's page, and print where it is."""
     from telegram.fake.sandbox import Sandbox
 
+    scheme, _, file = settings.effective_store_url.partition(":")
+    kept = Path(f"{file}-chats") if scheme == "sqlite" else None
     sandbox = await stack.enter_async_context(
-        Sandbox(fake, bot, store, port=settings.sandbox_port, commands=commands)
+        Sandbox(fake, bot, store, port=settings.sandbox_port, commands=commands, kept=kept)
     )
     if settings.sandbox is None:
         print("\n  BOT_TOKEN is not set: this is the sandbox, no bot at Telegram.")

@@ -7,7 +7,9 @@ import hashlib
 import mimetypes
 import re
 import tempfile
+import time
 import unicodedata
+from base64 import b64decode, b64encode
 from itertools import count
 from pathlib import Path, PurePath
 from typing import Final, NamedTuple
@@ -139,6 +141,25 @@ class Files:
         """What lies under a `file_path`; None for nothing, and for what only the disk has."""
         content = self._contents.get(path)
         return None if content is None else (self._by_path[path], content)
+
+    def state(self, bytes_max: int) -> Json:
+        """What `restore` takes, as JSON: all names, and contents of up to `bytes_max` bytes, the newest."""
+        contents: Json = {}
+        for path, content in reversed(self._contents.items()):
+            bytes_max -= len(content)
+            if bytes_max < 0:
+                break
+            contents[path] = b64encode(content).decode()
+        return {"files": [list(file) for file in self._files.values()], "contents": contents}
+
+    def restore(self, state: Json) -> None:
+        """Know the files of `state`, where none is known; those without content are "temporarily unavailable"."""
+        for fields in state["files"]:
+            file = StoredFile(*fields)
+            self._files[file.file_id] = self._by_path[file.path] = file
+        for path, content in reversed(state["contents"].items()):
+            self._keep(path, b64decode(content))
+        self._numbers = count(len(self._files) + int(time.time()))
 
     def close(self) -> None:
         """Remove what is on disk."""

@@ -93,6 +93,34 @@ class Chat:
                 chat["is_forum"] = True
         return chat
 
+    def state(self) -> Json:
+        """What `restored` makes it of again, as JSON: of what most chats never have, only name and administrators."""
+        about = self._about or About()
+        return {
+            "id": self.id,
+            "title": self.title,
+            "members": None if self.members is None else sorted(self.members),
+            "kind": self.kind,
+            "last_message_id": self.last_message_id,
+            "messages": self.messages(),
+            "username": about.username,
+            "is_forum": about.is_forum,
+            "statuses": list(about.statuses.items()),
+        }
+
+    @classmethod
+    def restored(cls, state: Json) -> "Chat":
+        """A chat as `state` tells."""
+        members = state["members"]
+        chat = cls(state["id"], state["title"], None if members is None else set(members), state["kind"])
+        if state["username"] or state["is_forum"] or state["statuses"]:
+            chat.about.username, chat.about.is_forum = state["username"], state["is_forum"]
+            chat.about.statuses = dict(state["statuses"])
+        for message in state["messages"]:
+            chat.keep(message, len(state["messages"]))
+        chat.last_message_id = state["last_message_id"]
+        return chat
+
     def take_message_id(self) -> int:
         """The next message id: each chat counts its own, as supergroups do."""
         self.last_message_id += 1

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
+from .answers import Json
+
 PENDING_MAX = 100_000
 PENDING_BYTES_MAX = 128 << 20
 UPDATE_BYTES_MAX = 512 << 10
@@ -190,6 +192,22 @@ class UpdateQueue:
         self._pending.clear()
         self._pending_bytes = 0
         self._next_id = next_id
+
+    def state(self) -> Json:
+        """What `restore` takes, as JSON."""
+        now = self._clock()
+        pending = [(each.id, each.expires_at - now, each.raw.decode("latin-1")) for each in self._pending]
+        return {"next_id": self._next_id, "pending": pending}
+
+    def restore(self, state: Json, *, skipped: int) -> None:
+        """Go on as `state` tells, in an empty queue; the next id is higher by `skipped`."""
+        now = self._clock()
+        for update_id, seconds, raw in state["pending"]:
+            update = _Pending(int(update_id), now + seconds, raw.encode("latin-1"))
+            self._pending.append(update)
+            self._pending_bytes += len(update.raw)
+            self._earliest_expiry = min(self._earliest_expiry, update.expires_at)
+        self._next_id = (int(state["next_id"]) + skipped) % (ID_MAX - skipped) or 1
 
     def _is_full_for(self, rest: bytes) -> bool:
         return (

@@ -14,7 +14,6 @@ which the page reads at `/key`: another site may ask for that, but not read it (
 import asyncio
 import errno
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -27,6 +26,7 @@ from engine.store import FullStore
 from .answers import Json
 from .faults import Fault
 from .methods import METHODS
+from .sandbox_kept import KeptChats
 from .sandbox_lanes import LaneBoard, RunningBot
 from .sandbox_wishes import Refused, Wishes
 from .server import HOST, FakeServer
@@ -56,7 +56,7 @@ class Sandbox:
 
     `port` 0 picks a free one; OSError says in one line that it is taken. Calls of the bot are answered after
     `answer_after_s`, as over a real network: without that, lanes empty faster than an eye can follow. `commands` are
-    suggested until the bot sets its own.
+    suggested until the bot sets its own. The chats are in the file `kept`, if there is one.
     """
 
     def __init__(
@@ -68,12 +68,14 @@ class Sandbox:
         port: int,
         answer_after_s: float = 0.1,
         commands: Sequence[str] = (),
+        kept: Path | None = None,
     ) -> None:
         self._fake = fake
         self._world = fake.world
         self._port = port
         self._answer_after_s = answer_after_s
         self._commands = tuple(commands)
+        self._kept = KeptChats(fake, kept) if kept is not None else None
         self._lanes = LaneBoard(fake, bot, store)
         self._wishes = Wishes(fake.world, self._lanes, store, fake.clock)
         self._keyboards: dict[int, Json] = {}  # reply keyboards, which are in no message
@@ -81,7 +83,7 @@ class Sandbox:
         self._key = new_key()
         self._pages: set[web.WebSocketResponse] = set()
         self._runner: web.AppRunner | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
@@ -116,7 +118,8 @@ class Sandbox:
         self._runner = runner
         self._port = runner.addresses[0][1]
         self._set_the_scene()
-        self._watching = asyncio.create_task(self._watch(), name="sandbox")
+        tasks = [self._watch(), *([self._kept.keep()] if self._kept is not None else [])]
+        self._tasks = [asyncio.create_task(each, name="sandbox") for each in tasks]
         return self
 
     async def __aexit__(
@@ -125,14 +128,16 @@ class Sandbox:
         await asyncio.gather(*(page.close(code=WSCloseCode.GOING_AWAY) for page in list(self._pages)))
         if self._runner is not None:
             await self._runner.cleanup()
-        if self._watching is not None:
-            self._watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watching
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _set_the_scene(self) -> None:
-        people = [self._world.person(name) for name in _PEOPLE]
-        self._world.group(_GROUP, [person["id"] for person in people])
+        if self._kept is not None and self._kept.read():
+            self._keyboards |= self._world.keyboards
+        else:
+            people = [self._world.person(name) for name in _PEOPLE]
+            self._world.group(_GROUP, [person["id"] for person in people])
         if self._answer_after_s:
             for method in METHODS:  # not getUpdates: Telegram tells of news at once
                 self._fake.faults.add(Fault("slow", method=method, seconds=self._answer_after_s))
@@ -146,6 +151,8 @@ class Sandbox:
                 chat_id = self._chat_of_call(event)
                 if chat_id is not None:
                     self._lanes.sent(chat_id)
+                if self._kept is not None:
+                    self._kept.changed()
                 if event["type"] == "inline_answer":
                     query = event["inline_query"]
                     self._wishes.inline_answered(query["id"], query["query"], event["results"])

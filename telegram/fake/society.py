@@ -267,6 +267,39 @@ class Society:
             for listener in tuple(self._listeners):
                 listener.tell(event)
 
+    def state(self) -> Json:
+        """What `restore` takes, as JSON: what people see of their chats, and what the bot may still answer."""
+        people = self._people.values()
+        return {
+            "people": [[each.id, each.first_name, each.blocked, each.deactivated] for each in people],
+            "chats": [chat.state() for chat in self._chats.values()],
+            "keyboards": list(self.keyboards.items()),
+            "reactions": [[*place, list(users.items())] for place, users in self.reactions.items()],
+            "inline": list(self.inline.items()),
+            "inline_places": list(self.inline_places.items()),
+            "commands": [[*names, commands] for names, commands in self.commands.items()],
+            "queries": [[*named, *query] for named, query in self._queries.items()],
+        }
+
+    def restore(self, state: Json) -> None:
+        """Be as `state` tells, in a world that was just made; ids given from now on are new."""
+        for user_id, name, blocked, deactivated in state["people"]:
+            person = self._people[user_id] = Person(user_id, name)
+            person.blocked, person.deactivated = blocked, deactivated
+        self._chats |= {each["id"]: Chat.restored(each) for each in state["chats"]}
+        self.keyboards |= dict(state["keyboards"])
+        for chat_id, message_id, users in state["reactions"]:
+            self.reactions[chat_id, message_id] = dict(users)
+        self.inline |= state["inline"]
+        self.inline_places |= {name: (place[0], place[1]) for name, place in state["inline_places"]}
+        self.commands |= {(scope, language): commands for scope, language, commands in state["commands"]}
+        for kind, query_id, asked_at, query in state["queries"]:
+            self._queries[kind, query_id] = asked_at, query
+        started = int(self.now())
+        self._numbers, self._callback_ids = count(started), count(4_000_000_000_000_000_001 + started * 1000)
+        self._user_ids = count(max([1000, *self._people]) + 1)
+        self._group_ids = count(min([-1_001_000_000_000, *self._chats]) - 1, -1)
+
     # -- inside -------------------------------------------------------------------------------------
 
     def _note_keyboard(self, chat_id: int, markup: Json) -> None:
