@@ -172,7 +172,7 @@ def _in_topic(message: dict[str, Any], scope: str) -> str:
     chat = message.get("chat")
     if type(chat) is not dict or chat.get("type") == "private" or message.get("date") == 0:
         return scope
-    if _flag(message.get("is_topic_message")) and (topic := _number(message.get("message_thread_id"))):
+    if message.get("is_topic_message") == 1 and (topic := _number(message.get("message_thread_id"))):
         return f"{scope}{TOPIC_MARK}{topic}"
     return f"{scope}{TOPIC_MARK}0" if _flag(chat.get("is_forum")) else scope
 

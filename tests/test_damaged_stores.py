@@ -12,6 +12,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -19,6 +21,7 @@ from engine import Call, Effects, Envelope, Queue, StoreError
 from engine.model import Timer
 from engine.stores import open_store
 from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite_file import StoreFile
 from telegram.load.service import ROOT
 
 pytestmark = pytest.mark.processes
@@ -375,6 +378,13 @@ async def test_a_timer_of_wrong_types_is_told_when_it_is_due(tmp_path, column, i
                 await store.claim(Queue.INBOX)
         finally:
             await store.close()
+
+
+def test_places_that_do_not_grow_are_no_order():
+    """A page that is there twice could be read for ever."""
+    file = SimpleNamespace(connection=mock.Mock(execute=lambda _: iter([(1, "a"), (2, "b"), (2, "b")])))
+    with pytest.raises(StoreError, match="has no order"):
+        list(StoreFile.pending(file, "inbox"))  # type: ignore[arg-type] # as much as is needed
 
 
 # -- who may read the files --------------------------------------------------------------------------------------------

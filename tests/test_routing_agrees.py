@@ -12,7 +12,7 @@ from telegram.errors import Unreadable
 from telegram.intake import RawUpdate, split
 from telegram.routing import envelope, route
 from telegram.types import KINDS as KIND_NAMES
-from tests.kit.updates import KINDS, message
+from tests.kit.updates import GROUP, KINDS, message
 
 ODD = [
     *(
@@ -83,7 +83,7 @@ def agrees(body: bytes) -> bool:
 def test_a_number_in_another_form_is_the_same_number_for_both(kind: str) -> None:
     item = KINDS[kind]
     if kind == "message":
-        item = {**item, "message_thread_id": 5, "is_topic_message": True}
+        item = {**item, "chat": GROUP, "message_thread_id": 5, "is_topic_message": True}
     wrong = [
         (at, odd)
         for at in places(item)
