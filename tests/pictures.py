@@ -103,6 +103,7 @@ async def main() -> None:
             height = await place.evaluate(_HEIGHT, _MESSAGES_HEIGHT_MAX)
             await page.set_viewport_size({**_VIEW, "height": math.ceil(height * _VIEW_PER_CHAT)})
             await place.locator(".messages").evaluate("list => list.scrollTo(0, list.scrollHeight)")
+            await page.mouse.move(0, 0)  # what the mouse is over shows its menu
             path = OUT / f"{use.__name__}.png"
             await place.screenshot(path=path)
             print(f"{path}  {path.stat().st_size // 1024} KB")
