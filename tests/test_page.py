@@ -466,6 +466,15 @@ async def test_the_lanes_fold_and_stay_folded(page):
     await expect(page.locator("#fold")).to_have_attribute("aria-expanded", "true")
 
 
+async def test_a_browser_that_remembers_nothing_folds_all_the_same(page):
+    blocked = "Object.defineProperty(window, 'localStorage', {get() { throw new Error('blocked'); }})"
+    await page.add_init_script(blocked)
+    await page.reload()
+    await expect(page.locator("#state")).to_have_text("live")
+    await page.get_by_role("button", name="Fold").click()
+    await expect(page.locator("#rows")).to_be_hidden()
+
+
 async def test_single_keys_work_while_nobody_writes(page):
     await page.keyboard.press("2")
     await expect(chat(page, GRACE).locator("textarea")).to_be_focused()

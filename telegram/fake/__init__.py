@@ -5,8 +5,8 @@
         await server.wait_for_calls(1, "sendMessage")
         server.faults.add(Fault("status", code=429, retry_after=3, times=1))
 
-FakeServer   the server: `url`, `token`, `world`, `queue`, `faults`, `calls`, `polls`, `down()`, `up()`
-World        people and chats: `say`, `press`, `press_key`, `choose`, `push`, `block`, `kick`, `promote`, `vote`, `listen` ...
+FakeServer   the server: `url`, `token`, `world`, `queue`, `faults`, `calls`, `polls`, `clock`, `down()`, `up()`
+World        people and chats: `say`, `edit`, `press`, `ask_inline`, `choose`, `react`, `push`, `block`, `promote`, `listen` ...
 UpdateQueue  Telegram's queue of one bot, with the rules of getUpdates; pure
 Fault        one thing that goes wrong; the kinds are in `faults`
 FloodLimits  how much the bot may send, 429 for more: `server.world.limit(FloodLimits())`; no limit by default

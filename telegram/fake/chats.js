@@ -185,7 +185,6 @@ export class ChatPanel {
   /** Put the item of a message, or of its album, into the list. */
   #render(message, isEdited = false) {
     const parts = this.#partsOf(message);
-    const [{ message_id: id }] = parts;
     const emoji = parts.flatMap((each) => [...(this.#reactions.get(each.message_id)?.values() ?? [])]);
     const item = bubble(parts, {
       isBot: this.#isBots(message),
@@ -201,7 +200,6 @@ export class ChatPanel {
     if (old) old.replaceWith(item);
     else this.list.append(item);
     for (const each of parts) this.#messages.get(each.message_id).item = item;
-    return id;
   }
 
   #partsOf({ message_id: id, media_group_id: group }) {

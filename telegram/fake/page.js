@@ -138,12 +138,21 @@ function fold(isFolded) {
   byId("lanes").classList.toggle("folded", isFolded);
   byId("fold").setAttribute("aria-expanded", String(!isFolded));
   write(byId("fold"), isFolded ? "Unfold" : "Fold");
-  localStorage.setItem("folded", isFolded ? "1" : "");
+  storage()?.setItem("folded", isFolded ? "1" : "");
+}
+
+/** What the browser remembers for this page; null if it is set to remember nothing. */
+function storage() {
+  try {
+    return window.localStorage;
+  } catch {
+    return null;
+  }
 }
 
 const toggleFold = () => fold(byId("fold").getAttribute("aria-expanded") === "true");
 byId("fold").addEventListener("click", toggleFold);
-if (localStorage.getItem("folded")) fold(true);
+if (storage()?.getItem("folded")) fold(true);
 watchMenu();
 watchKeys({
   focusChat: (index) => (wide ?? [...panels.values()][index])?.box.focus(),
