@@ -13,6 +13,7 @@ from engine import Queue
 from telegram.dialogue.conduct import APOLOGY
 from telegram.fake import Fault
 from telegram.fake.sandbox import Sandbox
+from telegram.fake.sandbox_samples import picture
 from tests.kit.page import (
     ADA,
     GRACE,
@@ -287,7 +288,7 @@ async def test_newcomers_join_by_keyboard_alone(page):
 
 async def send(page, chat_id, what):
     await chat(page, chat_id).locator(".plus").click()
-    await page.locator("#menu button", has_text=re.compile(f"^{what}")).click()
+    await page.locator("#menu button", has_text=re.compile(f"^{what}")).first.click()
 
 
 async def open_menu(page, message):
@@ -308,6 +309,30 @@ async def test_a_photo_goes_to_the_bot_and_comes_back(page):
     for photo in await chat(page, ADA).locator(".message .picture img").all():
         assert await is_drawn(photo)
     await expect(chat(page, ADA).locator(".picture img")).to_have_count(2)
+
+
+async def test_a_photo_from_this_computer_is_sent_smaller(page, play, tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(picture(1))
+    async with page.expect_file_chooser() as choosing:
+        await send(page, ADA, "Photo from this computer")
+    await (await choosing.value).set_files(path)
+    await expect(bubbles(page, ADA)).to_have_text(["Nice!"])
+    for shown in await chat(page, ADA).locator(".picture img").all():
+        assert await is_drawn(shown)
+    message = play.fake.world.messages(ADA)[0]
+    file = play.fake.world.files.find(message["photo"][0]["file_id"])
+    _, content = play.fake.world.files.download(file.path)
+    assert content[:3] == b"\xff\xd8\xff"
+
+
+async def test_what_is_no_picture_is_said_to_be_none(page, tmp_path):
+    path = tmp_path / "text.png"
+    path.write_text("no picture")
+    async with page.expect_file_chooser() as choosing:
+        await send(page, ADA, "Photo from this computer")
+    await (await choosing.value).set_files(path)
+    await expect(chat(page, ADA).locator(".toast")).to_have_text("This picture cannot be read.")
 
 
 async def test_an_album_is_one_message_on_the_page(page, play, browser):

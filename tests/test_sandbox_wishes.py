@@ -116,6 +116,12 @@ async def test_a_key_sends_what_it_asks_for(wish, world, noted):
         ({"do": "send", "chat": ADA, "user": BEN, "what": "photo"}, "no such person"),
         ({"do": "send", "chat": ADA, "user": ADA, "what": "bomb"}, "photo"),
         ({"do": "send", "chat": ADA, "user": ADA, "what": "photo", "caption": "x" * 1025}, "at most 1024"),
+        ({"do": "send", "chat": ADA, "user": ADA, "what": "photo", "picture": "PHN2Zz4="}, "no JPEG"),
+        ({"do": "send", "chat": ADA, "user": ADA, "what": "photo", "picture": "x x"}, "base64|padding|digit"),
+        (
+            {"do": "send", "chat": ADA, "user": ADA, "what": "photo", "picture": "A" * 900_001},
+            "at most 900000",
+        ),
         ({"do": "edit", "chat": ADA, "user": ADA, "message": 1, "text": "x"}, "no such message"),
         ({"do": "react", "chat": ADA, "user": ADA, "message": 1, "emoji": "👍"}, "no such message"),
         ({"do": "ask", "chat": ADA, "user": ADA, "query": "x" * 257}, "at most 256"),

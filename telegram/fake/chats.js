@@ -2,6 +2,7 @@
 
 import { bubble, markWaiting, pressKey } from "./bubbles.js";
 import { avatar, make, write } from "./dom.js";
+import { smallJpeg } from "./media.js";
 import { openMenu } from "./menu.js";
 
 const MESSAGES_MAX = 200;
@@ -242,6 +243,7 @@ export class ChatPanel {
     const sends = (what) => () => this.#send({ do: "send", ...wish, what, caption: this.#takeCaption(what) });
     const items = [
       { label: "Photo", title: "What is written in the box becomes the caption", run: sends("photo") },
+      { label: "Photo from this computer …", run: () => this.#choosePhoto(wish) },
       { label: "Album of three photos", run: sends("album") },
       { label: "Contact", run: sends("contact") },
       { label: "Location", run: sends("location") },
@@ -253,6 +255,19 @@ export class ChatPanel {
       items.push({ label: "Make the bot an administrator", run: () => this.#send({ do: "promote", ...wish }) });
     }
     openMenu(anchor, items);
+  }
+
+  #choosePhoto(wish) {
+    const chooser = make("input", { type: "file", accept: "image/*" });
+    chooser.addEventListener("change", async () => {
+      try {
+        const picture = await smallJpeg(chooser.files[0]);
+        this.#send({ do: "send", ...wish, what: "photo", picture, caption: this.#takeCaption("photo") });
+      } catch {
+        this.toast("This picture cannot be read.");
+      }
+    });
+    chooser.click();
   }
 
   #takeCaption(what) {

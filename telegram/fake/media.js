@@ -2,6 +2,8 @@
 
 import { make } from "./dom.js";
 
+const SIDE_MAX = 800; // as large as Telegram's photos are shown
+
 /** Pictures by file id. The server sends them as data: URLs, the only kind that the page's policy allows. */
 export class Pictures {
   #ask;
@@ -74,4 +76,14 @@ function one(message, pictures) {
 function card(kind, ...lines) {
   const texts = lines.filter((line) => line.trim());
   return make("div", { class: "thing" }, make("span", { class: "kind" }, kind), ...texts.map((line) => make("span", {}, line)));
+}
+
+/** A picture's file as base64 of a JPEG, no larger than it is shown. Rejects what is no picture. */
+export async function smallJpeg(file) {
+  const image = await createImageBitmap(file);
+  const scale = Math.min(1, SIDE_MAX / Math.max(image.width, image.height));
+  const side = (length) => Math.max(1, Math.round(length * scale));
+  const canvas = make("canvas", { width: side(image.width), height: side(image.height) });
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/jpeg", 0.8).split(",")[1];
 }

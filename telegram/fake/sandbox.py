@@ -41,7 +41,7 @@ _PEOPLE: Final = ("Ada", "Grace", "Linus")
 _GROUP: Final = "Tea room"
 _QUERIES_MAX: Final = 1000
 _LOOK_EVERY_S: Final = 0.05
-_WISH_BYTES_MAX: Final = 64 * 1024  # a text of 4096 units, escaped
+_WISH_BYTES_MAX: Final = 1 << 20  # a photo
 _CLOSE_TIMEOUT_S: Final = 1.0
 _PRIVATE: Final = {
     "X-Content-Type-Options": "nosniff",

@@ -9,6 +9,8 @@ from .sandbox_samples import Sample
 QUERY_MAX: Final = 256
 """Telegram Bot API, InlineQuery: the longest query."""
 HOURS_MAX: Final = 24 * 31
+PICTURE_MAX: Final = 900_000
+"""In base64; the page makes pictures smaller than that."""
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -47,13 +49,15 @@ class Key(_Wish):
 
 
 class Send(_Wish):
-    """A person sends something made up: a photo, an album, a contact, a location."""
+    """A person sends a photo of their own, or something made up: a photo, an album, a contact, a location."""
 
     do: Literal["send"]
     chat: int
     user: int
     what: Sample
     caption: str = ""
+    picture: Annotated[str, StringConstraints(max_length=PICTURE_MAX)] = ""
+    """The photo as base64 of a JPEG; without it one is drawn."""
 
 
 class Edit(_Wish):

@@ -37,7 +37,7 @@ from .sandbox_forms import (
     Wish,
 )
 from .sandbox_lanes import LaneBoard
-from .sandbox_samples import contents
+from .sandbox_samples import contents, own_photo
 from .world import World
 
 BURST: Final = 20
@@ -122,7 +122,8 @@ class Wishes:
                 self._note(chat, world.press_key(chat, user, text))
             case Send(chat=chat, user=user):
                 _check_length(wish.caption, CAPTION_MAX)
-                for content in contents(world, user, wish.what, wish.caption):
+                own = [own_photo(world, wish.picture, wish.caption)] if wish.picture else None
+                for content in own or contents(world, user, wish.what, wish.caption):
                     self._note(chat, world.say(chat, user, "", **content))
             case Edit(chat=chat, user=user, text=text):
                 _check_length(text, TEXT_MAX)
