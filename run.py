@@ -229,7 +229,7 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
             **settings.policies(),
         )
         client = await stack.enter_async_context(
-            TgClient(settings.token, base_url=fake.url, connections=config.senders)
+            TgClient(settings.token, base_url=fake.url, connections=config.senders, wall=fake.clock)
             if fake is not None
             else TgClient(
                 settings.token,

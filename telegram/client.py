@@ -1,7 +1,8 @@
 """The only way out to Telegram: methods of the Bot API become requests, answers become values or telegram.errors."""
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from os import PathLike
@@ -53,6 +54,7 @@ class TgClient(Methods):
         local: bool = False,
         local_root: Path | None = None,
         allow_http: bool = False,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """Raise ValueError, without quoting the token, for a malformed token or URL, and for settings that clash.
 
@@ -60,7 +62,7 @@ class TgClient(Methods):
         without progress. `test`: Telegram's test environment. `local`: the server at `base_url` runs with --local on
         this machine's disk, so it is told paths instead of getting uploads; `local_root` is the only folder that its
         files are read from (its --dir). `allow_http`: without TLS also to another machine, where whoever is on the
-        way reads the token and all messages.
+        way reads the token and all messages. `wall` gives Unix time by this machine's clock.
         """
         found = _TOKEN.fullmatch(token)
         if found is None or len(token) > 80 or int(found[1]) >= 2**54:
@@ -91,7 +93,7 @@ class TgClient(Methods):
         self._downloads = Wire(url.origin(), _DOWNLOADS, timeout_s, self._token)
         file_target = SecretStr(f"GET {base}/file/{bot}")
         self._files = FileServer(self._downloads, file_target, host, self._token, timeout_s)
-        self._clock = TelegramClock()
+        self._clock = TelegramClock(wall)
         self._parts: set[Path] = set()  # that a download writes now
 
     def time(self) -> float:

@@ -77,3 +77,12 @@ async def test_each_answer_to_get_updates_tells_the_time(monkeypatch):
         await client.get_updates(0, timeout_s=0)
         assert before == NOW + 3600.0
         assert abs(client.time() - time.time()) < 10  # the fake's Date header is the real time
+
+
+async def test_the_hours_that_pass_in_the_sandbox_are_no_wrong_clock():
+    async with FakeServer() as fake, TgClient(fake.token, base_url=fake.url, wall=fake.clock) as client:
+        fake.clock.let_pass(3600)
+        with capture_logs() as logs:
+            await client.get_updates(0, timeout_s=0)
+        assert logs == []
+        assert abs(client.time() - time.time() - 3600) < 10

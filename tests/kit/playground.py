@@ -62,7 +62,7 @@ async def playground(*, port: int = 0, router: Router | None = None) -> AsyncIte
     gate = asyncio.Event()
     async with (
         FakeServer(seed=1, strict=True) as fake,
-        TgClient(fake.token, base_url=fake.url, connections=8) as client,
+        TgClient(fake.token, base_url=fake.url, connections=8, wall=fake.clock) as client,
     ):
         store = await open_store("memory:", str(client.bot_id), wall=fake.clock)
         router = router or _router(gate)
