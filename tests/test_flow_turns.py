@@ -161,11 +161,17 @@ def test_a_step_takes_the_kinds_of_update_that_it_names():
     async def only_messages(ctx: MessageContext) -> None:
         ctx.reply("taken")
 
-    with Conversations(begun(made)) as bot:
+    router = begun(made)
+
+    @router.edited_message()
+    async def edited(ctx: MessageContext) -> None:
+        ctx.reply("edited")
+
+    with Conversations(router) as bot:
         alice = bot.chat("Alice")
         assert says(alice, "/go", "x") == ["taken"]
         alice.sends_update("edited_message", message_id=1, date=1, text="y")
-        assert len(bot.calls()) == 1
+        assert alice.text == "edited"
 
 
 def test_an_entry_that_ends_ends_what_goes_on():
