@@ -187,8 +187,8 @@ async def test_report(page, monkeypatch, tmp_path):
     monkeypatch.setattr(handlers.report, "FOLDER", tmp_path)
     await write(page, LINUS, "/report")
     await is_told(page, LINUS, "Loading … 100 %", "Here it is.")
-    document = chat(page, LINUS).locator(".message.bot .about")
-    await expect(document).to_contain_text(["📄 report-"])
+    document = chat(page, LINUS).locator(".message.bot .thing")
+    await expect(document).to_contain_text(["report-"])
     (file,) = tmp_path.iterdir()
     await expect(document).to_contain_text([f"{file.stat().st_size} bytes"])
     assert [line.partition(":")[0] for line in file.read_text().splitlines()] == [
