@@ -35,7 +35,9 @@ Urgent lanes do not wait that long."""
 
 
 class _Lost(NamedTuple):
-    """What is known of a head that has lost comparisons: how many in a row, how many to nobody, the states that it writes."""
+    """What is known of a head that has lost comparisons: how many in a row, how many of them
+    with no other lane that changed its states, and the states that it writes.
+    """
 
     times: int
     alone: int

@@ -97,7 +97,7 @@ class TgClient(Methods):
         self._parts: set[Path] = set()  # that a download writes now
 
     def time(self) -> float:
-        """Return Unix time by Telegram's clock, as far as answers to getUpdates have told it (telegram/clock.py)."""
+        """Return Unix time by Telegram's clock, by the Date header of answers to getUpdates (telegram/clock.py)."""
         return self._clock.time()
 
     def __repr__(self) -> str:

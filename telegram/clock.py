@@ -21,7 +21,7 @@ _WORTH_A_LINE_S: Final = 60.0
 
 
 class TelegramClock:
-    """Unix time by Telegram's clock, as far as answers have told it; `wall` is this machine's."""
+    """Unix time by Telegram's clock, by the Date header of its answers; `wall` is this machine's."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall

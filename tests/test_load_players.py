@@ -36,7 +36,7 @@ def test_commands_are_read_from_the_filters_of_the_router():
     router.message(command("start", "help"))(handler)
     router.callback_query(data("yes"))(handler)
     router.message(text)(handler)
-    assert Commands.of(router) == (("help", "start"), ())
+    assert Commands.of(router) == (("start", "help"), ())
 
 
 def test_who_gets_no_answer_waits_and_then_begins_anew():

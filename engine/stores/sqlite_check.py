@@ -1,8 +1,8 @@
 """Whether a file that calls itself a store of ours is one: tables, columns, and the type of what is in them.
 
 Looked at once, when a process opens it. A file may be cut, restored from half a backup, edited by hand, or made by
-another program; what is wrong is told in one line then, instead of by whoever meets it first. States and timers are not
-read: there may be millions, and what is wrong with one is told when it is read.
+another program; an error in it is then reported in one line, not by the first delivery that meets it. States and timers
+are not read: there may be millions, and an error in one is reported when it is read.
 
 SQLite finds a broken page when it reads it. Triggers and views could do anything when we write (SQLite, "Defense Against
 The Dark Arts": untrusted schemas), and a store has none.

@@ -44,7 +44,7 @@ def resolved(path: Path) -> Path:
 def open_private(path: Path) -> int:
     """Open a file for reading and writing, and make it if there is none; only its owner may read it from now on."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, _PRIVATE)
-    with suppress(OSError):  # somebody else's file, or a file system without modes
+    with suppress(OSError):  # another user's file, or a file system without modes
         if stat.S_IMODE(os.fstat(fd).st_mode) & ~_PRIVATE:
             os.fchmod(fd, _PRIVATE)
     return fd

@@ -338,7 +338,7 @@ def _stamp(owner: str | None) -> int:
     """Return what the notes of the process with this name are marked with; 0 is no process."""
     try:
         return int(owner[:16], 16) if owner else 0
-    except (TypeError, ValueError):  # of somebody's edited file
+    except (TypeError, ValueError):  # of a file that was edited by hand
         return 0
 
 

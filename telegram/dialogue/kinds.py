@@ -62,11 +62,18 @@ def timers_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> frozenset[
     return frozenset(names)
 
 
-def commands_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> list[str]:
-    """Return the commands that these entries take, without the slash, in their order; of a flow those that start it."""
+def commands_of(
+    entries: Iterable[tuple[Entry, tuple[Filter, ...]]], *, all_states: bool = False
+) -> list[str]:
+    """Return the commands that these entries take, without the slash, in their order.
+
+    Of a flow those that start it; with `all_states` also those that it takes while it goes on.
+    """
     found: dict[str, None] = {}
     for entry, _ in entries:
-        routes = [step.route for step in entry.entries] if isinstance(entry, Plan) else [entry]
+        routes: Iterable[Entry] = [entry]
+        if isinstance(entry, Plan):
+            routes = routes_of(entry, set()) if all_states else [step.route for step in entry.entries]
         for label in (
             label_of(each) for route in routes if isinstance(route, Route) for each in route.filters
         ):

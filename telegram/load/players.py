@@ -6,15 +6,13 @@ What led on from a question is remembered and tried first the next time. Or each
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from telegram.dialogue import Router
-from telegram.dialogue.flows.plan import Plan
-from telegram.dialogue.kinds import routes_of
-from telegram.dialogue.routes import Route
+from telegram.dialogue.kinds import commands_of
 
 TEXTS: Final = ("Ann", "42", "yes", "ann@example.org", "2026-12-24", "12:30", "+4912345678", "a few words")
 """What is written where the bot asks something, one after another, until one of them leads on."""
@@ -96,21 +94,9 @@ class Commands(NamedTuple):
     @classmethod
     def of(cls, router: Router) -> "Commands":
         """The commands that the handlers of messages name in their filters."""
-        begin, others = dict[str, None](), dict[str, None]()
-        for entry, _ in router.entries():
-            begin |= _words([step.route for step in entry.entries] if isinstance(entry, Plan) else [entry])
-            others |= _words(routes_of(entry, set()))
-        return cls(tuple(begin), tuple(others.keys() - begin.keys()))
-
-
-def _words(routes: Iterable[Any]) -> dict[str, None]:
-    return {
-        word: None
-        for route in routes
-        if isinstance(route, Route) and (route.kinds is None or "message" in route.kinds)
-        for word in sorted(route.hint.words or ())
-        if word is not None
-    }
+        begin = router.commands()
+        every = commands_of(router.entries(), all_states=True)
+        return cls(tuple(begin), tuple(each for each in every if each not in begin))
 
 
 def read_script(path: Path) -> tuple[Step, ...]:
