@@ -107,7 +107,10 @@ def test_a_script_is_followed_and_begun_again_where_it_leads_no_further(tmp_path
     assert crowd.next(5, menu, 6.0) == Act(5, Way.PRESS, "d1", 1)
 
 
-@pytest.mark.parametrize(("content", "says"), [("# nothing\n\n", "has no step"), (None, "cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("# nothing\n\n", "has no step"), ("press x\n", "begins with a press"), (None, "cannot be read")],
+)
 def test_a_script_of_no_use_is_one_line(tmp_path, content, says):
     path = tmp_path / "script"
     if content is not None:

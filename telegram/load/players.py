@@ -100,7 +100,7 @@ class Commands(NamedTuple):
 
 
 def read_script(path: Path) -> tuple[Step, ...]:
-    """Read a script: a line for each step, `press LABEL` or a text; # begins a comment. ValueError if it has no step."""
+    """Read a script: a line for each step, `press LABEL` or a text; # begins a comment. ValueError if it has no text to begin with."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -114,16 +114,19 @@ def read_script(path: Path) -> tuple[Step, ...]:
         raise ValueError(
             f"the script {path} has no step: write a text, a /command or `press LABEL` in each line"
         )
+    if steps[0].presses:
+        raise ValueError(
+            f"the script {path} begins with a press, and nothing is shown then: begin with a text"
+        )
     return steps
 
 
 class _Person:
-    __slots__ = ("acted_at_s", "asked", "next_step", "seen", "tried", "unanswered")
+    __slots__ = ("acted_at_s", "asked", "next_step", "seen", "tried")
 
     def __init__(self) -> None:
         self.seen: object = None  # of the bot's newest message, when the person last acted
         self.acted_at_s = float("-inf")
-        self.unanswered = 0  # acts in a row
         self.asked = ""  # the question that was last answered with a text ...
         self.tried = ""  # ... and with which
         self.next_step = 0
@@ -148,14 +151,13 @@ class Players:
         answered = shown.mark != person.seen
         if not answered and now_s - person.acted_at_s < PATIENCE_S:
             return None
-        person.unanswered = 0 if answered else person.unanswered + 1
         self._learn(person, shown, answered=answered)
-        act = self._follow(chat_id, person, shown) if self._script else self._choose(chat_id, person, shown)
-        if act is not None:
-            person.seen, person.acted_at_s = shown.mark, now_s
-        return act
+        person.seen, person.acted_at_s = shown.mark, now_s
+        if self._script:
+            return self._follow(chat_id, person, shown)
+        return self._choose(chat_id, person, shown, answered=answered)
 
-    def _follow(self, chat_id: int, person: _Person, shown: Shown) -> Act | None:
+    def _follow(self, chat_id: int, person: _Person, shown: Shown) -> Act:
         """The next line of the script; from the beginning again if the button that it names is not there."""
         if person.next_step == len(self._script):
             self.played += 1
@@ -164,22 +166,18 @@ class Players:
         if step.presses:
             buttons = shown.buttons(chat_id)
             pressed = next((act for label, act in buttons if step.text in {label, act.text}), None)
-            if pressed is None:
-                person.next_step = 0
-                step = self._script[0]
-                if step.presses:
-                    return None
-            else:
+            if pressed is not None:
                 person.next_step += 1
                 return pressed
+            person.next_step, step = 0, self._script[0]  # which presses nothing
         person.next_step += 1
         return Act(chat_id, Way.WRITE, step.text)
 
-    def _choose(self, chat_id: int, person: _Person, shown: Shown) -> Act:
+    def _choose(self, chat_id: int, person: _Person, shown: Shown, *, answered: bool) -> Act:
         buttons, question = shown.buttons(chat_id), shown.question
         has_commands = bool(self._commands.begin or self._commands.others)
         asks = question.endswith("?") or question in self._leads_on or not has_commands
-        if person.unanswered or shown.message is None or self._rng.random() < _COMMAND_SHARE:
+        if not answered or shown.message is None or self._rng.random() < _COMMAND_SHARE:
             return self._command(chat_id) if has_commands else self._write(chat_id, person, question)
         if buttons:
             weights = [_RARE if _LEADS_AWAY.search(f"{label} {act.text}") else 1.0 for label, act in buttons]
