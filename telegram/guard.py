@@ -43,7 +43,7 @@ def guard(wakeup: socket.socket, told: socket.socket, stop_s: float) -> None:
     before = time.monotonic()
     while os.getppid() == bot:
         if not is_stopping:
-            select.select([wakeup, told], [], [])
+            wait(wakeup, told)
         unread = 0
         with suppress(BlockingIOError):
             if not (data := told.recv(100)):
@@ -63,6 +63,14 @@ def guard(wakeup: socket.socket, told: socket.socket, stop_s: float) -> None:
         if left_s <= 0:
             _end(bot)
             return
+
+
+def wait(*sockets: socket.socket, timeout_s: float | None = None) -> bool:
+    """Wait until one of `sockets` can be read, or is broken; return whether it is. `select` knows no descriptor above 1,023."""
+    waiting = select.poll()
+    for each in sockets:
+        waiting.register(each, select.POLLIN)
+    return bool(waiting.poll(None if timeout_s is None else timeout_s * 1000))
 
 
 def _end(bot: int) -> None:

@@ -22,7 +22,6 @@ import faulthandler
 import logging
 import math
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -197,10 +196,10 @@ class Watchdog:
     def _tick(self, clock: StallClock) -> None:
         self._wind_up()
         before = time.monotonic()
-        readable, _, _ = select.select([self._reading], [], [], TICK_S)
+        is_readable = guard.wait(self._reading, timeout_s=TICK_S)
         stalled_s = clock.stalled_s(TICK_S)
         self._left_s -= time.monotonic() - before - stalled_s
-        if readable:
+        if is_readable:
             self._read(self._reading.recv(100))
         if self._left_s <= 0:
             self._end()

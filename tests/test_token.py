@@ -3,12 +3,14 @@
 import asyncio
 import json
 import logging
+import math
 import random
+import signal
 import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import cycle
@@ -40,6 +42,7 @@ from telegram.letters import Dead, show_dead
 from telegram.logs import LogFormat, set_up_logging
 from telegram.sender import Sender
 from telegram.types import File
+from telegram.watchdog import Watchdog
 from telegram.wire import Answer
 from tests.kit.hostile import (
     PATH,
@@ -397,6 +400,19 @@ def refusing() -> Iterator[str]:
         thread.join()
 
 
+class Unwatched(Watchdog):
+    """The watchdog's thread would go on until the end of this process, and its guard would wait for it."""
+
+    def start(self, *, drain_timeout_s: float, blocked_max_s: float = math.inf) -> None:
+        pass
+
+    def watch(self, notify: Callable[[signal.Signals], object]) -> None:
+        pass
+
+    def unwatch(self, left: Sequence[str] = ()) -> None:
+        pass
+
+
 @pytest.mark.usefixtures("own_logging")
 @pytest.mark.parametrize(
     ("says", "settings"),
@@ -428,7 +444,7 @@ def test_run_does_not_tell_the_token(
     base = {"BOT_TOKEN": TOKEN, "TELEGRAM_API_URL": refusing, "STORE_URL": "memory:", "LOG_LEVEL": "debug"}
     for name, value in (base | settings).items():
         monkeypatch.setenv(name, value)
-    assert run.main([]) == run.EXIT_WRONG_SETTING
+    assert run.main([], Unwatched()) == run.EXIT_WRONG_SETTING
     out, err = capsys.readouterr()
     assert says in err
     assert not leaks(err + out)

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.processes
 DRAIN_TIMEOUT_S = 1.0
 
 PROGRAM = """
-import asyncio, atexit, collections, contextlib, ctypes, itertools, multiprocessing, os, re, signal, sys, threading, time
+import asyncio, atexit, collections, contextlib, ctypes, itertools, multiprocessing, os, re, resource, signal, sys, threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from telegram.running import Running
 from telegram.watchdog import Watchdog
@@ -124,6 +125,8 @@ async def main(watchdog, handler):
     task.cancel()
     return 0
 
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+held = [os.dup(0) for _ in range(HELD)]
 watchdog = Watchdog()
 watchdog.at_force = lambda: print("forced", flush=True)
 watchdog.start(drain_timeout_s=DRAIN, blocked_max_s=BLOCKED)
@@ -148,9 +151,11 @@ class Process:
         drain_timeout_s=DRAIN_TIMEOUT_S,
         blocked_max_s="float('inf')",
         factory=UVLOOP,
+        held=0,
     ):
         program = PROGRAM.replace("DRAIN", str(drain_timeout_s)).replace("BLOCKED", blocked_max_s)
-        command = [sys.executable, "-uc", program.replace("FACTORY", factory), handler]
+        program = program.replace("FACTORY", factory).replace("HELD", str(held))
+        command = [sys.executable, "-uc", program, handler]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -269,6 +274,13 @@ def test_a_second_signal_ends_the_process_at_once(begin, handler):
     code, _, _ = process.signal(signal.SIGINT).ended()
     assert code == (128 + signal.SIGINT if handler == "block" else -signal.SIGVTALRM)
     assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize("handler", ["quick", "hold_the_interpreter_and_wait"])
+def test_signals_are_heard_when_1200_descriptors_are_open_already(begin, handler):
+    """select(2) knows none above 1,023. The second of these is ended by the guard's process."""
+    code, _, out = begin(handler, held=1200).until("ready").signal().ended()
+    assert (code, "any more" in out) == (0 if handler == "quick" else -signal.SIGVTALRM, False), out
 
 
 def test_a_process_that_was_stopped_in_the_middle_of_its_stop_goes_on_with_it(begin):
