@@ -1,8 +1,11 @@
 """No test may hang: a deadlock that slipped through is an error with a traceback, not a wait."""
 
+import gc
 import random
 import signal
+import threading
 from collections.abc import Generator
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -15,6 +18,7 @@ settings.register_profile(
 SECONDS_MAX = 180  # on a machine that is busy with other work, too
 SECONDS_MAX_WITH_PROCESSES = 300
 AGAIN_S = 0.1
+_DESCRIPTORS_MAX = 50
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +41,16 @@ def pytest_runtest_call() -> Generator[None, None, None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, SECONDS_MAX)  # what comes now is pytest's own, and hears it once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tests_let_go():
+    """No test leaves threads or descriptors to those that come after it."""
+    yield
+    gc.collect()
+    assert threading.enumerate() == [threading.main_thread()]
+    descriptors = Path("/proc/self/fd")
+    assert not descriptors.exists() or len(list(descriptors.iterdir())) < _DESCRIPTORS_MAX
 
 
 @pytest.fixture(autouse=True)

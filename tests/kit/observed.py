@@ -118,6 +118,7 @@ class Sqlite:
         self._store._timers.close()  # else it would look for timers each second, in vain, for days
         self._store._file.connection.close()
         os.close(self._store._file._lock or -1)
+        os.close(self._store._file.running._fd)
 
     async def recover(self) -> None:
         await self.open()

@@ -19,8 +19,9 @@ from engine import Call, Delivery, Effects, Envelope, LeaseLost, Queue, StoreErr
 from engine.model import DeadLetter, LaneView, Lease, Stats
 from engine.store import FullStore, Limits, NoNotes
 from engine.stores.memory import MemoryStore
-from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite import SqliteStore, open_sqlite
 from engine.stores.sqlite_file import connect, renew
+from engine.stores.sqlite_running import RunningFile
 from tests.sim.loop import Process
 from tests.sim.telegram_side import TelegramSide
 from tests.sim.trouble import STORE, Trouble
@@ -203,6 +204,7 @@ class FileStores:
         if self._away.exists():
             raise StoreError("simulated: the volume is not mounted")
         connections: list[BadDisk] = []
+        opened: list[SqliteStore] = []
 
         def connect_badly(path: Path, *more: Any, **named: Any) -> sqlite3.Connection:
             if self._fails("open"):
@@ -218,10 +220,12 @@ class FileStores:
         def let_go() -> None:
             for connection in connections:
                 connection.die()
+            for store in opened:
+                _let_go(store._file.running)
             self._unlock()
 
         process.at_crash.append(let_go)
-        return await open_sqlite(
+        store = await open_sqlite(
             self._path,
             "1",
             limits=self._limits,
@@ -230,6 +234,8 @@ class FileStores:
             renew=renew_badly,
             look_every_s=_LOOK_EVERY_S,
         )
+        opened.append(store)
+        return store
 
     def _fails(self, what: str) -> bool:
         trouble = self._trouble
@@ -256,6 +262,13 @@ class FileStores:
 
     async def inspect(self) -> FullStore:
         return await open_sqlite(self._path, "1", limits=self._limits, wall=self._wall, look_every_s=None)
+
+
+def _let_go(running: RunningFile) -> None:
+    """As the kernel does for a dead process."""
+    if running._fd >= 0:
+        os.close(running._fd)
+        running._fd = -1
 
 
 class Space:
