@@ -388,6 +388,22 @@ class EffectsContract:
         assert await store.replay(letter.number)
         assert await self.names(store) == [b"u", b"t"]
 
+    async def test_a_lane_above_its_bound_takes_timers_away(self, open_store):
+        store = await open_store(limits=Limits(lane_timers_max=1))
+        await self.set_timers(store, Timer("t", 0, b"t"))
+        await store.bury(await store.claim(INBOX), "x")
+        await self.set_timers(store, Timer("u", 60, b"u"), id_=2)
+        await store.append([update(3), update(4)])
+        head = await store.claim(INBOX)
+        (letter,) = await store.dead_letters()
+        assert await store.replay(letter.number)  # two timers: one more than the bound
+        second = await store.commit(head, timers(Timer("no such timer", None)), more=True)
+        with pytest.raises(TooManyTimers):
+            await store.commit(second, timers(Timer("v", 60)), more=True)
+        await store.commit(second, timers(Timer("u", None)), more=False)
+        assert await self.names(store) == [b"t"]
+        await conserved(store)
+
     async def bodies_when_due(self, store: Any, count: int) -> list[bytes]:
         while (await store.stats()).inbox.pending < count:
             await asyncio.sleep(0.001)

@@ -167,6 +167,11 @@ def test_innocent_text_is_left_alone(text: str) -> None:
     assert redact(text, TOKEN) == text
 
 
+@pytest.mark.parametrize("secret", ["a.secret/of other+letters", SECRET])
+def test_a_secret_is_struck_out_without_its_neighbours(secret: str) -> None:
+    assert redact(f"user_{secret}!", f"1:{secret}") == "user_***!"
+
+
 def test_short_secret_does_not_shred_words() -> None:
     assert redact("a cat and 1:a", "1:a") == "a cat and 1:***"
 

@@ -114,6 +114,10 @@ async def append(store, id_, key="chat:1"):
                 await asyncio.sleep(0)
 
 
+def readings():
+    return [task for task in asyncio.all_tasks() if task.get_name() == "reading the store anew"]
+
+
 async def entered(faults):
     async with asyncio.timeout(10):
         while not faults.entered.is_set():
@@ -149,6 +153,16 @@ async def test_the_file_is_read_anew_though_nobody_asks(store, faults):
         assert (await waiting).envelope.body == b"t"
 
 
+async def test_the_file_is_read_again_until_it_can_be_though_nobody_asks(store, faults):
+    faults.fail("BEGIN IMMEDIATE")
+    faults.fail("SELECT segment, bits", *[sqlite3.SQLITE_IOERR_READ] * 2)
+    with pytest.raises(StoreUnavailable):
+        await store.append([update(1)])
+    await asyncio.wait([store._recovery])
+    assert not store._writer.suspect
+    assert await store.append([update(1)]) == 1
+
+
 @pytest.mark.parametrize("asks", ["claim", "dead_letters", "state", "append"])
 async def test_nobodys_cancellation_reaches_into_the_reading(store, faults, asks):
     await store.append([update(id_, f"chat:{id_}") for id_ in range(1, 4)])
@@ -180,14 +194,14 @@ async def test_nothing_is_written_or_confirmed_between_the_error_and_the_reading
     """After a failed sync the next one says yes and lies; so does whatever was asked before the failure was known."""
     faults.fail("COMMIT", sqlite3.SQLITE_IOERR_FSYNC)
     first = asyncio.create_task(store.append([update(1)]))
-    alias = asyncio.create_task(store.alias("chat:8", "chat:9"))
     writer = store._writer
-    while not writer._busy:
+    while writer._sent is writer._next or not writer._sent.waiting:  # until it is with the thread
         await asyncio.sleep(0)
     writer.group().insert("alias", ("a", "b"))
     late = writer.done(lambda: None)
-    results = await asyncio.gather(first, alias, late, return_exceptions=True)
-    assert [type(result) for result in results[::2]] == [StoreUnavailable] * 2
+    read = writer.read("SELECT 1", ())
+    results = await asyncio.gather(first, late, read, return_exceptions=True)
+    assert [type(result) for result in results] == [StoreUnavailable] * 3
     await append(store, 2)
     assert store.lane("a") == "a"
 
@@ -247,6 +261,7 @@ async def test_closing_while_the_file_is_read_anew(store, path, faults, moment, 
             await waiting
         with pytest.raises(StoreUnavailable, match="closed"):
             await store.append([update(1)])
+    assert readings() == []
     again = await open_sqlite(path, "1")  # the lock is free
     await again.close()
 
@@ -289,6 +304,35 @@ async def test_a_look_at_the_timers_that_fails_for_a_full_disk_is_made_again(sto
     faults.fail("SELECT at, place, key", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY)
     async with asyncio.timeout(10):
         assert (await store.claim(Queue.INBOX)).envelope.body == b"t"
+
+
+@pytest.mark.parametrize("error", [StoreError("simulated"), StoreUnavailable("simulated")])
+async def test_a_look_at_the_timers_that_fails_after_their_end_is_nobodys(store, monkeypatch, error):
+    reading: Any = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(store._writer, "read_rows", lambda *_: reading)
+    timers = store._timers
+    timers._look()
+    timers.close()
+    reading.set_exception(error)
+    await asyncio.sleep(0)
+    assert timers._alarm is None
+    assert not store._writer.suspect
+
+
+async def test_timers_are_looked_at_by_one_at_a_time(store, monkeypatch):
+    """The clock is set forward, and while the file is read the alarm that was set before rings."""
+    reads: list[str] = []
+
+    def read(query, *_):
+        reads.append(query)
+        return asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(store._writer, "read_rows", read)
+    timers = store._timers
+    timers._next_at = 0.0
+    for moved in (store.clock_moved, timers._wake, store.clock_moved):
+        moved()
+    assert len(reads) == 1
 
 
 async def test_what_is_pending_but_not_in_the_file_means_to_read_it_anew(store):
@@ -528,6 +572,15 @@ async def test_what_fails_after_a_commit_fails_its_own_caller_and_the_file_is_re
     assert await append(store, 2) == 1
     with pytest.raises(LeaseLost):
         await store.commit(held, Effects(), more=False)
+
+
+async def test_two_failures_in_one_group_begin_one_reading(store, faults):
+    broken = [asyncio.ensure_future(store._writer.done(lambda: 1 / 0)) for _ in range(2)]
+    told = await asyncio.gather(*broken, return_exceptions=True)
+    assert [type(each) for each in told] == [ZeroDivisionError] * 2
+    assert len(readings()) == 1
+    await asyncio.wait(readings())
+    assert len(faults.connections) == 2
 
 
 async def test_a_thread_that_breaks_leaves_nobody_waiting(store, monkeypatch):

@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from engine import Call, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable
+from engine import Call, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
 from engine.stores import sqlite_writer
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite_file import renew
@@ -98,18 +98,18 @@ async def test_a_lease_from_before_an_io_error_is_void_though_the_lane_is_held_a
     assert (await store.commit(holder, Effects(), more=True)).envelope.id == 2
 
 
-async def test_a_group_that_fails_in_the_middle_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("table", ["outbox", "state", "timer"])  # one after another
+async def test_a_group_that_fails_in_the_middle_leaves_nothing(tmp_path, table):
     path = tmp_path / "other.db"
     store = await open_sqlite(path, "1")
     await store.append([update(1)])
     connection = store._file.connection
     connection.execute(
-        "CREATE TRIGGER no BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'simulated'); END"
+        f"CREATE TRIGGER no BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'simulated'); END"
     )
+    effects = Effects((Call("chat:1", b"a"),), b"state", timers=(Timer("t", 0.0),))
     with pytest.raises(sqlite3.IntegrityError, match="simulated"):
-        await store.commit(
-            await store.claim(Queue.INBOX), Effects((Call("chat:1", b"a"),), b"state"), more=True
-        )
+        await store.commit(await store.claim(Queue.INBOX), effects, more=True)
     connection.execute("DROP TRIGGER no")
     await store.close()
     store = await open_sqlite(path, "1")
@@ -205,6 +205,34 @@ async def test_who_asks_a_closed_writer_is_told(tmp_path):
             await store.append([update(2)])
 
 
+async def test_a_closed_writer_writes_nothing(store):
+    writer = store._writer
+    await writer.close()
+    writer.group().insert("alias", ("a", "b"))
+    asking = writer.done(lambda: None), writer.read("SELECT 1", ())
+    told = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(each) for each in told] == [StoreUnavailable] * 2
+    assert store._file.connection.execute("SELECT * FROM alias").fetchall() == []
+
+
+async def test_trouble_at_the_close_begins_no_reading(store, monkeypatch):
+    """A reading that pauses would outlive the store, and find its thread gone."""
+    await store.append([update(1)])
+    store._read_anew_at = asyncio.get_running_loop().time()  # so that it would pause
+
+    def broken(self, group):
+        raise io_error()
+
+    monkeypatch.setattr(Writer, "_write", broken)
+    appending = asyncio.create_task(store.append([update(2)]))
+    while not store._writer._busy:
+        await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(StoreUnavailable):
+        await appending
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "reading the store anew"] == []
+
+
 async def test_a_file_that_cannot_be_read_at_the_start_is_named_in_one_line(tmp_path):
     path = tmp_path / "bot.db"
     store = await open_sqlite(path, "1")
@@ -295,6 +323,17 @@ async def test_a_log_that_cannot_be_folded_casts_doubt_on_the_file(store, monkey
     assert await store.append([update(1)]) == 1  # it is durable, whatever became of the folding
     assert await store.append([update(2)]) == 1
     assert store._file.owner_epoch == before + 1
+
+
+async def test_a_log_that_another_program_has_put_in_place_survives_the_close(tmp_path):
+    """SQLite deletes the log by its name when it closes, although it had opened another one."""
+    store = await open_sqlite(tmp_path / "other.db", "1", look_every_s=None)
+    await store.append([update(1)])
+    log = tmp_path / "other.db-wal"
+    log.with_name("new").write_bytes(b"new")
+    log.with_name("new").replace(log)
+    await store.close()
+    assert log.read_bytes() == b"new"
 
 
 async def test_the_log_is_written_anew_at_the_start_and_after_an_io_error(tmp_path, monkeypatch):

@@ -7,9 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
+from telegram import guard, watchdog
 from telegram.load.service import ROOT
 
 pytestmark = pytest.mark.processes
@@ -281,6 +284,22 @@ def test_signals_are_heard_when_1200_descriptors_are_open_already(begin, handler
     """select(2) knows none above 1,023. The second of these is ended by the guard's process."""
     code, _, out = begin(handler, held=1200).until("ready").signal().ended()
     assert (code, "any more" in out) == (0 if handler == "quick" else -signal.SIGVTALRM, False), out
+
+
+def test_the_time_in_which_the_process_was_stopped_does_not_count(monkeypatch):
+    now = [100.0]
+
+    def wait(*_, **__):
+        now[0] += 5.0
+        return False
+
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(guard, "wait", wait)
+    watching = watchdog.Watchdog()
+    watching._reading = mock.Mock()
+    watching._left_s = 10.0
+    watching._tick(mock.Mock(stalled_s=lambda _: 4.75))
+    assert watching._left_s == 9.75
 
 
 def test_a_process_that_was_stopped_in_the_middle_of_its_stop_goes_on_with_it(begin):

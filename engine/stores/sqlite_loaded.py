@@ -150,16 +150,12 @@ class LoadedFile:
     async def _close(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
-        if self._recovery is not None:
-            self._ended = self._ended or StoreUnavailable("the store is closed")
-            if self._is_pausing:
-                self._recovery.cancel()
-            await asyncio.wait([self._recovery])
+        self._ended = self._ended or StoreUnavailable("the store is closed")  # no recovery begins any more
+        if self._recovery is not None and self._is_pausing:
+            self._recovery.cancel()  # one that reads has the thread, and ends before the closing there
         if self._loaded is not None:
             self._loaded.close()
             await self._writer.close()
-            self._ended = self._ended or StoreUnavailable("the store is closed")
-            self._writer.suspect = True
             self._loaded.close()  # who has begun to wait for a lane meanwhile
         await self._on_thread(self._file.close)
         self._thread.shutdown()

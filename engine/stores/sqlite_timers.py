@@ -123,7 +123,7 @@ class Timers:
 
     def clock_moved(self) -> None:
         """Look whether the next one is due now."""
-        if not self._looking and not self._closed:
+        if not self._closed:
             self._wake()
 
     def gone(self, place: int) -> None:
@@ -157,6 +157,8 @@ class Timers:
             self._alarm = asyncio.get_running_loop().call_later(wait_s, self._wake)
 
     def _wake(self) -> None:
+        if self._looking:  # a second look would find the same timers again
+            return
         if self._next_at > self._clock():
             self._set_alarm()
         else:
@@ -164,23 +166,17 @@ class Timers:
 
     def _look(self) -> None:
         self._looking = True
-        last = self._last
-        self._read(_DUE, (*last, last[0], self._clock(), LOOK_ROWS), lambda rows: self._found(last, rows))
+        self._read(_DUE, (*self._last, self._last[0], self._clock(), LOOK_ROWS), self._found)
 
-    def _found(self, last: tuple[float, int], rows: list[Row]) -> None:
-        now = self._clock()
-        due = [row for row in rows if row[0] <= now] if self._last == last else []
-        for row in due:
+    def _found(self, rows: list[Row]) -> None:
+        for row in rows:
             self._come_due(row)
-        if self._last == last:  # nothing more is due
-            self._read(_NEXT, (*last, last[0]), lambda rows: self._found_next(last, rows))
+        if rows:
+            self._look()
         else:
-            self._look()
+            self._read(_NEXT, (*self._last, self._last[0]), self._found_next)
 
-    def _found_next(self, last: tuple[float, int], rows: list[Row]) -> None:
-        if self._last != last:
-            self._look()
-            return
+    def _found_next(self, rows: list[Row]) -> None:
         self._note_next(rows)
         self._looking = False
         self._set_alarm()
@@ -191,7 +187,10 @@ class Timers:
 
     def _told(self, reading: "asyncio.Future[Any]") -> None:
         """After a failure, look again, unless the file is read anew, with its timers, or is damaged."""
-        if isinstance(error := reading.exception(), StoreError) and not self._closed:
+        error = reading.exception()
+        if error is None or self._closed:
+            return
+        if isinstance(error, StoreError):
             self._writer.doubt(error)
-        elif error is not None and not self._closed:
+        else:
             self._alarm = asyncio.get_running_loop().call_later(_AFTER_TROUBLE_S, self._look)

@@ -49,11 +49,10 @@ class Writer:
         self._next = Group()
         self._sent = self._next  # the last one that went to the thread, or is about to
         self._busy = False  # a group is with the thread, or about to be
-        self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
         self.suspect = False
-        """What the file holds is in doubt: nothing is written or read until it has been read anew."""
+        """Nothing is written or read any more: the file is in doubt until it is read anew, or this is closed."""
 
     def group(self) -> Group:
         """Return the group that collects now; fill it without awaiting, then call `done`."""
@@ -106,7 +105,7 @@ class Writer:
         """Finish what was submitted; twice is harmless. What comes later is StoreUnavailable."""
         while self._busy:  # again: whoever was woken with us may have submitted more
             await self._idle.wait()
-        self._closed = True
+        self.suspect = True
 
     # -- on the event loop ------------------------------------------------------------------------------------
 
@@ -119,7 +118,7 @@ class Writer:
     def _send(self) -> None:
         group, self._next = self._next, Group()
         self._sent = group
-        if self._closed or self.suspect:  # nobody is there to take it
+        if self.suspect:
             self._failed(group, StoreUnavailable("the store is closed, or read anew"))
             return
         if len(group.steps) > group.whole:
