@@ -57,6 +57,9 @@ def test_who_found_a_mutant_is_kept_as_long_as_there_are_both(tmp_path):
     assert killers.load(file) == {first: one, third: other}
     killers.save({first: "tests/no_such_file.py::a", third: "tests/test_mutants.py::test_that_is_gone"}, file)
     assert killers.load(file) == {}
+    inherited = "tests/test_stores.py::TestMemory::test_a_replayed_timer_finds_room"
+    killers.save({first: inherited}, file)
+    assert killers.load(file) == {first: inherited}
     assert killers.load(tmp_path / "none") == {}
 
 
@@ -79,3 +82,13 @@ def test_a_test_that_there_is_not_finds_nothing(tmp_path):
     (folder / "tests" / "test_x.py").write_text("def test_a():\n    assert False\n")
     gone, there = (asyncio.run(workplace.pytest(f"tests/test_x.py::test_{x}", timeout_s=60)) for x in "ba")
     assert (gone.failed, there.failed) == ((), ("tests/test_x.py::test_a",))
+
+
+def test_what_hangs_is_ended_however_much_it_says(tmp_path):
+    async def ended():
+        async with asyncio.timeout(20):
+            return await Workplace(tmp_path, ()).python(
+                "-c", "while True: print('x' * 100_000)", timeout_s=0.5
+            )
+
+    assert asyncio.run(ended()).code is None

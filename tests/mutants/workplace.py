@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import cache_from_source
 from pathlib import Path
-from typing import Final, NamedTuple
+from tempfile import TemporaryFile
+from typing import IO, Final, NamedTuple
 
 from tests.mutants.catalogue import ROOT, Mutant
 
@@ -20,6 +21,7 @@ PYTEST: Final = (
     *("--basetemp", ".mutants/tmp", "--ignore", "tests/test_mutants.py"),  # that one knows the code as it was
 )
 _FAILURE: Final = re.compile(r"^(?:FAILED|ERROR) (?P<test>tests/.+?)(?: - (?P<reason>.*))?$", re.MULTILINE)
+_OUT_MAX: Final = 1 << 20  # bytes, from the end
 # pytest's exit codes; 3 and 4 are its own trouble, below 0: a signal
 _PASSED, _INTERRUPTED, _USAGE, _NONE_LEFT = 0, 2, 4, 5
 
@@ -87,8 +89,19 @@ class Workplace:
         )  # its judge is dead
 
     async def python(self, *arguments: str, timeout_s: float) -> Ended:
-        """Run Python in the copy; whatever it started ends with it."""
+        """Run Python in the copy; whatever it started ends with it, but for what has a session of its own.
+
+        What it says goes to a file: a pipe would be waited for until the last process that has it ends, and for ever if
+        nobody reads what a hot loop has written to it.
+        """
         began = time.monotonic()
+        with TemporaryFile() as out:
+            code = await self._run(arguments, out, timeout_s)
+            out.seek(max(0, out.seek(0, os.SEEK_END) - _OUT_MAX))
+            said = out.read().decode(errors="replace")
+        return Ended(code, said, time.monotonic() - began)
+
+    async def _run(self, arguments: Sequence[str], out: IO[bytes], timeout_s: float) -> int | None:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, *arguments),
             cwd=self._folder,
@@ -98,22 +111,20 @@ class Workplace:
                 "CHATLANE_DURATIONS": str(self._folder.parent / "durations"),
             },
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=out,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
         code = None
-        out = b""
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
-                    out, _ = await process.communicate()
-                    code = process.returncode
+                    code = await process.wait()
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-        return Ended(code, out.decode(errors="replace"), time.monotonic() - began)
+        return code
 
 
 async def files_to_copy() -> list[str]:
