@@ -4,6 +4,7 @@ killers.tsv (a mutant's name, a tab, pytest's name of a test) is written by each
 code. A wrong or missing line costs time alone; so versions of it are merged line by line (.gitattributes).
 """
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,14 @@ def load(file: Path = FILE) -> dict[str, str]:
 @cache
 def _is_there(test: str) -> bool:
     path = ROOT / test.partition("::")[0]
-    return path.is_file() and f" {test.rpartition('::')[2]}(" in path.read_text()
+    return path.is_file() and test.rpartition("::")[2] in _tests()
+
+
+@cache
+def _tests() -> frozenset[str]:
+    """Return the names of all tests; those of a class may be inherited from another file."""
+    files = (ROOT / "tests").rglob("*.py")
+    return frozenset(name for file in files for name in re.findall(r"\bdef (test_\w+)\(", file.read_text()))
 
 
 def save(found: Mapping[str, str], file: Path = FILE) -> None:
