@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from telegram.kept import NotKept, check_read
+from telegram.kept import NotKept, check_read, fields_of, read_fields
 
 CALLBACK_BYTES_MAX: Final = 64
 """Of a button's data in UTF-8 (Telegram Bot API, InlineKeyboardButton)."""
@@ -43,7 +43,7 @@ class CallbackData(BaseModel):
 
         NotKept for a value that `unpack` would give back as another one.
         """
-        values = self.model_dump(mode="json")
+        values = fields_of(self, mode="json")
         packed = _SEPARATOR.join([self.prefix, *(_packed(value) for value in values.values())])
         size = len(packed.encode())
         if size > CALLBACK_BYTES_MAX:
@@ -62,9 +62,10 @@ class CallbackData(BaseModel):
         if prefix != cls.prefix:
             return None
         try:
-            return cls.model_validate(
-                {name: _unpacked(text) for name, text in zip(cls.model_fields, packed, strict=True)}
-            )
+            fields = {name: _unpacked(text) for name, text in zip(cls.model_fields, packed, strict=True)}
+            return read_fields(
+                cls, fields
+            )  # leniently: a button's data is text, which a strict int does not take
         except (ValueError, RecursionError):  # a ValidationError is a ValueError
             return None
 

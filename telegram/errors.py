@@ -6,12 +6,13 @@ Every text is one short line without the token; nothing here keeps a library's e
 
 import json
 import re
+from math import ceil
 from typing import Any, Final, TypeGuard
 from urllib.parse import unquote
 
 RETRY_AFTER_DEFAULT_S: Final = 5.0
 RETRY_AFTER_MAX_S: Final = 86_400.0
-"""Telegram's longest flood waits are about a day; a larger number is a broken answer."""
+"""Telegram's longest flood waits are about a day (tucnak/telebot#517 has one of 42,371 s); what is longer is asked again then."""
 TEXT_MAX: Final = 300
 _ERROR_BYTES_MAX: Final = 2**16  # of an answer that says no: Telegram's have some hundreds
 
@@ -22,6 +23,9 @@ _ANY_TOKEN = re.compile(
 # Shorter secrets exist only in tests and would tear holes into ordinary words.
 _SECRET_MIN = 8
 _WORD = re.compile(r"[A-Za-z0-9_%-]{8,}")
+_SECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
+_INT32_MAX = 2**31 - 1
+_RETRY_AFTER = re.compile(r"retry after ([0-9]{1,9})$", re.IGNORECASE)
 _NO_PART_OF_A_SECRET = re.compile(r"[^A-Za-z0-9_-]+")
 _UNREACHABLE = (
     "bot was blocked by the user",
@@ -182,7 +186,7 @@ def api_error(
         code = answer["error_code"]
     description = _description(answer, status, token)
     kind = _kind(method, code, description)
-    return kind(method, code, description, _parameters(answer, retry_after))
+    return kind(method, code, description, _parameters(answer, retry_after, description))
 
 
 def parse(body: bytes) -> Any:
@@ -249,17 +253,32 @@ def _description(answer: Any, status: int, token: str) -> str:
     return f"HTTP {status}, not an answer of the Bot API"
 
 
-def _parameters(answer: Any, retry_after: str | None) -> dict[str, int]:
+def _parameters(answer: Any, retry_after: str | None, description: str) -> dict[str, int]:
+    """The integers of ResponseParameters; `retry_after` from whatever names it: the answer, its words, the header.
+
+    Servers and fronts between it and us leave `parameters` out or spell the number as text or as a float; its description ends
+    in the same number (telegram-bot-api, Client.cpp, fail_query_flood_limit_exceeded).
+    """
     given = answer.get("parameters") if isinstance(answer, dict) else None
     given = given if isinstance(given, dict) else {}
-    header = int(retry_after) if retry_after and re.fullmatch(r"[0-9]{1,9}", retry_after) else 0
+    words = _RETRY_AFTER.search(description)
     found: dict[str, int] = {}
-    for wait in (header, given.get("retry_after")):
-        if _is_int(wait) and 1 <= wait <= RETRY_AFTER_MAX_S:
-            found["retry_after"] = wait  # the envelope's word comes last and wins
+    for wait in (given.get("retry_after"), words and words[1], retry_after):
+        if wait_s := _whole_seconds(wait):
+            found["retry_after"] = wait_s
+            break
     if _is_int(given.get("migrate_to_chat_id")):
         found["migrate_to_chat_id"] = given["migrate_to_chat_id"]
     return found
+
+
+def _whole_seconds(wait: object) -> int:
+    """Seconds that are certainly enough, RETRY_AFTER_MAX_S at most; 0 for what Telegram cannot have meant."""
+    if isinstance(wait, str):
+        wait = float(wait) if _SECONDS.fullmatch(wait) else 0
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 < wait <= _INT32_MAX:
+        return 0
+    return ceil(min(wait, RETRY_AFTER_MAX_S))
 
 
 def _is_int(value: object) -> TypeGuard[int]:

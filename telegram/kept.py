@@ -6,22 +6,26 @@ A flow's data has types of its own, which read most of them back: there it count
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, time
 from enum import Enum
 from functools import cache
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from telegram.calls import encode_json
 
 DEPTH_MAX: Final = 100
 """Lists and dicts inside one another. What is nested deeper could be written and not be read again (RecursionError)."""
 
+M = TypeVar("M", bound=BaseModel)
+
 _SHOWN_MAX: Final = 60  # characters of a value in a message
 _LEAVES: Final = frozenset((str, int, float, bool, NoneType))
 _KEYS: Final = frozenset((str,))
+_PLAIN: Final = _LEAVES | {list, dict, set, tuple}
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 _Wrong = tuple[list[object], str]
@@ -49,21 +53,52 @@ def encode_kept(whole: dict[str, Any], name: str, known: Mapping[str, Any] = _NO
 def written(kept: BaseModel, name: str) -> dict[str, Any]:
     """Return a model as JSON's types; NotKept unless that reads as `kept` again, in its types too."""
     try:
-        data = kept.model_dump(mode="json", warnings=False)
-    except ValueError as error:  # bytes that are no UTF-8, a type that pydantic does not know
+        data = fields_of(kept, mode="json")
+    except (
+        ValueError,
+        TypeError,
+    ) as error:  # bytes that are no UTF-8, a type that pydantic does not know, a set as a key
         raise NotKept(f"{name}{_unwritten(kept)}: {error}") from None
     if not _is_exact_model(type(kept)):
         if not _is_exact(data, 0):
             encode_kept(data, name)
-        check_read(kept, type(kept).model_validate(data), name)
+        try:
+            read = read_fields(type(kept), data)
+        except ValidationError as error:  # the model takes the value, but not what JSON makes of it
+            raise NotKept(f"{name}{_cannot_be_read(error)}") from None
+        check_read(kept, read, name)
     return data
+
+
+def fields_of(
+    kept: BaseModel, mode: Literal["json", "python"] = "python", include: set[str] | None = None
+) -> dict[str, Any]:
+    """Return the values of a model's fields under their own names, which `read_fields` reads: no computed ones."""
+    return kept.model_dump(mode=mode, include=include, warnings=False, by_alias=False, round_trip=True)
+
+
+def read_fields(model: type[M], data: Mapping[str, Any], *, strict: bool | None = False) -> M:
+    """Return a model of what was `written`, or of words that a person typed; ValidationError if they do not fit (any more).
+
+    Read leniently though the model may be strict: JSON has a text for a date and a list for a set, and strict types take
+    none (pydantic, strict mode). Whether it is the same value was checked when it was written. With `strict` None the model
+    says how it is read. A field with an alias is known by both names.
+    """
+    return model.model_validate(data, strict=strict, by_name=True, by_alias=True)
+
+
+def _cannot_be_read(error: ValidationError) -> str:
+    """The place and the reason of the first error; the value itself may be a secret."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = "".join(f"[{_shown(each)}]" for each in first["loc"])
+    return f"{place} could not be read again: JSON has no such value ({first['msg']})"
 
 
 def _unwritten(kept: BaseModel) -> str:
     for field in type(kept).model_fields:
         try:
-            kept.model_dump(mode="json", warnings=False, include={field})
-        except ValueError:
+            fields_of(kept, mode="json", include={field})
+        except (ValueError, TypeError):
             return f".{field}"
     return ""
 
@@ -71,6 +106,11 @@ def _unwritten(kept: BaseModel) -> str:
 def check_read(kept: BaseModel, read: BaseModel, name: str) -> None:
     """Raise NotKept unless `read` is `kept` again, in its types too."""
     for where, one, other in _differences(kept, read, name, 0):
+        if one == other and _has_rules(one):
+            raise NotKept(
+                f"{where} has the time zone {one.tzinfo}, and JSON holds no more of it than the hours from UTC: "
+                f"keep it in UTC, or the name of the zone beside it"
+            )
         raise NotKept(
             f"{where} is {_shown(one)} of type {type(one).__name__}, and would come back as {_shown(other)} of type "
             f"{type(other).__name__}: give the field the type of what it holds"
@@ -78,10 +118,15 @@ def check_read(kept: BaseModel, read: BaseModel, name: str) -> None:
 
 
 def check_models(given: BaseModel, made: BaseModel, name: str) -> None:
-    """Raise NotKept where a model among the values was made into another type: the fields that this has not are lost."""
+    """Raise NotKept where a model among the values was made into another type: the fields that this has not are lost.
+
+    So are private attributes that were changed; of those, what is no plain value (a lock, a connection) is not meant to stay.
+    """
     if _is_flat(type(given)):
         return
     for where, one, other in _differences(given, made, name, 0, only_models=True):
+        if not isinstance(one, BaseModel):
+            raise NotKept(f"{where} is a private attribute, which is not kept: make it a field")
         raise NotKept(
             f"{where} is of type {type(one).__name__}, and would be kept as {type(other).__name__}: "
             f"give the field that type"
@@ -182,8 +227,10 @@ def _is_exact_model(model: type[BaseModel], inside: frozenset[type[BaseModel]] =
 @cache
 def _is_flat(model: type[BaseModel]) -> bool:
     """Whether none of its fields holds a model."""
-    return _is_exact_model(model) and not any(
-        _holds_model(field.annotation) for field in model.model_fields.values()
+    return (
+        _is_exact_model(model)
+        and not model.__private_attributes__
+        and not any(_holds_model(field.annotation) for field in model.model_fields.values())
     )
 
 
@@ -224,6 +271,8 @@ def _differences(
             if field.exclude is not True:
                 parts.append((f"{where}.{name}", getattr(kept, name), getattr(read, name)))
         parts.append((where, kept.model_extra, read.model_extra))
+        if only_models:
+            yield from _private_differences(kept, read, where)
     elif isinstance(kept, dict):
         parts.append((f"{where}, keys", list(kept), list(read)))
         parts += [(f"{where}[{_shown(key)}]", kept[key], read[key]) for key in kept if key in read]
@@ -234,14 +283,30 @@ def _differences(
         ]
         if len(kept) != len(read) and not only_models:
             yield where, kept, read
-    elif not only_models and (kept != read or _types_in(kept) != _types_in(read)):
+    elif not only_models and (kept != read or _types_in(kept) != _types_in(read) or _has_rules(kept)):
         yield where, kept, read
     for place, one, other in parts:
         yield from _differences(one, other, place, depth + 1, only_models=only_models)
 
 
+def _private_differences(kept: BaseModel, read: BaseModel, where: str) -> Iterator[tuple[str, Any, Any]]:
+    fresh = read.__pydantic_private__ or {}
+    for name, value in (kept.__pydantic_private__ or {}).items():
+        if type(value) in _PLAIN and (name not in fresh or fresh[name] != value):
+            yield f"{where}.{name}", value, fresh.get(name)
+
+
 def _types_in(value: Any) -> set[type]:
     return {type(each) for each in value} if isinstance(value, set | frozenset) else set()
+
+
+def _has_rules(value: Any) -> bool:
+    """Whether its time zone is more than hours from UTC: Europe/Berlin has summers, and would come back as +01:00."""
+    return (
+        isinstance(value, datetime | time)
+        and value.tzinfo is not None
+        and value.tzinfo.utcoffset(None) is None
+    )
 
 
 def _shown(value: object) -> str:

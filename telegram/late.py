@@ -8,6 +8,7 @@
 | the message that it replies to was deleted              | sent, without the reply (`without_lost_reply`) |
 | the topic was closed; the bot has lost a right          | dead letter: a replay sends it when that was put right |
 | the bot was blocked or thrown out                       | dead letter; later calls for the chat are dropped (telegram/peers.py) |
+| the answer to a press is longer than Telegram takes     | sent, cut to its length (`with_shorter_answer`): the button waits |
 
 "dropped" is a warning in the log and no dead letter: no replay could ever send it. What is not named here is a dead letter.
 The words are the server's (telegram-bot-api, Client.cpp, check_message, check_message_topic, fail_query_with_error).
@@ -16,8 +17,12 @@ The words are the server's (telegram-bot-api, Client.cpp, check_message, check_m
 import json
 from typing import Final, Literal
 
+import structlog
+
 from telegram.calls import encode_json
 from telegram.errors import Refused
+
+log = structlog.get_logger(__name__)
 
 Outcome = Literal["done", "dropped", "dead letter"]
 
@@ -43,6 +48,8 @@ _IS_GONE: Final = (
     "topic_deleted",
     "topic_id_invalid",
 )
+_ANSWER_MAX: Final = 200
+"""UTF-16 units, as Telegram counts elsewhere (Telegram Bot API, answerCallbackQuery: text, 0-200 characters)."""
 _PAYMENT_ANSWERS: Final = frozenset({"answerPreCheckoutQuery", "answerShippingQuery"})
 """Telegram ends a payment that is answered too late, and nobody tells the bot (Telegram Bot API, answerPreCheckoutQuery)."""
 _REPLY_IS_GONE: Final = (
@@ -72,3 +79,16 @@ def without_lost_reply(error: Refused, params: bytes) -> bytes | None:
     if not isinstance(reply, dict) or reply.get("allow_sending_without_reply") is False:
         return None
     return encode_json(fields)
+
+
+def with_shorter_answer(error: Refused, params: bytes) -> bytes | None:
+    """Return the params with a text that Telegram takes, if it was refused for its length (eternnoir/pyTelegramBotAPI#500)."""
+    if error.method != "answerCallbackQuery" or not error.says(("message_too_long",)):
+        return None
+    fields = json.loads(params)
+    text = str(fields.get("text", ""))
+    cut = text.encode("utf-16-le")[: 2 * (_ANSWER_MAX - 1)].decode("utf-16-le", "ignore") + "…"
+    if len(cut) > len(text):
+        return None
+    log.warning("the answer to a press is too long and was cut", characters=len(text))
+    return encode_json({**fields, "text": cut})

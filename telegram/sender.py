@@ -5,6 +5,7 @@
 | ok, or an error that says "it is so"       | done                                                              |
 | the group has become a supergroup          | sent again at once, to the new id (telegram/peers.py)             |
 | the message that it replies to is gone     | sent again at once, without the reply (telegram/late.py)          |
+| the answer to a press is too long          | sent again at once, cut (telegram/late.py)                        |
 | what it is about is gone                   | dropped, with a line in the log (telegram/late.py)                |
 | "wrong file_id or ... temporarily"         | tried once more, then a dead letter                               |
 | too many messages for now (telegram/pace)  | not sent: parked until there is room, no attempt                  |
@@ -40,7 +41,7 @@ from telegram.errors import (
     Unauthorized,
     UploadCut,
 )
-from telegram.late import outcome_of_refusal, without_lost_reply
+from telegram.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
 from telegram.outage import PAUSE_MIN_S, Outage, Tried
 from telegram.pace import Pace
 from telegram.peers import Peers
@@ -169,7 +170,11 @@ class Sender:
             try:
                 await self._post(method, body, files)
             except Refused as error:
-                mended = self._peers.moved(error, body) or without_lost_reply(error, body)
+                mended = (
+                    self._peers.moved(error, body)
+                    or without_lost_reply(error, body)
+                    or with_shorter_answer(error, body)
+                )
                 if mended is None:
                     raise
                 body = mended

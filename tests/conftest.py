@@ -4,12 +4,16 @@ import gc
 import random
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from types import FrameType
 
 import pytest
 from hypothesis import settings
+
+from engine.stores import open_store
+from telegram.fake import FakeServer
+from tests.kit.stage import STORES, Stage
 
 settings.register_profile(
     "random", derandomize=False, max_examples=1000, database=None
@@ -66,3 +70,13 @@ def no_test_hangs(request: pytest.FixtureRequest):
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(params=STORES)
+async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+    """A fake Telegram over HTTP and a store; the test runs on each store."""
+    url = request.param if request.param == "memory:" else f"sqlite:{tmp_path / 'bot.db'}"
+    store = await open_store(url, "1")
+    async with FakeServer(seed=1) as fake:
+        yield Stage(fake, store)
+    await store.close()

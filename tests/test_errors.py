@@ -88,7 +88,20 @@ def test_status_and_body_decide_the_type(method: str, status: int, body: bytes, 
         ({"retry_after": 0}, None, RETRY_AFTER_DEFAULT_S),
         ({"retry_after": -3}, "4", 4),
         ({"retry_after": True}, None, RETRY_AFTER_DEFAULT_S),
-        ({"retry_after": "7"}, None, RETRY_AFTER_DEFAULT_S),
+        ({"retry_after": "7"}, None, 7),
+        ({"retry_after": "7 s"}, None, RETRY_AFTER_DEFAULT_S),
+        ({"retry_after": 7.2}, "9", 8),
+        ({"retry_after": 0.4}, None, 1),
+        ({"retry_after": 0}, "9", 9),
+        ({"retry_after": float("nan")}, None, RETRY_AFTER_DEFAULT_S),
+        ({"retry_after": float("inf")}, None, RETRY_AFTER_DEFAULT_S),
+        ({"retry_after": 42_371}, None, 42_371),  # tucnak/telebot#517
+        (
+            {"retry_after": 200_000},
+            None,
+            86_400,
+        ),  # longer than a day: asked again after one, not after five seconds
+        ({}, "17.5", 18),
         ({"retry_after": 10**30}, None, RETRY_AFTER_DEFAULT_S),
         ({"retry_after": 86_400}, None, 86_400),
         ({}, None, RETRY_AFTER_DEFAULT_S),
@@ -99,6 +112,21 @@ def test_status_and_body_decide_the_type(method: str, status: int, body: bytes, 
 )
 def test_wait_after_a_flood(parameters: dict[str, object], header: str | None, wait_s: float) -> None:
     error = api_error("sendMessage", 429, answer(429, "Too Many Requests", **parameters), header)
+    assert isinstance(error, RetryAfter)
+    assert error.retry_after_s == wait_s
+
+
+@pytest.mark.parametrize(
+    ("description", "parameters", "wait_s"),
+    [
+        # NousResearch/hermes-agent#110118: an answer without parameters; the number stands in its words alone
+        ("Too Many Requests: retry after 30", {}, 30),
+        ("Too Many Requests: retry after 30", {"retry_after": 31}, 31),
+        ("Too Many Requests: retry after 30, or so", {}, RETRY_AFTER_DEFAULT_S),
+    ],
+)
+def test_the_words_of_a_flood_name_the_wait_too(description, parameters, wait_s) -> None:
+    error = api_error("sendMessage", 429, answer(429, description, **parameters))
     assert isinstance(error, RetryAfter)
     assert error.retry_after_s == wait_s
 

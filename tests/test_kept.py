@@ -6,17 +6,19 @@ Tishka17/aiogram_dialog#62 (a date that works in memory and fails in Redis), vin
 """
 
 import json
+import re
 from collections import Counter, OrderedDict, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from typing import Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, computed_field
 
 from telegram.callback_data import CallbackData
 from telegram.dialogue import (
@@ -30,6 +32,7 @@ from telegram.dialogue import (
     command,
     text,
 )
+from telegram.dialogue.conduct import APOLOGY
 from telegram.kept import DEPTH_MAX, encode_kept, written
 from telegram.testing import Conversations
 from tests.kit.deliveries import context, message
@@ -401,3 +404,118 @@ def test_a_model_that_holds_itself_is_kept_as_far_as_it_can_be_read_again():
         whole = Part(parts=[whole])
     with pytest.raises(NotKept, match="is nested more than 100 deep"):
         written(whole, "data")
+
+
+# ---- stories of typed data: what the types take, and what JSON makes of it
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    day: date | None = None
+    ids: set[int] = set()
+    level: Level = Level.LOW
+
+
+class Renamed(BaseModel):
+    user_name: str = Field("", alias="userName")
+
+
+class Forbidding(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    number: int = 0
+
+    @computed_field  # type: ignore[prop-decorator] # mypy knows no decorated properties
+    @property
+    def double(self) -> int:
+        return self.number * 2
+
+
+class Keyed(BaseModel):
+    by_ids: dict[frozenset[int], int] = {}
+    by_id: dict[int | None, int] = {}
+    at: datetime | None = None
+
+
+class Hiding(BaseModel):
+    number: int = 0
+    _seen: int = PrivateAttr(0)
+    _lock: Any = PrivateAttr(default_factory=object)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value"),
+    [
+        # pydantic/pydantic#7468 and KNMI/covjson-pydantic#4: a strict model does not read the date that it has written
+        (Strict, "day", date(2026, 2, 28)),
+        (Strict, "ids", {1, 2}),
+        (Strict, "level", Level.LOW),
+        # pydantic/pydantic#602 and hey-api/hey-api#4401: what is written under a field's own name is read by its alias
+        (Renamed, "user_name", "Ann"),
+        (Forbidding, "number", 4),
+        (Hiding, "_lock", object()),
+    ],
+)
+async def test_what_the_model_takes_is_kept_on_each_store(stage, model, name, value):
+    """Red before: the user was told "day: Input should be a valid date", or the value was gone without a word."""
+    router, found = flow_that_sets(name, value, model)
+    async with stage.bot(router):
+        await stage.says(5, 5, "/go")
+        await stage.says(5, 5, "set")
+    async with stage.bot(router):
+        await stage.says(5, 5, "get")
+    assert (stage.texts(), await stage.reasons()) == ([], [])
+    assert found == [value] or name == "_lock"
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value", "said"),
+    [
+        # langchain-ai/langgraph#8826, Mic92/mics-skills#22: a zone is read as hours, and after the switch it is another time
+        (
+            Keyed,
+            "at",
+            datetime(2026, 3, 7, 9, tzinfo=ZoneInfo("America/New_York")),
+            "time zone America/New_York",
+        ),
+        (Keyed, "by_ids", {frozenset((1,)): 1}, r"data\.by_ids: `frozenset` not valid as object key"),
+        (Keyed, "by_id", {None: 1}, r"data\['by_id'\]\['None'\].* could not be read again"),
+        (Hiding, "_seen", 5, r"data\._seen is a private attribute"),
+    ],
+)
+async def test_what_json_makes_of_it_is_refused_on_each_store(stage, model, name, value, said):
+    router, _ = flow_that_sets(name, value, model)
+    async with stage.bot(router):
+        await stage.says(5, 5, "/go")
+        await stage.says(5, 5, "set")
+    ((reason, attempts),) = await stage.reasons()
+    assert attempts == 1
+    assert re.search(said, reason)
+    assert stage.texts() == [APOLOGY]
+
+
+def test_words_and_buttons_are_read_into_strict_types():
+    class Add(BaseModel):
+        model_config = ConfigDict(strict=True)
+        count: int = Field(alias="n")
+
+    class Button(CallbackData, prefix="b"):
+        model_config = ConfigDict(strict=True, frozen=True)
+        number: int = Field(0, alias="n")
+
+        @computed_field  # type: ignore[prop-decorator]
+        @property
+        def double(self) -> int:
+            return self.number * 2
+
+    router, found = Router(), []
+
+    @router.message(command("add").parse(Add))
+    async def add(_ctx: MessageContext, given: Add) -> None:
+        found.append(given.count)
+
+    with Conversations(router) as bot:
+        bot.chat("Ann").says("/add 5")
+    assert found == [5]
+    assert Button.unpack(Button(n=7).pack()) == Button(n=7)

@@ -12,10 +12,10 @@ import structlog
 from engine.stores import open_store
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
-from telegram.dialogue import MessageContext, Router, text
+from telegram.dialogue import CallbackContext, MessageContext, Router, data, inline, text
 from telegram.errors import Refused, api_error
 from telegram.fake import FakeServer
-from telegram.late import outcome_of_refusal, without_lost_reply
+from telegram.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
 from telegram.shortcuts import outlives_its_message
 from telegram.types import ReplyParameters
 
@@ -325,3 +325,37 @@ async def test_what_is_dropped_is_logged(url: str) -> None:
     (line,) = [each for each in logs if each["event"] == "a call came too late and is dropped"]
     assert line["reason"] == "editMessageText: 400 Bad Request: message to edit not found"
     assert line["lane"] == "chat:5"
+
+
+@pytest.mark.parametrize("letter", ["x", "🙂"])
+async def test_an_answer_that_is_too_long_is_cut_and_the_button_does_not_wait(
+    stage: Any, letter: str
+) -> None:
+    """eternnoir/pyTelegramBotAPI#500: a notice of 300 characters is MESSAGE_TOO_LONG, and the button goes on waiting."""
+    router = Router()
+
+    @router.message(text)
+    async def asks(ctx: MessageContext) -> None:
+        ctx.reply("Rules?", reply_markup=inline([("Show", "show")]))
+
+    @router.callback_query(data("show"))
+    async def shows(ctx: CallbackContext) -> None:
+        ctx.answer(letter * 300, show_alert=True)
+
+    async with stage.bot(router):
+        await stage.says(5, 5, "hi")
+        await stage.press(5, 5, "Show")
+    refused, cut = (call for call in stage.fake.calls if call.method == "answerCallbackQuery")
+    assert (refused.status, cut.status) == (400, 200)
+    assert cut.params["text"] == letter * (199 if letter == "x" else 99) + "…"
+    assert cut.params["show_alert"]
+    assert await stage.reasons() == []
+
+
+def test_no_other_call_is_cut() -> None:
+    assert with_shorter_answer(refused("Bad Request: MESSAGE_TOO_LONG"), b'{"text":"x"}') is None
+    short = Refused("answerCallbackQuery", 400, "Bad Request: MESSAGE_TOO_LONG")
+    assert with_shorter_answer(short, b'{"text":"x"}') is None
+    assert with_shorter_answer(short, b"{}") is None
+    other = Refused("answerCallbackQuery", 400, "Bad Request: URL_INVALID")
+    assert with_shorter_answer(other, b'{"text":"%s"}' % (b"x" * 300)) is None

@@ -1,17 +1,13 @@
 """Stories from public trackers, told to a whole bot over HTTP on each store: what other bots do there, and what ours does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
 
-from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
-from telegram.client import TgClient
 from telegram.dialogue import (
     END,
     CallbackContext,
@@ -26,7 +22,6 @@ from telegram.dialogue import (
     text,
 )
 from telegram.dialogue.conduct import APOLOGY, OTHERS_BUTTON
-from telegram.fake import FakeServer
 
 GROUP_ANONYMOUS_BOT = {
     "id": 1087968824,
@@ -34,50 +29,6 @@ GROUP_ANONYMOUS_BOT = {
     "first_name": "Group",
     "username": "GroupAnonymousBot",
 }
-
-
-class Stage:
-    """A fake Telegram and a store that outlive the bots on them."""
-
-    def __init__(self, fake: FakeServer, store: Any) -> None:
-        self.fake = fake
-        self.store = store
-
-    @asynccontextmanager
-    async def bot(self, router: Router, **config: Any) -> AsyncIterator[Bot]:
-        async with TgClient(self.fake.token, base_url=self.fake.url) as client:
-            bot = Bot(client, self.store, router, BotConfig(messages_per_s=0, drain_timeout_s=3, **config))
-            await bot.start()
-            try:
-                yield bot
-            finally:
-                await bot.stop()
-
-    async def idle(self) -> None:
-        while True:
-            await asyncio.sleep(0.01)
-            stats = await self.store.stats()
-            if not (stats.inbox.pending or stats.outbox.pending or self.fake.queue.pending):
-                return
-
-    def texts(self) -> list[str]:
-        return [str(call.params["text"]) for call in self.fake.calls if call.method == "sendMessage"]
-
-    def answers(self) -> list[str | None]:
-        return [call.params.get("text") for call in self.fake.calls if call.method == "answerCallbackQuery"]
-
-    async def reasons(self) -> list[tuple[str, int]]:
-        return [(letter.reason, letter.attempts) for letter in await self.store.dead_letters()]
-
-
-@pytest.fixture(params=["memory:", "sqlite:"])
-async def stage(request: pytest.FixtureRequest, tmp_path: Any) -> AsyncIterator[Stage]:
-    store = await open_store(
-        "memory:" if request.param == "memory:" else f"sqlite:{tmp_path / 'bot.db'}", "1"
-    )
-    async with FakeServer(seed=1) as fake:
-        yield Stage(fake, store)
-    await store.close()
 
 
 class Step(Enum):

@@ -18,6 +18,7 @@ from telegram.callback_data import CallbackData
 from telegram.dialogue.context import Context
 from telegram.dialogue.limits import Limit
 from telegram.dialogue.signature import is_async
+from telegram.kept import read_fields
 from telegram.shortcuts import part
 
 MEDIA: Final = frozenset((
@@ -141,7 +142,7 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
                 return None
             words = ctx.args.split(maxsplit=len(names) - 1) if names else []
             try:
-                return model.model_validate(dict(zip(names, words, strict=False)))
+                return read_fields(model, dict(zip(names, words, strict=False)))
             except ValidationError as error:
                 raise Invalid(f"{_first_of(error)}\nWrite it like this: {usage}") from None
 

@@ -18,7 +18,7 @@ from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, USER, place_of_scope
 from telegram.dialogue.signature import check_returned
-from telegram.kept import check_models, written
+from telegram.kept import check_models, fields_of, read_fields, written
 
 HISTORY_MAX: Final = 50
 _TIMEOUT: Final = "~timeout"
@@ -305,7 +305,7 @@ def _frame(flow: Plan[Any, Any, Any], record: dict[str, Any]) -> Frame:
         data = record["data"]
         if record["version"] != flow.version and flow.migrate is not None:
             data = flow.migrate(record["version"], data)
-        return Frame(flow, flow.states(record["state"]), flow.data.model_validate(data), record["history"])
+        return Frame(flow, flow.states(record["state"]), read_fields(flow.data, data), record["history"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise _Misfit(flow, record, error) from None
 
@@ -322,5 +322,5 @@ def _values(step: Step, ctx: Context) -> list[Any] | None:
 def _revalidate(frame: Frame) -> None:
     """Hold what a handler put into the data to its model: an assignment alone checks nothing."""
     given = frame.data
-    frame.data = frame.flow.data.model_validate(given.model_dump(warnings=False))
+    frame.data = read_fields(frame.flow.data, fields_of(given), strict=None)
     check_models(given, frame.data, f"flow {frame.flow.name}: data")
