@@ -111,9 +111,10 @@ class MessageContext(ChatContext[Message]):
     def is_command(self) -> bool:
         """Whether the text or the caption begins with a command, for whatever bot."""
         event = self.event
-        if event.text:
-            return is_command(event.text, event.entities)
-        return is_command(event.caption or "", event.caption_entities)
+        words, entities = (
+            (event.text, event.entities) if event.text else (event.caption or "", event.caption_entities)
+        )
+        return words[:1] == "/" and is_command(words, entities)
 
     def _parsed(self) -> tuple[str | None, str]:
         if self._command is None:

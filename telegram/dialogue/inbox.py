@@ -32,7 +32,7 @@ from telegram.dialogue.marks import is_of
 from telegram.dialogue.newest import Newest
 from telegram.dialogue.presence import note_who_is_there
 from telegram.dialogue.router import Router
-from telegram.dialogue.routes import PLAIN, Taken
+from telegram.dialogue.routes import Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.signature import check_returned
 from telegram.dialogue.stopping import Stoppable, Stopped
@@ -125,7 +125,7 @@ class InboxHandler:
             taken = self._table.find(ctx)
             if taken is None:
                 self._untaken(ctx, self._table)
-            elif taken.options is PLAIN and not taken.around:
+            elif taken.options.is_plain and not taken.around:
                 await _called(taken)
             elif self._limits.allow(ctx, delivery, taken.options.limits, taken.around, self._wall()):
                 await self._run(ctx, taken, self._table, delivery)
@@ -178,7 +178,8 @@ class InboxHandler:
         except Unreadable as error:
             raise Reject(error.reason) from None
         ctx = context_of(update, delivery, self.tools)
-        ctx.is_late = self._is_late(ctx.kind, envelope.at)
+        if ctx.kind in EXPIRES_S:
+            ctx.is_late = self._is_late(ctx.kind, envelope.at)
         return ctx
 
     async def _run(self, ctx: Context, taken: Taken, table: Table, delivery: Delivery) -> None:
@@ -320,10 +321,9 @@ class InboxHandler:
             raise Reject(str(unknown_timer(ctx.timer, table.timers or ())))
         log.info("a timer fired after its flow left the state", key=ctx.key, timer=ctx.timer)
 
-    def _is_late(self, kind: str | None, arrived: float) -> bool:
-        """Whether Telegram takes no answer to an update of this kind any more that arrived at Unix time `arrived`."""
-        limit = EXPIRES_S.get(kind or "")
-        return limit is not None and arrived > 0 and self._wall() - arrived > limit
+    def _is_late(self, kind: str, arrived: float) -> bool:
+        """Whether Telegram takes no answer to a query of this kind any more that arrived at Unix time `arrived`."""
+        return arrived > 0 and self._wall() - arrived > EXPIRES_S[kind]
 
 
 async def _called(taken: Taken, *messages: list[Message]) -> None:

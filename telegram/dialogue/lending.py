@@ -49,9 +49,9 @@ class Behind(Protocol):
 
 def may_lend(ctx: Context, table: Table, delivery: Delivery) -> bool:
     """Whether there may be something for `lend` to read."""
-    return (
-        bool(table.scopes or table.awaited) or ctx.kind in ELSEWHERE or _before_topics(delivery) is not None
-    )
+    if table.looks_elsewhere or ctx.kind in ELSEWHERE:
+        return True
+    return delivery.state is None and _before_topics(delivery) is not None
 
 
 def _before_topics(delivery: Delivery) -> str | None:

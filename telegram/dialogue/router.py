@@ -120,7 +120,7 @@ class On(Generic[C]):
         by default as long as the bot's others. An update that is older than `stale_s` when its turn comes is dropped, also
         for all other handlers (telegram/dialogue/limits.py).
         """
-        options = Options(stop=stop, timeout_s=timeout_s) if stop or timeout_s is not None else PLAIN
+        options = Options(stop=stop, timeout_s=timeout_s)
         filters, options = parted(filters, options, stale_s)
         return self._router.add(self._kinds, filters, self._context, options)
 

@@ -46,7 +46,13 @@ class Options:
     limits: tuple[Limit, ...] = ()
     """What it does not take: updates that are too old, too many of a sender."""
 
+    is_plain: bool = field(init=False, compare=False)
+    """Whether nothing is to be done but to run the handler."""
+
     def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "is_plain", (self.stop, self.batch, self.timeout_s, self.limits) == (None, None, None, ())
+        )
         if self.stop is not None:
             check_filters((self.stop,))
         if self.timeout_s is not None and not 0 < self.timeout_s < _TIMEOUT_MAX_S:

@@ -41,6 +41,8 @@ class Table:
         """The flows by name."""
         self.awaited = frozenset[str]().union(*(awaited_by(plan) for plan in plans if plan.scope != USER))
         """Kinds without a chat that flows of a place take (telegram/dialogue/flows/awaiting.py)."""
+        self.looks_elsewhere = bool(self.scopes or self.awaited)
+        """Whether an update's own conversation may not be all that its flows look at."""
         self.timers = timers_of(self._rows)
         """Names of the timers that handlers take; None: there is a handler that may take any."""
         self.timers_of_flows = timers_of(row for row in self._rows if isinstance(row[0], Plan))

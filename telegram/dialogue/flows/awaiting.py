@@ -62,9 +62,7 @@ def awaits(flows: Mapping[str, AnyPlan], record: Mapping[str, Any] | None, kind:
 
 
 def note_waiting(ctx: Context, frames: list[tuple[AnyPlan, Any]], scope: str) -> None:
-    """Note that the flow, after this turn in these frames, waits here; or that it does not any more."""
-    if not ctx.memory.has(WAITS):
-        return
+    """Note in WAITS that the flow, after this turn in these frames, waits here; or that it does not any more."""
     noted = ctx.conversation(WAITS).data
     key, own = ctx.memory.place(OWN_SCOPE)
     lies = ctx.memory.place(scope)[1]

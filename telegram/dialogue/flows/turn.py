@@ -11,7 +11,7 @@ from engine import Reject
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, TimerContext, tell
 from telegram.dialogue.filters import Invalid, told
-from telegram.dialogue.flows.awaiting import note_waiting
+from telegram.dialogue.flows.awaiting import WAITS, note_waiting
 from telegram.dialogue.flows.offers import is_offered_by, offers_of
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
@@ -260,7 +260,7 @@ class Turn:
 
     def _save(self) -> None:
         """Put the frames into the conversation, and set the time-out of the innermost state that has one."""
-        if self._flow.scope != USER:
+        if self._flow.scope != USER and self._ctx.memory.has(WAITS):
             note_waiting(self._ctx, [(frame.flow, frame.state) for frame in self._frames], self._flow.scope)
         had = self._conversation.flow or {}
         late = next(
