@@ -29,7 +29,6 @@ TOPIC_MARK: Final = "/"
 _NAME_MAX = 128
 _ID_LIMIT = 2**63
 _READ_INT: Final = TypeAdapter(int).validate_python
-_READ_BOOL: Final = TypeAdapter(bool).validate_python
 
 
 class Route(NamedTuple):
@@ -134,16 +133,6 @@ def _number(value: object) -> int | None:
     return value if -_ID_LIMIT <= value < _ID_LIMIT else None
 
 
-def _flag(value: object) -> bool:
-    """Whether the types would read it as true."""
-    if type(value) is bool or value is None:
-        return bool(value)
-    try:
-        return _READ_BOOL(value)
-    except ValidationError:
-        return False
-
-
 def _name(item: dict[str, Any], name: str) -> str | None:
     """`item[name]` as text that every store can write: Telegram's string ids are ASCII anyway."""
     value = item.get(name)
@@ -167,14 +156,14 @@ def _in_topic(message: dict[str, Any], scope: str) -> str:
 
     Only a message in another topic names it; message_thread_id alone is a chain of replies (Telegram Bot API, Message:
     is_topic_message; Chat: is_forum). In a private chat the topics share one: what comes without a topic, like a payment,
-    belongs to it. Of a message that cannot be read any more (date 0) no topic is known.
+    belongs to it. Of a message that cannot be read any more (date 0) no topic is known. The types read 1 and 1.0 as true, too.
     """
     chat = message.get("chat")
     if type(chat) is not dict or chat.get("type") == "private" or message.get("date") == 0:
         return scope
     if message.get("is_topic_message") == 1 and (topic := _number(message.get("message_thread_id"))):
         return f"{scope}{TOPIC_MARK}{topic}"
-    return f"{scope}{TOPIC_MARK}0" if _flag(chat.get("is_forum")) else scope
+    return f"{scope}{TOPIC_MARK}0" if chat.get("is_forum") == 1 else scope
 
 
 def scope_without_topic(scope: str) -> str | None:

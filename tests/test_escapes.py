@@ -77,6 +77,14 @@ def test_a_delay_that_was_set_to_anything_is_a_failure_that_names_it():
     assert reason.startswith("Park: ValueError: a delay is a number of seconds")
 
 
+def test_the_delay_of_what_was_raised_is_checked_before_the_store_is_asked():
+    """A store that refuses it would be asked again and again."""
+    wish: Any = Park("x", delay_s=1.0)
+    wish.delay_s = "soon"
+    delivery: Any = None  # not needed for a Park
+    assert type(House(raising(wish)).engine._failed(delivery, wish)) is Retry
+
+
 def only_the_first(act: Callable[[Delivery], Any]) -> Any:
     async def handler(_: House, delivery: Delivery) -> Any:
         if delivery.envelope.id == 1:

@@ -190,6 +190,7 @@ def test_chats_that_are_refused_one_after_the_other_pause_nothing():
     pace.refused("chat:19", 5, 76.0)  # the same again
     pace.refused("chat:19", 5, 76.1)
     assert say(pace, "chat:99", 77.0) == 0.0
+    assert pace.per_s == 30
 
 
 def test_the_pace_never_becomes_nothing():

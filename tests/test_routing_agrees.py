@@ -93,6 +93,12 @@ def test_a_number_in_another_form_is_the_same_number_for_both(kind: str) -> None
     assert wrong == []
 
 
+@pytest.mark.parametrize("odd", [*ODD, '"true"', '"off"'])
+def test_a_flag_in_another_form_is_the_same_flag_for_both(odd: str) -> None:
+    body = json.dumps({"update_id": 1, "message": message(chat={**GROUP, "is_forum": "@@"})})
+    assert agrees(body.replace('"@@"', odd).encode())
+
+
 @pytest.mark.parametrize("odd", ["1.0", '"1"', "true"])
 def test_such_a_chat_has_one_lane(odd: str) -> None:
     body = json.dumps({"update_id": 1, "message": message(chat={"id": "@@", "type": "private"})})
