@@ -35,6 +35,9 @@ _IS_SO: Final = (
     "chat_not_modified",
     "topic_not_modified",
     "query is too old",
+    "query_id_invalid",  # the same, of older servers
+    "hide_requester_missing",  # a request to join was withdrawn, or answered by somebody else: tucnak/telebot#570
+    "user_already_participant",
 )
 _IS_GONE: Final = (
     "message to edit not found",  # TelegramBotAPI/errors#7, tgbot-collection/ytdlbot#435

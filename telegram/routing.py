@@ -6,7 +6,8 @@ Telegram sends, known kind or not, gets a lane. The bot's own id is not part of 
 `chat:<id>` is also the lane of what carries only a user: the id of a private chat is the id of its user. Not so for queries
 that Telegram waits seconds for: a user's payments (`payment:<user>`) and inline queries (`inline_query:<user>`) have lanes of
 their own, which do not wait for the handlers of that user's messages. Their conversation is the private chat's all the same
-(telegram/dialogue/lending.py). A message that was sent via the bot has a lane of its own, `inline:<inline_message_id>`, for its
+(telegram/dialogue/lending.py). So it is with a request to join that Telegram waits for (`join_request:<chat>:<user>`), whose
+conversation is the one in the group. A message that was sent via the bot has a lane of its own, `inline:<inline_message_id>`, for its
 presses and the result that it was chosen from. Chats seen through a business connection or as a guest have lanes of their
 own, since their ids may equal those of the bot's own chats.
 """
@@ -57,17 +58,18 @@ def envelope(raw: RawUpdate, at: float = 0.0) -> Envelope:
     return Envelope(raw.update_id, key, scope, raw.body, at)
 
 
-_WITHOUT_CHAT: Final = ("chat:", "poll:", "inline:", "inline_query:", "payment:", "update:")
+_WITHOUT_CHAT: Final = ("chat:", "poll:", "inline:", "inline_query:", "payment:", "join_request:", "update:")
 """Begin the lanes that a call to another chat than theirs does not belong in."""
 
 
-URGENT: Final = ("payment:", "inline_query:")
+JOIN_REQUEST: Final = "join_request:"
+URGENT: Final = ("payment:", "inline_query:", JOIN_REQUEST)
 """Lanes of queries whose answers Telegram waits seconds for."""
 
 
 def chat_beside(key: str) -> str:
-    """Return the lane of the private chat beside which an urgent lane lies; any other lane itself."""
-    return f"chat:{key.partition(':')[2]}" if key.startswith(URGENT) else key
+    """Return the lane of the chat beside which an urgent lane lies; any other lane itself."""
+    return f"chat:{key.split(':')[1]}" if key.startswith(URGENT) else key
 
 
 POSTS: Final = "post:"
@@ -256,6 +258,14 @@ def _by_sender(item: dict[str, Any]) -> Route | None:
     return _in_chat(item, _scope(_id(item, "from")))
 
 
+def _chat_join_request(item: dict[str, Any]) -> Route | None:
+    """A lane of its own beside the group's if Telegram waits 10 s for the answer (Telegram Bot API, ChatJoinRequest: query_id)."""
+    chat, user = _id(item, "chat"), _id(item, "from")
+    if _name(item, "query_id") is None or chat is None or user is None:
+        return _by_sender(item)
+    return Route(f"{JOIN_REQUEST}{chat}:{user}", _scope(user))
+
+
 def _by_nobody(item: dict[str, Any]) -> Route | None:
     return _in_chat(item, "")
 
@@ -328,7 +338,7 @@ _RULES: Final[Mapping[str, Callable[[dict[str, Any]], Route | None]]] = {
     "poll_answer": _poll_answer,
     "my_chat_member": _by_sender,
     "chat_member": _chat_member,
-    "chat_join_request": _by_sender,
+    "chat_join_request": _chat_join_request,
     "chat_boost": _chat_boost,
     "removed_chat_boost": _removed_chat_boost,
     "managed_bot": _of_user,

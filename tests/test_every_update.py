@@ -108,6 +108,8 @@ def lane_of(kind: str, item: updates.Json) -> tuple[str, str]:
         return f"payment:{user}", scope
     if kind == "inline_query":
         return f"inline_query:{user}", scope
+    if kind == "chat_join_request" and "query_id" in item:
+        return f"join_request:{chat}:{user}", scope
     return f"chat:{user if chat is None else chat}", scope
 
 

@@ -43,6 +43,10 @@ def refused(description: str, code: int = 400) -> Refused:
         ("Bad Request: chat description is not modified", "done"),
         ("Bad Request: TOPIC_NOT_MODIFIED", "done"),
         ("MESSAGE IS NOT MODIFIED", "done"),
+        # tucnak/telebot#570: a request to join that was withdrawn, or that an administrator has answered
+        ("Bad Request: HIDE_REQUESTER_MISSING", "done"),
+        ("Bad Request: USER_ALREADY_PARTICIPANT", "done"),
+        ("Bad Request: QUERY_ID_INVALID", "done"),
         # the same file, check_message; TelegramBotAPI/errors#7, tdlib/telegram-bot-api#400
         ("Bad Request: message to edit not found", "dropped"),
         ("Bad Request: message to react not found", "dropped"),

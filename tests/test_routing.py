@@ -81,6 +81,14 @@ ODD: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("callback_query", PRESS | {"message": BUSINESS}, "business:bc1:42", "42"),
     ("callback_query", PRESS | {"message": {"chat": {"id": "x"}}}, "chat:42", "42"),
+    # Telegram waits 10 s for the answer to a request to join with a query.
+    (
+        "chat_join_request",
+        {"chat": GROUP, "from": ANN, "user_chat_id": 42, "query_id": "q"},
+        "join_request:-100123:42",
+        "42",
+    ),
+    ("chat_join_request", {"chat": GROUP, "query_id": "q"}, "chat:-100123", ""),
     # A chat that speaks for itself.
     ("message", IN_GROUP | {"sender_chat": CHANNEL}, "chat:-100123", "-100777"),
     ("message", IN_GROUP | {"from": {"id": 136817688}, "sender_chat": CHANNEL}, "chat:-100123", "-100777"),

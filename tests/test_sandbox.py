@@ -455,6 +455,7 @@ async def test_a_page_that_goes_leaves_nothing_behind(play, http):
         ("inline:AB:C", "Inline message"),
         ("payment:5", "Payments of Ada"),
         ("inline_query:5", "Inline queries of Ada"),
+        ("join_request:5:7", "Requests to join Ada"),
         ("chat:6", ""),
         ("update:1", ""),
     ],

@@ -246,9 +246,12 @@ class Context(Generic[E_co]):
             mark = None if self.marks is None else mark_of(self.memory.place(self.marks), self.turn)
             params["reply_markup"], offered = mark_buttons(params["reply_markup"], mark)
             self.offered += offered
-        self._calls.append(
-            Call(lane_for(params.get("chat_id"), self.chat_id, self.key), encode_call(method, params))
-        )
+        self._calls.append(Call(self._lane(params.get("chat_id")), encode_call(method, params)))
+
+    def _lane(self, chat_id: object) -> str:
+        """The outbox's lane: what is said to somebody who asks to join is a reply, though that is another chat than the group."""
+        is_asker = self.kind == "chat_join_request" and str(chat_id) == str(part(self.event, "user_chat_id"))
+        return f"chat:{chat_id}" if is_asker else lane_for(chat_id, self.chat_id, self.key)
 
     def send(self, chat_id: int | str, text: str, /, **params: Any) -> None:
         """Send `text` to any chat (sendMessage)."""

@@ -14,7 +14,7 @@ from telegram.dialogue.flows.awaiting import WAITS, awaits, place_of_waits, plac
 from telegram.dialogue.routes import TIMER
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, place_of_scope
 from telegram.dialogue.table import Table
-from telegram.routing import scope_without_topic
+from telegram.routing import JOIN_REQUEST, chat_beside, scope_without_topic
 
 T = TypeVar("T")
 
@@ -68,6 +68,11 @@ async def lend(ctx: Context, table: Table, delivery: Delivery, behind: Behind) -
         was = await asked(behind.state(delivery.envelope.key, before))
         if was is not None:
             ctx.memory.inherit(before, was)
+    if (key := ctx.key).startswith(JOIN_REQUEST):
+        group = chat_beside(key), delivery.envelope.scope
+        was = await asked(behind.state(*group))
+        for name in (OWN, DATA):
+            ctx.memory.lend(name, group, was)
     home = await _place_that_waits(ctx, table, behind)
     if home is None and ctx.kind in ELSEWHERE:
         home = _home_of(ctx, table)
@@ -138,7 +143,7 @@ def _home_of(ctx: Context, table: Table) -> tuple[str, str, bool] | None:
     """Where the conversation of an update lies that is not its lane's: key, scope, and whether `data` lies there, too.
 
     A payment or an inline query is part of the private chat. One that stands in the chat's own lane is of an older file.
-    Somebody who asks to join is spoken to in private. A poll's answer comes from no chat: it belongs to the private one,
+    Somebody who asks to join is spoken to in private; `data` stays that of the group. A poll's answer comes from no chat: it belongs to the private one,
     unless a conversation goes on in the poll's lane, as before that was so.
     """
     if isinstance(ctx, TimerContext):

@@ -82,7 +82,7 @@ def fired_by(ctx: "Context", name: str, payload: Mapping[str, Any] | None) -> Fi
     spoken = ctx.speaks_in() or {}
     place = {name: value for name, value in spoken.items() if name != "chat_id"}
     where = ctx.memory.where(OWN_SCOPE)
-    home = None if where is None else (*where, ctx.memory.where(DATA) is not None)
+    home = None if where is None else (*where, ctx.memory.where(DATA) == where)
     return Fired(name, spoken.get("chat_id"), ctx.sender_id, place, dict(payload or {}), home=home)
 
 

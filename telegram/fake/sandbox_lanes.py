@@ -173,6 +173,8 @@ def lane_name(key: str, names: Mapping[str, str]) -> str:
             return f"Payments of {names.get(f'chat:{rest}', rest)}"
         case "inline_query":
             return f"Inline queries of {names.get(f'chat:{rest}', rest)}"
+        case "join_request":
+            return f"Requests to join {names.get('chat:' + rest.partition(':')[0], rest)}"
         case "inline":
             return "Inline message"
     return names.get(key, "")
