@@ -685,12 +685,12 @@ class EffectsContract:
         await fail()
         with pytest.raises(LeaseLost):
             await fail()
+        assert (await store.stats()).outbox.appended == 2
         sent = [await store.claim(OUTBOX) for _ in calls]
         assert [(each.envelope.key, each.envelope.body, each.envelope.at) for each in sent] == [
             ("chat:1", b"sorry", 1000.0),
             ("chat:2", b"too", 1000.0),
         ]
-        assert (await store.stats()).outbox.appended == 2
         await conserved(store)
 
     # -- ids ------------------------------------------------------------------------------------------------------

@@ -91,6 +91,44 @@ def test_closing_wakes_whoever_waits_and_stops_the_timers():
     run_virtual(main())
 
 
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda lanes, _: lanes.add("b", 2),
+        lambda lanes, _: lanes.add_timer("b", TIMER_IDS + 1),
+        lambda lanes, held: lanes.let_go(held),
+        lambda lanes, held: lanes.park(held, 0.0, attempts=0, reason="x"),
+    ],
+    ids=["an append to an idle lane", "a timer of an idle lane", "a lane let go", "a parked lane"],
+)
+def test_what_makes_a_lane_ready_wakes_one_that_waits(happens):
+    async def main() -> None:
+        lanes = LaneTable(Queue.INBOX)
+        lanes.add("a", 1)
+        held = take(lanes)
+        waiting = asyncio.create_task(lanes.wait())
+        await asyncio.sleep(0)
+        happens(lanes, held)
+        await asyncio.sleep(1)
+        assert waiting.done()
+
+    run_virtual(main())
+
+
+def test_one_that_is_cancelled_when_it_is_woken_wakes_another():
+    async def main() -> None:
+        lanes = LaneTable(Queue.INBOX)
+        waiting = [asyncio.create_task(lanes.wait()) for _ in range(2)]
+        await asyncio.sleep(0)
+        lanes.add("a", 1)
+        waiting[0].cancel()
+        await asyncio.sleep(1)
+        assert [task.cancelled() for task in waiting] == [True, False]
+        assert waiting[1].done()
+
+    run_virtual(main())
+
+
 def test_timers_are_no_ids_that_may_come_again():
     lanes = LaneTable(Queue.INBOX)
     lanes.add("a", 5)
