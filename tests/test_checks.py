@@ -238,6 +238,11 @@ class BadText:
         raise SystemExit("no text")
 
 
+class WordlessError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
 class Forgetful(Retry):
     def __init__(self) -> None:
         Exception.__init__(self)
@@ -275,6 +280,7 @@ def with_fields(wish: Any, **fields: Any) -> Any:
         (TooManyRequests(None), Retry("TooManyRequests: ValueError: a delay is a number")),
         (TooManyRequests(3), Park("", delay_s=3.0)),
         (Forgetful(), Retry("Forgetful: KeyError: 'reason'")),
+        (WordlessError(), Retry("WordlessError")),
         (SystemExit(3), Retry("SystemExit: 3")),
     ],
 )

@@ -58,8 +58,8 @@ def test_who_found_a_mutant_is_kept_as_long_as_there_are_both(tmp_path):
     killers.save({first: "tests/no_such_file.py::a", third: "tests/test_mutants.py::test_that_is_gone"}, file)
     assert killers.load(file) == {}
     inherited = "tests/test_stores.py::TestMemory::test_a_replayed_timer_finds_room"
-    killers.save({first: inherited}, file)
-    assert killers.load(file) == {first: inherited}
+    killers.save({first: inherited, second: "tests/test_stores.py"}, file)
+    assert killers.load(file) == {first: inherited, second: "tests/test_stores.py"}
     assert killers.load(tmp_path / "none") == {}
 
 

@@ -659,6 +659,23 @@ class TestSqliteTimers:
         assert (await store.commit(head, NOTHING, more=True)).envelope.id == 2
         await store.close()
 
+    async def test_a_timer_stands_in_its_lane_once(self, path):
+        clock = Clock()
+        store: Any = await open_sqlite(path, "1", wall=clock)
+        await store.append([update(1), update(2), update(3)])
+        wishes = (Timer("t", 0, b"old"), Timer("u", 5, b"u"))
+        second = await store.commit(await store.claim(INBOX), Effects(timers=wishes), more=True)
+        third = await store.commit(second, Effects(timers=(Timer("t", 0, b"new"),)), more=True)
+        assert (await store.stats()).inbox.pending == 2  # what is replaced is gone
+        clock.now += 5
+        store.clock_moved()
+        while (pending := (await store.stats()).inbox.pending) < 3:
+            await asyncio.sleep(0)
+        assert pending == 3  # the look at the file has found "t", too
+        await store.commit(third, NOTHING, more=False)
+        assert await self.bodies(store) == [b"new", b"u"]
+        await store.close()
+
     async def test_numbers_of_timers_are_never_used_again(self, path):
         ids = set()
         for n in range(3):

@@ -25,8 +25,8 @@ def load(file: Path = FILE) -> dict[str, str]:
 
 @cache
 def _is_there(test: str) -> bool:
-    path = ROOT / test.partition("::")[0]
-    return path.is_file() and test.rpartition("::")[2] in _tests()
+    file, _, name = test.partition("::")  # a file alone: it could not be imported
+    return (ROOT / file).is_file() and (not name or name.rpartition("::")[2] in _tests())
 
 
 @cache
