@@ -11,6 +11,7 @@ import pytest
 
 from engine import Call, Effects, LeaseLost, StateChange, StoreError, StoreUnavailable, Timer
 from engine.model import TIMER_IDS
+from engine.store import WALL_LOOK_S
 from engine.stores import open_store as open_by_url
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
@@ -674,6 +675,27 @@ class TestSqliteTimers:
         assert pending == 3  # the look at the file has found "t", too
         await store.commit(third, NOTHING, more=False)
         assert await self.bodies(store) == [b"new", b"u"]
+        await store.close()
+
+    async def test_the_alarm_is_set_for_the_next_timer(self, path):
+        clock = Clock()
+        store: Any = await open_sqlite(path, "1", wall=clock)
+        timers, loop = store._timers, asyncio.get_running_loop()
+        await store.append([update(1), update(2)])
+        second = await store.commit(
+            await store.claim(INBOX), Effects(timers=(Timer("late", 3600),)), more=True
+        )
+        late_at = timers._next_at
+        assert timers._alarm.when() <= loop.time() + WALL_LOOK_S  # the clock may be set meanwhile
+        await store.commit(second, Effects(timers=(Timer("soon", 5),)), more=False)
+        assert timers._next_at < late_at
+        clock.now += 600
+        timers._alarm.cancel()
+        timers._wake()  # as the alarm does
+        while timers._looking:
+            await asyncio.sleep(0)
+        assert timers._next_at == late_at
+        assert not timers._alarm.cancelled()
         await store.close()
 
     async def test_numbers_of_timers_are_never_used_again(self, path):
