@@ -358,7 +358,9 @@ def test_what_belongs_to_others_is_not_found():
         group = bot.group("Team")
         group.member("Alice").says("/go")
         group.member("Bob").sends_update("pre_checkout_query")
-        assert bot.calls() == []
+        assert [(call.method, call.params["ok"]) for call in bot.calls()] == [
+            ("answerPreCheckoutQuery", False)
+        ]
 
 
 def test_a_flow_that_has_gone_on_is_not_found_any_more():

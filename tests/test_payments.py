@@ -17,25 +17,30 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from engine import Effects, Envelope, Park, Queue
+from engine import Effects, Envelope, Park, Queue, Reject
 from telegram.dialogue import (
     END,
     ChatContext,
     Context,
     End,
     Flow,
+    Invalid,
     MessageContext,
     Router,
     TimerContext,
     command,
     kind,
     successful_payment,
+    throttle,
 )
 from telegram.dialogue import text as any_text
+from telegram.dialogue.conduct import APOLOGY
 from telegram.intake import RawUpdate
 from telegram.routing import envelope
+from telegram.types import KINDS
 from tests.kit.deliveries import GROUP
 from tests.kit.rig import STORES, Rig, checkout, open_rig, text, typed
+from tests.kit.stage import Stage
 from tests.kit.virtual import run_virtual
 
 PAID = {
@@ -577,3 +582,107 @@ def test_a_timer_that_was_never_set_leaves_little_behind(store: str, tmp_path: P
             assert len((await rig.data("chat:7"))["~timers"]) == 32
 
     run_virtual(main())
+
+
+# ---- never without an answer
+
+
+class Selling(Enum):
+    PAY = "pay"
+
+
+class Sold(BaseModel):
+    pass
+
+
+def sold_out() -> Router:
+    flow: Flow[Selling, Sold, None] = Flow("order", Selling, Sold)
+    flow.at(Selling.PAY).ask("Please pay.")
+
+    @flow.entry.message(command("buy"))
+    async def buy(ctx: MessageContext) -> Literal[Selling.PAY]:
+        return Selling.PAY
+
+    @flow.at(Selling.PAY).update(kind("pre_checkout_query"))
+    async def pays(ctx: Context[Any]) -> None:
+        raise Invalid("Sold out")
+
+    router = Router()
+    router.include(flow)
+    return router
+
+
+def a_shop(*filters: Any, error: Exception | None = None, **options: Any) -> Router:
+    router = Router()
+
+    @router.pre_checkout_query(*filters, **options)
+    async def pays(ctx: ChatContext[Any]) -> None:
+        if error is not None:
+            raise error
+        ctx.call("answerPreCheckoutQuery", pre_checkout_query_id=ctx.event.id, ok=True)
+
+    @router.update(kind("message"))
+    async def others(ctx: Context[Any]) -> None:
+        pass
+
+    return router
+
+
+def for_all() -> Router:
+    """No handler of payments, but one that asks for any kind."""
+    router = Router()
+
+    @router.update(lambda ctx: ctx.kind == "poll")
+    async def polls(ctx: Context[Any]) -> None:
+        pass
+
+    return router
+
+
+@pytest.mark.parametrize(
+    ("router", "why"),
+    [
+        # yagop/node-telegram-bot-api#1187, python-telegram-bot/python-telegram-bot#2504: whoever pays waits 10 s for nothing
+        (a_shop(error=Reject("no")), APOLOGY),
+        (a_shop(error=TypeError("no")), APOLOGY),
+        (a_shop(error=Invalid("Closed today")), "Closed today"),
+        (a_shop(throttle(1, per_s=600)), APOLOGY),
+        (a_shop(throttle(1, per_s=600, tell="Slower, please")), "Slower, please"),
+        (for_all(), APOLOGY),
+        (sold_out(), "Sold out"),
+    ],
+)
+async def test_a_payment_that_is_not_taken_is_refused_at_once(stage: Stage, router: Router, why: str):
+    """Red before: nothing was answered, and Telegram told the user after 10 s that the bot does not answer."""
+    async with stage.bot(router, allowed_updates=KINDS):
+        await stage.says(7, 7, "/buy")
+        for number in range(2):
+            query = {**checkout(f"pay-{number}")["pre_checkout_query"]}
+            stage.fake.world.push("pre_checkout_query", query)
+            await stage.idle()
+    last = stage.sent("answerPreCheckoutQuery")[-1]
+    assert last == {"pre_checkout_query_id": "pay-1", "ok": False, "error_message": why}
+    assert len(stage.sent("answerPreCheckoutQuery")) == 2
+
+
+async def test_an_address_that_is_not_taken_is_refused_at_once(stage: Stage):
+    async with stage.bot(for_all(), apology=""):
+        stage.fake.world.push("shipping_query", SHIPPING)
+        await stage.idle()
+    assert stage.sent("answerShippingQuery") == [
+        {"shipping_query_id": "ship-1", "ok": False, "error_message": APOLOGY}
+    ]
+
+
+async def test_what_the_handler_has_answered_is_not_answered_again(stage: Stage):
+    """It has said yes; what it does not like then is no second answer."""
+    router = Router()
+
+    @router.pre_checkout_query()
+    async def pays(ctx: ChatContext[Any]) -> None:
+        ctx.call("answerPreCheckoutQuery", pre_checkout_query_id=ctx.event.id, ok=True)
+
+    async with stage.bot(router):
+        stage.fake.world.push("pre_checkout_query", checkout()["pre_checkout_query"])
+        await stage.idle()
+    assert [answer["ok"] for answer in stage.sent("answerPreCheckoutQuery")] == [True]

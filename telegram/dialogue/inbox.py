@@ -24,7 +24,14 @@ from telegram.dialogue.albums import ALBUM_MAX, Albums, is_album, scope_of
 from telegram.dialogue.batches import Splits, gather
 from telegram.dialogue.conduct import Conduct
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext, MessageContext, TimerContext, context_of, tell
+from telegram.dialogue.contexts import (
+    CallbackContext,
+    MessageContext,
+    TimerContext,
+    context_of,
+    refuse_payment,
+    tell,
+)
 from telegram.dialogue.filters import Filter, Invalid
 from telegram.dialogue.lending import Behind, asked, lend, may_lend
 from telegram.dialogue.limits import Dropped, Limits
@@ -59,7 +66,6 @@ EXPIRES_S: Final = {
 _LOOK_BEHIND: Final = 100
 """How many waiting updates are searched for one that stops the handler."""
 
-
 _NO_LEASE: Final = Lease(Queue.INBOX, "", 0)
 
 
@@ -90,8 +96,8 @@ class InboxHandler:
         self._albums = Albums()
         self._stoppable = Stoppable()
         self.dropped = Dropped()
-        self._newest = Newest(self.dropped.counts)
         """Updates that no handler was given, by reason."""
+        self._newest = Newest(self.dropped.counts)
         self._limits = Limits(self.dropped)
         self.arrived = self._stoppable.arrived
 
@@ -129,6 +135,8 @@ class InboxHandler:
                 await _called(taken)
             elif self._limits.allow(ctx, delivery, taken.options.limits, taken.around, self._wall()):
                 await self._run(ctx, taken, self._table, delivery)
+            else:
+                refuse_payment(ctx, self._conduct.apology)
             for progress in ctx.shows:
                 await progress.settle()
         except Invalid as invalid:
@@ -167,6 +175,8 @@ class InboxHandler:
             tell(ctx, self._conduct.apology)
         if can_answer or given_up:
             _answer(ctx)
+        if given_up:
+            refuse_payment(ctx, self._conduct.apology)
         return ctx.effects().calls
 
     def _context(self, delivery: Delivery) -> Context:
@@ -305,7 +315,7 @@ class InboxHandler:
             await lend(ctx, table, delivery, self._behind)
 
     def _untaken(self, ctx: Context, table: Table) -> None:
-        """Answer a flow's button that no handler takes any more, or not from this person; Reject a timer.
+        """Answer a flow's button that no handler takes any more, or not from this person; refuse a payment; Reject a timer.
 
         A timer of a flow that has left the state is logged: that is how flows end.
         """
@@ -314,6 +324,10 @@ class InboxHandler:
                 ctx.answer(self._conduct.others_button)
             elif ctx.pressed is not None or ctx.is_refused:
                 ctx.answer(self._conduct.old_button)
+        if refuse_payment(ctx, self._conduct.apology):
+            log.warning(
+                "no handler takes a payment: it is refused", key=ctx.key, id=ctx.update_id, kind=ctx.kind
+            )
         if not isinstance(ctx, TimerContext) or ctx.timer.startswith(FLOWS_OWN):
             return
         names = table.timers_of_flows
