@@ -45,6 +45,7 @@ _MOMENT_S: Final = 3.0
 _SLOWER: Final = 0.8
 _FASTER: Final = 1.1
 _RISES_EVERY_S: Final = 30.0
+_STEPS_MAX: Final = 100  # from _PER_S_MIN to any pace
 _PER_S_MIN: Final = 1.0
 
 
@@ -121,6 +122,8 @@ class Pace:
         """Note a 429: the chat waits, and after several at once everything does."""
         chat = lane.partition(":")[2]
         (self._chats.get(chat) or self._meter(chat, now)).blocked_until = now + retry_after_s
+        if now < self._paused_until:
+            return  # it was on its way when the pause began: a fleet of them is one finding, not ten
         self._refused[chat] = now
         self._refused = {chat: at for chat, at in self._refused.items() if at > now - _MOMENT_S}
         if len(self._refused) < _SEVERAL:
@@ -164,9 +167,10 @@ class Pace:
         return meter
 
     def _rise(self, now: float) -> None:
-        if self.per_s < self._per_s_max and now - self._changed_at >= _RISES_EVERY_S:
-            self.per_s = min(self._per_s_max, self.per_s * _FASTER)
-            self._changed_at = now
+        steps = int((now - self._changed_at) // _RISES_EVERY_S) if self.per_s < self._per_s_max else 0
+        if steps > 0:  # more than one after an idle time: nothing was refused in it
+            self.per_s = min(self._per_s_max, self.per_s * _FASTER ** min(steps, _STEPS_MAX))
+            self._changed_at += steps * _RISES_EVERY_S
 
 
 def messages_of(method: str, body: bytes) -> int:

@@ -183,6 +183,27 @@ def test_several_refused_chats_pause_everything_and_the_pace_is_learned():
     assert 2 <= len(set(rates)) <= 5
 
 
+def test_what_was_on_its_way_when_the_pause_began_lowers_the_pace_no_more():
+    """Red before: 64 calls that are refused at once are 21 findings, so the pace was one a second for 18 minutes."""
+    pace = steady()
+    for n in range(64):
+        pace.refused(f"chat:{n}", 5, 10.0 + n / 1000)
+    assert pace.per_s == 24.0
+    assert say(pace, "chat:50", 15.01) > 0.0  # its own chat waits as it was told
+    assert say(pace, "chat:99", 15.01) == 0.0
+    for n in range(3):
+        pace.refused(f"chat:{n}", 5, 15.1)
+    assert pace.per_s == pytest.approx(19.2)  # after the pause it is another finding
+
+
+def test_the_pace_rises_over_an_idle_time():
+    pace = steady()
+    for n in range(3):
+        pace.refused(f"chat:{n}", 5, 10.0)
+    assert say(pace, "chat:9", 15.0 + 10_000) == 0.0
+    assert pace.per_s == 30
+
+
 def test_chats_that_are_refused_one_after_the_other_pause_nothing():
     pace = steady()
     for chat in range(20):

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
@@ -52,8 +52,6 @@ from telegram.shortcuts import current
 from telegram.types import Message
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 EXPIRES_S: Final = {
     "inline_query": 30.0,
