@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeGuard
 
-from engine import Delivery, Envelope
+from engine import Delivery, Envelope, Park
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import MessageContext
 
@@ -39,11 +39,16 @@ class Albums:
 
     def __init__(self) -> None:
         self._left: OrderedDict[str, None] = OrderedDict()
+        self.is_stopping = False
+        """Nothing is fetched any more: what is not whole waits for the rest until the next start."""
 
     async def gather(
         self, ctx: MessageContext, delivery: Delivery, was: bytes | None, look: Look, read: Read
     ) -> bool:
-        """Give the context its album. False if the message was handled with one before: `was` is the album's state."""
+        """Give the context its album. False if the message was handled with one before: `was` is the album's state.
+
+        Park if the bot stops before it is whole.
+        """
         ctx.memory.lend(_SCOPE, (ctx.key, scope_of(ctx)), was)
         state = ctx.conversation(_SCOPE).data
         handled: list[int] = state.get(_HANDLED, [])
@@ -55,7 +60,11 @@ class Albums:
         known = -1
         while True:
             members, is_whole = _members(ctx, delivery, await look(), read)
-            if is_whole or len(members) == known or scope_of(ctx) in self._left:
+            if is_whole or scope_of(ctx) in self._left:
+                break
+            if self.is_stopping:
+                raise Park("the bot stops in the middle of an album", delay_s=0.0)
+            if len(members) == known:
                 break
             known = len(members)
             await asyncio.sleep(ALBUM_WAIT_S)

@@ -91,7 +91,7 @@ class InboxHandler:
         self._wall = wall
         self._table: Table | None = None
         self._splits = Splits()
-        self._albums = Albums()
+        self.albums = Albums()
         self._stoppable = Stoppable()
         self.dropped = Dropped()
         """Updates that no handler was given, by reason."""
@@ -270,15 +270,15 @@ class InboxHandler:
             return True
         was = await asked(self._behind.state(ctx.key, scope_of(ctx)))
         read = partial(self._waiting, state=delivery.state)
-        return await self._albums.gather(ctx, delivery, was, partial(self._look, delivery), read)
+        return await self.albums.gather(ctx, delivery, was, partial(self._look, delivery), read)
 
     async def _close(self, ctx: Context, taken: Taken | None, delivery: Delivery) -> None:
         if not is_album(ctx) or self._behind is None:
             return
         if taken is not None and taken.options.batch == "album":
-            await self._albums.close(ctx, partial(self._peek, delivery, ALBUM_MAX - 1))
+            await self.albums.close(ctx, partial(self._peek, delivery, ALBUM_MAX - 1))
         else:
-            self._albums.leave(ctx)
+            self.albums.leave(ctx)
 
     def _stops(self, ctx: Context, delivery: Delivery, stop: Filter, scope: str, envelope: Envelope) -> bool:
         """Whether an update that waits ends the handler: of the same conversation, and it passes the filter."""
