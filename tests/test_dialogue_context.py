@@ -292,11 +292,17 @@ def test_what_cannot_be_sent_is_named_by_method_and_parameter(value, error):
         ctx.call("sendMessage", chat_id=1, text="x", link_preview_options=value)
 
 
+POLL = {
+    "id": "1", "question": "?", "options": [], "total_voter_count": 0, "is_closed": False, "is_anonymous": True,
+    "type": "regular", "allows_multiple_answers": False,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("update", "act"),
     [
         ({"guest_message": message()}, lambda ctx: ctx.reply("x")),
-        ({"callback_query": press("x", message=None, inline_message_id="i")}, lambda ctx: ctx.reply("x")),
+        ({"poll": POLL}, lambda ctx: ctx.reply("x")),
     ],
 )
 def test_what_cannot_reach_anybody_is_refused(update, act):

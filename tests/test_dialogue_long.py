@@ -344,18 +344,18 @@ def test_without_a_client_nothing_is_shown_and_nothing_fails():
     assert asyncio.run(main()) == [b'sendMessage\n{"chat_id":7,"text":"Finished"}']
 
 
-async def test_an_update_without_a_chat_has_no_place_for_it():
-    query = {
-        "id": "1",
-        "from": {"id": 7, "is_bot": False, "first_name": "A"},
-        "chat_instance": "1",
-        "data": "x",
-    }
-    ctx = context({"callback_query": query})
+async def test_an_update_without_a_chat_or_a_person_has_no_place_for_it():
+    ctx = context({"poll": POLL})
     with pytest.raises(ValueError, match="needs a chat"):
         await ctx.progress("Loading")
     with pytest.raises(ValueError, match="needs a chat"):
         ctx.typing()
+
+
+POLL = {
+    "id": "1", "question": "?", "options": [], "total_voter_count": 0, "is_closed": False, "is_anonymous": True,
+    "type": "regular", "allows_multiple_answers": False,
+}  # fmt: skip
 
 
 # -- progress: running again ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from engine.stores import open_store
 from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
-from telegram.dialogue import CallbackContext, Context, Router
+from telegram.dialogue import CallbackContext, Context, Router, data
 from telegram.fake import FakeServer
 from telegram.keyboards import inline
 from telegram.testing import Conversations
@@ -88,3 +88,21 @@ async def test_presses_of_many_at_once_are_counted_each(store: str, tmp_path: An
         await opened.close()
     assert texts == [f"None: {number}" for number in range(1, 41)]
     assert fake.world.inline["two"]["text"] == "None: 40"
+
+
+async def test_a_reply_to_a_press_under_an_inline_message_goes_to_who_has_pressed(stage: Any) -> None:
+    """Tishka17/aiogram_dialog#208, klappvisor/haskell-telegram-api#57: Telegram names no chat there, and replies failed five times."""
+    router = Router()
+
+    @router.callback_query(data("more"))
+    async def more(ctx: CallbackContext) -> None:
+        ctx.reply("in private")
+
+    stage.fake.world.person("Ann", user_id=5)
+    async with stage.bot(router):
+        ann = {"id": 5, "is_bot": False, "first_name": "Ann"}
+        press = {"id": "1", "from": ann, "chat_instance": "1", "data": "more", "inline_message_id": "i"}
+        stage.fake.world.push("callback_query", press)
+        await stage.idle()
+    assert [(params["chat_id"], params["text"]) for params in stage.sent()] == [(5, "in private")]
+    assert await stage.reasons() == []

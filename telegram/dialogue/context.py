@@ -308,7 +308,8 @@ class Context(Generic[E_co]):
     def speaks_in(self) -> dict[str, Any] | None:
         """Where what is said goes: the params for a chat and the place in it; None if there is no chat to speak in.
 
-        An update that has only a person speaks in the private chat, whose id is that of the user; a request to join in the
+        An update that has only a person (a press under a message sent via the bot, too) speaks in the private chat, whose id is that
+        of the user; a request to join in the
         chat that Telegram names for it (Telegram Bot API, ChatJoinRequest: user_chat_id).
         """
         if self.kind == "chat_join_request":
@@ -317,7 +318,10 @@ class Context(Generic[E_co]):
             return {"chat_id": chat_id, **self.place()}
         if self.home is not None:
             return self.home
-        return self.privately() if self.kind in OF_A_PERSON else None
+        is_of_a_person = (
+            self.kind in OF_A_PERSON or self.kind == "callback_query"
+        )  # under a message sent via the bot
+        return self.privately() if is_of_a_person else None
 
     def privately(self) -> dict[str, Any] | None:
         """Where the private chat with the user of the update is."""
