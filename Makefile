@@ -41,7 +41,7 @@ GRAMMY = tests/judges/node_modules/.package-lock.json
 judges: .venv/.dev $(JUDGES:%=.venv-judges/%/.ready) $(GRAMMY) ## other people's clients, unchanged, at the fake server: who objects to what
 	@$(PY) -m tests.judges $(ARGS)
 
-api: .venv/.dev ## make telegram/types.py and telegram/methods.py of the facts in telegram/botapi/schema.json
+api: .venv/.dev ## make telegram/botapi/types.py and telegram/botapi/methods.py of the facts in telegram/botapi/schema.json
 	@$(PY) -m telegram.botapi
 
 load: .venv/.load ## load-test the bot, or your HANDLERS: a live view, a verdict and a report (ARGS="--help" shows the options)

@@ -22,22 +22,22 @@ from pydantic_settings import BaseSettings, CliSubCommand, SettingsConfigDict, S
 from engine import StoreError
 from engine.store import FullStore
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
+from telegram.botapi.errors import Unauthorized, redact
+from telegram.botapi.printable import printable
 from telegram.client import TgClient
 from telegram.dialogue import load_router
 from telegram.dialogue.flows.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.dialogue.kinds import read_kinds
-from telegram.errors import Unauthorized, redact
-from telegram.letters import Dead, Replay, replay, show_dead
-from telegram.load.options import Load
-from telegram.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logging
-from telegram.policies import Policies
-from telegram.printable import printable
-from telegram.running import Running, new_event_loop, tune_garbage_collection
-from telegram.secrecy import warn_of_readable_settings, without_secrets
-from telegram.sender import UnknownOutcome
-from telegram.serving import run_until_signal
-from telegram.watchdog import Watchdog
+from telegram.process.running import Running, new_event_loop, tune_garbage_collection
+from telegram.process.watchdog import Watchdog
+from telegram.service.bot import Bot, BotConfig
+from telegram.service.letters import Dead, Replay, replay, show_dead
+from telegram.service.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logging
+from telegram.service.secrecy import warn_of_readable_settings, without_secrets
+from telegram.service.sender import UnknownOutcome
+from telegram.service.serving import run_until_signal
+from telegram.settings.load_test import Load
+from telegram.settings.policies import Policies
 
 if TYPE_CHECKING:
     from telegram.fake import FakeServer
@@ -266,7 +266,7 @@ async def _open_page(
     commands: Sequence[str],
 ) -> None:
     """Start the sandbox's page, and print where it is."""
-    from telegram.fake.sandbox import Sandbox
+    from telegram.sandbox.server import Sandbox
 
     scheme, _, file = settings.effective_store_url.partition(":")
     kept = Path(f"{file}-chats") if scheme == "sqlite" else None

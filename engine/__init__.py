@@ -22,7 +22,7 @@ from engine.errors import (
     TooManyTimers,
 )
 from engine.inbox import Inbox
-from engine.keeper import Running
+from engine.leases import Running
 from engine.mistakes import PROGRAMMING_ERRORS, is_mistake
 from engine.model import (
     KEEP,
@@ -39,6 +39,7 @@ from engine.model import (
     Stats,
     Timer,
 )
+from engine.moved import lead_on
 from engine.outcome import outcome_of
 from engine.store import Limits, Operator, Store
 
@@ -78,3 +79,11 @@ __all__ = [
     "is_mistake",
     "outcome_of",
 ]
+
+_SQLITE = "check disk errors file group ids letters loaded operator running schema timers writer"
+
+lead_on(
+    {f"engine.{each}": f"engine.embedded.{each}" for each in ("aliases", "dead", "forward", "lanes", "seen")}
+)
+lead_on({"engine.keeper": "engine.leases", "engine.stores.at_hand": "engine.embedded.at_hand"})
+lead_on({f"engine.stores.sqlite_{each}": f"engine.stores.sqlite.{each}" for each in _SQLITE.split()})

@@ -29,7 +29,7 @@ from engine.checks import checked_effects
 from engine.config import EngineConfig
 from engine.errors import Park, Reject, Retry, StoreError
 from engine.isolate import Isolated
-from engine.keeper import Keeper, Running, Worker
+from engine.leases import Keeper, Running, Worker
 from engine.model import Delivery, Effects, Queue
 from engine.outcome import Released, described, outcome_of
 from engine.settling import Farewell, Settling

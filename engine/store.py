@@ -17,7 +17,7 @@ What every store promises (tests/store_contract.py holds each to it):
 * A timer is delivered once, not before its time, in the lane in which it was set: behind what is pending when it
   comes due (or when the store is opened, if nobody ran then), before what comes later. It is there until the commit
   of its delivery, or until it is set anew or taken away, also when it has come due by then. While the store is open,
-  a wall clock that is set back delays no timer (engine/forward.py).
+  a wall clock that is set back delays no timer (engine/embedded/forward.py).
 * A stale holder changes nothing: peek, commit, park, bury and release raise LeaseLost.
 * No lost wake-up: a lane with pending work is ready, leased or parked.
 * `StoreUnavailable` means: nothing was confirmed, the same call may be made again.

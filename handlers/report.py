@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
+from telegram.botapi.files import InputFile
 from telegram.dialogue import CHAT, END, ChatContext, End, Flow, MessageContext, Router, TimerContext, command
-from telegram.files import InputFile
 
 STEPS: Final = 10
 STEP_S: Final = 0.7

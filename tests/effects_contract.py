@@ -146,7 +146,7 @@ class EffectsContract:
 
     @pytest.mark.parametrize("equal", [True, False])
     async def test_many_that_are_due_at_once_come_in_their_order(self, store, clock, equal, monkeypatch):
-        monkeypatch.setattr("engine.stores.sqlite_timers.LOOK_ROWS", 3)
+        monkeypatch.setattr("engine.stores.sqlite.timers.LOOK_ROWS", 3)
         wishes = [Timer(str(n), 5 if equal else 5 + n, b"%d" % n) for n in range(20)]
         await self.set_timers(store, *wishes)
         clock.now += 30

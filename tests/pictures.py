@@ -14,7 +14,7 @@ from tests.kit.playground import playground
 
 OUT: Final = Path("docs")
 _VIEW: Final = {"width": 380, "height": 900}
-_VIEW_PER_CHAT: Final = 1 / 0.7  # telegram/fake/chats.css, on a phone
+_VIEW_PER_CHAT: Final = 1 / 0.7  # telegram/sandbox/chats.css, on a phone
 _HEIGHT: Final = """(card, most) => {
     const list = card.querySelector(".messages"), end = list.lastChild.getBoundingClientRect().bottom;
     const heights = [...list.children].map((each) => end - each.getBoundingClientRect().top);

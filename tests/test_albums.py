@@ -11,13 +11,13 @@ import pytest
 
 from engine import Retry
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
+from telegram.botapi.types import Message
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, albums, photo, text, video
 from telegram.dialogue.albums import ALBUM_MAX, ALBUM_WAIT_S
 from telegram.fake import FakeServer
+from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations
-from telegram.types import Message
 
 PHOTO = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]
 VIDEO = {"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1, "duration": 1}

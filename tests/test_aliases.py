@@ -1,5 +1,5 @@
 from engine import Envelope
-from engine.aliases import Aliases
+from engine.embedded.aliases import Aliases
 
 
 def led(*names):

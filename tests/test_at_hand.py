@@ -1,8 +1,8 @@
 """What is kept in memory beside a file is bounded in bytes."""
 
+from engine.embedded import at_hand
+from engine.embedded.at_hand import QueueAtHand, RecentStates
 from engine.model import Envelope, Queue
-from engine.stores import at_hand
-from engine.stores.at_hand import QueueAtHand, RecentStates
 
 
 def test_states_not_used_for_longest_go_first(monkeypatch):

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import Context, MessageContext, Router, command, text
 from telegram.dialogue.backlog import BACKLOG_TEXT, Backlog, read_backlog
 from telegram.dialogue.kinds import read_kinds
 from telegram.fake import FakeServer
+from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations
 
 HOUR = 3600

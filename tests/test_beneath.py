@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from telegram.beneath import find_beneath
-from telegram.downloads import local_opener
-from telegram.errors import FileUnusable
+from telegram.botapi.errors import FileUnusable
+from telegram.client.beneath import find_beneath
+from telegram.client.downloads import local_opener
 
 
 @pytest.fixture

@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 
-from telegram import blocking
-from telegram.blocking import BLOCKED_S, TICK_S, LoopWatch, Place, StallClock, is_at_breakpoint, place_in
 from telegram.dialogue import MessageContext, Router, text
+from telegram.process import blocking
+from telegram.process.blocking import (
+    BLOCKED_S,
+    TICK_S,
+    LoopWatch,
+    Place,
+    StallClock,
+    is_at_breakpoint,
+    place_in,
+)
 from telegram.testing import Conversations
 
 

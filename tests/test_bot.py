@@ -11,13 +11,13 @@ import structlog
 
 from engine.stores import open_store
 from engine.stores.memory import MemoryStore
-from telegram.bot import Bot, BotConfig
+from telegram.botapi.errors import Unauthorized
+from telegram.botapi.intake import RawUpdate
+from telegram.botapi.types import User
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, command, text
-from telegram.errors import Unauthorized
 from telegram.fake import FakeServer, Fault
-from telegram.intake import RawUpdate
-from telegram.types import User
+from telegram.service.bot import Bot, BotConfig
 from tests.kit.deliveries import message
 from tests.kit.virtual import run_virtual
 

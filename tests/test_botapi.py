@@ -4,8 +4,8 @@ import inspect
 
 import pytest
 
-from telegram import methods, types
-from telegram.botapi.generate import TELEGRAM, modules
+from telegram.botapi import methods, types
+from telegram.botapi.generate import HERE, modules
 from telegram.botapi.schema import load
 
 SCHEMA = load()
@@ -13,7 +13,7 @@ SCHEMA = load()
 
 def test_regeneration_changes_nothing():
     for name, text in modules(SCHEMA).items():
-        assert (TELEGRAM / name).read_text() == text, f"{name}: run `make api`"
+        assert (HERE / name).read_text() == text, f"{name}: run `make api`"
 
 
 def test_every_type_and_every_method_is_there():
@@ -36,7 +36,7 @@ def test_a_type_has_its_fields(each):
 def test_a_result_that_is_none_of_its_types_is_told_apart():
     """Each result type of a method can be read: its validator can be built."""
     from telegram.botapi.generate import _type_hint
-    from telegram.invoking import _reader
+    from telegram.botapi.invoking import _reader
 
     for method in SCHEMA.methods.values():
         _reader(" | ".join(_type_hint(written) for written in method.returns))

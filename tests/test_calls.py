@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telegram.calls import decode_call, encode_call, files_of
-from telegram.files import InputFile
-from telegram.types import InputMediaDocument, LinkPreviewOptions, Message
+from telegram.botapi.calls import decode_call, encode_call, files_of
+from telegram.botapi.files import InputFile
+from telegram.botapi.types import InputMediaDocument, LinkPreviewOptions, Message
 
 
 def test_a_call_is_a_line_with_the_method_and_compact_json():

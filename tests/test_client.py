@@ -15,9 +15,8 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-import telegram.wire
-from telegram.client import TgClient
-from telegram.errors import (
+import telegram.client.wire
+from telegram.botapi.errors import (
     Conflict,
     NotSent,
     OutcomeUnknown,
@@ -27,8 +26,9 @@ from telegram.errors import (
     TelegramError,
     Unauthorized,
 )
-from telegram.types import InlineKeyboardButton, InlineKeyboardMarkup
-from telegram.wire import ANSWER_MAX, POLL_ANSWER_MAX
+from telegram.botapi.types import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.client import TgClient
+from telegram.client.wire import ANSWER_MAX, POLL_ANSWER_MAX
 
 SECRET = "AAH" + "q-9_" * 8
 TOKEN = f"123456789:{SECRET}"
@@ -481,14 +481,14 @@ async def test_close_cuts_an_answer_that_is_half_read(
         request.transport.write(HALF + b'{"ok":true')
         return await server.hang(request)
 
-    reading, rest = asyncio.Event(), telegram.wire._rest
+    reading, rest = asyncio.Event(), telegram.client.wire._rest
 
     async def noted(payload: aiohttp.StreamReader, answer_max: int) -> bytes:
         reading.set()
         return await rest(payload, answer_max)
 
     server.answer = answer
-    monkeypatch.setattr(telegram.wire, "_rest", noted)
+    monkeypatch.setattr(telegram.client.wire, "_rest", noted)
     running = asyncio.create_task(client.call("getMe"))
     await reading.wait()
     await client.close()

@@ -13,8 +13,7 @@ import pytest
 from aiohttp import BodyPartReader, web
 from pydantic import SecretBytes
 
-from telegram.client import TgClient
-from telegram.errors import (
+from telegram.botapi.errors import (
     DownloadCut,
     FileTooBig,
     FileUnusable,
@@ -26,8 +25,9 @@ from telegram.errors import (
     Unauthorized,
     UploadCut,
 )
-from telegram.files import PIECE, InputFile
-from telegram.types import File, InputMediaDocument, InputMediaPhoto
+from telegram.botapi.files import PIECE, InputFile
+from telegram.botapi.types import File, InputMediaDocument, InputMediaPhoto
+from telegram.client import TgClient
 
 SECRET = "AAH" + "q-9_" * 8
 TOKEN = f"123456789:{SECRET}"

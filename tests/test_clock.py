@@ -1,4 +1,4 @@
-"""Telegram's time, as its answers tell it (telegram/clock.py)."""
+"""Telegram's time, as its answers tell it (telegram/client/clock.py)."""
 
 import time
 from email.utils import formatdate
@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from telegram.client import TgClient
-from telegram.clock import TelegramClock
+from telegram.client.clock import TelegramClock
 from telegram.fake import FakeServer
 
 NOW = 1_790_000_000.0

@@ -21,7 +21,7 @@ from engine import Call, Effects, Envelope, Queue, StoreError
 from engine.model import Timer
 from engine.stores import open_store
 from engine.stores.sqlite import open_sqlite
-from engine.stores.sqlite_file import StoreFile
+from engine.stores.sqlite.file import StoreFile
 from telegram.load.service import ROOT
 
 pytestmark = pytest.mark.processes

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Limits, Queue
-from engine.dead import DeadBook, DeadLane
+from engine.embedded.dead import DeadBook, DeadLane
 
 A, B, C = (DeadLane(Queue.INBOX, key) for key in "abc")
 

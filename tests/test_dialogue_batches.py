@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from engine import Envelope, Queue, Reject, Retry
 from engine.stores.memory import MemoryStore
+from telegram.botapi.types import Message
 from telegram.dialogue import (
     CHAT,
     OWN,
@@ -23,7 +24,6 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.albums import ALBUM_MAX
 from telegram.dialogue.batches import BURST_MAX, SPLIT_MAX, Splits
-from telegram.types import Message
 from tests.kit.deliveries import delivery
 from tests.kit.offline import BOB, Scene, now, play, pressed, said
 

@@ -10,8 +10,7 @@ from structlog.testing import capture_logs
 
 from engine import Delivery, Effects, Envelope, LeaseLost, Park, Reject, Retry, StoreUnavailable
 from engine.stores.memory import MemoryStore
-from telegram.bot import Bot
-from telegram.calls import decode_call
+from telegram.botapi.calls import decode_call
 from telegram.dialogue import (
     CHAT,
     CallbackContext,
@@ -27,6 +26,7 @@ from telegram.dialogue import (
     text,
 )
 from telegram.dialogue.conduct import APOLOGY
+from telegram.service.bot import Bot
 from tests.kit.deliveries import GROUP, delivery, message, press, sent
 from tests.kit.offline import OfflineTelegram, Scene, play
 from tests.kit.virtual import run_virtual

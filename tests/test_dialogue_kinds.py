@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from structlog.testing import capture_logs
 
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
+from telegram.botapi.types import KINDS
 from telegram.client import TgClient
 from telegram.dialogue import (
     CallbackContext,
@@ -25,7 +25,7 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.kinds import NEEDED, log_kinds, read_kinds
 from telegram.fake import FakeServer
-from telegram.types import KINDS
+from telegram.service.bot import Bot, BotConfig
 from tests.kit.offline import play, said
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from engine import Retry
 from engine.stores.memory import MemoryStore
+from telegram.botapi.errors import NotSent, OutcomeUnknown, Refused, RetryAfter, ServerTrouble
 from telegram.dialogue import Context, MessageContext, Router, command, no, text
-from telegram.errors import NotSent, OutcomeUnknown, Refused, RetryAfter, ServerTrouble
 from tests.kit.deliveries import context
 from tests.kit.deliveries import message as a_message
 from tests.kit.offline import Scene, now, play, said

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from telegram.botapi.types import Document
 from telegram.dialogue import (
     CallbackContext,
     ChatContext,
@@ -17,7 +18,6 @@ from telegram.dialogue import (
     text,
 )
 from telegram.dialogue.signature import fitted, is_async, takes_of
-from telegram.types import Document
 
 
 def on(router: Router, name: str, *filters: Any) -> Callable[[Any], Any]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from telegram.callback_data import CallbackData
+from telegram.botapi.types import Message
 from telegram.dialogue import (
     Extract,
     Flow,
@@ -33,11 +33,11 @@ from telegram.dialogue import (
     text,
     video,
 )
+from telegram.dialogue.callback_data import CallbackData
 from telegram.dialogue.filters import MEDIA, hint_of
 from telegram.dialogue.routes import Route
 from telegram.dialogue.table import Table
 from telegram.dialogue.timers import Fired
-from telegram.types import Message
 from tests.kit.deliveries import GROUP, PRIVATE, context, delivery, message, naive_match, press
 from tests.kit.updates import KINDS
 

@@ -10,11 +10,11 @@ import pytest
 
 from engine import Call, Effects, Engine, EngineConfig, Envelope, Queue
 from engine.stores import open_store
-from telegram.calls import Files, encode_call
-from telegram.files import InputFile
-from telegram.multipart import multipart
-from telegram.sender import Sender
-from telegram.types import InputMediaDocument
+from telegram.botapi.calls import Files, encode_call
+from telegram.botapi.files import InputFile
+from telegram.botapi.types import InputMediaDocument
+from telegram.client.multipart import multipart
+from telegram.service.sender import Sender
 from tests.kit.deliveries import context, message
 
 

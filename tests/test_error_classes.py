@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from engine import Delivery, Effects, Envelope, Lease, Park, Queue, Reject, Retry
-from telegram.botapi.schema import load
-from telegram.calls import Files, encode_call
-from telegram.errors import (
+from telegram.botapi.calls import Files, encode_call
+from telegram.botapi.errors import (
     ApiError,
     Conflict,
     NotSent,
@@ -21,7 +20,8 @@ from telegram.errors import (
     UploadCut,
     api_error,
 )
-from telegram.sender import Sender, UnknownOutcome, makes_something
+from telegram.botapi.schema import load
+from telegram.service.sender import Sender, UnknownOutcome, makes_something
 from tests.kit.virtual import run_virtual
 
 

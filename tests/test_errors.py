@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telegram.errors import (
+from telegram.botapi.errors import (
     RETRY_AFTER_DEFAULT_S,
     TEXT_MAX,
     ApiError,

@@ -17,12 +17,12 @@ from engine import Envelope
 from engine.dispatcher import current_delivery
 from engine.model import DeadLetter
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
+from telegram.botapi.routing import FAKE_USERS
+from telegram.botapi.types import KINDS, Update
 from telegram.client import TgClient
 from telegram.dialogue import Context, Router
 from telegram.fake import FakeServer
-from telegram.routing import FAKE_USERS
-from telegram.types import KINDS, Update
+from telegram.service.bot import Bot, BotConfig
 from tests.kit import updates
 from tests.kit.mutation import mutated
 from tests.kit.odd_updates import ODD, Odd, rest_of

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from telegram.botapi.generate import _type_hint
+from telegram.botapi.invoking import _reader
+from telegram.botapi.objects import TelegramObject, Unknown
 from telegram.botapi.schema import Field, Method
 from telegram.fake.answers import ApiError, Described
 from telegram.fake.checks import check
@@ -15,8 +17,6 @@ from telegram.fake.queue import UpdateQueue
 from telegram.fake.samples import Samples
 from telegram.fake.shapes import schema
 from telegram.fake.world import World
-from telegram.invoking import _reader
-from telegram.objects import TelegramObject, Unknown
 
 ANN, GROUP, FORUM = 5, -1_005, -1_006
 METHODS_OF_SCHEMA = sorted(schema().methods)
@@ -246,7 +246,7 @@ def test_the_same_call_as_a_form_is_answered_too(name):
 
 @pytest.mark.parametrize("name", METHODS_OF_SCHEMA)
 def test_whatever_the_bot_does_is_told_in_typed_updates(name):
-    from telegram.decoding import decode
+    from telegram.botapi.decoding import decode
 
     world, params = ready(name)
     world.queue.allow(["chat_member", "message", "my_chat_member", "channel_post"])

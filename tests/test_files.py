@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import ValidationError
 
-from telegram.calls import Placed, encode_call, files_of
-from telegram.errors import FileUnusable
-from telegram.files import DURABLE_BYTES_MAX, PIECE, InputFile, path_of, read
-from telegram.multipart import Multipart, multipart, name_paths
-from telegram.types import InputMediaDocument, InputMediaPhoto
+from telegram.botapi.calls import Placed, encode_call, files_of
+from telegram.botapi.errors import FileUnusable
+from telegram.botapi.files import DURABLE_BYTES_MAX, PIECE, InputFile, path_of, read
+from telegram.botapi.types import InputMediaDocument, InputMediaPhoto
+from telegram.client.multipart import Multipart, multipart, name_paths
 
 SECRET = "AAH" + "q-9_" * 8
 

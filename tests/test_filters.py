@@ -5,7 +5,6 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from telegram.callback_data import CallbackData
 from telegram.dialogue import (
     Invalid,
     MessageContext,
@@ -26,6 +25,7 @@ from telegram.dialogue import (
     text,
     video,
 )
+from telegram.dialogue.callback_data import CallbackData
 from tests.kit.deliveries import GROUP, context, message, press
 from tests.kit.updates import KINDS
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from telegram.bot import BotConfig
-from telegram.calls import encode_json
+from telegram.botapi.calls import encode_json
+from telegram.botapi.types import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.dialogue import (
     CHAT,
     END,
@@ -34,10 +34,10 @@ from telegram.dialogue import (
     text,
 )
 from telegram.dialogue.conduct import OLD_BUTTON, OTHERS_BUTTON
+from telegram.dialogue.keyboards import keyboard
 from telegram.dialogue.marks import Mark, mark_buttons, owner_of, read_mark
-from telegram.keyboards import keyboard
+from telegram.service.bot import BotConfig
 from telegram.testing import Conversations
-from telegram.types import InlineKeyboardButton, InlineKeyboardMarkup
 from tests.kit.deliveries import delivery, message, press, sent
 
 YES_NO = [("Yes", "yes"), ("No", "no")]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from engine.errors import Reject
 from engine.model import TIMER_IDS, Delivery, Effects, Envelope, Lease, Queue
-from telegram.calls import encode_json
+from telegram.botapi.calls import encode_json
 from telegram.dialogue import (
     BACK,
     CHAT,

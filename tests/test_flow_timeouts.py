@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from engine import Delivery, Effects, Envelope, Lease, Queue
 from engine.model import TIMER_IDS
-from telegram.calls import encode_json
+from telegram.botapi.calls import encode_json
 from telegram.dialogue import (
     END,
     USER,

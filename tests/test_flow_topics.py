@@ -12,10 +12,10 @@ import pytest
 
 from engine import KEEP, Delivery, Effects, Envelope, Queue, StateChange
 from engine.stores import open_store
-from telegram.calls import encode_json
+from telegram.botapi.calls import encode_json
+from telegram.botapi.intake import RawUpdate
+from telegram.botapi.routing import envelope, route, scope_without_topic
 from telegram.dialogue import InboxHandler, MessageContext, Router, command, text
-from telegram.intake import RawUpdate
-from telegram.routing import envelope, route, scope_without_topic
 from telegram.testing import Conversations
 from tests.kit.deliveries import message, press
 from tests.test_flow_buttons import survey

@@ -1,6 +1,6 @@
 import asyncio
 
-from engine.forward import ForwardClock
+from engine.embedded.forward import ForwardClock
 from tests.effects_contract import Clock
 from tests.kit.virtual import run_virtual
 

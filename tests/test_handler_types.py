@@ -22,7 +22,7 @@ from telegram.dialogue import (
     BACK, END, Back, CallbackContext, CallbackData, ChatContext, Context, End, Flow, MessageContext, Router,
     TimerContext, command, document, photo, regex, text,
 )
-from telegram.types import Document, InlineQuery, PhotoSize
+from telegram.botapi.types import Document, InlineQuery, PhotoSize
 
 router = Router()
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
+from telegram.botapi.types import ChosenInlineResult
 from telegram.client import TgClient
 from telegram.dialogue import CallbackContext, Context, Router, data
+from telegram.dialogue.keyboards import inline
 from telegram.fake import FakeServer
-from telegram.keyboards import inline
+from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations
-from telegram.types import ChosenInlineResult
 
 BUTTONS = inline([("I come", "yes")])
 ARTICLE = {

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telegram import intake
-from telegram.intake import UPDATE_ID_MAX, UPDATES_MAX, BrokenReply, RawUpdate, split
+from telegram.botapi import intake
+from telegram.botapi.intake import UPDATE_ID_MAX, UPDATES_MAX, BrokenReply, RawUpdate, split
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 JSON = st.recursive(

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telegram import intake_large
-from telegram.intake import UPDATE_BYTES_MAX, UPDATES_MAX, BrokenReply, RawUpdate, split
-from telegram.intake_large import HARD_HERE_MAX, SPLIT_HERE_MAX, split_large
-from telegram.routing import route
+from telegram.botapi import intake_large
+from telegram.botapi.intake import UPDATE_BYTES_MAX, UPDATES_MAX, BrokenReply, RawUpdate, split
+from telegram.botapi.intake_large import HARD_HERE_MAX, SPLIT_HERE_MAX, split_large
+from telegram.botapi.routing import route
 from tests.test_intake import ODD_IDS, UPDATES, bodies, body_of, ids, one, reply_of
 
 

@@ -20,7 +20,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, computed_field
 
-from telegram.callback_data import CallbackData
 from telegram.dialogue import (
     CHAT,
     Context,
@@ -32,8 +31,9 @@ from telegram.dialogue import (
     command,
     text,
 )
+from telegram.dialogue.callback_data import CallbackData
 from telegram.dialogue.conduct import APOLOGY
-from telegram.kept import DEPTH_MAX, encode_kept, written
+from telegram.dialogue.kept import DEPTH_MAX, encode_kept, written
 from telegram.testing import Conversations
 from tests.kit.deliveries import context, message
 

@@ -10,14 +10,14 @@ import pytest
 import structlog
 
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
+from telegram.botapi.errors import Refused, api_error
+from telegram.botapi.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
+from telegram.botapi.shortcuts import outlives_its_message
+from telegram.botapi.types import ReplyParameters
 from telegram.client import TgClient
 from telegram.dialogue import CallbackContext, MessageContext, Router, data, inline, text
-from telegram.errors import Refused, api_error
 from telegram.fake import FakeServer
-from telegram.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
-from telegram.shortcuts import outlives_its_message
-from telegram.types import ReplyParameters
+from telegram.service.bot import Bot, BotConfig
 
 GROUP = -1_001_000_000_100
 

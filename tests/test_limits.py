@@ -12,9 +12,11 @@ import pytest
 from pydantic import BaseModel
 
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
+from telegram.botapi.intake import RawUpdate
+from telegram.botapi.routing import envelope
+from telegram.botapi.types import KINDS, Message, Update
 from telegram.client import TgClient
-from telegram.clock import TelegramClock
+from telegram.client.clock import TelegramClock
 from telegram.dialogue import (
     CallbackContext,
     Context,
@@ -35,10 +37,8 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.limits import MOMENTS
 from telegram.fake import FakeServer
-from telegram.intake import RawUpdate
-from telegram.routing import envelope
+from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations
-from telegram.types import KINDS, Message, Update
 from tests.kit.deliveries import delivery, message, sent
 from tests.kit.virtual import run_virtual
 

@@ -16,11 +16,11 @@ from telegram.load.checker import Anomaly, Evidence
 from telegram.load.conduct import Now
 from telegram.load.journal import Tail
 from telegram.load.ledger import Ledger
-from telegram.load.options import FAULTS, Load
 from telegram.load.people import FIRST_CHAT, FLOOD_SHARE, People
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
 from telegram.load.replies import Replies, text_of
 from telegram.load.trouble import SPELLS, plan
+from telegram.settings.load_test import FAULTS, Load
 
 # -- options -----------------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from handlers import survey
 from telegram.dialogue import CallbackContext, Context, Invalid, MessageContext, Router, command, data, text
-from telegram.load.options import Load
+from telegram.load.command import run_load
 from telegram.load.players import PATIENCE_S, TEXTS, Act, Commands, Players, Shown, Step, Way, read_script
 from telegram.load.watched import Journal, Witness
+from telegram.settings.load_test import Load
 from telegram.testing import Conversations
 
 SURVEY = Commands(("survey",), ("cancel",))
@@ -111,12 +112,14 @@ def test_a_script_is_followed_and_begun_again_where_it_leads_no_further(tmp_path
     ("content", "says"),
     [("# nothing\n\n", "has no step"), ("press x\n", "begins with a press"), (None, "cannot be read")],
 )
-def test_a_script_of_no_use_is_one_line(tmp_path, content, says):
+async def test_a_script_of_no_use_is_one_line(tmp_path, content, says):
     path = tmp_path / "script"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ValidationError, match=says):
-        Load(handlers="a:b", script=path)
+    with pytest.raises(ValueError, match=says):
+        await run_load(
+            Load(handlers="handlers.echo:router", script=path, report=tmp_path / "report"), {}, "load"
+        )
 
 
 def test_a_script_is_for_ones_own_handlers(tmp_path):

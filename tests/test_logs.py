@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 import asyncio, logging, structlog
 from engine import Delivery, Envelope, Lease, Queue, current_delivery
-from telegram.logs import set_up_logging
+from telegram.service.logs import set_up_logging
 TOKEN = "123456789:AAabcdefghijklmnopqrstuvwxyz012345"
 set_up_logging("info", {format_!r}, TOKEN)
 log = structlog.get_logger("x")
@@ -56,7 +56,7 @@ def test_events_are_written_without_the_token(format_):
 def test_what_is_left_of_stderr_is_no_reason_to_stop(harm):
     script = f"""
 import logging, sys, structlog
-from telegram.logs import set_up_logging
+from telegram.service.logs import set_up_logging
 set_up_logging("info", "json", "")
 {harm}
 structlog.get_logger("x").error("nowhere to write to")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.fake import FakeServer
+from telegram.service.bot import Bot, BotConfig
 from tests.older.bot import router
 
 OLDER = Path(__file__).with_name("older")

@@ -3,7 +3,7 @@
 import pytest
 import structlog
 
-from telegram.outage import Outage, Tried
+from telegram.service.outage import Outage, Tried
 
 
 class Calls:

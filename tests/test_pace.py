@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from telegram.fake.answers import ApiError
 from telegram.fake.flood import FloodControl, FloodLimits
-from telegram.pace import Pace, messages_of
+from telegram.service.pace import Pace, messages_of
 
 BODY = b"{}"
 

@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-import telegram.fake.sandbox_lanes
+import telegram.sandbox.lanes
 from engine import Queue
 from telegram.dialogue.conduct import APOLOGY
 from telegram.fake import Fault
-from telegram.fake.sandbox import Sandbox
-from telegram.fake.sandbox_samples import picture
+from telegram.sandbox.samples import picture
+from telegram.sandbox.server import Sandbox
 from tests.kit.page import (
     ADA,
     GRACE,
@@ -566,7 +566,7 @@ async def test_a_busy_lane_waits_in_line_while_another_is_served(play, page):
 
 
 async def test_a_lane_that_is_done_fades_and_vanishes(page, monkeypatch):
-    monkeypatch.setattr(telegram.fake.sandbox_lanes, "LINGER_S", 1.0)
+    monkeypatch.setattr(telegram.sandbox.lanes, "LINGER_S", 1.0)
     await write(page, ADA, "hi")
     row = page.locator(f'[data-lane="chat:{ADA}"]')
     await expect(row).to_have_class("idle")

@@ -1,7 +1,7 @@
 """Payments are answered within Telegram's 10 s, whatever the private chat does meanwhile; its state stays exact.
 
 Telegram Bot API, answerPreCheckoutQuery: "The Bot API must receive an answer within 10 seconds after the pre-checkout query
-was sent". A payment has a lane of its own (telegram/routing.py), and its conversation is the private chat's: both lanes
+was sent". A payment has a lane of its own (telegram/botapi/routing.py), and its conversation is the private chat's: both lanes
 write one state, the commit compares, and the loser runs again.
 
 Met by others: yagop/node-telegram-bot-api#1187 (not answered within 10 s), botman/botman#1314 (inside a conversation the
@@ -18,6 +18,9 @@ import pytest
 from pydantic import BaseModel
 
 from engine import Effects, Envelope, Park, Queue, Reject
+from telegram.botapi.intake import RawUpdate
+from telegram.botapi.routing import envelope
+from telegram.botapi.types import KINDS
 from telegram.dialogue import (
     END,
     ChatContext,
@@ -35,9 +38,6 @@ from telegram.dialogue import (
 )
 from telegram.dialogue import text as any_text
 from telegram.dialogue.conduct import APOLOGY
-from telegram.intake import RawUpdate
-from telegram.routing import envelope
-from telegram.types import KINDS
 from tests.kit.deliveries import GROUP
 from tests.kit.rig import STORES, Rig, checkout, open_rig, text, typed
 from tests.kit.stage import Stage

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import StoreUnavailable
 from engine.model import Envelope
-from telegram.errors import (
+from telegram.botapi.errors import (
     NotSent,
     OutcomeUnknown,
     Refused,
@@ -17,8 +17,8 @@ from telegram.errors import (
     Unauthorized,
     Unreadable,
 )
-from telegram.intake import RawUpdate
-from telegram.poller import Poller
+from telegram.botapi.intake import RawUpdate
+from telegram.service.poller import Poller
 from tests.kit.polling import (
     ListInbox,
     Poll,

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from engine import DeadLetter, Envelope, Queue
-from telegram.letters import letter_lines
+from telegram.botapi.printable import printable, printable_json
 from telegram.load.checker import Anomaly
-from telegram.load.options import Load
 from telegram.load.service import ROOT, Service, command
-from telegram.printable import printable, printable_json
+from telegram.service.letters import letter_lines
+from telegram.settings.load_test import Load
 from tests.test_load_report import GOOD as RECORDING
 
 # Of each kind: ESC, CR, LF, BEL, C1, bidi; a forged line; the title of the window; a link; an answerback.
@@ -62,7 +62,7 @@ def test_json_keeps_its_values() -> None:
 SCRIPT = """
 import logging, structlog, sys, threading, warnings
 sys.stderr.isatty = lambda: {colors}
-from telegram.logs import log_what_nobody_catches, set_up_logging
+from telegram.service.logs import log_what_nobody_catches, set_up_logging
 EVIL = {evil!a}
 TOKEN = "123456789:AAabcdefghijklmnopqrstuvwxyz012345"
 set_up_logging("debug", {format_!r}, TOKEN)

@@ -15,7 +15,6 @@ import pytest
 from pydantic import BaseModel
 
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import (
     END,
@@ -32,6 +31,7 @@ from telegram.dialogue import (
     text,
 )
 from telegram.fake import FakeServer
+from telegram.service.bot import Bot, BotConfig
 
 Start = Callable[..., Any]
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from engine.stores import open_store
-from telegram import errors
-from telegram.bot import Bot
+from telegram.botapi import errors
 from telegram.client import TgClient
 from telegram.dialogue.flows.check import router_problems
 from telegram.fake import FakeServer
+from telegram.service.bot import Bot
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 EXAMPLES = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))

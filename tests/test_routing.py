@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.model import Envelope
-from telegram.intake import RawUpdate
-from telegram.routing import FAKE_USERS, Route, envelope, migration, route
-from telegram.types import KINDS
+from telegram.botapi.intake import RawUpdate
+from telegram.botapi.routing import FAKE_USERS, Route, envelope, migration, route
+from telegram.botapi.types import KINDS
 
 ANN = {"id": 42, "is_bot": False, "first_name": "Ann"}
 BOB = {"id": 43, "is_bot": False, "first_name": "Bob"}

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from telegram.decoding import decode
-from telegram.errors import Unreadable
-from telegram.intake import RawUpdate, split
-from telegram.routing import envelope, route
-from telegram.types import KINDS as KIND_NAMES
+from telegram.botapi.decoding import decode
+from telegram.botapi.errors import Unreadable
+from telegram.botapi.intake import RawUpdate, split
+from telegram.botapi.routing import envelope, route
+from telegram.botapi.types import KINDS as KIND_NAMES
 from tests.kit.updates import GROUP, KINDS, message
 
 ODD = [

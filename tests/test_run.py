@@ -23,9 +23,9 @@ from telegram.fake import FakeServer, Fault
 from telegram.load.checker import Evidence, Interruption, Said, Seen, check
 from telegram.load.plan import BotPlan
 from telegram.load.service import ROOT, Finished, Service, command, environment
-from telegram.secrecy import warn_of_readable_settings
-from telegram.serving import run_until_signal
-from telegram.watchdog import Watchdog
+from telegram.process.watchdog import Watchdog
+from telegram.service.secrecy import warn_of_readable_settings
+from telegram.service.serving import run_until_signal
 
 pytestmark = pytest.mark.processes
 

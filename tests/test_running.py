@@ -7,7 +7,7 @@ import pytest
 import uvloop
 
 from engine import current_delivery
-from telegram.running import Running
+from telegram.process.running import Running
 
 pytestmark = pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 

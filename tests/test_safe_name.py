@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telegram.downloads import part_of
-from telegram.safe_name import safe_name
+from telegram.client.downloads import part_of
+from telegram.client.safe_name import safe_name
 
 NAMES = {
     "report.pdf": "report.pdf",

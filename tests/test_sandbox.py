@@ -10,13 +10,13 @@ import pytest
 from aiohttp import WSCloseCode, WSMsgType
 
 import telegram.fake.events
-import telegram.fake.sandbox_lanes
+import telegram.sandbox.lanes
 from telegram.fake import Fault
-from telegram.fake.sandbox import Sandbox
-from telegram.fake.sandbox_lanes import lane_name
+from telegram.sandbox.lanes import lane_name
+from telegram.sandbox.server import Sandbox
 from tests.kit.playground import KEYBOARD, MENU, playground
 
-FOLDER = Path(telegram.fake.sandbox_lanes.__file__).parent
+FOLDER = Path(telegram.sandbox.lanes.__file__).parent
 ADA, GRACE, LINUS, GROUP = 1001, 1002, 1003, -1_001_000_000_001
 WAIT_S = 10
 
@@ -333,7 +333,7 @@ async def test_a_busy_lane_shows_its_worker_and_others_go_on(play, page):
 
 
 async def test_a_lane_that_is_done_stays_a_while_and_vanishes(page, monkeypatch):
-    monkeypatch.setattr(telegram.fake.sandbox_lanes, "LINGER_S", 0.3)
+    monkeypatch.setattr(telegram.sandbox.lanes, "LINGER_S", 0.3)
     await page.wish("say", chat=LINUS, user=LINUS, text="hi")
     lanes = await page.until_lanes(lambda lanes: row(lanes, LINUS) and row(lanes, LINUS)["outbox"]["done"])
     assert row(lanes, LINUS)["inbox"]["done"] == 1

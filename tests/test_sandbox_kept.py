@@ -10,13 +10,13 @@ import pytest
 import structlog
 
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, TimerContext, command, text
 from telegram.fake import FakeServer
-from telegram.fake.sandbox import Sandbox
-from telegram.fake.sandbox_kept import KeptChats
-from telegram.fake.sandbox_samples import contents
+from telegram.sandbox.kept import KeptChats
+from telegram.sandbox.samples import contents
+from telegram.sandbox.server import Sandbox
+from telegram.service.bot import Bot, BotConfig
 
 ADA, GROUP = 1001, -1_001_000_000_001
 

@@ -3,7 +3,7 @@ import asyncio
 from engine import Call, DeadLetter, Effects, Envelope, Queue, Running, StoreUnavailable
 from engine.stores.memory import MemoryStore
 from telegram.fake import FakeServer
-from telegram.fake.sandbox_lanes import LINGER_S, LaneBoard
+from telegram.sandbox.lanes import LINGER_S, LaneBoard
 from tests.kit.virtual import run_virtual
 
 ADA, BEN = 1001, 1002

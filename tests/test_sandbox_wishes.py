@@ -6,8 +6,8 @@ from engine import StoreUnavailable
 from telegram.fake.clock import PlayedClock
 from telegram.fake.methods import run
 from telegram.fake.queue import UpdateQueue
-from telegram.fake.sandbox_wishes import Refused, Wishes
 from telegram.fake.world import World
+from telegram.sandbox.wishes import Refused, Wishes
 
 BOT = {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}
 ADA, BEN, GROUP = 1001, 1002, -1_001_000_000_001

@@ -5,7 +5,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.seen import KEPT_S, SeenIds
+from engine.embedded.seen import KEPT_S, SeenIds
 
 DAY_S = 86_400.0
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from engine import Delivery, Effects, Envelope, Lease, Park, Queue, Reject, Retry
-from telegram.calls import Files, encode_call
-from telegram.errors import (
+from telegram.botapi.calls import Files, encode_call
+from telegram.botapi.errors import (
     Conflict,
     FileUnusable,
     NotSent,
@@ -17,8 +17,8 @@ from telegram.errors import (
     Unauthorized,
     UploadCut,
 )
-from telegram.files import InputFile
-from telegram.sender import Sender
+from telegram.botapi.files import InputFile
+from telegram.service.sender import Sender
 from tests.kit.virtual import run_virtual
 
 

@@ -8,12 +8,12 @@ import pytest
 import structlog
 
 from engine import Delivery, Effects, Envelope, Lease, Queue, Reject
-from telegram.calls import Files, encode_call
+from telegram.botapi.calls import Files, encode_call
+from telegram.botapi.errors import Refused
+from telegram.botapi.files import InputFile
+from telegram.client.peers import ASK_AGAIN_S, Peers
 from telegram.dialogue import InboxHandler, Router
-from telegram.errors import Refused
-from telegram.files import InputFile
-from telegram.peers import ASK_AGAIN_S, Peers
-from telegram.sender import Sender
+from telegram.service.sender import Sender
 from tests.kit import deliveries
 from tests.kit.deliveries import ALICE, message
 from tests.kit.virtual import run_virtual

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import structlog
 
-from engine.forward import ForwardClock
-from engine.keeper import Keeper
-from engine.lanes import LaneTable
-from engine.seen import SeenIds
+from engine.embedded.forward import ForwardClock
+from engine.embedded.lanes import LaneTable
+from engine.embedded.seen import SeenIds
+from engine.leases import Keeper
 from engine.stores.memory import MemoryStore
 from engine.stores.memory_data import Data
-from telegram.poller import Poller
+from telegram.service.poller import Poller
 from tests.sim.__main__ import be_quiet
 from tests.sim.loop import Process, SimLoop
 from tests.sim.scenario import simulate, simulate_hard

@@ -9,7 +9,7 @@ import pytest
 from engine import Call, Effects, Queue, StoreUnavailable, Timer
 from engine.model import TIMER_IDS
 from engine.stores.sqlite import open_sqlite
-from engine.stores.sqlite_ids import BLOCK
+from engine.stores.sqlite.ids import BLOCK
 from tests.store_contract import INBOX, NOTHING, OUTBOX, ready_now, update
 from tests.test_stores import FORMAT_4
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
-from engine.stores import sqlite_schema
 from engine.stores.sqlite import open_sqlite
-from engine.stores.sqlite_disk import Reserve
-from engine.stores.sqlite_file import connect, renew
-from engine.stores.sqlite_group import Group, apply
+from engine.stores.sqlite import schema as sqlite_schema
+from engine.stores.sqlite.disk import Reserve
+from engine.stores.sqlite.file import connect, renew
+from engine.stores.sqlite.group import Group, apply
 
 
 def update(id_, key="chat:1"):
@@ -298,7 +298,7 @@ async def test_what_was_set_before_the_reading_rings_no_alarm_after_it(store, fa
 
 
 async def test_a_look_at_the_timers_that_fails_for_a_full_disk_is_made_again(store, faults, monkeypatch):
-    monkeypatch.setattr("engine.stores.sqlite_timers._AFTER_TROUBLE_S", 0.001)
+    monkeypatch.setattr("engine.stores.sqlite.timers._AFTER_TROUBLE_S", 0.001)
     await store.append([update(1)])
     await store.commit(await store.claim(Queue.INBOX), Effects(timers=(Timer("t", 0.001, b"t"),)), more=False)
     faults.fail("SELECT at, place, key", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY)

@@ -6,10 +6,10 @@ import sqlite3
 import pytest
 
 from engine import Call, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
-from engine.stores import sqlite_writer
 from engine.stores.sqlite import open_sqlite
-from engine.stores.sqlite_file import renew
-from engine.stores.sqlite_writer import Writer
+from engine.stores.sqlite import writer as sqlite_writer
+from engine.stores.sqlite.file import renew
+from engine.stores.sqlite.writer import Writer
 
 
 def update(id_, key="chat:1"):

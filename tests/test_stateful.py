@@ -347,6 +347,6 @@ def test_sqlite():
 
 def test_sqlite_with_nothing_at_hand(monkeypatch: pytest.MonkeyPatch):
     """Every body and every state is read from the file."""
-    monkeypatch.setattr("engine.stores.at_hand.ENVELOPES_BYTES_MAX", 0)
-    monkeypatch.setattr("engine.stores.at_hand.STATES_BYTES_MAX", 0)
+    monkeypatch.setattr("engine.embedded.at_hand.ENVELOPES_BYTES_MAX", 0)
+    monkeypatch.setattr("engine.embedded.at_hand.STATES_BYTES_MAX", 0)
     run(SqliteMachine, 80)

@@ -15,9 +15,9 @@ from engine.store import WALL_LOOK_S
 from engine.stores import open_store as open_by_url
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
-from engine.stores.sqlite_errors import translated
-from engine.stores.sqlite_file import connect
-from engine.stores.sqlite_writer import Writer
+from engine.stores.sqlite.errors import translated
+from engine.stores.sqlite.file import connect
+from engine.stores.sqlite.writer import Writer
 from tests.effects_contract import Clock, EffectsContract
 from tests.kit.virtual import run_virtual
 from tests.store_contract import (
@@ -106,8 +106,8 @@ class TestSqliteWithNothingAtHand(TestSqlite):
 
     @pytest.fixture(autouse=True)
     def nothing_at_hand(self, monkeypatch):
-        monkeypatch.setattr("engine.stores.at_hand.ENVELOPES_BYTES_MAX", 0)
-        monkeypatch.setattr("engine.stores.at_hand.STATES_BYTES_MAX", 0)
+        monkeypatch.setattr("engine.embedded.at_hand.ENVELOPES_BYTES_MAX", 0)
+        monkeypatch.setattr("engine.embedded.at_hand.STATES_BYTES_MAX", 0)
 
 
 class TestMemorySessions:
@@ -744,8 +744,8 @@ class TestSqliteTimers:
 
     async def test_after_an_io_error_timers_go_on(self, path, monkeypatch):
         clock = Clock()
-        monkeypatch.setattr("engine.stores.sqlite_timers.WALL_LOOK_S", 0.001)
-        monkeypatch.setattr("engine.stores.sqlite_timers._AFTER_TROUBLE_S", 0.001)
+        monkeypatch.setattr("engine.stores.sqlite.timers.WALL_LOOK_S", 0.001)
+        monkeypatch.setattr("engine.stores.sqlite.timers._AFTER_TROUBLE_S", 0.001)
         store: Any = await open_sqlite(path, "1", wall=clock)
         await store.append([update(1)])
         wishes = (Timer("t", 10, b"t"), Timer("u", 20, b"u"))

@@ -9,6 +9,9 @@ import pytest
 
 import telegram.testing
 from engine.errors import Park, Reject, Retry
+from telegram.botapi.errors import Refused
+from telegram.botapi.files import InputFile
+from telegram.botapi.types import Document, PhotoSize
 from telegram.dialogue import (
     CallbackContext,
     CallbackData,
@@ -27,10 +30,7 @@ from telegram.dialogue import (
     photo,
     text,
 )
-from telegram.errors import Refused
-from telegram.files import InputFile
 from telegram.testing import Conversations
-from telegram.types import Document, PhotoSize
 
 
 class Pick(CallbackData, prefix="pick"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from telegram.bot import BotConfig
+from telegram.botapi.types import KeyboardButton, ReplyKeyboardMarkup
 from telegram.dialogue import (
     CallbackContext,
     ChatContext,
@@ -17,8 +17,8 @@ from telegram.dialogue import (
     keyboard,
 )
 from telegram.dialogue.conduct import APOLOGY
+from telegram.service.bot import BotConfig
 from telegram.testing import Conversations
-from telegram.types import KeyboardButton, ReplyKeyboardMarkup
 
 
 def router_of(handler: Any, kind: str = "message", *filters: Any) -> Router:

@@ -23,27 +23,27 @@ import structlog
 from pydantic import SecretBytes
 
 import run
-import telegram.errors
+import telegram.botapi.errors
 from engine import Delivery, Envelope, Lease, Park, Queue, Reject, Retry
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
-from telegram.calls import encode_call
-from telegram.client import TgClient
-from telegram.decoding import decode
-from telegram.dialogue import MessageContext, Router, text
-from telegram.errors import (
+from telegram.botapi.calls import encode_call
+from telegram.botapi.decoding import decode
+from telegram.botapi.errors import (
     NotSent,
     OutcomeUnknown,
     TelegramError,
     Unauthorized,
 )
-from telegram.files import InputFile
-from telegram.letters import Dead, show_dead
-from telegram.logs import LogFormat, set_up_logging
-from telegram.sender import Sender
-from telegram.types import File
-from telegram.watchdog import Watchdog
-from telegram.wire import Answer
+from telegram.botapi.files import InputFile
+from telegram.botapi.types import File
+from telegram.client import TgClient
+from telegram.client.wire import Answer
+from telegram.dialogue import MessageContext, Router, text
+from telegram.process.watchdog import Watchdog
+from telegram.service.bot import Bot, BotConfig
+from telegram.service.letters import Dead, show_dead
+from telegram.service.logs import LogFormat, set_up_logging
+from telegram.service.sender import Sender
 from tests.kit.hostile import (
     PATH,
     SECRET,
@@ -176,8 +176,8 @@ async def test_ten_thousand_errors_do_not_tell_the_token(
     for line in [*told, repr(logs), *capsys.readouterr(), caplog.text]:
         assert not leaks(line), line
     assert errors.kinds.total() >= 10_000 / PARTS
-    ours = {kind for kind in kinds(TelegramError) if kind.__module__ == telegram.errors.__name__}
-    assert errors.kinds.keys() >= (ours - {telegram.errors.ApiError}) | {Park, Retry, Reject}
+    ours = {kind for kind in kinds(TelegramError) if kind.__module__ == telegram.botapi.errors.__name__}
+    assert errors.kinds.keys() >= (ours - {telegram.botapi.errors.ApiError}) | {Park, Retry, Reject}
 
 
 async def unconnected(

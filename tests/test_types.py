@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from telegram.decoding import decode
-from telegram.errors import Unreadable
-from telegram.intake import UPDATE_BYTES_MAX
-from telegram.objects import TelegramObject, Unknown
-from telegram.types import (
+from telegram.botapi.decoding import decode
+from telegram.botapi.errors import Unreadable
+from telegram.botapi.intake import UPDATE_BYTES_MAX
+from telegram.botapi.objects import TelegramObject, Unknown
+from telegram.botapi.types import (
     KINDS,
     ChatMemberAdministrator,
     InaccessibleMessage,

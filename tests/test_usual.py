@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from telegram import usual
-from telegram.decoding import decode
-from telegram.types import Update
+from telegram.botapi import usual
+from telegram.botapi.decoding import decode
+from telegram.botapi.types import Update
 from tests.kit.updates import CHANNEL, KINDS, Json, message
 
 FORWARDED = message(forward_origin={"type": "hidden_user", "date": 1, "sender_user_name": "Eve"})

@@ -12,8 +12,8 @@ from unittest import mock
 
 import pytest
 
-from telegram import guard, watchdog
 from telegram.load.service import ROOT
+from telegram.process import guard, watchdog
 
 pytestmark = pytest.mark.processes
 
@@ -23,8 +23,8 @@ PROGRAM = """
 import asyncio, atexit, collections, contextlib, ctypes, itertools, multiprocessing, os, re, resource, signal, sys, threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from telegram.running import Running
-from telegram.watchdog import Watchdog
+from telegram.process.running import Running
+from telegram.process.watchdog import Watchdog
 
 def ready():
     print("ready", flush=True)

@@ -8,9 +8,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from engine.dead import DeadLane
+from engine.embedded.dead import DeadLane
+from engine.embedded.lanes import Lane, same_scope
 from engine.errors import LeaseLost, StateChanged
-from engine.lanes import Lane, same_scope
 from engine.model import (
     KEEP,
     REPLAYED,

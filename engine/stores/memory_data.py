@@ -7,12 +7,13 @@ from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Final
 
-from engine.aliases import Aliases
 from engine.bursts import Bursts
-from engine.dead import DeadBook, DeadLane
+from engine.embedded.aliases import Aliases
+from engine.embedded.dead import DeadBook, DeadLane
+from engine.embedded.forward import ForwardClock
+from engine.embedded.lanes import LaneTable
+from engine.embedded.seen import SeenIds
 from engine.errors import TooManyTimers
-from engine.forward import ForwardClock
-from engine.lanes import LaneTable
 from engine.model import (
     TIMER_IDS,
     Call,
@@ -22,7 +23,6 @@ from engine.model import (
     Queue,
     Timer,
 )
-from engine.seen import SeenIds
 from engine.store import WALL_LOOK_S, Limits
 
 _COMPACT_AT: Final = 64

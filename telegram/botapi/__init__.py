@@ -1,4 +1,4 @@
-"""The Bot API as facts (schema.json), and the generator that makes telegram/types.py and telegram/methods.py of them.
+"""The Bot API as facts (schema.json), and the generator that makes telegram/botapi/types.py and telegram/botapi/methods.py of them.
 
 The facts are names, types and flags of Bot API 10.3 (2026-08-24): no text. Source: the scraped schema of aiogram 3.31.0
 (MIT licence, Copyright (c) 2017-present Alex Root Junior), cross-checked with @gramio/types 10.3.1 (MIT) and

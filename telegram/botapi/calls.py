@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from telegram.files import InputFile
-from telegram.objects import TelegramObject
+from telegram.botapi.files import InputFile
+from telegram.botapi.objects import TelegramObject
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 # JSONEncoder.encode makes such a function for each value, which costs as much as two thirds of the work.

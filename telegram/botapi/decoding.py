@@ -12,10 +12,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from telegram import usual
-from telegram.errors import Unreadable, one_line
-from telegram.intake import UPDATE_BYTES_MAX
-from telegram.types import KINDS, Update
+from telegram.botapi import usual
+from telegram.botapi.errors import Unreadable, one_line
+from telegram.botapi.intake import UPDATE_BYTES_MAX
+from telegram.botapi.types import KINDS, Update
 
 _CUTS_MAX: Final = 32
 _MENDED_BYTES_MAX: Final = 2**17

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from pydantic_core import CoreSchema, core_schema
 
-from telegram.errors import FileUnusable, redact
+from telegram.botapi.errors import FileUnusable, redact
 
 PIECE: Final = 2**18
 """Bytes that are read at a time; so much of a file is in memory, and the same again in the socket's buffers."""

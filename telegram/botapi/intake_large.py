@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from telegram.intake import (
+from telegram.botapi.intake import (
     REPLY_END,
     UPDATE_BYTES_MAX,
     UPDATES_MAX,

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from telegram import types
-from telegram.errors import ServerTrouble
+from telegram.botapi import types
+from telegram.botapi.errors import ServerTrouble
 
 
 class Invoking(ABC):
@@ -22,7 +22,7 @@ class Invoking(ABC):
     async def invoke(
         self, method: str, params: Mapping[str, Any], newer: Mapping[str, Any], returns: str
     ) -> Any:
-        """Call `method` and read its result as `returns`, a type in the notation of telegram/types.py."""
+        """Call `method` and read its result as `returns`, a type in the notation of telegram/botapi/types.py."""
         given = {name: value for name, value in params.items() if value is not None}
         found = _read(returns, await self.call(method, **given, **newer))
         if found is ...:

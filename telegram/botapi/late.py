@@ -7,7 +7,7 @@
 | the message or the topic that it is about was deleted   | dropped      |
 | the message that it replies to was deleted              | sent, without the reply (`without_lost_reply`) |
 | the topic was closed; the bot has lost a right          | dead letter: a replay sends it when that was put right |
-| the bot was blocked or thrown out                       | dead letter; later calls for the chat are dropped (telegram/peers.py) |
+| the bot was blocked or thrown out                       | dead letter; later calls for the chat are dropped (telegram/client/peers.py) |
 | the answer to a press is longer than Telegram takes     | sent, cut to its length (`with_shorter_answer`): the button waits |
 
 "dropped" is a warning in the log and no dead letter: no replay could ever send it. What is not named here is a dead letter.
@@ -19,8 +19,8 @@ from typing import Final, Literal
 
 import structlog
 
-from telegram.calls import encode_json
-from telegram.errors import Refused
+from telegram.botapi.calls import encode_json
+from telegram.botapi.errors import Refused
 
 log = structlog.get_logger(__name__)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from telegram.invoking import Invoking
+from telegram.botapi.invoking import Invoking
 
 if TYPE_CHECKING:
-    from telegram.files import InputFile
-    from telegram.types import (
+    from telegram.botapi.files import InputFile
+    from telegram.botapi.types import (
         AcceptedGiftTypes,
         BotAccessSettings,
         BotCommand,
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 
 
 class Methods(Invoking):
-    """Every method with its parameters; what is None is not sent. Raises telegram.errors."""
+    """Every method with its parameters; what is None is not sent. Raises telegram.botapi.errors."""
 
     async def set_webhook(
         self,

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Final
 
-from telegram.methods import Methods
+from telegram.botapi.methods import Methods
 
 _RENAMED: Final = {"close_bot": "close"}  # a client has a method of its own of that name
 

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from engine.model import Envelope
-from telegram.intake import RawUpdate
+from telegram.botapi.intake import RawUpdate
 
 FAKE_USERS: Final = frozenset({1087968824, 136817688, 777000})
 """Users that stand in for a chat: anonymous admin, sent as a channel, auto-forward and service."""

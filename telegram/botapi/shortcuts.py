@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Final, Protocol
 
-from telegram.objects import TelegramObject
+from telegram.botapi.objects import TelegramObject
 
 
 class Collector(Protocol):
@@ -78,7 +78,7 @@ class UpdateBase(TelegramObject):
 
     @cached_property
     def lost(self) -> tuple[str, ...]:
-        """The paths of what was broken and is missing here (telegram/decoding.py)."""
+        """The paths of what was broken and is missing here (telegram/botapi/decoding.py)."""
         return ()
 
 

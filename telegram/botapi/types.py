@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Discriminator, Field, Tag
 from typing_extensions import TypeAliasType
 
-from telegram.files import InputFile
-from telegram.objects import TelegramObject, Unknown, by_date, by_tag
-from telegram.shortcuts import CallbackQueryBase, MessageBase, UpdateBase
+from telegram.botapi.files import InputFile
+from telegram.botapi.objects import TelegramObject, Unknown, by_date, by_tag
+from telegram.botapi.shortcuts import CallbackQueryBase, MessageBase, UpdateBase
 
 VERSION: Final = "10.3"
 

@@ -2,7 +2,7 @@
 
 A field costs a look and a default also where nothing is sent for it, and a text message has 6 of Message's 120. So a
 small cut of Update's own schema reads first. It refuses whatever has a field beyond it; then the whole schema decides
-(telegram/decoding.py). What it reads is just what the whole schema would have read.
+(telegram/botapi/decoding.py). What it reads is just what the whole schema would have read.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import SchemaValidator
 
-from telegram.types import Message, Update
+from telegram.botapi.types import Message, Update
 
 _Schema = dict[str, Any]
 _NOTHING: Final[_Schema] = {"type": "default", "schema": {"type": "none"}, "default": None}

@@ -1,4 +1,4 @@
-"""The only way out to Telegram: methods of the Bot API become requests, answers become values or telegram.errors."""
+"""The only way out to Telegram: methods of the Bot API become requests, answers become values or telegram.botapi.errors."""
 
 import re
 import time
@@ -13,18 +13,18 @@ import structlog
 from pydantic import SecretBytes, SecretStr, ValidationError
 from yarl import URL
 
-from telegram.calls import Files, encode_json, encode_params
-from telegram.clock import TelegramClock
-from telegram.decoding import decode
-from telegram.downloads import DOWNLOAD_MAX, FileServer, is_local, local_opener, part_of, save
-from telegram.errors import ApiError, ServerTrouble, Unreadable, api_error, parse
-from telegram.intake import BrokenReply, RawUpdate
-from telegram.intake_large import split_off_loop
-from telegram.methods import Methods
-from telegram.multipart import Multipart, multipart, name_paths, unpacked
-from telegram.streaming import FILE_PACE
-from telegram.types import File, Update
-from telegram.wire import POLL_ANSWER_MAX, Answer, Wire
+from telegram.botapi.calls import Files, encode_json, encode_params
+from telegram.botapi.decoding import decode
+from telegram.botapi.errors import ApiError, ServerTrouble, Unreadable, api_error, parse
+from telegram.botapi.intake import BrokenReply, RawUpdate
+from telegram.botapi.intake_large import split_off_loop
+from telegram.botapi.methods import Methods
+from telegram.botapi.types import File, Update
+from telegram.client.clock import TelegramClock
+from telegram.client.downloads import DOWNLOAD_MAX, FileServer, is_local, local_opener, part_of, save
+from telegram.client.multipart import Multipart, multipart, name_paths, unpacked
+from telegram.client.streaming import FILE_PACE
+from telegram.client.wire import POLL_ANSWER_MAX, Answer, Wire
 
 # A poll that is being cut must not make the next one wait. Calls have their own pool, so they never delay a poll.
 _POLL_CONNECTIONS = 2
@@ -97,7 +97,7 @@ class TgClient(Methods):
         self._parts: set[Path] = set()  # that a download writes now
 
     def time(self) -> float:
-        """Return Unix time by Telegram's clock, by the Date header of answers to getUpdates (telegram/clock.py)."""
+        """Return Unix time by Telegram's clock, by the Date header of answers to getUpdates (telegram/client/clock.py)."""
         return self._clock.time()
 
     def __repr__(self) -> str:
@@ -179,7 +179,7 @@ class TgClient(Methods):
             self._result(method, answer)
 
     async def upload(self, method: str, body: bytes, files: Files) -> Any:
-        """Call `method` with a body that is JSON already, and the files that belong into it (telegram.calls)."""
+        """Call `method` with a body that is JSON already, and the files that belong into it (telegram.botapi.calls)."""
         params = unpacked(body)
         timeout_s = self._timeout_s
         # The certificate is the one file that a local server does not read itself.

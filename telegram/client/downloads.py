@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from pydantic import SecretBytes, SecretStr
 
-from telegram.beneath import Beneath, find_beneath
-from telegram.errors import DownloadCut, FileTooBig, FileUnusable, api_error
-from telegram.files import opened, path_of, read, size_of
-from telegram.streaming import Incoming
-from telegram.wire import Wire
+from telegram.botapi.errors import DownloadCut, FileTooBig, FileUnusable, api_error
+from telegram.botapi.files import opened, path_of, read, size_of
+from telegram.client.beneath import Beneath, find_beneath
+from telegram.client.streaming import Incoming
+from telegram.client.wire import Wire
 
 DOWNLOAD_MAX: Final = 20 * 2**20
 """Bytes that Telegram's own server gives of one file; a local server gives more (Telegram Bot API, getFile)."""

@@ -12,8 +12,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from telegram.calls import Files, Placed, encode_json
-from telegram.files import InputFile, size_of
+from telegram.botapi.calls import Files, Placed, encode_json
+from telegram.botapi.files import InputFile, size_of
 
 # The server reads names like parts of a URL (tdnet, HttpReader), so "%" is escaped, too.
 _ESCAPED = re.compile(r'[%"\\;\x00-\x1f\x7f]')

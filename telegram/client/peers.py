@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
-from telegram.calls import encode_json
-from telegram.errors import Refused
+from telegram.botapi.calls import encode_json
+from telegram.botapi.errors import Refused
 
 log = structlog.get_logger(__name__)
 V = TypeVar("V")

@@ -8,7 +8,7 @@ import unicodedata
 from typing import Final
 
 _BYTES_MAX: Final = 150
-"""Of UTF-8: file systems take 255, and a download that is not whole has a longer name (telegram.downloads.part_of)."""
+"""Of UTF-8: file systems take 255, and a download that is not whole has a longer name (telegram.client.downloads.part_of)."""
 
 _ENDING_BYTES_MAX: Final = 20
 # No part of a path, and what Windows refuses (Microsoft, "Naming Files, Paths, and Namespaces").

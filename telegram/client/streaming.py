@@ -14,7 +14,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, RawResponseMessage, StreamWriter
 from multidict import CIMultiDictProxy
 
-from telegram.errors import DownloadCut
+from telegram.botapi.errors import DownloadCut
 
 BROKEN: Final = (aiohttp.ClientError, HttpProcessingError, ConnectionError)
 """What the library raises when a connection ends, or speaks something else than HTTP."""

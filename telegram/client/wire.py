@@ -21,8 +21,8 @@ from aiohttp.connector import Connection
 from pydantic import SecretBytes, SecretStr
 from yarl import URL
 
-from telegram.errors import NotSent, OutcomeUnknown, UploadCut, one_line
-from telegram.streaming import BROKEN, Body, Incoming, Upload
+from telegram.botapi.errors import NotSent, OutcomeUnknown, UploadCut, one_line
+from telegram.client.streaming import BROKEN, Body, Incoming, Upload
 
 ANSWER_MAX: Final = 32 * 2**20
 """Bytes of one answer."""

@@ -1,7 +1,7 @@
 """What the author of handlers needs: a Router, filters, contexts, and wishes to raise."""
 
 from engine.errors import Park, Reject, Retry
-from telegram.callback_data import CallbackData
+from telegram.dialogue.callback_data import CallbackData
 from telegram.dialogue.captions import caption, text_or_caption
 from telegram.dialogue.conduct import Conduct
 from telegram.dialogue.context import Context
@@ -36,14 +36,14 @@ from telegram.dialogue.filters import (
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import BACK, END, Back, End
 from telegram.dialogue.inbox import InboxHandler
+from telegram.dialogue.kept import NotKept
+from telegram.dialogue.keyboards import inline, keyboard, no_keyboard
 from telegram.dialogue.limits import throttle
 from telegram.dialogue.loading import load_router
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
 from telegram.dialogue.tools import Resource, Tools
-from telegram.kept import NotKept
-from telegram.keyboards import inline, keyboard, no_keyboard
 
 __all__ = [
     "BACK",

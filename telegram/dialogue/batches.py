@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from engine import Envelope
+from telegram.botapi.types import Message
 from telegram.dialogue.contexts import MessageContext
-from telegram.types import Message
 
 BURST_MAX: Final = 100
 

@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from telegram.botapi.shortcuts import part
 from telegram.dialogue.context import Context
 from telegram.dialogue.filters import Extract, text
-from telegram.shortcuts import part
 
 
 def _caption_of(ctx: Context) -> str | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from telegram.types import MessageEntity
+from telegram.botapi.types import MessageEntity
 
 # What Telegram's server marks as a command (tdlib/td, MessageEntity.cpp, match_bot_commands): "/etc/passwd" is none, and
 # of "/cancel." the full stop does not belong to it.

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 from typing_extensions import TypeVar as DefaultTypeVar
 
 from engine import Call, Delivery, Effects, Timer
-from telegram.calls import encode_call, query_lane, query_of
+from telegram.botapi.calls import encode_call, query_lane, query_of
+from telegram.botapi.parameters import check_names
+from telegram.botapi.routing import FAKE_USERS, lane_for
+from telegram.botapi.shortcuts import outlives_its_message, part, place_of
+from telegram.botapi.types import Update, User
 from telegram.client import TgClient
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory
 from telegram.dialogue.marks import mark_buttons, mark_of
 from telegram.dialogue.timers import Fired, check_known, fired_by, named, timer_name
 from telegram.dialogue.tools import Resource, Tools
-from telegram.parameters import check_names
-from telegram.routing import FAKE_USERS, lane_for
-from telegram.shortcuts import outlives_its_message, part, place_of
-from telegram.types import Update, User
 
 if TYPE_CHECKING:
     from telegram.dialogue.long import Progress

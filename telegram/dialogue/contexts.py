@@ -14,6 +14,12 @@ from typing import Any, Final
 import structlog
 
 from engine import Delivery
+from telegram.botapi.errors import Refused, TelegramError
+from telegram.botapi.late import outcome_of_refusal
+from telegram.botapi.parameters import check_names
+from telegram.botapi.routing import FAKE_USERS
+from telegram.botapi.shortcuts import part, place_of
+from telegram.botapi.types import CallbackQuery, InaccessibleMessage, Message, Update
 from telegram.dialogue.commands import is_command, parse_command
 from telegram.dialogue.conduct import APOLOGY
 from telegram.dialogue.context import Context, E_co
@@ -21,12 +27,6 @@ from telegram.dialogue.long import Progress, kept_alive
 from telegram.dialogue.marks import read_mark
 from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Tools
-from telegram.errors import Refused, TelegramError
-from telegram.late import outcome_of_refusal
-from telegram.parameters import check_names
-from telegram.routing import FAKE_USERS
-from telegram.shortcuts import part, place_of
-from telegram.types import CallbackQuery, InaccessibleMessage, Message, Update
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ import json
 from typing import Any, Final
 
 from engine import KEEP, Delivery, Reject, StateChange
-from telegram.kept import NotKept, encode_kept
+from telegram.dialogue.kept import NotKept, encode_kept
 
 OWN_SCOPE: Final = ""
 _FLOW: Final = "~flow"

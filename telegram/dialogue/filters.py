@@ -13,13 +13,13 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 from pydantic import BaseModel, ValidationError
 
-from telegram import types
-from telegram.callback_data import CallbackData
+from telegram.botapi import types
+from telegram.botapi.shortcuts import part
+from telegram.dialogue.callback_data import CallbackData
 from telegram.dialogue.context import Context
+from telegram.dialogue.kept import read_fields
 from telegram.dialogue.limits import Limit
 from telegram.dialogue.signature import is_async
-from telegram.kept import read_fields
-from telegram.shortcuts import part
 
 MEDIA: Final = frozenset((
     "animation", "audio", "contact", "dice", "document", "game", "invoice", "live_photo", "location", "paid_media",

@@ -19,7 +19,11 @@ from engine import (
     Retry,
     is_mistake,
 )
-from telegram.decoding import decode
+from telegram.botapi.decoding import decode
+from telegram.botapi.errors import Unreadable, redact
+from telegram.botapi.shortcuts import current
+from telegram.botapi.types import Message
+from telegram.client.peers import Peers
 from telegram.dialogue.albums import ALBUM_MAX, Albums, is_album, scope_of
 from telegram.dialogue.batches import Splits, gather
 from telegram.dialogue.conduct import Conduct
@@ -46,10 +50,6 @@ from telegram.dialogue.stopping import Stoppable, Stopped
 from telegram.dialogue.table import Table
 from telegram.dialogue.timers import FLOWS_OWN, is_void, read_timer, unknown_timer
 from telegram.dialogue.tools import Tools
-from telegram.errors import Unreadable, redact
-from telegram.peers import Peers
-from telegram.shortcuts import current
-from telegram.types import Message
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from telegram.calls import encode_json
+from telegram.botapi.calls import encode_json
 
 DEPTH_MAX: Final = 100
 """Lists and dicts inside one another. What is nested deeper could be written and not be read again (RecursionError)."""

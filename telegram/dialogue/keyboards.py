@@ -7,14 +7,14 @@ reply_markup=keyboard(["Red", "Green"], ["Cancel"])
 from collections.abc import Sequence
 from typing import Any, Final
 
-from telegram.callback_data import CALLBACK_BYTES_MAX, CallbackData
-from telegram.types import (
+from telegram.botapi.types import (
     InlineKeyboardButton,
     InlineKeyboardMarkup,
     KeyboardButton,
     ReplyKeyboardMarkup,
     ReplyKeyboardRemove,
 )
+from telegram.dialogue.callback_data import CALLBACK_BYTES_MAX, CallbackData
 
 _LINKS: Final = ("https://", "http://", "tg://")
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import structlog
 
+from telegram.botapi.types import KINDS, VERSION
 from telegram.dialogue.filters import Filter, label_of
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.routes import TIMER, Entry, OfTimer, Route
-from telegram.types import KINDS, VERSION
 
 log = structlog.get_logger(__name__)
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import Final, Protocol, TypeVar
 
 from engine import Delivery, Envelope, LeaseLost, Park, Reject, StoreUnavailable
+from telegram.botapi.routing import JOIN_REQUEST, chat_beside, scope_without_topic
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import TimerContext
 from telegram.dialogue.conversation import DATA, Conversation, Where
@@ -14,12 +15,11 @@ from telegram.dialogue.flows.awaiting import WAITS, awaits, place_of_waits, plac
 from telegram.dialogue.routes import TIMER
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, place_of_scope
 from telegram.dialogue.table import Table
-from telegram.routing import JOIN_REQUEST, chat_beside, scope_without_topic
 
 T = TypeVar("T")
 
 BESIDE: Final = frozenset(("pre_checkout_query", "shipping_query", "inline_query"))
-"""Kinds that have lanes beside the private chat's, for they cannot wait (telegram/routing.py); its conversation is theirs."""
+"""Kinds that have lanes beside the private chat's, for they cannot wait (telegram/botapi/routing.py); its conversation is theirs."""
 
 ELSEWHERE: Final = BESIDE | {TIMER, "chat_join_request", "poll_answer"}
 """Kinds whose conversation may lie in another lane than theirs."""

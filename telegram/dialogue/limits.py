@@ -9,7 +9,7 @@ handler is asked. Not refused are:
 * by a router's limits: payments, which are money (a handler's own limits count for them, too).
 
 The moment of an update is Telegram's date of it where its kind has one (MOMENTS), else when it arrived. Both are
-Telegram's time (telegram/clock.py), so a wrong clock of this machine makes no update old.
+Telegram's time (telegram/client/clock.py), so a wrong clock of this machine makes no update old.
 """
 
 from bisect import insort
@@ -19,10 +19,10 @@ from typing import Any, Final
 
 from engine import Delivery, Queue
 from engine.bursts import Bursts
+from telegram.botapi.shortcuts import part
 from telegram.dialogue.conduct import check_answer
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import MESSAGE_KINDS, CallbackContext, TimerContext, tell
-from telegram.shortcuts import part
 
 MOMENTS: Final = {
     **dict.fromkeys(MESSAGE_KINDS, "date"),

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import structlog
 
+from telegram.botapi.errors import Refused, RetryAfter, TelegramError
+from telegram.botapi.late import outcome_of_refusal
 from telegram.client import TgClient
-from telegram.errors import Refused, RetryAfter, TelegramError
-from telegram.late import outcome_of_refusal
 
 log = structlog.get_logger(__name__)
 

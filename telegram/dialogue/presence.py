@@ -1,7 +1,7 @@
 """Which chats can be reached, as far as updates tell it."""
 
+from telegram.client.peers import Peers
 from telegram.dialogue.context import Context
-from telegram.peers import Peers
 
 
 def note_who_is_there(ctx: Context, peers: Peers) -> None:

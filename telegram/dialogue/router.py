@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
-from telegram import types
-from telegram.callback_data import CallbackData
+from telegram.botapi import types
 from telegram.dialogue.albums import ALBUM_KINDS
+from telegram.dialogue.callback_data import CallbackData
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     MESSAGE_KINDS,

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from engine import Envelope
-from telegram.routing import chat_beside
+from telegram.botapi.routing import chat_beside
 
 log = structlog.get_logger(__name__)
 

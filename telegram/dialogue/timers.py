@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engine import Reject
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Memory
-from telegram.kept import encode_kept
+from telegram.dialogue.kept import encode_kept
 
 if TYPE_CHECKING:
     from telegram.dialogue.context import Context

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path, PurePath
 from typing import Final, NamedTuple
 
-from telegram.safe_name import safe_name
+from telegram.client.safe_name import safe_name
 
 from .answers import Json
 

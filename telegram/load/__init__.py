@@ -1,7 +1,6 @@
 """Load tests: a bot and a fake Telegram as real processes, many people who write, and two judges.
 
 command    `run.py load`: everything is started, run, judged, shown, and ended
-options    what a person can ask for
 conduct    one test from the first update to the last reply
 people     who writes how much
 players    what they do with handlers of one's own: commands, buttons, answers, or a script

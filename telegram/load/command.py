@@ -15,11 +15,11 @@ from typing import Final
 from telegram.dialogue import load_router
 from telegram.fake import FloodLimits, RemoteFake
 from telegram.load.conduct import LoadTest
-from telegram.load.options import Load
 from telegram.load.plan import BotPlan
 from telegram.load.players import Commands, Players, read_script
 from telegram.load.replies import Replies
 from telegram.load.service import ROOT, Service
+from telegram.settings.load_test import Load
 
 EXIT_BROKEN: Final = 1
 _NEEDED: Final = ("rich", "plotly")
@@ -78,6 +78,8 @@ def _check(options: Load) -> None:
         )
     if options.handlers is not None:
         load_router(options.handlers)
+    if options.script is not None:
+        read_script(options.script)
     for path in filter(None, (options.report, options.json_path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():

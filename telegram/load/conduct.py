@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 from telegram.fake import RemoteFake
 from telegram.load.handlings import Handlings, Killed, Paused
 from telegram.load.journal import Tail
-from telegram.load.options import Load
 from telegram.load.people import People
 from telegram.load.players import Players, Shown
 from telegram.load.recording import Sample
 from telegram.load.replies import Replies, text_of
 from telegram.load.service import NotRunningError, Service
 from telegram.load.trouble import Trouble, plan
+from telegram.settings.load_test import Load
 
 _SAY_EVERY_S: Final = 0.05
 _SAY_MAX: Final = 1000  # at once; a late test catches up in steps

@@ -23,12 +23,12 @@ from typing import Final, NamedTuple
 from telegram.load.checker import IN_FLIGHT_MAX_S, Anomaly
 from telegram.load.ledger import Ledger
 from telegram.load.service import Noted
+from telegram.settings.load_test import STARVED_AFTER_S
 
 KINDS: Final = ("lost", "stray", "swapped", "overlapping", "handled again", "starved")
 SHOWN_MAX: Final = 5
 """So many anomalies of each kind are kept with their details."""
 
-STARVED_AFTER_S: Final = 30.0
 
 _TURN: Final = 10  # engine.EngineConfig.quantum
 _UNFAIR: Final = 2

@@ -16,10 +16,10 @@ from telegram.load import handlings
 from telegram.load.checker import Anomaly
 from telegram.load.conduct import LoadTest
 from telegram.load.handlings import SHOWN_MAX
-from telegram.load.options import Load
 from telegram.load.players import Players
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording
-from telegram.secrecy import without_password
+from telegram.service.secrecy import without_password
+from telegram.settings.load_test import Load
 
 _LANES: Final = 14
 _LANE_HANDLINGS_MAX: Final = 5_000  # of a flooding chat's

@@ -13,13 +13,13 @@ from typing import Final
 import structlog
 
 from engine import KEEP, Delivery, Effects, Lease, Queue
-from telegram.calls import decode_call
+from telegram.botapi.calls import decode_call
+from telegram.botapi.errors import TelegramError
+from telegram.botapi.routing import envelope
 from telegram.client import TgClient
 from telegram.dialogue import InboxHandler
-from telegram.errors import TelegramError
 from telegram.load.witness import router
-from telegram.logs import set_up_logging
-from telegram.routing import envelope
+from telegram.service.logs import set_up_logging
 
 _AFTER_TROUBLE_S: Final = 1.0
 

@@ -13,11 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from telegram.botapi.printable import printable
 from telegram.load.conduct import Now, Show
-from telegram.load.options import Load
 from telegram.load.recording import Recording
 from telegram.load.report_data import percentile
-from telegram.printable import printable
+from telegram.settings.load_test import Load
 
 _REFRESH_S: Final = 0.5
 _RATE_OVER_S: Final = 3.0

@@ -22,7 +22,7 @@ _OUTSIDE: Final = (asyncio.base_events.__file__, str(Path(__file__).with_name("r
 
 _LIBRARIES: Final = (
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    *(str(Path(__file__).parent.parent / name) for name in ("engine", "telegram")),
+    *(str(Path(__file__).parents[2] / name) for name in ("engine", "telegram")),
     "<frozen ",
 )
 

@@ -10,7 +10,7 @@
 |-----------------------------------------------------------------|-------------------------------------------|
 | a handler that ignores its cancellation, a thread of the pool   | Engine.drain, Running: they do not wait   |
 | Python code that blocks the loop, or runs at the process's end  | this thread                               |
-| a call into C that holds the interpreter's lock                 | the process of telegram/guard.py          |
+| a call into C that holds the interpreter's lock                 | the process of telegram/process/guard.py          |
 
 Signals: Python's own handlers run in the main thread between two bytecodes, so not within a call into C. The byte that
 the interpreter writes to the wakeup descriptor (`signal.set_wakeup_fd`) is written at once, and this thread reads it.
@@ -34,8 +34,8 @@ from typing import Any, Final, NoReturn
 
 import structlog
 
-from telegram import guard
-from telegram.blocking import TICK_S, LoopWatch, Place, StallClock, is_at_breakpoint, place_in
+from telegram.process import guard
+from telegram.process.blocking import TICK_S, LoopWatch, Place, StallClock, is_at_breakpoint, place_in
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
-from .sandbox_samples import Sample
+from telegram.sandbox.samples import Sample
 
 QUERY_MAX: Final = 256
 """Telegram Bot API, InlineQuery: the longest query."""

@@ -11,8 +11,8 @@ from typing import Final
 
 import structlog
 
-from .answers import Json
-from .server import FakeServer
+from telegram.fake.answers import Json
+from telegram.fake.server import FakeServer
 
 log = structlog.get_logger(__name__)
 

@@ -13,9 +13,8 @@ import structlog
 
 from engine import LaneView, Queue, Running, StoreUnavailable
 from engine.store import FullStore
-
-from .answers import Json
-from .server import FakeServer
+from telegram.fake.answers import Json
+from telegram.fake.server import FakeServer
 
 log = structlog.get_logger(__name__)
 

@@ -6,9 +6,9 @@ from base64 import b64decode
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from .answers import Json
-from .attachments import described
-from .world import World
+from telegram.fake.answers import Json
+from telegram.fake.attachments import described
+from telegram.fake.world import World
 
 Sample = Literal["photo", "album", "contact", "location"]
 ALBUM_SIZE: Final = 3

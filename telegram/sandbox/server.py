@@ -22,15 +22,14 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 
 from engine.store import FullStore
-
-from .answers import Json
-from .faults import Fault
-from .methods import METHODS
-from .sandbox_kept import KeptChats
-from .sandbox_lanes import LaneBoard, RunningBot
-from .sandbox_wishes import Refused, Wishes
-from .server import HOST, FakeServer
-from .visitors import is_key, new_key, refusal
+from telegram.fake.answers import Json
+from telegram.fake.faults import Fault
+from telegram.fake.methods import METHODS
+from telegram.fake.server import HOST, FakeServer
+from telegram.fake.visitors import is_key, new_key, refusal
+from telegram.sandbox.kept import KeptChats
+from telegram.sandbox.lanes import LaneBoard, RunningBot
+from telegram.sandbox.wishes import Refused, Wishes
 
 _FOLDER: Final = Path(__file__).parent
 _FILES: Final = frozenset({

@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 from engine import StoreUnavailable
 from engine.store import Operator
-
-from .answers import Json
-from .clock import PlayedClock
-from .entities import utf16_length
-from .markup import CALLBACK_DATA_BYTES_MAX
-from .messages import CAPTION_MAX, TEXT_MAX
-from .sandbox_forms import (
+from telegram.fake.answers import Json
+from telegram.fake.clock import PlayedClock
+from telegram.fake.entities import utf16_length
+from telegram.fake.markup import CALLBACK_DATA_BYTES_MAX
+from telegram.fake.messages import CAPTION_MAX, TEXT_MAX
+from telegram.fake.world import World
+from telegram.sandbox.forms import (
     WISH,
     AddGroup,
     AddPerson,
@@ -36,9 +36,8 @@ from .sandbox_forms import (
     Send,
     Wish,
 )
-from .sandbox_lanes import LaneBoard
-from .sandbox_samples import contents, own_photo
-from .world import World
+from telegram.sandbox.lanes import LaneBoard
+from telegram.sandbox.samples import contents, own_photo
 
 BURST: Final = 20
 _PEOPLE_MAX: Final = 50

@@ -11,18 +11,18 @@ import structlog
 
 from engine import PROGRAMMING_ERRORS, Engine, EngineConfig, Inbox, Queue, Running
 from engine.store import FullStore
+from telegram.botapi.decoding import warm_up
+from telegram.botapi.errors import TelegramError, Unauthorized
+from telegram.botapi.routing import URGENT
+from telegram.botapi.types import User
 from telegram.client import TgClient
-from telegram.decoding import warm_up
+from telegram.client.peers import Peers
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
 from telegram.dialogue.backlog import BACKLOG, BACKLOG_TEXT, read_backlog
 from telegram.dialogue.conduct import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, check_answer
 from telegram.dialogue.kinds import log_kinds
-from telegram.errors import TelegramError, Unauthorized
-from telegram.peers import Peers
-from telegram.poller import Poller
-from telegram.routing import URGENT
-from telegram.sender import Sender, UnknownOutcome
-from telegram.types import User
+from telegram.service.poller import Poller
+from telegram.service.sender import Sender, UnknownOutcome
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class BotConfig:
     """Calls to Telegram at a time; each needs a connection."""
 
     messages_per_s: float = 30.0
-    """Messages to all chats together at the most (telegram/pace.py); 0: neither this nor any other limit of ours."""
+    """Messages to all chats together at the most (telegram/service/pace.py); 0: neither this nor any other limit of ours."""
 
     handler_timeout_s: float = 60.0
     """A handler is cancelled after this long."""

@@ -8,8 +8,8 @@ from pydantic_settings import CliPositionalArg
 
 from engine import DeadLetter
 from engine.store import Operator
-from telegram.errors import redact
-from telegram.printable import printable
+from telegram.botapi.errors import redact
+from telegram.botapi.printable import printable
 
 _REASON_MAX = 1000
 _BODY_MAX = 120  # characters that are shown of an update or a call

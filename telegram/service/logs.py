@@ -18,8 +18,8 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from engine import current_delivery
-from telegram.errors import redact
-from telegram.printable import printable, printable_json
+from telegram.botapi.errors import redact
+from telegram.botapi.printable import printable, printable_json
 
 log = structlog.get_logger(__name__)
 

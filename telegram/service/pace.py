@@ -20,7 +20,7 @@ from typing import Final
 
 import structlog
 
-from telegram.routing import POSTS
+from telegram.botapi.routing import POSTS
 
 log = structlog.get_logger(__name__)
 

@@ -19,9 +19,9 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from engine import Envelope, StoreUnavailable
-from telegram.errors import Conflict, Refused, RetryAfter, TelegramError, Unauthorized
-from telegram.intake import RawUpdate
-from telegram.routing import envelope, migration
+from telegram.botapi.errors import Conflict, Refused, RetryAfter, TelegramError, Unauthorized
+from telegram.botapi.intake import RawUpdate
+from telegram.botapi.routing import envelope, migration
 
 T = TypeVar("T")
 

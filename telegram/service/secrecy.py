@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from telegram.errors import redact
+from telegram.botapi.errors import redact
 
 log = structlog.get_logger(__name__)
 

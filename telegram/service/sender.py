@@ -3,10 +3,10 @@
 | what happened                              | what becomes of the call                                          |
 |--------------------------------------------|-------------------------------------------------------------------|
 | ok, or an error that says "it is so"       | done                                                              |
-| the group has become a supergroup          | sent again at once, to the new id (telegram/peers.py)             |
-| the message that it replies to is gone     | sent again at once, without the reply (telegram/late.py)          |
-| the answer to a press is too long          | sent again at once, cut (telegram/late.py)                        |
-| what it is about is gone                   | dropped, with a line in the log (telegram/late.py)                |
+| the group has become a supergroup          | sent again at once, to the new id (telegram/client/peers.py)             |
+| the message that it replies to is gone     | sent again at once, without the reply (telegram/botapi/late.py)          |
+| the answer to a press is too long          | sent again at once, cut (telegram/botapi/late.py)                        |
+| what it is about is gone                   | dropped, with a line in the log (telegram/botapi/late.py)                |
 | "wrong file_id or ... temporarily"         | tried once more, then a dead letter                               |
 | too many messages for now (telegram/pace)  | not sent: parked until there is room, no attempt                  |
 | 429                                        | not executed: its lane is parked for retry_after, no attempt      |
@@ -29,8 +29,8 @@ from typing import Final, Literal, Protocol
 import structlog
 
 from engine import Delivery, Effects, Park, Reject, Retry
-from telegram.calls import Files, decode_call, files_of
-from telegram.errors import (
+from telegram.botapi.calls import Files, decode_call, files_of
+from telegram.botapi.errors import (
     Conflict,
     FileUnusable,
     NotSent,
@@ -41,10 +41,10 @@ from telegram.errors import (
     Unauthorized,
     UploadCut,
 )
-from telegram.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
-from telegram.outage import PAUSE_MIN_S, Outage, Tried
-from telegram.pace import Pace
-from telegram.peers import Peers
+from telegram.botapi.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
+from telegram.client.peers import Peers
+from telegram.service.outage import PAUSE_MIN_S, Outage, Tried
+from telegram.service.pace import Pace
 
 log = structlog.get_logger(__name__)
 

@@ -6,9 +6,9 @@ import signal
 import structlog
 
 from engine import StoreError
-from telegram.bot import Bot
-from telegram.errors import Unauthorized
-from telegram.watchdog import Watchdog
+from telegram.botapi.errors import Unauthorized
+from telegram.process.watchdog import Watchdog
+from telegram.service.bot import Bot
 
 log = structlog.get_logger(__name__)
 

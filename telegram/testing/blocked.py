@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from telegram.blocking import TICK_S, LoopWatch, Place, StallClock
+from telegram.process.blocking import TICK_S, LoopWatch, Place, StallClock
 from telegram.testing.virtual import VirtualLoop
 
 log = structlog.get_logger(__name__)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telegram.callback_data import CallbackData
+from telegram.dialogue.callback_data import CallbackData
 from telegram.dialogue.marks import read_mark
 from telegram.fake.samples import Samples
 from telegram.fake.shapes import schema

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from telegram.calls import Files, encode_params
+from telegram.botapi.calls import Files, encode_params
+from telegram.botapi.files import InputFile
+from telegram.botapi.types import File
 from telegram.client import TgClient
+from telegram.client.multipart import put, unpacked
+from telegram.client.wire import Answer
 from telegram.fake.answers import ApiError, Described, refused
 from telegram.fake.methods import METHODS, run
 from telegram.fake.params import Upload
 from telegram.fake.world import World
-from telegram.files import InputFile
-from telegram.multipart import put, unpacked
-from telegram.types import File
-from telegram.wire import Answer
 
 
 class Sent(NamedTuple):

@@ -11,12 +11,12 @@ from typing import Any, Final, Self, TypeVar, cast
 
 from engine import DeadLetter, Delivery, Effects, Engine, Inbox, Park, Queue, Reject, outcome_of
 from engine.stores.memory import MemoryStore
-from telegram.bot import BotConfig
+from telegram.botapi.intake import UPDATES_MAX, split
+from telegram.botapi.routing import envelope, migration
+from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
-from telegram.intake import UPDATES_MAX, split
-from telegram.peers import Peers
-from telegram.routing import envelope, migration
-from telegram.sender import Sender
+from telegram.service.bot import BotConfig
+from telegram.service.sender import Sender
 from telegram.testing.blocked import BlockedLoop
 from telegram.testing.chats import Chat, Group
 from telegram.testing.client import Sent, WorldClient

@@ -14,10 +14,10 @@ import aiohttp
 import uvloop
 
 from handlers.echo import router
-from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.fake.remote import RemoteFake
-from telegram.running import tune_garbage_collection
+from telegram.process.running import tune_garbage_collection
+from telegram.service.bot import Bot, BotConfig
 from tests.bench.material import a_store
 from tests.bench.report import Row
 

@@ -20,8 +20,8 @@ from urllib.parse import unquote
 import uvloop
 from aiohttp import BodyPartReader, web
 
+from telegram.botapi.files import InputFile
 from telegram.client import TgClient
-from telegram.files import InputFile
 from tests.bench.report import Row
 
 TOKEN = "1000000001:bench"

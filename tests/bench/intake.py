@@ -7,10 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from telegram.intake import BrokenReply
-from telegram.intake_large import split_off_loop
-from telegram.running import tune_garbage_collection
-from telegram.wire import POLL_ANSWER_MAX
+from telegram.botapi.intake import BrokenReply
+from telegram.botapi.intake_large import split_off_loop
+from telegram.client.wire import POLL_ANSWER_MAX
+from telegram.process.running import tune_garbage_collection
 from tests.bench.report import Row
 
 SIZES: Final = {"1 KB": 2**10, "16 KB": 2**14, "256 KB": 2**18, "1 MB": 2**20, "8 MB": 2**23, "32 MB": 2**25}

@@ -10,10 +10,10 @@ import uvloop
 
 from engine import Queue
 from engine.store import FullStore
-from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, text
 from telegram.fake.remote import RemoteFake
+from telegram.service.bot import Bot, BotConfig
 from tests.bench.material import a_store, batches
 from tests.bench.report import Row
 

@@ -49,7 +49,7 @@ def best_us(call):
 
 
 def chatlane_reader():
-    from telegram.decoding import decode
+    from telegram.botapi.decoding import decode
 
     return decode
 
@@ -62,8 +62,8 @@ def aiogram_reader():
 
 def chatlane_router():
     from engine import Delivery, Envelope, Lease, Queue
-    from telegram.bot import Bot  # noqa: F401 - all that a bot imports
     from telegram.dialogue import InboxHandler, Router
+    from telegram.service.bot import Bot  # noqa: F401 - all that a bot imports
 
     router = Router()
 

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from engine.model import Delivery, Effects, Lease, Queue
-from telegram.calls import decode_call
-from telegram.decoding import decode
+from telegram.botapi.calls import decode_call
+from telegram.botapi.decoding import decode
+from telegram.botapi.intake import RawUpdate
+from telegram.botapi.routing import envelope
 from telegram.dialogue import Context, Handler, Router, Tools
 from telegram.dialogue.contexts import context_of
-from telegram.intake import RawUpdate
-from telegram.routing import envelope
 
 ALICE = {"id": 7, "is_bot": False, "first_name": "Alice"}
 PRIVATE = {"id": 7, "type": "private", "first_name": "Alice"}

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, NoReturn
 
 import apsw
 
-from engine.stores.sqlite_disk import Seen
+from engine.stores.sqlite.disk import Seen
 
 Operation = Literal["read", "write", "truncate", "sync", "create", "delete"]
 Fault = Callable[[Operation, bool], int | None]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from telegram.errors import (
+from telegram.botapi.errors import (
     TEXT_MAX,
     DownloadCut,
     FileUnusable,

@@ -1,6 +1,6 @@
 """The contract of engine/store.py once more, as plain values: what a store may answer, and how it stands afterwards.
 
-Written from the promises, not from engine/lanes.py, which the stores share: a slip in there must not be a slip in
+Written from the promises, not from engine/embedded/lanes.py, which the stores share: a slip in there must not be a slip in
 here. Methods have the names and arguments of the stores'; deliveries are `plain` ones.
 """
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine import Limits, Queue
-from engine.lanes import LaneTable
+from engine.embedded.lanes import LaneTable
 from engine.model import Envelope
 from engine.store import ID_MASK
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
-from engine.stores.sqlite_group import Steps
+from engine.stores.sqlite.group import Steps
 from tests.kit.view import LaneSeen, TimerSeen, View, plain
 
 WALL_S: Final = 1_700_000_000.0

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from structlog.testing import capture_logs
 
 from engine.stores.memory import MemoryStore
-from telegram.bot import Bot, BotConfig
+from telegram.botapi.intake import RawUpdate
+from telegram.botapi.types import User
 from telegram.dialogue import Router
-from telegram.intake import RawUpdate
-from telegram.types import User
+from telegram.service.bot import Bot, BotConfig
 from tests.kit.virtual import run_virtual
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Final
 from engine import Reject
 from engine.store import FullStore
 from engine.stores import open_store
-from telegram.bot import Bot, BotConfig
+from telegram.botapi.types import Contact, InlineQuery, Location, Message, MessageReactionUpdated, PhotoSize
 from telegram.client import TgClient
 from telegram.dialogue import (
     CallbackContext,
@@ -26,8 +26,8 @@ from telegram.dialogue import (
     text,
 )
 from telegram.fake import FakeServer
-from telegram.fake.sandbox import Sandbox
-from telegram.types import Contact, InlineQuery, Location, Message, MessageReactionUpdated, PhotoSize
+from telegram.sandbox.server import Sandbox
+from telegram.service.bot import Bot, BotConfig
 
 KEYBOARD: Final = {
     "inline_keyboard": [

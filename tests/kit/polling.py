@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from structlog.testing import capture_logs
 
 from engine.model import Envelope
-from telegram.errors import Conflict, ServerTrouble
-from telegram.intake import RawUpdate
-from telegram.poller import Poller
+from telegram.botapi.errors import Conflict, ServerTrouble
+from telegram.botapi.intake import RawUpdate
+from telegram.service.poller import Poller
 from tests.kit.virtual import run_virtual
 
 Step = list[int] | Exception | Callable[[], Awaitable[list[int]]]

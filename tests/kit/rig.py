@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from engine import Delivery, Effects, Engine, EngineConfig, Queue
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
-from telegram.calls import decode_call
+from telegram.botapi.calls import decode_call
+from telegram.botapi.intake import RawUpdate
+from telegram.botapi.routing import URGENT, envelope
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
-from telegram.intake import RawUpdate
-from telegram.routing import URGENT, envelope
 from tests.kit.deliveries import ALICE, message
 
 STORES = ("memory", "sqlite")

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from telegram.bot import Bot, BotConfig
 from telegram.client import TgClient
 from telegram.dialogue import Router
 from telegram.fake import FakeServer
+from telegram.service.bot import Bot, BotConfig
 
 STORES = ("memory:", "sqlite:")
 

@@ -1,12 +1,12 @@
 """The guards of this project, and the change that removes each.
 
     [suspects]                          which tests are tried first for the mutants of a file; pytest's names for them
-    "engine/lanes.py" = ["tests/test_lanes.py"]
+    "engine/embedded/lanes.py" = ["tests/test_lanes.py"]
 
     [[mutant]]
     name = "no fence"                   what is taken away, in words
     breaks = "invariant 8"              what is no longer true then
-    file = "engine/lanes.py"
+    file = "engine/embedded/lanes.py"
     sim = true                          a simulation should see it, too
     suspects = ["tests/test_x.py::y"]   if they are others than those of the file
     change = '''                        a patch: lines that go, lines that come, lines around them to find the place

@@ -28,9 +28,9 @@ def load(name: str) -> Any:
 async def main(out: Path) -> None:
     """Run the bot of the older code, and stop it in the middle of its work."""
     from engine.stores import open_store
-    from telegram.bot import Bot, BotConfig
     from telegram.client import TgClient
     from telegram.fake import FakeServer
+    from telegram.service.bot import Bot, BotConfig
 
     simple = load("simple")
     try:

@@ -16,9 +16,9 @@ import apsw
 from structlog.testing import capture_logs
 
 from engine import Limits, Queue, StoreError
-from engine.stores import sqlite_writer
 from engine.stores.sqlite import SqliteStore, open_sqlite
-from engine.stores.sqlite_writer import LOG_BYTES_MAX
+from engine.stores.sqlite import writer as sqlite_writer
+from engine.stores.sqlite.writer import LOG_BYTES_MAX
 from tests.kit.apsw_connection import ApswConnection
 from tests.kit.disk import Disk
 from tests.kit.virtual import run_virtual

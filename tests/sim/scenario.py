@@ -20,10 +20,10 @@ from zlib import crc32
 from engine import Call, Delivery, Effects, Envelope, Park, Queue, Reject, Retry
 from engine.model import Stats
 from engine.store import ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
-from telegram.bot import SEND_ATTEMPTS_MAX, BotConfig
-from telegram.calls import decode_call
+from telegram.botapi.calls import decode_call
 from telegram.dialogue import MessageContext, Router, text
 from telegram.load.checker import Evidence, Interruption, check
+from telegram.service.bot import SEND_ATTEMPTS_MAX, BotConfig
 from tests.sim.loop import Process, SimLoop
 from tests.sim.stores import FileStores, SharedStores, Stores
 from tests.sim.supervisor import Supervisor

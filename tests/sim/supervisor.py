@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from engine import StoreError, StoreUnavailable
-from telegram.bot import Bot
+from telegram.service.bot import Bot
 from tests.sim.loop import Process
 from tests.sim.telegram_side import SimClient
 

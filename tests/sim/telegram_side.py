@@ -6,21 +6,21 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import copy_context
 from typing import Any, Final, TypeVar
 
-from telegram.errors import ApiError as ClientApiError
-from telegram.errors import Conflict, NotSent, OutcomeUnknown, RetryAfter, ServerTrouble
+from telegram.botapi.errors import ApiError as ClientApiError
+from telegram.botapi.errors import Conflict, NotSent, OutcomeUnknown, RetryAfter, ServerTrouble
+from telegram.botapi.intake import RawUpdate, split
+from telegram.botapi.types import User
 from telegram.fake.answers import ApiError
 from telegram.fake.polling import LongPoll
 from telegram.fake.queue import UpdateQueue
-from telegram.intake import RawUpdate, split
 from telegram.load.checker import Evidence, Said, Seen
-from telegram.types import User
 from tests.sim.loop import Process
 from tests.sim.trouble import NETWORK, Trouble
 
 T = TypeVar("T")
 
 _SERVER: Final = copy_context()
-CALL_TIMEOUT_S: Final = 30.0  # telegram/client.py
+CALL_TIMEOUT_S: Final = 30.0  # telegram/client/client.py
 POLL_SPARE_S: Final = 10.0
 
 

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from engine.stores.sqlite_writer import LOG_BYTES_MAX
+from engine.stores.sqlite.writer import LOG_BYTES_MAX
 from telegram.fake import Fault
 from telegram.load.checker import Interruption, Verdict
 from telegram.load.plan import BotPlan

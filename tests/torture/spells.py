@@ -1,7 +1,7 @@
 """The troubles: each makes Telegram bad for a while, and tells how many requests it saw beside how many are reasonable.
 
-The bounds are those of exponential backoff: a poller that doubles from 0.5 s (telegram/poller.py), and a sender of
-which only one call at a time tries, at intervals that double from 0.25 s (telegram/sender.py), after at most one call
+The bounds are those of exponential backoff: a poller that doubles from 0.5 s (telegram/service/poller.py), and a sender of
+which only one call at a time tries, at intervals that double from 0.25 s (telegram/service/sender.py), after at most one call
 of each sender that was on its way when the trouble began.
 """
 

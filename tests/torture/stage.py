@@ -21,7 +21,7 @@ from tests.torture.report import Plan, Tell
 from tests.torture.window import stretched
 
 WORKERS: Final = 64
-SENDERS: Final = 64  # telegram/bot.py
+SENDERS: Final = 64  # telegram/service/bot.py
 PATIENCE_S: Final = 90.0
 """Without any new reply for this long, what is missing counts as lost; the longest backoff is 30 s."""
 

@@ -12,12 +12,12 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from engine.embedded.seen import SEGMENT_BYTES
 from engine.errors import StoreError
 from engine.model import DELAY_MAX_S, TIMER_IDS
-from engine.seen import SEGMENT_BYTES
 from engine.store import ID_MASK
-from engine.stores.sqlite_errors import damaged
-from engine.stores.sqlite_schema import SCHEMA, execute_all
+from engine.stores.sqlite.errors import damaged
+from engine.stores.sqlite.schema import SCHEMA, execute_all
 
 _NUMBER_MAX: Final = 2**53
 _MOMENT_MAX: Final = 1e15

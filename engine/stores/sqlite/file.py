@@ -9,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from engine.embedded.lanes import ParkedLane
 from engine.errors import StoreError, StoreUnavailable
-from engine.lanes import ParkedLane
-from engine.stores.sqlite_check import check_contents
-from engine.stores.sqlite_disk import (
+from engine.stores.sqlite.check import check_contents
+from engine.stores.sqlite.disk import (
     Look,
     Reserve,
     Watch,
@@ -22,10 +22,10 @@ from engine.stores.sqlite_disk import (
     open_private,
     resolved,
 )
-from engine.stores.sqlite_disk import look as look_at
-from engine.stores.sqlite_errors import at_opening, damaged, is_full, translated
-from engine.stores.sqlite_running import RunningFile
-from engine.stores.sqlite_schema import APPLICATION_ID, VERSION, create, migrate
+from engine.stores.sqlite.disk import look as look_at
+from engine.stores.sqlite.errors import at_opening, damaged, is_full, translated
+from engine.stores.sqlite.running import RunningFile
+from engine.stores.sqlite.schema import APPLICATION_ID, VERSION, create, migrate
 
 Connect = Callable[[Path], sqlite3.Connection]
 Renew = Callable[[Path], None]

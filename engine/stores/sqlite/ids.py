@@ -8,7 +8,7 @@ away, it takes away with its ids. A start skips what is left of a block: at a st
 
 from typing import Final
 
-from engine.stores.sqlite_group import Group
+from engine.stores.sqlite.group import Group
 
 BLOCK: Final = 1 << 12
 _RAISE: Final = "UPDATE meta SET value = max(value, ?) WHERE name = ?"

@@ -1,6 +1,6 @@
 """The dead letters of a SQLite store.
 
-They are in the file; in memory are their numbers, by lane (engine/dead.py). What goes for the bounds is deleted in the
+They are in the file; in memory are their numbers, by lane (engine/embedded/dead.py). What goes for the bounds is deleted in the
 transaction behind the one that buried: what was planned for a transaction that fails would have gone for nothing.
 After a kill between the two the next start deletes it.
 """
@@ -8,13 +8,13 @@ After a kill between the two the next start deletes it.
 from typing import Any, Final
 
 from engine.bursts import Bursts
-from engine.dead import DeadBook, DeadLane
-from engine.lanes import LaneTable
+from engine.embedded.dead import DeadBook, DeadLane
+from engine.embedded.lanes import LaneTable
 from engine.model import DeadLetter, Envelope, Queue
 from engine.store import Limits
-from engine.stores.sqlite_file import StoreFile
-from engine.stores.sqlite_group import Group
-from engine.stores.sqlite_writer import Writer
+from engine.stores.sqlite.file import StoreFile
+from engine.stores.sqlite.group import Group
+from engine.stores.sqlite.writer import Writer
 
 _SELECT: Final = "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM dead"
 _BEYOND_ALL: Final = 2**62

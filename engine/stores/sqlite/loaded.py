@@ -22,21 +22,21 @@ from typing import Final, NoReturn, TypeVar
 
 import structlog
 
-from engine.aliases import Aliases
+from engine.embedded.aliases import Aliases
+from engine.embedded.at_hand import Name, QueueAtHand, RecentStates
+from engine.embedded.forward import ForwardClock
+from engine.embedded.lanes import Lane
+from engine.embedded.seen import SeenIds
 from engine.errors import LeaseLost, StoreError, StoreUnavailable
-from engine.forward import ForwardClock
-from engine.lanes import Lane
 from engine.model import TIMER_IDS, Delivery, Envelope, Queue
-from engine.seen import SeenIds
 from engine.store import ID_MASK, Limits
-from engine.stores.at_hand import Name, QueueAtHand, RecentStates
-from engine.stores.sqlite_errors import at_opening, damaged, translated
-from engine.stores.sqlite_file import StoreFile
-from engine.stores.sqlite_group import Group, Row
-from engine.stores.sqlite_ids import HighWater
-from engine.stores.sqlite_letters import Letters
-from engine.stores.sqlite_timers import Timers
-from engine.stores.sqlite_writer import Writer
+from engine.stores.sqlite.errors import at_opening, damaged, translated
+from engine.stores.sqlite.file import StoreFile
+from engine.stores.sqlite.group import Group, Row
+from engine.stores.sqlite.ids import HighWater
+from engine.stores.sqlite.letters import Letters
+from engine.stores.sqlite.timers import Timers
+from engine.stores.sqlite.writer import Writer
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

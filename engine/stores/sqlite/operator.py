@@ -3,8 +3,8 @@
 import asyncio
 
 from engine.model import REPLAYED, DeadLetter, LaneView, Overflow, Queue, Timer
-from engine.stores.sqlite_letters import find_letter, newest_letters
-from engine.stores.sqlite_loaded import LoadedFile
+from engine.stores.sqlite.letters import find_letter, newest_letters
+from engine.stores.sqlite.loaded import LoadedFile
 
 
 class SqliteOperator(LoadedFile):

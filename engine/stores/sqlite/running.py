@@ -28,7 +28,7 @@ import structlog
 
 from engine.model import TIMER_IDS
 from engine.store import DIED, DIED_WITH_OTHERS, ID_MASK
-from engine.stores.sqlite_disk import open_private
+from engine.stores.sqlite.disk import open_private
 
 log = structlog.get_logger(__name__)
 

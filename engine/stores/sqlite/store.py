@@ -1,6 +1,6 @@
 """sqlite:FILE: everything in one file, owned by one process.
 
-* Leases and scheduling live in memory (engine/lanes.py): the process owns the file, so after a crash everything
+* Leases and scheduling live in memory (engine/embedded/lanes.py): the process owns the file, so after a crash everything
   is claimable at once. What the file says and what the lanes say changes together, when a group is committed.
 * WAL. `synchronous=FULL` for a transaction with an append (Telegram is about to forget these updates), NORMAL
   for the others: a power cut can make the last commits happen again, and loses no update.
@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from engine.embedded.at_hand import Name, QueueAtHand
+from engine.embedded.lanes import Lane, same_scope
 from engine.errors import LeaseLost, StateChanged, StoreError, StoreUnavailable
-from engine.lanes import Lane, same_scope
 from engine.model import (
     KEEP,
     TIMER_IDS,
@@ -31,12 +32,11 @@ from engine.model import (
     Stats,
 )
 from engine.store import DIED, ID_MASK, Limits
-from engine.stores.at_hand import Name, QueueAtHand
-from engine.stores.sqlite_disk import Look, look
-from engine.stores.sqlite_file import Connect, Renew, StoreFile, connect, renew
-from engine.stores.sqlite_group import Group
-from engine.stores.sqlite_letters import bury
-from engine.stores.sqlite_operator import SqliteOperator
+from engine.stores.sqlite.disk import Look, look
+from engine.stores.sqlite.file import Connect, Renew, StoreFile, connect, renew
+from engine.stores.sqlite.group import Group
+from engine.stores.sqlite.letters import bury
+from engine.stores.sqlite.operator import SqliteOperator
 
 T = TypeVar("T")
 

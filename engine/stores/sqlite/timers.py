@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, Final
 
+from engine.embedded.forward import ForwardClock
+from engine.embedded.lanes import LaneTable
 from engine.errors import StoreError
-from engine.forward import ForwardClock
-from engine.lanes import LaneTable
 from engine.model import TIMER_IDS, Timer
 from engine.store import WALL_LOOK_S
-from engine.stores.sqlite_errors import damaged
-from engine.stores.sqlite_file import StoreFile
-from engine.stores.sqlite_group import Group, Row
-from engine.stores.sqlite_ids import HighWater
-from engine.stores.sqlite_writer import Writer
+from engine.stores.sqlite.errors import damaged
+from engine.stores.sqlite.file import StoreFile
+from engine.stores.sqlite.group import Group, Row
+from engine.stores.sqlite.ids import HighWater
+from engine.stores.sqlite.writer import Writer
 
 Name = tuple[str, str, str]
 """Key, scope and name of a timer."""

@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from engine.errors import StoreError, StoreUnavailable
-from engine.stores.sqlite_disk import RESERVE_BYTES_MAX
-from engine.stores.sqlite_errors import is_fault_of_values, is_full, outcome_of, translated
-from engine.stores.sqlite_file import StoreFile
-from engine.stores.sqlite_group import Group, Row, Steps, apply, only_deletes
+from engine.stores.sqlite.disk import RESERVE_BYTES_MAX
+from engine.stores.sqlite.errors import is_fault_of_values, is_full, outcome_of, translated
+from engine.stores.sqlite.file import StoreFile
+from engine.stores.sqlite.group import Group, Row, Steps, apply, only_deletes
 
 LOG_BYTES_MAX = RESERVE_BYTES_MAX
 """SQLite's log is folded into the file when it is longer than this on the disk, or than the reserve: ~50 ms."""

@@ -7,14 +7,14 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel
 
 from engine import Delivery, Lease, Queue
-from telegram.decoding import decode
+from telegram.botapi.decoding import decode
+from telegram.botapi.intake import RawUpdate
+from telegram.botapi.routing import envelope
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import context_of
 from telegram.dialogue.flows.plan import Plan, Prompt, Step
 from telegram.dialogue.routes import Route
 from telegram.dialogue.tools import Tools
-from telegram.intake import RawUpdate
-from telegram.routing import envelope
 
 _CHATS: Final = ("private", "supergroup", "group", "channel")
 _PERSON: Final = {"id": 1, "is_bot": False, "first_name": "A"}

@@ -7,11 +7,11 @@ The flow's record holds `offers`, the data of the buttons by the turn that sent 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from telegram.botapi.shortcuts import part
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.marks import TURN_LENGTH, owner_of
-from telegram.shortcuts import part
 
 OFFERS_MAX: Final = 8
 """Turns of one stay in a state whose buttons are remembered."""

@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
-from telegram.callback_data import CallbackData
+from telegram.botapi.types import Message
 from telegram.dialogue.albums import ALBUM_KINDS
+from telegram.dialogue.callback_data import CallbackData
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     MESSAGE_KINDS,
@@ -29,7 +30,6 @@ from telegram.dialogue.routes import (
     predicates,
 )
 from telegram.dialogue.signature import fitted, takes_of
-from telegram.types import Message
 
 V = TypeVar("V")
 C = TypeVar("C", bound=Context)

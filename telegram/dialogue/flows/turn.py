@@ -15,10 +15,10 @@ from telegram.dialogue.flows.awaiting import WAITS, note_waiting
 from telegram.dialogue.flows.offers import is_offered_by, offers_of
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
+from telegram.dialogue.kept import check_models, fields_of, read_fields, written
 from telegram.dialogue.routes import PLAIN, Taken
 from telegram.dialogue.scopes import OWN, USER, place_of_scope
 from telegram.dialogue.signature import check_returned
-from telegram.kept import check_models, fields_of, read_fields, written
 
 HISTORY_MAX: Final = 50
 _TIMEOUT: Final = "~timeout"

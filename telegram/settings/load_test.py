@@ -5,10 +5,8 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from telegram.load.handlings import STARVED_AFTER_S
-from telegram.load.players import read_script
-
 FAULTS: Final = ("kill", "stop", "429", "5xx", "slow", "cut")
+STARVED_AFTER_S: Final = 30.0
 _PATIENCE_S: Final = 60.0
 _PATIENCE_WITH_TUTORIAL_S: Final = 5.0
 
@@ -124,10 +122,8 @@ class Load(BaseModel):
             raise ValueError(f"a store in memory forgets at a kill: use --store sqlite, or --faults {others}")
         if self.handlers is not None and "handler_ms" in self.model_fields_set:
             raise ValueError("--handler-ms is for the built-in handlers, --handlers names others")
-        if self.script is not None:
-            if self.handlers is None:
-                raise ValueError("--script is for your own handlers: name them with --handlers")
-            read_script(self.script)
+        if self.script is not None and self.handlers is None:
+            raise ValueError("--script is for your own handlers: name them with --handlers")
         if self.skew == "flood" and self.chats < 2:
             raise ValueError("--skew flood needs at least two chats")
         return self

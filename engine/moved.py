@@ -1,0 +1,32 @@
+"""Names of modules from before they moved: they lead to the modules of now, for one version, with a DeprecationWarning."""
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+class _Moved(MetaPathFinder, Loader):
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the protocol's
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in self._names else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        was, now = module.__name__, self._names[module.__name__]
+        warnings.warn(f"{was} is now {now}: import that", DeprecationWarning, stacklevel=2)
+        sys.modules[was] = import_module(now)
+
+
+def lead_on(names: Mapping[str, str]) -> None:
+    """Let each module's old name lead to its new one: it is the same module, not a copy."""
+    sys.meta_path.append(_Moved(names))

@@ -1,0 +1,46 @@
+"""Names of modules from before they moved lead to the modules of now."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import engine
+import telegram
+from tests.kit.house import ROOT
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("telegram.errors", "telegram.botapi.errors"),
+        ("telegram.keyboards", "telegram.dialogue.keyboards"),
+        ("telegram.bot", "telegram.service.bot"),
+        ("telegram.fake.sandbox_lanes", "telegram.sandbox.lanes"),
+        ("engine.keeper", "engine.leases"),
+        ("engine.stores.sqlite_file", "engine.stores.sqlite.file"),
+    ],
+)
+def test_the_old_name_is_the_same_module_and_says_the_new_one(monkeypatch, was, now):
+    monkeypatch.delitem(sys.modules, was, raising=False)
+    with pytest.deprecated_call(match=f"{was} is now {now}"):
+        assert import_module(was) is import_module(now)
+
+
+def test_every_old_name_leads_somewhere():
+    finders = [each for each in sys.meta_path if type(each).__module__ == "engine.moved"]
+    names = [name for finder in finders for name in finder._names.values()]
+    assert len(names) > 50
+    for name in names:
+        import_module(name)
+
+
+def test_what_runs_in_production_knows_no_fake():
+    program = "import run, sys; print(*(n for n in sys.modules if n.startswith('telegram.')))"
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[1] for name in run.stdout.split()}
+    assert loaded == {"botapi", "client", "dialogue", "process", "service", "settings", "text"}
+    assert engine.__doc__ and telegram.__doc__
