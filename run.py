@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import structlog
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, CliSubCommand, SettingsConfigDict, SettingsError
 
 from engine import StoreError
@@ -27,17 +27,15 @@ from telegram.botapi.printable import printable
 from telegram.client import TgClient
 from telegram.dialogue import load_router
 from telegram.dialogue.flows.command import EXIT_PROBLEMS, Flows, draw_flows
-from telegram.dialogue.kinds import read_kinds
 from telegram.process.running import Running, new_event_loop, tune_garbage_collection
 from telegram.process.watchdog import Watchdog
-from telegram.service.bot import Bot, BotConfig
+from telegram.service.bot import Bot
 from telegram.service.letters import Dead, Replay, replay, show_dead
 from telegram.service.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logging
 from telegram.service.secrecy import warn_of_readable_settings, without_secrets
-from telegram.service.sender import UnknownOutcome
 from telegram.service.serving import run_until_signal
+from telegram.settings.given import BotSettings
 from telegram.settings.load_test import Load
-from telegram.settings.policies import Policies
 
 if TYPE_CHECKING:
     from telegram.fake import FakeServer
@@ -62,7 +60,7 @@ class InSandbox(BaseModel):
     """Run the bot in a sandbox: a page to chat in, without a token, an account or a network. BOT_TOKEN is not used."""
 
 
-class Settings(Policies, BaseSettings):
+class Settings(BotSettings, BaseSettings):
     """Chatlane runs a Telegram bot: every chat in its own ordered lane, nothing lost.
 
     Each setting is a flag, or a variable in the environment or in .env (WORKERS=8). Without BOT_TOKEN nothing is
@@ -103,26 +101,6 @@ class Settings(Policies, BaseSettings):
     telegram_test: bool = Field(default=False, description="BOT_TOKEN is of Telegram's test environment")
     store_url: str = Field(default="sqlite:chatlane.db", description="sqlite:FILE, or memory: (forgets)")
     handlers: str = Field(default="handlers:router", description="module:router with your conversations")
-    workers: int = Field(default=64, ge=1, le=10_000, description="handlers at a time")
-    messages_per_s: float = Field(
-        default=30, ge=0, le=10_000, description="messages to all chats together at the most; 0: unlimited"
-    )
-    handler_timeout_s: float = Field(default=60, gt=0, description="a handler is cancelled after this long")
-    attempts_max: int = Field(default=5, ge=1, description="failures of an update before it is a dead letter")
-    retry_programming_errors: bool = Field(
-        default=False, description="try a handler's TypeError and the like again, as other errors"
-    )
-    unknown_outcome: UnknownOutcome = Field(
-        default="repeat",
-        description="a call that may have been executed: repeat it, or give-up what would come twice",
-    )
-    allowed_updates: str | None = Field(
-        default=None,
-        description="kinds of update to ask Telegram for, comma separated, or all; default: what the handlers take",
-    )
-    drain_timeout_s: float = Field(
-        default=25, ge=2, description="a graceful stop takes at most this long; supervisors kill after 30 s"
-    )
     sandbox_port: int = Field(
         default=8088, ge=0, le=65535, description="of the sandbox's page; 0: any free one"
     )
@@ -134,11 +112,6 @@ class Settings(Policies, BaseSettings):
     replay: CliSubCommand[Replay]
     load: CliSubCommand[Load]
     flows: CliSubCommand[Flows]
-
-    @field_validator("allowed_updates")
-    @classmethod
-    def _known(cls, kinds: str | None) -> str | None:
-        return kinds if kinds is None else ",".join(read_kinds(kinds))
 
     def is_given(self, name: str) -> bool:
         """Return whether a person has set this, as opposed to its default."""
@@ -217,17 +190,7 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
     router = load_router(settings.handlers)
     async with AsyncExitStack() as stack:
         fake = await stack.enter_async_context(_fake(settings)) if settings.is_sandbox else None
-        config = BotConfig(
-            workers=settings.workers,
-            messages_per_s=0 if settings.is_sandbox else settings.messages_per_s,
-            handler_timeout_s=settings.handler_timeout_s,
-            attempts_max=settings.attempts_max,
-            retry_programming_errors=settings.retry_programming_errors,
-            unknown_outcome=settings.unknown_outcome,
-            allowed_updates=settings.allowed_updates.split(",") if settings.allowed_updates else None,
-            drain_timeout_s=settings.drain_timeout_s,
-            **settings.policies(),
-        )
+        config = settings.config(is_sandbox=settings.is_sandbox)
         client = await stack.enter_async_context(
             TgClient(settings.token, base_url=fake.url, connections=config.senders, wall=fake.clock)
             if fake is not None

@@ -22,7 +22,6 @@ _ROOMS: Final = {
     "dialogue": "callback_data kept keyboards",
     "process": "blocking guard running watchdog",
     "service": "bot letters logs outage pace poller secrecy sender serving",
-    "settings": "policies",
 }
 
 lead_on(
@@ -32,4 +31,5 @@ lead_on(
         for each in names.split()
     }
 )
+lead_on({"telegram.policies": "telegram.settings.given"})
 lead_on({f"telegram.fake.sandbox_{each}": f"telegram.sandbox.{each}" for each in ("kept", "lanes", "wishes")})

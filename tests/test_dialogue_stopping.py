@@ -409,7 +409,7 @@ def test_a_stop_and_the_end_of_a_drain_at_once(turns):
         scene.telegram.say("/cancel")
         for _ in range(turns):
             await asyncio.sleep(0)
-        scene.bot._handler.arrived([delivery(said("/cancel"), update_id=2).envelope])
+        scene.bot._parts.handler.arrived([delivery(said("/cancel"), update_id=2).envelope])
         await stopping
         states.append(await scene.state())
 
@@ -462,11 +462,11 @@ def test_a_stop_and_a_lost_lease_at_once():
         await asyncio.sleep(4.99)
         store.stolen = True
         (running,) = scene.bot.running()[0]
-        worker = next(iter(scene.bot._inbox._keeper._running))
+        worker = next(iter(scene.bot._parts.handling._keeper._running))
         scene.telegram.say("/cancel")
         while not worker.task.cancelling():
             await asyncio.sleep(0)
-        scene.bot._inbox._keeper.cut(worker, LeaseLost("chat:7"))
+        scene.bot._parts.handling._keeper.cut(worker, LeaseLost("chat:7"))
         cuts.append(worker.task.cancelling())
         await asyncio.sleep(0.1)
         return (await scene.store.stats()).inbox.committed, running.delivery.envelope.id

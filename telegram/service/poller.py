@@ -2,7 +2,6 @@
 
 - Append first, confirm second: the offset moves only when the inbox has the batch durably. Updates that were
   received but not stored are fetched again.
-- A group that becomes a supergroup goes on in its old lane: that is stored before the updates of its new chat.
 - The next offset is the last received id + 1, also when that falls: after an idle week Telegram goes on at a random id.
 - No trouble ends it except Unauthorized; no trouble makes it spin. What it says about trouble is one line at the
   start and one at the end.
@@ -18,10 +17,10 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from engine import Envelope, StoreUnavailable
+from engine import StoreUnavailable
 from telegram.botapi.errors import Conflict, Refused, RetryAfter, TelegramError, Unauthorized
 from telegram.botapi.intake import RawUpdate
-from telegram.botapi.routing import envelope, migration
+from telegram.service.incoming import Inbox, take_in
 
 T = TypeVar("T")
 
@@ -41,22 +40,6 @@ class Client(Protocol):
         self, offset: int, *, limit: int, timeout_s: int, allowed_updates: Sequence[str] | None
     ) -> list[RawUpdate]:
         """Wait up to `timeout_s` for updates from `offset` on; raises TelegramError."""
-        ...
-
-
-class Inbox(Protocol):
-    """Where updates go."""
-
-    async def room(self) -> int:
-        """Wait until there is room; return how many more updates fit, at least 1. Raises StoreUnavailable."""
-        ...
-
-    async def accept(self, batch: Sequence[Envelope]) -> None:
-        """Durable when it returns; raises StoreUnavailable otherwise."""
-        ...
-
-    async def alias(self, name: str, key: str) -> None:
-        """Lead what comes for the lane `name` from now on into the lane `key`; durable as `accept`."""
         ...
 
 
@@ -159,12 +142,8 @@ class Poller:
             await asyncio.sleep(next_empty_at - clock())
             return
         went_back = updates[0].update_id < self._offset
-        for update in updates:
-            if (moved := migration(update.fields)) is not None:
-                await self._insist(partial(self._inbox.alias, *moved))
-        at = self._wall()
-        batch = [envelope(update, at) for update in updates]
-        await self._insist(lambda: self._inbox.accept(batch))
+        store = partial(take_in, self._inbox, updates, self._wall())
+        await self._insist(store)
         self._offset = updates[-1].update_id + 1
         if went_back:
             # Once: ids were re-based. Again and again: the server ignores our offset, and would serve forever.

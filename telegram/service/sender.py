@@ -22,9 +22,8 @@
 
 import asyncio
 import random
-import re
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -42,9 +41,11 @@ from telegram.botapi.errors import (
     UploadCut,
 )
 from telegram.botapi.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
+from telegram.botapi.repeatable import makes_something
 from telegram.client.peers import Peers
 from telegram.service.outage import PAUSE_MIN_S, Outage, Tried
 from telegram.service.pace import Pace
+from telegram.settings.bot import UnknownOutcome
 
 log = structlog.get_logger(__name__)
 
@@ -53,14 +54,6 @@ _MENDED_MAX: Final = 2  # a group that moved, a reply that is gone
 _UNAUTHORIZED_PARK_S: Final = 60.0
 _TURN_MAX_S: Final = 0.25  # a call that waits longer gives its sender to others
 _WAITING_MAX: Final = 16  # senders that wait
-# Whatever is not named here makes something, or moves something of value: a second time would be one too many.
-_HARMLESS_TWICE: Final = re.compile(
-    r"(answer|approve|ban|close|decline|delete|edit|get|hide|leave|pin|promote|read|remove|reopen|restrict|revoke"
-    r"|set|stop|unban|unhide|unpin|verify)[A-Z]|sendChatAction$|send\w*Draft$"
-)
-
-UnknownOutcome = Literal["repeat", "give-up"]
-"""What to do when nobody knows whether a call was executed: at least once, or at most once."""
 
 
 class Poster(Protocol):
@@ -186,8 +179,3 @@ class Sender:
         if files:
             return self._client.upload(method, body, files)
         return self._client.post(method, body)
-
-
-def makes_something(method: str) -> bool:
-    """Return whether a call made twice leaves more than one made once: a second message, a second gift."""
-    return not _HARMLESS_TWICE.match(method)

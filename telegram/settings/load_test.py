@@ -5,6 +5,8 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from telegram.settings.bot import BotConfig
+
 FAULTS: Final = ("kill", "stop", "429", "5xx", "slow", "cut")
 STARVED_AFTER_S: Final = 30.0
 _PATIENCE_S: Final = 60.0
@@ -56,7 +58,9 @@ class Load(BaseModel):
     store: str = Field(
         default="sqlite", description="sqlite (a new file), memory, or a STORE_URL that is new, too"
     )
-    workers: int = Field(default=64, ge=1, le=10_000, description="handlers at a time, as in WORKERS")
+    workers: int = Field(
+        default=BotConfig().workers, ge=1, le=10_000, description="handlers at a time, as in WORKERS"
+    )
     processes: int = Field(default=1, description="of the bot; there is no store yet that several share")
     engine: Literal["chatlane", "tutorial"] = Field(
         default="chatlane",

@@ -9,14 +9,13 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
-from engine import DeadLetter, Delivery, Effects, Engine, Inbox, Park, Queue, Reject, outcome_of
+from engine import DeadLetter, Delivery, Effects, Park, Reject, outcome_of
 from engine.stores.memory import MemoryStore
 from telegram.botapi.intake import UPDATES_MAX, split
-from telegram.botapi.routing import envelope, migration
-from telegram.client.peers import Peers
-from telegram.dialogue import InboxHandler, Router, Tools
-from telegram.service.bot import BotConfig
-from telegram.service.sender import Sender
+from telegram.dialogue import Router
+from telegram.service.assembly import Assembly, Handler
+from telegram.service.incoming import take_in
+from telegram.settings.bot import BotConfig
 from telegram.testing.blocked import BlockedLoop
 from telegram.testing.chats import Chat, Group
 from telegram.testing.client import Sent, WorldClient
@@ -128,7 +127,7 @@ class Conversations:
 
     def dropped(self) -> dict[str, int]:
         """How many updates no handler was given since the start, by reason: "stale", "throttled", "backlog"."""
-        return dict(self._handler.dropped.counts)
+        return dict(self._parts.handler.dropped.counts)
 
     # ---- the life of the bot
 
@@ -156,76 +155,58 @@ class Conversations:
     def _begin(self) -> None:
         self._stopping = False
         config = self._config
-        tools = Tools(username=self.scene.bot["username"], client=self._client)
-        peers = Peers()
-        self.scene.queue.allow(list(config.allowed_updates or self._router.allowed_updates()))
-        self._handler = InboxHandler(
+        self._parts = Assembly(
+            self._client,
+            self._store,
             self._router,
-            tools=tools,
-            peers=peers,
-            behind=self._store,
-            conduct=config.conduct(),
+            replace(config, messages_per_s=0),  # a test is not slower than its handlers
             wall=self._wall,
-            allow=lambda delivery, seconds: self._engines[0].allow(delivery, seconds),  # noqa: PLW0108 - it comes next
+            jitter=_no_jitter,
+            renew_every_s=_NEVER_S,
+            around=self._watched,
         )
-        self._inbox = Inbox(self._store, arrived=self._handler.arrived)
-        sender = Sender(self._client, peers=peers, unknown_outcome=config.unknown_outcome, jitter=_no_jitter)
-        self._engines = (
-            Engine(
-                self._store,
-                Queue.INBOX,
-                self._watched,
-                replace(config.handling(), renew_every_s=_NEVER_S),
-                farewell=self._handler.farewell,
-                jitter=_no_jitter,
-            ),
-            Engine(
-                self._store,
-                Queue.OUTBOX,
-                sender,
-                replace(config.sending(), renew_every_s=_NEVER_S),
-                jitter=_no_jitter,
-            ),
-        )
-        self._main = self._clock.create_task(self._live(tools))
+        self._parts.tools.username = self.scene.bot["username"]
+        self.scene.queue.allow(self._parts.asked)
+        self._main = self._clock.create_task(self._live())
         self._go(self._clock.time())
 
-    async def _live(self, tools: Tools) -> None:
-        async with tools.open(self._router.resources()), asyncio.TaskGroup() as group:
-            for engine in self._engines:
+    async def _live(self) -> None:
+        parts = self._parts
+        async with parts.tools.open(self._router.resources()), asyncio.TaskGroup() as group:
+            for engine in (parts.handling, parts.sending):
                 engine.start(group)
 
-    async def _watched(self, delivery: Delivery) -> Effects:
-        try:
-            return await self._handler(delivery)
-        except (Park, Reject):  # the latter is among the dead letters
-            raise
-        except asyncio.CancelledError:
-            if not self._stopping:
-                self._failed.append(TimeoutError("the handler was cut off: it ran too long"))
-            raise
-        except Exception as error:
-            self._failed.append(error)
-            programming_errors = self._config.handling().programming_errors
-            raise outcome_of(error, programming_errors) from error  # as the engine would, without its log
+    def _watched(self, handle: Handler) -> Handler:
+        async def watched(delivery: Delivery) -> Effects:
+            try:
+                return await handle(delivery)
+            except (Park, Reject):  # the latter is among the dead letters
+                raise
+            except asyncio.CancelledError:
+                if not self._stopping:
+                    self._failed.append(TimeoutError("the handler was cut off: it ran too long"))
+                raise
+            except Exception as error:
+                self._failed.append(error)
+                programming_errors = self._config.handling().programming_errors
+                raise outcome_of(error, programming_errors) from error  # as the engine would, without its log
+
+        return watched
 
     async def _accept(self) -> None:
         """As the poller does, until nothing waits."""
         while raw := self.scene.queue.read(self._offset, UPDATES_MAX):
             updates = split(b'{"ok":true,"result":[%b]}' % b",".join(raw))
-            for update in updates:
-                self._offset = update.update_id + 1
-                if (moved := migration(update.fields)) is not None:
-                    await self._inbox.alias(*moved)
-            await self._inbox.accept([envelope(update, self._wall()) for update in updates])
+            self._offset = updates[-1].update_id + 1
+            await take_in(self._parts.inbox, updates, self._wall())
 
     def _stop(self) -> None:
         """Stop at once, as the bot does: what runs is cut and handed back, then the resources are closed."""
         self._stopping = True
-        for engine in self._engines:
+        for engine in (self._parts.handling, self._parts.sending):
             self._finish(lambda: engine.drain(self._clock.time()))  # noqa: B023 - called here
         self._finish(lambda: self._main)
-        self._handler.dropped.close()
+        self._parts.handler.dropped.close()
 
     # ---- time
 

@@ -103,7 +103,8 @@ class Supervisor:
         scenario.judge_time_outs(store, process)
         client = cast("TgClient", SimClient(scenario.side, process))
         self._bot = bot = Bot(client, store, scenario.router(process), scenario.config, rng=scenario.rng)
-        bot._inbox._handler = scenario.timed(scenario.with_timers(bot._handler, store), process)
+        parts = bot._parts
+        parts.handling._handler = scenario.timed(scenario.with_timers(parts.handler, store), process)
         try:
             await bot.start()
             await bot.wait()

@@ -1,0 +1,71 @@
+"""A bot put together: the one place where its parts meet, for production, the sandbox, load tests and the test kit alike."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from engine import Delivery, Effects, Engine, Inbox, Queue
+from engine.store import FullStore
+from telegram.client import TgClient
+from telegram.client.peers import Peers
+from telegram.dialogue import InboxHandler, Router, Tools
+from telegram.service.sender import Sender
+from telegram.settings.bot import BotConfig
+
+Handler = Callable[[Delivery], Awaitable[Effects]]
+
+
+class Assembly:
+    """The parts of one bot, not started yet: two engines over one store, the handler of updates, and the way in."""
+
+    def __init__(
+        self,
+        client: TgClient,
+        store: FullStore,
+        router: Router,
+        config: BotConfig,
+        *,
+        wall: Callable[[], float],
+        jitter: Callable[[], float] = random.random,
+        renew_every_s: float | None = None,
+        around: Callable[[Handler], Handler] = lambda handler: handler,
+    ) -> None:
+        """`wall` gives Unix time by Telegram's clock, `jitter` floats in [0, 1).
+
+        `around` wraps what handles updates, for who wants to see how that ends.
+        """
+        self.router = router
+        self.peers = Peers()
+        self.tools = Tools(client=client)
+        self.handler = InboxHandler(
+            router,
+            tools=self.tools,
+            peers=self.peers,
+            behind=store,
+            conduct=config.conduct(),
+            wall=wall,
+            allow=lambda delivery, seconds: self.handling.allow(delivery, seconds),  # noqa: PLW0108 - it comes next
+        )
+        handling, sending = config.handling(), config.sending()
+        if renew_every_s is not None:
+            handling = replace(handling, renew_every_s=renew_every_s)
+            sending = replace(sending, renew_every_s=renew_every_s)
+        self.handling = Engine(
+            store,
+            Queue.INBOX,
+            around(self.handler),
+            handling,
+            farewell=self.handler.farewell,
+            jitter=jitter,
+        )
+        sender = Sender(
+            client,
+            peers=self.peers,
+            unknown_outcome=config.unknown_outcome,
+            per_s=config.messages_per_s,
+            jitter=jitter,
+        )
+        self.sending = Engine(store, Queue.OUTBOX, sender, sending, jitter=jitter)
+        self.inbox = Inbox(store, pending_max=config.pending_max, arrived=self.handler.arrived)
+        self.asked = list(config.allowed_updates or router.allowed_updates())
+        """The kinds of update that Telegram is asked for."""

@@ -1,0 +1,116 @@
+"""The settings of a bot as a person gives them: part of run.py's, with the defaults of BotConfig."""
+
+from dataclasses import fields
+from typing import Final
+
+from pydantic import BaseModel, Field, field_validator
+
+from telegram.dialogue.backlog import BACKLOG, read_backlog
+from telegram.dialogue.conduct import check_answer
+from telegram.dialogue.kinds import read_kinds
+from telegram.settings.bot import BotConfig, UnknownOutcome
+
+NOTHING: Final = "none"
+"""As a text: say nothing."""
+
+
+_BOT: Final = BotConfig()
+
+
+class BotSettings(BaseModel):
+    """How a bot works; and what it says by itself, where `none` stands for nothing."""
+
+    workers: int = Field(default=_BOT.workers, ge=1, le=10_000, description="handlers at a time")
+    senders: int = Field(
+        default=_BOT.senders,
+        ge=1,
+        le=1000,
+        description="calls to Telegram at a time, each over a connection of its own",
+    )
+    messages_per_s: float = Field(
+        default=_BOT.messages_per_s,
+        ge=0,
+        le=10_000,
+        description="messages to all chats together at the most; 0: unlimited",
+    )
+    handler_timeout_s: float = Field(
+        default=_BOT.handler_timeout_s, gt=0, description="a handler is cancelled after this long"
+    )
+    attempts_max: int = Field(
+        default=_BOT.attempts_max, ge=1, description="failures of an update before it is a dead letter"
+    )
+    retry_programming_errors: bool = Field(
+        default=_BOT.retry_programming_errors,
+        description="try a handler's TypeError and the like again, as other errors",
+    )
+    unknown_outcome: UnknownOutcome = Field(
+        default=_BOT.unknown_outcome,
+        description="a call that may have been executed: repeat it, or give-up what would come twice",
+    )
+    allowed_updates: str | None = Field(
+        default=None,
+        description="kinds of update to ask Telegram for, comma separated, or all; default: what the handlers take",
+    )
+    drain_timeout_s: float = Field(
+        default=_BOT.drain_timeout_s,
+        ge=2,
+        description="a graceful stop takes at most this long; supervisors kill after 30 s",
+    )
+
+    apology: str = Field(
+        default=_BOT.apology,
+        description="what a user is told when a handler has failed for good; none: nothing",
+    )
+    old_button: str = Field(
+        default=_BOT.old_button,
+        description="what is answered to a flow's button that belongs to an earlier question; none: nothing",
+    )
+    others_button: str = Field(
+        default=_BOT.others_button,
+        description="what is answered to a user who presses a button of another user's flow; none: nothing",
+    )
+
+    backlog: str = Field(
+        default=_BOT.backlog,
+        description="messages that waited at Telegram's: handle, drop:SECONDS (if longer), or tell:SECONDS (and say so)",
+    )
+    backlog_text: str = Field(
+        default=_BOT.backlog_text, description="what BACKLOG=tell:SECONDS sends to each private chat, once"
+    )
+
+    @field_validator("allowed_updates")
+    @classmethod
+    def _known(cls, kinds: str | None) -> str | None:
+        return kinds if kinds is None else ",".join(read_kinds(kinds))
+
+    @field_validator("backlog")
+    @classmethod
+    def _backlog(cls, policy: str) -> str:
+        read_backlog(policy)
+        return policy
+
+    @field_validator("backlog_text")
+    @classmethod
+    def _backlog_text(cls, text: str) -> str:
+        read_backlog(BACKLOG, text)
+        return text
+
+    @field_validator("old_button", "others_button")
+    @classmethod
+    def _answer(cls, text: str) -> str:
+        return check_answer(text)
+
+    def config(self, *, is_sandbox: bool) -> BotConfig:
+        """Return the configuration of the bot; the sandbox has no limits of Telegram's."""
+        given = {name: getattr(self, name) for name in _SAME}
+        said = {name: getattr(self, name) for name in ("apology", "old_button", "others_button")}
+        given |= {name: "" if text == NOTHING else text for name, text in said.items()}
+        if is_sandbox:
+            given["messages_per_s"] = 0.0
+        kinds = self.allowed_updates
+        return BotConfig(**given, allowed_updates=kinds.split(",") if kinds else None)
+
+
+_SAME: Final = ({field.name for field in fields(BotConfig)} & BotSettings.model_fields.keys()) - {
+    "allowed_updates"
+}
