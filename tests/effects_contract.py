@@ -58,7 +58,7 @@ class EffectsContract:
     @pytest.fixture
     def clock(self, monkeypatch) -> Clock:
         """The stores look at it all the time."""
-        for module in ("memory_data", "sqlite_timers"):
+        for module in ("memory_data", "sqlite.timers"):
             monkeypatch.setattr(f"engine.stores.{module}.WALL_LOOK_S", 0.001)
         return Clock()
 
