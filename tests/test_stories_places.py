@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
+from telegram.botapi.types import Message
 from telegram.dialogue import (
     END,
     CallbackContext,
@@ -25,7 +26,6 @@ from telegram.dialogue import (
     photo,
     text,
 )
-from telegram.types import Message
 from tests.kit.stage import Stage
 
 PHOTO = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]

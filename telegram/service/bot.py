@@ -141,7 +141,7 @@ class Bot:
         allowed_s = self._config.drain_timeout_s
         log.info("stopping", running=len(self._parts.handling.running()))
         poller.cancel()
-        self._handler.albums.is_stopping = True
+        self._parts.handler.albums.is_stopping = True
         # The last fifth belongs to the replies: a call that is cut in the middle may be sent twice.
         await asyncio.gather(
             asyncio.wait([poller]),
