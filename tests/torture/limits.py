@@ -21,8 +21,10 @@ def _sends(calls: list[Call]) -> list[Call]:
     return [call for call in calls if call.method == "sendMessage"]
 
 
-async def run(plan: Plan, tell: Tell, *, warm_up_s: float = WARM_UP_S) -> Result:
-    """Everything arrives, in order, at 0.9 of the limit or more; less than 1 % of the calls after a minute get a 429."""
+async def run(
+    plan: Plan, tell: Tell, *, warm_up_s: float = WARM_UP_S, share_min: float = SHARE_MIN
+) -> Result:
+    """Everything arrives, in order, at `share_min` of the limit or more; less than 1 % of the calls after a minute get a 429."""
     began, limits = time.monotonic(), FloodLimits()
     texts = round(limits.overall_per_s * plan.minutes * 60)
     async with open_stage(plan, tell, BotPlan(handler_ms=1.0, journal=None), MESSAGES_PER_S="30") as stage:
@@ -46,8 +48,8 @@ async def run(plan: Plan, tell: Tell, *, warm_up_s: float = WARM_UP_S) -> Result
         "refused after the first minute": f"{100 * refused_late:.2f} % of {len(late)}",
     }
     failures = [] if is_answered else ["texts were not all answered"]
-    if rate < SHARE_MIN * limits.overall_per_s:
-        failures.append(f"{rate:.1f} messages/s is below {SHARE_MIN} of the limit")
+    if rate < share_min * limits.overall_per_s:
+        failures.append(f"{rate:.1f} messages/s is below {share_min} of the limit")
     if refused_late > REFUSED_MAX:
         failures.append(f"{100 * refused_late:.2f} % of the calls after {warm_up_s:.0f} s were refused")
     return Result("limits", verdict, time.monotonic() - began, facts, failures)
