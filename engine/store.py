@@ -8,7 +8,7 @@ A lane is idle (no record), ready, leased or parked; each arrow is one call:
      │                 │  └── release, taken over ┘ ├── commit or bury, none left ──▶ idle
      │                 └──── the moment came ── parked ◀── park
 
-What every store promises (tests/store_contract.py holds each to it):
+What every store promises (tests/stores/store_contract.py holds each to it):
 
 * One owner: a lane is leased to one holder; every claim gets a higher fence.
 * Prefix order: updates leave a lane in the order of their ids. Telegram's ids restart at random after an idle

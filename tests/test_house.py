@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
     [*ROOT.glob("engine/**/*.py"), *ROOT.glob("telegram/**/*.py"), *ROOT.glob("handlers/**/*.py")]
 )
-TESTS = sorted(ROOT.glob("tests/test_*.py"))
+TESTS = sorted(ROOT.glob("tests/**/test_*.py"))
 LONGEST_FILE = 360
 LONGEST_FUNCTION = 60
 

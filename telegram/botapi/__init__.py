@@ -5,5 +5,5 @@ The facts are names, types and flags of Bot API 10.3 (2026-08-24): no text. Sour
 PaulSonOfLars/telegram-bot-api-spec (MIT). `attach` marks what takes a file, `const` the value that tells a member of a
 union from the others.
 
-`make api` regenerates; tests/test_botapi.py checks that nothing changes.
+`make api` regenerates; tests/botapi/test_botapi.py checks that nothing changes.
 """

@@ -6,7 +6,7 @@ the bytes of a request, so no error, repr or log line of the library can carry i
 tell it, for tracebacks that show variables.
 
 The price: the connector's and the response handler's methods used here are not all documented. pyproject.toml therefore
-bounds aiohttp to the minor versions with which tests/test_client.py passed.
+bounds aiohttp to the minor versions with which tests/client/test_client.py passed.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ from telegram.botapi import intake_large
 from telegram.botapi.intake import UPDATE_BYTES_MAX, UPDATES_MAX, BrokenReply, RawUpdate, split
 from telegram.botapi.intake_large import HARD_HERE_MAX, SPLIT_HERE_MAX, split_large
 from telegram.botapi.routing import route
-from tests.test_intake import ODD_IDS, UPDATES, bodies, body_of, ids, one, reply_of
+from tests.botapi.test_intake import ODD_IDS, UPDATES, bodies, body_of, ids, one, reply_of
 
 
 def bare(raws: list[RawUpdate]) -> list[tuple[int, bytes, bool]]:

@@ -15,7 +15,7 @@ from telegram.load.checker import Anomaly
 from telegram.load.service import ROOT, Service, command
 from telegram.service.letters import letter_lines
 from telegram.settings.load_test import Load
-from tests.test_load_report import GOOD as RECORDING
+from tests.load.test_load_report import GOOD as RECORDING
 
 # Of each kind: ESC, CR, LF, BEL, C1, bidi; a forged line; the title of the window; a link; an answerback.
 EVIL = (

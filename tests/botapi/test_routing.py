@@ -99,7 +99,7 @@ ODD: list[tuple[str, dict[str, Any], str, str]] = [
     ("chat_member", MEMBERS, "chat:-100123", ""),
     ("chat_boost", {"chat": GROUP, "boost": {"source": {"source": "giveaway"}}}, "chat:-100123", ""),
     ("stopped_message_generation", {"chat": GROUP}, "chat:-100123", ""),
-    # Ids are what the types read as an integer (tests/test_routing_agrees.py).
+    # Ids are what the types read as an integer (tests/botapi/test_routing_agrees.py).
     ("message", {"chat": {"id": 42}, "from": {"id": True}}, "chat:42", "1"),
     ("message", {"chat": {"id": 42}, "from": {"id": "43"}}, "chat:42", "43"),
     ("message", {"chat": {"id": 42}, "from": {"id": 43.0}}, "chat:42", "43"),

@@ -27,10 +27,10 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.conduct import APOLOGY
 from telegram.service.bot import Bot
+from tests.dialogue.test_dialogue_stopping import Nothing, Step
 from tests.kit.deliveries import GROUP, delivery, message, press, sent
 from tests.kit.offline import OfflineTelegram, Scene, play
 from tests.kit.virtual import run_virtual
-from tests.test_dialogue_stopping import Nothing, Step
 
 if TYPE_CHECKING:
     from telegram.client import TgClient

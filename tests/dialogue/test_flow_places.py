@@ -35,8 +35,8 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.table import Table
 from telegram.testing import Conversations
+from tests.dialogue.test_flow_parts import Elsewhere
 from tests.kit.deliveries import delivery, press, sent
-from tests.test_flow_parts import Elsewhere
 
 
 class S(Enum):

@@ -29,7 +29,7 @@ from telegram.dialogue import (
     text,
 )
 from telegram.testing import Conversations
-from tests.test_flow_parts import Elsewhere
+from tests.dialogue.test_flow_parts import Elsewhere
 
 
 class S(Enum):

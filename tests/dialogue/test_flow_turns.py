@@ -30,9 +30,9 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.flows.turn import HISTORY_MAX
 from telegram.testing import Conversations
+from tests.dialogue.test_flow_parts import Elsewhere, kept, says, scoped
 from tests.kit.deliveries import GROUP, delivery, message, press, sent
 from tests.kit.updates import KINDS
-from tests.test_flow_parts import Elsewhere, kept, says, scoped
 
 INLINE_PRESS = {**press("x"), "message": None, "inline_message_id": "i1"}
 

@@ -27,7 +27,7 @@ from tests.kit import updates
 from tests.kit.mutation import mutated
 from tests.kit.odd_updates import ODD, Odd, rest_of
 
-KEYS = json.loads((Path(__file__).parent / "kit" / "update_keys.json").read_text())
+KEYS = json.loads((Path(__file__).parents[1] / "kit" / "update_keys.json").read_text())
 
 
 class Outcome(NamedTuple):

@@ -15,8 +15,8 @@ from telegram.fake.answers import ApiError
 from telegram.fake.formatting import formatted
 from telegram.fake.parse_markdown import parse_markdown, parse_markdown_v2
 from telegram.text import escape_markdown, to_markdown
-from tests.test_text import MANY, QUOTES, painted, read_markdown
-from tests.test_text import formatted as any_text
+from tests.text.test_text import MANY, QUOTES, painted, read_markdown
+from tests.text.test_text import formatted as any_text
 
 
 def told(found):

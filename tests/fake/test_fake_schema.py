@@ -292,7 +292,7 @@ def test_each_parameter_of_a_wrong_type_is_refused(name):
     _, params = ready(name)
     for field in schema().methods[name].params:
         if name == "setMyCommands" and field.name == "commands":
-            continue  # in the server's own words: tests/test_fake_methods.py
+            continue  # in the server's own words: tests/fake/test_fake_methods.py
         assert refused(name, params | {field.name: wrong_value(field)}, strict=True)
 
 

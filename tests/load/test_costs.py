@@ -17,7 +17,7 @@ from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.file import connect
 from tests.kit.virtual import run_virtual
-from tests.store_contract import INBOX, NOTHING, OUTBOX, update
+from tests.stores.store_contract import INBOX, NOTHING, OUTBOX, update
 
 FEW, MANY = 300, 3_000
 

@@ -1,7 +1,7 @@
 """The guards of this project, and the change that removes each.
 
     [suspects]                          which tests are tried first for the mutants of a file; pytest's names for them
-    "engine/embedded/lanes.py" = ["tests/test_lanes.py"]
+    "engine/embedded/lanes.py" = ["tests/engine/test_lanes.py"]
 
     [[mutant]]
     name = "no fence"                   what is taken away, in words
@@ -14,7 +14,7 @@
     +        if False:
     '''
 
-What goes, with the lines around it, occurs exactly once in the file (tests/test_mutants.py).
+What goes, with the lines around it, occurs exactly once in the file (tests/mutants/test_mutants.py).
 """
 
 import tomllib

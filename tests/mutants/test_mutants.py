@@ -48,18 +48,20 @@ def test_who_found_a_mutant_is_kept_as_long_as_there_are_both(tmp_path):
     file = tmp_path / "killers.tsv"
     first, second, third = (mutant.name for mutant in MUTANTS[:3])
     one, other = (
-        "tests/test_mutants.py::test_names_are_names",
-        "tests/test_mutants.py::test_a_suspect_exists[x y]",
+        "tests/mutants/test_mutants.py::test_names_are_names",
+        "tests/mutants/test_mutants.py::test_a_suspect_exists[x y]",
     )
     killers.save({first: one, second: "(hangs for 300 s)", "gone": one}, file)
     assert killers.load(file) == {first: one}
     killers.save({third: other}, file)
     assert killers.load(file) == {first: one, third: other}
-    killers.save({first: "tests/no_such_file.py::a", third: "tests/test_mutants.py::test_that_is_gone"}, file)
+    killers.save(
+        {first: "tests/no_such_file.py::a", third: "tests/mutants/test_mutants.py::test_that_is_gone"}, file
+    )
     assert killers.load(file) == {}
-    inherited = "tests/test_stores.py::TestMemory::test_a_replayed_timer_finds_room"
-    killers.save({first: inherited, second: "tests/test_stores.py"}, file)
-    assert killers.load(file) == {first: inherited, second: "tests/test_stores.py"}
+    inherited = "tests/stores/test_stores.py::TestMemory::test_a_replayed_timer_finds_room"
+    killers.save({first: inherited, second: "tests/stores/test_stores.py"}, file)
+    assert killers.load(file) == {first: inherited, second: "tests/stores/test_stores.py"}
     assert killers.load(tmp_path / "none") == {}
 
 

@@ -18,7 +18,12 @@ from tests.mutants.catalogue import ROOT, Mutant
 
 PYTEST: Final = (
     *("-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "tests.mutants.quickest"),
-    *("--basetemp", ".mutants/tmp", "--ignore", "tests/test_mutants.py"),  # that one knows the code as it was
+    *(
+        "--basetemp",
+        ".mutants/tmp",
+        "--ignore",
+        "tests/mutants/test_mutants.py",
+    ),  # that one knows the code as it was
 )
 _FAILURE: Final = re.compile(r"^(?:FAILED|ERROR) (?P<test>tests/.+?)(?: - (?P<reason>.*))?$", re.MULTILINE)
 _OUT_MAX: Final = 1 << 20  # bytes, from the end

@@ -7,5 +7,5 @@ telegram_side  Telegram and the network
 stores         the memory store behind a bad network, and SQLite on a bad disk
 trouble        decides about each call, and counts
 
-`python -m tests.sim --seeds 2000`; tests/test_sim.py runs a fixed share.
+`python -m tests.sim --seeds 2000`; tests/sim/test_sim.py runs a fixed share.
 """

@@ -1,4 +1,4 @@
-"""Files that older code has written go on with today's: conversations, buttons, timers, what waited (tests/older)."""
+"""Files that older code has written go on with today's: conversations, buttons, timers, what waited (tests/stores/older)."""
 
 import asyncio
 import gzip
@@ -15,7 +15,7 @@ from engine.stores import open_store
 from telegram.client import TgClient
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
-from tests.older.bot import router
+from tests.stores.older.bot import router
 
 OLDER = Path(__file__).with_name("older")
 UNPARKED = "UPDATE parked SET until = 0"

@@ -18,9 +18,9 @@ from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.errors import translated
 from engine.stores.sqlite.file import connect
 from engine.stores.sqlite.writer import Writer
-from tests.effects_contract import Clock, EffectsContract
 from tests.kit.virtual import run_virtual
-from tests.store_contract import (
+from tests.stores.effects_contract import Clock, EffectsContract
+from tests.stores.store_contract import (
     INBOX,
     NOTHING,
     OUTBOX,

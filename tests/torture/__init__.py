@@ -9,5 +9,5 @@ poison       a user whose messages kill the process or its tasks: the others are
 stubborn     SIGTERM while a handler will not stop, of 51 kinds: the end in time, and nothing is lost
 storm        all of it at once, and SIGSTOP beyond the lease, for minutes or hours: the same as kill
 
-`python -m tests.torture --help` tells the options; tests/test_service.py runs small versions of all of them.
+`python -m tests.torture --help` tells the options; tests/torture/test_service.py runs small versions of all of them.
 """

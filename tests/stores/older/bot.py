@@ -20,7 +20,7 @@ from telegram.dialogue import (
     inline,
     text,
 )
-from tests.older.simple import simple
+from tests.stores.older.simple import simple
 
 
 class Step(Enum):

@@ -22,7 +22,7 @@ from engine import (
     TooManyTimers,
 )
 from engine.model import TIMER_IDS
-from tests.store_contract import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
+from tests.stores.store_contract import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
 
 DAY_S = 86_400.0
 

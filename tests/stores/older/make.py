@@ -1,4 +1,4 @@
-"""Makes a file of an older format: `cd CHECKOUT && python .../tests/older/make.py OUT.db.gz`, with that checkout's code.
+"""Makes a file of an older format: `cd CHECKOUT && python .../tests/stores/older/make.py OUT.db.gz`, with that checkout's code.
 
 It holds, each of a person or a group of its own, as far as that code knows such things: flows of each scope that wait for a button, data, timers, an update that
 failed and waits, one that was cut off with others behind it, a dead letter. The updates of chat N are said by N.
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path.cwd()))
 def load(name: str) -> Any:
     """Import a neighbour of this file, whose package is not that of the checkout."""
     spec: Any = importlib.util.spec_from_file_location(
-        f"tests.older.{name}", Path(__file__).with_name(f"{name}.py")
+        f"tests.stores.older.{name}", Path(__file__).with_name(f"{name}.py")
     )
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
