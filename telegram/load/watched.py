@@ -1,7 +1,7 @@
 """Wraps the handlers of a router, and notes in a journal when each begins and how it ends.
 
-One line each: `EVENT UPDATE_ID MONOTONIC_NS PID KEY`. The events are "begin", then "end" (it returned) or "fail" (it
-raised, or was cancelled); and "connect" for each connection that the process tries to open, since a refused one is
+One line each: `EVENT UPDATE_ID MONOTONIC_NS PID KEY`. The events are "begin", then "end" (it returned, or an update has
+stopped it: then it is handled) or "fail" (it raised, or was cancelled otherwise); and "connect" for each connection that the process tries to open, since a refused one is
 seen by nobody else. An update that no handler wants begins and ends, too: it is acknowledged. Of what a handler has done,
 before its "end":
 
@@ -16,6 +16,7 @@ Timers are not noted: nobody has said them.
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -37,6 +38,14 @@ class Journal:
         os.write(self._fd, f"{event} {update_id} {time.monotonic_ns()} {PID} {key}\n".encode())
 
 
+class _Handling:
+    __slots__ = ("has_begun", "is_stopped")
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self.is_stopped = False  # by an update
+
+
 class _Watched:
     """An entry of a router; what it takes is noted."""
 
@@ -52,11 +61,26 @@ class _Watched:
         taken = self._entry.take(ctx)
         if taken is None or isinstance(ctx, TimerContext):
             return taken
-        return taken._replace(run=partial(self._run, ctx, taken.run))
+        handling = _Handling()
+        options = taken.options
+        if (stop := options.stop) is not None:
+            options = replace(options, stop=partial(self._stops, ctx, stop, handling))
+        return taken._replace(run=partial(self._run, ctx, handling, taken.run), options=options)
 
-    async def _run(self, ctx: Context, run: Callable[..., Awaitable[Any]], *more: Any) -> None:
+    def _stops(self, ctx: Context, stop: Filter, handling: "_Handling", other: Context) -> bool:
+        handling.is_stopped = handling.is_stopped or stop(other)
+        if handling.is_stopped and not handling.has_begun:
+            handling.has_begun = True  # it never will
+            self._journal.note("begin", ctx.update_id, ctx.key)
+            self._journal.note("end", ctx.update_id, ctx.key)
+        return handling.is_stopped
+
+    async def _run(
+        self, ctx: Context, handling: "_Handling", run: Callable[..., Awaitable[Any]], *more: Any
+    ) -> None:
         told = (ctx.update_id, ctx.key)
         went_on = self._goes_on(ctx)
+        handling.has_begun = True
         self._journal.note("begin", *told)
         try:
             await run(*more)
@@ -64,7 +88,7 @@ class _Watched:
             self._journal.note("end", *told)
             raise
         except BaseException:
-            self._journal.note("fail", *told)
+            self._journal.note("end" if handling.is_stopped else "fail", *told)
             raise
         if went_on != self._goes_on(ctx):
             left = "leave" if ctx.command is None else "cancel"

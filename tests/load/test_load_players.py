@@ -1,5 +1,6 @@
 """Who plays a bot in a load test: what people do next, from what the bot has shown them."""
 
+import asyncio
 import random
 from collections import Counter
 
@@ -154,6 +155,29 @@ def test_what_handlers_do_is_noted():
         ann.presses("Events")
         ann.presses("Yes")
         assert [each for each in journal.noted if each not in {"begin", "end"}] == ["enter", "leave"]
+
+
+def test_a_handler_that_an_update_stops_has_ended():
+    router = Router()
+
+    @router.message(command("draw"), stop=command("cancel"))
+    async def draw() -> None:
+        await asyncio.sleep(60)
+
+    @router.message(command("cancel"))
+    async def cancel() -> None: ...
+
+    journal = Noting()
+    with Conversations(Witness(router, journal)) as bot:
+        ann = bot.chat("Ann")
+        ann.says("/draw", wait=False)
+        ann.says("/cancel")
+        assert journal.noted == ["begin", "end"] * 2
+        journal.noted.clear()
+        bot.scene.say(ann.id, ann.id, "/draw")
+        bot.scene.say(ann.id, ann.id, "/cancel")
+        bot.happens()  # it has not begun
+        assert journal.noted == ["begin", "end"] * 2
 
 
 def test_a_timer_is_not_noted_and_what_is_not_valid_is_no_failure():
