@@ -27,6 +27,10 @@ T = TypeVar("T")
 LIMIT_MAX: Final = 100  # Telegram Bot API, getUpdates
 CONFIRM_WITHIN_S: Final = 2.0  # the server confirms when the request arrives; its reply is of no use to us
 EMPTY_EVERY_S: Final = 1.0  # a server that answers "nothing" at once is asked this often
+# A poll, its append and the commits that follow cost as much for one update as for ten, so at a steady pace it is cheaper
+# to ask a little later. After a pause the next update does not wait, and a backlog does not either.
+FEW: Final = 20
+FEW_EVERY_S: Final = 0.01
 # Asking for the same offset again within 0.5 s brings one update only: never retry sooner.
 BACKOFF_MIN_S: Final = 0.5
 BACKOFF_MAX_S: Final = 30.0
@@ -122,7 +126,7 @@ class Poller:
         """One poll, and whatever waiting must come before the next."""
         limit = min(await self._insist(self._inbox.room), LIMIT_MAX)
         clock = asyncio.get_running_loop().time
-        next_empty_at = clock() + EMPTY_EVERY_S
+        began = clock()
         self._told_offset = self._offset
         try:
             updates = await self._client.get_updates(
@@ -139,7 +143,7 @@ class Poller:
             return
         if not updates:
             self._polling.over()
-            await asyncio.sleep(next_empty_at - clock())
+            await asyncio.sleep(began + EMPTY_EVERY_S - clock())
             return
         went_back = updates[0].update_id < self._offset
         store = partial(take_in, self._inbox, updates, self._wall())
@@ -149,8 +153,10 @@ class Poller:
             # Once: ids were re-based. Again and again: the server ignores our offset, and would serve forever.
             wait_s = self._polling.failed("went back", "the server answered with ids below the offset")
             await asyncio.sleep(wait_s)
-        else:
-            self._polling.over()
+            return
+        self._polling.over()
+        if len(updates) < FEW and (wait_s := began + FEW_EVERY_S - clock()) > 0:
+            await asyncio.sleep(wait_s)
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What the store answers, however long it is away. Nothing is polled meanwhile: it would pile up here."""

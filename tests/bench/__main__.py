@@ -6,13 +6,14 @@ from pathlib import Path
 
 import structlog
 
-from tests.bench import backlog, dialogue, dispatch, echo, files, intake, isolation, types
+from tests.bench import backlog, dialogue, dispatch, echo, files, intake, isolation, steady, types
 from tests.bench.report import Row, save, show
 
 TABLES = {
     "dispatch": ("No-op dispatch", dispatch.run),
     "dialogue": ("A step of a conversation", dialogue.run),
     "echo": ("Echo over HTTP, 64 calls at a time", echo.run),
+    "steady": ("A steady 200 updates a second", steady.run),
     "isolation": ("A flood in one chat", isolation.run),
     "backlog": ("A large backlog", backlog.run),
     "types": ("Types and a bot, beside aiogram (CPU and memory over pydantic's own)", types.run),

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from telegram.botapi.errors import (
     Unreadable,
 )
 from telegram.botapi.intake import RawUpdate
-from telegram.service.poller import Poller
+from telegram.service.poller import FEW, FEW_EVERY_S, Poller
 from tests.kit.polling import (
     ListInbox,
     Poll,
@@ -289,11 +290,32 @@ def test_a_server_that_waits_is_asked_again_at_once():
     assert [poll.at for poll in client.polls] == [0, 50, 100, 150]
 
 
-def test_updates_that_flow_are_fetched_without_a_pause():
-    client = ScriptedClient(*[[n] for n in range(1, 50)])
+def test_a_backlog_is_fetched_without_a_pause():
+    client = ScriptedClient(*[list(range(n, n + FEW)) for n in range(1, 50 * FEW, FEW)])
     drive(client, ListInbox(), for_s=1)
     assert {poll.at for poll in client.polls} == {0}
-    assert len(client.polls) == 50
+    assert len(client.polls) == 51
+
+
+def test_polls_that_bring_few_updates_start_a_little_apart():
+    client = ScriptedClient(*[[n] for n in range(1, 50)])
+    drive(client, ListInbox(), for_s=1)
+    assert gaps(client.polls) == pytest.approx([FEW_EVERY_S] * 49)
+
+
+def test_what_comes_after_a_pause_is_asked_for_at_once():
+    async def later(update_id: int) -> list[int]:
+        await asyncio.sleep(FEW_EVERY_S)
+        return [update_id]
+
+    client = ScriptedClient(partial(later, 1), partial(later, 2))
+    drive(client, ListInbox(), for_s=1)
+    assert [poll.at for poll in client.polls] == pytest.approx([0, FEW_EVERY_S, 2 * FEW_EVERY_S])
+
+
+def test_a_stop_does_not_wait_for_the_next_poll():
+    logs = drive(ScriptedClient([1]), ListInbox(), for_s=FEW_EVERY_S / 2)
+    assert logs[-1]["stopping_s"] == 0
 
 
 def test_the_same_updates_served_again_and_again_make_no_storm_and_no_crawl():
@@ -308,8 +330,9 @@ def test_an_answer_that_went_back_is_stored_before_the_pause():
     client = ScriptedClient([50], [3])
     inbox = ListInbox()
     drive(client, inbox, for_s=60)
-    assert [at for at, _ in inbox.accepts] == [0, 0]
-    assert 0.5 <= client.polls[2].at <= 1
+    first, second = (at for at, _ in inbox.accepts)
+    assert (first, second) == (0, client.polls[1].at)
+    assert 0.5 <= client.polls[2].at - second <= 1
 
 
 # ---- stopping
