@@ -127,12 +127,16 @@ class Engine:
                 return
             await asyncio.sleep(0.01)
 
-    async def drain(self, until: float) -> None:
-        """Claim nothing new, let handlers run until loop time `until`, hand back what is not finished then."""
+    def hold(self) -> None:
+        """Claim nothing new from now on; what runs goes on. Follows: `drain`."""
         self._draining = True
         for worker in self._workers:
             if worker.claiming:
                 worker.task.cancel()
+
+    async def drain(self, until: float) -> None:
+        """Claim nothing new, let handlers run until loop time `until`, hand back what is not finished then."""
+        self.hold()
         for worker in await self._wait_for_workers(until - asyncio.get_running_loop().time()):
             self._keeper.cut(worker, Released())
         await self._wait_for_workers(_LET_FINISH_S)

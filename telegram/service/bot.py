@@ -81,6 +81,7 @@ class Bot:
         What is not finished by then is handed back to the store. Cancelling this call stops at once.
         """
         self._stop.set()
+        self._parts.handling.hold()
         if self._main is not None:
             await self._main
 
