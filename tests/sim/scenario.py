@@ -19,7 +19,7 @@ from zlib import crc32
 
 from engine import Call, Delivery, Effects, Envelope, Park, Queue, Reject, Retry
 from engine.model import Stats
-from engine.store import ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
+from engine.store import DIED, ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
 from telegram.botapi.calls import decode_call
 from telegram.dialogue import MessageContext, Router, text
 from telegram.load.checker import Evidence, Interruption, check
@@ -397,7 +397,8 @@ class Scenario:
             if letter.queue is Queue.INBOX:
                 # A handler that sleeps through its deadline has failed, too: not in a hard run.
                 frozen = 0 if self.perils.stalls else self.trouble.counts["freeze"]
-                is_right = self.bad_handlers > 0 or 0 < letter.attempts <= frozen
+                died = self.trouble.counts["crash"] if letter.reason.startswith(DIED) else 0
+                is_right = self.bad_handlers > 0 or 0 < letter.attempts <= max(frozen, died)
                 ids.add(letter.envelope.id)
             else:
                 is_right = letter.attempts == SEND_ATTEMPTS_MAX
