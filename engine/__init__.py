@@ -2,8 +2,8 @@
 
 * Work is appended to the inbox: durable, each id once.
 * Each key's work is a lane, handled strictly one after another; different lanes run side by side.
-* A handler answers with effects: new state and outgoing calls, committed in one step with the ack.
-* Outgoing calls are a second queue of the same engine: order, retry, parking and dead letters come for nothing.
+* A handler returns effects: new state, outgoing calls and timers, committed in one step with the ack.
+* Outgoing calls are a second queue of the same kind: the same order, retry, parking and dead letters apply to them.
 
     Inbox.accept -> Store.append ... Store.claim -> Handler(Delivery) -> Effects -> Store.commit -> outbox ...
 """

@@ -1,4 +1,4 @@
-"""Asks a store until it answers: an outage is waited for, an unexpected error is tried once more."""
+"""Repeats a request to a store: an outage is waited out, an unexpected error is retried once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,35 +13,35 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _ASK_AGAIN_MAX_S: Final = 10.0
-"""An unavailable store is asked at least this often."""
+"""Longest pause between two attempts at an unavailable store."""
 
 _UNEXPECTED_MAX: Final = 2
-"""An unexpected error may be that of another delivery in the same transaction: the second one is this delivery's."""
+"""The first unexpected error may belong to another delivery in the same transaction; the second is this delivery's."""
 
 _ANSWERS: Final = (LeaseLost, StateChanged, NotPeeked, TooManyTimers, StoreError, GeneratorExit)
-"""What is raised as it is: an answer of the store, or its end."""
+"""Raised unchanged: a result of the request, the failure of the store, or the destruction of the task."""
 
 
 class StoreFailed(Exception):  # noqa: N818 - of one request
-    """The store raised what it should not, again: it will not do this one thing."""
+    """The store raised an unexpected error twice: this one request cannot be done."""
 
 
 class Asking:
-    """Makes the requests of one pool. `backoff` gives the pause before the n-th try, in seconds."""
+    """Makes the requests of one pool. `backoff` returns the pause after the n-th failed attempt, in seconds."""
 
     def __init__(self, queue: str, backoff: Callable[[int], float]) -> None:
         self._queue = queue
         self._backoff = backoff
         self._waiting = 0  # requests that wait for an unavailable store
         self.is_over = False
-        """The pool has ended: from now on a cancellation is meant."""
+        """The pool has ended: from now on a cancellation is a shutdown."""
 
     async def insist(
         self, act: Callable[[], Awaitable[T]], failed: BaseException | None = None, *, forever: bool = False
     ) -> T:
-        """Return what `act` returns; `failed` is what its first try has raised, the second one comes at once.
+        """Return what `act` returns. `failed` is what an earlier attempt raised; `act` is then called at once.
 
-        Raises what the store answers, and StoreFailed for an unexpected error, unless it is to try `forever`.
+        Raises the errors in _ANSWERS, and StoreFailed after repeated unexpected errors (never with `forever`).
         """
         tries = unexpected = 0
         is_away = False
@@ -67,7 +67,7 @@ class Asking:
                 self._came_back()
 
     def _sort(self, error: BaseException) -> int:
-        """Raise what is an answer; return 1 for an unexpected error, 0 for what is only to be asked again."""
+        """Raise an error that is an answer; return 1 for an unexpected error, 0 for one that is only retried."""
         if isinstance(error, _ANSWERS):
             raise error
         if isinstance(error, StoreUnavailable):
@@ -75,7 +75,7 @@ class Asking:
         if isinstance(error, asyncio.CancelledError):
             if self.is_over:
                 raise error
-            return 0  # it was meant for a handler that is gone: any request may be repeated
+            return 0  # it was meant for a handler that has ended: any request may be repeated
         log.error("unexpected error of the store", queue=self._queue, error=described(error), exc_info=error)
         return 1
 

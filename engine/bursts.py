@@ -1,4 +1,4 @@
-"""Log lines of what may happen thousands of times a second: one at once for each lane, then one with how many more."""
+"""Rate-limited log lines for frequent events: one line at once per lane, then one per pause with the count."""
 
 import asyncio
 from typing import Final
@@ -10,10 +10,10 @@ from engine.model import Queue
 log = structlog.get_logger(__name__)
 
 PAUSE_S: Final = 60.0
-"""Between two lines of one lane and event."""
+"""Seconds between two lines of one lane and event."""
 
 _LANES_MAX: Final = 1000
-"""Lanes with lines of their own at a time; what happens in others is one more line, without a key."""
+"""Lanes with lines of their own at a time; all others share one line per event and queue, without a key."""
 
 _Line = tuple[str, Queue, str | None]
 
@@ -22,11 +22,11 @@ class Bursts:
     """Counts by event and lane, and logs with a pause between lines."""
 
     def __init__(self) -> None:
-        self._since: dict[_Line, int] = {}  # what the last line did not count yet
+        self._since: dict[_Line, int] = {}  # events that no line has counted yet
         self._alarm: asyncio.TimerHandle | None = None
 
     def note(self, event: str, queue: Queue, key: str, count: int = 1) -> None:
-        """Log that it happened `count` times in this lane, now or with what follows within the pause."""
+        """Log `count` events in this lane, at once or in one line with those that follow within the pause."""
         line: _Line = (event, queue, key)
         if line not in self._since and len(self._since) >= _LANES_MAX:
             line = (event, queue, None)
@@ -39,7 +39,7 @@ class Bursts:
             self._alarm = asyncio.get_running_loop().call_later(PAUSE_S, self._go_on)
 
     def close(self) -> None:
-        """Log what no line has counted yet."""
+        """Log the events that no line has counted yet."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

@@ -1,7 +1,7 @@
-"""What handlers hand to the engine is checked here, once, where it enters: no store sees a value that it cannot keep.
+"""Validation of what handlers return, once, before it reaches a store.
 
-What passes has exactly the engine's own types (no subclass of str, bytes, int, float, tuple or of the nouns), so a
-store's code meets no method of an author's class. TypeError or ValueError says what is wrong.
+Checked values have exactly the engine's own types (no subclass of str, bytes, int, float, tuple or of the model's
+types), so a store never runs a method of an author's class. TypeError or ValueError says what is wrong.
 """
 
 from math import nan
@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from engine.model import DELAY_MAX_S, KEEP, TIMERS_MAX, Call, Effects, Queue, StateChange, Timer
 
 BYTES_MAX: Final = 1 << 28
-"""The longest body or state. SQLite refuses a row of 1,000,000,000 bytes or more (SQLite, "Limits")."""
+"""Maximum size of a body or state, in bytes. SQLite refuses a row of 1,000,000,000 bytes or more (SQLite, "Limits")."""
 
 _NAME_MAX: Final = 1 << 20  # characters of a key, a scope or a timer's name
 _NONE: Final[tuple[Any, ...]] = ()
@@ -19,7 +19,7 @@ N = TypeVar("N", Call, Timer, StateChange)
 
 
 def check_delay(seconds: float) -> float:
-    """Return a delay in seconds as an exact float; ValueError unless it is a number from 0 to DELAY_MAX_S."""
+    """Return a delay in seconds as an exact float; ValueError for anything but a number from 0 to DELAY_MAX_S."""
     given: object = seconds
     if isinstance(given, float):
         exact = float.__float__(given)
@@ -33,7 +33,7 @@ def check_delay(seconds: float) -> float:
 
 
 def checked_effects(effects: Effects, queue: Queue = Queue.INBOX) -> Effects:
-    """Return the effects as exact types; TypeError or ValueError for what no store can keep."""
+    """Return the effects with exact types; TypeError or ValueError for a value that a store cannot keep."""
     calls, state, timers, also, states = effects
     if (
         timers is _NONE
@@ -57,7 +57,7 @@ def checked_effects(effects: Effects, queue: Queue = Queue.INBOX) -> Effects:
 
 
 def checked_calls(calls: tuple[Call, ...]) -> tuple[Call, ...]:
-    """Return calls as exact types, the same tuple if it is one already."""
+    """Return calls with exact types: the same tuple if they have them already. TypeError or ValueError as above."""
     is_exact = type(calls) is tuple
     for call in calls if is_exact else _NONE:
         if type(call) is not Call or type(call[0]) is not str or type(call[1]) is not bytes:
@@ -118,7 +118,7 @@ def _count(also: object) -> int:
 
 
 def _sequence(what: str, values: object) -> tuple[object, ...]:
-    # no generator: it would run the author's code here, and may not end
+    # a generator is refused: it would run the author's code here, and might not end
     if isinstance(values, tuple):
         return tuple(tuple.__iter__(values))
     if isinstance(values, list):
@@ -156,7 +156,7 @@ def _bytes(what: str, value: object) -> bytes:
 
 
 def _kind(value: object) -> str:
-    """Name what was given, without asking an author's class for its text."""
+    """Describe a value without calling the __repr__ of an author's class."""
     if type(value) in (int, float, bool):
         return f"{value!r}"[:100]
     return type(value).__name__

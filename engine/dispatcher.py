@@ -4,15 +4,15 @@ Promises:
 
 * A lane has at most one handler running; different lanes run side by side, up to `workers`.
 * A worker keeps its lane from commit to commit until it is empty or the quantum is spent (sticky, yet fair).
-* A handler that fails or overruns its deadline parks only its own lane, with backoff; in the end its update
-  goes to the dead letters and the lane goes on.
+* A handler that fails or overruns its deadline parks only its own lane, with backoff; after the last attempt its
+  update becomes a dead letter and the lane continues.
 * While the store is unavailable nothing is handled twice: a finished handler's effects wait for the store.
-* Whatever escapes a handler, and whatever the store raises for one delivery, is that delivery's failure. Only a
-  StoreError ends the pool, and only `drain` or the end of its group is a shutdown: a cancellation by itself is not.
-* `drain` claims nothing new, lets what runs finish, hands back what does not finish in time, and waits for no handler
-  that ignores its cancellation.
+* Whatever a handler raises, and whatever the store raises for one delivery, is that delivery's failure. Only a
+  StoreError ends the pool, and only `drain` or the end of its group is a shutdown: a cancellation alone is not.
+* `drain` claims nothing new, lets running handlers finish, releases what does not finish in time, and does not wait
+  for a handler that ignores its cancellation.
 
-Not to be asked: order across lanes, and exactly-once for what a handler does outside its effects.
+Not promised: order across lanes, and exactly-once for what a handler does outside its effects.
 """
 
 import asyncio
@@ -38,23 +38,23 @@ from engine.store import DIED, NoNotes, Notes, Store
 log = structlog.get_logger(__name__)
 
 Handler = Callable[[Delivery], Awaitable[Effects]]
-"""Handles one delivery; raises Retry, Park or Reject to say what it wishes instead of effects."""
+"""Handles one delivery: returns its effects, or raises Retry, Park or Reject for another outcome."""
 
 current_delivery: Final[ContextVar[Delivery | None]] = ContextVar("current_delivery", default=None)
 """The delivery that the running handler handles, for logs."""
 
 _LET_FINISH_S: Final = 0.5
-"""How long a cancelled handler may take to clean up at the end of a drain, or of the pool."""
+"""Time for a cancelled handler to clean up at the end of a drain, or of the pool."""
 
 _AFTER_DEATH_S: Final = 1.0
-"""What ran when the process died waits for so long at the next start: others are handled between two deaths."""
+"""Delay at the next start for an update whose handler ran when the process died, so that others are handled first."""
 
 _SUSPECT_WAITS_S: Final = 0.05
-"""Suspects run one at a time: one that comes while another runs is parked for this long, times those that are parked."""
+"""Suspects run one at a time: while one runs, another is parked for this long times the number of parked suspects."""
 
 
 class Engine:
-    """Runs one queue: `start` it in a TaskGroup, `drain` it to end. `jitter` returns a float in [0, 1)."""
+    """Runs one queue: `start` it in a TaskGroup, `drain` ends it. `jitter` returns a float in [0, 1)."""
 
     def __init__(
         self,
@@ -81,17 +81,17 @@ class Engine:
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
-        self._ended: asyncio.Future[None] | None = None  # the pool's, from its start on
+        self._ended: asyncio.Future[None] | None = None  # set at `start`; done when the pool has ended
         self._notes: Notes = store.notes if queue is Queue.INBOX else NoNotes()
         self._suspect_runs = False
         self._suspects_seen: set[int] = set()  # by id
         self._suspects_parked: set[int] = set()
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        """Start the workers; a StoreError brings the group down.
+        """Start the workers; a StoreError fails the group.
 
-        The group holds one task, which owns the workers: it alone knows whether a cancellation is a shutdown, and it
-        does not wait for a handler that ignores its cancellation.
+        The group holds one task, which owns the workers: it can tell a shutdown from another cancellation, and does
+        not wait for a handler that ignores its cancellation.
         """
         name = self._queue.value
         self._ended = asyncio.get_running_loop().create_future()
@@ -102,7 +102,7 @@ class Engine:
         self._start(self._keeper.renew_leases(), f"{name} leases")
         self._start(self._keeper.watch_deadlines(), f"{name} deadlines")
         owner = group.create_task(self._own(self._ended), name=f"{name} pool")
-        # Also if it was cancelled before its first step.
+        # A callback, since a task cancelled before its first step never runs its `finally`.
         owner.add_done_callback(lambda _: self._cancel_all())
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
@@ -112,15 +112,15 @@ class Engine:
         return task
 
     def running(self) -> list[Running]:
-        """Return what the workers do now, longest running first."""
+        """Return the running handlers, longest running first."""
         return self._keeper.running()
 
     def allow(self, delivery: Delivery, seconds: float) -> None:
-        """Let the running handler of `delivery` take `seconds` from its start, not `handler_timeout_s`."""
+        """Give the running handler of `delivery` a time-out of `seconds` from its start, not `handler_timeout_s`."""
         self._keeper.allow(delivery, seconds)
 
     async def settle(self, until: float) -> None:
-        """Go on until nothing is ready or running any more (what is parked stays), or until loop time `until`."""
+        """Wait until no lane is ready or leased (parked lanes do not count), or until loop time `until`."""
         while asyncio.get_running_loop().time() < until:
             stats = (await self._store.stats()).of(self._queue)
             if not stats.ready and not stats.leased:
@@ -128,14 +128,14 @@ class Engine:
             await asyncio.sleep(0.01)
 
     def hold(self) -> None:
-        """Claim nothing new from now on; what runs goes on. Follows: `drain`."""
+        """Claim nothing new from now on; running handlers continue. Call `drain` next."""
         self._draining = True
         for worker in self._workers:
             if worker.claiming:
                 worker.task.cancel()
 
     async def drain(self, until: float) -> None:
-        """Claim nothing new, let handlers run until loop time `until`, hand back what is not finished then."""
+        """Claim nothing new, let handlers run until loop time `until`, then cancel and release what is not finished."""
         self.hold()
         for worker in await self._wait_for_workers(until - asyncio.get_running_loop().time()):
             self._keeper.cut(worker, Released())
@@ -143,7 +143,7 @@ class Engine:
         self._end()
 
     async def _own(self, ended: asyncio.Future[None]) -> None:
-        """Live as long as the pool; raises what it dies of."""
+        """Run as long as the pool; raise the error that ended it."""
         try:
             await ended
         finally:
@@ -168,14 +168,14 @@ class Engine:
             self._ended.set_result(None)
 
     async def _abandon(self, worker: Worker) -> None:
-        """Hand back what a worker holds whose handler does not end; what it does from now on is refused."""
+        """Release the lane of a worker whose handler does not end; its later requests meet a stale fence."""
         log.error("a handler would not stop, or the store was unavailable", worker=worker.number)
         self._notes.end(worker.number)
         if self._keeper.is_running(worker):
             try:
                 async with asyncio.timeout(_LET_FINISH_S):
                     await self._store.release(worker.delivery)
-            except Exception as error:  # noqa: BLE001 - the next process finds it
+            except Exception as error:  # noqa: BLE001 - the lease ends with this process
                 log.warning("not handed back", worker=worker.number, reason=described(error))
 
     async def _wait_for_workers(self, timeout_s: float) -> list[Worker]:
@@ -192,7 +192,7 @@ class Engine:
             except asyncio.CancelledError:
                 if self._asking.is_over:
                     raise
-                worker.task.uncancel()  # of a claim at the start of a drain; or meant for a handler that is gone
+                worker.task.uncancel()  # a claim cancelled by `hold`, or meant for a handler that has ended
 
     async def _serve(self, worker: Worker) -> None:
         quantum, settling, commit = self._config.quantum, self._settling, self._store.commit
@@ -200,7 +200,7 @@ class Engine:
         while not self._draining:
             delivery = await self._claim(worker)
             turns = 0
-            while delivery is not None:  # the lane's next one, as long as we keep the lane
+            while delivery is not None:  # the next head, as long as this worker keeps the lane
                 turns += 1
                 if settling.changed:
                     settling.begin(delivery)
@@ -246,10 +246,11 @@ class Engine:
         return await self._handle_suspect(worker, delivery, death)
 
     async def _handle_suspect(self, worker: Worker, delivery: Delivery, death: str) -> Effects | Exception:
-        """Handle what ran when the process died: after the others, and from the second death on one at a time.
+        """Handle a suspect, an update whose handler ran at a death: after others, from the second death on one at a time.
 
-        So others are handled between two deaths, and a further death tells which it was. One death alone tells nothing:
-        a supervisor kills processes, too. What is not certain to be the cause is handled once more, whatever was counted.
+        So others are handled between two deaths, and a further death identifies the cause. One death alone proves
+        nothing: supervisors kill processes, too. DIED_WITH_OTHERS is handled again whatever its attempts: another
+        update may be the cause.
         """
         attempts = delivery.attempt - 1
         if death == DIED and attempts >= self._config.attempts_max:
@@ -264,14 +265,14 @@ class Engine:
             self._suspects_parked.add(id_)
             return Park(death, delay_s=_SUSPECT_WAITS_S * len(self._suspects_parked))
         self._suspects_parked.discard(id_)
-        self._suspect_runs = True  # no await since it was looked at: two would run
+        self._suspect_runs = True  # no await between the check above and here: two suspects would run
         try:
             return await self._handle(worker, delivery)
         finally:
             self._suspect_runs = False
 
     async def _handle(self, worker: Worker, delivery: Delivery) -> Effects | Exception:
-        """Run the handler in a context of its own; whatever it does becomes a value that we know."""
+        """Run the handler in a context of its own; return its effects, or the exception that decides the outcome."""
         context = copy_context()
         context.run(current_delivery.set, delivery)
         outcome: Effects | Exception
@@ -290,11 +291,11 @@ class Engine:
         self._notes.end(worker.number)
         if worker.task.cancelling() or worker.task._must_cancel:  # noqa: SLF001 - is_cancelled() without a call
             await self._absorb(worker)
-        cut = self._keeper.leave(worker)  # no await before it: what cuts the worker cuts this handler
+        cut = self._keeper.leave(worker)  # no await since the handler's end: a cut must hit the handler
         return cut or outcome
 
     async def _absorb(self, worker: Worker) -> None:
-        """Take in what cancellations the handler's time has left, whoever made them: the next one has none."""
+        """Consume cancellations left over from the handler's run, so that the next handler is not cancelled by them."""
         while worker.is_cancelled() and not self._asking.is_over:
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
@@ -307,8 +308,8 @@ class Engine:
         if not isinstance(error, Reject | Park | Retry):
             try:
                 log.error("handler failed", key=delivery.lease.key, id=delivery.envelope.id, exc_info=error)
-            except BaseException:  # noqa: BLE001 - its text is the author's code
-                log.error("handler failed", error=type(error).__name__)  # noqa: TRY400 - there is no more to tell
+            except BaseException:  # noqa: BLE001 - the error's __str__ is the author's code
+                log.error("handler failed", error=type(error).__name__)  # noqa: TRY400 - the traceback has failed
         return outcome_of(error, self._config.programming_errors)
 
     def _backoff(self, attempt: int) -> float:

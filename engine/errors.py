@@ -1,25 +1,25 @@
-"""Failures, sorted by what the engine does about them."""
+"""Exceptions, by what the engine does about them."""
 
 from engine.checks import check_delay
 
 
-class Retry(Exception):  # noqa: N818 - a handler's wish, not an error
-    """Run this delivery again later: counts an attempt, parks the lane, in the end a dead letter.
+class Retry(Exception):  # noqa: N818 - an outcome that a handler asks for, not an error
+    """Run this delivery again later: counts an attempt and parks the lane; after the last attempt, a dead letter.
 
-    `after_s` None leaves the delay to the engine's backoff.
+    `after_s` is in seconds; None leaves the delay to the engine's backoff. ValueError if it is not in 0..DELAY_MAX_S.
     """
 
-    reason = ""  # of somebody's subclass that does not call __init__
+    reason = ""  # for a subclass that does not call __init__
     after_s: float | None = None
 
     def __init__(self, reason: str, *, after_s: float | None = None) -> None:
         super().__init__(reason)
-        self.reason = str(reason)  # also an exception, which is easily passed on
+        self.reason = str(reason)  # callers pass exceptions, too
         self.after_s = None if after_s is None else check_delay(after_s)
 
 
-class Park(Exception):  # noqa: N818 - a handler's wish, not an error
-    """Put this delivery back and leave the lane alone for `delay_s` seconds; counts no attempt."""
+class Park(Exception):  # noqa: N818 - an outcome that a handler asks for, not an error
+    """Put this delivery back and park the lane for `delay_s` seconds (ValueError outside 0..DELAY_MAX_S); no attempt."""
 
     reason = ""
     delay_s = 1.0
@@ -30,8 +30,8 @@ class Park(Exception):  # noqa: N818 - a handler's wish, not an error
         self.delay_s = check_delay(delay_s)
 
 
-class Reject(Exception):  # noqa: N818 - a handler's verdict, not an error
-    """Give this delivery up at once: it goes to the dead letters with `reason`."""
+class Reject(Exception):  # noqa: N818 - an outcome that a handler asks for, not an error
+    """Give this delivery up at once: it becomes a dead letter with `reason`."""
 
     reason = ""
 
@@ -41,27 +41,27 @@ class Reject(Exception):  # noqa: N818 - a handler's verdict, not an error
 
 
 class LeaseLost(Exception):  # noqa: N818 - a fact about the holder
-    """The lease is not (or no longer) valid: nothing was changed, and the work belongs to somebody else."""
+    """The lease is not (or no longer) in force: nothing was changed, and another holder may handle the lane."""
 
 
 class StateChanged(Exception):  # noqa: N818 - a fact about a state
-    """A state is not what `StateChange.was` says (any longer): nothing was changed, and the lease is still in force."""
+    """A state is not what it `was` (any longer): nothing was changed, and the lease is still in force."""
 
 
-class NotPeeked(ValueError):  # noqa: N818 - a handler's slip
-    """`Effects.also` is more than was peeked under this lease: nothing was changed, a handler's slip."""
+class NotPeeked(ValueError):  # noqa: N818 - a handler's mistake
+    """`Effects.also` is more than was peeked under this lease: nothing was changed, the lease is still in force."""
 
 
 class TooManyTimers(Exception):  # noqa: N818 - a fact about a lane
-    """The lane would have more timers than `Limits.lane_timers_max`: nothing was changed, the lease is in force."""
+    """The lane would have more timers than `Limits.lane_timers_max`: nothing was changed, the lease is still in force."""
 
     def __init__(self, key: str, most: int) -> None:
         super().__init__(f"the lane {key} would have more than {most} timers")
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a passing state of the store
-    """The store could not do it now (disk full, I/O error, connection lost): nothing is confirmed, ask again."""
+    """The store cannot do it now (disk full, I/O error, connection lost): nothing is confirmed, repeat the request."""
 
 
 class StoreError(Exception):
-    """The store cannot be used until a person mends something; the text says what, in one line."""
+    """The store cannot be used until a person repairs something; the text says what, in one line."""

@@ -1,4 +1,4 @@
-"""The door through which updates come in: how many fit, and making them durable."""
+"""The entry for sources of updates: waits for room, and makes updates durable."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ _FULL_POLL_S = 0.2
 
 
 class Inbox:
-    """The inbox as a source of updates sees it. `pending_max` bounds what waits there, in updates."""
+    """The inbox as a source of updates sees it. `pending_max` is the number of pending updates that stops polling."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Inbox:
         pending_max: int = 1_000_000,
         arrived: Callable[[Sequence[Envelope]], None] | None = None,
     ) -> None:
-        """`arrived` is told of each batch once it is durable, each envelope with the key of its lane."""
+        """`arrived` is called with each batch once it is durable, each envelope with the key of its lane."""
         self._store = store
         self._pending_max = pending_max
         self._arrived = arrived
@@ -31,7 +31,7 @@ class Inbox:
     async def room(self) -> int:
         """Wait until there is room; return how many more updates fit, at least 1.
 
-        Telegram drops callbacks after 150 s and keeps 100,000 updates: a full inbox is an alarm.
+        A full inbox is an error in the log: Telegram drops callbacks after 150 s and keeps at most 100,000 updates.
         """
         full = False
         while (room := self._pending_max - (await self._store.stats()).inbox.pending) < 1:
@@ -54,5 +54,5 @@ class Inbox:
             )
 
     async def alias(self, name: str, key: str) -> None:
-        """Lead what comes for the lane `name` from now on into the lane `key`; StoreUnavailable as `accept`."""
+        """Append what comes for the lane `name` to the lane `key` from now on; StoreUnavailable as `accept`."""
         await self._store.alias(name, key)

@@ -1,7 +1,7 @@
-"""Run a coroutine inside the current task, yet in a context of its own.
+"""Run a coroutine inside the current task, but in a context (contextvars) of its own.
 
-A worker's task lives as long as the pool; what one handler puts into a context variable must not be seen by the
-next one's chat. A task per delivery would do that too, at ten times the price.
+A worker's task lives as long as the pool; a context variable that one handler sets must not be visible to the next
+handler, which serves another chat. A task per delivery would isolate as well, at ten times the cost.
 """
 
 from collections.abc import Awaitable, Generator
@@ -29,7 +29,7 @@ class Isolated(Generic[T]):
             while True:
                 try:
                     yield waited_for
-                except BaseException as error:  # noqa: BLE001 - a cancellation goes where it was meant to go
+                except BaseException as error:  # noqa: BLE001 - e.g. a cancellation, passed on to the awaitable
                     is_closed = isinstance(error, GeneratorExit)
                     waited_for = run(steps.throw, error)
                 else:

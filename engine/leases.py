@@ -1,4 +1,4 @@
-"""Who runs what, and cutting off what must not go on: lost leases, handlers that overrun, the end of a drain."""
+"""The running handlers: renews their leases, and cancels those that lost the lease, overran, or outlasted a drain."""
 
 import asyncio
 from contextlib import suppress
@@ -16,17 +16,17 @@ _CUT_AGAIN_S: Final = 5.0
 """A handler that swallowed its cancellation is cancelled again after this long."""
 
 _LOOK_EVERY_S: Final = 1.0
-"""The clock is looked at this often (or four times within a shorter deadline): a stall of the process shows as a
-look that comes late."""
+"""Interval of the deadline check (at most a quarter of the time-out). A check that runs late shows that the process
+stalled."""
 
 _STALL_S: Final = 0.1
-"""A look that comes later than this tells of a stall; less is ordinary load."""
+"""A check that is late by more than this is a stall; less is ordinary load."""
 
 _AFTER_ERROR_S: Final = 1.0
 
 
 class Running(NamedTuple):
-    """What one worker does now; `since` is the event loop's time."""
+    """One running handler; `since` is the event loop's time."""
 
     worker: int
     delivery: Delivery
@@ -34,31 +34,31 @@ class Running(NamedTuple):
 
 
 class Worker:
-    """A task of the pool. `cut` says why its handler was cancelled, `cuts` how many times."""
+    """A task of the pool. `cut` is the outcome if its handler is cancelled, `cuts` how often it was cancelled."""
 
     __slots__ = ("allowed_s", "claiming", "cut", "cuts", "delivery", "number", "since", "stalled_s", "task")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.task: Any  # an asyncio.Task[None], whose type lacks _must_cancel
-        self.claiming = False  # waits for a lane, holding none
-        self.delivery: Delivery  # while it is among the running: what it handles, and since when
+        self.claiming = False  # waits in `claim`, without a lane
+        self.delivery: Delivery  # valid while its handler runs, as the next three are
         self.since: float
         self.allowed_s: float
-        self.stalled_s: float  # of its time, how long the whole process stood still
+        self.stalled_s: float  # how much of its time the process was stalled
         self.cut: Exception | None = None
         self.cuts = 0
 
     def is_cancelled(self) -> bool:
-        """Return whether a cancellation of the task is noted, or under way.
+        """Return whether a cancellation of the task is counted, or still to be raised at its next await.
 
-        One that came while no await followed is not counted any more after `uncancel` (until Python 3.13).
+        After `uncancel` the task may still have to raise one (`_must_cancel`), until Python 3.13.
         """
         return bool(self.task.cancelling() or self.task._must_cancel)  # noqa: SLF001 - there is no public way to ask
 
 
 class Keeper:
-    """Keeps the leases of running handlers alive, and cancels handlers; the worker's task itself goes on."""
+    """Renews the leases of running handlers, and cancels handlers; the worker's task itself goes on."""
 
     def __init__(self, store: Store, *, handler_timeout_s: float, renew_every_s: float) -> None:
         self._store = store
@@ -68,7 +68,7 @@ class Keeper:
         self._allowed = asyncio.Event()  # a deadline has changed
 
     def running(self) -> list[Running]:
-        """Return what runs now, longest running first."""
+        """Return the running handlers, longest running first."""
         return [Running(worker.number, worker.delivery, worker.since) for worker in self._running]
 
     def is_running(self, worker: Worker) -> bool:
@@ -76,7 +76,7 @@ class Keeper:
         return worker in self._running
 
     def enter(self, worker: Worker, delivery: Delivery) -> None:
-        """Note that the worker's handler starts."""
+        """Record that the worker's handler starts."""
         worker.delivery = delivery
         worker.since = asyncio.get_running_loop().time()
         worker.allowed_s = self._timeout_s
@@ -84,14 +84,14 @@ class Keeper:
         self._running[worker] = None
 
     def allow(self, delivery: Delivery, seconds: float) -> None:
-        """Let the handler of `delivery` run for so long, counted from its start, instead of the usual time."""
+        """Give the handler of `delivery` a time-out of `seconds` from its start, instead of the usual one."""
         for worker in self._running:
             if worker.delivery is delivery:
                 worker.allowed_s = seconds
                 self._allowed.set()
 
     def leave(self, worker: Worker) -> Exception | None:
-        """Note that the handler is over; return why it was cut, if it was."""
+        """Record that the handler has ended; return the outcome given to `cut`, or None if it was not cut."""
         del self._running[worker]
         if worker.cut is None:
             return None
@@ -99,9 +99,9 @@ class Keeper:
         return cut
 
     def cut(self, worker: Worker, why: Exception) -> None:
-        """Cancel the worker's handler, if it runs one.
+        """Cancel the worker's handler, if it runs one; the first `why` becomes the outcome.
 
-        The cancellation can only land inside the handler: we are called while the worker waits there, and
+        The cancellation can only arrive inside the handler: this is called while the worker awaits there, and
         between the handler's end and `leave` there is no await.
         """
         if worker not in self._running:
@@ -116,7 +116,7 @@ class Keeper:
         worker.task.cancel()
 
     async def renew_leases(self) -> None:
-        """Keep the leases alive for ever; cut handlers whose lease is lost. Ends with a StoreError only."""
+        """Renew the leases until cancelled; cut handlers whose lease is lost. Raises StoreError only."""
         while True:
             try:
                 lost = set(await self._store.renew([worker.delivery.lease for worker in self._running]))
@@ -132,10 +132,10 @@ class Keeper:
             await asyncio.sleep(self._renew_every_s)
 
     async def watch_deadlines(self) -> None:
-        """Cut handlers that overrun, for ever.
+        """Cut handlers that overrun, until cancelled.
 
-        A deadline counts the time in which the process ran: while another handler blocks the event loop, or while the
-        process is stopped or its machine suspended, no handler can make use of its time.
+        A deadline counts only the time in which the event loop ran, not the time in which another handler blocked it,
+        or the process was stopped, or its machine suspended.
         """
         loop = asyncio.get_running_loop()
         look_at = loop.time()
@@ -153,13 +153,13 @@ class Keeper:
                     await self._allowed.wait()
 
     def _note_stall(self, expected: float, now: float) -> None:
-        """Give back to whoever runs what a stall took away: the look that was due at `expected` comes only now."""
+        """Extend the deadlines by a stall: the check that was due at `expected` runs only now."""
         if now - expected > _STALL_S:
             for worker in self._running:
                 worker.stalled_s += max(0.0, now - max(expected, worker.since))
 
     def _cut_overdue(self, now: float) -> float:
-        """Cut whoever is over its time; return when to look again."""
+        """Cut handlers past their deadline; return when to check again (loop time)."""
         look_at = now + min(_LOOK_EVERY_S, self._timeout_s / 4)
         for worker in list(self._running):
             due = worker.since + worker.allowed_s + worker.stalled_s + worker.cuts * _CUT_AGAIN_S

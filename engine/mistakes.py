@@ -1,18 +1,18 @@
-"""Which errors of a handler are mistakes in the program: the next attempt would end the same way, so there is none.
+"""Which errors of a handler are programming errors: a retry would fail the same way, so there is none.
 
-The policy, in one place:
+The policy:
 
-* An error of PROGRAMMING_ERRORS that was raised in the bot's own code, in this project's, or by the standard library in
-  a call from there (json, datetime, enum, ...) is a mistake: the update is a dead letter at the first attempt, with the
-  reason. So is a group of errors with such a one in it.
-* Raised inside another library, or inside a module of NETWORK_MODULES, the same type may say that a connection broke,
-  and is tried again like any error. Libraries do raise it then: redis/redis-py#3546 (TypeError) and #3815
-  (AttributeError), MagicStack/asyncpg#240, aio-libs/aiopg#628 (AttributeError).
-* All other types are tried again. KeyError, IndexError and ValueError are not among the mistakes: they may come of what
-  another service answered.
+* An error of a type in PROGRAMMING_ERRORS that was raised in the bot's code, in this project's, or by the standard
+  library when called from there (json, datetime, enum, ...) is a mistake: the update becomes a dead letter at the first
+  attempt. So does an exception group that contains such an error.
+* Raised inside another library, or inside a module of NETWORK_MODULES, the same type may mean a broken connection, and
+  is retried like any error. Libraries do raise it then: redis/redis-py#3546 (TypeError) and #3815 (AttributeError),
+  MagicStack/asyncpg#240, aio-libs/aiopg#628 (AttributeError).
+* All other types are retried. KeyError, IndexError and ValueError are not mistakes: another service's answer may cause
+  them.
 
-An author overrules it for one place (`except TypeError as error: raise Retry(str(error)) from error`, or Reject for what
-is tried again otherwise), or for the whole pool: `EngineConfig(programming_errors=())`.
+Override it in one place (`except TypeError as error: raise Retry(str(error)) from error`, or Reject for an error that
+would be retried), or for the whole pool: `EngineConfig(programming_errors=())`.
 """
 
 import sysconfig
@@ -34,18 +34,18 @@ NETWORK_MODULES: Final = frozenset((
     "asyncio", "ftplib", "http", "imaplib", "poplib", "selectors", "smtplib", "socket", "socketserver", "ssl",
     "urllib", "xmlrpc",
 ))  # fmt: skip
-"""Of the standard library: their errors may be a connection's."""
+"""Modules of the standard library whose errors may mean a broken connection."""
 
 _ROOT: Final = Path(__file__).parents[1].as_posix()
 _OURS: Final = (f"{_ROOT}/engine/", f"{_ROOT}/telegram/")  # also where they are installed as a library
 _STDLIB: Final = f"{Path(sysconfig.get_path('stdlib')).as_posix()}/"
 _INSTALLED: Final = ("/site-packages/", "/dist-packages/")
 _EXTENSION: Final = (".pyx", ".pxd", ".pxi")  # Cython gives the relative path of its source
-_DEPTH_MAX: Final = 10  # groups in groups that are looked into
+_DEPTH_MAX: Final = 10  # nesting of exception groups that is inspected
 
 
 def is_mistake(error: BaseException, types: tuple[type[BaseException], ...] = PROGRAMMING_ERRORS) -> bool:
-    """Whether the error says that the program is wrong, and not that something is down for now."""
+    """Return whether the error is a programming error by the policy above, not a passing failure."""
     return any(
         isinstance(each, types) and not _is_of_a_library(each.__traceback__) for each in _leaves(error, 0)
     )
@@ -60,10 +60,9 @@ def _leaves(error: BaseException, depth: int) -> Iterator[BaseException]:
 
 
 def _is_of_a_library(trace: TracebackType | None) -> bool:
-    """Whether the code that raised it, or what called that from inside, is a library's.
+    """Return whether a library raised it: another package, or a module of NETWORK_MODULES.
 
-    The frame that counts is the innermost one that is neither made up ("<string>") nor of the rest of the standard
-    library.
+    Decided by the innermost frame that is neither generated code ("<string>") nor of another standard module.
     """
     files = []
     while trace is not None:

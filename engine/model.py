@@ -1,23 +1,23 @@
-"""The nouns of the engine: immutable values that travel between store, worker and handler."""
+"""The engine's data types: immutable values passed between store, worker and handler."""
 
 from enum import Enum
 from typing import Final, NamedTuple
 
 TIMER_IDS: Final = 2**52
-"""The bit that tells the ids of timers from those of updates and calls, which are below it."""
+"""Ids of timers have this bit set; ids of updates and calls are below it."""
 
 REPLAYED: Final = "~replayed:"
-"""Begins the name of a timer that came out of the dead letters; handlers' names do not begin with "~"."""
+"""Prefix of the name of a timer that was replayed from the dead letters; handlers' names do not begin with "~"."""
 
 TIMERS_MAX: Final = 32
-"""Timers that one commit may set or take away."""
+"""Maximum number of timers that one commit may set or remove."""
 
 DELAY_MAX_S: Final = 366 * 86_400.0
-"""The longest delay of a retry, a park or a timer, in seconds."""
+"""Maximum delay of a retry, a park or a timer, in seconds."""
 
 
 class Queue(Enum):
-    """The two queues of one engine: updates to handle, and calls to send."""
+    """The two queues of a store: updates to handle, and calls to send."""
 
     INBOX = "inbox"
     OUTBOX = "outbox"
@@ -28,8 +28,8 @@ class Queue(Enum):
 class Envelope(NamedTuple):
     """An update or an outgoing call as the engine sees it.
 
-    `id` orders the lane `key`; `scope` names the conversation state inside the key; `body` stays bytes. `at` is the
-    Unix time when an update arrived, a call was committed or a timer was due; 0.0 if nobody knows.
+    `id` orders the lane `key`; `scope` names the conversation state inside the key; `body` is opaque. `at` is the
+    Unix time when an update arrived, a call was committed or a timer was due; 0.0 if unknown.
     """
 
     id: int
@@ -40,21 +40,21 @@ class Envelope(NamedTuple):
 
     @property
     def is_timer(self) -> bool:
-        """Whether this is a timer that came due, and no update."""
+        """Whether this is a due timer, not an update."""
         return self.id >= TIMER_IDS
 
 
 class Call(NamedTuple):
-    """One outgoing request, bound for the lane `key` of the outbox."""
+    """One outgoing request for the lane `key` of the outbox."""
 
     key: str
     body: bytes
 
 
 class Timer(NamedTuple):
-    """A moment at which `body` is to come back as a delivery of the same lane; None takes the timer away.
+    """Deliver `body` in the same lane after `after_s` seconds; `after_s=None` removes the timer.
 
-    It belongs to the lane and to `scope` (None: that of the delivery), and is the only one of its name there.
+    It belongs to the lane and to `scope` (None: the delivery's scope). There is one timer per name: a new one replaces it.
     """
 
     name: str
@@ -64,9 +64,9 @@ class Timer(NamedTuple):
 
 
 class StateChange(NamedTuple):
-    """A conversation state of any lane and scope that is to become `state` if it still is what it `was`.
+    """Compare-and-set of a conversation state of any lane and scope: it becomes `state` if it is still `was`.
 
-    None stands for no state.
+    None means no state.
     """
 
     key: str
@@ -80,16 +80,16 @@ class _Keep(Enum):
 
 
 KEEP: Final = _Keep.KEEP
-"""As `Effects.state`: leave the conversation state as it is."""
+"""Value of `Effects.state` that leaves the conversation state unchanged."""
 
 
 class Effects(NamedTuple):
     """What a handler wants committed in the same step as the ack of its update.
 
-    `state` is the new conversation state of the delivery's scope; None deletes it, KEEP leaves it alone. States of
-    other lanes and scopes are for `states`. All of them are compared: what another lane has changed since it was read
-    (for `state`: since the delivery) is StateChanged. `also` acks as many updates behind the head, which
-    were peeked under this lease.
+    `state` is the new conversation state of the delivery's scope; None deletes it, KEEP leaves it unchanged. `states`
+    changes states of other lanes and scopes. The store compares all of them: StateChanged if another lane has changed
+    one since it was read (`state`: since it was delivered). `also` acks that many more updates directly behind the
+    head; they must have been peeked under this lease.
     """
 
     calls: tuple[Call, ...] = ()
@@ -100,9 +100,9 @@ class Effects(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """The sole right to one lane, until it is let go or taken over.
+    """The exclusive right to one lane, until it is released or taken over.
 
-    Only `fence` decides whether the holder may still commit; no clock takes part in that.
+    Only `fence` decides whether the holder may still commit, never a clock.
     """
 
     queue: Queue
@@ -113,7 +113,8 @@ class Lease(NamedTuple):
 class Delivery(NamedTuple):
     """The head of a leased lane, handed to a handler with its state; `attempt` counts from 1.
 
-    `begun`: a handler had it before, counted as an attempt or not (it failed, asked to be parked, or a stop cut it off).
+    `begun`: the store recorded an earlier run, whether counted as an attempt or not (it failed, asked to be parked, was
+    cut off by a stop, or the process died). A run whose lease was lost or released is not recorded.
     """
 
     lease: Lease
@@ -124,7 +125,7 @@ class Delivery(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A head that was given up, kept with its reason; `at` is Unix time, `number` names it for replay."""
+    """A head that was given up, kept with its reason; `at` is Unix time, `number` identifies it for replay."""
 
     number: int
     queue: Queue
@@ -135,7 +136,7 @@ class DeadLetter(NamedTuple):
 
 
 class LaneView(NamedTuple):
-    """One lane as a person sees it; `status` is "ready", "leased" or "parked", `wait_s` how long parked."""
+    """One lane for display; `status` is "ready", "leased" or "parked", `wait_s` the seconds until a parked lane is ready."""
 
     queue: Queue
     key: str
@@ -147,7 +148,7 @@ class LaneView(NamedTuple):
 
 
 class QueueStats(NamedTuple):
-    """One queue in numbers. Always: appended == committed + pending + dead (counted since the store was opened)."""
+    """Counts of one queue. Always: appended == committed + pending + dead (counted since the store was opened)."""
 
     appended: int
     committed: int
@@ -159,9 +160,9 @@ class QueueStats(NamedTuple):
 
 
 class Overflow(NamedTuple):
-    """What went beyond a bound in one queue since the store was opened.
+    """What exceeded a bound in one queue since the store was opened.
 
-    `lane_full`: updates that became dead letters since their lane had no room. `dropped`: dead letters that are gone.
+    `lane_full`: updates that became dead letters because their lane was full. `dropped`: dead letters that were deleted.
     """
 
     lane_full: int
@@ -169,11 +170,11 @@ class Overflow(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """Both queues in numbers: `pending` counts envelopes, `ready`, `leased` and `parked` count lanes."""
+    """Counts of both queues: `pending` counts envelopes; `ready`, `leased` and `parked` count lanes."""
 
     inbox: QueueStats
     outbox: QueueStats
 
     def of(self, queue: Queue) -> QueueStats:
-        """Return the numbers of one queue."""
+        """Return the counts of one queue."""
         return self.inbox if queue is Queue.INBOX else self.outbox

@@ -1,4 +1,4 @@
-"""Names of modules from before they moved: they lead to the modules of now, for one version, with a DeprecationWarning."""
+"""Old names of moved modules: importing one gives the module of the new name, for one version, with a DeprecationWarning."""
 
 import sys
 import warnings
@@ -28,5 +28,5 @@ class _Moved(MetaPathFinder, Loader):
 
 
 def lead_on(names: Mapping[str, str]) -> None:
-    """Let each module's old name lead to its new one: it is the same module, not a copy."""
+    """Make each old module name (key) import the module of the new name (value): the same module, not a copy."""
     sys.meta_path.append(_Moved(names))

@@ -1,7 +1,6 @@
-"""What the end of a handler means for its delivery.
+"""Turns what a handler raised into the outcome of its delivery: a Retry, Park or Reject with values a store can keep.
 
-Whatever a handler raises becomes an exact Retry, Park or Reject whose values a store can keep. Nothing here trusts a
-method of what was raised: its text, its fields and its class are the author's code, which may raise as well.
+The exception's `__str__`, fields and class are the author's code, which may raise as well: nothing here trusts them.
 """
 
 from typing import Final
@@ -12,16 +11,16 @@ from engine.mistakes import PROGRAMMING_ERRORS, is_mistake
 _REASON_MAX: Final = 1000  # characters
 
 
-class Released(Exception):  # noqa: N818 - why a handler was cut, not an error
-    """The pool stops: the delivery is handed back, uncounted."""
+class Released(Exception):  # noqa: N818 - an outcome, not an error
+    """The pool stops: the delivery is released, and no attempt is counted."""
 
 
 def outcome_of(
     raised: BaseException, programming_errors: tuple[type[BaseException], ...] = PROGRAMMING_ERRORS
 ) -> Retry | Park | Reject:
-    """Return what becomes of a delivery whose handler raised this; what is not usable is one more failure.
+    """Return the outcome of a delivery whose handler raised this; an outcome with invalid fields becomes a Retry.
 
-    A mistake in the program (engine/mistakes.py) is given up at once.
+    A programming error (engine/mistakes.py) becomes a Reject.
     """
     try:
         match raised:
@@ -31,7 +30,7 @@ def outcome_of(
                 return Park(storable(raised.reason), delay_s=raised.delay_s)
             case Retry():
                 return Retry(storable(raised.reason), after_s=raised.after_s)
-    except BaseException as invalid:  # noqa: BLE001 - of a subclass, or of a field that was set to anything
+    except BaseException as invalid:  # noqa: BLE001 - a subclass's code, or a field set to an invalid value
         return Retry(storable(f"{_name(raised)}: {described(invalid)}"))
     reason = storable(described(raised))
     return Reject(reason) if is_mistake(raised, programming_errors) else Retry(reason)
@@ -46,7 +45,7 @@ def described(error: BaseException) -> str:
 
 
 def storable(reason: object) -> str:
-    """Return a reason that every store and every terminal takes: bounded, valid UTF-8, an exact str."""
+    """Return a reason that every store can keep: an exact str of valid UTF-8, cut after 1,000 characters."""
     try:
         text = "" if reason is None else str.__str__(reason if isinstance(reason, str) else str(reason))
     except BaseException:  # noqa: BLE001 - the author's code

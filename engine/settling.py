@@ -1,4 +1,4 @@
-"""What becomes of a delivery when its handler is over: commit, park, bury or release, each until the store has done it."""
+"""Settles a delivery after its handler has ended: commit, park, bury or release, repeated until the store has done it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,24 +19,24 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 Farewell = Callable[[Delivery, bool], tuple[Call, ...]]
-"""The calls that go out although the delivery failed: with each counted failure, and (True) when it is given up."""
+"""Returns calls to send for a failed delivery: after each counted failure, and (second argument True) on giving up."""
 
 _CHANGED_MAX: Final = 10
-"""A head that has lost so many comparisons although no other lane of the pool changed its states counts as failed: its
-handler does not know what they were, and its lane must not spin."""
+"""After this many StateChanged without a commit of another lane to its states, a head counts as failed: its handler's
+`was` values are wrong, and the lane must not spin."""
 
 _PRECEDENCE_S: Final = 5.0
-"""A handler that lost a comparison goes first when it runs again: for so long, no other lane of the pool commits a state that
-it writes. Short, since others may have a time limit of Telegram's."""
+"""A handler whose commit met StateChanged has precedence in its next run: for this long no other lane of the pool commits a
+state that it writes. Short, since the others may have a time limit of Telegram."""
 
 _PRECEDENCE_AFTER: Final = 3
-"""From so many lost comparisons in a row on, it goes first for as long as a handler may run: a long one would never win.
+"""From this many StateChanged in a row on, precedence lasts as long as a handler may run: else a slow one never commits.
 Urgent lanes do not wait that long."""
 
 
 class _Lost(NamedTuple):
-    """What is known of a head that has lost comparisons: how many in a row, how many of them
-    with no other lane that changed its states, and the states that it writes.
+    """The StateChanged history of a head: how many in a row, how many of them while it had precedence and no other lane
+    committed its states, and the states that it writes.
     """
 
     times: int
@@ -46,9 +46,9 @@ class _Lost(NamedTuple):
 
 @dataclass(slots=True)
 class _First:
-    """The handler that goes first: its lane, its states, since when (the loop's time) and how long, and its end.
+    """The handler with precedence: lane, states, start (loop time), maximum duration, and a future for its end.
 
-    `was_passed`: another lane has committed one of these states meanwhile.
+    `was_passed`: another lane stopped waiting and committed one of these states meanwhile.
     """
 
     lane: str
@@ -60,10 +60,10 @@ class _First:
 
 
 CUT_OFF: Final = "it was cut off when the bot stopped"
-"""The reason in the store of what a stop has cut off."""
+"""The reason stored for a delivery whose handler was cancelled by a stop."""
 
 _GIVE_BACK_S: Final = 5.0
-"""A delivery that can be neither committed, parked nor buried is tried again after this long."""
+"""Pause before a delivery that could not be committed, parked or buried is released, to be handled again."""
 
 
 class Settling:
@@ -84,15 +84,15 @@ class Settling:
         self._asking = asking
         self._backoff = backoff
         self._farewell = farewell
-        self.changed: dict[str, _Lost] = {}  # by lane: heads whose last commit met a StateChanged
+        self.changed: dict[str, _Lost] = {}  # by lane: heads whose last commit met StateChanged
         self._first: _First | None = None
 
     def is_calm(self) -> bool:
-        """Return whether no lane has lost a comparison: then a commit needs no more than the store's."""
+        """Return whether no lane has met StateChanged: then a delivery is settled by the store's commit alone."""
         return self._first is None and not self.changed
 
     def begin(self, delivery: Delivery) -> None:
-        """Note that a delivery of a lane in `changed` is handled again: it goes first, unless another one does already."""
+        """Give precedence to a delivery of a lane in `changed` that is handled again, unless another one has it."""
         lost = self.changed.get(delivery.lease.key)
         if lost is not None and self._first is None:
             loop = asyncio.get_running_loop()
@@ -104,7 +104,7 @@ class Settling:
     async def settle(
         self, delivery: Delivery, outcome: Effects | Exception, *, more: bool
     ) -> Delivery | None:
-        """Settle a delivery with what its handler wants; return the lane's next one if it is kept (`more`)."""
+        """Settle a delivery with its handler's outcome; return the lane's next delivery if the lane is kept (`more`)."""
         lost = self.changed.pop(delivery.lease.key, None) if self.changed else None
         try:
             if not isinstance(outcome, Effects):
@@ -123,7 +123,7 @@ class Settling:
     async def not_committed(
         self, delivery: Delivery, effects: Effects, why: BaseException, lost: _Lost | None = None
     ) -> Delivery | None:
-        """Go on after the first try to commit has raised `why`; `lost`: the StateChanged that its head met before."""
+        """Continue after the first commit has raised `why`; `lost`: the StateChanged that its head met before."""
         again = self._commit_again(delivery, effects, why, lost or _Lost(0, 0, frozenset()))
         return await self._to_the_end(delivery, again)
 
@@ -138,7 +138,7 @@ class Settling:
         return None
 
     async def _give_way(self, delivery: Delivery, effects: Effects) -> None:
-        """Wait until the handler that goes first has committed, if it writes one of these states."""
+        """Wait until the handler with precedence has been settled, if it writes one of these states."""
         first = self._first
         if (
             first is None
@@ -154,11 +154,11 @@ class Settling:
                 await asyncio.wait((first.over,), timeout=wait_s)
             except asyncio.CancelledError:
                 if self._asking.is_over:
-                    raise  # else it was meant for a handler that is gone
+                    raise  # else it was meant for a handler that has ended
         first.was_passed = first.was_passed or not first.over.done()
 
     def _states(self, delivery: Delivery, effects: Effects) -> frozenset[tuple[str, str]]:
-        """Return key and scope of the states that a commit compares and writes."""
+        """Return (key, scope) of each state that a commit compares and writes."""
         names = {(self._store.lane(change.key), change.scope) for change in effects.states}
         if effects.state is not KEEP:
             names.add((delivery.lease.key, delivery.envelope.scope))
@@ -173,7 +173,7 @@ class Settling:
             return await self._asking.insist(lambda: self._store.commit(delivery, effects, more=False), why)
         except StateChanged:
             lost = _Lost(lost.times + 1, lost.alone + is_alone, self._states(delivery, effects))
-            if lost.alone < _CHANGED_MAX:  # the handler runs again, with what is true now
+            if lost.alone < _CHANGED_MAX:  # the handler runs again, with the current states
                 self.changed[delivery.lease.key] = lost
                 await self._asking.insist(lambda: self._store.release(delivery))
             else:
@@ -198,13 +198,13 @@ class Settling:
                 raise outcome
 
     async def _hand_back(self, delivery: Delivery) -> None:
-        """The stop of the pool has cut the handler off: uncounted, but noted where it outlives the process."""
+        """Release a delivery whose handler was cancelled by a stop: uncounted, but recorded in the store (inbox)."""
         if self._queue is Queue.INBOX:
             try:
                 await self._store.park(delivery, 0.0, counted=False, reason=CUT_OFF)
             except (LeaseLost, StoreError):
                 raise
-            except BaseException as error:  # a store in trouble: no stop waits for a note
+            except BaseException as error:  # a stop does not wait for an unavailable store to record it
                 if isinstance(error, asyncio.CancelledError) and self._asking.is_over:
                     raise
                 log.debug("not noted that it was cut off", key=delivery.lease.key, reason=described(error))
@@ -213,7 +213,7 @@ class Settling:
         await self._asking.insist(lambda: self._store.release(delivery))
 
     async def _give_back(self, delivery: Delivery, failed: StoreFailed) -> None:
-        """The store takes no outcome of this delivery: it is handled again, after a pause."""
+        """Release, after a pause, a delivery for which the store accepts no outcome: it is handled again."""
         log.error(
             "a delivery could not be settled",
             key=delivery.lease.key,
@@ -258,6 +258,6 @@ class Settling:
             return ()
         try:
             return checked_calls(self._farewell(delivery, given_up))
-        except BaseException:  # the failure itself is what matters
+        except BaseException:  # the delivery is settled all the same
             log.exception("the farewell failed", key=delivery.lease.key, id=delivery.envelope.id)
             return ()

@@ -1,26 +1,26 @@
-"""The contract of a store: lanes, leases, state and effects behind atomic steps.
+"""The store contract: lanes, leases, states and effects, changed in atomic steps.
 
 A lane is idle (no record), ready, leased or parked; each arrow is one call:
 
               append               claim (new fence)             commit, more to do
     idle ───────────▶ ready ───────────────────▶ leased ◀───────────────┐
      ▲                 ▲  ▲                       │ │ └─────────────────┘
-     │                 │  └── release, taken over ┘ ├── commit or bury, none left ──▶ idle
-     │                 └──── the moment came ── parked ◀── park
+     │                 │  └── release, take-over ──┘ ├── commit or bury, none left ──▶ idle
+     │                 └────── delay over ───── parked ◀── park
 
 What every store promises (tests/stores/store_contract.py holds each to it):
 
 * One owner: a lane is leased to one holder; every claim gets a higher fence.
-* Prefix order: updates leave a lane in the order of their ids. Telegram's ids restart at random after an idle
-  week; a fall by more than `ID_FALL_MAX` is such a restart, and what comes after it stands behind.
+* Prefix order: updates leave a lane in the order of their ids. Telegram restarts the numbering at a random id after an
+  idle week; an id lower by more than `ID_FALL_MAX` is such a restart: it and its successors come after what is pending.
 * Atomic effects: ack, states, calls and timers of a commit appear together or not at all, and survive together.
-* A timer is delivered once, not before its time, in the lane in which it was set: behind what is pending when it
-  comes due (or when the store is opened, if nobody ran then), before what comes later. It is there until the commit
-  of its delivery, or until it is set anew or taken away, also when it has come due by then. While the store is open,
-  a wall clock that is set back delays no timer (engine/embedded/forward.py).
-* A stale holder changes nothing: peek, commit, park, bury and release raise LeaseLost.
+* A timer is delivered once, not early, in the lane in which it was set: after what is pending when it comes due (or when
+  the store is opened, if it came due before), before what is appended later. It exists until its delivery is committed,
+  or it is replaced or removed, even when already due. While the store is open, setting the wall clock back delays no
+  timer (engine/embedded/forward.py).
+* A stale holder changes nothing: peek, look, commit, park, bury and release raise LeaseLost.
 * No lost wake-up: a lane with pending work is ready, leased or parked.
-* `StoreUnavailable` means: nothing was confirmed, the same call may be made again.
+* `StoreUnavailable` means that nothing is confirmed; the same call may be repeated.
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,170 +45,173 @@ ID_BITS: Final = 53
 ID_MASK: Final = (1 << ID_BITS) - 1
 
 ID_FALL_MAX: Final = 1_000_000
-"""A fall of the ids by more than this is a restart of the numbering, not a late arrival (Telegram keeps fewer)."""
+"""An id lower by more than this is a restart of the numbering, not a late arrival (Telegram keeps fewer updates)."""
 
 
 WALL_LOOK_S: Final = 60.0
-"""A store that waits for a timer looks at the wall clock at least this often: it may have been set forward."""
+"""A store that waits for a timer reads the wall clock at least this often: it may have been set forward."""
 
 
 DIED: Final = "the process died while it was handled"
-"""Begins the reason of an update that ran when the process died: one attempt was counted for that at the next start."""
+"""Prefix of the reason of an update whose handler ran when the process died; the next start counted one attempt for it."""
 
 DIED_WITH_OTHERS: Final = f"{DIED}, with others"
-"""The same, if others ran that may be the cause as well."""
+"""The same, when other handlers ran that may also be the cause."""
 
 
 class Limits(NamedTuple):
-    """What one store keeps at most."""
+    """Upper bounds of one store."""
 
     lane_depth_max: int = 10_000
-    """Pending updates of one lane; more go to the dead letters as "lane full", so one chat cannot fill the disk."""
+    """Pending updates of one lane; more become dead letters (reason "lane full"), so one chat cannot fill the disk."""
 
     dead_max: int = 100_000
-    """Dead letters; beyond, the lane that has the most loses its oldest."""
+    """Dead letters in total; above it, the lane that has the most loses its oldest."""
 
     dead_per_lane_max: int = 10_000
-    """Dead letters of one lane; beyond, its oldest are dropped. As many as may be pending: all can be replayed."""
+    """Dead letters of one lane; above it, its oldest are dropped. Equals `lane_depth_max`, so that all can be replayed."""
 
     lane_timers_max: int = 10_000
-    """Timers of one lane, due or not; a commit that sets one and would exceed it is refused (TooManyTimers). A group in
-    which each member has a time-out of his own has as many timers as members who talk to the bot at a time."""
+    """Timers of one lane, due or not; a commit that sets one and would exceed the bound is refused (TooManyTimers). A group
+    with one time-out per member has as many timers as members who talk to the bot at the same time."""
 
 
 class Notes(Protocol):
-    """Which updates are being handled, noted where it outlives the process; every method returns at once.
+    """A record of the updates being handled that survives the process; no method blocks.
 
-    If the process dies, the next start counts one attempt for what was noted, and `death` tells of it.
+    If the process dies, the next start counts one attempt for each update on record, and `death` returns why.
     """
 
     def begin(self, worker: int, id_: int) -> None:
-        """Note that a worker begins to handle the update `id_`."""
+        """Record that a worker begins to handle the update `id_`."""
 
     def end(self, worker: int) -> None:
-        """Note that it does not handle it any more."""
+        """Remove the worker's record: its handler has ended."""
 
     def clear(self) -> None:
-        """Forget all notes: the process ends, and none of them is to blame. May be called from any thread."""
+        """Remove all records: the process ends for another reason than a handler. May be called from any thread."""
 
     def death(self, id_: int) -> str | None:
-        """Return DIED or DIED_WITH_OTHERS if the process died while the update `id_` was handled, before this start."""
+        """Return DIED or DIED_WITH_OTHERS if the process died, before this start, while the update `id_` was handled."""
 
     def is_repeated(self) -> bool:
-        """Return whether an update is left that has been there at more than one death."""
+        """Return whether this start found an update that was handled at a death and had a counted attempt before that."""
 
 
 class NoNotes:
-    """Of a store that dies with its process."""
+    """`Notes` of a store that does not survive its process: records nothing."""
 
     def begin(self, worker: int, id_: int) -> None:
-        """Note nothing."""
+        """Do nothing."""
 
     def end(self, worker: int) -> None:
-        """Note nothing."""
+        """Do nothing."""
 
     def clear(self) -> None:
-        """There is nothing to forget."""
+        """Do nothing."""
 
     def is_repeated(self) -> bool:
-        """Return False: nothing outlives the process."""
+        """Return False."""
         return False
 
     def death(self, _: int) -> str | None:
-        """Return None: nothing outlives the process."""
+        """Return None."""
         return None
 
 
 class Store(Protocol):
-    """What the engine needs. One object is one session: its leases live and die together."""
+    """What the engine needs of a store. One object is one session: its leases begin and end with it."""
 
     @property
     def notes(self) -> Notes:
-        """Where the inbox's handlers are noted."""
+        """The record of running inbox handlers."""
 
     async def append(self, batch: Sequence[Envelope]) -> int:
-        """Make the batch durable in the inbox; ids seen in the last 24 h are ignored. Return how many were new."""
+        """Make the batch durable in the inbox; ids seen in the last 24 h or more are ignored. Return how many were new.
+
+        An update for a lane that is full is new, too: it becomes a dead letter.
+        """
 
     async def alias(self, name: str, key: str) -> None:
-        """Lead what comes for the lane `name` from now on, updates and calls, into the lane `key`.
+        """Append updates and calls for the lane `name` to the lane `key` from now on.
 
-        Durable when it returns. What `name` has already stays there. Ignored if `name` has led to a lane before,
-        or others lead to it.
+        Durable when it returns. What is pending in `name` stays there. Ignored if `name` is an alias already, or other
+        aliases refer to it.
         """
 
     def lane(self, key: str) -> str:
-        """Return the key of the lane into which what comes for `key` is led: itself, for nearly all."""
+        """Return the key of the lane that `key` is an alias of, or `key` itself if it is none."""
 
     async def claim(self, queue: Queue) -> Delivery:
-        """Lease the lane that has been ready longest, waiting for one if need be. Cancelling leaves no lease."""
+        """Lease the lane that has been ready longest; wait until there is one. A cancelled call leaves no lease."""
 
     async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
         """Return the updates directly behind the head, at most `limit`, up to a timer or another scope.
 
-        For as long as the lease is held, nothing comes between them any more.
+        While the lease is held, nothing is inserted between them.
         """
 
     async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return the updates among the `limit` places behind the head, of any scope: to look at, not to ack."""
+        """Return the updates among the next `limit` entries behind the head, of any scope. They cannot be acked with it."""
 
     async def state(self, key: str, scope: str) -> bytes | None:
-        """Return a conversation state as it is now; `Effects.states` changes it."""
+        """Return the current conversation state, None if there is none; `Effects.states` changes it."""
 
     async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
-        """Ack the head and apply its effects in one step; with `more`, keep the lane and return its next head.
+        """Ack the head and apply its effects in one step; with `more`, keep the lane and return its next head, if any.
 
-        A repeated commit changes nothing and does not take back a lane that was let go. StateChanged if one of
-        `effects.states` is not what it was, or the state to be replaced by `effects.state` is not what was delivered
-        (a commit of another lane has changed it meanwhile); NotPeeked for more in `effects.also` than was peeked;
-        TooManyTimers if `effects.timers` set one and the lane would have more than `Limits.lane_timers_max`: then
-        nothing is changed, and the lease is in force.
+        Repeating a commit changes nothing, and raises LeaseLost if the lane has been released. In these cases nothing
+        is changed and the lease stays in force: StateChanged if one of `effects.states` is not what it `was`, or the
+        state that `effects.state` replaces is not the delivered one (another lane's commit has changed it); NotPeeked
+        if `effects.also` exceeds what was peeked; TooManyTimers if `effects.timers` sets one and the lane would have
+        more than `Limits.lane_timers_max`.
         """
 
     async def park(
         self, delivery: Delivery, delay_s: float, *, counted: bool, reason: str, calls: tuple[Call, ...] = ()
     ) -> None:
-        """Put the head back and leave the lane alone for `delay_s`; `counted` makes it one more attempt.
+        """Put the head back and make the lane unclaimable for `delay_s`; `counted` counts one attempt.
 
         `calls` go to the outbox in the same step.
         """
 
     async def bury(self, delivery: Delivery, reason: str, calls: tuple[Call, ...] = ()) -> None:
-        """Move the head to the dead letters and let the lane go; `calls` go to the outbox in the same step."""
+        """Move the head to the dead letters and release the lane; `calls` go to the outbox in the same step."""
 
     async def release(self, delivery: Delivery) -> None:
-        """Hand the lane back untouched."""
+        """Release the lane with its head unchanged and no attempt counted."""
 
     async def renew(self, leases: Iterable[Lease]) -> list[Lease]:
         """Keep this session's leases alive; return those of `leases` that are lost."""
 
     async def stats(self) -> Stats:
-        """Return the numbers of both queues, at once whatever their size."""
+        """Return the counts of both queues, in constant time."""
 
     async def close(self) -> None:
-        """Let go of files and connections."""
+        """Release files and connections."""
 
 
 class Operator(Protocol):
-    """What a person needs, beside the line of work."""
+    """Inspection and repair by a person, apart from the handling of updates."""
 
     def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
-        """Return lanes that have work, at most `limit`."""
+        """Return lanes that have pending work, at most `limit`."""
 
     def overflow(self, queue: Queue) -> Overflow:
-        """Return how much went beyond the bounds of this queue since the store was opened."""
+        """Return how much exceeded the bounds of this queue since the store was opened."""
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the newest dead letters, newest first."""
 
     async def replay(self, number: int) -> bool:
-        """Put a dead letter back in its lane, by its old id (so: first); a timer is due at once.
+        """Put a dead letter back into its lane in the order of its id, so before newer updates; a timer is due at once.
 
         False if there is none of that number, or an update of the same id is pending again.
         """
 
     def clock_moved(self) -> None:
-        """Look for due timers now: the wall clock was set forward. Without this it is noticed within WALL_LOOK_S."""
+        """Check for due timers now: the wall clock was set forward. Without this call it is noticed within WALL_LOOK_S."""
 
 
 class FullStore(Store, Operator, Protocol):
-    """What `open_store` returns: the line of work, and what a person needs."""
+    """What `open_store` returns: a store with the operator's methods."""

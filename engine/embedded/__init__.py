@@ -1,1 +1,1 @@
-"""Plain bookkeeping inside one process, without I/O: what a store keeps in memory, whatever it keeps on a disk."""
+"""In-memory data structures of stores whose lanes live in one process. No I/O."""

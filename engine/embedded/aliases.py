@@ -1,7 +1,8 @@
-"""Names that lead to another lane: what comes for them from now on goes there.
+"""Lane aliases: what is appended for an alias goes to the lane that it stands for.
 
-A group that becomes a supergroup goes on under another id. Its lane, state and pending work stay where they are; only
-the new name is led to them. So nothing is moved, and nothing can be lost or swapped on the way.
+A group that becomes a supergroup continues under another chat id (Telegram Bot API, `migrate_to_chat_id`). Its lane, state
+and pending work stay where they are, and the new key becomes an alias of the old one: nothing moves, so nothing can be
+lost or reordered.
 """
 
 from collections.abc import Sequence
@@ -10,24 +11,24 @@ from engine.model import Envelope
 
 
 class Aliases:
-    """Which lane a name leads to, in one step: an alias of an alias leads to its lane at once."""
+    """A map of aliases to lanes, without chains: an alias of an alias is stored with its lane."""
 
     def __init__(self) -> None:
         self._lanes: dict[str, str] = {}
         self._led_to: set[str] = set()
 
     def plan(self, name: str, key: str) -> str | None:
-        """Return the lane that `name` is to lead to; None if it leads to one already, or others lead to it."""
+        """Return the lane for a new alias `name`; None if it is an alias already, or other aliases refer to it."""
         is_settled = name in self._lanes or name in self._led_to
         return None if is_settled else self.lane(key)
 
     def add(self, name: str, lane: str) -> None:
-        """Take over what `plan` returned, or a file kept."""
+        """Add an alias, with the lane that `plan` returned or that was read from a file."""
         self._lanes[name] = lane
         self._led_to.add(lane)
 
     def lane(self, key: str) -> str:
-        """Return the key of the lane that `key` leads to: itself, for nearly all."""
+        """Return the key of the lane that `key` is an alias of, or `key` itself if it is none."""
         return self._lanes.get(key, key)
 
     def addressed(self, batch: Sequence[Envelope]) -> Sequence[Envelope]:

@@ -1,6 +1,6 @@
-"""What a store with a file has in memory: the lanes, and bodies and states at hand, each bounded in bytes.
+"""What a store with a file keeps in memory: the lanes, and caches of envelopes and states, each bounded in bytes.
 
-Only shortcuts: what is not at hand is read from the file when its turn comes.
+What is not cached is read from the file when its turn comes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,13 +13,13 @@ from engine.model import Envelope, Queue
 Name = tuple[str, str]
 """Key and scope of a state."""
 
-_ENTRY_BYTES: Final = 200  # of key, scope and dict entry, about
+_ENTRY_BYTES: Final = 200  # estimate for key, scope and dict entry
 ENVELOPES_BYTES_MAX: Final = 32 << 20
 STATES_BYTES_MAX: Final = 16 << 20
 
 
 class QueueAtHand:
-    """One queue: its lanes, and the envelopes at hand by place. All of it belongs to the event loop."""
+    """One queue: its lanes, and the cached envelopes by place. Used on the event loop only."""
 
     def __init__(self, queue: Queue, *, fence: int) -> None:
         self.name = queue.value
@@ -30,7 +30,7 @@ class QueueAtHand:
     def place(
         self, batch: Sequence[Envelope], depth_max: int
     ) -> tuple[list[tuple[int, Envelope]], list[Envelope]]:
-        """Return the envelopes with their places, and those for which their lane has no room; changes nothing."""
+        """Return the envelopes with their places, and those whose lane is full; changes nothing."""
         placed: list[tuple[int, Envelope]] = []
         full: list[Envelope] = []
         depths = {envelope.key: self.lanes.depth(envelope.key) for envelope in batch}
@@ -46,7 +46,7 @@ class QueueAtHand:
         return placed, full
 
     def add(self, place: int, envelope: Envelope) -> None:
-        """Add what was appended; the oldest stay at hand, since their turn comes first."""
+        """Add an appended envelope. A full cache takes no new ones: the oldest are handled first."""
         self.lanes.appended += 1
         self.lanes.add(envelope.key, place)
         if self._bytes < ENVELOPES_BYTES_MAX:
@@ -54,13 +54,13 @@ class QueueAtHand:
             self._bytes += len(envelope.body) + _ENTRY_BYTES
 
     def gone(self, place: int) -> None:
-        """Let go of what was committed or buried."""
+        """Remove an envelope that was committed or buried from the cache."""
         if (envelope := self.envelopes.pop(place, None)) is not None:
             self._bytes -= len(envelope.body) + _ENTRY_BYTES
 
 
 class RecentStates:
-    """A least-recently-used cache of (key, scope) -> state. None means: known to have none."""
+    """A least-recently-used cache of (key, scope) -> state. The value None means: there is no state."""
 
     def __init__(self) -> None:
         self._bytes = 0
@@ -71,12 +71,12 @@ class RecentStates:
         return name in self._states
 
     def get(self, name: Name) -> bytes | None:
-        """Return a state that is contained."""
+        """Return a cached state; KeyError if it is not cached."""
         state = self._states[name] = self._states.pop(name)
         return state
 
     def put(self, name: Name, state: bytes | None) -> None:
-        """Remember a state; drop what was not used for longest if it gets too much."""
+        """Cache a state; above STATES_BYTES_MAX the least recently used are dropped."""
         for watched in self._watched:
             watched[name] = state
         if name in self._states:
@@ -88,7 +88,7 @@ class RecentStates:
 
     @contextmanager
     def watched(self, names: Iterable[Name]) -> Iterator[dict[Name, bytes | None]]:
-        """Give what is known of these states, and of all that are put meanwhile: none of them is dropped."""
+        """Yield a dict of the cached ones of these states, and of all states put meanwhile; none is dropped from it."""
         known = {name: self._states[name] for name in names if name in self._states}
         self._watched.append(known)
         try:

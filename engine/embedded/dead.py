@@ -1,10 +1,10 @@
-"""Which dead letters go when there are too many: plain bookkeeping of their numbers, lane by lane.
+"""Decides which dead letters to delete when there are too many, from their numbers by lane.
 
 * A lane that has more than `dead_per_lane_max` loses its own oldest.
-* If all lanes together have more than `dead_max`, the lane with the most loses its oldest; of several with as many, the
-  one whose oldest letter is the oldest. So one chat that floods takes nothing from those that have a few.
+* If all lanes together have more than `dead_max`, the lane with the most loses its oldest; among lanes with equally many,
+  the one with the oldest letter. So a chat that floods costs the other chats none of theirs.
 
-Shared by the stores whose lanes live in this process (memory, SQLite). A step costs the same whatever is kept.
+Shared by the stores whose lanes live in this process (memory, SQLite).
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class DeadLane(NamedTuple):
 
 
 class DeadBook:
-    """The numbers of all dead letters, each lane's in order. `letters` are what a file has, by number."""
+    """The numbers of all dead letters by lane, in order. `letters` are those found in a file, in order of their numbers."""
 
     def __init__(self, limits: Limits, letters: Iterable[tuple[DeadLane, int]] = ()) -> None:
         self._limits = limits
@@ -36,11 +36,11 @@ class DeadBook:
             self._total += 1
         self._largest: list[
             tuple[int, int, DeadLane]
-        ] = []  # a heap: - how many, the oldest; old entries stay in it
+        ] = []  # a heap of (-count, oldest number, lane); it also has outdated entries
         self._compact()
 
     def add(self, lane: DeadLane, number: int) -> list[tuple[DeadLane, int]]:
-        """Note a new one, which has the highest number; return those that go for it."""
+        """Add a new one, which has the highest number; return those to delete."""
         self._numbers.setdefault(lane, []).append(number)
         self._total += 1
         gone = []
@@ -50,13 +50,13 @@ class DeadBook:
         return gone + self._beyond_total()
 
     def remove(self, lane: DeadLane, number: int) -> None:
-        """Forget one that was replayed."""
+        """Remove one that was replayed."""
         self._numbers[lane].remove(number)
         self._total -= 1
         self._changed(lane)
 
     def trim(self) -> list[tuple[DeadLane, int]]:
-        """Return what is beyond the bounds of what a file had: another version or other limits wrote it."""
+        """Remove and return those above the bounds: the file was written by another version or with other limits."""
         gone = []
         for lane, numbers in self._numbers.items():
             excess = len(numbers) - self._limits.dead_per_lane_max
@@ -72,7 +72,7 @@ class DeadBook:
         while self._total > self._limits.dead_max:
             count, oldest, lane = heappop(self._largest)
             numbers = self._numbers.get(lane)
-            if numbers and (-count, oldest) == (len(numbers), numbers[0]):  # else it has changed since
+            if numbers and (-count, oldest) == (len(numbers), numbers[0]):  # else the entry is outdated
                 gone.append(self._pop(lane))
                 self._changed(lane)
         return gone

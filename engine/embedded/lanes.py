@@ -1,8 +1,8 @@
-"""The lanes of one queue, as plain bookkeeping: no I/O, no await between reading and changing.
+"""The lanes of one queue, in memory: no I/O, no await between reading and changing.
 
 Shared by the stores whose leases live in this process (memory, SQLite). A lane knows its pending work only by
-*places*: integers that grow in the lane's order and name the work in whatever keeps it. A lane without pending
-work has no record, so an idle chat costs nothing.
+*places*: integers that increase in the lane's order and identify the work in the store. A lane without pending
+work has no record, so an idle chat costs no memory.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from engine.store import ID_BITS, ID_FALL_MAX, ID_MASK
 
 _ERA_MAX: Final = (1 << 63 - ID_BITS) - 1  # a place fits a signed 64-bit integer
 _COMPACT_AT: Final = 64
-"""Acked places are cut off in runs of at least this many, so that an ack costs the same at any depth."""
+"""Acked places are removed in runs of at least this many, so that the cost of an ack does not depend on the depth."""
 
 
 class ParkedLane(NamedTuple):
-    """A lane that is left alone for `delay_s`, after so many counted failures of what stands at `place`."""
+    """A lane parked for `delay_s`; `attempts` are the counted failures of the head, which is at `place`."""
 
     key: str
     place: int
@@ -32,7 +32,7 @@ class ParkedLane(NamedTuple):
 
 
 def place_after(last_place: int, id_: int) -> int:
-    """Return the place of an id: by its number, but behind everything when the ids restarted."""
+    """Return the place of a new id: in the order of the ids, but after everything if the numbering has restarted."""
     era, last_id = divmod(last_place, 1 << ID_BITS)
     if id_ < last_id - ID_FALL_MAX:
         era = min(era + 1, _ERA_MAX)
@@ -40,12 +40,12 @@ def place_after(last_place: int, id_: int) -> int:
 
 
 def same_scope(delivery: Delivery, following: Iterable[Envelope]) -> list[Envelope]:
-    """Return what of the following belongs to the delivery's scope, up to the first that does not."""
+    """Return the leading envelopes of `following` that have the delivery's scope."""
     return list(takewhile(lambda envelope: envelope.scope == delivery.envelope.scope, following))
 
 
 class Lane:
-    """One key's pending work, and who may touch it."""
+    """One key's pending work, and its lease."""
 
     __slots__ = (
         "acked",
@@ -65,33 +65,33 @@ class Lane:
 
     def __init__(self, key: str, place: int) -> None:
         self.key = key
-        self.pending = array("q", (place,))  # in the lane's order; what is before `start` was acked
+        self.pending = array("q", (place,))  # in the lane's order; those before `start` are acked
         self.start = 0
-        self.handed = 0  # places from `start` on that the holder knows: nothing comes between them
+        self.handed = 0  # places from `start` on that the holder has seen: nothing is inserted between them
         self.status: Literal["ready", "leased", "parked"] = "ready"
         self.fence = 0  # of the lease in force, else of the last one
-        self.lease: Lease  # the same, as its holder has it
+        self.lease: Lease  # with the same fence
         self.holder: object = None
         self.acked = (
             -1
-        )  # the place acked last under the lease in force: tells a repeated commit from a stale one
+        )  # the place acked last under this lease: distinguishes a repeated commit from a stale one
         self.attempts = 0  # counted failures of the head
-        self.reason: str | None = None  # why the head was parked last, if it was
-        self.settling: Any = None  # for a store whose changes take time: the one under way
-        self.timer: asyncio.TimerHandle | None = None  # set exactly while parked
+        self.reason: str | None = None  # why the head was last parked; None if it was not
+        self.settling: Any = None  # the store's write in progress, if the store writes asynchronously
+        self.timer: asyncio.TimerHandle | None = None  # not None exactly while parked
 
     @property
     def head(self) -> int:
-        """The lowest pending place."""
+        """The first pending place."""
         return self.pending[self.start]
 
     @property
     def depth(self) -> int:
-        """How many are pending."""
+        """Number of pending entries."""
         return len(self.pending) - self.start
 
     def delivery(self, envelope: Envelope, state: bytes | None) -> Delivery:
-        """Return the head, as the lane's holder gets it."""
+        """Return the delivery of the head, under the lane's lease."""
         return Delivery(self.lease, envelope, self.attempts + 1, state, self.reason is not None)
 
     def behind(self, limit: int) -> list[int]:
@@ -106,11 +106,11 @@ class Lane:
         ]
 
     def hand_out(self, count: int) -> None:
-        """Note that the holder knows the head and `count` behind it."""
+        """Record that the holder has seen the head and `count` places behind it."""
         self.handed = max(self.handed, 1 + count)
 
     def acked_with(self, also: int) -> Sequence[int]:
-        """Return the places that a commit acks, the head first; NotPeeked if the holder does not know them all."""
+        """Return the places that a commit acks, the head first; NotPeeked if the holder has not seen them all."""
         if not also:
             return (self.pending[self.start],)
         if also >= self.handed:
@@ -119,11 +119,11 @@ class Lane:
 
 
 class LaneTable:
-    """Who is ready, leased and parked in one queue, and who waits for a lane."""
+    """The ready, leased and parked lanes of one queue, and the claims that wait for a lane."""
 
     def __init__(self, queue: Queue, *, fence: int = 0) -> None:
         self.queue = queue
-        self.appended = self.committed = self.dead = 0  # since the store was opened; the store counts
+        self.appended = self.committed = self.dead = 0  # since the store was opened; updated by the store
         self.lane_full = self.dropped = 0
         self.pending = 0
         self.leased = 0
@@ -136,28 +136,28 @@ class LaneTable:
 
     @property
     def ready(self) -> int:
-        """How many lanes wait for a worker."""
+        """Number of lanes that wait for a worker."""
         return len(self._ready)
 
     @property
     def last_place(self) -> int:
-        """The highest place of late; 0 when nothing is pending."""
+        """The highest place added since the queue was last empty; 0 while nothing is pending."""
         return self._last_place if self.pending else 0
 
     def place_of(self, id_: int) -> int:
-        """Return the place of an id that is added next."""
+        """Return the place for a new id."""
         return place_after(self.last_place, id_)
 
     def old_place_of(self, id_: int) -> int:
-        """Return the place of an id that was here before: by its number, so before what came later."""
+        """Return the place for a replayed id: in the order of the ids, so before newer ones."""
         return (self.last_place & ~ID_MASK) + id_
 
     def places_of(self, id_: int) -> list[int]:
-        """Return all places at which an id may be pending: one for each time the numbering has restarted."""
+        """Return all places at which an id may be pending: one per restart of the numbering, and the first."""
         return [(era << ID_BITS) + id_ for era in range((self.last_place >> ID_BITS) + 1)]
 
     def depth(self, key: str) -> int:
-        """Return how many are pending in the lane `key`."""
+        """Return the number of pending entries of the lane `key`."""
         lane = self._lanes.get(key)
         return lane.depth if lane else 0
 
@@ -177,7 +177,7 @@ class LaneTable:
             self._add_late(lane, place)
 
     def add_timer(self, key: str, place: int) -> None:
-        """Add a timer that came due, behind what is pending; an idle lane becomes ready."""
+        """Add a due timer after what is pending; an idle lane becomes ready."""
         self.pending += 1
         lane = self._lanes.get(key)
         if lane is None:
@@ -188,15 +188,16 @@ class LaneTable:
             lane.pending.append(place)
 
     def remove(self, key: str, place: int) -> None:
-        """Take out something pending that stands behind the head."""
+        """Remove a pending place behind the head."""
         lane = self._lanes[key]
         lane.pending.pop(lane.pending.index(place, lane.start + 1))
         self.pending -= 1
 
     def _add_late(self, lane: Lane, place: int) -> None:
-        """Before the updates with higher places behind the last one with a lower place; timers stay where they are.
+        """Insert a place that is lower than a pending one, e.g. 5 into 3, 7, timer, 9 gives 3, 5, 7, timer, 9.
 
-        What somebody holds, and a head that was tried, keep their place.
+        It goes after the last update with a lower place, before the next update; timers do not move. Nothing goes
+        before the places that a holder has seen, nor before a head with a counted failure.
         """
         at = index = len(lane.pending)
         first = lane.start + (lane.handed or lane.attempts > 0)
@@ -234,17 +235,14 @@ class LaneTable:
         return self._lanes[lease.key]
 
     def head_held(self, delivery: Delivery) -> Lane:
-        """Return the lane whose head this delivery is, under a lease in force; LeaseLost otherwise."""
+        """Return the lane if its lease is in force and this delivery is its head; LeaseLost otherwise."""
         lane = self.held(delivery.lease)
         if lane.head & ID_MASK != delivery.envelope.id:
             raise LeaseLost(delivery.lease.key)
         return lane
 
     def ack(self, lane: Lane, *, more: bool, count: int = 1) -> bool:
-        """Pop the head and what is acked with it; return whether the lane stays leased.
-
-        That needs `more` and something to do.
-        """
+        """Remove the first `count` places; return whether the lane stays leased: with `more`, and if work is left."""
         lane.acked = lane.pending[lane.start]
         lane.attempts = 0
         lane.reason = None
@@ -263,12 +261,12 @@ class LaneTable:
         return more
 
     def let_go(self, lane: Lane) -> None:
-        """Give the lease back: the lane is ready, behind the others."""
+        """Release the lease: the lane becomes the last of the ready ones."""
         self.leased -= 1
         self._make_ready(lane)
 
     def park(self, lane: Lane, delay_s: float, *, attempts: int, reason: str) -> None:
-        """Give the lease back, and leave the lane alone for `delay_s`."""
+        """Release the lease; the lane becomes ready after `delay_s`."""
         self.leased -= 1
         self.parked += 1
         lane.status, lane.holder, lane.attempts, lane.reason = "parked", None, attempts, reason
@@ -276,7 +274,7 @@ class LaneTable:
         lane.timer = asyncio.get_running_loop().call_later(delay_s, self._unpark, lane)
 
     def restore(self, parked: Iterable[ParkedLane]) -> None:
-        """Park lanes as they were found in a file; a head that was tried is the head again."""
+        """Park lanes as they were found in a file; an entry with counted failures becomes the head again."""
         for key, place, delay_s, attempts, reason in parked:
             if (lane := self._lanes.get(key)) is not None and place in lane.pending:
                 if attempts:
@@ -287,30 +285,30 @@ class LaneTable:
         self._ready = deque(lane for lane in self._ready if lane.status == "ready")
 
     def reap(self, holder: object) -> None:
-        """Take every lane of a holder that is gone back; its fences are void from now on."""
+        """Release every lane of a dead holder; its later requests raise LeaseLost."""
         for lane in self._lanes.values():
             if lane.status == "leased" and lane.holder is holder:
                 self.let_go(lane)
 
     def pending_ids(self) -> Iterator[int]:
-        """Yield the id of every update or call that is pending."""
+        """Yield the ids of all pending updates or calls."""
         for lane in self._lanes.values():
             for place in lane.pending[lane.start :]:
                 if not place & TIMER_IDS:
                     yield place & ID_MASK
 
     def stats(self) -> QueueStats:
-        """Return the queue in numbers."""
+        """Return the counts of this queue."""
         return QueueStats(
             self.appended, self.committed, self.dead, self.pending, self.ready, self.leased, self.parked
         )
 
     def overflow(self) -> Overflow:
-        """Return what went beyond the bounds."""
+        """Return what exceeded the bounds."""
         return Overflow(self.lane_full, self.dropped)
 
     def views(self, limit: int) -> Iterator[LaneView]:
-        """Yield up to `limit` lanes that have work."""
+        """Yield at most `limit` lanes that have pending work."""
         now = asyncio.get_running_loop().time()
         for _, lane in zip(range(limit), self._lanes.values(), strict=False):
             wait_s = max(0.0, lane.timer.when() - now) if lane.timer else 0.0
@@ -319,18 +317,18 @@ class LaneTable:
             )
 
     async def wait(self) -> None:
-        """Return when a lane has become ready since the call (another may have taken it by then)."""
+        """Wait until a lane becomes ready, or `close`. Another claim may have taken the lane by then."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                self._wake()  # it was our turn, and we cannot take it
+                self._wake()  # pass the wake-up on to the next waiter
             raise
 
     def close(self) -> None:
-        """Stop the timers, and wake whoever waits: it will not be here that a lane becomes ready."""
+        """Cancel the timers of parked lanes, and wake all waiters: in this table no lane becomes ready any more."""
         for lane in self._lanes.values():
             if lane.timer:
                 lane.timer.cancel()

@@ -1,6 +1,6 @@
-"""Which ids were appended already: an exact, bounded memory of at least 24 hours.
+"""The set of ids that were appended already: exact, bounded, kept for at least 24 hours.
 
-A bitmap in segments, 0.13 to 0.5 byte an id. No watermark and no maximum: Telegram's ids restart at a random,
+A bitmap in segments, 0.13 to 0.5 byte per id. No watermark and no maximum: Telegram's ids restart at a random,
 possibly lower number after an idle week (Telegram Bot API, Update), and a webhook delivers them out of order.
 """
 
@@ -12,16 +12,16 @@ SEGMENT_BYTES: Final = 1 << (_SEGMENT_BITS - 3)
 _EMPTY: Final = bytes(SEGMENT_BYTES)
 _FORGET_EVERY_S: Final = 3600.0
 KEPT_S: Final = 48 * 3600.0
-"""A segment untouched for this long is forgotten: twice the 24 h for which Telegram delivers again."""
+"""A segment unused for this long is dropped: twice the 24 h for which Telegram keeps updates and may deliver them again."""
 
 FOUND_AGE_MAX_S: Final = KEPT_S - 24 * 3600.0
-"""What a file has counts as no older at a start, so it is kept for 24 h: the wall clock may be wrong, or have been."""
+"""Maximum age of a segment read from a file, so that it is kept for 24 h more: the wall clock may be or have been wrong."""
 
 
 class SeenIds:
-    """A set of ids that forgets what is old. Planned first, applied when the ids are durable.
+    """A set of ids that drops old ones. A change is planned first, and applied when the ids are durable.
 
-    Ages are by a clock that does not leap: `now` is the event loop's time, never the wall clock's.
+    `now` is the event loop's time, which does not jump, never the wall clock's.
     """
 
     def __init__(self) -> None:
@@ -32,9 +32,9 @@ class SeenIds:
     def plan(
         self, ids: Iterable[int], forgotten: Collection[int] = ()
     ) -> tuple[list[int], dict[int, bytearray]]:
-        """Return the indexes of ids not seen before, and the segments with them in; changes nothing.
+        """Return the indexes of the new ids, and the changed segments by number; changes nothing.
 
-        `forgotten` are numbers of segments that count as empty, and are to be dropped in the same step.
+        `forgotten` are numbers of segments that count as empty: the caller drops them in the same step.
         """
         new: list[int] = []
         planned: dict[int, bytearray] = {}
@@ -51,20 +51,20 @@ class SeenIds:
         return new, planned
 
     def apply(self, planned: Mapping[int, bytearray], now: float) -> None:
-        """Take over segments that `plan` made."""
+        """Store the segments that `plan` returned."""
         self._segments.update(planned)
         self._touched.update(dict.fromkeys(planned, now))
 
     def segments(self) -> Mapping[int, bytearray]:
-        """Return the bitmaps, by number; to read only."""
+        """Return the bitmaps by segment number, read-only."""
         return self._segments
 
     def found(self, number: int, bits: bytes, age_s: float, now: float) -> None:
-        """Take over a segment from a file, which says that it was last used `age_s` ago."""
+        """Store a segment read from a file, last used `age_s` ago by the file's record."""
         self.apply({number: bytearray(bits)}, now - min(max(0.0, age_s), FOUND_AGE_MAX_S))
 
     def contains(self, other: "SeenIds") -> bool:
-        """Return whether all ids of `other` are in here."""
+        """Return whether this set contains all ids of `other`."""
         for number, bits in other.segments().items():
             mine = self._segments.get(number, b"")
             if mine != bits and int.from_bytes(bits, "little") & ~int.from_bytes(mine, "little"):
@@ -72,9 +72,9 @@ class SeenIds:
         return True
 
     def old(self, now: float, in_use: Iterable[int]) -> set[int]:
-        """Return the numbers of segments untouched for KEPT_S, looked for once an hour; changes nothing.
+        """Return the numbers of segments unused for KEPT_S, at most once an hour (else none); changes nothing.
 
-        What is pending is remembered for as long as it is: `in_use` is read only when something is old.
+        Segments with pending ids are kept: `in_use` are those ids, read only if a segment is old.
         """
         if now < self._forget_at:
             return set()
@@ -84,7 +84,7 @@ class SeenIds:
         return old
 
     def drop(self, old: Iterable[int], now: float) -> None:
-        """Forget what `old` returned."""
+        """Drop the segments that `old` returned."""
         for number in old:
             self._segments.pop(number, None)
             self._touched.pop(number, None)

@@ -1,4 +1,4 @@
-"""The stores, and the address by which a bot names its own."""
+"""The stores, by URL."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ async def open_store(
 ) -> FullStore:
     """Open `memory:` or `sqlite:FILE` for one bot (its id); StoreError says in one line what is wrong.
 
-    `wall` gives Unix time: timers go by it.
+    `wall` returns Unix time in seconds, for timers.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "memory" and not rest:

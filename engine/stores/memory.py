@@ -1,7 +1,7 @@
-"""memory: the plainest statement of the store contract. It forgets everything with its process.
+"""memory: the simplest implementation of the store contract. Everything is lost with the process.
 
-For tests and throw-away bots. `peer()` gives another session over the same data, as another process would have
-over a shared store; that makes it the model for the others.
+For tests and throw-away bots. `peer()` returns another session over the same data, like another process at a shared
+store: the reference for stores that several processes share.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from engine.stores.memory_data import Data
 
 
 class MemoryStore:
-    """Lanes, state and effects in dicts. `wall` gives Unix time; leases run on the event loop's clock."""
+    """Lanes, states and timers in dicts. `wall` returns Unix time; leases use the event loop's clock."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class MemoryStore:
             return False
         else:
             data.add(envelope, data.lanes.old_place_of(envelope.id))
-            if letter.queue is Queue.INBOX:  # as long as it is pending, the same id is no other update
+            if letter.queue is Queue.INBOX:  # while it is pending, an update with the same id is a repetition
                 seen = self._data.seen
                 seen.apply(seen.plan([envelope.id])[1], asyncio.get_running_loop().time())
         del self._data.dead[letter.number]

@@ -1,4 +1,4 @@
-"""What the sessions of the memory store share: queues, timers, dead letters, ids."""
+"""The data that the sessions of a memory store share: queues, timers, dead letters, ids."""
 
 import asyncio
 from collections import Counter
@@ -26,11 +26,11 @@ from engine.model import (
 from engine.store import WALL_LOOK_S, Limits
 
 _COMPACT_AT: Final = 64
-"""More entries than this that no timer has any more, and than there are timers, are thrown out of the heap."""
+"""The heap is rebuilt without outdated entries when it has more than this plus twice the number of timers."""
 
 
 class QueueData:
-    """One queue: its lanes, and what stands at their places."""
+    """One queue: its lanes, and the envelopes by place."""
 
     def __init__(self, queue: Queue) -> None:
         self.lanes = LaneTable(queue)
@@ -44,7 +44,7 @@ class QueueData:
 
 
 class Data:
-    """What all sessions share."""
+    """The shared data."""
 
     def __init__(self, limits: Limits, wall: Callable[[], float]) -> None:
         self.limits = limits
@@ -60,7 +60,7 @@ class Data:
         self.waiting: list[tuple[float, int, tuple[str, str, str]]] = []  # a heap: when, id and name
         self.alarm: asyncio.TimerHandle | None = None  # one, for the earliest of them
         self.alarm_at = inf
-        self.due: dict[int, tuple[str, str, str]] = {}  # those that stand in their lane, by place
+        self.due: dict[int, tuple[str, str, str]] = {}  # those that are due and in their lane, by place
         self.timer_number = 0
         self.dead: dict[int, DeadLetter] = {}  # by number, oldest first
         self.book = DeadBook(limits)
@@ -69,7 +69,7 @@ class Data:
         self.deadlines: dict[object, float] = {}  # session -> when its lanes may be taken over
 
     def set_state(self, key: str, scope: str, state: bytes | None) -> None:
-        """Keep a state; None takes it away."""
+        """Store a state; None deletes it."""
         if state is None:
             self.states.pop((key, scope), None)
         else:
@@ -84,7 +84,7 @@ class Data:
             self.queues[Queue.OUTBOX].add(sent, sent.id)
 
     def set_timer(self, key: str, scope: str, timer: Timer) -> None:
-        """Set, replace or take away; what is due and not handled goes, too."""
+        """Set, replace or remove a timer, also one that is due but not committed."""
         name = (key, scope, timer.name)
         if name in self.timers:
             old = self._pop_timer(name)
@@ -110,7 +110,7 @@ class Data:
             heapify(self.waiting)
 
     def check_timers(self, delivery: Delivery, timers: Iterable[Timer]) -> None:
-        """Raise TooManyTimers if the lane would have more than it may after the commit of this delivery."""
+        """Raise TooManyTimers if the lane would have more than `lane_timers_max` after the commit of this delivery."""
         key, own_scope = delivery.lease.key, delivery.envelope.scope
         asked = {
             (key, own_scope if timer.scope is None else timer.scope, timer.name): timer.after_s is not None
@@ -131,7 +131,7 @@ class Data:
         return self.timers.pop(name)
 
     def look(self) -> None:
-        """Put the timers that are due into their lanes, in their order; look again when the next one is."""
+        """Put due timers into their lanes, in order; schedule the next check for when the next one is due."""
         now = self.timer_clock()
         inbox = self.queues[Queue.INBOX]
         while self.waiting and self.waiting[0][0] <= now:
@@ -154,13 +154,13 @@ class Data:
         self.look()
 
     def take(self, queue: Queue, place: int) -> Envelope:
-        """Take out what stands at a place; a timer is handled with that."""
+        """Remove and return the envelope at a place; a timer is deleted with it."""
         if place & TIMER_IDS:
             self._pop_timer(self.due.pop(place))
         return self.queues[queue].envelopes.pop(place)
 
     def bury(self, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
-        """Make a dead letter of an envelope."""
+        """Add an envelope to the dead letters."""
         self.dead_number += 1
         buried = envelope._replace(at=0.0)
         self.dead[self.dead_number] = DeadLetter(
@@ -173,7 +173,7 @@ class Data:
             self.bursts.note("dead letters dropped", lane.queue, lane.key)
 
     def reap_all_but(self, mine: object) -> float | None:
-        """Take back the lanes of other sessions that did not renew in time; return when the next one is due."""
+        """Release the lanes of other sessions that did not renew in time; return the next deadline (loop time), or None."""
         now = asyncio.get_running_loop().time()
         for session, deadline in list(self.deadlines.items()):
             if session is not mine and deadline <= now:

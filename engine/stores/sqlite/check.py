@@ -1,11 +1,11 @@
-"""Whether a file that calls itself a store of ours is one: tables, columns, and the type of what is in them.
+"""Validation of a store's file: its tables and columns, and the types of the values.
 
-Looked at once, when a process opens it. A file may be cut, restored from half a backup, edited by hand, or made by
-another program; an error in it is then reported in one line, not by the first delivery that meets it. States and timers
-are not read: there may be millions, and an error in one is reported when it is read.
+Done once, when a process opens the file. A file may be truncated, restored from half a backup, edited by hand, or made by
+another program; this reports it in one line at the start, instead of at the first delivery that meets it. States and timers
+are not read: there may be millions, and an invalid one is reported when it is read.
 
-SQLite finds a broken page when it reads it. Triggers and views could do anything when we write (SQLite, "Defense Against
-The Dark Arts": untrusted schemas), and a store has none.
+SQLite itself detects a broken page when it reads it. Triggers and views are refused: they could run anything when the
+store writes (SQLite, "Defense Against The Dark Arts": untrusted schemas), and a store has none.
 """
 
 import sqlite3
@@ -60,7 +60,7 @@ _WRONG: Final = {
     },
     "alias": {"name": _TEXT, "key": _TEXT},
 }
-"""What is wrong with a value, by table and column."""
+"""SQL conditions that are true for an invalid value, by table and column."""
 
 _TIMER: Final = {"at": _MOMENT, "place": _whole(TIMER_IDS, 2 * TIMER_IDS - 1)}
 _META: Final = {
@@ -74,7 +74,7 @@ _NOT_ASCII: Final = "*[^\x01-\x7f]*"
 
 
 def check_contents(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise StoreError for a file that is no store of ours, or has what no store has."""
+    """Raise StoreError for a file that is not a store, or has invalid values."""
     try:
         _check_schema(connection)
         _check_values(connection)
@@ -106,7 +106,7 @@ def _check_values(connection: sqlite3.Connection) -> None:
     for name, wrong in _META.items():
         if name not in found or _is(connection, wrong, found[name]):
             raise StoreError(f"its {name} is missing, or is no such value")
-    # Of timers the least and the greatest, by an index: SQLite sorts text and bytes above all numbers.
+    # Only the lowest and highest of the timers, by an index: SQLite sorts text and blobs above all numbers.
     for column, wrong in _TIMER.items():
         for function in ("min", "max"):
             (value,) = connection.execute(f"SELECT {function}({column}) FROM timer").fetchone()
@@ -119,7 +119,7 @@ def _check_values(connection: sqlite3.Connection) -> None:
         query = f"SELECT {wrong}, {', '.join(texts)} FROM {table} WHERE {wrong} OR {not_ascii}"
         for is_wrong, *_ in connection.execute(
             query, (_NOT_ASCII,)
-        ):  # reads what is not ASCII: it may be no UTF-8
+        ):  # fetching text that is not ASCII decodes it, which fails if it is not UTF-8
             if is_wrong:
                 raise StoreError(f"a value in its table {table} has a wrong type, or is out of range")
 
@@ -130,12 +130,12 @@ def _is(connection: sqlite3.Connection, wrong: str, value: object) -> bool:
 
 
 def _objects(connection: sqlite3.Connection) -> set[tuple[str, str]]:
-    """Return kind and name of tables and indexes, those that SQLite makes for UNIQUE among them."""
+    """Return (kind, name) of all tables and indexes, with those that SQLite makes for UNIQUE."""
     return set(connection.execute("SELECT type, name FROM sqlite_master WHERE name <> 'sqlite_sequence'"))
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
-    """Return name, type, "not null" and place in the primary key of each column."""
+    """Return name, type, "not null" and position in the primary key of each column."""
     return connection.execute(
         'SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (table,)
     ).fetchall()

@@ -1,8 +1,8 @@
-"""The store's files as the file system knows them: whether they are still there, and a reserve of room on the disk.
+"""The store's files in the file system: whether they are still there, and a reserve of disk space.
 
-SQLite goes on with a file that was deleted, replaced or unmounted as long as it has it open, and what it writes then is
-gone with the process. So the store looks at the names from outside: after each transaction that Telegram's updates
-depend on, before they count as stored, and once a second when nothing happens.
+SQLite continues with a file that was deleted, replaced or unmounted while it has it open, and what it writes then is lost
+with the process. So the store checks the paths: after each transaction with updates, before they count as stored, and once
+a second.
 """
 
 import errno
@@ -16,16 +16,16 @@ from typing import Final, NamedTuple
 from engine.errors import StoreError, StoreUnavailable
 
 RESERVE_BYTES_MAX: Final = 16 << 20
-"""As long as SQLite's log gets: with this much room the log can always be folded into the file."""
+"""The bound of the WAL's size: with this much space it can always be checkpointed into the database."""
 
 _DATABASE_BYTES_MIN: Final = 512  # SQLite, "Database File Format": the smallest page
 _PRIVATE: Final = 0o600  # who can read the file can read what people write to the bot
 _RESERVE_BYTES_MIN: Final = 64 << 10
-_RESERVE_SHARE: Final = 8  # of the room on the disk, at most an eighth
+_RESERVE_SHARE: Final = 8  # the reserve takes at most an eighth of the free space
 
 
 class Seen(NamedTuple):
-    """What a name leads to: the file's device and number, its size, and when it was last written."""
+    """The file at a path: device and inode numbers, size in bytes, and time of the last write."""
 
     device: int
     inode: int
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 def resolved(path: Path) -> Path:
-    """Return where a path leads to; StoreError for links that lead round in a circle."""
+    """Return the path with symbolic links resolved; StoreError if they form a loop."""
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
@@ -42,7 +42,7 @@ def resolved(path: Path) -> Path:
 
 
 def open_private(path: Path) -> int:
-    """Open a file for reading and writing, and make it if there is none; only its owner may read it from now on."""
+    """Open a file for reading and writing, created if missing; make it readable by its owner only. Return the descriptor."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, _PRIVATE)
     with suppress(OSError):  # another user's file, or a file system without modes
         if stat.S_IMODE(os.fstat(fd).st_mode) & ~_PRIVATE:
@@ -51,7 +51,7 @@ def open_private(path: Path) -> int:
 
 
 def make_database(path: Path) -> None:
-    """Make the file if there is none. StoreError for one that SQLite would take for empty, though it is not."""
+    """Create the file if missing. StoreError for a file too short for a database, which SQLite would treat as empty."""
     fd = open_private(path)
     try:
         if 0 < os.fstat(fd).st_size < _DATABASE_BYTES_MIN:
@@ -63,14 +63,14 @@ def make_database(path: Path) -> None:
 
 
 def make_private(path: Path) -> None:
-    """Let only the owner of a file read it, if there is one."""
+    """Make a file readable by its owner only, if it exists."""
     with suppress(OSError):
         if stat.S_IMODE(path.stat().st_mode) & ~_PRIVATE:
             path.chmod(_PRIVATE)
 
 
 def check_kinds(*paths: Path) -> None:
-    """Raise StoreError for a path that leads to something else than a file: a pipe or a device may answer never."""
+    """Raise StoreError for a path to anything but a regular file: opening a pipe or a device may block for ever."""
     for path in paths:
         with suppress(FileNotFoundError):
             mode = path.stat().st_mode
@@ -80,20 +80,20 @@ def check_kinds(*paths: Path) -> None:
 
 
 Look = Callable[[Path], Seen | None]
-"""Returns None for a name that leads nowhere; OSError if it cannot be told."""
+"""Returns the file at a path, None if there is none; OSError if that cannot be determined."""
 
 
 def look(path: Path) -> Seen | None:
-    """Look at a name in the file system."""
+    """Return the file at a path, by `stat`."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - this is on everybody's way
+        status = os.stat(path)  # noqa: PTH116 - faster, and called for every append
     except FileNotFoundError:
         return None
     return Seen(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 class Watch:
-    """The database and its log, as they were when SQLite had opened them or the store last wrote to the database."""
+    """The database and its WAL, as they were when SQLite opened them or the store last wrote to the database."""
 
     def __init__(self, path: Path, log: Path, look: Look) -> None:
         self._path = path
@@ -103,12 +103,12 @@ class Watch:
         self._log_inode: tuple[int, int] | None = None
 
     def log_bytes(self) -> int:
-        """Return the size of SQLite's log on the disk."""
+        """Return the size of the WAL on the disk, in bytes."""
         seen = self._look(self._log)
         return 0 if seen is None else seen.size
 
     def opened(self) -> bool:
-        """Note what SQLite has opened; return False if there is no log, or it cannot be looked at."""
+        """Record what SQLite has opened; return False if there is no WAL, or that cannot be determined."""
         self._log_inode = None
         with suppress(OSError):
             log = self._look(self._log)
@@ -117,27 +117,27 @@ class Watch:
         return self._log_inode is not None
 
     def written(self) -> None:
-        """Note the database after the store itself has written to it, which only folding the log does."""
-        self._database = None  # if it cannot be told: the next check will
+        """Record the database file after the store itself has written to it, which only a checkpoint does."""
+        self._database = None  # if `look` fails now, the next check raises
         with suppress(OSError):
             self._database = self._look(self._path)
 
     def has_foreign_log(self) -> bool:
-        """Return whether the log's name leads to a log that SQLite has not opened, as far as can be told."""
+        """Return whether the file at the WAL's path is not the one that SQLite has opened; False if undetermined."""
         with suppress(OSError):
             log = self._look(self._log)
             return log is not None and log[:2] != self._log_inode
         return False
 
     def has_log(self) -> bool:
-        """Return whether the log's name still leads to the log that SQLite has opened."""
+        """Return whether the file at the WAL's path is still the one that SQLite has opened."""
         log = self._look(self._log)
         return log is not None and log[:2] == self._log_inode
 
     def check(self) -> int:
-        """Return the size of the log, if all is as it was.
+        """Return the size of the WAL in bytes, if both files are unchanged.
 
-        Raise StoreUnavailable for what is gone and may come back, StoreError for what has been replaced.
+        StoreUnavailable for a database or WAL that is gone, StoreError for a database that was replaced or overwritten.
         """
         was = self._database
         if was is None:
@@ -168,7 +168,7 @@ class Watch:
 
 
 class Reserve:
-    """Room on the disk that is given up when the disk is full, so that what is stored can still be put in order."""
+    """Disk space that is freed when the disk is full, so that pending work can still be committed and deleted."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -179,7 +179,7 @@ class Reserve:
             self.size = path.stat().st_size
 
     def keep(self) -> bool:
-        """Take as much as is proper on this disk; return False if the disk is too full for that."""
+        """Allocate the reserve, by the disk's free space; return False if the disk is too full for it."""
         try:
             status = os.statvfs(self._path.parent)
             free = status.f_bavail * status.f_frsize
@@ -189,11 +189,11 @@ class Reserve:
             if wanted >= 2 * self.size and hasattr(os, "posix_fallocate"):
                 self._allocate(wanted)
         except OSError as error:
-            return error.errno not in {errno.ENOSPC, errno.EDQUOT}  # a file system that reserves nothing
+            return error.errno not in {errno.ENOSPC, errno.EDQUOT}  # e.g. a file system that cannot allocate
         return True
 
     def give_up(self) -> bool:
-        """Free it; return whether there was something to free."""
+        """Free the reserve; return whether there was one."""
         had, self.size = self.size > 0, 0
         with suppress(OSError):
             self._path.unlink()

@@ -1,4 +1,4 @@
-"""SQLite's errors as what the engine does about them."""
+"""Translation of SQLite's errors into the engine's."""
 
 import sqlite3
 from pathlib import Path
@@ -10,11 +10,11 @@ _REASON_MAX: Final = 200
 
 
 def translated(error: Exception) -> tuple[Exception, bool]:
-    """Return what callers get for an error on the thread, and whether the file's contents are in doubt.
+    """Return the error for callers, and whether the file's contents are in doubt.
 
-    After a failed sync the kernel may have dropped the pages: trying the same sync again would lie (SQLite and
-    PostgreSQL, "fsyncgate"). So an I/O error means to read the file anew, as after a crash. What is not known is
-    returned as it is: whether it is the fault of what was asked depends on where it happened.
+    After a failed sync the kernel may have dropped the dirty pages, and a second sync would succeed falsely (PostgreSQL,
+    "fsyncgate"). So an I/O error means that the file must be reloaded, as after a crash. An unknown error is returned
+    unchanged: whether a request's values caused it depends on where it was raised.
     """
     if isinstance(error, StoreError | StoreUnavailable):
         return error, True
@@ -33,7 +33,7 @@ def translated(error: Exception) -> tuple[Exception, bool]:
 
 
 def at_opening(path: Path, error: Exception) -> StoreError:
-    """Return, in one line, what a person has to do about an error that came up while a file was opened and read."""
+    """Return a StoreError for an error while a file was opened and read: one line, with what a person has to do."""
     known, _ = translated(error)
     match known:
         case StoreError() | StoreUnavailable():
@@ -48,17 +48,17 @@ def at_opening(path: Path, error: Exception) -> StoreError:
 
 
 def damaged(what: str) -> str:
-    """Say what is wrong with a file, and what to do."""
+    """Return the message for a damaged file: what is wrong, and what to do."""
     return f"the store's file is damaged ({what[:_REASON_MAX]}): restore it from a backup"
 
 
 def is_full(error: Exception) -> bool:
-    """Return whether there is no room on the disk."""
+    """Return whether the error says that the disk is full."""
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL
 
 
 def is_fault_of_values(error: Exception) -> bool:
-    """Return whether SQLite, or Python on the way to it, does not take a value of one who asks."""
+    """Return whether a value of the request caused the error, in SQLite or in Python before it."""
     if isinstance(error, sqlite3.ProgrammingError):
         return "closed" not in str(error)
     if isinstance(error, sqlite3.Error):
@@ -67,7 +67,7 @@ def is_fault_of_values(error: Exception) -> bool:
 
 
 def outcome_of(error: Exception) -> tuple[Exception, bool]:
-    """Return what a caller gets whose transaction failed, and whether the file is in doubt."""
+    """Return the error for a caller whose transaction failed, and whether the file's contents are in doubt."""
     failure, suspect = translated(error)
     if failure is error and not suspect and not is_fault_of_values(error):
         return StoreUnavailable(f"the store's file cannot be used: {error!r}"), True

@@ -1,4 +1,4 @@
-"""One SQLite file as a store keeps it: opening, the lock, the schema, and reading it back at start."""
+"""The SQLite file of a store: opening it, its lock, its schema, and reading it at start."""
 
 import fcntl
 import os
@@ -32,14 +32,14 @@ Renew = Callable[[Path], None]
 
 
 class StoreFile:
-    """An owned file. Every method is for one thread at a time, always the same one.
+    """A file owned by this process. All methods are called on one thread.
 
-    `owner_epoch` grows with each opening; it is part of every fence, so that no lease outlives its process. Once it was
-    opened, `reopen` opens the same file and no other: the file names its owner by a random text, new with each process.
+    `owner_epoch` grows with each opening; it is part of every fence, so that no lease outlives its process. After `open`,
+    `reopen` accepts the same file only: the file names its owner by a random text, new in each process.
     """
 
     def __init__(self, path: Path, bot: str, connect: Connect, renew: Renew, look: Look) -> None:
-        self.path = resolved(path)  # where SQLite puts its log, too
+        self.path = resolved(path)  # SQLite puts the WAL beside the resolved path
         self._given = path
         self.connection: sqlite3.Connection
         self.owner_epoch = -1
@@ -55,7 +55,7 @@ class StoreFile:
         self._is_open = False
 
     def open(self) -> None:
-        """Lock and open the file, or create it; StoreError says in one line what a person has to do."""
+        """Lock and open the file, created if missing; StoreError says in one line what a person has to do."""
         try:
             if not self._given.parent.is_dir():
                 raise StoreError(
@@ -69,9 +69,9 @@ class StoreFile:
                 "-wal",
                 "-shm",
                 "-reserve",
-            ):  # of a start before: new ones get the mode of the file
+            ):  # left by an earlier process; new ones get the mode of the file
                 make_private(self._beside(ending))
-            self._renew(self._log)  # whoever had it before may have left it after a failed sync
+            self._renew(self._log)  # an earlier process may have left it after a failed sync
             self._open_with_room(self._check_identity)
         except (StoreError, StoreUnavailable):
             raise
@@ -80,17 +80,17 @@ class StoreFile:
         self.reserve.keep()
 
     def reopen(self) -> None:
-        """Open the file anew after trouble that leaves its contents in doubt.
+        """Open the file again after an error that leaves its contents in doubt.
 
-        StoreUnavailable if that fails now; StoreError if it is not the file that it was. A file that is gone is not
-        let go before it is back: what SQLite has open is the last that is left of it.
+        StoreUnavailable if that fails now; StoreError if it is another file than before. While a deleted file is missing
+        the connection stays open: SQLite's open files are then the only copy.
         """
         try:
             self._find_again()
             if self._is_open and not self.watch.has_log():
                 self._fold_lost_log()
             else:
-                self._renew(self._log)  # before the closing, which folds it into the file
+                self._renew(self._log)  # before closing, which checkpoints it
             self._let_go()
             self._open_with_room(self._check_owner)
         except (sqlite3.Error, OSError) as error:
@@ -101,7 +101,7 @@ class StoreFile:
         self.reserve.keep()
 
     def close(self) -> None:
-        """Let the file go; SQLite folds the log into it, or leaves it for the next start if it cannot."""
+        """Close the file; SQLite checkpoints the WAL, or leaves it for the next start if it cannot."""
         try:
             self._let_go()
         finally:
@@ -111,14 +111,14 @@ class StoreFile:
                 self._lock = None
 
     def look(self) -> None:
-        """See that the file is there and can be written, when nothing else would tell; StoreUnavailable or StoreError."""
+        """Check that the file is there and writable, also while nothing is written; StoreUnavailable or StoreError."""
         self.watch.check()
         if not os.access(self.path, os.W_OK):  # also on a file system mounted read-only
             raise StoreUnavailable(f"the store's file {self.path} cannot be written (any more)")
         self._keep_locked()
 
     def fold_log(self) -> bool:
-        """Fold the log into the file, so that it begins anew; return whether all of it is in the file now."""
+        """Checkpoint the WAL into the database; return whether all of it is there, so that the WAL can start over."""
         try:
             busy, frames, folded = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         finally:
@@ -126,7 +126,7 @@ class StoreFile:
         return not busy and frames == folded
 
     def pending(self, queue: str) -> Iterator[tuple[int, str]]:
-        """Yield (place, key) of all that is pending, in order. StoreError for places that do not grow: a page twice."""
+        """Yield (place, key) of all pending rows, in order. StoreError if places do not increase (a duplicated page)."""
         last = -(2**63) - 1
         for place, key in self.connection.execute(f"SELECT place, key FROM {queue} ORDER BY place"):
             if place <= last:
@@ -137,17 +137,17 @@ class StoreFile:
     def parked(self, queue: str, now: float) -> list[ParkedLane]:
         """Return the lanes that were parked or had failed; `now` is Unix time.
 
-        A clock that was set back meanwhile must not keep a lane parked for hours: the delay is the most it can be.
+        The remaining delay is at most the original one: a clock that was set back must not keep a lane parked for hours.
         """
         query = "SELECT key, place, min(max(0.0, until - ?), delay_s), attempts, reason FROM parked WHERE queue = ?"
         return [ParkedLane(*row) for row in self.connection.execute(query, (now, queue))]
 
     def seen(self) -> Iterator[tuple[int, bytes, float]]:
-        """Yield the segments of ids appended before: (number, bits, when touched)."""
+        """Yield the segments of ids appended before: (number, bits, Unix time of the last use)."""
         yield from self.connection.execute("SELECT segment, bits, touched FROM seen")
 
     def aliases(self) -> Iterator[tuple[str, str]]:
-        """Yield the names that lead to another lane: (name, the lane's key)."""
+        """Yield the aliases: (name, key of the lane)."""
         yield from self.connection.execute("SELECT name, key FROM alias")
 
     def dead(self) -> Iterator[tuple[int, str, str]]:
@@ -155,12 +155,12 @@ class StoreFile:
         yield from self.connection.execute("SELECT number, queue, key FROM dead ORDER BY number")
 
     def last_dead(self) -> int:
-        """Return the highest number that a dead letter has or had."""
+        """Return the highest number that a dead letter has or had; 0 if there was none."""
         row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'dead'").fetchone()
         return 0 if row is None else int(row[0])
 
     def last_id(self, kind: str) -> int:
-        """Return the highest id of "calls" or "timers" that is or was in use; those above are free."""
+        """Return the highest reserved id of "calls" or "timers"; ids above it were never used."""
         return int(_meta(self.connection, kind))
 
     @property
@@ -177,7 +177,7 @@ class StoreFile:
             connection.execute("SELECT value FROM json_each('[1]')")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer does it, and looks at the outcome
+            connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer does it, and checks the outcome
             self._fold_old_log(connection)
             connection.execute("BEGIN IMMEDIATE")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -193,7 +193,7 @@ class StoreFile:
             connection.execute("UPDATE meta SET value = ? WHERE name = 'owner_epoch'", (epoch,))
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", (self._owner,))
             connection.execute("COMMIT")
-            if not self.watch.opened():  # the switch to a log can fail without an error
+            if not self.watch.opened():  # switching to WAL can fail without an error
                 raise StoreUnavailable(
                     f"SQLite keeps no log (WAL) beside {self.path}: is it on a local disk?"
                 )
@@ -212,7 +212,7 @@ class StoreFile:
             self._open(check)
 
     def _let_go(self) -> None:
-        """Close the connection. SQLite deletes the log by its name then: it must not be somebody else's."""
+        """Close the connection. SQLite then deletes the WAL by path, so another program's file there is moved aside."""
         if not self._is_open:
             return
         self._is_open = False
@@ -230,12 +230,12 @@ class StoreFile:
                     aside.rename(self._log)
 
     def _fold_old_log(self, connection: sqlite3.Connection) -> None:
-        """Whoever was killed left a log: without this it would grow with each life."""
+        """Checkpoint the WAL that a killed process left: without this it would grow with each process."""
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
             if not is_full(error) or self.reserve.size:
-                raise  # with the reserve given up it is tried again
+                raise  # `_open_with_room` tries again without the reserve
 
     def _find_again(self) -> None:
         seen = self._look(self.path)
@@ -243,18 +243,18 @@ class StoreFile:
             raise StoreUnavailable(
                 f"the store's file {self.path} is gone (deleted, renamed or unmounted): put it back"
             )
-        with suppress(StoreUnavailable):  # the log is gone, or it is mounted again: what is in it will tell
+        with suppress(StoreUnavailable):  # WAL missing or mounted again: the contents decide
             self.watch.check()
 
     def _fold_lost_log(self) -> None:
-        """The log's name is gone: put what SQLite still has of it into the file, and see that it is there."""
+        """Checkpoint a deleted WAL, which SQLite still has open; StoreUnavailable if not all of it could be."""
         busy, frames, folded = self.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
         self.watch.written()
         if busy or frames != folded:
             raise StoreUnavailable(f"the log of {self.path} was deleted, and another program reads the file")
 
     def _keep_locked(self) -> None:
-        """Somebody may have deleted the lock: another process must not get one of its own."""
+        """Lock again if the lock file was deleted or replaced: else another process could lock a new one."""
         if self._lock is None:
             return
         path = self._beside("-lock")
@@ -265,7 +265,7 @@ class StoreFile:
             self._lock = lock
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
-        """See that it is the file that this process has opened before, and none that was put in its place."""
+        """Raise StoreError unless this is the file that this process has opened before."""
         tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()
         owner, epoch = (
             (_meta(connection, "owner"), int(_meta(connection, "owner_epoch")))
@@ -304,17 +304,17 @@ class StoreFile:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a connection that leaves transactions to us, for whichever thread; it never creates a file."""
+    """Open a connection without implicit transactions, usable by any thread; it never creates a file."""
     return sqlite3.connect(
         f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
     )
 
 
 def renew(log: Path) -> None:
-    """Write SQLite's log over itself and sync it, if there is one; OSError if that fails.
+    """Rewrite the WAL in place and sync it, if it exists; OSError if that fails.
 
-    After a failed sync Linux takes what it has cached for written ("fsyncgate"). SQLite would read such a log back
-    and write behind it, and with the next power cut everything behind the hole would be gone.
+    After a failed sync Linux marks the cached pages clean ("fsyncgate"). SQLite would read such a WAL from the cache and
+    append to it, and with the next power cut everything after the lost pages would be gone.
     """
     try:
         fd = os.open(log, os.O_RDWR | os.O_CLOEXEC)
@@ -335,15 +335,15 @@ def _meta(connection: sqlite3.Connection, name: str) -> Any:
 
 
 def _stamp(owner: str | None) -> int:
-    """Return what the notes of the process with this name are marked with; 0 is no process."""
+    """Return the stamp in the notes of the process with this owner name; 0 for none."""
     try:
         return int(owner[:16], 16) if owner else 0
-    except (TypeError, ValueError):  # of a file that was edited by hand
+    except (TypeError, ValueError):  # a file edited by hand
         return 0
 
 
 def _lock(lock_path: Path, path: Path) -> int:
-    """Lock the file for the life of this process: the lease of the whole store. The kernel lets go at its death."""
+    """Lock the store for the life of this process and return the descriptor; the kernel unlocks it at its death."""
     fd = open_private(lock_path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -353,7 +353,7 @@ def _lock(lock_path: Path, path: Path) -> int:
         raise StoreError(
             f"{path} is in use by process {owner}: stop it, or set STORE_URL to a different file"
         ) from None
-    with suppress(OSError):  # on a full disk it is locked all the same
+    with suppress(OSError):  # e.g. a full disk: the lock holds all the same
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
     return fd

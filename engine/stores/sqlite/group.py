@@ -1,13 +1,13 @@
-"""What one transaction does to the file: the steps of all who share it, in the order of the asking.
+"""One transaction: the steps of all requests that share it, in the order of the requests.
 
-Steps are put together table by table (few SQL statements, whatever their number), because each statement lets go of the
-interpreter lock and has to win it back from a busy event loop. The result is that of the steps one after another:
+Steps are combined per table into few SQL statements, because each statement releases the interpreter lock and has to
+win it back from a busy event loop. The result is the same as of the steps one by one:
 
 * Rows of inbox, outbox and timer are deleted by their place, dead letters by their number, before rows are inserted.
   A caller learns a place or a number only after the transaction that inserted it, so no row is inserted and deleted in
   one transaction.
 * Tables with another key keep the last step for each key.
-* A statement of its own (`run`) stands where it was asked for.
+* A single statement (`run`) is executed at its position among the steps.
 """
 
 import sqlite3
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 Steps = list[Any]
-"""By turns what is done, and the rows, the place or the values: a list for all costs less than a tuple for each."""
+"""Alternating: the operation, then its rows, place or values. One flat list costs less than a tuple per step."""
 
-_ROWS_MAX: Final = 256  # rows of one INSERT; times columns it stays far below SQLite's limit of variables
+_ROWS_MAX: Final = 256  # rows per INSERT; times columns, far below SQLite's limit of bound variables
 _LOGS: Final = {
     "inbox": ("INSERT INTO inbox VALUES ", "(?,?,?,?,?)", ""),
     "outbox": ("INSERT INTO outbox VALUES ", "(?,?,?,?,?)", ""),
@@ -50,7 +50,7 @@ _KEYS: Final = {
     "timer": (slice(1, 4), "DELETE FROM timer WHERE key = ? AND scope = ? AND name = ?"),
     "alias": (slice(1), "DELETE FROM alias WHERE name = ?"),
 }
-"""Where the key stands in a row, and how to delete by it."""
+"""The key's columns in a row, and the statement that deletes by it."""
 
 _DELETE_FROM: Final = {"inbox": "-inbox", "outbox": "-outbox", "timer": "-timer", "dead": "-dead"}
 _GONE: Final = {step: queue for queue, step in _DELETE_FROM.items()}
@@ -63,39 +63,39 @@ SELECT column1 FROM (VALUES {rows}) WHERE (SELECT 1 FROM timer WHERE key = colum
 
 
 class Group:
-    """The steps of one transaction and who waits for it, and queries that are made after it."""
+    """The steps of one transaction, the callers that wait for it, and queries to run after it."""
 
     __slots__ = ("durable", "finished", "looks", "reads", "states", "steps", "waiting", "whole")
 
     def __init__(self) -> None:
         self.durable = False
-        """The power may fail once this is done: updates are about to be confirmed to Telegram."""
+        """Sync before it counts as committed: its updates will be confirmed to Telegram."""
 
         self.steps: Steps = []
         self.whole = 0
-        """So far `steps` belongs to somebody who waits; the rest was left by a caller that failed meanwhile."""
+        """Number of `steps` that were submitted; the rest are of a caller that failed before `done`."""
 
         self.waiting: list[tuple[asyncio.Future[Any], Callable[[], Any], int]] = []
-        """Future, what to do on the event loop when its steps are committed, and where they end in `steps`."""
+        """Future, callback on the event loop after the commit, and end of the caller's steps in `steps`."""
 
         self.reads: list[tuple[asyncio.Future[Any], str, Row, Callable[[list[Row]], Any]]] = []
-        """Future, a query made after the transaction, and what to do on the event loop with its rows."""
+        """Future, query and values to run after the transaction, and callback on the event loop for its rows."""
 
         self.states: set[tuple[str, str]] = set()
-        """Keys and scopes of the states that it writes."""
+        """(key, scope) of the states that it writes."""
 
         self.looks = False
-        """Whether to look at the file from outside, although nothing is written."""
+        """Whether to check that the file is still there, even if nothing is written."""
 
         self.finished = False
-        """Committed or failed: the event loop knows the outcome."""
+        """Committed or failed, with the outcome delivered on the event loop."""
 
     def insert(self, table: str, *rows: Row) -> None:
-        """Insert rows; where the table has a key beside its place, replace what is there."""
+        """Insert rows; in a table with a key other than its place, replace rows of the same key."""
         self.steps += (table, rows)
 
     def delete(self, queue: str, place: int) -> None:
-        """Delete what stands at a place of a queue."""
+        """Delete the row at a place of a queue, or the timer at that place."""
         self.steps += ("-timer" if place & TIMER_IDS else _DELETE_FROM[queue], place)
 
     def drop_letter(self, number: int) -> None:
@@ -103,19 +103,19 @@ class Group:
         self.steps += ("-dead", number)
 
     def forget(self, table: str, *key: Any) -> None:
-        """Delete by its key a row of state, seen, parked, timer or alias."""
+        """Delete the row of this key from state, seen, parked, timer or alias."""
         self.steps += (f"~{table}", key)
 
     def bound_timers(self, key: str, most: int) -> None:
-        """Refuse it all (TooManyTimers) if the lane has more than `most` timers after that."""
+        """Fail the transaction (TooManyTimers) if the lane has more than `most` timers at its end."""
         self.steps += ("#timer", (key, most))
 
     def run(self, statement: str, *values: Any) -> None:
-        """Do something rare."""
+        """Execute a single statement, uncombined; for rare ones."""
         self.steps += ("", (statement, values))
 
     def see(self, segments: Mapping[int, bytearray], now: float) -> None:
-        """Remember ids, by segment."""
+        """Store segments of seen ids; `now` is Unix time."""
         self.insert("seen", *((number, bytes(bits), now) for number, bits in segments.items()))
 
     def set_state(self, key: str, scope: str, state: bytes | None) -> None:
@@ -127,18 +127,18 @@ class Group:
             self.insert("state", (key, scope, state))
 
     def parts(self) -> list[Steps]:
-        """Return the steps of each who waits."""
+        """Return the steps of each waiting caller."""
         ends = [0, *(end for _, _, end in self.waiting)]
         return [self.steps[start:end] for start, end in pairwise(ends)]
 
 
 def only_deletes(steps: Steps) -> bool:
-    """Return whether these steps need no room in the file."""
+    """Return whether these steps only delete, so need no more space in the file."""
     return all(what[:1] in {"-", "~"} for what in steps[::2])
 
 
 def apply(connection: sqlite3.Connection, steps: Steps) -> None:
-    """Take the steps, in as few statements as that takes."""
+    """Execute the steps in as few statements as possible, inside the open transaction."""
     gone: dict[str, list[int]] = {}
     new: dict[str, list[Row]] = {}
     keyed: dict[str, dict[Row, Row | None]] = {}
@@ -217,7 +217,7 @@ def _flush(
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: list[Row]) -> None:
-    """Insert in as few statements as there are bits in the number of rows."""
+    """Insert in batches of powers of two, so that few distinct statements are compiled."""
     start = 0
     size = _ROWS_MAX
     while start < len(rows):

@@ -1,8 +1,8 @@
 """The dead letters of a SQLite store.
 
-They are in the file; in memory are their numbers, by lane (engine/embedded/dead.py). What goes for the bounds is deleted in the
-transaction behind the one that buried: what was planned for a transaction that fails would have gone for nothing.
-After a kill between the two the next start deletes it.
+They are in the file; their numbers, by lane, are in memory (engine/embedded/dead.py). Those above the bounds are deleted in
+the transaction after the one that added a letter, since that one may fail. After a kill between the two, the next start
+deletes them.
 """
 
 from typing import Any, Final
@@ -21,43 +21,43 @@ _BEYOND_ALL: Final = 2**62
 
 
 class Letters:
-    """The dead letters of one opening of the file. Made on the store's thread; the rest is for the event loop."""
+    """The dead letters of one opening of the file. Created on the store's thread, then used on the event loop."""
 
     def __init__(self, file: StoreFile, limits: Limits, lanes: dict[Queue, LaneTable]) -> None:
         self._lanes = lanes
         self._book = DeadBook(
             limits, ((DeadLane(Queue(queue), key), number) for number, queue, key in file.dead())
         )
-        self._number = file.last_dead()  # of the one buried last
+        self._number = file.last_dead()  # of the newest
         self._bursts = Bursts()
         self._writer: Writer
 
     def start(self, writer: Writer) -> None:
-        """Drop what the file has beyond the bounds."""
+        """Delete the letters above the bounds."""
         self._writer = writer
         self._drop(self._book.trim())
 
     def close(self) -> None:
-        """Log what is left to be logged."""
+        """Log the events that were not logged yet."""
         self._bursts.close()
 
     def buried(self, queue: Queue, key: str) -> None:
-        """Note that one more is in the file; beyond the bounds others go.
+        """Record that one more is in the file; delete others above the bounds.
 
-        Outcomes come in the order in which the file changed, and SQLite numbers without a gap: so its number is known.
+        Its number is known: outcomes arrive in the order of the transactions, and SQLite numbers without gaps.
         """
         self._number += 1
         self._lanes[queue].dead += 1
         self._drop(self._book.add(DeadLane(queue, key), self._number))
 
     def lane_full(self, key: str) -> None:
-        """Note that one more update is in the file as a dead letter, since its lane has no room."""
+        """Record that one more update is in the file as a dead letter, because its lane is full."""
         self._lanes[Queue.INBOX].lane_full += 1
         self._bursts.note("lane full", Queue.INBOX, key)
         self.buried(Queue.INBOX, key)
 
     def replayed(self, letter: DeadLetter) -> None:
-        """Note that one is pending again, and no dead letter any more."""
+        """Record that one is pending again, and no longer a dead letter."""
         self._book.remove(DeadLane(letter.queue, letter.envelope.key), letter.number)
 
     def _drop(self, gone: list[tuple[DeadLane, int]]) -> None:
@@ -71,12 +71,12 @@ class Letters:
         self._writer.done(lambda: None).add_done_callback(
             lambda dropping: (
                 dropping.cancelled() or dropping.exception()
-            )  # the file is read anew, and trimmed
+            )  # after a failure the file is reloaded, and trimmed then
         )
 
 
 def bury(group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: str, *, at: float) -> None:
-    """Put one more dead letter into the group; `Letters.buried` is for when it is committed."""
+    """Add a dead letter to the group; call `Letters.buried` when it is committed."""
     group.insert("dead", (queue.value, *envelope[:4], attempts, reason, at))
 
 
@@ -94,7 +94,7 @@ async def newest_letters(writer: Writer, limit: int) -> list[DeadLetter]:
 
 
 async def find_letter(writer: Writer, number: int) -> DeadLetter | None:
-    """Return the dead letter of that number, if there is one."""
+    """Return the dead letter of that number, or None."""
     row = await writer.read(f"{_SELECT} WHERE number = ?", (number,))
     return None if row is None else _letter(row)
 

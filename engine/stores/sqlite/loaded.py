@@ -1,16 +1,16 @@
-"""What a SQLite store has in memory of its file, and how it is made anew when the file is in doubt.
+"""The in-memory image of a SQLite store's file, and how it is reloaded when the file's contents are in doubt.
 
-    trusted ──── the writer met an I/O error, a missing file, a failure of the store's own ────▶ in doubt
+    trusted ──── the writer met an I/O error, a missing file, or an internal error ────────────▶ in doubt
        ▲                                                                                          │
        │  one task of the store, never a caller's: close the writer, open the file again,         │
-       └─ read all of it into a new `Loaded`, put that in place of the old one in one step ◀──────┘
+       └─ read all of it into a new `Loaded`, replace the old one in one step ◀───────────────────┘
                                                                                                   │
     closed, or lost (StoreError: the file is another one, is damaged, has lost updates) ◀─────────┘
 
-While the file is in doubt nothing is written or read. Who asks waits for the attempt that runs, and gets its
-StoreUnavailable; the task tries again, at most every 30 s, until the file is there. Nobody's cancellation reaches it.
-Workers that wait for a lane go on waiting, and are woken when the new lanes are there. All leases are void then, and
-what was under way happens again (a reply that went out goes out once more).
+While the file is in doubt nothing is written or read. A caller waits for the running attempt, and gets its
+StoreUnavailable; the task tries again, with pauses of at most 30 s, until the file is there. No caller's cancellation
+reaches it. Workers that wait for a lane keep waiting, and are woken when the new lanes are there. All leases are void
+then, and deliveries in progress are handled again (a reply that was sent is sent again).
 """
 
 import asyncio
@@ -41,20 +41,20 @@ from engine.stores.sqlite.writer import Writer
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_FENCE_BITS: Final = 53  # of the claims of one process, below the owner's epoch
+_FENCE_BITS: Final = 53  # counts the claims of one opening; the owner's epoch is above these bits
 _READ_ANEW_PAUSE_MAX_S: Final = 30.0
-_CALM_S: Final = 60.0  # without an I/O error: the next one is a new trouble
+_CALM_S: Final = 60.0  # after this long without a reload the next one starts without a pause
 
 
 class Loaded:
-    """Everything that is read from one opening of the file; made whole on the store's thread, then `start`ed."""
+    """Everything read from one opening of the file. Created on the store's thread, then `start`ed on the event loop."""
 
     def __init__(
         self, file: StoreFile, limits: Limits, clock: ForwardClock, now: float, due_until: float
     ) -> None:
-        """Take over what the file holds; takes about a second for 500,000 pending updates.
+        """Read the file; takes about a second for 500,000 pending updates.
 
-        `now` is the loop's time, `due_until` the clock's: timers that are due by then are put into their lanes.
+        `now` is the loop's time, `due_until` Unix time: timers that are due by then are put into their lanes.
         """
         fence = file.owner_epoch << _FENCE_BITS
         self.queues = {queue: QueueAtHand(queue, fence=fence) for queue in Queue}
@@ -76,7 +76,7 @@ class Loaded:
         self._parked = {queue: file.parked(data.name, clock.wall()) for queue, data in self.queues.items()}
 
     def start(self, writer: Writer) -> None:
-        """Begin on the event loop: lanes that are parked, timers that come due, dead letters beyond the bounds."""
+        """Start on the event loop: parked lanes, timers, and the deletion of dead letters above the bounds."""
         for queue, parked in self._parked.items():
             self.queues[queue].lanes.restore(parked)
         self._parked.clear()
@@ -84,7 +84,7 @@ class Loaded:
         self.letters.start(writer)
 
     def close(self) -> None:
-        """Stop the timers, and wake who waits for a lane."""
+        """Stop the timers, and wake claims that wait for a lane."""
         self.timers.close()
         for data in self.queues.values():
             data.lanes.close()
@@ -92,7 +92,7 @@ class Loaded:
 
 
 class LoadedFile:
-    """The file, its writer, and the rest in memory. What the file says and what this says changes together."""
+    """The file, its writer, and the in-memory image, which changes when the file's transaction is committed."""
 
     def __init__(
         self, file: StoreFile, limits: Limits, wall: Callable[[], float], *, look_every_s: float | None
@@ -105,7 +105,7 @@ class LoadedFile:
         self.notes = file.running
         self._thread = ThreadPoolExecutor(1, "sqlite writer")
         self._loaded: Loaded | None = None
-        self._queues: dict[Queue, QueueAtHand]  # these are parts of what is loaded
+        self._queues: dict[Queue, QueueAtHand]  # from here to `_letters`: of `_loaded`
         self._seen: SeenIds
         self._aliases: Aliases
         self._states: RecentStates
@@ -114,12 +114,12 @@ class LoadedFile:
         self._timers: Timers
         self._letters: Letters
         self._writer: Writer
-        self._appended: Group | None = None  # the last that took in updates; its caller may have been cut off
+        self._appended: Group | None = None  # the last one with an append; its caller may have been cancelled
         self._looking: asyncio.TimerHandle | None = None
-        self._ended: Exception | None = None  # why it is of no use any more
+        self._ended: Exception | None = None  # why the store is closed or lost
         self._closing: asyncio.Task[None] | None = None
         self._recovery: asyncio.Task[None] | None = None
-        self._attempt: asyncio.Future[None]  # of the recovery: who asks waits for it
+        self._attempt: asyncio.Future[None]  # the recovery's current one: callers wait for it
         self._is_pausing = False
         self._read_anew_at = -_CALM_S  # on the event loop's clock
         self._read_anew_pause_s = 0.0
@@ -141,7 +141,7 @@ class LoadedFile:
         self._look_later()
 
     async def close(self) -> None:
-        """Let go of the file, whatever becomes of the caller."""
+        """Close the file, also if the caller is cancelled. Repeated calls wait for the same closing."""
         if self._closing is None:
             loop = asyncio.get_running_loop()
             self._closing = loop.create_task(self._close(), name="closing the store")
@@ -150,22 +150,22 @@ class LoadedFile:
     async def _close(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
-        self._ended = self._ended or StoreUnavailable("the store is closed")  # no recovery begins any more
+        self._ended = self._ended or StoreUnavailable("the store is closed")  # from now on no recovery starts
         if self._recovery is not None and self._is_pausing:
-            self._recovery.cancel()  # one that reads has the thread, and ends before the closing there
+            self._recovery.cancel()  # one that is reading occupies the thread, and ends before the file is closed there
         if self._loaded is not None:
             self._loaded.close()
             await self._writer.close()
-            self._loaded.close()  # who has begun to wait for a lane meanwhile
+            self._loaded.close()  # for claims that began to wait meanwhile
         await self._on_thread(self._file.close)
         self._thread.shutdown()
 
     def _on_thread(self, function: Callable[[], T]) -> "asyncio.Future[T]":
-        """All that is done with the file is done on one thread, so that there are never two of them at it."""
+        """Run a function on the store's thread, the only one that uses the file."""
         return asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     def _at_hand(self, data: QueueAtHand, lane: Lane) -> Delivery | None:
-        """Return the lane's head with its state, if both are in memory."""
+        """Return the delivery of the lane's head, if the envelope and its state are cached; else None."""
         envelope = data.envelopes.get(lane.head)
         if envelope is None:
             return None
@@ -178,7 +178,7 @@ class LoadedFile:
         return lane.delivery(envelope, state)
 
     async def _delivery(self, data: QueueAtHand, lane: Lane) -> Delivery:
-        """Return the lane's head with its state, from memory or from the file; LeaseLost if it is not there."""
+        """Return the delivery of the lane's head, from the caches or the file; LeaseLost if the file has no such row."""
         place, key = lane.head, lane.key
         envelope = data.envelopes.get(place)
         if envelope is None:
@@ -196,7 +196,7 @@ class LoadedFile:
         return lane.delivery(envelope, state)
 
     def _lacks(self, data: QueueAtHand, lane: Lane) -> NoReturn:
-        """The file does not have what is pending in this lane: the lane is of before, or the file is another one."""
+        """Raise LeaseLost for a pending row that the file lacks: the lane is from before a reload, or the file is wrong."""
         if data in self._queues.values() and data.lanes.is_held(lane.lease):
             self._writer.doubt(StoreUnavailable(f"what is pending in {lane.key} is not in the store's file"))
         raise LeaseLost(lane.key)
@@ -208,13 +208,13 @@ class LoadedFile:
             state = rows[0][0] if rows else None
             if state is not None and type(state) is not bytes:
                 raise StoreError(damaged(f"a state of {name[0]} is no bytes"))
-            states.put(name, state)  # here, since another lane's commit may come next
+            states.put(name, state)  # now, before the outcome of a later commit to this state
             return state
 
         return self._writer.read_rows("SELECT state FROM state WHERE key = ? AND scope = ?", name, found)
 
     async def _none_appending(self) -> None:
-        """Wait until an append whose caller was cut off is in the file, or refused."""
+        """Wait until the last append, whose caller may have been cancelled, is committed or has failed."""
         await self._trusted()
         while self._appended is not None and not self._appended.finished:
             await self._writer.read("SELECT 1", ())
@@ -232,7 +232,7 @@ class LoadedFile:
     # -- when the file is in doubt ----------------------------------------------------------------------------
 
     async def _trusted(self) -> None:
-        """Wait until the file is not in doubt; StoreUnavailable if it still is, StoreError if it is lost."""
+        """Wait until the file is trusted; StoreUnavailable if reloading failed or it is closed, StoreError if lost."""
         while self._writer.suspect:
             if self._ended is not None:
                 raise type(self._ended)(*self._ended.args)
@@ -241,7 +241,7 @@ class LoadedFile:
             await asyncio.shield(self._attempt)
 
     def _doubted(self, reason: Exception) -> None:
-        """The writer has met something after which nothing can be trusted."""
+        """Start the recovery (or give up, for a StoreError) after the writer has put the file in doubt."""
         if self._ended is not None:
             return
         if isinstance(reason, StoreError):
@@ -255,7 +255,7 @@ class LoadedFile:
         self._ended = reason
         self._writer.suspect = True
         if self._loaded is not None:
-            self._loaded.close()  # whoever waits for a lane asks again, and is told
+            self._loaded.close()  # claims that wait for a lane wake, and get the error
 
     async def _recover(self, reason: Exception) -> None:
         log.error(
@@ -267,7 +267,7 @@ class LoadedFile:
                 await self._pause_between_readings()
                 if await self._read_anew():
                     break
-        except Exception as error:  # it must not be in doubt for ever without a word
+        except Exception as error:  # else the file would stay in doubt silently
             log.exception("reading the store anew failed")
             self._lost(StoreError(f"cannot read {self._file.path} anew: {error!r}"))
         finally:
@@ -276,7 +276,7 @@ class LoadedFile:
                 self._attempt.set_result(None)
 
     async def _read_anew(self) -> bool:
-        """Return whether there is nothing left to do."""
+        """Return whether the recovery is finished: reloaded, lost or closed. False: try again."""
         try:
             loaded = await self._on_thread(
                 partial(self._load_anew, asyncio.get_running_loop().time(), self._clock())
@@ -309,7 +309,7 @@ class LoadedFile:
         return loaded
 
     def _take_over(self, loaded: Loaded) -> None:
-        """Put what was loaded in the place of what was there before: one step, without an await."""
+        """Replace the in-memory image by a new one, in one step: no await in here."""
         old = self._loaded
         self._writer = writer = Writer(self._file, self._thread, self._doubted)
         self._loaded = loaded
@@ -328,11 +328,11 @@ class LoadedFile:
 
     def _new_attempt(self) -> "asyncio.Future[None]":
         attempt = asyncio.get_running_loop().create_future()
-        attempt.add_done_callback(lambda done: done.cancelled() or done.exception())  # maybe nobody waits
+        attempt.add_done_callback(lambda done: done.cancelled() or done.exception())  # maybe no caller waits
         return attempt
 
     async def _pause_between_readings(self) -> None:
-        """At once after a calm time; then 1 s, 2 s, 4 s ..."""
+        """Wait before a reload: not at all after _CALM_S without one; then 1 s, 2 s, 4 s, ... up to 30 s."""
         loop = asyncio.get_running_loop()
         if loop.time() - self._read_anew_at < _CALM_S:
             self._read_anew_pause_s = min(_READ_ANEW_PAUSE_MAX_S, max(1.0, 2 * self._read_anew_pause_s))

@@ -1,4 +1,4 @@
-"""What a person asks of a SQLite store: which lanes have work, what was given up, and to try that again."""
+"""The operator's methods of a SQLite store: lanes, dead letters, and their replay."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from engine.stores.sqlite.loaded import LoadedFile
 
 
 class SqliteOperator(LoadedFile):
-    """The part of the store that is not in the way of updates."""
+    """The `Operator` part of the store, apart from the handling of updates."""
 
     def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
         return list(self._queues[queue].lanes.views(limit))
@@ -29,7 +29,7 @@ class SqliteOperator(LoadedFile):
             before = self._appended
             letter = await find_letter(self._writer, number)
             is_pending = letter is not None and await self._is_pending(letter)
-            if self._appended is before:  # else somebody may have replayed it meanwhile
+            if self._appended is before:  # else another call may have replayed it meanwhile
                 break
         if letter is None or is_pending:
             return False
@@ -49,7 +49,7 @@ class SqliteOperator(LoadedFile):
         else:
             place = data.lanes.old_place_of(envelope.id)
             group.insert(data.name, (place, *envelope[1:]))
-            # As long as it is pending, the same id is no other update.
+            # While it is pending, an update with the same id is a repetition.
             _, segments = self._seen.plan([envelope.id] if letter.queue is Queue.INBOX else [])
             group.see(segments, self._wall())
 
@@ -62,7 +62,7 @@ class SqliteOperator(LoadedFile):
         return True
 
     async def _is_pending(self, letter: DeadLetter) -> bool:
-        """Return whether something of its id is pending; a look into the file costs the same whatever is pending."""
+        """Return whether an update or call of its id is pending; looked up in the file by place, whatever the depth."""
         if letter.envelope.is_timer:
             return False
         data = self._queues[letter.queue]

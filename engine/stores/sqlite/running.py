@@ -1,9 +1,9 @@
-"""What runs now, in a small file beside the store's: it outlives whatever kills the process.
+"""The running handlers, recorded in a small file beside the store's, which survives the death of the process.
 
-The file is mapped into memory: a note costs a fraction of a microsecond and no system call, and what was written is
-there however the process dies. It is not synced: a power cut may lose or garble it, and a checksum leaves out what is
-garbled. Each note has the stamp of its process; the start that counts the notes of the process before puts its own in
-the store's file in the same transaction, so that none is counted twice.
+The file is mapped into memory: a note costs a fraction of a microsecond and no system call, and survives however the
+process dies. It is not synced: a power cut may lose or garble it, and a checksum discards garbled notes. Each note has the
+stamp of its process; the start that counts the notes of the previous process stores its own stamp in the same
+transaction, so that no note is counted twice.
 
 | running at the death                     | one more attempt is counted for | reason           |
 |------------------------------------------|---------------------------------|------------------|
@@ -12,7 +12,7 @@ the store's file in the same transaction, so that none is counted twice.
 | a suspect (one at a time), beside others | the suspect                     | DIED             |
 
 An update with one of these reasons is a suspect from then on, until it is committed or fails in another way. Suspects run
-one at a time as soon as there is one that was there at two deaths; until then the process may have been killed by a person.
+one at a time once a suspect has more than one counted attempt; before that, a person may have killed the process.
 """
 
 import mmap
@@ -40,9 +40,9 @@ _PAGE: Final = 4096
 
 
 class RunningFile:
-    """Notes of what runs, one for each worker. Without room on the disk for them nothing is noted.
+    """One note per worker: the id that it handles. If the disk has no space for the file, nothing is recorded.
 
-    `stamp` is below 2**64, and of this process alone.
+    `stamp` identifies this process; it is below 2**64.
     """
 
     def __init__(self, path: Path, stamp: int) -> None:
@@ -51,12 +51,12 @@ class RunningFile:
         self._check = stamp ^ _CHECK
         self._fd = -1
         self._map: mmap.mmap | bytearray = bytearray()
-        self._last_at = -1  # where the last note that there is room for begins
+        self._last_at = -1  # offset of the last note that fits
         self._deaths: dict[int, str] = {}
         self._is_repeated = False
 
     def open(self) -> None:
-        """Map the file, which is made if there is none."""
+        """Map the file, created if missing."""
         try:
             self._fd = open_private(self._path)
             self._extend(os.fstat(self._fd).st_size)
@@ -66,7 +66,7 @@ class RunningFile:
             )
 
     def count_deaths(self, connection: sqlite3.Connection, stamp: int) -> None:
-        """Count an attempt for what ran when the process of this stamp died, in the transaction that is open."""
+        """Count an attempt for each update that ran when the process of this stamp died, in the open transaction."""
         _count(connection, self._left(stamp))
         query = "SELECT place, reason, attempts FROM parked WHERE queue = 'inbox' AND reason IN (?, ?)"
         rows = connection.execute(query, (DIED, DIED_WITH_OTHERS)).fetchall()
@@ -74,11 +74,11 @@ class RunningFile:
         self._is_repeated = any(attempts > 1 for _, _, attempts in rows)
 
     def death(self, id_: int) -> str | None:
-        """Return how the process died while this id was handled, before this start; None if it did not."""
+        """Return DIED or DIED_WITH_OTHERS if the process died, before this start, while this id was handled; else None."""
         return self._deaths.get(id_)
 
     def is_repeated(self) -> bool:
-        """Return whether an update is left that has been there at more than one death, or failed before."""
+        """Return whether this start found a suspect with more than one counted attempt (deaths and failures)."""
         return self._is_repeated
 
     def _left(self, stamp: int) -> list[int]:
@@ -86,7 +86,7 @@ class RunningFile:
         return [id_ for id_, noted, check in notes if noted == stamp and check == id_ ^ stamp ^ _CHECK]
 
     def begin(self, worker: int, id_: int) -> None:
-        """Note that a worker runs the handler of this id."""
+        """Record that a worker runs the handler of this id."""
         at = worker * _NOTE_BYTES
         if at > self._last_at:
             with suppress(OSError, ValueError):
@@ -95,17 +95,17 @@ class RunningFile:
             _NOTE.pack_into(self._map, at, id_, self._stamp, id_ ^ self._check)
 
     def end(self, worker: int) -> None:
-        """Note that it is over."""
+        """Remove the worker's note: its handler has ended."""
         at = worker * _NOTE_BYTES
         if at <= self._last_at:
             self._map[at : at + _NOTE_BYTES] = _NO_NOTE
 
     def clear(self) -> None:
-        """Forget all notes: the process ends without having died."""
+        """Remove all notes: the process ends in an orderly way."""
         self._map[:] = bytes(len(self._map))
 
     def close(self) -> None:
-        """Let go of the file, without notes."""
+        """Remove all notes and close the file."""
         self.clear()
         self._map, self._last_at = bytearray(), -1
         if self._fd >= 0:
@@ -113,7 +113,7 @@ class RunningFile:
             self._fd = -1
 
     def _extend(self, size: int) -> None:
-        """Map so much at least. The room is taken at once: to write to a page that the disk has no room for is a SIGBUS."""
+        """Map at least `size` bytes. They are allocated first: writing to a mapped page without disk space is a SIGBUS."""
         if self._fd < 0:
             return
         size = max(_PAGE, -(-size // _PAGE) * _PAGE)
@@ -141,7 +141,7 @@ def _count(connection: sqlite3.Connection, ids: Iterable[int]) -> None:
 
 
 def _find(connection: sqlite3.Connection, id_: int) -> tuple[str, int] | None:
-    """Return key and place of what is pending under this id."""
+    """Return (key, place) of the pending update or timer of this id, or None."""
     table = "timer" if id_ & TIMER_IDS else "inbox"
     row: tuple[str, int] | None
     row = connection.execute(f"SELECT key, place FROM {table} WHERE place = ?", (id_,)).fetchone()
@@ -153,6 +153,6 @@ def _find(connection: sqlite3.Connection, id_: int) -> tuple[str, int] | None:
 
 
 def _tried(connection: sqlite3.Connection, key: str, place: int) -> tuple[int, str]:
-    """Return the attempts that were counted for what stands at a place, and the reason of the last."""
+    """Return the attempts counted for the entry at a place, and the reason of the last one."""
     query = "SELECT attempts, reason FROM parked WHERE queue = 'inbox' AND key = ? AND place = ?"
     return connection.execute(query, (key, place)).fetchone() or (0, "")

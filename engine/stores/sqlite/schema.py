@@ -1,4 +1,4 @@
-"""The tables of a SQLite store, and what brings a file of an older format up to date."""
+"""The tables of a SQLite store, and the migrations from older formats."""
 
 import sqlite3
 import time
@@ -14,8 +14,8 @@ CREATE TABLE timer  (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NO
     at REAL NOT NULL, body BLOB NOT NULL, UNIQUE (key, scope, name));
 CREATE INDEX timer_at ON timer (at, place);
 """
-# Ids of calls and numbers of timers go on from the highest that there may be (sqlite_ids.py). Files of before do not
-# note it: it is the highest that is still there, pending or dead.
+# Ids of calls and numbers of timers continue from a high-water mark (ids.py). Older formats have none: there it is the
+# highest id that is still in the file, pending or dead.
 _IDS: Final = f"""
 CREATE INDEX dead_key ON dead (key, number);
 INSERT INTO meta SELECT 'calls', max(
@@ -39,10 +39,10 @@ UPDATE parked SET place = head FROM (SELECT key, min(place) AS head FROM outbox 
 {_TIMER}""",
     4: _IDS,
 }
-"""What makes of a version the next one."""
+"""The statements that migrate from this version to the next."""
 
-# inbox and outbox are logs: rows come at the end and go at the beginning, and there is no index per chat. With
-# 100,000 updates pending that writes 2 KB an update; an index by chat writes 10 KB, clustering by chat 29 KB.
+# inbox and outbox are logs: rows are added at the end and deleted near the beginning, and there is no index per chat.
+# With 100,000 updates pending that writes 2 KB an update; an index by chat writes 10 KB, clustering by chat 29 KB.
 SCHEMA: Final = f"""
 CREATE TABLE meta   (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE inbox  (place INTEGER PRIMARY KEY, key TEXT NOT NULL, scope TEXT NOT NULL, body BLOB NOT NULL,
@@ -62,7 +62,7 @@ CREATE TABLE alias  (name TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
 
 
 def create(connection: sqlite3.Connection, bot: str) -> None:
-    """Make a new, empty file that of a bot."""
+    """Create the tables of an empty file, for one bot."""
     execute_all(connection, SCHEMA)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     rows = [("bot", bot), ("owner_epoch", 0), ("created_at", time.time())]
@@ -71,13 +71,13 @@ def create(connection: sqlite3.Connection, bot: str) -> None:
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Make of a file of an older version one of this."""
+    """Migrate a file of an older version to this one."""
     for old in range(version, VERSION):
         execute_all(connection, _MIGRATIONS[old])
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def execute_all(connection: sqlite3.Connection, statements: str) -> None:
-    """Execute statements one by one, in the transaction that is open."""
+    """Execute statements one by one, in the open transaction."""
     for statement in statements.split(";\n"):
         connection.execute(statement)

@@ -1,14 +1,14 @@
 """sqlite:FILE: everything in one file, owned by one process.
 
-* Leases and scheduling live in memory (engine/embedded/lanes.py): the process owns the file, so after a crash everything
-  is claimable at once. What the file says and what the lanes say changes together, when a group is committed.
-* WAL. `synchronous=FULL` for a transaction with an append (Telegram is about to forget these updates), NORMAL
-  for the others: a power cut can make the last commits happen again, and loses no update.
-* A full disk or an I/O error confirms nothing: StoreUnavailable, until a person has mended it. On a full disk what
-  only deletes goes on.
-* The file is looked at from outside, too (sqlite_disk.py). One that is gone (deleted, renamed, unmounted) means
-  StoreUnavailable until it is back; one that was replaced, overwritten or exchanged for an older copy while the bot
-  ran means StoreError: the bot ends with the reason. The store never goes on with a file that it did not open.
+* Leases and scheduling are in memory (engine/embedded/lanes.py): the process owns the file, so after a crash everything
+  is claimable at once. The lanes in memory change when the transaction of the same change is committed.
+* WAL. `synchronous=FULL` for a transaction with an append (Telegram will forget these updates), NORMAL for the others:
+  after a power cut the last commits may have to be repeated, and no update is lost.
+* On a full disk or an I/O error nothing is confirmed: StoreUnavailable, until a person has repaired it. On a full disk,
+  transactions that only delete still work.
+* The file's path is checked, too (disk.py). If the file is gone (deleted, renamed, unmounted): StoreUnavailable until it
+  is back. If it was replaced, overwritten or exchanged for an older copy while the bot ran: StoreError, and the bot ends
+  with the reason. The store never continues with a file that it did not open.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class SqliteStore(SqliteOperator):
-    """One file, one process, one session. Made by `open_sqlite`; `wall` gives Unix time."""
+    """One file, one process, one session. Opened by `open_sqlite`."""
 
     async def append(self, batch: Sequence[Envelope]) -> int:
         await self._none_appending()
@@ -51,7 +51,7 @@ class SqliteStore(SqliteOperator):
         new, segments = self._seen.plan([envelope.id for envelope in batch], old)
         if not new:
             return 0
-        self._seen.drop(old, now)  # before the file does: what is known here, the file has
+        self._seen.drop(old, now)  # before the file: an id in memory must be in the file, too
         group = self._writer.group()
         updates = self._aliases.addressed([batch[index] for index in new])
         placed, full = self._queues[Queue.INBOX].place(updates, self._limits.lane_depth_max)
@@ -162,10 +162,10 @@ class SqliteStore(SqliteOperator):
         try:
             return self._at_hand(data, lane) or await self._delivery(data, lane)
         except BaseException as error:
-            if data.lanes.is_held(delivery.lease):  # else who asked the same beside us let it go
+            if data.lanes.is_held(delivery.lease):  # else a repeated call of the same commit has released it
                 data.lanes.let_go(lane)
             if isinstance(error, StoreUnavailable):
-                return None  # the commit is done; the next head waits for whoever claims it
+                return None  # the commit is done; the next head waits for the next claim
             raise
 
     async def park(
@@ -225,15 +225,15 @@ class SqliteStore(SqliteOperator):
         return states
 
     async def _compared(self, delivery: Delivery, effects: Effects, states: Iterable[Name]) -> Lane:
-        """Return the lane of a lease in force, with nothing under way in the file that writes these states.
+        """Return the lane of a lease in force, while no write of these states is in progress.
 
-        StateChanged if one of them is not what it was (the delivery's own: what was delivered), and this is no
+        StateChanged if one of them is not what it `was` (the delivery's own: what was delivered), unless this is a
         repeated commit.
         """
         was = [((self._aliases.lane(change.key), change.scope), change.was) for change in effects.states]
-        if effects.state is not KEEP and delivery.lease.queue is Queue.INBOX:  # the outbox's carry no state
+        if effects.state is not KEEP and delivery.lease.queue is Queue.INBOX:  # outbox: no state
             was.append(((delivery.lease.key, delivery.envelope.scope), delivery.state))
-        names = {name for name, _ in was}  # one may have several
+        names = {name for name, _ in was}  # a state may occur twice
         with self._states.watched(names) as known:
             while True:
                 lane = await self._held(delivery.lease)
@@ -272,11 +272,11 @@ class SqliteStore(SqliteOperator):
         group.forget("parked", data.name, lane.key)
 
     async def _held(self, lease: Lease) -> Lane:
-        """Return the lane of a lease in force, with nothing of it under way in the file."""
-        if self._writer.suspect:  # asked here, too: this is on everybody's way
+        """Return the lane of a lease in force, while no write of it is in progress."""
+        if self._writer.suspect:  # checked here to save an await on the hot path
             await self._trusted()
         lane = self._queues[lease.queue].lanes.held(lease)
-        # Something is under way when a caller was cut off and asks again.
+        # A write is in progress if a caller was cancelled and repeats its request.
         while lane.settling is not None and not lane.settling.finished:
             await self._writer.read("SELECT 1", ())
             lane = self._queues[lease.queue].lanes.held(lease)
@@ -285,7 +285,7 @@ class SqliteStore(SqliteOperator):
     async def _read_behind(
         self, delivery: Delivery, limit: int, which: Callable[[Lane, int], list[int]]
     ) -> tuple[Lane, list[Envelope]]:
-        """Return the lane and what stands at `which` places of it, as it is at the return."""
+        """Return the lane and the envelopes at the places that `which` selects, consistent at the time of return."""
         found: dict[int, Envelope] = {}
         while True:
             lane = await self._head_held(delivery)
@@ -293,7 +293,7 @@ class SqliteStore(SqliteOperator):
             places = which(lane, limit)
             found.update((place, data.envelopes[place]) for place in places if place in data.envelopes)
             missing = [place for place in places if place not in found]
-            if not missing:  # and while we read, nothing came between
+            if not missing:  # and nothing was inserted between them while reading
                 return lane, [found[place] for place in places]
             query = f"SELECT place, scope, body, at FROM {data.name} WHERE place IN (SELECT value FROM json_each(?))"
             rows = await self._writer.read_rows(query, (str(missing),), list)
@@ -324,7 +324,8 @@ async def open_sqlite(
 ) -> SqliteStore:
     """Open or create the file of one bot; StoreError says in one line what a person has to do.
 
-    The store looks every `look_every_s` whether the file is still there; None (for virtual time): only when it writes.
+    The store checks every `look_every_s` seconds whether the file is still there; None (for virtual time): only when it
+    writes. `wall` returns Unix time in seconds.
     """
     file = StoreFile(path, bot, connect, renew, look)
     store = SqliteStore(file, limits or Limits(), wall, look_every_s=look_every_s)

@@ -1,8 +1,8 @@
-"""The timers of a SQLite file: set and taken away with commits, and put into their lanes when they come due.
+"""The timers of a SQLite file: set and removed with commits, and put into their lanes when they come due.
 
-There may be millions, so what is not due stays in the file; in memory are those that stand in their lanes, and when
-the next one is due. A timer is in its lane exactly if it is due and in the file: that is decided where the writer
-tells outcomes, which come in the order in which the file changed, so what is replaced meanwhile is never delivered.
+There may be millions, so those that are not due stay in the file; memory has those that are in their lanes, and when
+the next one is due. A timer is in its lane exactly if it is due and in the file: both change where the writer delivers
+outcomes, in the order of the transactions, so a timer that was replaced meanwhile is never delivered.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ Name = tuple[str, str, str]
 """Key, scope and name of a timer."""
 
 Changes = dict[Name, tuple[float, int] | None]
-"""When it is due, and its place; None: it is taken away."""
+"""Unix time when it is due, and its place; None: it is removed."""
 
-LOOK_ROWS: Final = 1000  # at a time, so that nobody waits long behind them
+LOOK_ROWS: Final = 1000  # rows per query, so that other requests do not wait long
 _WAIT_MIN_S: Final = 2.0**-10
 _AFTER_TROUBLE_S: Final = 1.0
 
-# Two parts, since SQLite would read again what is of the same moment as the last one.
+# Two parts: with a row comparison SQLite would read again all timers of the same moment as the last one.
 _FROM: Final = "FROM timer WHERE at = ? AND place > ?"
 _LATER: Final = "FROM timer WHERE at > ?"
 _NAMES: Final = "at, place, key, scope, name"
@@ -42,35 +42,35 @@ _NEXT: Final = f"SELECT at {_FROM} UNION ALL SELECT at {_LATER} ORDER BY at LIMI
 
 
 class Timers:
-    """Which timers of one file are due. All but `load` belongs to the event loop."""
+    """The due timers of one file. All methods but `load` are for the event loop."""
 
     def __init__(self, lanes: LaneTable, clock: ForwardClock, *, number: int) -> None:
         self._lanes = lanes
         self._clock = clock
-        self._number = number  # of the one set last
+        self._number = number  # of the newest
         self._numbers = HighWater("timers", number)
-        self._due: dict[int, Name] = {}  # those that stand in their lanes, by place
-        self._places: dict[Name, int] = {}  # the same the other way round
-        self._last = (-inf, 0)  # moment and place: up to here, all that are in the file are in their lanes
-        self._next_at = inf  # a moment up to which no other comes due
+        self._due: dict[int, Name] = {}  # those that are in their lanes, by place
+        self._places: dict[Name, int] = {}  # the inverse
+        self._last = (-inf, 0)  # (Unix time, place): all timers in the file up to here are in their lanes
+        self._next_at = inf  # Unix time before which no other comes due
         self._looking = False
         self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
         self._writer: Writer
 
     def load(self, file: StoreFile, until: float) -> None:
-        """Put those that are due at Unix time `until` into their lanes, behind what is there."""
+        """Put timers that are due at Unix time `until` into their lanes, after what is pending."""
         for row in file.connection.execute(_DUE, (*self._last, self._last[0], until, -1)):
             self._come_due(row)
         self._note_next(file.connection.execute(_NEXT, (*self._last, self._last[0])).fetchall())
 
     def start(self, writer: Writer) -> None:
-        """Put those that come due from now on into their lanes."""
+        """From now on, put timers into their lanes when they come due."""
         self._writer = writer
         self._set_alarm()
 
     def close(self) -> None:
-        """Stop."""
+        """Stop looking for due timers."""
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
@@ -78,16 +78,16 @@ class Timers:
     def plan(
         self, group: Group, key: str, own_scope: str, timers: Iterable[Timer], most: int | None = None
     ) -> Changes:
-        """Put the timers of a commit into the group, and return the changes for `apply`.
+        """Add the timers of a commit to the group, and return the changes for `apply`.
 
-        The group is refused if the lane would have more than `most` timers.
+        With `most`, the commit fails (TooManyTimers) if the lane would have more timers than that.
         """
         changes: Changes = {}
         rows: dict[Name, Row] = {}
         for name, after_s, body, scope in timers:
             full_name = (key, own_scope if scope is None else scope, name)
             for wishes in (changes, rows):
-                wishes.pop(full_name, None)  # the last wish counts
+                wishes.pop(full_name, None)  # of several for one name the last counts
             changes[full_name] = None
             if after_s is not None:
                 self._number += 1
@@ -103,7 +103,7 @@ class Timers:
         return changes
 
     def apply(self, changes: Changes) -> None:
-        """Take over what is in the file now. What is due already goes into its lane at once."""
+        """Apply committed changes. Timers that are already due go into their lanes at once."""
         now = self._clock()
         for name, change in changes.items():
             if (old := self._places.get(name)) is not None:
@@ -122,12 +122,12 @@ class Timers:
                 self._set_alarm()
 
     def clock_moved(self) -> None:
-        """Look whether the next one is due now."""
+        """Check whether the next timer is due now: the wall clock was set forward."""
         if not self._closed:
             self._wake()
 
     def gone(self, place: int) -> None:
-        """Forget one that was committed or buried."""
+        """Remove a due timer that was committed, buried or replaced."""
         del self._places[self._due.pop(place)]
 
     def _add(self, place: int, name: Name) -> None:
@@ -147,7 +147,7 @@ class Timers:
     def _note_next(self, rows: list[Row]) -> None:
         self._next_at = rows[0][0] if rows else inf
 
-    # -- looking into the file --------------------------------------------------------------------------------
+    # -- reading due timers from the file ---------------------------------------------------------------------
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
@@ -186,7 +186,7 @@ class Timers:
             self._writer.read_rows(query, values, then).add_done_callback(self._told)
 
     def _told(self, reading: "asyncio.Future[Any]") -> None:
-        """After a failure, look again, unless the file is read anew, with its timers, or is damaged."""
+        """After a failed read, retry later; put the file in doubt if it is damaged (a reload closes this object)."""
         error = reading.exception()
         if error is None or self._closed:
             return

@@ -1,11 +1,11 @@
-"""Group commit: what is asked of the file while one transaction runs becomes the next transaction.
+"""Group commit: requests that arrive while one transaction runs become the next transaction.
 
-One thread owns the connection (the loop's executor interface is the seam where a simulation takes over). No timer: the
-running transaction is the batching window.
+One thread owns the connection (a simulation replaces it through the executor interface). No timer: the running
+transaction is the batching window.
 
-Each who asks gets an outcome of its own: if the transaction fails for the values of one of them, each of them gets a
-transaction to itself, in the order of the asking. After an error that leaves the contents of the file in doubt the
-writer does nothing any more: whatever it is asked fails until the file has been read anew (sqlite_loaded.py).
+Each request has an outcome of its own: if the transaction fails because of one request's values, each request gets its
+own transaction, in order. After an error that leaves the file's contents in doubt the writer does nothing any more: every
+request fails until the file has been reloaded (loaded.py).
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.group import Group, Row, Steps, apply, only_deletes
 
 LOG_BYTES_MAX = RESERVE_BYTES_MAX
-"""SQLite's log is folded into the file when it is longer than this on the disk, or than the reserve: ~50 ms."""
+"""The WAL is checkpointed into the database when it is longer than this on the disk, or than the reserve; ~50 ms each."""
 
 _LOG_BYTES_MIN: Final = 64 << 10
 _MEASURE_EVERY: Final = 4
 
 T = TypeVar("T")
 Doubted = Callable[[Exception], None]
-"""Told on the event loop why the file is in doubt; with a StoreError it is lost."""
+"""Called on the event loop with the reason why the file is in doubt; a StoreError means that it is lost."""
 
 
 class Writer:
@@ -43,28 +43,28 @@ class Writer:
         self._doubted = doubted
         self._owner_epoch = file.owner_epoch
         self._synchronous = ""
-        self._fold_at = 0  # the log's size at which it is folded although the last folding left something
-        self._unmeasured = 0  # transactions since the log's size was known
-        self._is_scarce = False  # the reserve was given up: only what needs no room
+        self._fold_at = 0  # WAL size for the next checkpoint after one that was incomplete; else 0
+        self._unmeasured = 0  # transactions since the WAL's size was measured
+        self._is_scarce = False  # the reserve was freed: only deletions are allowed
         self._next = Group()
-        self._sent = self._next  # the last one that went to the thread, or is about to
-        self._busy = False  # a group is with the thread, or about to be
+        self._sent = self._next  # the last one given to the thread
+        self._busy = False  # a group is on the thread, or about to be
         self._idle = asyncio.Event()
         self._idle.set()
         self.suspect = False
-        """Nothing is written or read any more: the file is in doubt until it is read anew, or this is closed."""
+        """Nothing is written or read any more: the file is in doubt until it is reloaded, or the writer is closed."""
 
     def group(self) -> Group:
-        """Return the group that collects now; fill it without awaiting, then call `done`."""
+        """Return the group of the next transaction; fill it without an await, then call `done`."""
         group = self._next
         if len(group.steps) > group.whole:
             del group.steps[group.whole :]
         return group
 
     def done(self, then: Callable[[], T]) -> asyncio.Future[T]:
-        """Submit what was put into the group; `then()` runs on the loop once it is committed.
+        """Submit what was put into the group; `then()` runs on the event loop once it is committed.
 
-        It runs also when nobody waits for the future any more: what the file says, the lanes say.
+        It runs even if the future was cancelled: the lanes in memory must follow the file.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         group = self._next
@@ -75,35 +75,35 @@ class Writer:
         return future
 
     def read(self, query: str, values: Row) -> asyncio.Future[Any]:
-        """Return the query's one row, or None, as it is after what was submitted before."""
+        """Return the query's first row, or None, as of after the transactions submitted before."""
         return self.read_rows(query, values, _first)
 
     def read_rows(self, query: str, values: Row, then: Callable[[list[Row]], T]) -> asyncio.Future[T]:
-        """Return what `then` makes of the query's rows, on the loop, before anything else is told of the file."""
+        """Return `then(rows)`, called on the event loop before the outcome of any later transaction."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._next.reads.append((future, query, values, then))
         self._submit()
         return future
 
     def writes(self, key: str, scope: str) -> bool:
-        """Return whether something is under way that writes this state."""
+        """Return whether an unfinished transaction writes this state."""
         name = (key, scope)
         return name in self._next.states or (not self._sent.finished and name in self._sent.states)
 
     def look(self) -> None:
-        """See that the file is still there; if it is not, it is in doubt."""
+        """Check that the file is still there, unless a group is running; if it is not, it is in doubt."""
         if not self._busy:
             self._next.looks = True
             self._submit()
 
     def doubt(self, reason: Exception) -> None:
-        """Do nothing any more, and tell why."""
+        """Put the file in doubt: stop working, and report why."""
         self.suspect = True
         self._doubted(reason)
 
     async def close(self) -> None:
-        """Finish what was submitted; twice is harmless. What comes later is StoreUnavailable."""
-        while self._busy:  # again: whoever was woken with us may have submitted more
+        """Finish what was submitted; may be repeated. Later requests fail with StoreUnavailable."""
+        while self._busy:  # in a loop: a caller woken at the same time may have submitted more
             await self._idle.wait()
         self.suspect = True
 
@@ -177,7 +177,7 @@ class Writer:
                 future.set_result(result)
 
     def _failed_after_commit(self, future: "asyncio.Future[Any]", error: Exception) -> None:
-        """What the file says and what the lanes say may differ from now on."""
+        """Put the file in doubt: the lanes in memory may differ from it now."""
         self.doubt(StoreUnavailable(f"{type(error).__name__} after a commit: {error}"))
         _fail(future, error)
 
@@ -191,7 +191,7 @@ class Writer:
 
     def _after(self, group: Group) -> None:
         group.reads.clear()
-        group.waiting.clear()  # they know their lane, and the lane knows its group: nobody would free them
+        group.waiting.clear()  # breaks the reference cycle lane -> group -> callback -> lane
         if self._next.waiting or self._next.reads:
             self._send()
         else:
@@ -201,7 +201,7 @@ class Writer:
     # -- on the writer's thread -------------------------------------------------------------------------------
 
     def _work(self, group: Group) -> Callable[[], None]:
-        """Return what the event loop has to be told."""
+        """Run one group; return the function that delivers its outcome on the event loop."""
         failures: dict[int, Exception] = {}
         doubt: Exception | None = None
         log_bytes: int | None = None
@@ -209,11 +209,11 @@ class Writer:
             if group.waiting:
                 failures, doubt = self._write(group)
             if group.durable and doubt is None:
-                # After the commit: what it wrote is where the next start looks for it.
+                # After the commit: confirms that it was written to the file at the store's path.
                 log_bytes = self._file.watch.check()
             if group.looks:
                 self._file.look()
-        except Exception as error:  # noqa: BLE001 - whoever waits for the group gets it
+        except Exception as error:  # noqa: BLE001 - the group's callers get it
             self._roll_back()
             failure, suspect = translated(error)
             return partial(self._failed, group, failure, suspect=suspect)
@@ -227,25 +227,25 @@ class Writer:
     def _rows(
         self, query: str, values: Row, doubt: Exception | None
     ) -> tuple[list[Row] | Exception, Exception | None]:
-        """Return the rows, or what failed; and whether the file is in doubt for that."""
+        """Return the rows or the error; and why the file is in doubt because of it, or None."""
         if doubt is not None:
             return doubt, None
         try:
             return self._connection.execute(query, values).fetchall(), None
-        except Exception as error:  # noqa: BLE001 - whoever reads gets it
+        except Exception as error:  # noqa: BLE001 - the caller gets it
             failure, suspect = translated(error)
-            if isinstance(failure, sqlite3.Error):  # a query of ours that SQLite cannot run: not this file
+            if isinstance(failure, sqlite3.Error):  # SQLite cannot run our query: the file is wrong
                 failure, suspect = StoreUnavailable(f"the store's file cannot be read: {error!r}"), True
             return failure, failure if suspect else None
 
     def _write(self, group: Group) -> tuple[dict[int, Exception], Exception | None]:
-        """Return the failures, by who waits; and why the file is in doubt, if it is."""
+        """Return the failures by index of the caller; and why the file is in doubt, or None."""
         if self._is_scarce and self._file.reserve.keep():
             self._is_scarce = False
         if not self._is_scarce:
             try:
                 self._transact(group.steps, durable=group.durable)
-            except Exception as error:  # noqa: BLE001 - told below
+            except Exception as error:  # noqa: BLE001 - returned below
                 self._roll_back()
                 if is_full(error):
                     self._make_room()
@@ -268,7 +268,7 @@ class Writer:
                     self._transact(steps, durable=group.durable)
                 else:
                     failures[index] = doubt
-            except Exception as error:  # noqa: BLE001 - whoever asked for it gets it
+            except Exception as error:  # noqa: BLE001 - its caller gets it
                 self._roll_back()
                 failures[index], suspect = outcome_of(error)
                 doubt = failures[index] if suspect else None
@@ -276,7 +276,7 @@ class Writer:
 
     def _transact(self, steps: Steps, *, durable: bool) -> None:
         execute = self._connection.execute
-        # The log is sequential: the sync of this transaction also covers every commit before it.
+        # The WAL is sequential: the sync of this transaction also covers every commit before it.
         synchronous = "FULL" if durable else "NORMAL"
         if synchronous != self._synchronous:
             execute(f"PRAGMA synchronous={synchronous}")
@@ -288,10 +288,10 @@ class Writer:
         execute("COMMIT")
 
     def _keep_log_short(self, size: int | None) -> Exception | None:
-        """Fold the log into the file if it is long; return why the file's contents are in doubt, if they are.
+        """Checkpoint the WAL if it is long; return why the file's contents are in doubt, or None.
 
-        A size that is not known is asked for every few transactions: asking lets go of the interpreter lock, too.
-        The folding is not left to SQLite, which would tell nobody that a sync has failed.
+        An unknown size is measured every few transactions only, since measuring releases the interpreter lock, too.
+        SQLite's automatic checkpoint is off: it would not report a failed sync.
         """
         self._unmeasured += 1
         if size is None and self._unmeasured < _MEASURE_EVERY:
@@ -303,13 +303,13 @@ class Writer:
             longest = min(LOG_BYTES_MAX, max(self._file.reserve.size, _LOG_BYTES_MIN))
             if size > max(longest, self._fold_at):
                 self._fold_log(size, longest)
-        except Exception as error:  # noqa: BLE001 - what it means is told
+        except Exception as error:  # noqa: BLE001 - returned if it matters
             failure, suspect = translated(error)
             return failure if suspect else None
         return None
 
     def _fold_log(self, size: int, longest: int) -> None:
-        # It is cut to its bound when it begins anew. While another program reads, it goes on growing.
+        # SQLite truncates the WAL to this size when it starts over. While another program reads, it keeps growing.
         self._connection.execute(f"PRAGMA journal_size_limit={longest}")
         try:
             self._fold_at = 0 if self._file.fold_log() else size + longest // 4
@@ -321,7 +321,7 @@ class Writer:
             self._file.reserve.keep()
 
     def _make_room(self) -> None:
-        """Fold the log, so that it begins anew in the room that it has; for that give up the reserve, if it must be."""
+        """Checkpoint the WAL, so that it starts over in the space it has; free the reserve if that needs space."""
         try:
             self._file.fold_log()
         except sqlite3.Error as error:
@@ -342,7 +342,7 @@ class Writer:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
-            pass  # the file will be opened anew
+            pass  # the file will be reopened
 
 
 def _first(rows: list[Row]) -> Row | None:
