@@ -443,13 +443,13 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
         resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (full, UNLIMITED))
         began = time.time()
         said += say(200)
-        alarm = await bot.logged("store unavailable, polling stands still", level="error")
+        alarm = await bot.logged("store unavailable, polling waits", level="error")
         assert "cannot be written" in alarm["reason"]
         await bot.logged("the store's file is in doubt: reading it anew")
         assert server.queue.pending == 200  # nothing is confirmed that is not stored
         resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
         await all_answered(server, said)
-        await bot.logged("store unavailable, polling stands still: over")
+        await bot.logged("store unavailable, polling waits: over")
         assert (await bot.stop()).code == 0
         assert check(said, seen(server), [Interruption(began, time.time())]).anomalies == ()
 

@@ -1,4 +1,4 @@
-"""The only way out to Telegram: TgClient, the HTTP below it, files both ways, and what is known of the chats out there."""
+"""Calls to the Bot API: TgClient, the HTTP below it, uploads and downloads, and what refusals tell about chats."""
 
 from telegram.client.client import TgClient
 

@@ -1,7 +1,7 @@
-"""Files below one folder, opened so that no link leads out of it, also not one that comes while we look.
+"""Files below one folder, opened so that no symbolic link leads out of it, even one created during the check.
 
-A path is followed and checked first; then each of its parts is opened relative to the folder before it, without following
-links (open(2), O_NOFOLLOW and openat). What was a folder when we looked, and is a link now, is refused.
+A path is resolved and checked first; then each part is opened relative to its parent folder, without following links
+(open(2), O_NOFOLLOW and openat). A folder that was replaced by a link after the check is refused.
 """
 
 import errno
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not hold us up
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # opening a pipe must not block
 
 
 class Beneath(NamedTuple):
-    """A file below `root`, by parts that are no links. OSError for whatever it cannot be opened by."""
+    """A file below `root`, by path parts that are not links. The methods raise OSError if it cannot be opened so."""
 
     root: Path
     parts: tuple[str, ...]
@@ -24,7 +24,7 @@ class Beneath(NamedTuple):
         return str(self.root.joinpath(*self.parts))
 
     def stat(self) -> os.stat_result:
-        """Return what the file is."""
+        """Return the file's status."""
         fd = self._open()
         try:
             return os.fstat(fd)
@@ -32,7 +32,7 @@ class Beneath(NamedTuple):
             os.close(fd)
 
     def open(self, mode: str) -> IO[bytes]:
-        """Open it for reading; `mode` is "rb"."""
+        """Open the file for reading; ValueError for a `mode` other than "rb", OSError if it is not a regular file."""
         if mode != "rb":
             raise ValueError("what lies below a root is only read")
         fd = self._open()
@@ -54,7 +54,7 @@ class Beneath(NamedTuple):
 
 
 def find_beneath(path: Path, root: Path) -> Beneath | None:
-    """Return the file that a path leads to; None if that is not below `root`. OSError, ValueError, RuntimeError."""
+    """Return the resolved file of a path; None if it is not below `root`. OSError, ValueError or RuntimeError (a loop)."""
     real, real_root = path.resolve(), root.resolve()
     if real == real_root or not real.is_relative_to(real_root):
         return None

@@ -1,4 +1,4 @@
-"""The only way out to Telegram: methods of the Bot API become requests, answers become values or telegram.botapi.errors."""
+"""The Bot API client: methods become requests, answers become values or telegram.botapi.errors."""
 
 import re
 import time
@@ -26,21 +26,21 @@ from telegram.client.multipart import Multipart, multipart, name_paths, unpacked
 from telegram.client.streaming import FILE_PACE
 from telegram.client.wire import POLL_ANSWER_MAX, Answer, Wire
 
-# A poll that is being cut must not make the next one wait. Calls have their own pool, so they never delay a poll.
+# Two, so that a poll that is being aborted does not delay the next one. Calls have their own pool and never delay a poll.
 _POLL_CONNECTIONS = 2
-_DOWNLOADS = 8  # at a time; the others wait for up to timeout_s
-# Telegram Bot API server: at most 80 characters, the id below 2**54; the secret's length is not promised.
+_DOWNLOADS = 8  # at a time; others wait up to timeout_s for a connection
+# Telegram Bot API server: at most 80 characters, the id below 2**54; the length of the secret part is not specified.
 _TOKEN = re.compile(r"([1-9][0-9]{0,16}):([A-Za-z0-9_-]{1,64})")
 
 log = structlog.get_logger()
 
 
 class TgClient(Methods):
-    """A bot's calls to the Bot API. Every failure is a TelegramError; nothing is retried here.
+    """Calls of one bot to the Bot API. Every failed call is a TelegramError; nothing is retried here.
 
-    No error of it tells the token, not even by a traceback that shows variables (those of files may show content and paths).
+    No error contains the token, not even in a traceback that prints variables (those of files may show content and paths).
 
-    Use it as `async with TgClient(token) as client`, or close() it; it belongs to one event loop.
+    Use it as `async with TgClient(token) as client`, or close() it; use one client in one event loop only.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class TgClient(Methods):
         allow_http: bool = False,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Raise ValueError, without quoting the token, for a malformed token or URL, and for settings that clash.
+        """Raise ValueError, without quoting the token, for a malformed token or URL, and for conflicting settings.
 
-        `timeout_s` bounds the wait for a connection, and again the wait for the whole answer; of files, the time
-        without progress. `test`: Telegram's test environment. `local`: the server at `base_url` runs with --local on
-        this machine's disk, so it is told paths instead of getting uploads; `local_root` is the only folder that its
-        files are read from (its --dir). `allow_http`: without TLS also to another machine, where whoever is on the
-        way reads the token and all messages. `wall` gives Unix time by this machine's clock.
+        `timeout_s` bounds the wait for a connection, and again the wait for the whole answer; for files, the time
+        without progress. `test`: use Telegram's test environment. `local`: the server at `base_url` runs with --local
+        on this machine, so it gets paths instead of uploads; `local_root` is the only folder from which its files are
+        read (its --dir). `allow_http`: allow http:// to another machine, where anyone on the network path can read the
+        token and all messages. `wall` returns Unix time by this machine's clock.
         """
         found = _TOKEN.fullmatch(token)
         if found is None or len(token) > 80 or int(found[1]) >= 2**54:
@@ -73,7 +73,7 @@ class TgClient(Methods):
         _check_local(url, local=local, root=local_root)
         if url.scheme == "http" and not allow_http and not _is_this_machine(url):
             raise ValueError(
-                "http:// to another machine tells the token to whoever is on the way: use https://, or allow it "
+                "http:// to another machine sends the token unencrypted: use https://, or allow it "
                 "(TELEGRAM_ALLOW_HTTP=true) for a network that you trust"
             )
         self.bot_id = int(found[1])
@@ -94,10 +94,10 @@ class TgClient(Methods):
         file_target = SecretStr(f"GET {base}/file/{bot}")
         self._files = FileServer(self._downloads, file_target, host, self._token, timeout_s)
         self._clock = TelegramClock(wall)
-        self._parts: set[Path] = set()  # that a download writes now
+        self._parts: set[Path] = set()  # files that running downloads write
 
     def time(self) -> float:
-        """Return Unix time by Telegram's clock, by the Date header of answers to getUpdates (telegram/client/clock.py)."""
+        """Return Unix time by Telegram's clock, from the Date header of answers to getUpdates (telegram/client/clock.py)."""
         return self._clock.time()
 
     def __repr__(self) -> str:
@@ -110,7 +110,7 @@ class TgClient(Methods):
         await self.close()
 
     async def close(self) -> None:
-        """Cut what is still running (outcome unknown) and close every connection; later calls are NotSent."""
+        """Abort running calls (OutcomeUnknown) and close every connection; later calls raise NotSent."""
         await self._polls.close()
         await self._downloads.close()
         await self._calls.close()
@@ -123,10 +123,10 @@ class TgClient(Methods):
         timeout_s: int = 50,
         allowed_updates: Sequence[str] | None = None,
     ) -> list[RawUpdate]:
-        """Wait up to `timeout_s` (at most 50, else Telegram clamps it) for updates, each with its exact bytes.
+        """Wait up to `timeout_s` (Telegram clamps it to 50) for updates, each with its exact bytes.
 
-        A higher offset makes Telegram forget what is below it as soon as the request arrives. What a server gives
-        beyond `limit` is left out: it comes again, as long as nothing above it is asked for.
+        A higher offset makes Telegram forget the updates below it as soon as the request arrives. Updates beyond
+        `limit` are left out: they come again, unless a higher offset is requested.
         """
         asked = {"offset": offset, "limit": limit, "timeout": timeout_s, "allowed_updates": allowed_updates}
         body, _ = _encoded(asked)
@@ -134,7 +134,7 @@ class TgClient(Methods):
         answer = await self._polls.send("getUpdates", request, self._timeout_s + timeout_s)
         if answer.status == 200:
             self._clock.heard(answer.date)
-            # No variable here may hold the answer's text: a traceback may show it.
+            # No variable here may hold the answer's text: a traceback may print it.
             with suppress(BrokenReply):
                 return await split_off_loop(answer.body, offset=offset or 0, limit=limit)
         raise self._error("getUpdates", answer)
@@ -147,7 +147,7 @@ class TgClient(Methods):
         timeout_s: int = 50,
         allowed_updates: Sequence[str] | None = None,
     ) -> list[Update]:
-        """Do as get_updates, typed; an unreadable update is skipped with a warning."""
+        """Like get_updates, but parsed; an unreadable update is skipped with a warning."""
         updates = []
         for raw in await self.get_updates(
             offset, limit=limit, timeout_s=timeout_s, allowed_updates=allowed_updates
@@ -159,10 +159,10 @@ class TgClient(Methods):
         return updates
 
     async def call(self, method: str, /, **params: Any) -> Any:
-        """Call any method and give its `result`; None stands for a parameter that is not given.
+        """Call any method and return its `result`; parameters that are None are omitted.
 
-        ValueError or TypeError, before anything is sent, for what JSON or UTF-8 cannot hold. FileUnusable for an
-        InputFile that is not there; a whole call with files is never in memory.
+        ValueError or TypeError, before anything is sent, for values that JSON or UTF-8 cannot represent. FileUnusable
+        for an InputFile that is missing. Files are streamed, never whole in memory.
         """
         body, files = _encoded(params)
         if files:
@@ -171,18 +171,18 @@ class TgClient(Methods):
         return self._result(method, answer)
 
     async def post(self, method: str, body: bytes) -> None:
-        """Call `method` with a body that is JSON already; returning means that Telegram said ok."""
+        """Call `method` with a JSON body; it returns if Telegram answered ok, else TelegramError."""
         answer = await self._calls.send(method, self._request(method, body), self._timeout_s)
-        # The server's own spelling needs no parsing; any other, or one that was cut, goes the long way.
+        # The server's usual form needs no parsing; any other, or a truncated one, is parsed.
         is_plain = answer.body.startswith(b'{"ok":true') and answer.body.endswith(b"}")
         if answer.status != 200 or not is_plain:
             self._result(method, answer)
 
     async def upload(self, method: str, body: bytes, files: Files) -> Any:
-        """Call `method` with a body that is JSON already, and the files that belong into it (telegram.botapi.calls)."""
+        """Call `method` with a JSON body and the files that belong into it (telegram.botapi.calls); return its `result`."""
         params = unpacked(body)
         timeout_s = self._timeout_s
-        # The certificate is the one file that a local server does not read itself.
+        # A local server reads all files itself, except the certificate of setWebhook.
         if self._local and method.lower() != "setwebhook":
             files, size = await name_paths(params, files)
             timeout_s += size / FILE_PACE
@@ -201,10 +201,10 @@ class TgClient(Methods):
         limit_bytes: int = DOWNLOAD_MAX,
         resume: bool = True,
     ) -> Path:
-        """Save a file, given by its file_id or as a File, to the path `destination`: all of it, or nothing.
+        """Save a file, given by its file_id or as a File, to the path `destination`: the whole file or nothing.
 
-        Until it is whole it lies beside that as *.part; DownloadCut leaves it there, and the next call goes on from
-        its end unless `resume` is False. FileTooBig above `limit_bytes`; OSError is about the disk here.
+        While incomplete it is beside the destination as *.part; after DownloadCut it stays there, and the next call
+        resumes it unless `resume` is False. FileTooBig above `limit_bytes`; OSError for errors of the local disk.
         """
         path = Path(destination)
         if not isinstance(file, File) or file.file_path is None:
@@ -225,7 +225,7 @@ class TgClient(Methods):
         return path
 
     async def _get_file(self, file_id: str, limit_bytes: int) -> File:
-        """Ask where a file is. A local server answers when it has all of it, so it may take its time."""
+        """Call getFile. A local server answers when it has the whole file, so it gets more time."""
         timeout_s = self._timeout_s + (limit_bytes / FILE_PACE if self._local else 0.0)
         request = self._request("getFile", encode_json({"file_id": file_id}))
         answer = await self._downloads.send("getFile", request, timeout_s)
@@ -255,7 +255,7 @@ class TgClient(Methods):
 
 
 def _result_in(answer: Answer) -> Any:
-    """Read the result of a success; `...` when it is none."""
+    """Return the `result` of a successful answer; `...` if it is not one."""
     found = parse(answer.body) if answer.status == 200 else None
     if isinstance(found, dict) and found.get("ok") is True and "result" in found:
         return found["result"]
@@ -279,7 +279,7 @@ def _checked(base_url: str) -> URL:
 
 
 def _is_this_machine(url: URL) -> bool:
-    """Whether the name cannot lead elsewhere: RFC 6761, section 6.3 (localhost), and loopback addresses."""
+    """Return whether the host is always this machine: localhost (RFC 6761, section 6.3) or a loopback address."""
     host = url.host or ""
     if host == "localhost":
         return True

@@ -1,7 +1,7 @@
-"""Telegram's time: the dates of updates are Telegram's, and this machine's clock may be hours off.
+"""Telegram's clock: the dates in updates are Telegram's, and this machine's clock may be hours off.
 
-Each answer's Date header tells Telegram's time (RFC 9110, section 6.6.1). A local Bot API server sends none
-(tdlib/telegram-bot-api, HttpConnection.cpp, send_response): then this machine's clock counts.
+The Date header of answers to getUpdates gives Telegram's time (RFC 9110, section 6.6.1). A local Bot API server sends none
+(tdlib/telegram-bot-api, HttpConnection.cpp, send_response): then this machine's clock is used.
 """
 
 import time
@@ -15,13 +15,13 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _NOISE_S: Final = 2.0
-"""Differences up to this are those of the header, which has whole seconds, and of the way."""
+"""Smaller differences are ignored: the header has whole seconds, and the answer takes time to arrive."""
 
 _WORTH_A_LINE_S: Final = 60.0
 
 
 class TelegramClock:
-    """Unix time by Telegram's clock, by the Date header of its answers; `wall` is this machine's."""
+    """Unix time by Telegram's clock, from the Date header of its answers; `wall` is this machine's clock."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
@@ -32,9 +32,9 @@ class TelegramClock:
         return self._wall() - self._ahead_s
 
     def heard(self, date: str | None) -> None:
-        """Take the Date header of an answer that has just come. What is no date changes nothing.
+        """Use the Date header of an answer that has just arrived. A missing or invalid date changes nothing.
 
-        An answer that was long on its way makes Telegram's time seem earlier, so updates seem younger, never older.
+        A delayed answer makes Telegram's time seem earlier, so updates seem younger, never older.
         """
         if date is None:
             return

@@ -1,4 +1,4 @@
-"""Telegram's files onto the disk: streamed, bounded, whole or not there at all, and resumed where they were cut."""
+"""Downloads: streamed to the disk, bounded in size, complete or absent, and resumed after an interruption."""
 
 import asyncio
 import os
@@ -18,14 +18,15 @@ from telegram.client.streaming import Incoming
 from telegram.client.wire import Wire
 
 DOWNLOAD_MAX: Final = 20 * 2**20
-"""Bytes that Telegram's own server gives of one file; a local server gives more (Telegram Bot API, getFile)."""
+"""Maximum size of a file from Telegram's own server, in bytes; a local server has no such limit (Telegram Bot API,
+getFile)."""
 
 _ERROR_MAX: Final = 2**16
 _RANGE: Final = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 
 
 class Content(NamedTuple):
-    """A file's content from byte `start` on; `total` counts from byte 0, None if it is not known."""
+    """A file's content from byte `start` on; `total` is the whole file's size in bytes, None if unknown."""
 
     start: int
     total: int | None
@@ -33,20 +34,20 @@ class Content(NamedTuple):
 
 
 Opener = Callable[[int], AbstractAsyncContextManager[Content]]
-"""Opens a file from a byte on, or from its beginning if it cannot."""
+"""Opens a file at a byte offset, or at its beginning if the server cannot."""
 
 
 async def save(
     opener: Opener, part: Path, destination: Path, *, size: int | None, limit_bytes: int, resume: bool
 ) -> None:
-    """Write a file to `part`, then rename it to `destination`; `size` is what was said of it.
+    """Write a file to `part`, then rename it to `destination`; `size` is the size that Telegram announced, if it did.
 
-    DownloadCut leaves `part` for the next time, FileTooBig leaves nothing; OSError is about the disk.
+    DownloadCut leaves `part` for a later resume; OSError for errors of the disk. FileTooBig leaves no part that it wrote.
     """
     if size is not None and size > limit_bytes:
         raise FileTooBig(limit_bytes)
     have = await asyncio.to_thread(_size_of_part, part) if resume else 0
-    if not have or have != size:  # else only the renaming was missing
+    if not have or have != size:  # else only the renaming is missing
         async with opener(have if size is None or have < size else 0) as content:
             total = size if content.total is None else content.total
             if total is not None and total > limit_bytes:
@@ -58,7 +59,7 @@ async def save(
 
 
 async def _write(content: Content, part: Path, limit_bytes: int) -> int:
-    """Return the size of the file that is on the disk then."""
+    """Write the content to `part` and sync it; return its size in bytes."""
     done = content.start
     async with opened(part, "ab" if done else "wb") as file:
         async for piece in content.pieces:
@@ -68,7 +69,7 @@ async def _write(content: Content, part: Path, limit_bytes: int) -> int:
                 raise FileTooBig(limit_bytes)
             await asyncio.to_thread(file.write, piece)
         await asyncio.to_thread(file.flush)
-        await asyncio.to_thread(os.fsync, file.fileno())  # a name must not outlive its content
+        await asyncio.to_thread(os.fsync, file.fileno())  # no name before its content is durable
     return done
 
 
@@ -79,16 +80,16 @@ def _size_of_part(part: Path) -> int:
 
 
 def part_of(destination: Path, file_unique_id: str) -> Path:
-    """Return where an unfinished download lies: beside its destination, and never the part of another file."""
+    """Return the path of an unfinished download: beside its destination, and unique to the file."""
     unique = re.sub(r"[^A-Za-z0-9_-]", "_", file_unique_id)[:64]
     return destination.with_name(f"{destination.name}.{unique}.part")
 
 
-# -- where the content comes from ----------------------------------------------------------------------------------
+# -- sources of the content ----------------------------------------------------------------------------------------
 
 
 class FileServer:
-    """Where Telegram gives files by HTTP. `target` begins the request line and ends before the file's path."""
+    """Telegram's file server, by HTTP. `target` is the request line up to the file's path."""
 
     def __init__(self, wire: Wire, target: SecretStr, host: str, token: SecretStr, timeout_s: float) -> None:
         self._wire = wire
@@ -98,7 +99,7 @@ class FileServer:
         self._timeout_s = timeout_s
 
     def opener(self, file_path: str) -> Opener:
-        """Return what opens `file_path`, as getFile gave it."""
+        """Return an opener of `file_path`, as returned by getFile."""
 
         @asynccontextmanager
         async def open_at(start: int) -> AsyncIterator[Content]:
@@ -129,8 +130,8 @@ class FileServer:
 
 
 def _content(incoming: Incoming, offset: int) -> Content | None:
-    """Return what an answer gives of the file; None if it is not what was asked for."""
-    if incoming.status == 200:  # a server need not know what a range is
+    """Return the file's content in an answer; None if it is not the content that was requested."""
+    if incoming.status == 200:  # a server may ignore the Range header
         length = incoming.headers.get("Content-Length", "")
         return Content(0, int(length) if re.fullmatch(r"\d{1,18}", length) else None, incoming.pieces())
     found = _RANGE.fullmatch(incoming.headers.get("Content-Range", ""))
@@ -140,12 +141,12 @@ def _content(incoming: Incoming, offset: int) -> Content | None:
 
 
 def is_local(file_path: str) -> bool:
-    """Whether getFile gave a path on the server's disk."""
+    """Return whether getFile returned a path on the server's disk."""
     return file_path.startswith(("/", "file:"))
 
 
 async def local_opener(file_path: str, root: Path | None) -> Opener:
-    """Return what opens a file of a local server; FileUnusable unless it lies below `root`."""
+    """Return an opener of a local server's file; FileUnusable if it is not below `root`."""
     path = await asyncio.to_thread(_below, file_path, root)
 
     @asynccontextmanager
@@ -159,13 +160,13 @@ async def local_opener(file_path: str, root: Path | None) -> Opener:
 
 
 def _below(file_path: str, root: Path | None) -> Beneath:
-    """Find the file: an answer must not make us read just any."""
+    """Return the file if it is below `root`, else FileUnusable: a server's answer must not make the bot read other files."""
     if root is None:
         raise FileUnusable(
-            f"{file_path} lies on the server's disk: set local_root to the folder it may be read from"
+            f"{file_path} is on the server's disk: set local_root to the folder it may be read from"
         )
-    with suppress(OSError, ValueError, RuntimeError):  # RuntimeError: links that lead round in a circle
+    with suppress(OSError, ValueError, RuntimeError):  # RuntimeError: a loop of links
         path = path_of(file_path) if file_path.startswith("file:") else Path(file_path)
         if found := find_beneath(path, root):
             return found
-    raise FileUnusable(f"{file_path} lies outside of local_root")
+    raise FileUnusable(f"{file_path} is outside of local_root")

@@ -1,7 +1,7 @@
-"""A call with files as multipart/form-data: never whole in memory, its length known beforehand where possible.
+"""A call with files as multipart/form-data: never whole in memory, with a Content-Length where possible.
 
-A file that is a parameter of its own is a part with that name; one inside another object is a part that the object
-names as `attach://<part>` (Telegram Bot API, "Sending files"). What is not text goes as JSON text.
+A file that is a parameter itself is a part with that name; a file inside an object is a part that the object refers to
+as `attach://<part>` (Telegram Bot API, "Sending files"). Parameters other than str are sent as JSON.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from telegram.botapi.calls import Files, Placed, encode_json
 from telegram.botapi.files import InputFile, size_of
 
-# The server reads names like parts of a URL (tdnet, HttpReader), so "%" is escaped, too.
+# The server percent-decodes names (tdnet, HttpReader), so "%" is escaped, too.
 _ESCAPED = re.compile(r'[%"\\;\x00-\x1f\x7f]')
 
 
@@ -26,10 +26,10 @@ class _Part(NamedTuple):
 
 
 class Multipart:
-    """The body of one request. `length` is None if only the end will tell (a stream is in it)."""
+    """The body of one request. `length` is in bytes, None if unknown (it contains a stream)."""
 
     def __init__(self, params: dict[str, Any], parts: list[tuple[str, InputFile, int | None]]) -> None:
-        """Raise ValueError for what UTF-8 cannot hold."""
+        """Raise ValueError for text that UTF-8 cannot encode."""
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._fields = b"".join(
@@ -56,7 +56,7 @@ class Multipart:
         self.length = whole + sum(sizes) if len(sizes) == len(self._parts) else None
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body; FileUnusable in the middle for a file that vanishes or shrinks."""
+        """Yield the body; FileUnusable if a file vanishes or shrinks meanwhile."""
         before = self._fields
         for head, file, size in self._parts:
             yield before + head
@@ -68,7 +68,7 @@ class Multipart:
 
 
 async def multipart(params: dict[str, Any], files: Files) -> Multipart:
-    """Make the body of a call whose params hold None where its files belong; FileUnusable for one that is missing."""
+    """Return the body of a call whose params are None where its files belong; FileUnusable for a missing file."""
     parts: list[tuple[str, InputFile, int | None]] = []
     taken = {*params}
     for at, file in files:
@@ -84,9 +84,9 @@ async def multipart(params: dict[str, Any], files: Files) -> Multipart:
 
 
 async def name_paths(params: dict[str, Any], files: Files) -> tuple[Files, int]:
-    """Put the paths of files into the params, for a server that reads them itself; return the other files.
+    """Put file:// URLs of files into the params, for a server that reads them; return the other files.
 
-    And the bytes that the server has to read. What has another name than on the disk has to be uploaded.
+    Also return the bytes that the server has to read. A file whose name differs from that on the disk must be uploaded.
     """
     others, total = [], 0
     for at, file in files:
@@ -99,14 +99,14 @@ async def name_paths(params: dict[str, Any], files: Files) -> tuple[Files, int]:
 
 
 def put(params: Any, at: tuple[str | int, ...], value: str) -> None:
-    """Put `value` into the params, at the place that `at` leads to."""
+    """Set `value` in the params, at the path `at`."""
     for key in at[:-1]:
         params = params[key]
     params[at[-1]] = value
 
 
 def unpacked(body: bytes) -> dict[str, Any]:
-    """Return params from their JSON."""
+    """Return the params from their JSON."""
     params: dict[str, Any] = json.loads(body)
     return params
 

@@ -1,9 +1,9 @@
-"""What the bot has learned about chats while it sent: which cannot be reached, and which go on under another id.
+"""What the sender has learned about chats: which are unreachable, and which groups have another id now.
 
-A call to a chat that cannot be reached (the user has blocked the bot, say) is dropped and counted, until an update
-comes from there. Some come back without a word to the bot, so now and then one call finds out.
+Calls to an unreachable chat (e.g. the user has blocked the bot) are dropped and counted, until an update comes from it.
+A chat may become reachable without an update, so one call every ASK_AGAIN_S is sent.
 
-In memory only and bounded: what is forgotten is learned again from the next refusal.
+In memory only and bounded: what is lost is learned again from the next refusal.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ log = structlog.get_logger(__name__)
 V = TypeVar("V")
 
 KEPT_MAX: Final = 100_000
-"""Chats of each kind that are remembered, about 200 bytes each; beyond, the one not called for longest goes."""
+"""Maximum number of chats of each kind, about 200 bytes each; above it, the least recently used is dropped."""
 
 ASK_AGAIN_S: Final = 3600.0
-"""A chat that cannot be reached is tried this often, if there are calls for it."""
+"""Interval at which a call to an unreachable chat is sent, if there are any."""
 
-_SEEN_MAX: Final = 10_000  # far more chats than write while one call is on its way
+_SEEN_MAX: Final = 10_000  # far more chats than send updates during one call
 # A group's id is above this and below 0, a supergroup's is below (Telegram Bot API, dialog identifiers).
 _GROUP_MIN: Final = -(10**12)
 
@@ -36,23 +36,23 @@ class _Gone(NamedTuple):
 
 
 class Peers:
-    """Shared by the sender, which learns from refusals, and the inbox's handler, which sees who is back."""
+    """Shared by the sender, which reports refusals, and the inbox's handler, which reports chats that send updates."""
 
     def __init__(self, *, kept_max: int = KEPT_MAX) -> None:
         self._kept_max = kept_max
         self._gone: dict[int, _Gone] = {}
-        self._seen: dict[int, float] = {}  # when an update came from there, on the event loop's clock
+        self._seen: dict[int, float] = {}  # when the last update came, on the event loop's clock
         self._moved: dict[int, int] = {}
         self.dropped = 0
         """Calls dropped since the start."""
 
     @property
     def gone(self) -> int:
-        """How many chats are known to be out of reach."""
+        """Number of chats known to be unreachable."""
         return len(self._gone)
 
     def drops(self, params: bytes) -> bool:
-        """Return whether this call is to be dropped, and count it then."""
+        """Return whether to drop this call; a dropped one is counted."""
         chat_id = _chat_of(json.loads(params)) if self._gone else None
         if chat_id is None or chat_id not in self._gone:
             return False
@@ -65,27 +65,27 @@ class Peers:
         return True
 
     def lost(self, error: Refused, params: bytes, started: float) -> bool:
-        """Note a refusal of a call that went out at `started`; return whether to drop it: that chat was gone before."""
+        """Record a refusal of a call sent at `started`; return whether to drop it: its chat was known as unreachable."""
         fields = json.loads(self.readdressed(params))
         chat_id = _chat_of(fields)
-        # With two peers in one call, Telegram does not say which of them it is.
+        # With two peers in one call, Telegram does not say which of them is unreachable.
         if not error.unreachable or chat_id is None or "from_chat_id" in fields or "user_id" in fields:
             return False
         known = chat_id in self._gone
         ask_at = asyncio.get_running_loop().time() + ASK_AGAIN_S
         if known:
             self._drop(chat_id, ask_at)
-        elif self._seen.get(chat_id, -1.0) < started:  # else it has come back while the call was on its way
+        elif self._seen.get(chat_id, -1.0) < started:  # else an update came from it during the call
             _keep(self._gone, chat_id, _Gone(0, ask_at), self._kept_max)
         return known
 
     def reached(self, params: bytes) -> None:
-        """Note a call that went through."""
+        """Record that a call succeeded: its chat is reachable."""
         if self._gone and (chat_id := _chat_of(json.loads(params))) is not None:
             self._back(chat_id)
 
     def seen(self, chat_id: int) -> None:
-        """Note that an update came from a chat of the bot's own."""
+        """Record that an update came from one of the bot's own chats: it is reachable."""
         _keep(self._seen, chat_id, asyncio.get_running_loop().time(), _SEEN_MAX)
         if self._gone:
             self._back(chat_id)
@@ -105,9 +105,9 @@ class Peers:
         return encode_json(fields) if moved else params
 
     def moved(self, error: Refused, params: bytes) -> bytes | None:
-        """Return the params for another try, if the call was refused for a group that became a supergroup.
+        """Return corrected params if the call was refused because a group became a supergroup, else None.
 
-        Telegram names the new id only: with two groups in one call nobody knows which one it belongs to.
+        Telegram's error has the new id only: with two groups in one call it is unknown which one has moved.
         """
         old = {group for _, _, group in _groups(json.loads(params))}
         if error.migrate_to_chat_id is None or len(old) != 1:
@@ -121,7 +121,7 @@ class Peers:
 
 
 def _keep(kept: dict[int, V], chat_id: int, value: V, most: int) -> None:
-    """Put `value` in as the youngest; the oldest goes if they are too many."""
+    """Store `value` as the newest entry; above `most` entries the oldest is dropped."""
     kept.pop(chat_id, None)
     kept[chat_id] = value
     if len(kept) > most:
@@ -129,14 +129,14 @@ def _keep(kept: dict[int, V], chat_id: int, value: V, most: int) -> None:
 
 
 def _chat_of(fields: dict[str, Any]) -> int | None:
-    """The bot's own chat that a call goes to; None if it names none by its number."""
+    """Return the id of the bot's own chat that a call goes to; None if it has no numeric one."""
     if fields.get("business_connection_id"):
-        return None  # the chat is another account's
+        return None  # a chat of another account
     return _number(fields.get("chat_id"))
 
 
 def _groups(fields: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, int]]:
-    """Each place in the params where a group's id stands: the object, the field's name, the id."""
+    """Yield each group id in the params: (object, name of its field, id)."""
     reply = fields.get("reply_parameters")
     places = (fields, "chat_id"), (fields, "from_chat_id"), (reply, "chat_id")
     for inside, name in places:
@@ -146,7 +146,7 @@ def _groups(fields: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, int]]
 
 
 def _number(chat_id: object) -> int | None:
-    """An id, which a call may also spell as text."""
+    """Return an id, which a call may also give as text; None if it is not a number."""
     if isinstance(chat_id, str) and chat_id.removeprefix("-").isdecimal() and len(chat_id) < 20:
         return int(chat_id)
     return chat_id if type(chat_id) is int else None

@@ -1,6 +1,6 @@
-"""Names of files that people send: what a name may be on a disk, whoever made it up.
+"""Safe file names from the names of files that users send.
 
-A name comes from the sender as it is (Telegram Bot API, Document: "as defined by the sender").
+Telegram passes the sender's name on unchanged (Telegram Bot API, Document: "as defined by the sender").
 """
 
 import re
@@ -8,22 +8,22 @@ import unicodedata
 from typing import Final
 
 _BYTES_MAX: Final = 150
-"""Of UTF-8: file systems take 255, and a download that is not whole has a longer name (telegram.client.downloads.part_of)."""
+"""UTF-8 bytes of a name: file systems allow 255, and an unfinished download has a longer one (downloads.part_of)."""
 
 _ENDING_BYTES_MAX: Final = 20
-# No part of a path, and what Windows refuses (Microsoft, "Naming Files, Paths, and Namespaces").
+# Path separators, and characters that Windows refuses (Microsoft, "Naming Files, Paths, and Namespaces").
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*]')
 _RESERVED: Final = re.compile(
     r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3])", re.IGNORECASE
 )
-_AT_THE_ENDS: Final = " ._-~"  # hidden files, options of commands, home folders; what Windows drops
+_AT_THE_ENDS: Final = " ._-~"  # hidden files, command options, home folders; characters that Windows drops
 
 
 def safe_name(name: str | None, fallback: str = "file") -> str:
-    """Return a name for a new file in a folder of yours, like the one that somebody gave; `fallback` where nothing is left.
+    """Return a safe name for a new file, similar to the user's; `fallback` if nothing usable is left of that.
 
-    One part of a path, of 1 to 150 bytes, without control and bidi characters, with a name that no system has reserved.
-    Two senders may give the same name: put something of your own beside it.
+    A single path component of 1 to 150 bytes, without control and bidi characters, and not a reserved name of an
+    operating system. Names are not unique: add something of your own.
     """
     last = re.split(r"[/\\]", name or "")[-1]
     visible = "".join(

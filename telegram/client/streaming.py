@@ -1,7 +1,7 @@
-"""Bodies that are too large for memory: a request's leaves in pieces, an answer's comes in pieces.
+"""Streaming of bodies that are too large for memory: uploads and downloads in pieces.
 
-Both as fast as the slower side, never faster: what the network has not taken is not read from the disk, and what the
-disk has not taken is not read from the network.
+With backpressure in both directions: a file is not read faster than the network takes it, and the network is not read
+faster than the disk takes it.
 """
 
 import asyncio
@@ -17,30 +17,30 @@ from multidict import CIMultiDictProxy
 from telegram.botapi.errors import DownloadCut
 
 BROKEN: Final = (aiohttp.ClientError, HttpProcessingError, ConnectionError)
-"""What the library raises when a connection ends, or speaks something else than HTTP."""
+"""Errors that aiohttp raises when a connection ends, or the answer is not HTTP."""
 
 FILE_PACE: Final = 2**19
-"""Bytes per second: a server that has got a file passes it on before it answers, and surely not slower than this."""
+"""Minimum speed, in bytes per second, at which a server passes a received file on before it answers."""
 
 Head = tuple[RawResponseMessage, aiohttp.StreamReader]
 Extend = Callable[[float], bool]
-"""Gives a request so many seconds from now; False if it was cut already because it had had too few."""
+"""Sets a request's deadline to this many seconds from now; False if the deadline has passed and it was aborted."""
 
 _T = TypeVar("_T")
 
 
 class Body(Protocol):
-    """A request's body that is not in memory; `length` is None if only the end will tell."""
+    """A request's body that is not in memory; `length` is in bytes, None if unknown."""
 
     length: int | None
 
     def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body, exactly `length` bytes where that is known."""
+        """Yield the body, exactly `length` bytes if that is known."""
         ...
 
 
 async def final_head(protocol: ResponseHandler) -> Head:
-    """Wait for an answer to begin, past 100 Continue and 103 Early Hints."""
+    """Wait for the head of the final answer, after 100 Continue or 103 Early Hints."""
     head, payload = await protocol.read()
     while head.code < 200:
         head, payload = await protocol.read()
@@ -48,10 +48,10 @@ async def final_head(protocol: ResponseHandler) -> Head:
 
 
 class Upload:
-    """One body on its way. It is `complete` as soon as its last piece may have left, and not before."""
+    """The sending of one body. It is `complete` as soon as its last piece may have been sent, and not before."""
 
     def __init__(self, body: Body, extend: Extend, timeout_s: float) -> None:
-        """Allow `timeout_s` without progress, and for the answer what the server may need for so much, too."""
+        """`timeout_s` bounds the time without progress; the wait for the answer gets more by the size (FILE_PACE)."""
         self._body = body
         self._extend = extend
         self.timeout_s = timeout_s
@@ -59,7 +59,7 @@ class Upload:
         self.complete = False
 
     async def run(self, protocol: ResponseHandler) -> Head:
-        """Send the body, and wait for the answer to begin; one that begins earlier ends the sending.
+        """Send the body and return the head of the answer; an answer that begins earlier ends the sending.
 
         Raises one of BROKEN, or what the body raises.
         """
@@ -68,7 +68,7 @@ class Upload:
         try:
             await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
-                # A connection that broke is the reader's news, too: an answer may have come before the end.
+                # A broken connection also ends the reader, which may still find an answer received before.
                 with suppress(*BROKEN):
                     writing.result()
             return await reading
@@ -100,7 +100,7 @@ class Upload:
 
 
 class Incoming:
-    """An answer that is read in pieces."""
+    """An answer whose body is read in pieces."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -111,21 +111,21 @@ class Incoming:
         self._payload: aiohttp.StreamReader
 
     async def begin(self, protocol: ResponseHandler) -> None:
-        """Wait until its status and headers are there; DownloadCut if they do not come."""
+        """Wait for status and headers; DownloadCut if they do not arrive."""
         head, self._payload = await self._mapped(final_head(protocol))
         self.status, self.headers = head.code, head.headers
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body; DownloadCut if it ends too early, or no byte comes for too long."""
+        """Yield the body; DownloadCut if it ends too early, or no byte arrives within the time-out."""
         while piece := await self._mapped(self._payload.readany()):
             yield piece
-        # Without a length in its head, an answer that was cut looks like one that is over.
+        # Without a Content-Length, an answer that was aborted looks like a complete one.
         if not self._extend(self._timeout_s):
             raise DownloadCut(self._late())
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it is left on the connection."""
+        """Whether the whole answer was read from the connection."""
         return self._payload.is_eof()
 
     async def _mapped(self, reading: Awaitable[_T]) -> _T:
@@ -134,7 +134,7 @@ class Incoming:
             return await reading
         except BROKEN as error:
             reason = type(error).__name__
-        # Raised out here: as a context, aiohttp's error would carry along what a broken server echoed.
+        # Raised outside of `except`: aiohttp's error, as its context, may contain what a broken server echoed.
         raise DownloadCut(reason if self._extend(self._timeout_s) else self._late())
 
     def _late(self) -> str:

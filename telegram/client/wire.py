@@ -1,12 +1,12 @@
-"""HTTP as cheap as it gets here: a request leaves as bytes, a whole answer comes back (what is too large: streaming).
+"""Minimal HTTP: a request is sent as bytes, a whole answer is returned (large ones: streaming.py).
 
-aiohttp connects (pool, DNS, TLS) and parses HTTP, but its session is left out: it costs several times the CPU of all the
-rest of a call, and it cannot tell "not sent" from "outcome unknown". It also never sees the token, which stands only in
-the bytes of a request, so no error, repr or log line of the library can carry it. Here it stands in objects that do not
-tell it, for tracebacks that show variables.
+aiohttp connects (pool, DNS, TLS) and parses HTTP, but its session is not used: it costs several times the CPU of the rest
+of a call, and cannot distinguish "not sent" from "outcome unknown". aiohttp also never sees the token outside of the bytes
+of a request, so none of its errors, reprs or log lines can contain it. Our own variables hold it in secret types, for
+tracebacks that print variables.
 
-The price: the connector's and the response handler's methods used here are not all documented. pyproject.toml therefore
-bounds aiohttp to the minor versions with which tests/client/test_client.py passed.
+Not all methods used of the connector and the response handler are documented. pyproject.toml therefore bounds aiohttp to
+the minor versions with which tests/client/test_client.py passed.
 """
 
 import asyncio
@@ -25,25 +25,25 @@ from telegram.botapi.errors import NotSent, OutcomeUnknown, UploadCut, one_line
 from telegram.client.streaming import BROKEN, Body, Incoming, Upload
 
 ANSWER_MAX: Final = 32 * 2**20
-"""Bytes of one answer."""
+"""Maximum size of one answer, in bytes."""
 
 POLL_ANSWER_MAX: Final = 8 * 2**20
-"""Bytes of one answer to getUpdates, twice of where Telegram cuts it: what is parsed takes 30 times as much memory."""
+"""Maximum size of an answer to getUpdates, in bytes: twice Telegram's limit. Parsed, it takes 30 times as much memory."""
 
-# Fronts close idle connections after 60 s and more; letting go first avoids requests that die with an unknown outcome.
+# Proxies close idle connections after 60 s or more; closing first avoids requests that fail with an unknown outcome.
 _KEEPALIVE_S = 30.0
 _SWEEP_S = 1.0
 
 
 class Answer(NamedTuple):
-    """One HTTP answer, whole; `retry_after` is the header, where the status is not 200, and `date` the one of that name."""
+    """One whole HTTP answer; `date` and `retry_after` are headers, the latter None for status 200."""
 
     status: int
     body: bytes
     retry_after: str | None
     date: str | None = None
 
-    def __repr__(self) -> str:  # a broken server's body quotes the request, so: the token
+    def __repr__(self) -> str:  # a broken server's answer may quote the request with the token
         return f"<Answer {self.status} of {len(self.body)} bytes>"
 
 
@@ -59,7 +59,7 @@ class Wire:
         *,
         answer_max: int = ANSWER_MAX,
     ) -> None:
-        """`token` is what no error may tell; an answer of more than `answer_max` bytes is OutcomeUnknown."""
+        """`token` is redacted in errors; an answer of more than `answer_max` bytes is OutcomeUnknown."""
         self._origin = origin
         self._token = token
         self._connections = connections
@@ -68,17 +68,17 @@ class Wire:
         self._connect_timeout = aiohttp.ClientTimeout(connect=timeout_s)
         self._connector: aiohttp.TCPConnector | None = None
         self._closed = False
-        # What is on its way, and until when. One coarse timer serves all: a timer per request costs a third of a call.
+        # Running requests with their deadlines. One coarse timer serves all: a timer per request costs a third of a call.
         self._deadlines: dict[Connection, float] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def send(
         self, method: str, request: SecretBytes, timeout_s: float, body: Body | None = None
     ) -> Answer:
-        """Send a request and wait for the whole answer; `timeout_s` may be exceeded by a second.
+        """Send a request and wait for the whole answer; `timeout_s` may be exceeded by a second. NotSent, OutcomeUnknown.
 
-        While a `body` leaves, `timeout_s` is the longest time without progress; one that did not leave as a whole is
-        not executed (UploadCut).
+        While a `body` is sent, `timeout_s` bounds the time without progress; UploadCut if it was not sent completely:
+        the call is not executed.
         """
         connection = await self._connect(method)
         upload = None if body is None else Upload(body, partial(self._extend, connection), timeout_s)
@@ -93,7 +93,7 @@ class Wire:
             reason = type(error).__name__
         finally:
             self._let_go(connection)
-        # Raised out here: as a context, aiohttp's error would carry along what a broken server echoed.
+        # Raised outside of `except`: aiohttp's error, as its context, may contain what a broken server echoed.
         if upload and not upload.complete:
             reason = f"no progress for {timeout_s:g} s" if late else reason
             raise UploadCut(method, f"{reason} after {upload.sent} bytes")
@@ -102,7 +102,7 @@ class Wire:
 
     @asynccontextmanager
     async def get(self, request: SecretBytes, timeout_s: float) -> AsyncIterator[Incoming]:
-        """Send a request, and give the answer when it begins; `timeout_s` is the longest time without progress."""
+        """Send a request and yield the answer when its head is there; `timeout_s` bounds the time without progress."""
         connection = await self._connect("download")
         incoming = Incoming(partial(self._extend, connection), timeout_s)
         try:
@@ -114,9 +114,9 @@ class Wire:
             self._let_go(connection)
 
     async def close(self) -> None:
-        """Cut what is on its way, and close every connection."""
+        """Abort running requests, and close every connection."""
         self._closed = True
-        # Closing the connector under a half-read answer would leave its reader waiting for ever: cut them first.
+        # Abort first: closing the connector under a half-read answer would leave its reader waiting for ever.
         protocols = [connection.protocol for connection in self._deadlines]
         ends = [protocol.closed for protocol in protocols if protocol is not None]
         for connection in self._deadlines:
@@ -137,7 +137,7 @@ class Wire:
             reason = f"no connection in {self._timeout_s:g} s"
         except (aiohttp.ClientError, OSError) as error:
             reason = one_line(str(error), self._token.get_secret_value())
-        raise NotSent(method, reason)  # out here: as in send
+        raise NotSent(method, reason)  # outside of `except`, as in send
 
     def _begin(
         self,
@@ -163,7 +163,7 @@ class Wire:
             connection.close()
 
     def _extend(self, connection: Connection, timeout_s: float) -> bool:
-        """Give a request `timeout_s` from now; False if it was overdue and is cut already."""
+        """Set a request's deadline to `timeout_s` from now; False if it was overdue and is aborted already."""
         if connection not in self._deadlines:
             return False
         self._deadlines[connection] = asyncio.get_running_loop().time() + timeout_s
@@ -175,7 +175,7 @@ class Wire:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Cut what is overdue; its reader sees a lost connection, and that it is watched no more."""
+        """Abort overdue requests: the reader sees a lost connection, and no entry in `_deadlines`."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in [c for c, deadline in self._deadlines.items() if deadline <= now]:
@@ -186,7 +186,7 @@ class Wire:
 
 
 async def _whole(protocol: ResponseHandler, upload: Upload | None, answer_max: int) -> Answer:
-    """Read an answer; in a frame of its own, as no traceback of ours may show the variables of one that broke."""
+    """Read an answer, in a separate frame: a traceback of ours must not show the variables of a failed one."""
     head, payload = await (upload.run(protocol) if upload else protocol.read())
     while head.code < 200:  # 100 Continue, 103 Early Hints
         head, payload = await protocol.read()

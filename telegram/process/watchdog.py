@@ -241,7 +241,7 @@ class Watchdog:
             self._leave(self._exit_code)
         _briefly(self.at_force)
         code = EXIT_FORCED if len(self._heard) == 1 else 128 + self._heard[-1]
-        self._exit(code, "the stop was forced: what was not committed comes again at the next start")
+        self._exit(code, "the stop was forced: what was not committed is handled again at the next start")
 
     def _leave(self, code: int) -> NoReturn:
         main = threading.main_thread()

@@ -1,4 +1,4 @@
-"""The bot as a service: polling, lanes of both queues, pace, signals; what an operator sees of it.
+"""The bot as a service: polling, handling, sending, rate limits, signals, logs, and the operator's commands.
 
-Nothing else in telegram/ imports it, but for those that run a whole bot: load and testing.
+In telegram/ only load and testing, which run a whole bot, import it.
 """

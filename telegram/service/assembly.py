@@ -1,4 +1,4 @@
-"""A bot put together: the one place where its parts meet, for production, the sandbox, load tests and the test kit alike."""
+"""The wiring of a bot, in one place for production, the sandbox, load tests and the test kit."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ Handler = Callable[[Delivery], Awaitable[Effects]]
 
 
 class Assembly:
-    """The parts of one bot, not started yet: two engines over one store, the handler of updates, and the way in."""
+    """The parts of one bot, not started: two engines over one store, the handler of updates, and the inbox."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class Assembly:
         renew_every_s: float | None = None,
         around: Callable[[Handler], Handler] = lambda handler: handler,
     ) -> None:
-        """`wall` gives Unix time by Telegram's clock, `jitter` floats in [0, 1).
+        """`wall` returns Unix time by Telegram's clock, `jitter` a float in [0, 1).
 
-        `around` wraps what handles updates, for who wants to see how that ends.
+        `around` wraps the handler of the inbox, for an observer of its outcomes.
         """
         self.router = router
         self.peers = Peers()
@@ -44,7 +44,7 @@ class Assembly:
             behind=store,
             conduct=config.conduct(),
             wall=wall,
-            allow=lambda delivery, seconds: self.handling.allow(delivery, seconds),  # noqa: PLW0108 - it comes next
+            allow=lambda delivery, seconds: self.handling.allow(delivery, seconds),  # noqa: PLW0108 - it is set below
         )
         handling, sending = config.handling(), config.sending()
         if renew_every_s is not None:
@@ -68,4 +68,4 @@ class Assembly:
         self.sending = Engine(store, Queue.OUTBOX, sender, sending, jitter=jitter)
         self.inbox = Inbox(store, pending_max=config.pending_max, arrived=self.handler.arrived)
         self.asked = list(config.allowed_updates or router.allowed_updates())
-        """The kinds of update that Telegram is asked for."""
+        """The kinds of update requested from Telegram (getUpdates, `allowed_updates`)."""

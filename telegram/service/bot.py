@@ -28,7 +28,7 @@ _ASK_AGAIN_MAX_S: Final = 30.0
 
 
 class Bot:
-    """Runs until stopped. It owns neither the client nor the store: whoever made them closes them afterwards."""
+    """Runs until stopped. It does not own the client and the store: the caller closes them afterwards."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Bot:
         *,
         rng: random.Random | None = None,
     ) -> None:
-        self._rng = rng = rng or random.Random()  # of every pause's jitter
+        self._rng = rng = rng or random.Random()  # for the jitter of all pauses
         self._config = config = config or BotConfig()
         self._client = client
         self._store = store
@@ -47,12 +47,12 @@ class Bot:
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
         self.me: User | None = None
-        """Who the bot is, once it has started."""
+        """The bot's own user, after `start`."""
 
     async def start(self) -> None:
-        """Ask Telegram who we are, for as long as that takes, then start to work.
+        """Call getMe until Telegram answers, then start to work.
 
-        Unauthorized for a bad token, ValueError for a resource of the router that cannot be opened.
+        Unauthorized for an invalid token, ValueError for a resource of the router that cannot be opened.
         """
         warm_up()
         self.me = await self._ask_who_we_are()
@@ -66,19 +66,19 @@ class Bot:
             waiting.cancel()
         if not opened.is_set():
             failed, self._main = self._main, None
-            await failed  # raises why
+            await failed  # raises the reason
         log.info("started", bot=self.me.username, workers=self._config.workers)
         log_kinds(self.asked, self._parts.router.allowed_updates())
 
     async def wait(self) -> None:
-        """Return when the bot has stopped; raises what it died of, if it did not stop by request."""
+        """Return when the bot has stopped; raises the error that ended it, unless it was asked to stop."""
         if self._main is not None:
             await asyncio.shield(self._main)
 
     async def stop(self) -> None:
-        """Stop polling, let handlers finish, send what they replied, all within `drain_timeout_s`; lose nothing.
+        """Stop polling, let handlers finish, and send their replies, all within `drain_timeout_s`; nothing is lost.
 
-        What is not finished by then is handed back to the store. Cancelling this call stops at once.
+        What is not finished by then is released to the store. Cancelling this call stops at once.
         """
         self._stop.set()
         self._parts.handling.hold()
@@ -87,21 +87,21 @@ class Bot:
 
     @property
     def peers(self) -> Peers:
-        """Which chats cannot be reached, and which go on under another id."""
+        """Chats that cannot be reached, and groups that continue under another id."""
         return self._parts.peers
 
     @property
     def asked(self) -> list[str]:
-        """The kinds of update that it asks Telegram for."""
+        """The kinds of update requested from Telegram (getUpdates, `allowed_updates`)."""
         return self._parts.asked
 
     @property
     def dropped(self) -> Counter[str]:
-        """How many updates no handler was given, by reason: "stale", "throttled", "backlog", "superseded"."""
+        """Number of updates that were dropped before a handler, by reason: "stale", "throttled", "backlog", "superseded"."""
         return self._parts.handler.dropped.counts
 
     def running(self) -> tuple[list[Running], list[Running]]:
-        """Return what the workers of the inbox and of the outbox do now."""
+        """Return the running handlers of the inbox and the running calls of the outbox."""
         return self._parts.handling.running(), self._parts.sending.running()
 
     async def _live(self, opened: asyncio.Event) -> None:
@@ -114,7 +114,7 @@ class Bot:
         async with asyncio.TaskGroup() as group:
             parts.sending.start(group)
             parts.handling.start(group)
-            # Not in the group: when the poller ends (its token was revoked), what runs still finishes.
+            # Not in the group: if the poller ends (token revoked), running handlers still finish.
             polling = Poller(
                 self._client,
                 parts.inbox,
@@ -143,7 +143,7 @@ class Bot:
         log.info("stopping", running=len(self._parts.handling.running()))
         poller.cancel()
         self._parts.handler.albums.is_stopping = True
-        # The last fifth belongs to the replies: a call that is cut in the middle may be sent twice.
+        # The last fifth is for the replies: a call that is cancelled while it is sent may be sent twice.
         await asyncio.gather(
             asyncio.wait([poller]),
             self._parts.handling.drain(started + allowed_s * 0.8 - 1.0),

@@ -1,6 +1,6 @@
-"""What comes from Telegram, on its way into the inbox: the poller, a webhook and the test kit go through here.
+"""The path of updates from Telegram into the inbox, shared by the poller, a webhook and the test kit.
 
-A group that becomes a supergroup goes on in its old lane: that is stored before the updates of its new chat.
+A group that becomes a supergroup continues in its old lane: the alias is stored before the updates of the new chat.
 """
 
 from collections.abc import Sequence
@@ -12,25 +12,25 @@ from telegram.botapi.routing import envelope, migration
 
 
 class Inbox(Protocol):
-    """Where updates go."""
+    """What `take_in` needs of engine.Inbox."""
 
     async def room(self) -> int:
-        """Wait until there is room; return how many more updates fit, at least 1. Raises StoreUnavailable."""
+        """Wait until there is room; return how many more updates fit, at least 1. StoreUnavailable."""
         ...
 
     async def accept(self, batch: Sequence[Envelope]) -> None:
-        """Durable when it returns; raises StoreUnavailable otherwise."""
+        """Append updates; they are durable when it returns. StoreUnavailable otherwise."""
         ...
 
     async def alias(self, name: str, key: str) -> None:
-        """Lead what comes for the lane `name` from now on into the lane `key`; durable as `accept`."""
+        """Append what comes for the lane `name` to the lane `key` from now on; durable as `accept`."""
         ...
 
 
 async def take_in(inbox: Inbox, updates: Sequence[RawUpdate], at: float) -> None:
-    """Put updates into the inbox that arrived at Unix time `at`, by Telegram's clock; they are durable when it returns.
+    """Append updates that arrived at Unix time `at`, by Telegram's clock; they are durable when it returns.
 
-    StoreUnavailable: ask again with the same; what is stored already is ignored then.
+    After StoreUnavailable repeat it with the same updates; those already stored are ignored.
     """
     for update in updates:
         if (moved := migration(update.fields)) is not None:

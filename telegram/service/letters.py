@@ -1,4 +1,4 @@
-"""Dead letters as an operator sees them on the command line."""
+"""The command line's commands for dead letters: `dead` lists them, `replay` puts them back."""
 
 import sys
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from telegram.botapi.printable import printable
 
 _REASON_MAX = 1000
 _BODY_MAX = 120  # characters that are shown of an update or a call
-_BODY_READ_MAX = 10_000  # bytes: more is not looked at
+_BODY_READ_MAX = 10_000  # bytes that are decoded for it
 
 
 class Dead(BaseModel):
@@ -23,7 +23,7 @@ class Dead(BaseModel):
 
 
 class Replay(BaseModel):
-    """Put dead letters back in their lanes, each before what waits there."""
+    """Put dead letters back into their lanes, each before newer updates."""
 
     numbers: CliPositionalArg[list[int]] = Field(description="their numbers, as `dead` shows them")
 
@@ -35,7 +35,7 @@ async def show_dead(store: Operator, command: Dead, token: str) -> None:
 
 
 async def replay(store: Operator, command: Replay) -> bool:
-    """Put dead letters back, and print how many; return False if there is one that does not exist."""
+    """Put dead letters back, and print how many; return False if one could not be found."""
     missing = [number for number in command.numbers if not await store.replay(number)]
     put_back = len(command.numbers) - len(missing)
     sys.stdout.write(f"{put_back} put back; the bot handles them at its next start\n")
@@ -45,7 +45,7 @@ async def replay(store: Operator, command: Replay) -> bool:
 
 
 def letter_lines(letters: Iterable[DeadLetter], token: str) -> list[str]:
-    """Return two harmless lines for each letter, without the token: a handler's own errors may quote it, and anybody."""
+    """Return two printable lines per letter, without the token: reasons and bodies may quote it, or a stranger's text."""
     lines = []
     for letter in letters:
         body = printable(redact(letter.envelope.body[:_BODY_READ_MAX].decode("utf-8", "replace"), token))

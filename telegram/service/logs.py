@@ -1,7 +1,7 @@
-"""Logging: events as data, one line each, to stderr.
+"""Logging: structured events, one line each, to stderr.
 
-The bot's token is struck out of everything that is written, and what strangers write does nothing to a terminal
-(printable.py). Python's warnings and what nobody catches go the same way.
+The bot's token is redacted from every line, and control characters in users' texts are escaped (botapi/printable.py).
+Python's warnings and uncaught exceptions are logged the same way.
 """
 
 import logging
@@ -28,7 +28,7 @@ LogFormat = Literal["console", "json"]
 
 
 def set_up_logging(level: LogLevel, format_: LogFormat, token: str) -> None:
-    """Send our own events, those of the libraries and Python's warnings the same way."""
+    """Configure structlog, the standard `logging` (from "warning" on) and Python's warnings for the same output."""
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -57,12 +57,12 @@ def set_up_logging(level: LogLevel, format_: LogFormat, token: str) -> None:
 
 
 def log_what_nobody_catches() -> None:
-    """Log errors that end a thread, a destructor or the program; Python's own report may quote the token."""
+    """Log uncaught exceptions of the program, of threads and of destructors; Python's own report may quote the token."""
 
     def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             return
-        log.critical("nobody has caught an error", exc_info=(kind, error, trace))
+        log.critical("uncaught exception", exc_info=(kind, error, trace))
 
     def of_thread(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None:
@@ -80,15 +80,15 @@ def log_what_nobody_catches() -> None:
 
 class _LibrariesHandler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its base's name
-        """Tell of a log call that failed; logging's own report quotes the arguments, so: secrets."""
+        """Report a log call that failed, without its arguments: they may be secrets, and the base class prints them."""
         log.error(
             "a library's log call failed", logger=record.name, where=f"{record.pathname}:{record.lineno}"
         )
 
 
 class _ErrorStream:
-    """Writes to stderr. What cannot be written is lost, and that is no reason to stop: a full disk, a closed pipe, and
-    whatever a handler has put in the place of sys.stderr, or left of it.
+    """Writes to stderr. A line that cannot be written is lost without an error: a full disk, a closed pipe, or a
+    sys.stderr that a handler has replaced or removed.
     """
 
     def msg(self, line: str) -> None:
@@ -100,7 +100,7 @@ class _ErrorStream:
 
 
 def _add_delivery(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Say which delivery a handler's event belongs to."""
+    """Add the key, update id and attempt of the running delivery to an event."""
     if (delivery := current_delivery.get()) is not None:
         event.setdefault("key", delivery.lease.key)
         event.setdefault("update_id", delivery.envelope.id)
@@ -111,7 +111,7 @@ def _add_delivery(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _redacting(render: Processor, token: str) -> Callable[[WrappedLogger, str, EventDict], Any]:
     def rendered(logger: WrappedLogger, name: str, event: EventDict) -> str:
         text = redact(str(render(logger, name, event)), token)
-        return text.encode("utf-8", "backslashreplace").decode()  # of the names of values, too
+        return text.encode("utf-8", "backslashreplace").decode()  # also in the keys of the event
 
     return rendered
 
@@ -124,8 +124,8 @@ def _json(logger: WrappedLogger, name: str, event: EventDict) -> str:
 
 
 def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
-    """Return a renderer whose only line ends and ANSI sequences are its own."""
-    # structlog's rich traceback prints variables, so: secrets.
+    """Return a console renderer that escapes line ends and ANSI sequences in values."""
+    # Not structlog's rich traceback: it prints variables, which may be secrets.
     renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback)
     for column in renderer.columns:
         if isinstance(formatter := column.formatter, structlog.dev.KeyValueColumnFormatter):
@@ -142,7 +142,7 @@ def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
 
 
 def _traceback(exc_info: ExcInfo) -> str:
-    """Return a traceback in which the texts of errors, which may quote anybody, are one line each."""
+    """Return a traceback in which each exception's text, which may quote a user, is one printable line."""
     kind, error, trace = exc_info
     found = TracebackException(kind, error, trace, compact=True)
     _make_printable(found, set())

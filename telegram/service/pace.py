@@ -1,4 +1,4 @@
-"""Decides when a message may go out, so that Telegram need not refuse it.
+"""Rate limiter: decides when a message may be sent, so that Telegram does not refuse it (429).
 
 | limit                              | source                                                                     |
 |------------------------------------|----------------------------------------------------------------------------|
@@ -8,9 +8,9 @@
 | edits count as messages            | tdlib/td#3034: "Limits for message editing and sending are shared"         |
 | answers to queries do not count    | tdlib/telegram-bot-api#648                                                 |
 
-The exact limits are not published and a 429 is the truth, so this is a courtesy, and it learns: if several chats are
-refused within a moment, everything pauses and the pace is lowered; it rises again slowly. Posts (what a handler sends to
-other chats than its own) leave room for replies, which go first. Times are the event loop's.
+The exact limits are not published and only a 429 is certain, so the rate adapts: if several chats are refused within
+_MOMENT_S, all sending pauses and the rate is lowered; it rises again slowly. Posts (what a handler sends to other chats
+than its own) leave part of the rate to replies, which go first. Times are the event loop's.
 """
 
 import json
@@ -28,15 +28,15 @@ _COUNTED: Final = ("send", "forward", "copy", "editMessage")
 _SILENT: Final = frozenset({"sendChatAction", "sendMessageDraft", "sendRichMessageDraft"})
 _LISTS: Final = {"sendMediaGroup": "media", "forwardMessages": "message_ids", "copyMessages": "message_ids"}
 
-_ROUNDING_S: Final = 1e-6  # of the clock as a float
+_ROUNDING_S: Final = 1e-6  # rounding error of the clock
 _BURST_S: Final = 2.0 / 3
-"""So much of a second's messages goes out at once after a pause."""
+"""The burst after a pause, in seconds' worth of messages."""
 _FOR_REPLIES: Final = 0.5
 """The share of the burst that posts leave to replies."""
 _CHAT_PER_S: Final = 1.0
 _CHAT_BURST: Final = 3
 _GROUP_MOST: Final = 20
-_GROUP_WINDOW_S: Final = 60.5  # a bit more than a minute: not every call takes the same time to arrive
+_GROUP_WINDOW_S: Final = 60.5  # a bit more than a minute: calls take different times to arrive
 _METERS_MAX: Final = 10_000
 _SLOTS_MAX: Final = 100_000
 
@@ -45,12 +45,12 @@ _MOMENT_S: Final = 3.0
 _SLOWER: Final = 0.8
 _FASTER: Final = 1.1
 _RISES_EVERY_S: Final = 30.0
-_STEPS_MAX: Final = 100  # from _PER_S_MIN to any pace
+_STEPS_MAX: Final = 100  # enough from _PER_S_MIN to any rate
 _PER_S_MIN: Final = 1.0
 
 
 class _Meter:
-    """What one chat has been sent. `full_until`: when the whole burst is free again."""
+    """The usage of one chat. `full_until`: loop time at which the whole burst is available again."""
 
     __slots__ = ("blocked_until", "full_until", "minute")
 
@@ -81,22 +81,22 @@ class _Meter:
 
 
 class Pace:
-    """Spaces messages; `per_s` is the most over all chats. `jitter` returns a float in [0, 1)."""
+    """Spaces messages; `per_s` is the maximum rate over all chats. `jitter` returns a float in [0, 1)."""
 
     def __init__(self, per_s: float, jitter: Callable[[], float]) -> None:
         self.per_s = self._per_s_max = per_s
         self._jitter = jitter
-        self._full_until = 0.0  # as _Meter's, over all chats
+        self._full_until = 0.0  # like _Meter's, for all chats together
         self._chats: dict[str, _Meter] = {}
-        self._forget_at = _METERS_MAX  # as many chats: those that are idle are forgotten
-        self._slots: dict[str, float] = {}  # lane of a post that waits -> when it may go
+        self._forget_at = _METERS_MAX  # number of chats at which idle ones are removed
+        self._slots: dict[str, float] = {}  # lane of a waiting post -> when it may be sent
         self._next_slot = 0.0
-        self._refused: dict[str, float] = {}  # chat -> when, in the last moment
+        self._refused: dict[str, float] = {}  # chat -> when, within the last _MOMENT_S
         self._paused_until = 0.0
         self._changed_at = 0.0
 
     def wait_s(self, lane: str, method: str, body: bytes, now: float) -> float:
-        """Return how long the call of this lane has to wait before it asks again; 0: it goes out now."""
+        """Return how many seconds this lane's call has to wait before it asks again; 0: it is counted as sent now."""
         messages = messages_of(method, body)
         if not messages:
             return 0.0
@@ -114,16 +114,16 @@ class Pace:
         meter.take(messages, now, is_group=is_group)
         self._full_until = max(self._full_until, now) + messages / self.per_s
         if not is_post and self._next_slot > now:
-            self._next_slot += messages / self.per_s  # it goes before the posts that wait
+            self._next_slot += messages / self.per_s  # it goes before the waiting posts
         self._rise(now)
         return 0.0
 
     def refused(self, lane: str, retry_after_s: float, now: float) -> None:
-        """Note a 429: the chat waits, and after several at once everything does."""
+        """Record a 429: the chat waits, and after several chats within _MOMENT_S all do."""
         chat = lane.partition(":")[2]
         (self._chats.get(chat) or self._meter(chat, now)).blocked_until = now + retry_after_s
         if now < self._paused_until:
-            return  # it was on its way when the pause began: a fleet of them is one finding, not ten
+            return  # it was in flight when the pause began: no new evidence
         self._refused[chat] = now
         self._refused = {chat: at for chat, at in self._refused.items() if at > now - _MOMENT_S}
         if len(self._refused) < _SEVERAL:
@@ -151,9 +151,9 @@ class Pace:
         return wait_s
 
     def _slot(self, lane: str, messages: int, now: float) -> float:
-        """Give a post its moment behind those that wait; return how long it is until then."""
+        """Reserve a time for a post after those that wait; return the seconds until then."""
         slot = self._next_slot = max(self._next_slot, now) + messages / self.per_s
-        if len(self._slots) >= _SLOTS_MAX:  # without one a post stands at the end again, no more
+        if len(self._slots) >= _SLOTS_MAX:  # a post without a slot queues at the end again
             self._slots = {name: at for name, at in self._slots.items() if at > now}
         if len(self._slots) < _SLOTS_MAX:
             self._slots[lane] = slot
@@ -168,13 +168,13 @@ class Pace:
 
     def _rise(self, now: float) -> None:
         steps = int((now - self._changed_at) // _RISES_EVERY_S) if self.per_s < self._per_s_max else 0
-        if steps > 0:  # more than one after an idle time: nothing was refused in it
+        if steps > 0:  # several after an idle time, in which nothing was refused
             self.per_s = min(self._per_s_max, self.per_s * _FASTER ** min(steps, _STEPS_MAX))
             self._changed_at += steps * _RISES_EVERY_S
 
 
 def messages_of(method: str, body: bytes) -> int:
-    """Return how many messages a call counts for: 0 for what is none, an album for each of its parts."""
+    """Return how many messages a call counts for: 0 if it sends none, for an album the number of its items."""
     if not method.startswith(_COUNTED) or method in _SILENT:
         return 0
     name = _LISTS.get(method)

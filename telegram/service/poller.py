@@ -1,10 +1,10 @@
-"""The poller fetches updates and routes them into the inbox; it knows neither handlers nor state.
+"""The poller fetches updates (getUpdates) and appends them to the inbox; it knows neither handlers nor state.
 
-- Append first, confirm second: the offset moves only when the inbox has the batch durably. Updates that were
+- Append first, confirm second: the offset moves only when the batch is durable in the inbox. Updates that were
   received but not stored are fetched again.
-- The next offset is the last received id + 1, also when that falls: after an idle week Telegram goes on at a random id.
-- No trouble ends it except Unauthorized; no trouble makes it spin. What it says about trouble is one line at the
-  start and one at the end.
+- The next offset is the last received id + 1, even if that is lower: after an idle week Telegram continues at a random id.
+- No error ends it except Unauthorized, and no error makes it spin. Consecutive failures are logged when they begin, once
+  per kind, and when they end.
 - To stop it, cancel `run`: a waiting poll is aborted, and one short last call confirms what is stored.
 """
 
@@ -25,10 +25,10 @@ from telegram.service.incoming import Inbox, take_in
 T = TypeVar("T")
 
 LIMIT_MAX: Final = 100  # Telegram Bot API, getUpdates
-CONFIRM_WITHIN_S: Final = 2.0  # the server confirms when the request arrives; its reply is of no use to us
-EMPTY_EVERY_S: Final = 1.0  # a server that answers "nothing" at once is asked this often
-# A poll, its append and the commits that follow cost as much for one update as for ten, so at a steady pace it is cheaper
-# to ask a little later. After a pause the next update does not wait, and a backlog does not either.
+CONFIRM_WITHIN_S: Final = 2.0  # the server confirms when the request arrives; its answer is not needed
+EMPTY_EVERY_S: Final = 1.0  # interval of polls at a server that answers "nothing" at once
+# A poll, its append and the commits that follow cost as much for one update as for ten, so at a steady rate it is cheaper
+# to poll a little later. The first update after a pause is not delayed, nor is a backlog.
 FEW: Final = 20
 FEW_EVERY_S: Final = 0.01
 # Asking for the same offset again within 0.5 s brings one update only: never retry sooner.
@@ -43,12 +43,12 @@ class Client(Protocol):
     async def get_updates(
         self, offset: int, *, limit: int, timeout_s: int, allowed_updates: Sequence[str] | None
     ) -> list[RawUpdate]:
-        """Wait up to `timeout_s` for updates from `offset` on; raises TelegramError."""
+        """Wait up to `timeout_s` for updates from `offset` on; TelegramError."""
         ...
 
 
-class Spell:
-    """One stretch of trouble, from a failure to the next success: how long to wait, and what to say about it."""
+class Failures:
+    """Consecutive failures up to the next success: how long to wait, and what to log."""
 
     def __init__(self, name: str, rng: random.Random, log: Any) -> None:
         self._name = name
@@ -56,34 +56,34 @@ class Spell:
         self._log = log
         self._since_s = 0.0
         self._tries = 0
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def delay_s(self) -> float:
-        """A random time between half and all of a ceiling that doubles with each try; within BACKOFF_MIN_S..BACKOFF_MAX_S."""
+        """Exponential backoff with jitter: 0.5..1 s, 1..2 s, ..., at most BACKOFF_MAX_S / 2..BACKOFF_MAX_S."""
         low = min(BACKOFF_MIN_S * 2 ** min(self._tries, 16), BACKOFF_MAX_S / 2)
         return self._rng.uniform(low, 2 * low)
 
     def failed(self, kind: str, reason: str, *, delay_s: float | None = None, alarm: bool = False) -> float:
-        """Note a failure; return the seconds to wait. Each kind of failure is told once in a spell."""
+        """Record a failure; return the seconds to wait. Until the next success each kind is logged once."""
         wait_s = self.delay_s() if delay_s is None else delay_s
         if not self._tries:
             self._since_s = asyncio.get_running_loop().time()
         self._tries += 1
-        if kind not in self._told:
-            self._told.add(kind)
-            tell = self._log.error if alarm else self._log.warning
-            tell(self._name, kind=kind, reason=reason, wait_s=round(wait_s, 1))
+        if kind not in self._logged:
+            self._logged.add(kind)
+            write = self._log.error if alarm else self._log.warning
+            write(self._name, kind=kind, reason=reason, wait_s=round(wait_s, 1))
         else:
             self._log.debug(self._name, kind=kind, reason=reason, wait_s=round(wait_s, 1), tries=self._tries)
         return wait_s
 
     def over(self) -> None:
-        """Note a success."""
+        """Record a success."""
         if self._tries:
             lasted_s = asyncio.get_running_loop().time() - self._since_s
             self._log.info(f"{self._name}: over", lasted_s=round(lasted_s, 1), tries=self._tries)
             self._tries = 0
-            self._told.clear()
+            self._logged.clear()
 
 
 class Poller:
@@ -94,13 +94,13 @@ class Poller:
         client: Client,
         inbox: Inbox,
         *,
-        poll_timeout_s: int = 50,  # Telegram clamps to 50: the fewest empty answers
+        poll_timeout_s: int = 50,  # Telegram's maximum, for the fewest empty answers
         allowed_updates: Sequence[str] | None = None,
         rng: random.Random | None = None,
         wall: Callable[[], float] = time.time,
         log: Any = None,
     ) -> None:
-        """`wall` gives Unix time by Telegram's clock."""
+        """`wall` returns Unix time by Telegram's clock."""
         self._client = client
         self._wall = wall
         self._inbox = inbox
@@ -108,10 +108,10 @@ class Poller:
         self._allowed_updates = allowed_updates
         self._log = structlog.get_logger() if log is None else log
         self._rng = random.Random() if rng is None else rng
-        self._polling = Spell("polling is in trouble", self._rng, self._log)
-        self._storing = Spell("store unavailable, polling stands still", self._rng, self._log)
+        self._polling = Failures("polling fails", self._rng, self._log)
+        self._storing = Failures("store unavailable, polling waits", self._rng, self._log)
         self._offset = 0  # everything below it is stored; 0: nothing received yet
-        self._told_offset = 0  # the one that Telegram was asked for: it confirms when a request arrives
+        self._sent_offset = 0  # of the last request: Telegram confirms when it arrives; -1: unknown
 
     async def run(self) -> None:
         """Poll until cancelled, then confirm what is stored. Raises Unauthorized: the token is not valid (any more)."""
@@ -127,7 +127,7 @@ class Poller:
         limit = min(await self._insist(self._inbox.room), LIMIT_MAX)
         clock = asyncio.get_running_loop().time
         began = clock()
-        self._told_offset = self._offset
+        self._sent_offset = self._offset
         try:
             updates = await self._client.get_updates(
                 self._offset,
@@ -136,9 +136,9 @@ class Poller:
                 allowed_updates=self._allowed_updates,
             )
         except Unauthorized:
-            raise  # no waiting mends it
+            raise  # waiting does not help
         except TelegramError as error:
-            self._told_offset = -1
+            self._sent_offset = -1
             await asyncio.sleep(self._delay_after_s(error))
             return
         if not updates:
@@ -150,7 +150,7 @@ class Poller:
         await self._insist(store)
         self._offset = updates[-1].update_id + 1
         if went_back:
-            # Once: ids were re-based. Again and again: the server ignores our offset, and would serve forever.
+            # Once: the numbering has restarted. Repeatedly: the server ignores the offset, so pause.
             wait_s = self._polling.failed("went back", "the server answered with ids below the offset")
             await asyncio.sleep(wait_s)
             return
@@ -159,7 +159,7 @@ class Poller:
             await asyncio.sleep(wait_s)
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What the store answers, however long it is away. Nothing is polled meanwhile: it would pile up here."""
+        """Return the store's answer, waiting while it is unavailable. Nothing is polled meanwhile."""
         while True:
             try:
                 answer = await ask()
@@ -177,18 +177,19 @@ class Poller:
                 delay_s = error.retry_after_s + self._rng.uniform(0, RETRY_AFTER_JITTER_S)
                 return self._polling.failed(kind, str(error), delay_s=delay_s)
             case Conflict():
-                # It may be a predecessor that is just dying, so this is no reason to give up.
+                # It may be a previous process that is just ending, so this is no reason to give up.
                 reason = f"another poller uses this token or a webhook is set: {error}"
                 return self._polling.failed(kind, reason, alarm=True)
             case _:
                 return self._polling.failed(kind, str(error), alarm=isinstance(error, Refused))
 
     async def _confirm(self) -> None:
-        """Tell Telegram what is stored. A failure is harmless: it comes again, and ids seen before are ignored.
+        """Confirm to Telegram what is stored. A failure is harmless: it is sent again, and ids seen before are ignored.
 
-        Telling the same offset again would only be held back for 3 s (Telegram Bot API server, getUpdates).
+        Not for an offset that was sent already: the server delays a repeated one by 3 s (Telegram Bot API server,
+        getUpdates).
         """
-        if self._offset == self._told_offset:
+        if self._offset == self._sent_offset:
             return
         try:
             async with asyncio.timeout(CONFIRM_WITHIN_S):

@@ -1,4 +1,4 @@
-"""Secrets outside of the bot's process: the file of settings, and what people show around."""
+"""Secrets outside the bot's process: the settings file, and command lines in reports."""
 
 import re
 import stat
@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 def warn_of_readable_settings(path: Path) -> None:
-    """Warn if others can read a token in this file, or write to it: settings name the code that runs."""
+    """Warn if other users can read the token in this file, or write to it: settings name code to run."""
     with suppress(OSError):
         mode = path.stat().st_mode
         if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP) and b"BOT_TOKEN" in path.read_bytes().upper():
@@ -23,12 +23,12 @@ def warn_of_readable_settings(path: Path) -> None:
 
 
 def without_password(text: str) -> str:
-    """Return a text without the user and the password of an address in it (RFC 3986, userinfo)."""
+    """Return a text with user and password removed from URLs in it (RFC 3986, userinfo)."""
     return re.sub(r"//[^/]*@", "//***@", text)
 
 
 def without_secrets(argument: str, token: str) -> str:
-    """Return an argument of a command line for a report: without the token, other tokens and passwords of addresses."""
+    """Return a command-line argument for a report: without the token, other tokens and passwords in URLs."""
     if token:
         argument = argument.replace(token, "***")
     return without_password(redact(argument, token))

@@ -1,23 +1,23 @@
-"""The outbox's handler: sends one call, and says what its failure means for the lane.
+"""The outbox's handler: sends one call, and maps its result to an outcome for the lane.
 
-| what happened                              | what becomes of the call                                          |
+| result                                     | outcome                                                           |
 |--------------------------------------------|-------------------------------------------------------------------|
-| ok, or an error that says "it is so"       | done                                                              |
-| the group has become a supergroup          | sent again at once, to the new id (telegram/client/peers.py)             |
-| the message that it replies to is gone     | sent again at once, without the reply (telegram/botapi/late.py)          |
-| the answer to a press is too long          | sent again at once, cut (telegram/botapi/late.py)                        |
-| what it is about is gone                   | dropped, with a line in the log (telegram/botapi/late.py)                |
-| "wrong file_id or ... temporarily"         | tried once more, then a dead letter                               |
-| too many messages for now (telegram/pace)  | not sent: parked until there is room, no attempt                  |
-| 429                                        | not executed: its lane is parked for retry_after, no attempt      |
-| nothing was sent (refused, DNS)            | parked, no attempt, for as long as it takes                       |
-| 5xx, time-out, connection cut              | outcome unknown: tried again with backoff, so it can repeat; with |
-|                                            | "give-up", what would make something twice is a dead letter       |
-| connection cut before a file had left      | not executed: tried again with backoff, as it may be the file     |
-| a file is missing or unreadable            | dead letter that says which, for a replay when it is back         |
+| ok, or an error that says "already so"     | done                                                              |
+| the group has become a supergroup          | sent again at once, to the new id (client/peers.py)               |
+| the message that it replies to is gone     | sent again at once, without the reply (botapi/late.py)            |
+| the answer to a button press is too long   | sent again at once, shortened (botapi/late.py)                    |
+| its message or query is gone               | dropped, with a line in the log (botapi/late.py)                  |
+| "wrong file_id or ... temporarily"         | retried once, then a dead letter                                  |
+| rate limit reached (pace.py)               | not sent: waits up to 0.25 s, else parked, no attempt             |
+| 429                                        | not executed: the lane is parked for retry_after, no attempt      |
+| nothing was sent (connection refused, DNS) | parked, no attempt, for as long as it takes                       |
+| 5xx, time-out, connection cut              | outcome unknown: retried with backoff, so it can repeat; with     |
+|                                            | "give-up", a call that creates something becomes a dead letter    |
+| connection cut before a file was sent      | not executed: retried with backoff, as it may be the file     |
+| a file is missing or unreadable            | dead letter that names it, for a replay when it is back           |
 | 401                                        | parked: the poller stops the bot, the call waits for a good token |
 | 400, 403, 404, 413                         | dead letter with Telegram's reason                                |
-| a 403 that says the chat is out of reach   | the same, and later calls for it are dropped until it is back     |
+| a 403 that says the chat is unreachable    | the same, and later calls to it are dropped until it is reachable |
 """
 
 import asyncio
@@ -50,21 +50,21 @@ from telegram.settings.bot import UnknownOutcome
 log = structlog.get_logger(__name__)
 
 _DONE: Final = Effects()
-_MENDED_MAX: Final = 2  # a group that moved, a reply that is gone
+_CORRECTIONS_MAX: Final = 2  # a group that moved, a reply that is gone
 _UNAUTHORIZED_PARK_S: Final = 60.0
-_TURN_MAX_S: Final = 0.25  # a call that waits longer gives its sender to others
-_WAITING_MAX: Final = 16  # senders that wait
+_TURN_MAX_S: Final = 0.25  # a call that has to wait longer is parked, which frees its worker
+_WAITING_MAX: Final = 16  # workers that wait at a time
 
 
 class Poster(Protocol):
     """What the sender needs of a TgClient."""
 
     async def post(self, method: str, body: bytes) -> None:
-        """Call `method` with a JSON body; raises TelegramError."""
+        """Call `method` with a JSON body; TelegramError."""
         ...
 
     async def upload(self, method: str, body: bytes, files: Files) -> object:
-        """Do as post, with the files that belong into the body."""
+        """Call `method` with a JSON body and the files that belong into it; TelegramError."""
         ...
 
 
@@ -82,14 +82,14 @@ class Sender:
     ) -> None:
         self._client = client
         self._pace = Pace(per_s, jitter) if per_s else None
-        self._waiting = 0  # for their turn, here
+        self._waiting = 0  # workers in _wait_for_turn
         self._peers = Peers() if peers is None else peers
         self._gives_up = unknown_outcome == "give-up"
         self._jitter = jitter
         self._outage = Outage(jitter)
 
     async def __call__(self, delivery: Delivery) -> Effects:
-        """Send one call; raises Park, Retry or Reject as the table of this module says."""
+        """Send one call; raises Park, Retry or Reject by the table above."""
         loop = asyncio.get_running_loop()
         method, body = decode_call(delivery.envelope.body)
         files = files_of(delivery.envelope.body)
@@ -113,7 +113,7 @@ class Sender:
             self._outage.over(call)
             if error.passing and delivery.attempt == 1:
                 raise Retry(str(error)) from None
-            self._take(error, body, call)
+            self._refused(error, body, call)
         except FileUnusable as error:
             raise Reject(f"{method}: {error}: put it there and replay") from None
         except UploadCut as error:
@@ -134,8 +134,8 @@ class Sender:
             self._peers.reached(body)
         return _DONE
 
-    def _take(self, error: Refused, body: bytes, call: Tried) -> None:
-        """Take a refusal for good: raise Reject, or return if the call is done or dropped."""
+    def _refused(self, error: Refused, body: bytes, call: Tried) -> None:
+        """Handle a permanent refusal: raise Reject, or return if the call is done or dropped."""
         match outcome_of_refusal(error):
             case "done":
                 return
@@ -146,7 +146,7 @@ class Sender:
             raise Reject(str(error)) from None
 
     async def _wait_for_turn(self, pace: Pace, call: Tried, body: bytes) -> None:
-        """Return when the call may go out; raise Park if that takes longer than a sender should be held up."""
+        """Return when the call may be sent; raise Park if that takes longer than a worker should wait."""
         now = asyncio.get_running_loop().time
         while (wait_s := pace.wait_s(call.lane, call.method, body, now())) > 0.0:
             if wait_s > _TURN_MAX_S or self._waiting >= _WAITING_MAX:
@@ -158,19 +158,19 @@ class Sender:
                 self._waiting -= 1
 
     async def _send(self, method: str, body: bytes, files: Files) -> None:
-        """Send a call, without the reply and to the supergroup if only that was in the way."""
-        for _ in range(_MENDED_MAX):
+        """Send a call; if Telegram refuses it for a correctable reason, send it again with that corrected."""
+        for _ in range(_CORRECTIONS_MAX):
             try:
                 await self._post(method, body, files)
             except Refused as error:
-                mended = (
+                corrected = (
                     self._peers.moved(error, body)
                     or without_lost_reply(error, body)
                     or with_shorter_answer(error, body)
                 )
-                if mended is None:
+                if corrected is None:
                     raise
-                body = mended
+                body = corrected
             else:
                 return
         await self._post(method, body, files)

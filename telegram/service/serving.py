@@ -1,4 +1,4 @@
-"""Runs a bot between the signals of a supervisor: the first one drains it, the second one stops it at once."""
+"""Runs a bot until SIGINT or SIGTERM: the first one drains it, the second one stops it at once."""
 
 import asyncio
 import signal
@@ -41,7 +41,7 @@ async def run_until_signal(bot: Bot, watchdog: Watchdog) -> int:
             return _raise_reason(stopping)
         stopping.cancel()
         await asyncio.wait({stopping})
-        log.warning("stopped at once: what was not committed comes again at the next start")
+        log.warning("stopped at once: what was not committed is handled again at the next start")
         return 128 + signalled.result()
     finally:
         for task in (working, signalled):
@@ -50,7 +50,7 @@ async def run_until_signal(bot: Bot, watchdog: Watchdog) -> int:
 
 
 def _raise_reason(task: asyncio.Task[None]) -> int:
-    """Return 0 if the task ended well; raise the one reason that a person can mend, if there is one."""
+    """Return 0 if the task ended without an error; else raise it, of a group preferably one that a person can repair."""
     error = task.exception()
     if error is None:
         return 0

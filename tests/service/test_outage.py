@@ -120,6 +120,6 @@ def test_an_outage_is_logged_once_with_its_reason_and_its_end():
     with structlog.testing.capture_logs() as logs:
         Calls().fails("a", "b", "c", "d", "e").passes("a")
     assert [(entry["log_level"], entry["event"]) for entry in logs] == [
-        ("warning", "sending is in trouble: one call at a time tries"),
+        ("warning", "sending fails: one call at a time probes Telegram"),
         ("info", "sending works again"),
     ]

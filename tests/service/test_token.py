@@ -351,7 +351,7 @@ def test_a_bot_does_not_log_the_token(capsys: pytest.CaptureFixture[str], format
         "trying again",
         "handler failed",
         "RuntimeError",
-        "polling is in trouble",
+        "polling fails",
         "dead letter",
         "debug",
     ):

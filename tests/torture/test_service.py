@@ -200,7 +200,7 @@ async def test_the_token_shows_up_nowhere(tmp_path):
         await bot.start()
         await stage.say(20)
         await stage.fake.down()
-        await bot.logged("polling is in trouble")
+        await bot.logged("polling fails")
         await stage.fake.up()
         assert await stage.all_answered()
         await bot.stop()
