@@ -1,11 +1,11 @@
 """Everything that knows Telegram, from the bytes of an update to the handlers and back.
 
-Each room knows those above it only (checked by import-linter):
+Each package imports only those above it (checked by import-linter):
 
-- botapi: facts: the API's types and methods (generated), how updates and calls are read and written, errors, lanes of updates
-- client: TgClient, the only way out: HTTP, files up and down; text: texts with formatting, as Telegram counts them
-- dialogue: for authors of handlers: Router, filters, contexts, flows; process: signals, and a loop that is blocked
-- settings: what a person can set
+- botapi: the Bot API's types and methods (generated), encoding of updates and calls, errors, the lane of an update
+- client: TgClient, the HTTP client with uploads and downloads; text: formatted texts, with lengths as Telegram counts them
+- dialogue: for authors of handlers: Router, filters, contexts, flows; process: signals, and detection of a blocked loop
+- settings: the settings of a bot and of a load test
 - service: the bot: poller -> inbox -> handlers -> outbox -> sender; logs, dead letters
 - fake: a Bot API server with the real one's rules
 - sandbox: a page to chat in; load: tests under load and faults; testing: a kit for tests of handlers

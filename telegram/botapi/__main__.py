@@ -1,4 +1,4 @@
-"""`make api`: write telegram/botapi/types.py and telegram/botapi/methods.py anew."""
+"""`make api`: generate telegram/botapi/types.py and telegram/botapi/methods.py."""
 
 from telegram.botapi.generate import write
 from telegram.botapi.schema import load

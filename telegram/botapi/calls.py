@@ -1,7 +1,7 @@
-"""A call as it lies in the outbox: the method's name, a newline, its params as compact JSON in UTF-8.
+"""The encoding of a call in the outbox: the method's name, a newline, its params as compact JSON in UTF-8.
 
-A call with files has a second word in its first line, after a tab: where in the params each file belongs, and its
-reference, again as JSON. The params hold null there, so nothing that a user writes can be taken for a file.
+A call with files has a second column in its first line, after a tab: JSON with the path of each file in the params, and its
+reference. The params are null there, so no user's text can be taken for a file.
 """
 
 import json
@@ -12,7 +12,7 @@ from telegram.botapi.files import InputFile
 from telegram.botapi.objects import TelegramObject
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-# JSONEncoder.encode makes such a function for each value, which costs as much as two thirds of the work.
+# JSONEncoder.encode creates this function for each value, which takes two thirds of its time.
 _MAKE: Final[Any] = getattr(json.encoder, "c_make_encoder", None)
 _FAST: Final[Any] = _MAKE and _MAKE(
     None, _ENCODER.default, json.encoder.encode_basestring, None, ":", ",",
@@ -24,7 +24,7 @@ _QUERY_MAX: Final = 128  # characters; Telegram's ids of queries are shorter
 
 
 class Placed(NamedTuple):
-    """A file and where it belongs: the keys and indices that lead to it through the params."""
+    """A file and its path in the params (keys and indices)."""
 
     at: tuple[str | int, ...]
     file: InputFile
@@ -34,17 +34,17 @@ Files = tuple[Placed, ...]
 
 
 def encode_json(value: Any) -> bytes:
-    """Compact JSON in UTF-8. ValueError or TypeError for what JSON or UTF-8 cannot hold: NaN, lone surrogates, objects."""
+    """Return compact JSON in UTF-8. ValueError or TypeError for what these lack: NaN, lone surrogates, objects."""
     try:
         text = "".join(_FAST(value, 0)) if _FAST else _ENCODER.encode(value)
     except RecursionError:
-        raise ValueError("nested too deep, or holds itself") from None
+        raise ValueError("nested too deep, or contains itself") from None
     return text.encode()
 
 
 def encode_params(params: Mapping[str, Any]) -> tuple[bytes, Files]:
-    """Params as JSON, Telegram's objects included, and the files in them. ValueError or TypeError as encode_json."""
-    for value in params.values():  # all() of a generator costs as much again
+    """Return params as JSON, with Telegram's objects, and the files in them. ValueError or TypeError as encode_json."""
+    for value in params.values():  # a loop: all() with a generator takes twice as long
         if type(value) not in _PLAIN:
             break
     else:
@@ -54,7 +54,7 @@ def encode_params(params: Mapping[str, Any]) -> tuple[bytes, Files]:
 
 
 def encode_call(method: str, params: Mapping[str, Any]) -> bytes:
-    """The body of a call. ValueError or TypeError for what Telegram could not read, and for files that cannot wait."""
+    """Return the body of a call. ValueError or TypeError for values JSON lacks, and for files that cannot be stored."""
     if not (method.isascii() and method.isalnum()):
         raise ValueError(f"not a Bot API method: {method!r}")
     try:
@@ -68,7 +68,7 @@ def encode_call(method: str, params: Mapping[str, Any]) -> bytes:
 
 
 def _named(error: Exception, method: str, params: Mapping[str, Any]) -> Exception:
-    """Return the error with the name of the parameter that it is about."""
+    """Return the error with the name of the parameter that caused it."""
     for name, value in params.items():
         try:
             encode_params({name: value})
@@ -84,7 +84,7 @@ def query_of(params: Mapping[str, Any]) -> str | None:
     """Return the id of the query that a call answers; None for any other call.
 
     Telegram waits 10 s for the answer to a payment, and shows a pressed button as busy until the answer comes (Telegram
-    Bot API, answerPreCheckoutQuery and CallbackQuery), so it must not stand behind a chat's messages, or its 429.
+    Bot API, answerPreCheckoutQuery and CallbackQuery), so it must not wait for the chat's messages, or its 429.
     """
     for name, value in params.items():
         if name[-8:] == "query_id":
@@ -93,12 +93,12 @@ def query_of(params: Mapping[str, Any]) -> str | None:
 
 
 def query_lane(query: str) -> str:
-    """Name the outbox's lane of an answer: one of its own."""
+    """Return the outbox lane of the answer to a query: a lane per query."""
     return f"query:{query[:_QUERY_MAX]}".encode("ascii", "backslashreplace").decode()
 
 
 def decode_call(body: bytes) -> tuple[str, bytes]:
-    """The method's name, and its params still as JSON. ValueError if `body` is no call."""
+    """Return the method's name, and its params as JSON. ValueError if `body` is not a call."""
     first, newline, params = body.partition(b"\n")
     if not newline:
         raise ValueError("the body of a call needs a line with the method and one with the params")
@@ -106,8 +106,8 @@ def decode_call(body: bytes) -> tuple[str, bytes]:
 
 
 def files_of(body: bytes) -> Files:
-    """The files of a call, where they belong in its params. ValueError for what encode_call did not write."""
-    if b"\t" not in body:  # which JSON never has: the usual call costs one look
+    """Return the files of a call, with their paths in the params. ValueError for a body that encode_call did not write."""
+    if b"\t" not in body:  # JSON never contains one: a fast path for calls without files
         return ()
     first = body.partition(b"\n")[0]
     if b"\t" not in first:
@@ -125,7 +125,7 @@ _PLAIN: Final = frozenset((str, int, bool, float, type(None)))
 
 
 def _plain(value: Any, at: tuple[str | int, ...], files: list[Placed]) -> Any:
-    """Return `value` without Telegram's objects, with None in the place of files; these are added to `files`."""
+    """Return `value` with objects as dicts and None in the place of files, which are appended to `files`."""
     if isinstance(value, InputFile):
         files.append(Placed(at, value))
         return None

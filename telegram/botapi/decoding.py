@@ -1,8 +1,8 @@
-"""From an update's bytes to its typed object: what cannot be read is cut out, as little as possible.
+"""Parses an update's bytes into its typed object; invalid parts are removed, as little as possible.
 
-Telegram's own updates break its own documentation now and then (a required field that is missing, an object that
-should not be empty), and anyone can make a client that provokes it. So a broken part is lost and told of
-(`Update.lost`), and the update lives; only when its very event is broken is it Unreadable.
+Telegram's updates sometimes violate its own documentation (a required field is missing, an object is empty), and a
+modified client can provoke that. So an invalid part is removed and listed in `Update.lost`, and the rest is used; only an
+update whose event itself is invalid is Unreadable.
 """
 
 import re
@@ -18,13 +18,13 @@ from telegram.botapi.intake import UPDATE_BYTES_MAX
 from telegram.botapi.types import KINDS, Update
 
 _CUTS_MAX: Final = 32
-_MENDED_BYTES_MAX: Final = 2**17
-# As Telegram names its fields. Anything else may quote anybody, also the token.
+_REPAIRED_BYTES_MAX: Final = 2**17
+# The form of Telegram's field names. Any other text may be a user's, or contain the token.
 _NAME: Final = re.compile(r"[a-z_]{1,64}")
 
 
 def decode(body: bytes) -> Update:
-    """Read one update; raises Unreadable, also for a kind that this version does not know."""
+    """Parse one update; raises Unreadable, also for a kind that this version does not know."""
     if len(body) > UPDATE_BYTES_MAX:
         raise Unreadable(f"longer than {UPDATE_BYTES_MAX} bytes")
     usual_update = usual.read(body)
@@ -34,20 +34,20 @@ def decode(body: bytes) -> Update:
         update = Update.model_validate_json(body)
     except ValidationError as error:
         reason = _reason(body, error)
-        mended = _mended(body)
-        if mended is not None and mended.kind in _KNOWN:
-            return _of_one_kind(mended)
+        repaired = _repaired(body)
+        if repaired is not None and repaired.kind in _KNOWN:
+            return _of_one_kind(repaired)
     else:
         kind = update.kind
         if kind is None or kind in _KNOWN:
             return _of_one_kind(update)
         reason = f"unknown kind of update: {kind if _NAME.fullmatch(kind) else 'not a name'}"
-    # Raised out here: as a context, pydantic's error would carry the user's words along.
+    # Raised outside of `except`: pydantic's error, as its context, would contain the user's text.
     raise Unreadable(reason)
 
 
 def _of_one_kind(update: Update) -> Update:
-    """Return the update, unless it has several kinds (Telegram Bot API, Update: at most one): it has the lane of only one."""
+    """Return the update; Unreadable if it has several kinds (Telegram Bot API, Update: at most one): its lane is of one."""
     fields = update.__dict__
     if sum(fields[kind] is not None for kind in KINDS) + sum("." not in lost for lost in update.lost) > 1:
         raise Unreadable("more than one kind of update")
@@ -55,7 +55,7 @@ def _of_one_kind(update: Update) -> Update:
 
 
 def warm_up() -> None:
-    """Build the readers of updates, which takes a tenth of a second: the first update would make all others wait."""
+    """Build the validators of updates at the start: it takes a tenth of a second, for which all lanes would wait."""
     for body in (b'{"update_id":1}', b'{"update_id":1,"later":{}}'):
         with suppress(Unreadable):
             decode(body)
@@ -64,9 +64,9 @@ def warm_up() -> None:
 _KNOWN: Final = frozenset(KINDS)
 
 
-def _mended(body: bytes) -> Update | None:
-    """Read what can be read of valid JSON; None if nothing can, or it is too long to be read again and again."""
-    if len(body) > _MENDED_BYTES_MAX:
+def _repaired(body: bytes) -> Update | None:
+    """Parse valid JSON without its invalid parts; None if that fails, or it is too long to be parsed repeatedly."""
+    if len(body) > _REPAIRED_BYTES_MAX:
         return None
     try:
         data = from_json(body)
@@ -87,9 +87,9 @@ def _mended(body: bytes) -> Update | None:
 
 
 def _cut(data: Any, location: tuple[int | str, ...]) -> str:
-    """Take out the innermost part of `data` that `location` leads to; return its path, "" if that is everything.
+    """Remove the innermost part of `data` at `location`; return its path, "" if that would be all of it.
 
-    What is missing cannot be taken out, so its owner is; a name in `location` that is no key is the tag of a union.
+    For a missing part its parent is removed; a name in `location` that is not a key is the tag of a union.
     """
     owner: Any = None
     key: int | str = 0
@@ -108,7 +108,7 @@ def _cut(data: Any, location: tuple[int | str, ...]) -> str:
 
 
 def _reason(body: bytes, error: ValidationError) -> str:
-    """Say what is wrong by field names only: the values belong to users."""
+    """Describe the error by field names only: the values are users' data."""
     first = _first(error)
     if first["type"] != "json_invalid":
         return one_line(f"{'.'.join(map(str, first['loc'])) or 'update'}: {first['type']}")

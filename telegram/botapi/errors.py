@@ -1,8 +1,8 @@
-"""What can go wrong at Telegram's rim, sorted by what the engine does about it.
+"""Errors of calls to Telegram, by what the engine does about them.
 
-Every text is one short line without the token; nothing here keeps a library's error or a response object.
+Every text is one short line without the token; no error keeps a library's error or a response object.
 """
-# ruff: noqa: N818 - the name says what to do, as in engine.errors
+# ruff: noqa: N818 - the names say what to do, as in engine.errors
 
 import json
 import re
@@ -12,15 +12,15 @@ from urllib.parse import unquote
 
 RETRY_AFTER_DEFAULT_S: Final = 5.0
 RETRY_AFTER_MAX_S: Final = 86_400.0
-"""Telegram's longest flood waits are about a day (tucnak/telebot#517 has one of 42,371 s); what is longer is asked again then."""
+"""Telegram's longest flood waits are about a day (tucnak/telebot#517: 42,371 s); after a day a call is tried again."""
 TEXT_MAX: Final = 300
-_ERROR_BYTES_MAX: Final = 2**16  # of an answer that says no: Telegram's have some hundreds
+_ERROR_BYTES_MAX: Final = 2**16  # of an error answer; Telegram's have some hundred bytes
 
 # Telegram Bot API tokens in plain, percent-encoded and `/bot<token>` form; timestamps and ports do not match.
 _ANY_TOKEN = re.compile(
     r"(?<![A-Za-z0-9_-])(?:bot)?([1-9]\d{4,17})(?::|%3A)[A-Za-z0-9_-]{20,80}", re.IGNORECASE
 )
-# Shorter secrets exist only in tests and would tear holes into ordinary words.
+# Shorter secrets exist only in tests, and would be found in ordinary words.
 _SECRET_MIN = 8
 _WORD = re.compile(r"[A-Za-z0-9_%-]{8,}")
 _SECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
@@ -38,11 +38,11 @@ _UNREACHABLE = (
 
 
 class TelegramError(Exception):
-    """Something went wrong at Telegram's rim."""
+    """Base of the errors of calls, updates and files."""
 
 
 class Unreadable(TelegramError):
-    """An update cannot be read and never will be: give it up. `reason` carries no user's content."""
+    """An update cannot be parsed, and a retry would not help: give it up. `reason` has no user's data."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -50,7 +50,7 @@ class Unreadable(TelegramError):
 
 
 class NotSent(TelegramError):
-    """The request did not leave: it was not executed, and trying again is safe."""
+    """The request was not sent: it was not executed, and a retry is safe."""
 
     def __init__(self, method: str, reason: str) -> None:
         super().__init__(method, reason)
@@ -62,7 +62,7 @@ class NotSent(TelegramError):
 
 
 class OutcomeUnknown(TelegramError):
-    """Sent, but no whole answer came back: it may have been executed, and trying again may repeat it."""
+    """Sent, but no complete answer came back: it may have been executed, and a retry may repeat it."""
 
     def __init__(self, method: str, reason: str) -> None:
         super().__init__(method, reason)
@@ -74,14 +74,14 @@ class OutcomeUnknown(TelegramError):
 
 
 class UploadCut(NotSent):
-    """The connection broke before the whole body had left: not executed. (But the next try may break there, too.)"""
+    """The connection broke before the whole body was sent: not executed. (A retry may break at the same point.)"""
 
     def __str__(self) -> str:
         return f"{self.method}: not executed, {self.reason}"
 
 
 class DownloadCut(TelegramError):
-    """The rest of a file did not come. What came is kept: download again, and it goes on from there."""
+    """The rest of a file did not arrive. The received part is kept: another download resumes there."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -92,7 +92,7 @@ class DownloadCut(TelegramError):
 
 
 class FileTooBig(TelegramError):
-    """A file is bigger than the caller's limit: nothing of it is kept."""
+    """A file is bigger than the caller's limit; it is not saved."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(limit_bytes)
@@ -103,10 +103,10 @@ class FileTooBig(TelegramError):
 
 
 class FileUnusable(TelegramError):
-    """A file of this machine is not there, or cannot be read to its end: what needed it was not executed."""
+    """A file of this machine is missing, or cannot be read to its end: the call that needs it was not executed."""
 
     def __init__(self, reason: str) -> None:
-        self.reason = one_line(reason)  # a local server's paths carry the token
+        self.reason = one_line(reason)  # a local server's paths contain the token
         super().__init__(self.reason)
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class FileUnusable(TelegramError):
 
 
 class ApiError(TelegramError):
-    """An answer that says no. `parameters` keeps the integers of Telegram's ResponseParameters."""
+    """An error answer of the server. `parameters` has the integers of Telegram's ResponseParameters."""
 
     def __init__(
         self, method: str, code: int, description: str, parameters: dict[str, int] | None = None
@@ -130,7 +130,7 @@ class ApiError(TelegramError):
 
 
 class Unauthorized(ApiError):
-    """The server does not serve this token (revoked, malformed, logged out, wrong shard): stop the bot."""
+    """The server does not accept this token (revoked, malformed, logged out, wrong shard): stop the bot."""
 
 
 class Conflict(ApiError):
@@ -138,11 +138,11 @@ class Conflict(ApiError):
 
 
 class RetryAfter(ApiError):
-    """Flood control: not executed; leave the scope alone for `retry_after_s` seconds."""
+    """Flood control (429): not executed; do not call for `retry_after_s` seconds."""
 
     @property
     def retry_after_s(self) -> float:
-        """Seconds to wait, from Telegram's answer; a default where it named none."""
+        """Seconds to wait, from Telegram's answer; RETRY_AFTER_DEFAULT_S if it has none."""
         return self.parameters.get("retry_after", RETRY_AFTER_DEFAULT_S)
 
 
@@ -155,22 +155,22 @@ class Refused(ApiError):
         return self.parameters.get("migrate_to_chat_id")
 
     def says(self, beginnings: tuple[str, ...]) -> bool:
-        """Return whether Telegram's words begin with one of these (in lower case)."""
+        """Return whether Telegram's description begins with one of these (in lower case)."""
         return _said(self.description).startswith(beginnings)
 
     @property
     def passing(self) -> bool:
-        """True when Telegram cannot tell a wrong file_id from a file that it does not have at hand just now."""
+        """Whether the refusal may be temporary: Telegram's text is the same for a wrong file_id and an unavailable file."""
         return self.says(("wrong file_id or the file is temporarily unavailable",))
 
     @property
     def unreachable(self) -> bool:
-        """True when the chat is out of the bot's reach, until somebody there changes that."""
+        """Whether the bot cannot reach the chat until a person there changes that (blocked, kicked, never started, ...)."""
         return self.code == 403 and self.says(_UNREACHABLE)
 
 
 class ServerTrouble(ApiError):
-    """The server or its front failed, or its answer makes no sense: the outcome is unknown."""
+    """The server or a proxy failed, or its answer is invalid: the outcome is unknown."""
 
 
 def api_error(
@@ -178,7 +178,7 @@ def api_error(
 ) -> ApiError:
     """Map an answer that is not a success to its exception; `retry_after` is the HTTP header of that name.
 
-    Fronts answer with HTML, so the HTTP status counts unless Telegram's envelope names its own code.
+    Proxies answer with HTML, so the HTTP status counts unless Telegram's JSON has an error_code.
     """
     answer = parse(body) if len(body) <= _ERROR_BYTES_MAX else ...
     code = status
@@ -190,7 +190,7 @@ def api_error(
 
 
 def parse(body: bytes) -> Any:
-    """Parse an answer's JSON, mending invalid UTF-8; `...` when it is not JSON."""
+    """Parse an answer's JSON, replacing invalid UTF-8; return `...` if it is not JSON."""
     try:
         return json.loads(body.decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError):
@@ -198,30 +198,30 @@ def parse(body: bytes) -> Any:
 
 
 def redact(text: str, token: str = "") -> str:
-    """Strike out `token`, its secret alone, words with a piece of that, and whatever else looks like a token."""
+    """Replace `token`, its secret part, words with a piece of that, and anything that looks like a token by ***."""
     bot_id, _, secret = token.partition(":")
     if secret:
         text = text.replace(token, f"{bot_id}:***")
     if len(secret) >= _SECRET_MIN:
         text = text.replace(secret, "***")
     text = _ANY_TOKEN.sub(r"\1:***", text)
-    if _tells(text, secret):  # libraries cut what they quote, fronts spell it anew
-        text = _WORD.sub(lambda word: "***" if _tells(word[0], secret) else word[0], text)
+    if _has_piece(text, secret):  # libraries truncate what they quote, proxies re-encode it
+        text = _WORD.sub(lambda word: "***" if _has_piece(word[0], secret) else word[0], text)
     return text
 
 
 def one_line(text: str, token: str = "") -> str:
-    """Make `text` fit for logs and dead letters: printable, redacted, short."""
+    """Return `text` for logs and dead letters: one printable, redacted line of at most TEXT_MAX characters."""
     printable = "".join(letter if letter.isprintable() else " " for letter in redact(text, token))
     line = " ".join(printable.split())
-    # A token in crumbs cannot be struck out piece by piece.
-    if _tells(_NO_PART_OF_A_SECRET.sub("", unquote(line)), token.partition(":")[2]):
+    # A token interrupted by other characters is not matched above: drop the whole line.
+    if _has_piece(_NO_PART_OF_A_SECRET.sub("", unquote(line)), token.partition(":")[2]):
         return "*** (it quoted the token)"
     return line[:TEXT_MAX]
 
 
-def _tells(text: str, secret: str) -> bool:
-    """Whether `text` has a piece of the secret, in whichever case and with whichever letters as %41."""
+def _has_piece(text: str, secret: str) -> bool:
+    """Return whether `text` has _SECRET_MIN characters of the secret in a row, in any case or percent-encoding."""
     text, secret = unquote(text).lower(), secret.lower()
     return any(secret[at : at + _SECRET_MIN] in text for at in range(len(secret) - _SECRET_MIN + 1))
 
@@ -235,12 +235,12 @@ def _kind(method: str, code: int, description: str) -> type[ApiError]:
         return Conflict
     if code in {420, 429}:
         return RetryAfter
-    # 408: a front gave up waiting for the request; the same call may well pass next time.
+    # 408: a proxy gave up waiting for the request; the same call may succeed next time.
     return Refused if 400 <= code < 500 and code != 408 else ServerTrouble
 
 
 def _said(description: str) -> str:
-    """Telegram's own words: compared from their start, since the rest may quote a user."""
+    """Return the description without its prefix, for comparison from its start: the rest may quote a user."""
     return description.lower().removeprefix("bad request: ").removeprefix("forbidden: ")
 
 
@@ -254,10 +254,10 @@ def _description(answer: Any, status: int, token: str) -> str:
 
 
 def _parameters(answer: Any, retry_after: str | None, description: str) -> dict[str, int]:
-    """The integers of ResponseParameters; `retry_after` from whatever names it: the answer, its words, the header.
+    """Return the integers of ResponseParameters; `retry_after` from the answer, else its description, else the header.
 
-    Servers and fronts between it and us leave `parameters` out or spell the number as text or as a float; its description ends
-    in the same number (telegram-bot-api, Client.cpp, fail_query_flood_limit_exceeded).
+    Some servers and proxies omit `parameters`, or give the number as text or float; the description ends in the same number
+    (telegram-bot-api, Client.cpp, fail_query_flood_limit_exceeded).
     """
     given = answer.get("parameters") if isinstance(answer, dict) else None
     given = given if isinstance(given, dict) else {}
@@ -273,7 +273,7 @@ def _parameters(answer: Any, retry_after: str | None, description: str) -> dict[
 
 
 def _whole_seconds(wait: object) -> int:
-    """Seconds that are certainly enough, RETRY_AFTER_MAX_S at most; 0 for what Telegram cannot have meant."""
+    """Return whole seconds, rounded up, at most RETRY_AFTER_MAX_S; 0 for an invalid value."""
     if isinstance(wait, str):
         wait = float(wait) if _SECONDS.fullmatch(wait) else 0
     if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 < wait <= _INT32_MAX:

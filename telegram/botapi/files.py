@@ -1,4 +1,4 @@
-"""Files on their way to Telegram: what they are, how they lie in the outbox, and how they are read piece by piece."""
+"""Files to upload: InputFile, its reference in the outbox, and reading it in pieces."""
 
 import asyncio
 import os
@@ -17,22 +17,22 @@ from pydantic_core import CoreSchema, core_schema
 from telegram.botapi.errors import FileUnusable, redact
 
 PIECE: Final = 2**18
-"""Bytes that are read at a time; so much of a file is in memory, and the same again in the socket's buffers."""
+"""Bytes read at a time; this much of a file is in memory, and as much again in the socket's buffers."""
 
 DURABLE_BYTES_MAX: Final = 2**16
-"""Content that may lie in the outbox itself; anything larger belongs into a file."""
+"""Maximum size, in bytes, of content stored in the outbox itself; larger content must be a file."""
 
 _MIME: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class InputFile:
-    """A file whose content Telegram gets. (What lies at Telegram already, or on the web, is a str: file_id or URL.)
+    """A file to upload. (A file that is at Telegram already, or on the web, is a str: its file_id or URL.)
 
-    - a path (str or Path; a relative one starts at the working directory of now): read when it is sent, so it must
-      be there then, also in a call that waits in the outbox;
-    - bytes, with a filename: in the outbox at most DURABLE_BYTES_MAX;
-    - a stream (any async iterable of bytes), with a filename: read once, so only a client's method can send it.
+    - a path (str or Path; a relative one is resolved now): read when it is sent, so it must exist then, also for a call
+      that waits in the outbox;
+    - bytes, with a filename: at most DURABLE_BYTES_MAX in the outbox;
+    - a stream (any async iterable of bytes), with a filename: read once, so only the client's own methods can send it.
     """
 
     source: Path | bytes | AsyncIterable[bytes]
@@ -46,7 +46,7 @@ class InputFile:
         filename: str | None = None,
         mime: str = "application/octet-stream",
     ) -> None:
-        """Raise TypeError or ValueError for what can never be sent; the file itself is not looked at yet."""
+        """Raise TypeError or ValueError for a source that can never be sent; the file itself is not checked yet."""
         kept: Path | bytes | AsyncIterable[bytes]
         if isinstance(source, str | os.PathLike):
             kept = Path(source).absolute()
@@ -64,7 +64,7 @@ class InputFile:
         if not _MIME.fullmatch(mime):
             raise ValueError("malformed mime: it looks like image/png")
         object.__setattr__(self, "source", kept)
-        # A path may have bytes that are no UTF-8; a name that people see may not.
+        # A path may have bytes that are not UTF-8; the file's name for users may not.
         object.__setattr__(self, "filename", filename.encode("utf-8", "replace").decode())
         object.__setattr__(self, "mime", mime)
 
@@ -80,7 +80,7 @@ class InputFile:
         return core_schema.is_instance_schema(cls)
 
     def reference(self) -> dict[str, str]:
-        """Return what of it lies in the outbox. ValueError for a stream, and for more than DURABLE_BYTES_MAX."""
+        """Return its reference for the outbox. ValueError for a stream, and for more than DURABLE_BYTES_MAX."""
         kept = {"filename": self.filename, "mime": self.mime}
         if isinstance(self.source, Path):
             return {"uri": self.source.as_uri(), **kept}
@@ -90,20 +90,20 @@ class InputFile:
 
     @classmethod
     def of(cls, reference: dict[str, str]) -> "InputFile":
-        """Do reference() backwards; ValueError or LookupError for what is none."""
+        """Return the file of a reference(); ValueError or LookupError for an invalid one."""
         name, mime = reference["filename"], reference["mime"]
         if "base64" in reference:
             return cls(b64decode(reference["base64"], validate=True), filename=name, mime=mime)
         return cls(path_of(reference["uri"]), filename=name, mime=mime)
 
     async def size(self) -> int | None:
-        """Return the bytes to send, None if only the end will tell; FileUnusable for a path that is no file."""
+        """Return the size in bytes, None for a stream; FileUnusable for a path that is not a file."""
         if isinstance(self.source, Path):
             return await size_of(self.source)
         return len(self.source) if isinstance(self.source, bytes) else None
 
     def pieces(self, size: int | None) -> AsyncGenerator[bytes, None]:
-        """Yield the content, exactly `size` bytes where that is known; FileUnusable in the middle if it fails."""
+        """Yield the content, exactly `size` bytes if that is known; FileUnusable if reading fails."""
         if isinstance(self.source, Path):
             return read(self.source, size or 0)
         return _sliced(self.source) if isinstance(self.source, bytes) else self._streamed(self.source)
@@ -115,29 +115,29 @@ class InputFile:
                     raise TypeError(f"a piece is bytes, not {type(piece).__name__}")
                 yield bytes(piece)
             return
-        except Exception as error:  # noqa: BLE001 - whatever a stream of the caller's may raise
+        except Exception as error:  # noqa: BLE001 - whatever the caller's stream may raise
             reason = f"stream {self.filename} failed: {type(error).__name__}: {error}"
         raise FileUnusable(reason)
 
 
 def path_of(uri: str) -> Path:
-    """Return the path that a file:// URI of this machine names; ValueError if it names none."""
+    """Return the path of a file:// URI of this machine; ValueError for any other URI."""
     parts = urlsplit(uri)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path:
         raise ValueError("not a file:// URI")
-    # urlsplit took what follows "?" and "#" away: as_uri() and the server quote both, so there is nothing.
+    # urlsplit splits at "?" and "#", but as_uri() and the server quote both, so the path has neither.
     return Path(os.fsdecode(unquote_to_bytes(parts.path)))
 
 
 class Source(Protocol):
-    """A path, or what opens like one."""
+    """A Path, or an object with these methods of it."""
 
     def stat(self) -> os.stat_result:
-        """Return what there is; OSError."""
+        """Return the file's status; OSError."""
         ...
 
     def open(self, mode: str, /) -> IO[Any]:
-        """Open it; OSError."""
+        """Open the file; OSError."""
         ...
 
 
@@ -146,7 +146,7 @@ async def size_of(path: Source) -> int:
     try:
         found = await asyncio.to_thread(path.stat)
     except OSError as error:
-        reason = _told(path, error)
+        reason = _reason(path, error)
     else:
         if stat.S_ISREG(found.st_mode):
             return found.st_size
@@ -155,7 +155,7 @@ async def size_of(path: Source) -> int:
 
 
 async def read(path: Source, size: int, start: int = 0) -> AsyncGenerator[bytes, None]:
-    """Yield `size` bytes from `start`, off the loop. FileUnusable if there are fewer; what is beyond is left out."""
+    """Yield `size` bytes from `start`, read in a thread. FileUnusable if there are fewer; further bytes are ignored."""
     reason = ""
     try:
         async with opened(path, "rb") as file:
@@ -168,14 +168,14 @@ async def read(path: Source, size: int, start: int = 0) -> AsyncGenerator[bytes,
                 size -= len(piece)
                 yield piece
     except OSError as error:
-        reason = _told(path, error)
+        reason = _reason(path, error)
     if reason:
         raise FileUnusable(reason)
 
 
 @asynccontextmanager
 async def opened(path: Source, mode: str) -> AsyncIterator[Any]:
-    """Open and close a file off the loop. Closing waits for a thread that still works on it, after a cancellation."""
+    """Open and close a file in a thread. After a cancellation, closing waits for the thread that still opens it."""
     opening = asyncio.ensure_future(asyncio.to_thread(path.open, mode))
     try:
         yield await asyncio.shield(opening)
@@ -190,7 +190,7 @@ async def _sliced(content: bytes) -> AsyncGenerator[bytes, None]:
         yield content[start : start + PIECE]
 
 
-def _told(path: Source, error: OSError) -> str:
+def _reason(path: Source, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{path} is missing"
     return f"{path} cannot be read ({error.strerror or type(error).__name__})"

@@ -1,8 +1,8 @@
 """Splits a raw getUpdates reply into its updates, each with its exact bytes.
 
-One update that is no JSON does not spoil the others: users can put bytes into an update that no strict parser takes.
-What does not parse is stepped over. The work is proportional to the reply's length, for any bytes: each part of it is
-read a fixed number of times, and no more updates are taken than were asked for.
+One update that is not valid JSON does not affect the others: users can put bytes into an update that a strict parser
+rejects. An update that does not parse is skipped to its end. The work is linear in the reply's length for any bytes: each
+part is read a bounded number of times, and no more than `limit` updates are returned.
 """
 
 import json
@@ -12,22 +12,22 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 UPDATES_MAX: Final = 100
-"""Updates of one reply (Telegram Bot API, getUpdates: limit). A server that sends more sends the rest again."""
+"""Maximum updates per reply (Telegram Bot API, getUpdates: limit). If a server sends more, the rest comes again."""
 
 UPDATE_BYTES_MAX: Final = 2**19
-"""A longer update is not read: it has a lane of its own, and is a dead letter. Telegram's have some ten thousand bytes."""
+"""A longer update is not parsed: it gets a lane of its own, and becomes a dead letter. Telegram's have up to some 10 KB."""
 
 UPDATE_ID_MAX: Final = 2**52 - 1
-"""Telegram's ids are positive int32; what is above this is for the engine's timers."""
+"""Telegram's ids are positive int32; ids above this are reserved for the engine's timers."""
 
-# strict=False: control characters inside strings are no reason to lose the chat that they came from.
+# strict=False: accept control characters inside strings, so that the update keeps its chat's lane.
 scan = json.JSONDecoder(strict=False).raw_decode
 _OPENING = re.compile(r"\ufeff?[ \t\n\r]*\{[ \t\n\r]*")
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _LIST = re.compile(r"\[[ \t\n\r]*")
 _AFTER_UPDATE = re.compile(r"[ \t\n\r]*(,|\]|\Z)[ \t\n\r]*")
-# These quotes cannot stand inside a JSON string, so this is where the next update begins.
+# Unescaped quotes cannot be inside a JSON string, so a match is where the next update begins.
 _NEXT_UPDATE = re.compile(r',\s*\{\s*"update_id"\s*:')
 # A whole string (an unclosed one runs to the end) or one bracket or comma. Possessive: linear on any input.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
@@ -37,31 +37,31 @@ _UPDATE_ID = re.compile(r'"update_id"\s*:\s*([0-9]{1,16})(?![0-9.eE])')
 
 
 class RawUpdate(NamedTuple):
-    """One update: its id, its exact bytes, and its JSON object (None when it is no readable object)."""
+    """One update: its id, its exact bytes, and its JSON object (None if it does not parse to one)."""
 
     update_id: int
     body: bytes
     fields: dict[str, Any] | None
 
 
-class HardReply(Exception):  # noqa: N818 - a verdict on the reply
-    """An update does not parse: to find its end takes long."""
+class HardReply(Exception):  # noqa: N818 - a property of the reply
+    """An update does not parse, and finding its end takes long: split the reply in a thread."""
 
 
-class BrokenReply(Exception):  # noqa: N818 - a verdict on the reply
-    """The reply is no JSON object with a list named "result"."""
+class BrokenReply(Exception):  # noqa: N818 - a property of the reply
+    """The reply is not a JSON object with a list named "result"."""
 
 
 def split(
     reply: bytes, *, offset: int = 0, limit: int = UPDATES_MAX, is_patient: bool = True
 ) -> list[RawUpdate]:
-    """Give the first `limit` updates of a reply in order; a reply that was cut gives its readable prefix.
+    """Return the first `limit` updates of a reply in order; of a truncated reply, its readable prefix.
 
-    An update without a usable update_id gets the one that its neighbours leave free, or else `offset`.
-    Raises BrokenReply when there is no list of updates; HardReply for an update that does not parse, unless it
-    `is_patient`; and nothing else for any input.
+    An update without a valid update_id gets one that fits between its neighbours', or else `offset`. Raises BrokenReply
+    if there is no list of updates, HardReply for an update that does not parse unless `is_patient`, and nothing else
+    for any input.
     """
-    # surrogateescape takes any byte and gives it back unchanged.
+    # surrogateescape decodes any byte, and encodes it back unchanged.
     text = reply.decode("utf-8", "surrogateescape")
     ids: list[int | None] = []
     bodies: list[bytes] = []
@@ -76,7 +76,7 @@ def split(
 
 
 def start_of_updates(text: str) -> int:
-    """Find where the first item of "result" begins; the order of the envelope's keys is not promised. BrokenReply if nowhere."""
+    """Return where the first item of "result" begins, whatever the order of the keys; BrokenReply if there is none."""
     at = _past(_OPENING, text, 0)
     try:
         while True:
@@ -98,13 +98,13 @@ def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _walk(text: str, at: int, is_patient: bool) -> Iterator[tuple[str, Any]]:
-    """Yield each item of the list that begins at `at` with its value; None for one that does not parse."""
+    """Yield the text and value of each item of the list at `at`; the value is None if it does not parse."""
     if text.startswith("]", at):
         return
     updates = _Beginnings(text)
-    failed = 0  # characters that were scanned in vain
+    failed = 0  # characters scanned without success
     while at < len(text):
-        # A broken item may be scanned up to the reply's end. Beyond one such scan in all, an item is scanned only up to
+        # A broken item may be scanned up to the reply's end. After one such scan in total, an item is scanned only up to
         # where the next update seems to begin: else a reply of n broken items would be scanned n times.
         end = at
         try:
@@ -114,7 +114,7 @@ def _walk(text: str, at: int, is_patient: bool) -> Iterator[tuple[str, Any]]:
                 value, end = scan(text[at : updates.after(at)], 0)
                 end += at
             after = _AFTER_UPDATE.match(text, end)
-        except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, 100,000 brackets
+        except (ValueError, RecursionError) as error:  # also for 5,000 digits, or 100,000 nested brackets
             after, end = None, max(at, getattr(error, "pos", at))
         if after is None:
             if not is_patient:
@@ -131,14 +131,14 @@ def _walk(text: str, at: int, is_patient: bool) -> Iterator[tuple[str, Any]]:
 
 
 class _Beginnings:
-    """Where the next update seems to begin. Positions are asked for in ascending order, so the text is searched once."""
+    """Finds where the next update seems to begin. Called with ascending positions, so the text is searched once."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._next = -1
 
     def after(self, at: int) -> int:
-        """Return the position of the comma before the first update that begins behind `at`; the text's end if none."""
+        """Return the position of the comma before the first update that begins after `at`; the text's end if none."""
         if self._next < at:
             found = _NEXT_UPDATE.search(self._text, at)
             self._next = found.start() if found else len(self._text)
@@ -146,7 +146,7 @@ class _Beginnings:
 
 
 def _end_of_broken(text: str, at: int, failed_at: int, limit: int) -> int:
-    """Find the end of the item at `at` that became unreadable at `failed_at`; -1 when the reply was cut there.
+    """Return the end of the item at `at`, which does not parse from `failed_at` on; -1 if the reply is truncated there.
 
     `limit` is where the next update begins, or the text's end.
     """
@@ -164,13 +164,13 @@ def _end_of_broken(text: str, at: int, failed_at: int, limit: int) -> int:
             open_[_OPENS[mark]] -= 1
     if not is_last:
         return limit
-    # Its brackets do not add up, yet the reply is whole: without an end it would be fetched again for ever.
+    # Unbalanced brackets in a complete reply: without an end the update would be fetched again for ever.
     reply_end = REPLY_END.search(text, at) if text[failed_at:].strip() else None
     return reply_end.start() if reply_end else -1
 
 
 def update_id_of(fields: dict[str, Any] | None, piece: str) -> int | None:
-    """Return the id of an update with these fields, or what looks like it in one that cannot be read."""
+    """Return the id of an update from its fields, or by a search in the text of one that does not parse; None if invalid."""
     if fields is not None:
         value = fields.get("update_id")
         return value if type(value) is int and 0 <= value <= UPDATE_ID_MAX else None
@@ -179,7 +179,7 @@ def update_id_of(fields: dict[str, Any] | None, piece: str) -> int | None:
 
 
 def fill(ids: list[int | None], offset: int) -> list[int]:
-    """Give the nameless the id after their predecessor's, but never one that a successor carries."""
+    """Replace each None by the id after its predecessor's, but at most one below its successor's."""
     ceilings: list[int | None] = []
     ceiling: int | None = None
     for value in reversed(ids):

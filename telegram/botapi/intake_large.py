@@ -1,8 +1,8 @@
-"""Splits a reply of getUpdates that is too large for the event loop, into the same updates as `intake.split`.
+"""Splits a getUpdates reply that is too large for the event loop, in a thread, into the same updates as `intake.split`.
 
-For a thread. A call into C holds the interpreter's lock, and with it the event loop, so none of them reads more than
-_STEP or UPDATE_BYTES_MAX characters. The memory is about three times the reply: what is parsed of an update, thirty times
-its bytes while it is read, is kept without what names no lane.
+A call into C holds the interpreter lock and thereby blocks the event loop, so no call reads more than _STEP or
+UPDATE_BYTES_MAX characters. It needs about three times the reply's memory: a parsed update, thirty times its bytes, is
+reduced to the fields that determine its lane.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from telegram.botapi.intake import (
 )
 
 SPLIT_HERE_MAX: Final = 2**18
-"""Bytes of a reply that the event loop reads itself, if all of it parses; a hundred usual updates have a fifth of it."""
+"""Maximum size of a reply that is split on the event loop, in bytes, if all of it parses: five times a full usual reply."""
 
 HARD_HERE_MAX: Final = 2**15
-"""The same for a reply with an update that does not parse: to find its end takes a hundred times as long."""
+"""The same for a reply with an update that does not parse: finding its end takes a hundred times as long."""
 
 _STEP: Final = 2**16
 _NODES_MAX: Final = 300  # of one update: chats, users and the numbers in them
@@ -39,7 +39,7 @@ _TEXT_MAX: Final = 256  # of an id
 _NEXT_UPDATE = re.compile(r',\s{0,8}\{\s{0,8}"update_id"\s{0,8}:')
 _NEXT_UPDATE_MAX: Final = 40
 _AFTER_UPDATE = re.compile(r"[ \t\n\r]{0,1000}(,|\]|\Z)[ \t\n\r]{0,1000}")
-# A whole string or one mark. A quote alone begins a string whose end is not in sight.
+# A whole string or one mark. A single quote mark begins a string that ends beyond the searched text.
 _TOKEN = re.compile(r'"(?:[^"\\]*+(?:\\.[^"\\]*+)*+")?|[\[\]{},]', re.DOTALL)
 _IN_STRING = re.compile(r'"|(?:\\.)++', re.DOTALL)
 
@@ -51,7 +51,7 @@ class _Item(NamedTuple):
 
 
 async def split_off_loop(reply: bytes, *, offset: int = 0, limit: int = UPDATES_MAX) -> list[RawUpdate]:
-    """Split any reply. What the event loop reads itself takes it some milliseconds. Raises BrokenReply."""
+    """Split any reply: in some milliseconds on the event loop, or else in a thread. Raises BrokenReply."""
     if len(reply) <= SPLIT_HERE_MAX:
         with suppress(HardReply):
             return split(reply, offset=offset, limit=limit, is_patient=len(reply) <= HARD_HERE_MAX)
@@ -59,8 +59,8 @@ async def split_off_loop(reply: bytes, *, offset: int = 0, limit: int = UPDATES_
 
 
 def split_large(reply: bytes, *, offset: int = 0, limit: int = UPDATES_MAX) -> list[RawUpdate]:
-    """Do as `intake.split`; `fields` of an update are without lists and long texts. Raises BrokenReply."""
-    text = reply.decode("latin-1")  # a byte a character: positions are the same, and it takes no more memory
+    """Like `intake.split`, but an update's `fields` have no lists and no long texts. Raises BrokenReply."""
+    text = reply.decode("latin-1")  # one character per byte: the same positions, and no more memory
     ids: list[int | None] = []
     raws: list[tuple[bytes, dict[str, Any] | None]] = []
     for start, end, value in islice(_items(text, start_of_updates(text[:_STEP])), limit):
@@ -75,11 +75,11 @@ def split_large(reply: bytes, *, offset: int = 0, limit: int = UPDATES_MAX) -> l
 
 
 def _items(text: str, at: int) -> Iterator[_Item]:
-    """Yield each item of the list that begins at `at`; its value is None if it does not parse, or is too long."""
+    """Yield each item of the list at `at`; its value is None if it does not parse, or is too long."""
     if text.startswith("]", at):
         return
     next_update = -1
-    failed = 0  # characters that were read in vain
+    failed = 0  # characters read without success
     while True:
         if next_update < at:
             next_update = _next_update(text, at)
@@ -99,7 +99,7 @@ def _items(text: str, at: int) -> Iterator[_Item]:
 
 
 def _next_update(text: str, at: int) -> int:
-    """Return the position of the comma before the first update that begins behind `at`; the text's end if none."""
+    """Return the position of the comma before the first update that begins after `at`; the text's end if none."""
     for start in range(at, len(text), _STEP):
         if found := _NEXT_UPDATE.search(text, start, start + _STEP + _NEXT_UPDATE_MAX):
             return found.start()
@@ -107,7 +107,7 @@ def _next_update(text: str, at: int) -> int:
 
 
 def _parsed(text: str, at: int, stop: int) -> tuple[_Item | None, int]:
-    """Return the item at `at`, or None; and the position at which it ended or became unreadable."""
+    """Return the item at `at`, or None; and the position where it ends or stops parsing."""
     try:
         value, end = scan(text[at:stop], 0)
     except (ValueError, RecursionError) as error:
@@ -116,7 +116,7 @@ def _parsed(text: str, at: int, stop: int) -> tuple[_Item | None, int]:
 
 
 def _end_by_marks(text: str, at: int, limit: int, failed_at: int) -> int:
-    """Find the end of the item at `at` by its brackets; -1 when the reply was cut there.
+    """Return the end of the item at `at`, by its brackets; -1 if the reply is truncated there.
 
     `limit` is where the next update begins, or the text's end.
     """
@@ -127,7 +127,7 @@ def _end_by_marks(text: str, at: int, limit: int, failed_at: int) -> int:
         stop = min(limit, position + _STEP)
         for token in _TOKEN.finditer(text, position, stop):
             mark = token[0]
-            if mark == '"':  # its end is not in sight
+            if mark == '"':  # the string ends beyond `stop`
                 position = _end_of_string(text, token.end(), limit)
                 break
             if mark == "[":
@@ -146,7 +146,7 @@ def _end_by_marks(text: str, at: int, limit: int, failed_at: int) -> int:
             position = stop
     if not is_last:
         return limit
-    # Its brackets do not add up, yet the reply is whole: without an end it would be fetched again for ever.
+    # Unbalanced brackets in a complete reply: without an end the update would be fetched again for ever.
     is_cut = failed_at >= at + UPDATE_BYTES_MAX or not text[failed_at : failed_at + _STEP].strip()
     if not is_cut:
         reply_end = REPLY_END.search(text, max(at, len(text) - _STEP))
@@ -155,12 +155,12 @@ def _end_by_marks(text: str, at: int, limit: int, failed_at: int) -> int:
 
 
 def _end_of_string(text: str, position: int, limit: int) -> int:
-    """Return the position behind the string that `position` is in."""
+    """Return the position after the string that `position` is in."""
     while position < limit:
         stop = min(limit, position + _STEP)
         found = _IN_STRING.search(text, position, stop)
         if found is None:
-            position = stop - (text[stop - 1] == "\\" and stop < limit)  # half of an escape
+            position = stop - (text[stop - 1] == "\\" and stop < limit)  # do not split an escape
         elif found[0] == '"':
             return found.end()
         else:
@@ -169,7 +169,7 @@ def _end_of_string(text: str, position: int, limit: int) -> int:
 
 
 def _lean(value: dict[str, Any]) -> dict[str, Any]:
-    """Return what of an update can name its lane: objects, numbers and short texts."""
+    """Return the fields of an update that can determine its lane: objects, numbers and short texts."""
     left = _NODES_MAX
 
     def lean(inner: dict[str, Any], depth: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a method with typed parameters becomes a call with a typed result."""
+"""The base of the generated methods: typed parameters to a call, and its result to a type."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Invoking(ABC):
     async def invoke(
         self, method: str, params: Mapping[str, Any], newer: Mapping[str, Any], returns: str
     ) -> Any:
-        """Call `method` and read its result as `returns`, a type in the notation of telegram/botapi/types.py."""
+        """Call `method` and parse its result as `returns`, a type expression of telegram/botapi/types.py."""
         given = {name: value for name, value in params.items() if value is not None}
         found = _read(returns, await self.call(method, **given, **newer))
         if found is ...:
@@ -31,7 +31,7 @@ class Invoking(ABC):
 
 
 def _read(returns: str, result: Any) -> Any:
-    """Read a result; `...` when it is not one. (No error carries it along, neither as a context nor as a variable.)"""
+    """Parse a result; return `...` if that fails (no error, since its context or variables would contain the result)."""
     with suppress(ValidationError):
         return _reader(returns).validate_python(result)
     return ...
@@ -39,5 +39,5 @@ def _read(returns: str, result: Any) -> Any:
 
 @cache
 def _reader(returns: str) -> TypeAdapter[Any]:
-    """Build the reader of a result at its first use: all of them at once would cost a second."""
+    """Build the validator of a result type at its first use: all of them at once take a second."""
     return TypeAdapter(eval(returns, vars(types)))  # noqa: S307 - our own generated text

@@ -1,17 +1,17 @@
-"""Calls that come late: what becomes of a call whose object has changed, or is gone, since the call was collected.
+"""Outcomes of refused calls: what to do when the call's object has changed or is gone since the call was collected.
 
-| meanwhile                                               | outcome      |
-|---------------------------------------------------------|--------------|
-| it has become so without the call (`_IS_SO`)            | done         |
-| the query has its answer, or nobody waits any more      | done; of a payment, which has failed: dropped |
-| the message or the topic that it is about was deleted   | dropped      |
-| the message that it replies to was deleted              | sent, without the reply (`without_lost_reply`) |
-| the topic was closed; the bot has lost a right          | dead letter: a replay sends it when that was put right |
-| the bot was blocked or thrown out                       | dead letter; later calls for the chat are dropped (telegram/client/peers.py) |
-| the answer to a press is longer than Telegram takes     | sent, cut to its length (`with_shorter_answer`): the button waits |
+| Telegram refuses the call because                       | outcome                                                      |
+|---------------------------------------------------------|--------------------------------------------------------------|
+| its effect exists already (`_IS_SO`)                    | done                                                         |
+| the query was answered, or has expired                  | done; for a payment, which has failed: dropped               |
+| its message or topic was deleted (`_IS_GONE`)           | dropped                                                      |
+| the message that it replies to was deleted              | sent without the reply (`without_lost_reply`)                |
+| the topic is closed, or the bot lost a right            | dead letter; a replay sends it once that is repaired         |
+| the bot was blocked or removed                          | dead letter; later calls to the chat are dropped (peers.py)  |
+| the answer to a button press is too long                | sent, shortened (`with_shorter_answer`): the button waits    |
 
-"dropped" is a warning in the log and no dead letter: no replay could ever send it. What is not named here is a dead letter.
-The words are the server's (telegram-bot-api, Client.cpp, check_message, check_message_topic, fail_query_with_error).
+"dropped" logs a warning and makes no dead letter: no replay could ever succeed. Any other refusal is a dead letter.
+The texts are the server's (telegram-bot-api, Client.cpp, check_message, check_message_topic, fail_query_with_error).
 """
 
 import json
@@ -35,8 +35,8 @@ _IS_SO: Final = (
     "chat_not_modified",
     "topic_not_modified",
     "query is too old",
-    "query_id_invalid",  # the same, of older servers
-    "hide_requester_missing",  # a request to join was withdrawn, or answered by somebody else: tucnak/telebot#570
+    "query_id_invalid",  # the same from older servers
+    "hide_requester_missing",  # a join request was withdrawn, or answered by an administrator: tucnak/telebot#570
     "user_already_participant",
 )
 _IS_GONE: Final = (
@@ -54,7 +54,7 @@ _IS_GONE: Final = (
 _ANSWER_MAX: Final = 200
 """UTF-16 units, as Telegram counts elsewhere (Telegram Bot API, answerCallbackQuery: text, 0-200 characters)."""
 _PAYMENT_ANSWERS: Final = frozenset({"answerPreCheckoutQuery", "answerShippingQuery"})
-"""Telegram ends a payment that is answered too late, and nobody tells the bot (Telegram Bot API, answerPreCheckoutQuery)."""
+"""Telegram ends a payment that is answered too late, without telling the bot (Telegram Bot API, answerPreCheckoutQuery)."""
 _REPLY_IS_GONE: Final = (
     "message to be replied not found",
     "replied message not found",  # older servers: tdlib/telegram-bot-api#469
@@ -63,17 +63,17 @@ _REPLY_IS_GONE: Final = (
 
 
 def outcome_of_refusal(error: Refused) -> Outcome:
-    """Return what becomes of a call that was refused with this error; the table is in this module's docstring."""
+    """Return the outcome of a call that was refused with this error, by the table above."""
     if error.says(_IS_SO):
         return "dropped" if error.method in _PAYMENT_ANSWERS else "done"
     return "dropped" if error.says(_IS_GONE) else "dead letter"
 
 
 def without_lost_reply(error: Refused, params: bytes) -> bytes | None:
-    """Return the params without their reply, if that is what was refused and the author did not ask for it.
+    """Return the params without the reply, if the reply was refused and the author does not insist on it; else None.
 
-    `allow_sending_without_reply` says the same to Telegram, but not for a reply in another chat or topic (Telegram Bot
-    API, ReplyParameters).
+    `allow_sending_without_reply` does the same at Telegram, but not for a reply in another chat or topic (Telegram Bot
+    API, ReplyParameters); False insists on the reply.
     """
     if not error.says(_REPLY_IS_GONE):
         return None
@@ -85,7 +85,7 @@ def without_lost_reply(error: Refused, params: bytes) -> bytes | None:
 
 
 def with_shorter_answer(error: Refused, params: bytes) -> bytes | None:
-    """Return the params with a text that Telegram takes, if it was refused for its length (eternnoir/pyTelegramBotAPI#500)."""
+    """Return the params with a shortened text if it was refused as too long (eternnoir/pyTelegramBotAPI#500); else None."""
     if error.method != "answerCallbackQuery" or not error.says(("message_too_long",)):
         return None
     fields = json.loads(params)

@@ -1,4 +1,4 @@
-"""What all of Telegram's objects have in common."""
+"""The base of the generated types, and the discriminators of their unions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class TelegramObject(BaseModel):
-    """Frozen; keeps unknown fields; builds its validator at the first use, which is cheaper than all at import."""
+    """Frozen; keeps unknown fields; its validator is built at the first use, which saves time at import."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -20,13 +20,13 @@ class TelegramObject(BaseModel):
 
 
 class Unknown(TelegramObject):
-    """A member of a union that this version does not know: what came is kept in its extra fields."""
+    """A member of a union that this version does not know; its fields are kept as extra fields."""
 
 
 def by_tag(field: str, *known: str) -> Callable[[Any], str]:
-    """Return a discriminator: the value of `field` if it is known, "" for a member that Telegram added later.
+    """Return a discriminator: the value of `field` if it is in `known`, "" for a member that Telegram added later.
 
-    A str or a list, which RichText may be, is its own tag.
+    For a str or a list, which RichText may be, the tag is the type's name.
     """
     values = frozenset(known)
 
@@ -40,6 +40,6 @@ def by_tag(field: str, *known: str) -> Callable[[Any], str]:
 
 
 def by_date(value: Any) -> str:
-    """Tell a message from one that the bot cannot read any more: that one's date is 0 (Telegram Bot API)."""
+    """Discriminate Message and InaccessibleMessage: the latter's date is 0 (Telegram Bot API, InaccessibleMessage)."""
     date = value.get("date") if isinstance(value, dict) else getattr(value, "date", None)
     return "InaccessibleMessage" if date == 0 else "Message"

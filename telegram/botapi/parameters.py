@@ -1,6 +1,6 @@
-"""Which parameters each method of the Bot API has: a misspelt name is found where it is written.
+"""The parameters of each Bot API method, to find a misspelt name where it is written.
 
-Telegram ignores a parameter that it does not know, so `reply_markpu=` would be a keyboard that never appears.
+Telegram ignores unknown parameters, so with `reply_markpu=` a keyboard would silently be missing.
 """
 
 from collections.abc import Collection
@@ -10,11 +10,11 @@ from typing import Final
 
 from telegram.botapi.methods import Methods
 
-_RENAMED: Final = {"close_bot": "close"}  # a client has a method of its own of that name
+_RENAMED: Final = {"close_bot": "close"}  # TgClient has a method `close` of its own
 
 
 def check_names(method: str, names: Collection[str]) -> None:
-    """Raise TypeError for a method or a parameter that Bot API 10.3 does not have; it names the nearest one."""
+    """Raise TypeError for a method or a parameter that Bot API 10.3 does not have, with the most similar name."""
     known = parameters_of(method)
     if known is None:
         raise TypeError(f"the Bot API has no method {method!r}{_nearest(method, _methods().values())}")
@@ -26,7 +26,7 @@ def check_names(method: str, names: Collection[str]) -> None:
 
 @cache
 def parameters_of(method: str) -> frozenset[str] | None:
-    """Return the names of a method's parameters; None for an unknown method. Telegram does not look at its case."""
+    """Return the names of a method's parameters; None for an unknown one. Case is ignored, as at Telegram."""
     own = _own_name(method)
     if own is None:
         return None
@@ -41,7 +41,7 @@ def _own_name(method: str) -> str | None:
 
 @cache
 def _methods() -> dict[str, str]:
-    """Python's name of each method, and Telegram's."""
+    """Return the Telegram name of each method by its Python name."""
     own = [name for name, value in vars(Methods).items() if callable(value) and not name.startswith("_")]
     return {name: _camel(_RENAMED.get(name, name)) for name in own}
 

@@ -1,15 +1,15 @@
-"""Text of strangers on a terminal or in a log: people name themselves and write what they like.
+"""Escaping of users' texts for terminals and logs.
 
-ANSI sequences begin with ESC or the C1 character CSI (ECMA-48), and can hide, rewrite or answer for what stands on a
-terminal. Line ends can forge a line of a log. Bidirectional controls show letters in another order than they have
-(Unicode Technical Report 36, "Bidirectional Text Spoofing"; Standard Annex 9, "Directional Formatting Characters").
+ANSI sequences begin with ESC or the C1 character CSI (ECMA-48), and can hide or rewrite a terminal's contents, or make it
+send input. Line ends can forge a log line. Bidirectional controls change the displayed order of characters (Unicode
+Technical Report 36, "Bidirectional Text Spoofing"; Standard Annex 9, "Directional Formatting Characters").
 """
 
 import re
 from typing import Final
 
-# Categories Cc, Zl, Zp, Cs, and of Cf whatever changes the direction or is not seen. The two joiners stay: names are
-# written with them, and emoji are made of them.
+# Categories Cc, Zl, Zp, Cs, and of Cf the characters that change the direction or are invisible. The two joiners are
+# kept: names and emoji need them.
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"
@@ -17,12 +17,12 @@ _UNSAFE: Final = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""Return `text` as one harmless line: control and bidi characters, line ends and lone surrogates as \x1b or \u202e."""
+    r"""Return `text` as one line, with control and bidi characters, line ends and lone surrogates escaped (\x1b, \u202e)."""
     return _UNSAFE.sub(_escaped, text)
 
 
 def printable_json(text: str) -> str:
-    r"""Do the same for JSON, and keep its values: in strings such characters become \u009b, elsewhere there are none."""
+    r"""Do the same for JSON without changing its values: in its strings such characters become JSON escapes (\u009b)."""
     return _UNSAFE.sub(lambda found: _utf16(ord(found[0])), text)
 
 

@@ -1,7 +1,7 @@
-"""Which methods may be called twice where once was meant: a fact of each method of Bot API 10.3, read in its description.
+"""The idempotent methods of Bot API 10.3, by their descriptions: a second identical call has no further effect.
 
-Setting, editing, deleting, answering a second time leaves what the first time left. Whatever is not named here makes
-something (a message, a gift, a link in the place of another), or may: a method of a later version, too.
+Setting, editing, deleting or answering twice has the same result as once. Any other method creates something (a message,
+a gift, a link that replaces another), or may: methods of later versions, too.
 """
 
 from typing import Final
@@ -41,5 +41,5 @@ _REPEATABLE: Final = frozenset(
 
 
 def makes_something(method: str) -> bool:
-    """Return whether a call made twice may leave more than one made once. Telegram does not look at a method's case."""
+    """Return whether a repeated call may create something twice. Methods are case-insensitive, as at Telegram."""
     return method.lower() not in _REPEATABLE

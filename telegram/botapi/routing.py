@@ -1,15 +1,21 @@
-"""Names the lane and the scope of every update.
+"""Determines the lane (key) and the scope of every update.
 
-A key says who is served strictly in order; a scope says whose conversation it is inside the lane. Total: whatever
-Telegram sends, known kind or not, gets a lane. The bot's own id is not part of the key, since a store belongs to one bot.
+The key names the lane, whose updates are handled strictly in order; the scope names the conversation in it. Every update
+gets a lane, also one of an unknown kind. The bot's id is not part of the key, since a store belongs to one bot.
 
-`chat:<id>` is also the lane of what carries only a user: the id of a private chat is the id of its user. Not so for queries
-that Telegram waits seconds for: a user's payments (`payment:<user>`) and inline queries (`inline_query:<user>`) have lanes of
-their own, which do not wait for the handlers of that user's messages. Their conversation is the private chat's all the same
-(telegram/dialogue/lending.py). So it is with a request to join that Telegram waits for (`join_request:<chat>:<user>`), whose
-conversation is the one in the group. A message that was sent via the bot has a lane of its own, `inline:<inline_message_id>`, for its
-presses and the result that it was chosen from. Chats seen through a business connection or as a guest have lanes of their
-own, since their ids may equal those of the bot's own chats.
+| update                                                       | key                                             |
+|--------------------------------------------------------------|-------------------------------------------------|
+| has a chat                                                   | `chat:<id>`                                     |
+| has only a user (a private chat's id is its user's id)       | `chat:<user>`                                   |
+| payment, inline query: Telegram waits only seconds           | `payment:<user>`, `inline_query:<user>`         |
+| join request with a query_id: Telegram waits 10 s            | `join_request:<chat>:<user>`                    |
+| about a message sent via the bot (inline mode)               | `inline:<inline_message_id>`                    |
+| poll, vote                                                   | `poll:<id>`                                     |
+| of a business connection, as a guest (other accounts' ids)   | `business:<connection>:<chat>`, `guest:<chat>`  |
+| none of these, or unreadable                                 | `update:<update_id>`                            |
+
+The urgent lanes (third and fourth row) do not wait for the handlers of the chat's messages, but share its conversation:
+the private chat's, or the one in the group (telegram/dialogue/lending.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -21,26 +27,26 @@ from engine.model import Envelope
 from telegram.botapi.intake import RawUpdate
 
 FAKE_USERS: Final = frozenset({1087968824, 136817688, 777000})
-"""Users that stand in for a chat: anonymous admin, sent as a channel, auto-forward and service."""
+"""Users that stand for a chat: anonymous admin, sent as a channel, automatic forward and service."""
 
 TOPIC_MARK: Final = "/"
-"""In the scope of a message in a forum, between the person and the topic."""
+"""Separator of person and topic in the scope of a message in a forum."""
 
-# Longer than any id that Telegram gives out; sharing a lane after the cut costs only concurrency.
+# Longer than any id of Telegram's; if longer ones are truncated to the same lane, only concurrency is lost.
 _NAME_MAX = 128
 _ID_LIMIT = 2**63
 _READ_INT: Final = TypeAdapter(int).validate_python
 
 
 class Route(NamedTuple):
-    """The lane of an update, and whose conversation it is there; scope "" is the chat's own."""
+    """The lane of an update, and the scope of its conversation there; "" is the whole chat's."""
 
     key: str
     scope: str
 
 
 def route(fields: dict[str, Any] | None, update_id: int) -> Route:
-    """Name the lane and the scope of an update; an unreadable one gets a lane of its own."""
+    """Return the lane and the scope of an update; an unreadable one gets a lane of its own."""
     if type(fields) is dict:
         for kind, item in fields.items():
             rule = _RULES.get(kind)
@@ -53,35 +59,35 @@ def route(fields: dict[str, Any] | None, update_id: int) -> Route:
 
 
 def envelope(raw: RawUpdate, at: float = 0.0) -> Envelope:
-    """Address a raw update to its lane; it arrived at Unix time `at`, by Telegram's clock."""
+    """Return the envelope of a raw update with its lane; it arrived at Unix time `at`, by Telegram's clock."""
     key, scope = route(raw.fields, raw.update_id)
     return Envelope(raw.update_id, key, scope, raw.body, at)
 
 
 _WITHOUT_CHAT: Final = ("chat:", "poll:", "inline:", "inline_query:", "payment:", "join_request:", "update:")
-"""Begin the lanes that a call to another chat than theirs does not belong in."""
+"""Key prefixes of lanes in which a call to a chat is not sent: it goes to the chat's own lane."""
 
 
 JOIN_REQUEST: Final = "join_request:"
 URGENT: Final = ("payment:", "inline_query:", JOIN_REQUEST)
-"""Lanes of queries whose answers Telegram waits seconds for."""
+"""Key prefixes of the lanes of queries whose answers Telegram awaits for only seconds."""
 
 
 def chat_beside(key: str) -> str:
-    """Return the lane of the chat beside which an urgent lane lies; any other lane itself."""
+    """Return the lane of the chat to which an urgent lane belongs; any other key unchanged."""
     return f"chat:{key.split(':')[1]}" if key.startswith(URGENT) else key
 
 
 POSTS: Final = "post:"
-"""Lanes of the outbox for what is sent to other chats than the one in which the handler ran: `post:CHAT`."""
+"""Key prefix of outbox lanes for calls to other chats than the handler's own: `post:CHAT`."""
 
 
 def lane_for(chat_id: object, here: int | None, key: str) -> str:
-    """Name the outbox's lane for a call to `chat_id` from an update of the chat `here` in the lane `key`.
+    """Return the outbox lane of a call to `chat_id` from an update of the chat `here` in the lane `key`.
 
-    What is said in one chat goes out in order. The lanes of business connections and guests name their chat behind
-    something else, and keep what is said there. What goes to another chat is a post, in a lane of its own: a thousand
-    of them must not hold up what that chat's own handlers reply.
+    Calls to the handler's own chat are sent in order, in the chat's lane (for business connections and guests: the
+    update's lane). A call to another chat is a post, in a separate lane: a thousand of them must not delay the replies
+    of that chat's own handlers.
     """
     if chat_id is None:
         return key
@@ -94,9 +100,9 @@ def lane_for(chat_id: object, here: int | None, key: str) -> str:
 
 
 def migration(fields: dict[str, Any] | None) -> tuple[str, str] | None:
-    """Return the new and the old lane of a group that has become a supergroup, if the update says so.
+    """Return the new and the old lane of a group that has become a supergroup, if the update says so; else None.
 
-    Telegram says it in both chats, before anything else comes from the new one (Telegram Bot API, Message).
+    Telegram sends a service message in both chats, before other updates of the new one (Telegram Bot API, Message).
     """
     message = fields.get("message") if type(fields) is dict else None
     if type(message) is not dict or not (
@@ -113,18 +119,18 @@ def migration(fields: dict[str, Any] | None) -> tuple[str, str] | None:
 
 
 def _id(item: dict[str, Any], name: str) -> int | None:
-    """`item[name].id` if that is an id."""
+    """Return `item[name].id` if that is an id, else None."""
     inner = item.get(name)
     return _number(inner.get("id")) if type(inner) is dict else None
 
 
 def _integer(value: object) -> int | None:
-    """A 64-bit integer, written as one: what leads a lane into another is taken in no other form."""
+    """Return a 64-bit integer that is an int in the JSON, else None: an alias is made of no other form."""
     return _number(value) if type(value) is int else None
 
 
 def _number(value: object) -> int | None:
-    """A 64-bit integer; what the types would read as one (1.0, "1", true) is the same one, or lanes and handlers disagree."""
+    """Return a 64-bit integer, also for a value that the types convert to one (1.0, "1", true); else None."""
     if value is None:
         return None
     if type(value) is not int:
@@ -136,7 +142,7 @@ def _number(value: object) -> int | None:
 
 
 def _name(item: dict[str, Any], name: str) -> str | None:
-    """`item[name]` as text that every store can write: Telegram's string ids are ASCII anyway."""
+    """Return `item[name]` as ASCII text that every store can keep (Telegram's string ids are ASCII); None if it has none."""
     value = item.get(name)
     if type(value) is not str or not value:
         return None
@@ -148,17 +154,17 @@ def _scope(actor: int | None) -> str:
 
 
 def _sender(item: dict[str, Any]) -> str:
-    """Who wrote a message: a chat that speaks for itself, else the user."""
+    """Return the scope of a message's author: the chat on whose behalf it was sent, else the user."""
     chat = _id(item, "sender_chat")
     return _scope(_id(item, "from")) if chat is None else str(chat)
 
 
 def _in_topic(message: dict[str, Any], scope: str) -> str:
-    """The scope of a message in a forum: topics have conversations of their own, the general one (0) among them.
+    """Return the scope of a message: in a forum each topic has its own conversation, also the general one (0).
 
-    Only a message in another topic names it; message_thread_id alone is a chain of replies (Telegram Bot API, Message:
-    is_topic_message; Chat: is_forum). In a private chat the topics share one: what comes without a topic, like a payment,
-    belongs to it. Of a message that cannot be read any more (date 0) no topic is known. The types read 1 and 1.0 as true, too.
+    Only messages outside of the general topic have is_topic_message; message_thread_id alone is a reply thread (Telegram
+    Bot API, Message: is_topic_message; Chat: is_forum). In a private chat all topics share one conversation, since a
+    payment, say, has no topic. An inaccessible message (date 0) has no topic. The types read 1 and 1.0 as true, too.
     """
     chat = message.get("chat")
     if type(chat) is not dict or chat.get("type") == "private" or message.get("date") == 0:
@@ -169,7 +175,7 @@ def _in_topic(message: dict[str, Any], scope: str) -> str:
 
 
 def scope_without_topic(scope: str) -> str | None:
-    """Return what a scope in a forum was before topics were part of it; None for any other."""
+    """Return a forum's scope without its topic, as older versions stored it; None for any other scope."""
     person, mark, _ = scope.partition(TOPIC_MARK)
     return person if mark else None
 
@@ -202,7 +208,7 @@ def _guest_message(item: dict[str, Any]) -> Route | None:
 
 
 def _callback_query(item: dict[str, Any]) -> Route | None:
-    """The lane of the message whose button was pressed, in front of the user who pressed it."""
+    """Return the lane of the message whose button was pressed, with the scope of the user who pressed it."""
     scope = _scope(_id(item, "from"))
     message = item.get("message")
     if type(message) is dict and (
@@ -213,9 +219,9 @@ def _callback_query(item: dict[str, Any]) -> Route | None:
 
 
 def _sent_via_the_bot(item: dict[str, Any]) -> Route | None:
-    """The lane of a message that was sent via the bot: its conversation is shared by all who see it.
+    """Return the lane of a message sent via the bot; its conversation is shared by all who see it.
 
-    Telegram names neither the chat nor the message (Telegram Bot API, CallbackQuery: inline_message_id).
+    The update has neither the chat nor the message (Telegram Bot API, CallbackQuery: inline_message_id).
     """
     name = _name(item, "inline_message_id")
     return _from_user(item) if name is None else Route(f"inline:{name}", "")
@@ -226,17 +232,17 @@ def _from_user(item: dict[str, Any]) -> Route | None:
 
 
 def _payment(item: dict[str, Any]) -> Route | None:
-    """A lane of payments: Telegram waits 10 s for the answer (Telegram Bot API, answerPreCheckoutQuery)."""
+    """Return the user's lane of payments: Telegram waits 10 s for the answer (Telegram Bot API, answerPreCheckoutQuery)."""
     return _beside("payment", item)
 
 
 def _inline_query(item: dict[str, Any]) -> Route | None:
-    """A lane of inline queries: what is typed meanwhile makes an answer useless within seconds."""
+    """Return the user's lane of inline queries: further typing makes an answer useless within seconds."""
     return _beside("inline_query", item)
 
 
 def _beside(lane: str, item: dict[str, Any]) -> Route | None:
-    """The lane of this name beside the user's private chat, in front of the same person."""
+    """Return the user's lane with this prefix, with the same scope as in the private chat."""
     user = _id(item, "from")
     return None if user is None else Route(f"{lane}:{user}", _scope(user))
 
@@ -259,19 +265,19 @@ def _by_sender(item: dict[str, Any]) -> Route | None:
 
 
 def _chat_join_request(item: dict[str, Any]) -> Route | None:
-    """A lane of its own beside the group's if Telegram waits 10 s for the answer (Telegram Bot API, ChatJoinRequest: query_id)."""
+    """Return a lane per request if Telegram waits 10 s for the answer (Telegram Bot API, ChatJoinRequest: query_id)."""
     chat, user = _id(item, "chat"), _id(item, "from")
     if _name(item, "query_id") is None or chat is None or user is None:
         return _by_sender(item)
     return Route(f"{JOIN_REQUEST}{chat}:{user}", _scope(user))
 
 
-def _by_nobody(item: dict[str, Any]) -> Route | None:
+def _without_actor(item: dict[str, Any]) -> Route | None:
     return _in_chat(item, "")
 
 
 def _chat_member(item: dict[str, Any]) -> Route | None:
-    """The scope is the member whose status changed; `from` is the admin who changed it."""
+    """Use the member whose status changed as the scope; `from` is the admin who changed it."""
     member = item.get("new_chat_member")
     return _in_chat(item, _scope(_id(member, "user")) if type(member) is dict else "")
 
@@ -302,13 +308,13 @@ def _poll_answer(item: dict[str, Any]) -> Route | None:
 
 
 def _stopped_message_generation(item: dict[str, Any]) -> Route | None:
-    """Names no user, but drafts exist in private chats only, and there the chat's id is the user's."""
+    """Use the chat's id as the scope: drafts exist in private chats only, where it is the user's id."""
     chat = _id(item, "chat")
     return None if chat is None else Route(f"chat:{chat}", str(chat) if chat > 0 else "")
 
 
 def _unknown(item: dict[str, Any]) -> Route | None:
-    """Best effort for a kind that Telegram added later: the places where chats and users usually stand."""
+    """Guess the lane of a kind that Telegram added later, by the usual fields of chats and users."""
     scope = _sender(item) or _scope(_id(item, "user"))
     for place in (item, item.get("message")):
         if type(place) is dict and (found := _business(place, scope) or _in_chat(place, scope)):
@@ -327,7 +333,7 @@ _RULES: Final[Mapping[str, Callable[[dict[str, Any]], Route | None]]] = {
     "deleted_business_messages": _deleted_business_messages,
     "guest_message": _guest_message,
     "message_reaction": _message_reaction,
-    "message_reaction_count": _by_nobody,
+    "message_reaction_count": _without_actor,
     "inline_query": _inline_query,
     "chosen_inline_result": _sent_via_the_bot,
     "callback_query": _callback_query,

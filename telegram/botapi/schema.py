@@ -18,7 +18,7 @@ class Field(NamedTuple):
 
 
 class Type(NamedTuple):
-    """A type: fields, or the members of a union with the field that tells them apart (None: nothing does)."""
+    """A type: its fields, or the members of a union and its discriminator field `tag` (None: it has none)."""
 
     name: str
     fields: tuple[Field, ...]

@@ -1,6 +1,6 @@
-"""What the generated types have beside their fields: what kind an update is, and calls that a message invites.
+"""Methods of the generated types: an update's kind, and shortcuts for calls about a message or a button press.
 
-`message.reply("hi")` collects a call in the running handler's context, as `ctx.reply` does: it goes out with the commit.
+`message.reply("hi")` collects a call in the running handler's context, as `ctx.reply` does: it is sent after the commit.
 """
 
 from contextvars import ContextVar
@@ -11,7 +11,7 @@ from telegram.botapi.objects import TelegramObject
 
 
 class Collector(Protocol):
-    """What takes the calls of a handler: a Context."""
+    """Collects the calls of a handler: a Context."""
 
     def call(self, method: str, /, **params: Any) -> None:
         """Collect a call of any method."""
@@ -29,18 +29,18 @@ def _collect(method: str, **params: Any) -> None:
 
 
 def part(item: Any, name: str) -> Any:
-    """A field of a typed object, known to its type or not, or of the dict that stands for a kind without a type."""
-    if isinstance(item, TelegramObject):  # getattr of a field that is not there would cost 2 us
+    """Return a field of a typed object, also an unknown one, or of the dict of an unknown kind; None if there is none."""
+    if isinstance(item, TelegramObject):  # getattr of a missing field would take 2 us
         item = item.__dict__ if name in item.__dict__ else item.model_extra
     return item.get(name) if isinstance(item, dict) else None
 
 
 def place_of(source: Any) -> dict[str, Any]:
-    """Where in its chat an answer to `source` belongs: the params for its topic and its business connection."""
+    """Return the params that send an answer to the topic and business connection of `source`."""
     place: dict[str, Any] = {}
     if connection_id := part(source, "business_connection_id"):
         place["business_connection_id"] = connection_id
-    # Outside topics, message_thread_id names a chain of replies, and sendMessage does not take it.
+    # Outside topics, message_thread_id is a reply thread, which sendMessage does not accept.
     if part(source, "is_topic_message"):
         place["message_thread_id"] = part(source, "message_thread_id")
     if topic := part(source, "direct_messages_topic"):
@@ -49,10 +49,10 @@ def place_of(source: Any) -> dict[str, Any]:
 
 
 def outlives_its_message(reply: Any) -> Any:
-    """Return ReplyParameters with which a message is sent also if the one that it replies to is gone by then.
+    """Return ReplyParameters with which a message is sent even if the one that it replies to was deleted.
 
-    Unless the author says otherwise. Not possible for a reply in another chat (Telegram Bot API, ReplyParameters:
-    allow_sending_without_reply).
+    Unchanged if the author set that, or for a reply in another chat, where Telegram does not support it (Telegram Bot
+    API, ReplyParameters: allow_sending_without_reply).
     """
     lenient = {"allow_sending_without_reply": True}
     if part(reply, "chat_id") is not None or part(reply, "allow_sending_without_reply") is not None:
@@ -63,11 +63,11 @@ def outlives_its_message(reply: Any) -> Any:
 
 
 class UpdateBase(TelegramObject):
-    """An update knows which kind it is, and what could not be read of it."""
+    """The base of Update: its kind, and its lost parts."""
 
     @cached_property
     def kind(self) -> str | None:
-        """The name of what this update carries, known to us or not; None when it carries nothing."""
+        """The kind: the name of the one field that is set, known or not; None if there is none."""
         fields = self.__dict__
         for name in self.__pydantic_fields__:
             if fields[name] is not None and name != "update_id":
@@ -78,22 +78,22 @@ class UpdateBase(TelegramObject):
 
     @cached_property
     def lost(self) -> tuple[str, ...]:
-        """The paths of what was broken and is missing here (telegram/botapi/decoding.py)."""
+        """The paths of invalid parts that were removed (telegram/botapi/decoding.py)."""
         return ()
 
 
 class MessageBase(TelegramObject):
-    """A message can be answered, changed and deleted."""
+    """The base of Message: shortcuts to answer, edit and delete it."""
 
     message_id: int
     chat: Any
 
     def answer(self, text: str, **params: Any) -> None:
-        """Send a text to the message's chat, into its topic or business connection (sendMessage)."""
+        """Send a text to the message's chat, in its topic or business connection (sendMessage)."""
         _collect("sendMessage", **{"chat_id": self.chat.id, "text": text, **place_of(self), **params})
 
     def reply(self, text: str, **params: Any) -> None:
-        """Answer, and quote the message."""
+        """Send a text as a reply to the message (sendMessage with reply_parameters)."""
         self.answer(text, **{"reply_parameters": {"message_id": self.message_id}, **params})
 
     def edit_text(self, text: str, **params: Any) -> None:
@@ -101,11 +101,11 @@ class MessageBase(TelegramObject):
         _collect("editMessageText", **{**self._itself(), "text": text, **params})
 
     def edit_reply_markup(self, reply_markup: Any = None, **params: Any) -> None:
-        """Replace the buttons of one of the bot's own messages; None takes them away (editMessageReplyMarkup)."""
+        """Replace the buttons of one of the bot's own messages; None removes them (editMessageReplyMarkup)."""
         _collect("editMessageReplyMarkup", **{**self._itself(), "reply_markup": reply_markup, **params})
 
     def delete(self) -> None:
-        """Delete the message: possible for 48 hours, with the right to (deleteMessage)."""
+        """Delete the message (deleteMessage: at most 48 hours old; others' messages need the right to)."""
         _collect("deleteMessage", chat_id=self.chat.id, message_id=self.message_id)
 
     def _itself(self) -> dict[str, Any]:
@@ -114,10 +114,10 @@ class MessageBase(TelegramObject):
 
 
 class CallbackQueryBase(TelegramObject):
-    """A pressed button can be answered."""
+    """The base of CallbackQuery: a shortcut to answer it."""
 
     id: str
 
     def answer(self, text: str | None = None, **params: Any) -> None:
-        """End the waiting of the button, with a short notice if there is a `text` (answerCallbackQuery)."""
+        """Answer the press, so that the button stops waiting; `text` is shown as a notice (answerCallbackQuery)."""
         _collect("answerCallbackQuery", **{"callback_query_id": self.id, "text": text, **params})

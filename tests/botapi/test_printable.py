@@ -128,7 +128,7 @@ def test_a_log_is_harmless_whatever_is_logged(format_: str, colors: bool) -> Non
         "UserWarning",
         "thread",
         "cannot be raised",
-        "nobody",
+        "uncaught exception",
     ):
         assert said in told
 
