@@ -1,7 +1,7 @@
 """The base of the generated types, and the discriminators of their unions."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,15 @@ class TelegramObject(BaseModel):
         validate_by_alias=True,
         protected_namespaces=(),
     )
+
+    if not TYPE_CHECKING:  # mypy is to find such names itself
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise pydantic's AttributeError here: one from inside a library would be no mistake of the bot's code."""
+            try:
+                return super().__getattr__(name)
+            except AttributeError as error:
+                raise AttributeError(*error.args, name=name, obj=self) from None
 
 
 class Unknown(TelegramObject):

@@ -28,11 +28,7 @@ Payload: TypeAlias = Mapping[str, Any] | None
 E_co = DefaultTypeVar("E_co", covariant=True, default=Any)
 T = TypeVar("T")
 
-_SPEAKING_CHATS: Final = (
-    "sender_chat",
-    "actor_chat",
-    "voter_chat",
-)  # of messages, reactions, answers to polls
+_SPEAKING_CHATS: Final = ("sender_chat", "actor_chat", "voter_chat")  # of messages, reactions, poll answers
 OF_A_PERSON: Final = frozenset((
     "pre_checkout_query", "shipping_query", "poll_answer", "inline_query", "chosen_inline_result", "purchased_paid_media",
 ))  # fmt: skip
@@ -47,22 +43,9 @@ class Context(Generic[E_co]):
     """
 
     __slots__ = (
-        "_calls",
-        "_command",
-        "_delivery",
-        "_memory",
-        "_timers",
-        "_tools",
-        "also",
-        "event",
-        "home",
-        "is_late",
-        "kind",
-        "marks",
-        "offered",
-        "shows",
-        "update",
-    )
+        "_calls", "_command", "_delivery", "_memory", "_timers", "_tools", "also", "event", "home",
+        "is_late", "kind", "marks", "offered", "shows", "update", "was_now",
+    )  # fmt: skip
 
     def __init__(self, update: Update, event: E_co, delivery: Delivery, tools: Tools) -> None:
         self.update = update
@@ -82,6 +65,9 @@ class Context(Generic[E_co]):
         """Whether the update is a query that Telegram takes no answer to any more: `call` leaves the answer out."""
         self.home: dict[str, Any] | None = None
         """Where a flow goes on whose update has no chat: chat_id and place, as in `speaks_in`."""
+        self.was_now = (
+            False  # the client was asked for (`now`), and what was called with it is not known here
+        )
         self.marks: str | None = None  # the scope of the flow whose buttons are collected
         self.offered: list[str] = []  # the data of the buttons that were collected
 
@@ -265,6 +251,7 @@ class Context(Generic[E_co]):
         """
         if self._tools.client is None:
             raise RuntimeError("there is no client here: calls at once need a running bot")
+        self.was_now = True
         return self._tools.client
 
     def set_timer(
@@ -334,9 +321,9 @@ class Context(Generic[E_co]):
     # ---- for the inbox's handler
 
     def has_called(self, method: str) -> bool:
-        """Whether a call of this method was collected."""
-        head = method.encode()
-        return any(call.body.startswith(head) for call in self._calls or ())
+        """Whether a call of this method was collected. Telegram does not look at the case of its name."""
+        head = method.lower().encode()
+        return any(call.body[: len(head)].lower() == head for call in self._calls or ())
 
     def discard(self) -> None:
         """Forget all that was collected and changed, as if no handler had run."""

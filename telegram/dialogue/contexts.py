@@ -21,7 +21,6 @@ from telegram.botapi.routing import FAKE_USERS
 from telegram.botapi.shortcuts import part, place_of
 from telegram.botapi.types import CallbackQuery, InaccessibleMessage, Message, Update
 from telegram.dialogue.commands import is_command, parse_command
-from telegram.dialogue.conduct import APOLOGY
 from telegram.dialogue.context import Context, E_co
 from telegram.dialogue.long import Progress, kept_alive
 from telegram.dialogue.marks import read_mark
@@ -269,33 +268,3 @@ def context_of(update: Update, delivery: Delivery, tools: Tools) -> Context:
     if kind == "callback_query":
         return CallbackContext(update, event, delivery, tools)
     return ChatContext(update, event, delivery, tools)
-
-
-PAYMENT_QUERIES: Final = {
-    "pre_checkout_query": "answerPreCheckoutQuery",
-    "shipping_query": "answerShippingQuery",
-}
-"""Queries of payments, and the method that answers each: yes, or why not (Telegram Bot API, error_message)."""
-
-
-def refuse_payment(ctx: Context, why: str) -> bool:
-    """Answer "no" to the query of a payment, unless it was answered, with `why` or the apology; False for any other update.
-
-    Without an answer its user waits 10 s, and is told that the bot did not answer in time.
-    """
-    method = PAYMENT_QUERIES.get(ctx.kind or "")
-    if method is not None and not ctx.has_called(method):
-        ctx.call(method, **{f"{ctx.kind}_id": ctx.event.id, "ok": False, "error_message": why or APOLOGY})
-    return method is not None
-
-
-def tell(ctx: Context, text: str) -> None:
-    """Say something to the user in whatever way the update allows."""
-    if refuse_payment(ctx, text):
-        return
-    if isinstance(ctx, ChatContext) and ctx.chat_id is not None and ctx.kind != "guest_message":
-        ctx.reply(text)
-    elif isinstance(ctx, CallbackContext):
-        ctx.answer(text)
-    elif isinstance(ctx, ChatContext) and ctx.home is not None:
-        ctx.reply(text)

@@ -25,6 +25,7 @@ from telegram.botapi.shortcuts import current
 from telegram.botapi.types import Message
 from telegram.client.peers import Peers
 from telegram.dialogue.albums import ALBUM_MAX, Albums, is_album, scope_of
+from telegram.dialogue.answers import answer_press, refuse_payment, see_that_it_is_answered, tell
 from telegram.dialogue.batches import Splits, gather
 from telegram.dialogue.conduct import Conduct
 from telegram.dialogue.context import Context
@@ -33,8 +34,6 @@ from telegram.dialogue.contexts import (
     MessageContext,
     TimerContext,
     context_of,
-    refuse_payment,
-    tell,
 )
 from telegram.dialogue.filters import Filter, Invalid
 from telegram.dialogue.lending import Behind, asked, lend, may_lend
@@ -157,7 +156,7 @@ class InboxHandler:
                 await progress.end()
         if self._table.has_albums:
             await self._close(ctx, taken, delivery)
-        _answer(ctx)  # at each attempt: if the process died, that one was counted and nothing was answered
+        see_that_it_is_answered(ctx, self._conduct.apology)  # at each attempt: one may have died before
         return ctx.effects()
 
     def farewell(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
@@ -172,7 +171,7 @@ class InboxHandler:
         if given_up and self._conduct.apology and can_tell and ctx.user is not None:
             tell(ctx, self._conduct.apology)
         if can_answer or given_up:
-            _answer(ctx)
+            answer_press(ctx)
         if given_up:
             refuse_payment(ctx, self._conduct.apology)
         return ctx.effects().calls
@@ -351,9 +350,3 @@ def _split(head: Envelope, error: Exception) -> Park:
             "a burst failed, its messages are handled one at a time", key=head.key, id=head.id, exc_info=error
         )
     return Park(reason, delay_s=(error.after_s if isinstance(error, Retry) else None) or 0.0)
-
-
-def _answer(ctx: Context) -> None:
-    """End the waiting of a button, if that was not done."""
-    if isinstance(ctx, CallbackContext) and not ctx.is_answered and not ctx.has_called("answerCallbackQuery"):
-        ctx.answer()

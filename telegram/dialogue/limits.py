@@ -20,9 +20,10 @@ from typing import Any, Final
 from engine import Delivery, Queue
 from engine.bursts import Bursts
 from telegram.botapi.shortcuts import part
+from telegram.dialogue.answers import tell
 from telegram.dialogue.conduct import check_answer
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import MESSAGE_KINDS, CallbackContext, TimerContext, tell
+from telegram.dialogue.contexts import MESSAGE_KINDS, CallbackContext, TimerContext
 
 MOMENTS: Final = {
     **dict.fromkeys(MESSAGE_KINDS, "date"),

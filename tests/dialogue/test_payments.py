@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
+from structlog.testing import capture_logs
 
 from engine import Effects, Envelope, Park, Queue, Reject
 from telegram.botapi.intake import RawUpdate
@@ -405,7 +406,7 @@ def test_a_payment_stops_a_handler_of_its_chat_that_says_so(store: str, tmp_path
             await comes(rig, text("/cancel"))
             await rig.settles()
             assert rig.texts() == ["cancelled"]
-            assert rig.sent("answerPreCheckoutQuery") == []
+            assert [each.params["ok"] for each in rig.sent("answerPreCheckoutQuery")] == [False]
             assert rig.handler._stoppable._runs == {}
 
     run_virtual(main())
@@ -686,3 +687,53 @@ async def test_what_the_handler_has_answered_is_not_answered_again(stage: Stage)
         stage.fake.world.push("pre_checkout_query", checkout()["pre_checkout_query"])
         await stage.idle()
     assert [answer["ok"] for answer in stage.sent("answerPreCheckoutQuery")] == [True]
+
+
+@pytest.mark.parametrize("name", ["pre_checkout_query", "shipping_query"])
+async def test_a_handler_that_forgets_the_answer_refuses_the_payment(stage: Stage, name: str):
+    """yagop/node-telegram-bot-api#763, grammyjs/grammY#552: the invoice is sent, nobody answers, and Pay turns for 10 s."""
+    router, seen = Router(), []
+
+    @router.update(kind("pre_checkout_query", "shipping_query"))
+    async def notes(ctx: Context[Any]) -> None:
+        seen.append(ctx.kind)
+
+    with capture_logs() as logs:
+        async with stage.bot(router):
+            payload = SHIPPING if name == "shipping_query" else checkout()["pre_checkout_query"]
+            stage.fake.world.push(name, payload)
+            await stage.idle()
+    method = "answerShippingQuery" if name == "shipping_query" else "answerPreCheckoutQuery"
+    assert [(each["ok"], each["error_message"]) for each in stage.sent(method)] == [(False, APOLOGY)]
+    assert seen == [name]
+    assert [each["is_refused"] for each in logs if "without an answer" in each["event"]] == [True]
+
+
+async def test_an_answer_that_was_called_at_once_is_not_contradicted(stage: Stage):
+    """PaulSonOfLars/gotgbot#128 answers in the handler with the client; so can `ctx.now`."""
+    router = Router()
+
+    @router.pre_checkout_query()
+    async def pays(ctx: ChatContext[Any]) -> None:
+        await ctx.now.answer_pre_checkout_query(pre_checkout_query_id=ctx.event.id, ok=True)
+
+    async with stage.bot(router):
+        stage.fake.world.push("pre_checkout_query", checkout()["pre_checkout_query"])
+        await stage.idle()
+    assert [answer["ok"] for answer in stage.sent("answerPreCheckoutQuery")] == [True]
+
+
+async def test_the_name_of_a_method_counts_in_any_case(stage: Stage):
+    """Telegram Bot API, Making requests: "All methods in the Bot API are case-insensitive"."""
+    router = Router()
+
+    @router.pre_checkout_query()
+    async def pays(ctx: ChatContext[Any]) -> None:
+        ctx.call("answerprecheckoutquery", pre_checkout_query_id=ctx.event.id, ok=True)
+
+    async with stage.bot(router):
+        stage.fake.world.push("pre_checkout_query", checkout()["pre_checkout_query"])
+        await stage.idle()
+    assert [
+        call.params["ok"] for call in stage.fake.calls if call.method.lower() == "answerprecheckoutquery"
+    ] == [True]

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from engine import PROGRAMMING_ERRORS, Effects, Reject, Retry, is_mistake, outcome_of
+from telegram.botapi.types import User
 from telegram.dialogue import ChatContext, Flow, InboxHandler, MessageContext, Router, command, text
 from telegram.testing import Conversations
 from tests.kit.deliveries import delivery, message
@@ -142,6 +143,25 @@ def test_the_setting_has_mistakes_tried_again(retry, runs):
     ((reason, _),) = play(router, scenario, retry_programming_errors=retry)
     assert "reply_markup" in reason
     assert ran == list(range(1, runs + 1))
+
+
+def test_a_name_that_an_object_of_telegram_does_not_have_is_a_mistake():
+    """Other libraries have it: 'Message' object has no attribute ... in ehForwarderBot/efb-telegram-master#48, yasirarism/MissKatyPyro#294."""
+    router = Router()
+
+    @router.message(text)
+    async def handler(ctx: MessageContext) -> None:
+        ctx.message.reply_text("hi")  # type: ignore[attr-defined] # that is the story
+
+    with Conversations(router) as bot:
+        with pytest.raises(AttributeError, match="'Message' object has no attribute 'reply_text'"):
+            bot.chat("Ann").says("x")
+        assert [letter.attempts for letter in bot.dead_letters()] == [1]
+
+
+def test_a_field_that_telegram_added_later_is_still_there():
+    found = User(id=1, is_bot=False, first_name="Ann", newer=5)
+    assert (found.newer, getattr(found, "newest", 7)) == (5, 7)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("how", ["returned", "in a burst", "task"])

@@ -8,8 +8,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from engine import Reject
+from telegram.dialogue.answers import tell
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext, TimerContext, tell
+from telegram.dialogue.contexts import CallbackContext, TimerContext
 from telegram.dialogue.filters import Invalid, told
 from telegram.dialogue.flows.awaiting import WAITS, note_waiting
 from telegram.dialogue.flows.offers import is_offered_by, offers_of
