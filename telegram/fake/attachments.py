@@ -13,6 +13,7 @@ KINDS: Final = (
     *("photo", "live_photo", "audio", "document", "video"),
     *("animation", "voice", "video_note", "sticker"),
 )
+_BEFORE_DOCUMENT: Final = tuple(kind for kind in KINDS if kind != "document")  # which an animation is as well
 PHOTO_BYTES_MAX: Final = 10 << 20  # Telegram Bot API, sendPhoto
 _WIDTH, _HEIGHT = 800, 600  # nobody looks into the pictures
 
@@ -35,6 +36,18 @@ def stored(world: Society, params: Params, value: Any, kind: str) -> StoredFile:
         what, other = (each.replace("_", " ").title().replace(" ", "") for each in (found.kind, kind))
         raise bad_request(f"can't use file of type {what} as {other}")
     return found
+
+
+def know_files(world: Society, message: Json) -> None:
+    """What people send is at Telegram: the bot may send it again by its file_id (Telegram Bot API, Sending files).
+
+    One whose content a test did not give has its file_id as content.
+    """
+    for kind in (*_BEFORE_DOCUMENT, "document"):
+        found = message.get(kind)
+        for each in found if isinstance(found, list) else (found,):
+            if isinstance(each, dict) and isinstance(each.get("file_id"), str):
+                world.files.know(kind, each)
 
 
 def described(kind: str, file: StoredFile, given: Json) -> Any:

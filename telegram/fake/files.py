@@ -122,12 +122,22 @@ class Files:
             len(content),
             path,
         )
-        self._files[file.file_id] = self._by_path[path] = file
-        if not self.local:
-            self._keep(path, content)
-        if len(self._files) > KNOWN_MAX:
-            self._forget(next(iter(self._files.values())))
+        self._note(file, content)
         return file
+
+    def know(self, kind: str, given: Json) -> None:
+        """Keep a file that is in a message of somebody under the file_id that it has there, if it is new."""
+        file_id = str(given["file_id"])
+        if file_id in self._files:
+            return
+        content, name = file_id.encode(errors="replace"), clean_name(str(given.get("file_name", "")))
+        path = (
+            f"{kind}s/file_{next(self._numbers)}{PurePath(safe_name(name)).suffix or _ENDINGS.get(kind, '')}"
+        )
+        if self.local:
+            path = str(self._on_disk(path, content))
+        unique_id, mime_type = str(given.get("file_unique_id", "")), str(given.get("mime_type", ""))
+        self._note(StoredFile(file_id, unique_id, kind, name, mime_type, len(content), path), content)
 
     def find(self, file_id: str) -> StoredFile | None:
         """The file with this id, whether its content is still there or not."""
@@ -166,6 +176,13 @@ class Files:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+    def _note(self, file: StoredFile, content: bytes) -> None:
+        self._files[file.file_id] = self._by_path[file.path] = file
+        if not self.local:
+            self._keep(file.path, content)
+        if len(self._files) > KNOWN_MAX:
+            self._forget(next(iter(self._files.values())))
 
     def _keep(self, path: str, content: bytes) -> None:
         self._contents[path] = content

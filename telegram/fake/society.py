@@ -57,6 +57,7 @@ class Society:
         self.sticker_sets: dict[str, Json] = {}
         self.business: dict[str, Json] = {}  # BusinessConnection by id
         self.polls: dict[str, tuple[int, int]] = {}  # chat and message, by poll
+        self.votes: dict[str, dict[int, list[int]]] = {}  # by poll and user: the options chosen
         self.logged_out = False
         self.flood: FloodControl | None = None
         self._people: dict[int, Person] = {}
@@ -70,6 +71,9 @@ class Society:
         self.keyboards: dict[int, Json] = {}
         """By chat: the keyboard in place of the letters."""
         self._queries: OrderedDict[tuple[str, str], tuple[float, Json]] = OrderedDict()  # by kind and id
+        self._asked: dict[
+            int, float
+        ] = {}  # who has asked to join and never written: until when the bot may write
         self._numbers = count(1)
         self._listeners: set[Listener] = set()
         self._user_ids = count(1001)
@@ -79,12 +83,17 @@ class Society:
 
     # -- who is there ---------------------------------------------------------------------------
 
-    def person(self, first_name: str, *, user_id: int | None = None) -> Json:
-        """Somebody who has opened a private chat with the bot (its id is the user's); returns the `User`."""
+    def person(self, first_name: str, *, user_id: int | None = None, has_started: bool = True) -> Json:
+        """Somebody who has opened a private chat with the bot (its id is the user's), or not yet; returns the `User`."""
         person = Person(next(self._user_ids) if user_id is None else user_id, first_name)
         self._people[person.id] = person
-        self._chats[person.id] = Chat(person.id, first_name)
+        if has_started:
+            self.start(person.id)
         return person.user()
+
+    def start(self, user_id: int) -> None:
+        """Somebody opens the private chat with the bot: it may write there from now on."""
+        self._somewhere(user_id, user_id)
 
     def group(
         self,
@@ -142,7 +151,7 @@ class Society:
             raise bad_request("chat_id is empty")
         chat_id = integer(params, name)
         chat = self._chats.get(chat_id) or self._named(text(params, name))
-        if chat is None:
+        if chat is None or (chat_id in self._asked and self.now() > self._asked[chat_id]):
             if chat_id in self._people:
                 raise forbidden("bot can't initiate conversation with a user")
             raise bad_request("chat not found")
@@ -321,6 +330,8 @@ class Society:
         private = chat_id > 0
         if private and chat_id != user_id:
             raise ValueError(f"the private chat {chat_id} is not that of user {user_id}")
+        if private:
+            self._asked.pop(chat_id, None)
         chat = self._chats.get(chat_id)
         if chat is None:
             title = self._someone(user_id).first_name if private else title or f"Group {chat_id}"

@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 
 from .answers import Json
+from .attachments import know_files
 from .entities import commands
 from .formatting import formatted, usable
 from .params import integer, text
@@ -45,6 +46,7 @@ class Talk(Society):
             if marks not in message and (found := commands(message.get(words) or "")):
                 message[marks] = found
         _know_topic(chat, message)
+        know_files(self, message)
         chat.keep(message, self.history)
         self.emit("message", message=message)
         return self._push("channel_post" if is_post else "message", message)
@@ -205,6 +207,7 @@ class Talk(Society):
         user_id, chat_id = integer(user, "id"), integer(chat, "id")
         if user_id:
             self._someone(user_id, text(user, "first_name"))
+        know_files(self, payload)
         known: Chat | None = None
         if chat_id > 0:
             known = self._somewhere(chat_id, chat_id)

@@ -3,10 +3,15 @@
 People and chats that nobody introduced come into being when they first appear.
 """
 
+from typing import Final
+
 from .answers import Json
 from .members import administrator, full_administrator, restricted, status_of
 from .people import Chat
 from .talk import Talk
+
+_ASKERS_S: Final = 300.0
+"""So long the bot may write to who asks to join (Telegram Bot API, ChatJoinRequest: user_chat_id)."""
 
 
 class World(Talk):
@@ -90,18 +95,30 @@ class World(Talk):
     # -- what people do with what the bot made ------------------------------------------------------------
 
     def vote(self, user_id: int, poll_id: str, option_ids: list[int]) -> int:
-        """Somebody votes in a poll of the bot; returns the update_id of poll_answer (0: the poll is anonymous)."""
+        """Somebody votes in a poll of the bot, differently than before, or ([]) takes the vote back.
+
+        Returns the update_id of poll_answer (0: the poll is anonymous). ValueError for what Telegram's apps do not let
+        people do: a second answer where one is allowed, another vote in a quiz or after the end.
+        """
         chat_id, message_id = self.polls[poll_id]
         chat = self._chats[chat_id]
         message = chat.find(message_id)
         if message is None or message["poll"]["is_closed"]:
             raise ValueError(f"nobody can vote in poll {poll_id}")
         poll: Json = message["poll"]
+        votes = self.votes.setdefault(poll_id, {})
+        if poll["type"] == "quiz" and user_id in votes:
+            raise ValueError("an answer to a quiz stays")
+        if len(option_ids) > 1 and not poll["allows_multiple_answers"]:
+            raise ValueError("the poll takes one answer of a person")
+        votes.pop(user_id, None)
+        if option_ids:
+            votes[user_id] = option_ids
         options = [
-            {**option, "voter_count": option["voter_count"] + (n in option_ids)}
+            {**option, "voter_count": sum(n in chosen for chosen in votes.values())}
             for n, option in enumerate(poll["options"])
         ]
-        poll = {**poll, "options": options, "total_voter_count": poll["total_voter_count"] + 1}
+        poll = {**poll, "options": options, "total_voter_count": len(votes)}
         chat.keep({**message, "poll": poll}, self.history)
         self._push("poll", poll)
         if poll["is_anonymous"]:
@@ -138,9 +155,15 @@ class World(Talk):
         return self._push("message_reaction", change)
 
     def ask_to_join(self, chat_id: int, user_id: int, **request_fields: object) -> int:
-        """Somebody asks to be let in; returns the update_id of chat_join_request."""
+        """Somebody asks to be let in; returns the update_id of chat_join_request.
+
+        For five minutes the bot may write to somebody who has never written to it (Telegram Bot API, ChatJoinRequest).
+        """
         person, chat = self._someone(user_id), self._somewhere(chat_id, 0)
         chat.about.join_requests.add(user_id)
+        if user_id not in self._chats or user_id in self._asked:
+            self.start(user_id)
+            self._asked[user_id] = self.now() + _ASKERS_S
         request = {
             "chat": chat.chat(),
             "from": person.user(),
@@ -154,7 +177,10 @@ class World(Talk):
     # -- members ------------------------------------------------------------------------------------------
 
     def set_member(self, chat: Chat, user: Json, new: Json, *, by: Json) -> int:
-        """Somebody's status changes: kept, and told to the bot if it asks for that; returns the update_id."""
+        """Somebody's status changes: kept, and told to the bot if it asks for that; returns the update_id.
+
+        0 for other people's where the bot is no administrator (Telegram Bot API, Update, chat_member).
+        """
         user_id = user["id"]
         old = status_of(chat, user_id, self.bot["id"], self.now())
         is_inside = new["status"] not in ("left", "kicked") and new.get("is_member", True)
@@ -191,5 +217,6 @@ class World(Talk):
             "old_chat_member": old,
             "new_chat_member": new,
         }
-        about_the_bot = new["user"]["id"] == self.bot["id"]
-        return self._push("my_chat_member" if about_the_bot else "chat_member", change)
+        if new["user"]["id"] == self.bot["id"]:
+            return self._push("my_chat_member", change)
+        return self._push("chat_member", change) if self.is_administrator(chat.id) else 0

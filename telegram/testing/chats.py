@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telegram.dialogue.callback_data import CallbackData
 from telegram.dialogue.marks import read_mark
+from telegram.fake.attachments import KINDS as FILES
 from telegram.fake.samples import Samples
 from telegram.fake.shapes import schema
 
@@ -189,4 +190,5 @@ def _buttons(message: Json) -> list[Button]:
 
 def _made_up(name: str) -> Any:
     field = next(each for each in schema().types["Message"].fields if each.name == name)
-    return Samples().of(field.types, name)
+    named = {"file_id": f"sample {name}", "file_unique_id": f"sample {name}"} if name in FILES else {}
+    return Samples(named).of(field.types, name)

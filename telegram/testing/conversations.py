@@ -64,20 +64,20 @@ class Conversations:
     # ---- who is there
 
     def chat(self, name: str) -> Chat:
-        """The private chat with the person of this name, always the same."""
-        user_id = self._person(name)
+        """The private chat with the person of this name, always the same; the person has started the bot."""
+        user_id = self.member(name)
+        self.scene.start(user_id)
         return Chat(self, user_id, user_id)
 
     def group(self, title: str, **fields: Any) -> Group:
         """A new supergroup with the bot; `fields` as in `World.group`: kind="channel", is_forum=True."""
         return Group(self, self.scene.group(title, [], **fields)["id"])
 
-    def _person(self, name: str) -> int:
+    def member(self, name: str) -> int:
+        """The id of the person of this name. Telegram refuses what the bot says in private to whoever has no `chat` with it."""
         if name not in self._people:
-            self._people[name] = self.scene.person(name)["id"]
+            self._people[name] = self.scene.person(name, has_started=False)["id"]
         return self._people[name]
-
-    member = _person
 
     # ---- what happens
 

@@ -328,6 +328,115 @@ def test_a_poll_is_voted_in_and_stopped(world, do, refusal):
     )
 
 
+def test_a_vote_is_changed_and_taken_back(world, do):
+    """python-telegram-bot#1813: option_ids is empty when a vote is retracted (Telegram Bot API, PollAnswer)."""
+    sent = do("sendPoll", chat_id=GROUP, question="Tea?", options=["yes", "no"], is_anonymous=False)
+    poll_id = sent["poll"]["id"]
+    counts = []
+    for user_id, chosen in ((5, [0]), (6, [0]), (5, [1]), (6, [])):
+        world.vote(user_id, poll_id, chosen)
+        poll = world.messages(GROUP)[-1]["poll"]
+        counts.append(([each["voter_count"] for each in poll["options"]], poll["total_voter_count"]))
+    assert counts == [([1, 0], 1), ([2, 0], 2), ([1, 1], 2), ([0, 1], 1)]
+    assert [each["option_ids"] for each in updates(world, "poll_answer")] == [[0], [0], [1], []]
+    with pytest.raises(ValueError, match="one answer"):
+        world.vote(6, poll_id, [0, 1])
+
+
+def test_an_answer_to_a_quiz_stays(world, do):
+    sent = do(
+        "sendPoll", chat_id=GROUP, question="1+1?", options=["1", "2"], type="quiz",
+        correct_option_ids=[1], is_anonymous=False,
+    )  # fmt: skip
+    world.vote(5, sent["poll"]["id"], [0])
+    for chosen in ([1], []):
+        with pytest.raises(ValueError, match="quiz"):
+            world.vote(5, sent["poll"]["id"], chosen)
+
+
+def test_the_bot_is_told_of_members_where_it_is_an_administrator(world):
+    """Telegram Bot API, Update: chat_member. yagop/node-telegram-bot-api#1161, eternnoir/pyTelegramBotAPI#1918: it never comes."""
+    for chat_id in (GROUP, PLAIN):
+        chat = world.chat_for_bot({"chat_id": chat_id})
+        world.set_member(chat, world.person("Eve", user_id=9), {"status": "member"}, by={"id": 9})
+        assert 9 in chat.members
+    assert [update["chat"]["id"] for update in updates(world, "chat_member")] == [GROUP]
+
+
+# -- whom the bot may write to ------------------------------------------------------------------------------------
+
+
+def test_the_bot_cannot_begin_a_private_chat(world, do, refusal):
+    """leonschreiber96/telegram-stat-bot#14, telegraf/telegraf#15: whoever is met in a group alone hears nothing in private."""
+    eve = world.person("Eve", has_started=False)["id"]
+    world.say(GROUP, eve, "hi")
+    assert refusal("sendMessage", chat_id=eve, text="x") == (
+        403,
+        "bot can't initiate conversation with a user",
+    )
+    world.say(eve, eve, "/start")
+    assert do("sendMessage", chat_id=eve, text="x")["text"] == "x"
+
+
+def test_for_five_minutes_it_may_write_to_who_asks_to_join(world, do, refusal, clock):
+    """tdlib/telegram-bot-api#198, python-telegram-bot#4930; Telegram Bot API, ChatJoinRequest: user_chat_id."""
+    world.ask_to_join(GROUP, 9)
+    clock.now += 299
+    assert do("sendMessage", chat_id=9, text="Why?")["chat"]["id"] == 9
+    clock.now += 2
+    assert refusal("sendMessage", chat_id=9, text="x") == (403, "bot can't initiate conversation with a user")
+    world.ask_to_join(GROUP, 9)
+    do("sendMessage", chat_id=9, text="Why?")
+    world.say(9, 9, "/start")
+    clock.now += 400
+    do("sendMessage", chat_id=9, text="Hello")
+
+
+# -- files of people ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "method", "given"),
+    [
+        (
+            {"photo": [{"file_id": "P", "file_unique_id": "p", "width": 1, "height": 1}]},
+            "sendPhoto",
+            {"photo": "P"},
+        ),
+        (
+            {"document": {"file_id": "D", "file_unique_id": "d", "file_name": "a.pdf"}},
+            "sendDocument",
+            {"document": "D"},
+        ),
+        (
+            {
+                "animation": {"file_id": "A", "file_unique_id": "a", "width": 1, "height": 1, "duration": 1},
+                "document": {"file_id": "A", "file_unique_id": "a"},
+            },
+            "sendAnimation",
+            {"animation": "A"},
+        ),
+    ],
+)
+def test_what_people_send_can_be_sent_again_by_its_id(world, do, content, method, given):
+    """Telegram Bot API, Sending files: "If the file is already stored somewhere on the Telegram servers"."""
+    world.say(GROUP, 5, "", **content)
+    ((name, file_id),) = given.items()
+    sent = do(method, chat_id=GROUP, **given)[name]
+    found = sent[0] if isinstance(sent, list) else sent
+    assert found["file_id"] == file_id
+    assert found.get("file_name") == content.get("document", {}).get("file_name")
+
+
+def test_a_file_of_somebody_keeps_its_kind_and_can_be_downloaded(world, do, refusal):
+    world.push(
+        "business_message",
+        {"message_id": 1, "chat": {"id": 5, "type": "private"}, "document": {"file_id": "D"}},
+    )
+    assert refusal("sendPhoto", chat_id=5, photo="D") == (400, "can't use file of type Document as Photo")
+    assert world.files.download(do("getFile", file_id="D")["file_path"])[1] == b"D"
+
+
 def test_a_live_location_moves_and_stops(do, refusal):
     sent = do("sendLocation", chat_id=5, latitude=1, longitude=2, live_period=60)
     place = {"chat_id": 5, "message_id": sent["message_id"]}

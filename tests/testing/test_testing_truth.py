@@ -53,6 +53,36 @@ def test_only_kinds_that_handlers_take_are_delivered():
     assert seen == ["message", "message_reaction"]
 
 
+def test_who_is_met_in_a_group_alone_cannot_be_written_to_in_private():
+    """leonschreiber96/telegram-stat-bot#14, obviyus/SuperSeriousBot#317: 403, and the group sees nothing of it."""
+
+    async def whispers(ctx: MessageContext) -> None:
+        ctx.send(ctx.user_id or 0, "psst")
+
+    with Conversations(router_of(whispers)) as bot:
+        ann = bot.group("Team").member("Ann")
+        with pytest.raises(AssertionError, match="bot can't initiate conversation with a user"):
+            ann.says("/secret")
+        private = bot.chat("Ann")
+        private.says("/start")
+        ann.says("/secret")
+        assert private.messages[-1]["text"] == "psst"
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("photo", "sendPhoto"), ("document", "sendDocument"), ("voice", "sendVoice")]
+)
+def test_a_made_up_file_can_be_sent_back(name: str, method: str):
+    async def echo(ctx: MessageContext) -> None:
+        found = getattr(ctx.message, name)
+        ctx.call(method, chat_id=ctx.chat_id, **{name: (found[-1] if name == "photo" else found).file_id})
+
+    with Conversations(router_of(echo)) as bot:
+        ann = bot.chat("Ann")
+        ann.sends(**{name: True})
+        assert name in ann.messages[-1]
+
+
 def test_the_setting_overrules_what_handlers_take():
     seen = []
 

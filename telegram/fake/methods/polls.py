@@ -20,7 +20,9 @@ def send_poll(world: World, params: Params) -> Json:
     message = send(world, params, {"poll": poll}, "can_send_polls")
     world.polls[poll["id"]] = (message["chat"]["id"], message["message_id"])
     if len(world.polls) > POLLS_MAX:
-        del world.polls[next(iter(world.polls))]
+        oldest = next(iter(world.polls))
+        del world.polls[oldest]
+        world.votes.pop(oldest, None)
     return message
 
 
