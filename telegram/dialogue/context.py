@@ -15,9 +15,9 @@ from telegram.botapi.routing import FAKE_USERS, lane_for
 from telegram.botapi.shortcuts import outlives_its_message, part, place_of
 from telegram.botapi.types import Update, User
 from telegram.client import TgClient
-from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory
+from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory, Scope
 from telegram.dialogue.marks import mark_buttons, mark_of
-from telegram.dialogue.timers import Fired, check_known, fired_by, named, timer_name
+from telegram.dialogue.timers import Fired, check_known, delay_of, fired_by, named, timer_name
 from telegram.dialogue.tools import Resource, Tools
 
 if TYPE_CHECKING:
@@ -262,26 +262,34 @@ class Context(Generic[E_co]):
         *,
         key: str | int | None = None,
         chat_id: int | None = None,
+        scope: Scope = OWN_SCOPE,
     ) -> None:
         """Run the handler of `@router.timer(name)` in this lane, once, `after` seconds from the commit on.
 
         A timer of that name in this conversation is replaced; with a `key` there is one for each key. `payload` is plain
         JSON (else NotKept). It survives restarts. With the `chat_id` of another chat the handler speaks there, and its data
-        and flows are those of that chat: of its person in a private chat, else of the one who set it. TypeError for a name that
-        no handler of the router takes.
+        and flows are those of that chat: of its person in a private chat, else of the one who set it. With scope=CHAT (or
+        TOPIC) whoever writes in the chat may replace it or take it away. TypeError for a name that no handler of the router
+        takes, ValueError for a delay that is not 0 to 366 days.
         """
         check_known(timer_name(name), self._tools.timers)
-        self._set_timer(name, after, payload, key, chat_id)
+        self._set_timer(name, delay_of(name, after), payload, key, chat_id, scope)
 
-    def cancel_timer(self, name: str, *, key: str | int | None = None, chat_id: int | None = None) -> None:
-        """Take a timer of this conversation away, if it has not been handled yet; `key` and `chat_id` as it was set."""
-        self._set_timer(name, None, None, key, chat_id)
+    def cancel_timer(
+        self, name: str, *, key: str | int | None = None, chat_id: int | None = None, scope: Scope = OWN_SCOPE
+    ) -> None:
+        """Take a timer of this conversation away, if it has not been handled yet; `key`, `chat_id`, `scope` as it was set.
+
+        Who else has set one in the same chat keeps it, unless its scope is CHAT.
+        """
+        self._set_timer(name, None, None, key, chat_id, scope)
 
     def _set_timer(
-        self, name: str, after: Seconds, payload: Payload, key: str | int | None, chat_id: int | None
+        self, name: str, after_s: float | None, payload: Payload, key: Any, chat_id: int | None, scope: Scope
     ) -> None:
-        stored, fired = named(self, timer_name(name), payload, key, chat_id, is_set=after is not None)
-        self._plan(stored, after, fired, None)
+        is_set = after_s is not None
+        stored, fired, shared = named(self, timer_name(name), payload, key, chat_id, scope, is_set=is_set)
+        self._plan(stored, after_s, fired, shared)
 
     def plan_timer(self, name: str, after: Seconds, payload: Payload, scope: str | None = None) -> None:
         """Set or (None) cancel the timer `name` of a state scope, by default of the update's own; for flows."""

@@ -4,11 +4,13 @@ Beside the handlers' own values it holds the flow that is going on, under a name
 """
 
 import json
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from engine import KEEP, Delivery, Reject, StateChange
 from telegram.dialogue.kept import NotKept, encode_kept
 
+Scope = Literal["", "chat", "topic", "user"]
+"""Whose conversation: a person's in a chat, the chat's, a topic's, a person's in all chats (telegram/dialogue/scopes.py)."""
 OWN_SCOPE: Final = ""
 _FLOW: Final = "~flow"
 _TIMERS: Final = "~timers"

@@ -4,12 +4,13 @@ The first comes with the delivery. The others lie in the store under names of th
 update is handled, and the commit counts only if they are still what was read.
 """
 
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from telegram.dialogue.context import Context
-from telegram.dialogue.conversation import DATA, OWN_SCOPE
+from telegram.dialogue.conversation import DATA, OWN_SCOPE, Scope
 
-Scope = Literal["", "chat", "topic", "user"]
+if TYPE_CHECKING:
+    from telegram.dialogue.context import Context
+
 OWN: Final[Scope] = OWN_SCOPE
 CHAT: Final[Scope] = "chat"
 TOPIC: Final[Scope] = "topic"
@@ -24,7 +25,7 @@ class Place(NamedTuple):
     timers: str
 
 
-def place_of_scope(scope: str, ctx: Context) -> Place | None:
+def place_of_scope(scope: str, ctx: "Context") -> Place | None:
     """Where the conversation of this update in `scope` lies; None if the update has none, like a poll's user."""
     if scope in {CHAT, TOPIC}:
         elsewhere = ctx.memory.where(DATA)  # of a timer for another chat, or a payment
@@ -39,3 +40,18 @@ def place_of_scope(scope: str, ctx: Context) -> Place | None:
     if sender is None:
         return None
     return Place(f"user:{sender}", "~user", f"~user:{sender}")
+
+
+def timers_of(scope: Scope, ctx: "Context", chat_id: int | None) -> str | None:
+    """The scope under which a timer runs in the lane that whoever shares `scope` may take away; None: the update's own.
+
+    ValueError for a timer of another chat, and for a scope that has no timers in this update's lane.
+    """
+    if scope == OWN:
+        return None
+    place = place_of_scope(scope, ctx) if scope in {CHAT, TOPIC} else None
+    if place is None or place.key != ctx.key or chat_id not in {None, ctx.chat_id}:
+        raise ValueError(
+            f"a timer of scope {scope!r} belongs to the chat or the topic that the update came from"
+        )
+    return place.timers

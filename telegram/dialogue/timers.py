@@ -7,12 +7,15 @@ taken away is noted in its state, by turn, and a timer that fires and is not the
 
 import json
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engine import Reject
-from telegram.dialogue.conversation import DATA, OWN_SCOPE, Memory
+from engine.model import DELAY_MAX_S
+from telegram.dialogue.conversation import DATA, OWN_SCOPE, Memory, Scope
 from telegram.dialogue.kept import encode_kept
+from telegram.dialogue.scopes import timers_of
 
 if TYPE_CHECKING:
     from telegram.dialogue.context import Context
@@ -92,19 +95,26 @@ def named(
     payload: Mapping[str, Any] | None,
     key: str | int | None,
     chat_id: int | None,
+    scope: Scope,
     *,
     is_set: bool,
-) -> tuple[str, Fired]:
-    """Return the name in the store of an author's timer that is set or taken away, and what fires."""
+) -> tuple[str, Fired, str | None]:
+    """Return the name in the store of an author's timer that is set or taken away, what fires, and the scope that it runs in.
+
+    None: the update's own. One that a chat shares still works with the conversation of who set it.
+    """
+    shared = timers_of(scope, ctx, chat_id)
     is_here = chat_id == ctx.chat_id or ctx.memory.place(DATA)[0] == f"chat:{chat_id}"
     there = None if is_here else chat_id
     stored = stored_name(name, key, there)
     fired = fired_by(ctx, name, payload)._replace(key=None if key is None else str(key))
-    if there is not None:
+    if shared is not None:
+        fired = fired._replace(home=(*ctx.memory.place(OWN_SCOPE), True))
+    elif there is not None:
         fired = fired.elsewhere(there)
     elif (timers := ctx.memory.timers()) is not None:
         fired = fired._replace(turn=_note(ctx, timers, stored, is_set=is_set))
-    return stored, fired
+    return stored, fired, shared
 
 
 def _note(ctx: "Context", timers: dict[str, str], stored: str, *, is_set: bool) -> str | None:
@@ -130,6 +140,14 @@ def is_void(fired: Fired, memory: Memory) -> bool:
     if by == (fired.turn or ""):
         timers.pop(stored, None)
     return by is not None if fired.turn is None else by != fired.turn
+
+
+def delay_of(name: str, after: float | timedelta) -> float:
+    """Return the delay of an author's timer in seconds; ValueError for what is no number from 0 to 366 days."""
+    after_s = after.total_seconds() if isinstance(after, timedelta) else after
+    if not isinstance(after_s, int | float) or not 0 <= after_s <= DELAY_MAX_S:  # false for NaN, too
+        raise ValueError(f"timer {name!r}: a delay is 0 to {DELAY_MAX_S:.0f} seconds, not {after!r}")
+    return after_s
 
 
 def check_known(name: str, known: Collection[str] | None) -> None:

@@ -12,7 +12,11 @@ from engine.errors import Reject
 from engine.model import TIMER_IDS, Delivery, Effects, Envelope, Lease, Queue
 from telegram.botapi.calls import encode_json
 from telegram.dialogue import (
+    CHAT,
     END,
+    TOPIC,
+    USER,
+    CallbackContext,
     Context,
     End,
     Flow,
@@ -22,7 +26,11 @@ from telegram.dialogue import (
     TimerContext,
     Tools,
     command,
+    content,
+    data_prefix,
+    inline,
 )
+from telegram.dialogue.conversation import Scope
 from telegram.dialogue.timers import read_timer
 from telegram.testing import Conversations
 from tests.kit.deliveries import context, message
@@ -63,6 +71,92 @@ def test_a_timer_fires_once_where_it_was_set_with_what_it_was_given():
         assert bob.text == f"black 1 for {bob.user_id}"  # each has a timer of this name, and a memory
         bot.passes(days=1)
         assert len(bot.calls()) == 4
+
+
+def captcha(scope: Scope = CHAT) -> Router:
+    """Who joins has a minute to press the button; an admin may let everybody in."""
+    router = Router()
+
+    @router.message(content("new_chat_members"))
+    async def joins(ctx: MessageContext) -> None:
+        ctx.data["brought"] = ctx.data.get("brought", 0) + 1
+        for user in ctx.message.new_chat_members or []:
+            ctx.set_timer("out", 60, {"who": user.id}, key=user.id, scope=scope)
+            ctx.reply("Human?", reply_markup=inline([("Yes", f"human:{user.id}")]))
+
+    @router.callback_query(data_prefix("human:"))
+    async def human(ctx: CallbackContext) -> None:
+        who = int((ctx.button or "").removeprefix("human:"))
+        if who == ctx.user_id:
+            ctx.cancel_timer("out", key=who, scope=scope)
+
+    @router.timer("out")
+    async def out(ctx: TimerContext) -> None:
+        ctx.reply(f"{ctx.payload['who']} is out; {ctx.user_id} brought {ctx.data['brought']}")
+
+    return router
+
+
+@pytest.mark.parametrize(("topic", "scope"), [(None, CHAT), (3, CHAT), (3, TOPIC)])
+def test_who_was_added_by_somebody_else_takes_the_chats_timer_away(topic: int | None, scope: Scope):
+    """Bots like J-Rios/TLG_JoinCaptchaBot and 1inch/shieldy: Ann adds Bob and Eve, Bob presses his button, and stays."""
+    with Conversations(captcha(scope)) as bot:
+        team = bot.group("Team", is_forum=topic is not None)
+        ann, bob, eve = team.member("Ann"), team.member("Bob"), team.member("Eve")
+        place: dict[str, Any] = (
+            {} if topic is None else {"message_thread_id": topic, "is_topic_message": True}
+        )
+        for each, name in ((bob, "Bob"), (eve, "Eve")):
+            joined = {"id": each.user_id, "is_bot": False, "first_name": name}
+            ann.sends(new_chat_members=[joined], **place)
+        bob.presses(f"human:{bob.user_id}")
+        bot.restart()
+        bot.passes(minutes=2)
+        said = [message["text"] for message in ann.messages if message.get("text", "Human?") != "Human?"]
+        assert said == [f"{eve.user_id} is out; {ann.user_id} brought 2"]
+        assert ann.messages[-1].get("message_thread_id") == topic
+        assert bot.dead_letters() == []
+
+
+def test_a_timer_of_the_chat_is_one_and_each_members_own_is_beside_it():
+    router = Router()
+
+    @router.message(command("set"))
+    async def sets(ctx: MessageContext) -> None:
+        ctx.set_timer("end", 60, {"by": "chat"}, scope=CHAT)
+        ctx.set_timer("end", 60, {"by": "own"})
+
+    @router.timer("end")
+    async def end(ctx: TimerContext) -> None:
+        ctx.reply(f"{ctx.payload['by']} {ctx.user_id}")
+
+    with Conversations(router) as bot:
+        team = bot.group("Team")
+        ann, bob = team.member("Ann"), team.member("Bob")
+        ann.says("/set")
+        bob.says("/set")
+        bot.passes(minutes=2)
+        said = [message["text"] for message in ann.messages if message["text"] != "/set"]
+        assert sorted(said) == sorted([f"own {ann.user_id}", f"own {bob.user_id}", f"chat {bob.user_id}"])
+
+
+@pytest.mark.parametrize(
+    "given", [{"scope": USER}, {"scope": CHAT, "chat_id": 5}, {"scope": TOPIC, "chat_id": 5}]
+)
+def test_a_timer_of_all_chats_or_of_another_one_is_not_the_chats(given: dict[str, Any]):
+    ctx = context({"message": message("/set")})
+    with pytest.raises(ValueError, match="belongs to the chat or the topic"):
+        ctx.set_timer("tea", 1, **given)
+
+
+@pytest.mark.parametrize(
+    "delay", [-1, -0.001, 1e12, float("nan"), float("inf"), "5", None, timedelta(days=-1)]
+)
+def test_a_wrong_delay_is_named_where_it_is_set(delay: Any):
+    """python-telegram-bot#1034 and the like compute it: "tomorrow at nine" that is past."""
+    ctx = context({"message": message("/set")})
+    with pytest.raises(ValueError, match="timer 'tea': a delay is 0 to 31622400 seconds, not "):
+        ctx.set_timer("tea", delay)
 
 
 def test_a_timer_set_anew_replaces_the_old_one_and_can_be_cancelled():

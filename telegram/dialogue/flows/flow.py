@@ -28,13 +28,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from telegram.dialogue.context import Context
+from telegram.dialogue.conversation import Scope
 from telegram.dialogue.filters import NO_HINT, Filter, Hint
 from telegram.dialogue.flows.outcomes import targets_of
 from telegram.dialogue.flows.plan import D, Misfit, Plan, R, S
 from telegram.dialogue.flows.spots import Spot
 from telegram.dialogue.flows.turn import Turn
 from telegram.dialogue.routes import Taken
-from telegram.dialogue.scopes import OWN, Scope
+from telegram.dialogue.scopes import OWN
 
 
 class Flow(Plan[S, D, R]):

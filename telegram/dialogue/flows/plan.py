@@ -8,9 +8,10 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar as DefaultTypeVar
 
 from telegram.dialogue.context import Context
+from telegram.dialogue.conversation import Scope
 from telegram.dialogue.flows.outcomes import Targets
 from telegram.dialogue.routes import Handler, Route
-from telegram.dialogue.scopes import OWN, Scope
+from telegram.dialogue.scopes import OWN
 
 S = TypeVar("S", bound=Enum)
 D = TypeVar("D", bound=BaseModel)
