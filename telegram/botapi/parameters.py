@@ -12,6 +12,16 @@ from telegram.botapi.methods import Methods
 
 _RENAMED: Final = {"close_bot": "close"}  # TgClient has a method `close` of its own
 
+_SINCE_THEN: Final = {
+    "reply_to_message_id": "reply_parameters",  # Bot API 7.0
+    "allow_sending_without_reply": "reply_parameters",  # 7.0
+    "disable_web_page_preview": "link_preview_options",  # 7.0
+    "thumb": "thumbnail",  # 6.6
+    "switch_pm_text": "button",  # 6.7
+    "switch_pm_parameter": "button",  # 6.7
+}
+"""Parameters of former versions, and what stands for them (Telegram Bot API, changelog)."""
+
 
 def check_names(method: str, names: Collection[str]) -> None:
     """Raise TypeError for a method or a parameter that Bot API 10.3 does not have, with the most similar name."""
@@ -21,7 +31,9 @@ def check_names(method: str, names: Collection[str]) -> None:
     if known.issuperset(names):
         return
     wrong = next(name for name in names if name not in known)
-    raise TypeError(f"{method} has no parameter {wrong!r}{_nearest(wrong, known)}")
+    now = _SINCE_THEN.get(wrong)
+    hint = f": it is {now!r} now" if now in known else _nearest(wrong, known)
+    raise TypeError(f"{method} has no parameter {wrong!r}{hint}")
 
 
 @cache

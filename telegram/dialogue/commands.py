@@ -12,6 +12,11 @@ _COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{3,32}))?(?
 _ATTACHED: Final = re.compile(r"[^\w\s]+(?=\s|\Z)")
 
 
+def is_name(name: str) -> bool:
+    """Whether Telegram's server would mark "/name" as a command, in whatever case."""
+    return re.fullmatch("[A-Za-z0-9_]{1,64}", name) is not None
+
+
 def is_command(text: str, entities: Sequence[MessageEntity] | None) -> bool:
     """Whether a text or caption with these entities begins with a command, for whatever bot.
 

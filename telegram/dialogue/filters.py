@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from telegram.botapi import types
 from telegram.botapi.shortcuts import part
 from telegram.dialogue.callback_data import CallbackData
+from telegram.dialogue.commands import is_name
 from telegram.dialogue.context import Context
 from telegram.dialogue.kept import read_fields
 from telegram.dialogue.limits import Limit
@@ -114,6 +115,10 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
     def __init__(self, *names: str) -> None:
         if not names or any(not name or name.startswith("/") for name in names):
             raise ValueError(f"command() wants names without the slash, not {names!r}")
+        if wrong := [name for name in names if not is_name(name)]:
+            raise ValueError(
+                f"Telegram knows no command /{wrong[0]}: a name has letters from a to z, digits and _"
+            )
         self._names = frozenset(name.lower() for name in names)
         self._usage = names[0]
         self.label = " or ".join(f"/{name}" for name in names)

@@ -321,6 +321,12 @@ class InboxHandler:
                 ctx.answer(self._conduct.others_button)
             elif ctx.pressed is not None or ctx.is_refused:
                 ctx.answer(self._conduct.old_button)
+                if ctx.pressed is None:  # sent with `ctx.now`, say
+                    log.info(
+                        "a flow has not sent this button itself: takes_any_button?",
+                        key=ctx.key,
+                        id=ctx.update_id,
+                    )
         if refuse_payment(ctx, self._conduct.apology):
             log.warning(
                 "no handler takes a payment: it is refused", key=ctx.key, id=ctx.update_id, kind=ctx.kind

@@ -29,6 +29,8 @@ def inline(*rows: Sequence[Button]) -> InlineKeyboardMarkup:
 
 def keyboard(*rows: Sequence[str | KeyboardButton], **params: Any) -> ReplyKeyboardMarkup:
     """Buttons in place of the letters, row by row; `params` as in ReplyKeyboardMarkup (one_time_keyboard=True)."""
+    if wrong := next((row for row in rows if isinstance(row, str)), None):
+        raise TypeError(f"keyboard() wants rows: keyboard([{wrong!r}, ...], ...)")
     buttons = [[KeyboardButton(text=each) if isinstance(each, str) else each for each in row] for row in rows]
     return ReplyKeyboardMarkup(keyboard=buttons, **{"resize_keyboard": True, **params})
 
@@ -41,7 +43,11 @@ def no_keyboard() -> ReplyKeyboardRemove:
 def _button(given: Button) -> InlineKeyboardButton:
     if isinstance(given, InlineKeyboardButton):
         return given
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise TypeError(f"inline() wants rows of (text, data): inline([('Yes', 'yes')], ...), not {given!r}")
     text, carried = given
+    if not isinstance(text, str) or not isinstance(carried, str | CallbackData):
+        raise TypeError(f"a button has a text, and data that is a text or a CallbackData: {given!r}")
     target = carried.pack() if isinstance(carried, CallbackData) else carried
     if target.startswith(_LINKS):
         return InlineKeyboardButton(text=text, url=target)

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from telegram.dialogue.albums import is_album
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import TimerContext
+from telegram.dialogue.contradictions import check_possible
 from telegram.dialogue.conversation import OWN_SCOPE
 from telegram.dialogue.filters import (
     Extract,
@@ -115,6 +116,7 @@ class Route:
 
     def __post_init__(self) -> None:
         self.hint = hint_of(self.filters)
+        check_possible(self.filters)
 
     def values(self, ctx: Context) -> list[Any] | None:
         """What the filters hand over, if the update passes all of them."""

@@ -257,6 +257,18 @@ def test_params_may_have_any_name():
             {"text": "x", "reply_markpu": {}},
             "sendMessage has no parameter 'reply_markpu': did you mean 'reply_markup'?",
         ),
+        (
+            "sendMessage",
+            {"text": "x", "reply_to_message_id": 5},
+            "sendMessage has no parameter 'reply_to_message_id': it is 'reply_parameters' now",
+        ),
+        (
+            "sendMessage",
+            {"text": "x", "disable_web_page_preview": True},
+            "sendMessage has no parameter 'disable_web_page_preview': it is 'link_preview_options' now",
+        ),
+        ("sendVideo", {"thumb": "x"}, "sendVideo has no parameter 'thumb': it is 'thumbnail' now"),
+        ("getMe", {"thumb": "x"}, "getMe has no parameter 'thumb'"),
         ("sendPhoto", {"zzz": 1}, "sendPhoto has no parameter 'zzz'"),
         ("sendPhoto", {"zzz": None}, "sendPhoto has no parameter 'zzz'"),
         ("getUpdates", {}, "the Bot API has no method 'getUpdates'"),

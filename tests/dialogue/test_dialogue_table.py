@@ -34,7 +34,8 @@ from telegram.dialogue import (
     video,
 )
 from telegram.dialogue.callback_data import CallbackData
-from telegram.dialogue.filters import MEDIA, hint_of
+from telegram.dialogue.contradictions import check_possible
+from telegram.dialogue.filters import MEDIA, checked_filters, hint_of
 from telegram.dialogue.routes import Route
 from telegram.dialogue.table import Table
 from telegram.dialogue.timers import Fired
@@ -176,12 +177,21 @@ def a_flow(number: int, filters_: list[Any]) -> Flow[Any, Any]:
     return flow
 
 
+def are_possible(given_filters: list[Any]) -> bool:
+    """Others are refused where they are written (telegram/dialogue/contradictions.py)."""
+    try:
+        check_possible(checked_filters(tuple(given_filters)))
+    except TypeError:
+        return False
+    return True
+
+
 @st.composite
 def routers(draw: st.DrawFn, depth: int = 0) -> Router:
     router = Router(*draw(st.lists(st.sampled_from(PLAIN), max_size=1 if depth else 0)))
     for number in range(draw(st.integers(0, 6))):
         what = draw(st.integers(0, 8))
-        given_filters = draw(st.lists(st.sampled_from(FILTERS), max_size=3))
+        given_filters = draw(st.lists(st.sampled_from(FILTERS), max_size=3).filter(are_possible))
         if depth < 2 and what in {0, 1}:
             router.include(draw(routers(depth + 1)))
         elif what == 2:

@@ -11,6 +11,7 @@ from telegram.dialogue import (
     Router,
     any_of,
     audio,
+    caption,
     carries,
     chat_type,
     command,
@@ -23,6 +24,7 @@ from telegram.dialogue import (
     photo,
     regex,
     text,
+    text_or_caption,
     video,
 )
 from telegram.dialogue.callback_data import CallbackData
@@ -237,3 +239,42 @@ def test_arguments_that_cannot_be_read_do_not_pass_any_of():
 def test_an_extract_as_a_filter_of_a_router_is_refused_with_what_to_write():
     with pytest.raises(TypeError, match=r"photo hands a value over.*any_of"):
         Router(photo)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["say-hi", "привет", "two words", "a.b", "x" * 65])
+def test_a_command_that_telegram_never_marks_is_refused(name):
+    """thedotmack/claude-mem#1108, mvanhorn/paperclip-plugin-telegram#14 (hyphens), python-telegram-bot#2867 (other letters)."""
+    with pytest.raises(ValueError, match="Telegram knows no command /"):
+        command(name)
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ((command("a"), command("b")), "nothing is /a and /b: one of several is"),
+        ((data("a"), data("b")), "one of several is"),
+        ((command("echo"), text), "nothing is /echo and text: `text` and the captions take no commands"),
+        ((text, command("echo")), "what follows a command is ctx.args"),
+        ((command("echo"), text_or_caption), "take no commands"),
+        ((photo, text), "nothing is photo and text: the words beside it are a `caption`"),
+        ((content("web_app_data", "photo"), text), None),
+        ((photo, regex("x")), "are a `caption`"),
+        ((data("a"), text), "a press has no text"),
+        ((command("a", "b"), command("b", "c")), None),
+        ((command("a"), regex("x")), None),
+        ((photo, caption), None),
+        ((photo, command("a")), None),
+    ],
+)
+def test_filters_that_exclude_each_other_are_an_error_where_they_are_written(filters, said):
+    """Such a handler never ran, in silence. Telegram Bot API, Message: `text` is there "for text messages"."""
+    router = Router()
+
+    async def handler() -> None: ...
+
+    if said is None:
+        router.message(*filters)(handler)
+        return
+    with pytest.raises(TypeError) as caught:
+        router.message(*filters)(handler)
+    assert said in str(caught.value)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
+from structlog.testing import capture_logs
 
 from telegram.botapi.calls import encode_json
 from telegram.botapi.types import InlineKeyboardButton, InlineKeyboardMarkup
@@ -471,3 +472,31 @@ def test_a_context_is_the_same_for_everybody_else() -> None:
         bot.chat("Alice").says("x")
         bot.chat("Alice").presses("Yes")
     assert seen == [("yes", None)]
+
+
+def test_the_log_names_the_setting_for_a_button_that_the_flow_has_not_sent_itself():
+    """Whoever needs the prompt's message_id sends it with `ctx.now`, and each press was refused for no visible reason."""
+    flow: Flow[S, Answers, None] = Flow("menu", S, Answers)
+
+    @flow.entry.message(command("menu"))
+    async def begin() -> Literal[S.ONE]:
+        return S.ONE
+
+    @flow.at(S.ONE).asks
+    async def asks(ctx: ChatContext[Any]) -> None:
+        await ctx.now.send_message(
+            chat_id=ctx.chat_id or 0, text="Sure?", reply_markup=inline([("Yes", "yes")])
+        )
+
+    @flow.at(S.ONE).callback_query(data("yes"))
+    async def yes(ctx: CallbackContext) -> End[None]:
+        return END
+
+    router = Router()
+    router.include(flow)
+    with capture_logs() as logs, Conversations(router) as bot:
+        ann = bot.chat("Ann")
+        ann.says("/menu")
+        ann.presses("Yes")
+        assert ann.toast == OLD_BUTTON
+    assert [line for line in logs if "takes_any_button" in line["event"]]

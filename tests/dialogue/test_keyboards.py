@@ -39,3 +39,17 @@ def test_a_keyboard_and_its_end():
         "one_time_keyboard": True,
     }
     assert plain(no_keyboard()) == {"remove_keyboard": True}
+
+
+@pytest.mark.parametrize(
+    "rows", [(("Yes", "yes"),), ([("1", 1)],), ([(1, "one")],), ([("a", "b", "c")],), ("Yes",)]
+)
+def test_what_is_no_button_is_named(rows):
+    with pytest.raises(TypeError, match=r"wants rows of \(text, data\)|data that is a text"):
+        inline(*rows)
+
+
+def test_a_text_is_no_row_of_letters():
+    """TelegramBot/Api#272: "keyboard" must be an Array of Arrays, says Telegram; here the buttons were Y, e and s."""
+    with pytest.raises(TypeError, match=r"wants rows: keyboard\(\['Yes', ...\], ...\)"):
+        keyboard("Yes", "No")
