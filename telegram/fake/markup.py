@@ -1,11 +1,13 @@
 """What the server checks in a `reply_markup` (telegram-bot-api, `get_reply_markup`)."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from .answers import ApiError, Json, bad_request
 from .params import Params, structure
 
 CALLBACK_DATA_BYTES_MAX = 64
+_OF_TELEGRAM: Final = ("tg:", "ton:", "tonsite:")
 _BUTTON_KINDS = (
     *("url", "callback_data", "callback_game", "pay", "switch_inline_query"),
     *(
@@ -49,6 +51,12 @@ def check_place(markup: Json | None, chat_kind: str) -> None:
     """Raise ApiError for keys that only a private chat may have (tdlib/td, ReplyMarkup.cpp, get_keyboard_button)."""
     if chat_kind == "private" or not markup:
         return
+    if any(
+        isinstance(button, dict) and button.get("web_app") for button in _buttons(markup, "inline_keyboard")
+    ):
+        raise bad_request(
+            "BUTTON_TYPE_INVALID"
+        )  # Telegram Bot API, InlineKeyboardButton: web_app, in private chats alone
     for button in _buttons(markup, "keyboard"):
         for name, what in _PRIVATE_KEYS.items():
             if isinstance(button, dict) and button.get(name):
@@ -90,6 +98,10 @@ def _check_inline(button: Any) -> None:
     _check_text(button, "inline keyboard button")
     if not any(kind in button for kind in _BUTTON_KINDS):
         raise _unparsable("inline keyboard button", "Text buttons are unallowed in the inline keyboard")
+    if isinstance(url := button.get("url"), str):
+        _check_url(url, "inline keyboard button URL")
+    if isinstance(app := button.get("web_app"), dict) and isinstance(url := app.get("url"), str):
+        _check_url(url, "inline keyboard button Web App URL", only_https=True)
     data = button.get("callback_data")
     if data is None:
         return
@@ -97,6 +109,24 @@ def _check_inline(button: Any) -> None:
         raise _unparsable("inline keyboard button", 'Field "callback_data" must be of type String')
     if not 0 < len(data.encode(errors="surrogatepass")) <= CALLBACK_DATA_BYTES_MAX:
         raise bad_request("BUTTON_DATA_INVALID")
+
+
+def _check_url(url: str, what: str, *, only_https: bool = False) -> None:
+    """Refuse what no app of Telegram opens (tdlib/td, LinkManager::check_link; BEDOLAGA-DEV/remnawave-bedolaga-telegram-bot#1564).
+
+    A host without a full stop is none, like localhost: rubenlagus/TelegramBots#302.
+    """
+    if not only_https and url.lower().startswith(_OF_TELEGRAM):
+        return
+    begins = re.match(r"([A-Za-z][A-Za-z0-9+-]*)://", url)
+    scheme, rest = ("http", url) if begins is None else (begins[1].lower(), url[begins.end() :])
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    if scheme not in ("http", "https"):
+        raise bad_request(f"{what} '{url}' is invalid: Unsupported URL protocol")
+    if only_https and scheme != "https":
+        raise bad_request(f"{what} '{url}' is invalid: Only HTTPS links are allowed")
+    if "." not in host and not host.startswith("["):
+        raise bad_request(f"{what} '{url}' is invalid: Wrong HTTP URL")
 
 
 def _unparsable(what: str, reason: str) -> ApiError:

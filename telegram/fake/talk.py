@@ -52,16 +52,21 @@ class Talk(Society):
         return self._push("channel_post" if is_post else "message", message)
 
     def edit(self, chat_id: int, user_id: int, message_id: int, text: str) -> int:
-        """Somebody changes the text or caption of an own message; returns the update_id. ValueError if there is none."""
+        """Somebody changes the text or caption of an own message, or of any post of a channel; returns the update_id.
+
+        ValueError if there is none.
+        """
         chat = self._somewhere(chat_id, user_id)
         message = chat.find(message_id)
-        if message is None or message.get("from", {}).get("id") != user_id or "via_bot" in message:
+        is_post = chat.kind == "channel"
+        is_own = is_post or (message is not None and message.get("from", {}).get("id") == user_id)
+        if message is None or not is_own or "via_bot" in message:
             raise ValueError("there is no such message of this person")
         words, marks = ("text", "entities") if "text" in message else ("caption", "caption_entities")
         kept = {name: value for name, value in message.items() if name not in (words, marks)}
         found = commands(text)
         edited = self.replace(chat, {**kept, words: text, **({marks: found} if found else {})})
-        return self._push("edited_message", edited)
+        return self._push("edited_channel_post" if is_post else "edited_message", edited)
 
     def delete_message(self, chat_id: int, message_id: int) -> bool:
         """Somebody deletes a message, whoever wrote it: nobody tells the bot. False if there is none."""

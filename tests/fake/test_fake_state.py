@@ -363,6 +363,82 @@ def test_the_bot_is_told_of_members_where_it_is_an_administrator(world):
     assert [update["chat"]["id"] for update in updates(world, "chat_member")] == [GROUP]
 
 
+# -- buttons and invoices that Telegram refuses ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("button", "reason"),
+    [
+        (
+            {"url": "http://localhost:8080/x"},
+            "inline keyboard button URL 'http://localhost:8080/x' is invalid: Wrong HTTP URL",
+        ),
+        ({"url": "localhost"}, "inline keyboard button URL 'localhost' is invalid: Wrong HTTP URL"),
+        (
+            {"url": "happ://add/https://e.org"},
+            "inline keyboard button URL 'happ://add/https://e.org' is invalid: Unsupported URL protocol",
+        ),
+        (
+            {"web_app": {"url": "http://e.org"}},
+            "inline keyboard button Web App URL 'http://e.org' is invalid: Only HTTPS links are allowed",
+        ),
+    ],
+)
+def test_a_link_that_no_app_opens_is_refused(refusal, button, reason):
+    """rubenlagus/TelegramBots#302 (localhost), BEDOLAGA-DEV/remnawave-bedolaga-telegram-bot#1564 (other protocols)."""
+    markup = {"inline_keyboard": [[{"text": "x", **button}]]}
+    assert refusal("sendMessage", chat_id=5, text="x", reply_markup=markup) == (400, reason)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://e.org",
+        "HTTP://e.org:80/?u=ftp://x",
+        "e.org/x",
+        "t.me/bot?start=1",
+        "tg://user?id=5",
+        "tg:resolve",
+        "http://u:p@1.2.3.4/",
+    ],
+)
+def test_other_links_are_taken(do, url):
+    markup = {"inline_keyboard": [[{"text": "x", "url": url}]]}
+    assert do("sendMessage", chat_id=5, text="x", reply_markup=markup)["reply_markup"]
+
+
+def test_a_web_app_opens_from_private_chats_alone(do, refusal):
+    """Telegram Bot API, InlineKeyboardButton: web_app."""
+    markup = {"inline_keyboard": [[{"text": "x", "web_app": {"url": "https://e.org"}}]]}
+    do("sendMessage", chat_id=5, text="x", reply_markup=markup)
+    assert refusal("sendMessage", chat_id=GROUP, text="x", reply_markup=markup) == (
+        400,
+        "BUTTON_TYPE_INVALID",
+    )
+
+
+def test_only_stars_need_no_provider(do, refusal):
+    """Telegram Bot API, sendInvoice: provider_token."""
+    invoice = {
+        "chat_id": 5,
+        "title": "t",
+        "description": "d",
+        "payload": "p",
+        "prices": [{"label": "a", "amount": 100}],
+    }
+    do("sendInvoice", **invoice, currency="XTR")
+    do("sendInvoice", **invoice, currency="EUR", provider_token="t")
+    assert refusal("sendInvoice", **invoice, currency="EUR") == (400, "PAYMENT_PROVIDER_INVALID")
+
+
+def test_a_post_of_a_channel_is_edited_as_one(world):
+    """Telegram Bot API, Update: edited_channel_post."""
+    world.queue.allow(["edited_channel_post", "edited_message"])
+    world.say(CHANNEL, 5, "hi")
+    world.edit(CHANNEL, 5, world.messages(CHANNEL)[-1]["message_id"], "hello")
+    assert [each["text"] for each in updates(world, "edited_channel_post")] == ["hello"]
+
+
 # -- whom the bot may write to ------------------------------------------------------------------------------------
 
 

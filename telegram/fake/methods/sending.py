@@ -63,6 +63,8 @@ def send_invoice(world: World, params: Params) -> Json:
     total = sum(integer(price, "amount") for price in object_of(params, "prices") or [])
     if text(params, "currency") == "XTR" and len(object_of(params, "prices") or []) != 1:
         raise bad_request("STARS_INVOICE_INVALID")
+    if text(params, "currency") != "XTR" and not text(params, "provider_token"):
+        raise bad_request("PAYMENT_PROVIDER_INVALID")  # Telegram Bot API, sendInvoice: empty for Stars alone
     invoice = {name: text(params, name) for name in ("title", "description", "currency", "start_parameter")}
     return send(world, params, {"invoice": invoice | {"total_amount": total}})
 
