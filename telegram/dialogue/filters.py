@@ -271,8 +271,12 @@ def check_filters(filters: Iterable[Any]) -> None:
             )
         if isinstance(passes, type) or not callable(passes) or is_async(passes):
             raise TypeError(
-                f"a filter is a plain function of the Context that returns a bool, not {passes!r}"
+                f"a filter is a plain function of the Context that returns a bool, not {passes!r}{_advice(passes)}"
             )
+
+
+def _advice(given: Any) -> str:
+    return "; above a handler write the parentheses, too: @router.message()" if is_async(given) else ""
 
 
 def as_predicate(wanted: AnyFilter) -> Filter:

@@ -67,7 +67,9 @@ _ALWAYS: Final = frozenset(("chat_id", "user_id"))
 
 
 def timer_name(name: str) -> str:
-    """Return the name of an author's timer; ValueError if it cannot be one."""
+    """Return the name of an author's timer; ValueError or TypeError if it cannot be one."""
+    if not isinstance(name, str):
+        raise TypeError(f"a timer has a name: @router.timer('tea'), set_timer('tea', 60), not {name!r}")
     if not name or name.startswith(FLOWS_OWN):
         raise ValueError(f"a timer's name is not empty and does not begin with '~': {name!r}")
     return name

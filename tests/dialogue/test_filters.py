@@ -278,3 +278,15 @@ def test_filters_that_exclude_each_other_are_an_error_where_they_are_written(fil
     with pytest.raises(TypeError) as caught:
         router.message(*filters)(handler)
     assert said in str(caught.value)
+
+
+def test_a_decorator_without_parentheses_names_them():
+    """`@router.message` takes the handler for a filter, `@router.timer` for a name."""
+
+    async def handler() -> None: ...
+
+    router: Any = Router()
+    with pytest.raises(TypeError, match=r"write the parentheses, too: @router.message\(\)"):
+        router.message(handler)
+    with pytest.raises(TypeError, match=r"a timer has a name: @router.timer\('tea'\)"):
+        router.timer(handler)

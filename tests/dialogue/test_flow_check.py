@@ -45,7 +45,7 @@ A, B, END, BACK = Literal[S.A], Literal[S.B], End[None], Back
 def flow(name="f", *, a: Any = B, b: Any = END, **more: Any) -> Flow[Any, Any, Any]:
     """Begins in A, which leads to B, which ends it; None leaves the handler out."""
     made: Flow[Any, Any, Any] = Flow(name, S, Data, **more)
-    made.entry.message(command(name))(leads(A, "begin"))
+    made.entry.message(command("".join(each for each in name if each.isalnum())))(leads(A, "begin"))
     for state, to in ((S.A, a), (S.B, b)):
         if to is not None:
             made.at(state).message(text)(leads(to, f"at_{state.value}"))

@@ -467,3 +467,25 @@ async def test_a_state_elsewhere_is_committed_against_what_was_read():
     assert (change.key, change.scope, change.was) == ("chat:-100", "~chat", behind.kept)
     assert json.loads(change.state or b"")["~flow"]["stack"][0]["data"] == {"count": 2}
     assert not isinstance(effects.state, bytes)  # KEEP
+
+
+@pytest.mark.parametrize("second", ["ask", "asks"])
+def test_a_state_asks_one_thing(second: str):
+    """The first `ask` was lost, in silence."""
+
+    class Asked(Enum):
+        NAME = "name"
+
+    class Empty(BaseModel):
+        pass
+
+    flow: Flow[Asked, Empty, None] = Flow("twice", Asked, Empty)
+    flow.at(Asked.NAME).ask("name?")
+
+    async def asks(ctx: ChatContext[Any]) -> None: ...
+
+    with pytest.raises(ValueError, match="has one `ask` or `asks` already"):
+        if second == "ask":
+            flow.at(Asked.NAME).ask("age?")
+        else:
+            flow.at(Asked.NAME).asks(asks)

@@ -176,7 +176,7 @@ class Spot(Generic[S, D, R]):
             ctx.reply(text, **params)
 
         for state in self._named():
-            self._flow.prompts[state] = Prompt(say, params)
+            self._prompt(state, Prompt(say, params))
 
     def asks(
         self,
@@ -185,7 +185,7 @@ class Spot(Generic[S, D, R]):
         """Decorate what asks on entering the state, and again when an answer was not valid."""
         run = fitted(handler, (ChatContext, self._flow.data))
         for state in self._named():
-            self._flow.prompts[state] = Prompt(run, {})
+            self._prompt(state, Prompt(run, {}))
         return handler
 
     def runs(self, flow: Plan[Any, Any, V]) -> FlowTakesOne[ChatContext, D, V, Outcome[S, R]]:
@@ -202,6 +202,11 @@ class Spot(Generic[S, D, R]):
             return handler
 
         return register
+
+    def _prompt(self, state: S, prompt: Prompt) -> None:
+        if state in self._flow.prompts:
+            raise ValueError(f"{self._flow.name}: {state} has one `ask` or `asks` already")
+        self._flow.prompts[state] = prompt
 
     def _named(self) -> tuple[S, ...]:
         if not self._states:
