@@ -1,4 +1,4 @@
-"""What the author of handlers needs: a Router, filters, contexts, and wishes to raise."""
+"""The API for authors of handlers: Router, filters, contexts, flows, and the outcomes that a handler may raise."""
 
 from engine.errors import Park, Reject, Retry
 from telegram.dialogue.callback_data import CallbackData

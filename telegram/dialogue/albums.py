@@ -1,12 +1,12 @@
-"""Albums: one call of the handler for all messages of a media group, also where they do not stand in a row.
+"""Albums: one call of the handler for all messages of a media group, even if they are not consecutive.
 
-Each message of a media group is an update of its own, and only `media_group_id` tells that they belong together
-(Telegram Bot API, Message). Other people's messages can stand between them, and the last ones can come a second later.
+Each message of a media group is an update of its own; only `media_group_id` connects them (Telegram Bot API, Message).
+Other people's messages can be between them, and the last ones can arrive a second later.
 
-1. At the first message's turn: gather what there is of the group behind it, for as long as more of it comes.
-2. The commit acks the first message and those directly behind it. The others stay in the lane: the same commit names
-   them in a state of the album's own.
-3. At their turn they are acked without a handler; the state goes with the last of them.
+1. When the first message is handled, the group's other messages in the lane are gathered, until no more arrive.
+2. The commit acks the first message and those directly behind it. The ids of the others are stored, in the same commit,
+   in a state of the album.
+3. When their turn comes they are acked without a handler; the state is deleted with the last of them.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ ALBUM_MAX: Final = 10
 """Messages of one media group (Telegram Bot API, sendMediaGroup)."""
 
 ALBUM_WAIT_S: Final = 1.2
-"""So long after one message of an album the next may still come: a second, and the way of a long poll."""
+"""Maximum time between two messages of an album: a second, and the latency of a long poll."""
 
 ALBUM_KINDS: Final = frozenset(("message", "channel_post"))
 
@@ -35,19 +35,19 @@ Read = Callable[[Envelope], Context | None]
 
 
 class Albums:
-    """The albums that are under way; remembers those that no album's handler took, to wait for them once only."""
+    """Gathers albums; remembers those that no album handler took, whose other messages are not waited for."""
 
     def __init__(self) -> None:
         self._left: OrderedDict[str, None] = OrderedDict()
         self.is_stopping = False
-        """Nothing is fetched any more: what is not whole waits for the rest until the next start."""
+        """The bot stops polling: an incomplete album waits in the lane for the next start."""
 
     async def gather(
         self, ctx: MessageContext, delivery: Delivery, was: bytes | None, look: Look, read: Read
     ) -> bool:
-        """Give the context its album. False if the message was handled with one before: `was` is the album's state.
+        """Set the context's `album`; False if the message was handled with its album before (`was`: the album's state).
 
-        Park if the bot stops before it is whole.
+        Park if the bot stops before the album is complete.
         """
         ctx.memory.lend(_SCOPE, (ctx.key, scope_of(ctx)), was)
         state = ctx.conversation(_SCOPE).data
@@ -72,13 +72,13 @@ class Albums:
         return True
 
     def leave(self, ctx: MessageContext) -> None:
-        """No handler of albums took it: its other messages are not waited for."""
+        """Note that no album handler took it, so that its other messages are not waited for."""
         self._left[scope_of(ctx)] = None
         if len(self._left) > _LEFT_MAX:
             self._left.popitem(last=False)
 
     async def close(self, ctx: MessageContext, peek: Look) -> None:
-        """Have the commit ack the messages directly behind the first, and remember the others."""
+        """Add to the commit: the ack of the messages directly behind the first, and the ids of the others as state."""
         ids = [each.update_id for each in ctx.album[1:]]
         row = 0
         for envelope in await peek():
@@ -92,12 +92,12 @@ class Albums:
 
 
 def scope_of(ctx: MessageContext) -> str:
-    """Return the name of the album's own state."""
+    """Return the scope of the album's state."""
     return f"{_SCOPE}:{ctx.message.media_group_id}"
 
 
 def is_album(ctx: Context) -> TypeGuard[MessageContext]:
-    """Whether the update is a message of a media group that may be gathered."""
+    """Return whether the update is a message of a media group that may be gathered."""
     return (
         isinstance(ctx, MessageContext) and ctx.kind in ALBUM_KINDS and ctx.message.media_group_id is not None
     )
@@ -106,10 +106,10 @@ def is_album(ctx: Context) -> TypeGuard[MessageContext]:
 def _members(
     first: MessageContext, delivery: Delivery, behind: Sequence[Envelope], read: Read
 ) -> tuple[list[MessageContext], bool]:
-    """Return the messages of the album that are there, and whether more cannot come.
+    """Return the album's messages in the lane, and whether it is complete.
 
-    An album is sent in one go: another message of the same sender behind it says that it is whole. In a channel all
-    have the same sender, so two albums can come at once: another album says that only if nothing of this one follows.
+    An album is sent at once: a later message of the same sender shows that it is complete. In a channel all messages have
+    the same sender, and two albums can be interleaved: a message of another album shows it only if none of this one follows.
     """
     group = first.message.media_group_id
     members, is_whole = [first], False

@@ -1,4 +1,4 @@
-"""Nobody waits for an answer that does not come: what is said for a handler that said nothing, or could not."""
+"""Answers on behalf of a handler that gave none, or failed, so that no user waits in vain."""
 
 from typing import Final
 
@@ -14,13 +14,13 @@ PAYMENT_QUERIES: Final = {
     "pre_checkout_query": "answerPreCheckoutQuery",
     "shipping_query": "answerShippingQuery",
 }
-"""Queries of payments, and the method that answers each: yes, or why not (Telegram Bot API, error_message)."""
+"""Queries of payments, and the method that answers each: ok, or an error_message (Telegram Bot API)."""
 
 
 def refuse_payment(ctx: Context, why: str) -> bool:
-    """Answer "no" to the query of a payment, unless it was answered, with `why` or the apology; False for any other update.
+    """Refuse a payment's query, unless it was answered, with `why` or the apology; False for any other update.
 
-    Without an answer its user waits 10 s, and is told that the bot did not answer in time.
+    Without an answer the user waits 10 s, and then sees that the bot did not answer in time.
     """
     method = PAYMENT_QUERIES.get(ctx.kind or "")
     if method is not None and not ctx.has_called(method):
@@ -29,7 +29,7 @@ def refuse_payment(ctx: Context, why: str) -> bool:
 
 
 def tell(ctx: Context, text: str) -> None:
-    """Say something to the user in whatever way the update allows."""
+    """Send a text to the user in the way that the update allows: as a refusal, a message, or the answer to a press."""
     if refuse_payment(ctx, text):
         return
     if isinstance(ctx, ChatContext) and ctx.chat_id is not None and ctx.kind != "guest_message":
@@ -41,15 +41,15 @@ def tell(ctx: Context, text: str) -> None:
 
 
 def answer_press(ctx: Context) -> None:
-    """End the waiting of a button, if that was not done."""
+    """Answer a button press without a text, unless it was answered."""
     if isinstance(ctx, CallbackContext) and not ctx.is_answered and not ctx.has_called("answerCallbackQuery"):
         ctx.answer()
 
 
-def see_that_it_is_answered(ctx: Context, apology: str) -> None:
+def answer_if_needed(ctx: Context, apology: str) -> None:
     """Answer a press, and refuse a payment, whose handler has returned without an answer.
 
-    What was called at once (`ctx.now`) may have been the answer to a payment, and a second one would contradict it.
+    A payment is not refused if the handler used `ctx.now`: that may have been the answer, which this would contradict.
     """
     method = PAYMENT_QUERIES.get(ctx.kind or "")
     if method is None:

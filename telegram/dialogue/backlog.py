@@ -1,13 +1,13 @@
-"""What is done with the backlog after a downtime: messages that waited at Telegram's for longer than the author likes.
+"""The policy for the backlog after a downtime: messages that waited at Telegram for longer than a limit.
 
-    handle          like any other (default)
-    drop:SECONDS    those that waited longer are acknowledged without a handler, counted and logged
-    tell:SECONDS    the same, and each private chat is sent a text, once for its whole backlog
+    handle          handle them like others (default)
+    drop:SECONDS    acknowledge those that waited longer without a handler; count and log them
+    tell:SECONDS    the same, and send each private chat a text, once for its whole backlog
 
-How long an update waited is its arrival less its date, both by Telegram's clock. Both are in the inbox, so the policy
-holds through any restart. Telegram keeps messages for 24 h (Telegram Bot API, Getting updates). Only messages and
-reactions are dropped: what they are about can be said again. All other kinds are handled: changes of members and
-chats, business connections, payments, and what has no date (a press waits for 150 s at the most).
+The waiting time is the arrival minus the message's date, both by Telegram's clock. Both are in the inbox, so the policy
+does not depend on restarts. Telegram keeps messages for 24 h (Telegram Bot API, Getting updates). Only messages and
+reactions are dropped, since a person can repeat them. All other kinds are handled: changes of members and chats, business
+connections, payments, and updates without a date (a button press waits at most 150 s).
 """
 
 from collections.abc import Awaitable, Callable
@@ -35,14 +35,14 @@ State = Callable[[str, str], Awaitable[bytes | None]]
 
 
 class Backlog(NamedTuple):
-    """A policy: what waited for longer than `older_s` is dropped; with "tell" its private chat is sent a text."""
+    """A policy: messages that waited longer than `older_s` seconds are dropped; with "tell" private chats get a text."""
 
     what: Literal["drop", "tell"]
     older_s: float
     text: str = BACKLOG_TEXT
 
     def concerns(self, ctx: Context, delivery: Delivery) -> bool:
-        """Whether the update is to be dropped."""
+        """Return whether to drop the update."""
         if ctx.kind not in _KINDS or has_begun(delivery) or is_payment(ctx):
             return False
         if any(part(ctx.event, name) is not None for name in _MIGRATIONS):
@@ -51,9 +51,9 @@ class Backlog(NamedTuple):
         return date is not None and delivery.envelope.at - (date + 1.0) > self.older_s
 
     async def tell(self, ctx: Context, state: State, now: float) -> None:
-        """Send the text, if the chat is a private one that was not sent it since the message was written.
+        """Send the text if the chat is private and did not get it since the message was written.
 
-        When it was sent is a state of the lane, in the same commit: so it goes out once, also over a kill.
+        The time of sending is a state of the lane, in the same commit, so the text is sent once even if the process dies.
         """
         if self.what != "tell" or not self.text or not _is_private(ctx):
             return
@@ -70,7 +70,7 @@ def _is_private(ctx: Context) -> bool:
 
 
 def read_backlog(policy: str, text: str = BACKLOG_TEXT) -> Backlog | None:
-    """Read "handle" (None), "drop:SECONDS" or "tell:SECONDS"; ValueError with one line for anything else."""
+    """Parse "handle" (None), "drop:SECONDS" or "tell:SECONDS"; ValueError with one line for anything else."""
     if len(text) > TEXT_MAX:
         raise ValueError(f"the text for a backlog has at most {TEXT_MAX} characters, not {len(text)}")
     what, colon, seconds = policy.partition(":")

@@ -1,4 +1,4 @@
-"""Several updates handled as one: all that a person wrote while the lane was busy."""
+"""Bursts: one call of a handler for all messages that a person wrote while the lane was busy."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,26 +11,26 @@ from telegram.dialogue.contexts import MessageContext
 BURST_MAX: Final = 100
 
 SPLIT_MAX: Final = 1000
-"""Conversations whose failed bursts are remembered; of older ones, one more burst may fail."""
+"""Maximum number of conversations with a failed burst on record; in older ones a burst may be tried once more."""
 
 
 class Splits:
-    """Which messages are handled one at a time: those of a burst that failed, until all of them were handled.
+    """The messages to handle one at a time: those of a failed burst, until all of them were handled.
 
-    Kept in memory. After a restart, the attempt number of the first message says the same of that one.
+    In memory. After a restart the first message is recognized by its attempt number.
     """
 
     def __init__(self) -> None:
         self._ids: OrderedDict[tuple[str, str], frozenset[int]] = OrderedDict()
 
     def add(self, head: Envelope, ids: frozenset[int]) -> None:
-        """Remember the updates of the failed burst that `head` began."""
+        """Record the ids of the failed burst that begins with `head`."""
         self._ids[head.key, head.scope] = ids
         if len(self._ids) > SPLIT_MAX:
             self._ids.popitem(last=False)
 
     def has(self, head: Envelope) -> bool:
-        """Whether `head` belongs to a burst that failed. Any other update of the conversation ends the memory of it."""
+        """Return whether `head` belongs to a failed burst; if not, the record of its conversation is deleted."""
         ids = self._ids.get((head.key, head.scope), frozenset())
         if head.id in ids:
             return True
@@ -43,9 +43,9 @@ async def gather(
     peek: Callable[[int], Awaitable[Sequence[Envelope]]],
     read: Callable[[Envelope], Awaitable[MessageContext | None]],
 ) -> list[Message]:
-    """Return the messages of the burst that begins with `first`; they stand in a row in its lane.
+    """Return the messages of the burst that begins with `first`, which are consecutive in the lane.
 
-    `read` gives what belongs to it; the first that does not ends it.
+    `read` returns the context of an update that belongs to it; None ends the burst.
     """
     messages = [first.message]
     for envelope in await peek(BURST_MAX - 1):

@@ -1,4 +1,4 @@
-"""What a button carries, as a type: packed into Telegram's 64 bytes and back.
+"""Typed callback data of buttons, packed into Telegram's 64 bytes.
 
 class Vote(CallbackData, prefix="vote"):
     poll: int
@@ -15,15 +15,15 @@ from pydantic import BaseModel, ConfigDict
 from telegram.dialogue.kept import NotKept, check_read, fields_of, read_fields
 
 CALLBACK_BYTES_MAX: Final = 64
-"""Of a button's data in UTF-8 (Telegram Bot API, InlineKeyboardButton)."""
+"""Maximum size of callback data, in bytes of UTF-8 (Telegram Bot API, InlineKeyboardButton)."""
 
 _SEPARATOR: Final = ":"
 _ESCAPES: Final = {"[": "%5B", "{": "%7B"}
-"""Of what JSON begins with, at the beginning of a str."""
+"""Escapes of characters with which JSON begins, at the start of a str value."""
 
 
 class CallbackData(BaseModel):
-    """Base of what buttons carry. A subclass names its prefix, which tells it from the others' data."""
+    """Base of typed callback data. Each subclass has its own prefix, which identifies it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,9 +39,9 @@ class CallbackData(BaseModel):
         cls.prefix = prefix
 
     def pack(self) -> str:
-        """The data of a button. ValueError if it is more than Telegram takes: 64 bytes of UTF-8.
+        """Return the callback data. ValueError if it exceeds Telegram's 64 bytes of UTF-8.
 
-        NotKept for a value that `unpack` would give back as another one.
+        NotKept for a value that `unpack` would return as another one.
         """
         values = fields_of(self, mode="json")
         packed = _SEPARATOR.join([self.prefix, *(_packed(value) for value in values.values())])
@@ -57,7 +57,7 @@ class CallbackData(BaseModel):
 
     @classmethod
     def unpack(cls, data: str) -> Self | None:
-        """Read a button's data. None for another prefix, and for what does not fit (an older version's, a forgery)."""
+        """Parse callback data. None for another prefix, and for invalid data (of an older version, or forged)."""
         prefix, *packed = data.split(_SEPARATOR)
         if prefix != cls.prefix:
             return None
@@ -65,13 +65,13 @@ class CallbackData(BaseModel):
             fields = {name: _unpacked(text) for name, text in zip(cls.model_fields, packed, strict=True)}
             return read_fields(
                 cls, fields
-            )  # leniently: a button's data is text, which a strict int does not take
+            )  # not strict: callback data is text, which a strict int does not accept
         except (ValueError, RecursionError):  # a ValidationError is a ValueError
             return None
 
 
 def _packed(value: Any) -> str:
-    """A str as it is, with what would confuse us escaped; None as nothing; the rest as JSON, bools as 1 and 0."""
+    """Return a str with special characters escaped; "" for None; 1 or 0 for a bool; JSON for other values."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Filters for the words beside a picture: `text` (filters.py) takes no captions, and `regex` neither."""
+"""Filters for captions: `text` and `regex` (filters.py) do not match captions."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ def _either(ctx: Context) -> str | None:
 
 
 caption: Final[Extract[str]] = Extract(str, _caption_of, "caption")
-"""The caption of a photo, a video, a document, ... that is no command."""
+"""The caption of a photo, a video, a document, ... that is not a command."""
 
 text_or_caption: Final[Extract[str]] = Extract(str, _either, "text or caption")
-"""A text or a caption that is no command."""
+"""A text or a caption that is not a command."""

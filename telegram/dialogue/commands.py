@@ -1,4 +1,4 @@
-"""Commands as people write them, and as Telegram's server marks them."""
+"""Parsing of commands, by the rules of Telegram's server."""
 
 import re
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from typing import Final
 
 from telegram.botapi.types import MessageEntity
 
-# What Telegram's server marks as a command (tdlib/td, MessageEntity.cpp, match_bot_commands): "/etc/passwd" is none, and
-# of "/cancel." the full stop does not belong to it.
+# What Telegram's server marks as a command (tdlib/td, MessageEntity.cpp, match_bot_commands): "/etc/passwd" is not one,
+# and the full stop of "/cancel." is not part of it.
 _COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{3,32}))?(?![\w/<>@])")
 _ATTACHED: Final = re.compile(r"[^\w\s]+(?=\s|\Z)")
 
@@ -18,11 +18,11 @@ def is_name(name: str) -> bool:
 
 
 def is_command(text: str, entities: Sequence[MessageEntity] | None) -> bool:
-    """Whether a text or caption with these entities begins with a command, for whatever bot.
+    """Return whether a text or caption with these entities begins with a command, for any bot.
 
-    The server marks it as `bot_command`, but not in code, pre or a link (tdlib/td, MessageEntity.cpp, fix_entities, which
-    drops what it finds inside those); in bold or in a block quote it does. A text without any entity, as tests write it,
-    is read by the server's rules.
+    The server marks it as `bot_command`, in bold or a block quote too, but not in code, pre or a link (tdlib/td,
+    MessageEntity.cpp, fix_entities, which removes it inside those). A text without entities, as in tests, is parsed by the
+    server's rules.
     """
     if text[:1] != "/" or _COMMAND.match(text) is None:
         return False
@@ -30,9 +30,9 @@ def is_command(text: str, entities: Sequence[MessageEntity] | None) -> bool:
 
 
 def parse_command(text: str, username: str | None) -> tuple[str | None, str]:
-    """The command in lower case and its args; no command if it names another bot than `username`.
+    """Return the command in lower case and its arguments; None as the command if it addresses another bot than `username`.
 
-    Punctuation that ends the command's word is no argument: people write "/cancel." and "/help!".
+    Punctuation directly after the command is not an argument: people write "/cancel." and "/help!".
     """
     found = _COMMAND.match(text)
     if found is None:

@@ -1,4 +1,4 @@
-"""What a bot says when a handler fails or refuses a press."""
+"""The policy for failed handlers, refused button presses, and the backlog after a downtime."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -14,27 +14,27 @@ OLD_BUTTON: Final = "This button belongs to an earlier question."
 OTHERS_BUTTON: Final = "This button is for somebody else."
 
 ANSWER_MAX: Final = 200
-"""Characters of the answer to a press (Telegram Bot API, answerCallbackQuery: text)."""
+"""Maximum characters of the answer to a press (Telegram Bot API, answerCallbackQuery: text)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """How a bot behaves when a handler fails."""
+    """The policy for failed handlers, refused button presses, and the backlog after a downtime."""
 
     apology: str = APOLOGY
-    """What the user is told, once, when an update was given up; nothing if it is empty."""
+    """Text sent to the user, once, when an update was given up; empty: none."""
 
     programming_errors: tuple[type[BaseException], ...] = PROGRAMMING_ERRORS
-    """What is given up at the first attempt, as in EngineConfig."""
+    """Errors that make a dead letter at the first attempt, as in EngineConfig."""
 
     old_button: str = OLD_BUTTON
-    """What is answered to a button that a flow has sent for an earlier question; nothing if it is empty."""
+    """Answer to a press on a button that a flow sent for an earlier question; empty: no text."""
 
     others_button: str = OTHERS_BUTTON
-    """What is answered to whoever presses a button of somebody else's flow; nothing if it is empty."""
+    """Answer to a press on a button of another user's flow; empty: no text."""
 
     backlog: "Backlog | None" = None
-    """What is done with messages that waited at Telegram's; None: they are handled like any other."""
+    """Policy for messages that waited at Telegram during a downtime; None: they are handled like others."""
 
 
 def check_answer(text: str) -> str:

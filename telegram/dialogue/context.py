@@ -1,4 +1,4 @@
-"""What a handler sees of one update, and what it wants to happen: nothing is sent before the commit."""
+"""The context of one update: its data, and the effects that the handler collects; nothing is sent before the commit."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
@@ -32,14 +32,14 @@ _SPEAKING_CHATS: Final = ("sender_chat", "actor_chat", "voter_chat")  # of messa
 OF_A_PERSON: Final = frozenset((
     "pre_checkout_query", "shipping_query", "poll_answer", "inline_query", "chosen_inline_result", "purchased_paid_media",
 ))  # fmt: skip
-"""Kinds that have a person and no chat (Telegram Bot API, Update)."""
+"""Kinds that have a user and no chat (Telegram Bot API, Update)."""
 
 
 class Context(Generic[E_co]):
     """One update with its conversation state.
 
-    `reply`, `answer`, `edit`, `send`, `call` and the timers only collect. All of it happens in one step with the
-    commit of the update, once the handler has returned, the calls in this order; if it raises, nothing happens.
+    `reply`, `answer`, `edit`, `send`, `call` and the timers only collect effects. They are committed in one step with the
+    update after the handler has returned, and the calls are sent in this order; if it raises, none of them happens.
     """
 
     __slots__ = (
@@ -50,58 +50,56 @@ class Context(Generic[E_co]):
     def __init__(self, update: Update, event: E_co, delivery: Delivery, tools: Tools) -> None:
         self.update = update
         self.kind = update.kind
-        """Telegram's name for what the update holds: "message", "callback_query", ...; "timer" for a timer."""
+        """The update's kind, as Telegram names it: "message", "callback_query", ...; "timer" for a timer."""
         self.event = event
-        """What stands in the update under its kind: a Message, a CallbackQuery, or a dict of what has no type here."""
+        """The object in the update under its kind: a Message, a CallbackQuery, ..., or a dict for an unknown kind."""
         self.also = 0  # how many updates behind this one are handled with it
-        self.shows: tuple[Progress, ...] = ()  # what tells how far the handler is
+        self.shows: tuple[Progress, ...] = ()  # progress messages
         self._delivery = delivery
         self._tools = tools
-        self._memory: Memory | None = None  # made only when somebody looks at it
+        self._memory: Memory | None = None  # created at the first use
         self._command: tuple[str | None, str] | None = None
         self._timers: dict[tuple[str | None, str], Timer] = {}
-        self._calls: list[Call] | None = []  # None: the effects are taken
+        self._calls: list[Call] | None = []  # None: the effects were returned
         self.is_late = False
-        """Whether the update is a query that Telegram takes no answer to any more: `call` leaves the answer out."""
+        """Whether the update is a query that has expired at Telegram: `call` leaves its answer out."""
         self.home: dict[str, Any] | None = None
-        """Where a flow goes on whose update has no chat: chat_id and place, as in `speaks_in`."""
-        self.was_now = (
-            False  # the client was asked for (`now`), and what was called with it is not known here
-        )
+        """For an update without a chat: where its flow continues, as returned by `speaks_in`."""
+        self.was_now = False  # whether the client was used (`now`): calls made with it are not known here
         self.marks: str | None = None  # the scope of the flow whose buttons are collected
         self.offered: list[str] = []  # the data of the buttons that were collected
 
-    # ---- what came
+    # ---- the update
 
     @property
     def update_id(self) -> int:
-        """Telegram's number of this update; it orders the lane."""
+        """Telegram's id of this update, which orders the lane."""
         return self._delivery.envelope.id
 
     @property
     def idempotency_key(self) -> str:
-        """Names this update for ever, the same at each attempt: for what you do in a database of your own."""
+        """A unique text for this update, the same at each attempt: for writes to a database of your own."""
         envelope = self._delivery.envelope
         return f"{envelope.id}-{blake2b(envelope.body, digest_size=8).hexdigest()}"
 
     @property
     def turn(self) -> str:
-        """Names the handling of this update in six characters, the same at each attempt: for what a flow sets or sends."""
+        """An identifier of this update in six characters, the same at each attempt: for a flow's timers and buttons."""
         return urlsafe_b64encode(blake2b(self.idempotency_key.encode(), digest_size=6).digest())[:6].decode()
 
     @property
     def key(self) -> str:
-        """The lane of this update: "chat:42", say."""
+        """The key of this update's lane, e.g. "chat:42"."""
         return self._delivery.envelope.key
 
     @property
     def attempt(self) -> int:
-        """The how-manieth time this update is handled, from 1."""
+        """Attempt number, starting at 1."""
         return self._delivery.attempt
 
     @property
     def source(self) -> Any:
-        """The message of any message update or with the pressed button, else the event."""
+        """The message, or the message with the pressed button, else the event."""
         return self.event
 
     @property
@@ -111,15 +109,15 @@ class Context(Generic[E_co]):
 
     @property
     def user(self) -> User | None:
-        """Who wrote the message or pressed the button; None if no user did, and for kinds without a type here."""
+        """The user who wrote the message or pressed the button (field `from`); None if there is none."""
         return getattr(self.event, "from_", None)
 
     @property
     def user_id(self) -> int | None:
-        """The id of the user who caused the update, of any kind; None if no user did.
+        """The id of the user who caused the update, of any kind; None if there is none.
 
-        None also for the accounts that stand in for a chat, which strangers share: anonymous admins, posts in a chat's
-        name, automatic forwards (Telegram Bot API, Message: from and sender_chat). `sender_id` tells those apart.
+        None also for the accounts that stand for a chat and are shared by many: anonymous admins, messages on behalf of a
+        chat, automatic forwards (Telegram Bot API, Message: from and sender_chat). `sender_id` distinguishes those.
         """
         found = self.user.id if self.user is not None else _id(self.event, "from")
         found = _id(self.event, "user") if found is None else found
@@ -127,10 +125,10 @@ class Context(Generic[E_co]):
 
     @property
     def sender_id(self) -> int | None:
-        """The true identity behind the update: the chat that speaks for itself, else the user; None if there is none.
+        """The sender's id: the chat on whose behalf the update was sent, else the user; None if there is none.
 
-        Of a message its sender_chat (an anonymous admin speaks as the group, a post as its channel), of a reaction its
-        actor_chat, of a poll's answer its voter_chat. A press comes with the admin's own id, never with the group's.
+        Of a message its sender_chat (an anonymous admin: the group; a post: the channel), of a reaction its actor_chat, of
+        a poll answer its voter_chat. A button press has the admin's own id, never the group's.
         """
         for name in _SPEAKING_CHATS:
             if (chat := _id(self.event, name)) is not None:
@@ -139,83 +137,83 @@ class Context(Generic[E_co]):
 
     @property
     def text(self) -> str:
-        """The text of a message update, else empty; also for a pressed button, whose text is the bot's own."""
+        """The text of a message update; empty for all others (a pressed button's message is the bot's own)."""
         return ""
 
     @property
     def is_command(self) -> bool:
-        """Whether the text or the caption begins with a command, for whatever bot."""
+        """Whether the text or the caption begins with a command, for any bot."""
         return False
 
     @property
     def command(self) -> str | None:
-        """`start` of "/start@bot args", in lower case. None without a command, or with one for another bot.
+        """The command, e.g. `start` of "/start@bot args", in lower case. None if there is none, or it is for another bot.
 
-        Also of a caption, and of a message that was forwarded: whoever forwards a command sends it.
+        Also in a caption, and in a forwarded message: whoever forwards a command sends it.
         """
         return self._parsed()[0]
 
     @property
     def args(self) -> str:
-        """What follows the command; empty if nothing does."""
+        """The text after the command; empty if there is none."""
         return self._parsed()[1]
 
     @property
     def button(self) -> str | None:
-        """The callback data of the pressed button."""
+        """The callback data of the pressed button; None if no button was pressed."""
         return None
 
     def _parsed(self) -> tuple[str | None, str]:
         return None, ""
 
-    # ---- what lasts
+    # ---- state
 
     @property
     def data(self) -> dict[str, Any]:
-        """What is remembered of this person in this chat, to be changed in place: JSON values under string keys.
+        """The state of this user in this chat, a dict to change in place: JSON values under string keys.
 
-        Saved with the commit of this update; an empty one is deleted. Rejects the update if it is not readable. NotKept
-        names what JSON would make another value (int keys, tuples, sets, NaN, members of an IntEnum): nothing is saved.
+        Saved with the commit of this update; an empty dict is deleted. Reject if the stored state is not readable. NotKept,
+        at the commit, for values that JSON would change (int keys, tuples, sets, NaN, members of an IntEnum).
         """
         return self.memory.of(DATA).data
 
     @property
     def memory(self) -> Memory:
-        """The conversations that this update can look at."""
+        """The conversations that this update can read and change."""
         if self._memory is None:
             self._memory = Memory(self._delivery)
         return self._memory
 
     def conversation(self, scope: str = OWN_SCOPE) -> Conversation:
-        """The conversation of a flow's scope: this update's own, or one that was lent to it before."""
+        """Return the conversation of a flow's scope: this update's own, or one that was added by `Memory.lend`."""
         return self.memory.of(scope)
 
     def has(self, scope: str) -> bool:
-        """Whether the update has a conversation in this scope."""
+        """Return whether the update has a conversation in this scope."""
         return scope == OWN_SCOPE or self.memory.has(scope)
 
     def use(self, resource: Resource[T]) -> T:
-        """What a `@router.resource` opened when the bot started."""
+        """Return what a `@router.resource` opened when the bot started."""
         return self._tools.use(resource)
 
-    # ---- what shall happen
+    # ---- effects
 
     def call(self, method: str, /, **params: Any) -> None:
-        """Any method of the Bot API; params that are None are left out.
+        """Call any method of the Bot API after the commit; params that are None are omitted.
 
-        Calls for the update's chat go out in order, and so do those for each other chat, in a lane of their own. The answer to
-        a query (a pressed button, a payment, an inline query) waits for none of them. ValueError or TypeError for what JSON
-        or UTF-8 cannot hold. An InputFile waits as its path, read when it is sent; what is missing then is a dead letter.
-        TypeError for a method or a parameter that is not known here: what is newer goes through `call_newer`.
+        Calls to the update's chat are sent in order; so are those to each other chat, in a separate lane. The answer to a
+        query (a pressed button, a payment, an inline query) does not wait for either. ValueError or TypeError for values
+        that JSON or UTF-8 lacks. An InputFile is stored as its path and read when it is sent; if it is missing then, the
+        call is a dead letter. TypeError for an unknown method or parameter: use `call_newer` for those of newer versions.
         """
         self.collect(method, params)
 
     def call_newer(self, method: str, /, **params: Any) -> None:
-        """Do as `call` with a method or parameters that this version does not know: its names are not checked."""
+        """Like `call`, without a check of the names: for methods or parameters that this version does not know."""
         self.collect(method, params, is_known=False)
 
     def collect(self, method: str, params: dict[str, Any], *, is_known: bool = True) -> None:
-        """Do as `call`, or as `call_newer`."""
+        """Collect a call, as `call` or (`is_known=False`) `call_newer`."""
         if self._calls is None:
             raise RuntimeError(f"{method}: the handler has returned, this call would be lost")
         if is_known:
@@ -235,7 +233,7 @@ class Context(Generic[E_co]):
         self._calls.append(Call(self._lane(params.get("chat_id")), encode_call(method, params)))
 
     def _lane(self, chat_id: object) -> str:
-        """The outbox's lane: what is said to somebody who asks to join is a reply, though that is another chat than the group."""
+        """Return the outbox lane: a call to the private chat of a user who asks to join a group is a reply, not a post."""
         is_asker = self.kind == "chat_join_request" and str(chat_id) == str(part(self.event, "user_chat_id"))
         return f"chat:{chat_id}" if is_asker else lane_for(chat_id, self.chat_id, self.key)
 
@@ -245,9 +243,9 @@ class Context(Generic[E_co]):
 
     @property
     def now(self) -> TgClient:
-        """The client, for a call at once, whose answer you need here: `await ctx.now.send_message(...)`.
+        """The client, for an immediate call whose result you need: `await ctx.now.send_message(...)`.
 
-        Outside the commit: a handler that runs again calls again, so it happens at least once.
+        Outside the commit: a handler that runs again calls again, so it is called at least once.
         """
         if self._tools.client is None:
             raise RuntimeError("there is no client here: calls at once need a running bot")
@@ -264,13 +262,13 @@ class Context(Generic[E_co]):
         chat_id: int | None = None,
         scope: Scope = OWN_SCOPE,
     ) -> None:
-        """Run the handler of `@router.timer(name)` in this lane, once, `after` seconds from the commit on.
+        """Run the handler of `@router.timer(name)` in this lane, once, `after` seconds after the commit.
 
-        A timer of that name in this conversation is replaced; with a `key` there is one for each key. `payload` is plain
-        JSON (else NotKept). It survives restarts. With the `chat_id` of another chat the handler speaks there, and its data
-        and flows are those of that chat: of its person in a private chat, else of the one who set it. With scope=CHAT (or
-        TOPIC) whoever writes in the chat may replace it or take it away. TypeError for a name that no handler of the router
-        takes, ValueError for a delay that is not 0 to 366 days.
+        A timer of that name in this conversation is replaced; with a `key` there is one timer per key. `payload` is plain
+        JSON (else NotKept). Timers survive restarts. With the `chat_id` of another chat, the handler's replies go there, and
+        its data and flows are those of that chat (in a private chat of its user, else of the user who set the timer). With
+        scope=CHAT (or TOPIC) every user of the chat may replace or remove it. TypeError for a name without a handler in the
+        router, ValueError for a delay outside 0 to 366 days.
         """
         check_known(timer_name(name), self._tools.timers)
         self._set_timer(name, delay_of(name, after), payload, key, chat_id, scope)
@@ -278,9 +276,9 @@ class Context(Generic[E_co]):
     def cancel_timer(
         self, name: str, *, key: str | int | None = None, chat_id: int | None = None, scope: Scope = OWN_SCOPE
     ) -> None:
-        """Take a timer of this conversation away, if it has not been handled yet; `key`, `chat_id`, `scope` as it was set.
+        """Remove a timer of this conversation, if it has not been handled yet; `key`, `chat_id`, `scope` as for `set_timer`.
 
-        Who else has set one in the same chat keeps it, unless its scope is CHAT.
+        Timers that other users have set in the same chat stay, except those of the scope CHAT.
         """
         self._set_timer(name, None, None, key, chat_id, scope)
 
@@ -292,7 +290,7 @@ class Context(Generic[E_co]):
         self._plan(stored, after_s, fired, shared)
 
     def plan_timer(self, name: str, after: Seconds, payload: Payload, scope: str | None = None) -> None:
-        """Set or (None) cancel the timer `name` of a state scope, by default of the update's own; for flows."""
+        """Set the timer `name` of a state scope (default: the update's own), or cancel it (`after=None`); for flows."""
         self._plan(name, after, fired_by(self, name, payload), scope)
 
     def _plan(self, name: str, after: Seconds, fired: Fired, scope: str | None) -> None:
@@ -301,11 +299,10 @@ class Context(Generic[E_co]):
         self._timers[scope, name] = Timer(name, after_s, body, scope)
 
     def speaks_in(self) -> dict[str, Any] | None:
-        """Where what is said goes: the params for a chat and the place in it; None if there is no chat to speak in.
+        """Return where replies go: the params for the chat and the topic or business connection; None if there is no chat.
 
-        An update that has only a person (a press under a message sent via the bot, too) speaks in the private chat, whose id is that
-        of the user; a request to join in the
-        chat that Telegram names for it (Telegram Bot API, ChatJoinRequest: user_chat_id).
+        For an update that has only a user (also a press under a message sent via the bot) the private chat, whose id is
+        the user's; for a join request the chat in its user_chat_id (Telegram Bot API, ChatJoinRequest).
         """
         if self.kind == "chat_join_request":
             return {"chat_id": part(self.event, "user_chat_id")}
@@ -315,32 +312,32 @@ class Context(Generic[E_co]):
             return self.home
         is_of_a_person = (
             self.kind in OF_A_PERSON or self.kind == "callback_query"
-        )  # under a message sent via the bot
+        )  # the latter under a message sent via the bot
         return self.privately() if is_of_a_person else None
 
     def privately(self) -> dict[str, Any] | None:
-        """Where the private chat with the user of the update is."""
+        """Return the params for the private chat with the update's user; None if there is no user."""
         return None if self.user_id is None else {"chat_id": self.user_id}
 
     def place(self) -> dict[str, Any]:
-        """Where in the chat an answer belongs: the params for a topic or a business connection."""
+        """Return the params for the topic or business connection to which an answer belongs."""
         return place_of(self.source)
 
     # ---- for the inbox's handler
 
     def has_called(self, method: str) -> bool:
-        """Whether a call of this method was collected. Telegram does not look at the case of its name."""
+        """Return whether a call of this method was collected. Its name is case-insensitive, as at Telegram."""
         head = method.lower().encode()
         return any(call.body[: len(head)].lower() == head for call in self._calls or ())
 
     def discard(self) -> None:
-        """Forget all that was collected and changed, as if no handler had run."""
+        """Discard all collected effects and changes of state, as if no handler had run."""
         self._calls, self._timers, self.offered = [], {}, []
         if self._memory is not None:
             self._memory.forget()
 
     def effects(self) -> Effects:
-        """What is to be committed. To be taken once, after the handler."""
+        """Return the effects to commit; to be called once, after the handler."""
         calls, self._calls = tuple(self._calls or ()), None
         timers = tuple(self._timers.values())
         if self._memory is None:
@@ -350,6 +347,6 @@ class Context(Generic[E_co]):
 
 
 def _id(item: Any, name: str) -> int | None:
-    """`item[name].id`, if it is there and a number."""
+    """Return `item[name].id` if it is an int, else None."""
     found = part(part(item, name), "id")
     return found if isinstance(found, int) else None

@@ -1,10 +1,10 @@
-"""The context of each kind of update: what it can be asked, and what it can do.
+"""The context types by kind of update.
 
 Context             any update (telegram/dialogue/context.py)
   ChatContext       an update of a chat: `reply`, `typing`, `progress`
     MessageContext    a message of any kind: `message`, `text`, `command`, `args`
     CallbackContext   a pressed button: `button`, `answer`, `edit`
-    TimerContext      a timer that was set before: `timer`, `payload`
+    TimerContext      a timer that came due: `timer`, `payload`
 """
 
 import asyncio
@@ -30,34 +30,34 @@ from telegram.dialogue.tools import Tools
 log = structlog.get_logger(__name__)
 
 ANSWER_NOW_MAX_S: Final = 5.0
-"""So long `answer_now` waits for Telegram; what it could not send is answered after the commit."""
+"""Maximum time that `answer_now` waits for Telegram, in seconds; after that the press is answered after the commit."""
 
 
 class ChatContext(Context[E_co]):
-    """An update that something can be said to: in its chat, or in private to its person."""
+    """An update that can be replied to: in its chat, or in the private chat with its user."""
 
     __slots__ = ()
 
     def reply(self, text: str, /, **params: Any) -> None:
-        """Send `text` to the chat of the update, into its topic or business connection (sendMessage).
+        """Send `text` to the chat of the update, in its topic or business connection (sendMessage).
 
-        To somebody who asks to join, and where an update has only a person, in private. ValueError where there is neither.
+        For a join request, or an update that has only a user, in the private chat. ValueError if there is neither.
         """
         self.collect("sendMessage", {**self._here("reply"), "text": text, **params})
 
     def typing(self, action: str = "typing", /) -> AbstractAsyncContextManager[None]:
-        """`async with ctx.typing("upload_document"):` shows a chat action for as long as the block runs (sendChatAction).
+        """`async with ctx.typing("upload_document"):` shows a chat action while the block runs (sendChatAction).
 
-        Never an error for the handler, and never a delay.
+        It never raises and never delays the handler.
         """
         here = self._here("typing")
         params = {name: value for name, value in here.items() if name != "direct_messages_topic_id"}
         return kept_alive(self._tools.client, {**params, "action": action})
 
     async def progress(self, text: str, /, **params: Any) -> Progress:
-        """Send `text` now, as a message that tells how far the handler is; `params` as of sendMessage and editMessageText.
+        """Send `text` at once, as a message that shows the handler's progress; `params` for sendMessage and editMessageText.
 
-        Outside the commit: a handler that runs again after a kill sends another one. Never an error for the handler.
+        Outside the commit: a handler that runs again after a kill sends another one. Errors of Telegram are not raised.
         """
         name = f"{self.idempotency_key}/{len(self.shows)}"
         known = self._tools.shown.get(name)
@@ -68,7 +68,7 @@ class ChatContext(Context[E_co]):
         return shows
 
     def _here(self, what: str) -> dict[str, Any]:
-        """The chat of the update, and the place in it."""
+        """Return the params for the chat, as `speaks_in`; ValueError if there is none. `what` is the caller's name."""
         if self.kind == "guest_message":
             raise ValueError(
                 "the bot is not in the chat of a guest_message: use call('answerGuestQuery', ...)"
@@ -85,7 +85,7 @@ class MessageContext(ChatContext[Message]):
     __slots__ = ("album",)
 
     album: "tuple[MessageContext, ...]"
-    """All messages of the album, this one first; there only while handlers of albums are asked (albums.py)."""
+    """All messages of the album, this one first; set only if the router has album handlers (albums.py)."""
 
     @property
     def message(self) -> Message:
@@ -94,12 +94,12 @@ class MessageContext(ChatContext[Message]):
 
     @property
     def chat_id(self) -> int:
-        """The chat that the message was written in."""
+        """The id of the message's chat."""
         return self.event.chat.id
 
     @property
     def text(self) -> str:
-        """The text; empty if the message has none, also if it has a caption."""
+        """The text; empty if the message has none (a caption is not a text)."""
         return self.event.text or ""
 
     @property
@@ -109,7 +109,7 @@ class MessageContext(ChatContext[Message]):
 
     @property
     def is_command(self) -> bool:
-        """Whether the text or the caption begins with a command, for whatever bot."""
+        """Whether the text or the caption begins with a command, for any bot."""
         event = self.event
         words, entities = (
             (event.text, event.entities) if event.text else (event.caption or "", event.caption_entities)
@@ -124,7 +124,7 @@ class MessageContext(ChatContext[Message]):
         return self._command
 
     def place(self) -> dict[str, Any]:
-        """Where in the chat an answer belongs: nowhere special, for nearly all messages."""
+        """Return the params for the topic or business connection to which an answer belongs; empty for most messages."""
         has = self.event.__dict__
         if has["business_connection_id"] or has["is_topic_message"] or has["direct_messages_topic"]:
             return place_of(self.event)
@@ -132,9 +132,9 @@ class MessageContext(ChatContext[Message]):
 
 
 class CallbackContext(ChatContext[CallbackQuery]):
-    """A pressed button. If the handler does not answer it, it is answered with nothing after the commit.
+    """A pressed button. If the handler does not answer it, it is answered without a text after the commit.
 
-    A press stands in line with the messages of its chat. A handler that takes its time answers at its begin: `answer_now`.
+    A press is handled in order with the messages of its chat. A slow handler should answer first: `answer_now`.
     """
 
     __slots__ = ("is_refused", "pressed")
@@ -148,33 +148,33 @@ class CallbackContext(ChatContext[CallbackQuery]):
         self.pressed = mark
         """The mark of the button, if a flow has sent it (telegram/dialogue/marks.py)."""
         self.is_refused = False
-        """A flow would have taken it, but has not offered it now."""
+        """Whether a flow has a step for the button, but did not offer it in its current state."""
 
     @property
     def message(self) -> Message | InaccessibleMessage | None:
-        """The message with the button: too old to be seen, or not told at all for those sent by inline queries."""
+        """The message with the button; inaccessible if it is too old, None for a message sent via the bot (inline mode)."""
         return self.event.message
 
     @property
     def source(self) -> Any:
-        """The message with the button, if Telegram tells it."""
+        """The message with the button, if the update has it, else the query."""
         return self.event if self.event.message is None else self.event.message
 
     @property
     def button(self) -> str | None:
-        """The callback data of the button."""
+        """The callback data of the button, without a flow's mark."""
         return self.event.data
 
     def answer(self, text: str | None = None, /, **params: Any) -> None:
-        """End the waiting of the button, with a short notice if there is a `text` (answerCallbackQuery)."""
+        """Answer the press, so that the button stops waiting; `text` is shown as a notice (answerCallbackQuery)."""
         self.call("answerCallbackQuery", **{"callback_query_id": self.event.id, "text": text, **params})
 
     async def answer_now(self, text: str | None = None, /, **params: Any) -> None:
-        """Do as `answer` at once, before the handler goes on: for one that takes longer than people wait.
+        """Answer at once, before the handler continues: for a handler that takes longer than people wait.
 
-        Outside the commit. The button has its answer then: it is not answered again at the end, or when the handler runs
-        again (after a kill it is). Telegram shows the first answer only. Never an error for the handler if it cannot be
-        sent, and a delay of ANSWER_NOW_MAX_S at the most.
+        Outside the commit. The press is then not answered again at the end, or when the handler runs again (except after a
+        kill; Telegram shows only the first answer). It does not raise if the answer cannot be sent, and takes at most
+        ANSWER_NOW_MAX_S.
         """
         call = {"callback_query_id": self.event.id, "text": text, **params}
         check_names("answerCallbackQuery", call)
@@ -192,7 +192,7 @@ class CallbackContext(ChatContext[CallbackQuery]):
 
     @property
     def is_answered(self) -> bool:
-        """Whether the button was answered by `answer_now`."""
+        """Whether the press was answered by `answer_now`."""
         return self.event.id in self._tools.answered
 
     def edit(self, text: str, /, **params: Any) -> None:
@@ -209,7 +209,7 @@ class CallbackContext(ChatContext[CallbackQuery]):
 
 
 class TimerContext(ChatContext[Fired]):
-    """A timer that was set in this lane before: `reply` and the rest work where it was set."""
+    """A timer that came due: `reply` and the others refer to the chat in which, or for which, it was set."""
 
     __slots__ = ()
 
@@ -219,17 +219,17 @@ class TimerContext(ChatContext[Fired]):
 
     @property
     def timer(self) -> str:
-        """Its name."""
+        """The timer's name."""
         return self.event.name
 
     @property
     def timer_key(self) -> str | None:
-        """The key that it was set with, beside its name."""
+        """The `key` given to `set_timer`; None if there was none."""
         return self.event.key
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What was given to `set_timer`."""
+        """The `payload` given to `set_timer`."""
         return self.event.payload
 
     @property
@@ -239,17 +239,17 @@ class TimerContext(ChatContext[Fired]):
 
     @property
     def user_id(self) -> int | None:
-        """The user whose update set it; None if it was a chat that speaks for itself."""
+        """The user whose update set it; None if it was sent on behalf of a chat."""
         sender = self.event.user_id
         return None if sender is None or sender < 0 or sender in FAKE_USERS else sender
 
     @property
     def sender_id(self) -> int | None:
-        """The sender of the update that set it."""
+        """The sender of the update that set it (Context.sender_id)."""
         return self.event.user_id
 
     def place(self) -> dict[str, Any]:
-        """The topic or business connection in which it was set."""
+        """Return the params for the topic or business connection in which it was set."""
         return self.event.place
 
 
@@ -260,7 +260,7 @@ MESSAGE_KINDS: Final = frozenset((
 
 
 def context_of(update: Update, delivery: Delivery, tools: Tools) -> Context:
-    """The context for an update of any kind."""
+    """Return the context of an update of any kind."""
     kind = update.kind
     event: Any = getattr(update, kind or "", None)
     if kind in MESSAGE_KINDS:

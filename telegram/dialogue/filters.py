@@ -1,7 +1,7 @@
-"""What an update must be for a handler: predicates, and extracts, which also hand something to the handler.
+"""Filters of handlers: predicates, and extracts, which also pass a value to the handler.
 
-A predicate is any plain function of the Context that returns a bool. An extract has a type, and the handler takes its
-value as an argument after the context:
+A predicate is any plain function of the Context that returns a bool. An extract has a type, and its value is passed to the
+handler as an argument after the context:
 
     @router.message(photo)
     async def picture(ctx: MessageContext, sizes: list[PhotoSize]) -> None: ...
@@ -26,7 +26,7 @@ MEDIA: Final = frozenset((
     "animation", "audio", "contact", "dice", "document", "game", "invoice", "live_photo", "location", "paid_media",
     "photo", "poll", "sticker", "story", "successful_payment", "venue", "video", "video_note", "voice",
 ))  # fmt: skip
-"""What a message has instead of a text (Telegram Bot API, Message)."""
+"""Fields of which a message has one instead of a text (Telegram Bot API, Message)."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -35,8 +35,8 @@ D = TypeVar("D", bound=CallbackData)
 Filter: TypeAlias = Callable[[Context], bool]
 
 
-class Invalid(Exception):  # noqa: N818 - what a person sent, not an error
-    """What the user sent does not fit: they are told `text`, and nothing else of the handler happens."""
+class Invalid(Exception):  # noqa: N818 - about the user's input, not an error
+    """The user's input is invalid: `text` is sent to the user, and the handler's other effects are discarded."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -44,7 +44,7 @@ class Invalid(Exception):  # noqa: N818 - what a person sent, not an error
 
 
 class Extract(Generic[T]):
-    """Takes a `type_` out of an update; what is not there (None) does not match. `label` names it in pictures."""
+    """Extracts a value of `type_` from an update with `read`; None does not match. `label` is its name in diagrams."""
 
     def __init__(self, type_: Any, read: Callable[[Context], T | None], label: str = "") -> None:
         self.type = type_
@@ -53,23 +53,23 @@ class Extract(Generic[T]):
 
 
 class Hint(NamedTuple):
-    """Narrows the search for a handler: what an update certainly is if it passes. Filters outside this module have none."""
+    """A necessary condition for a filter to pass, to narrow the search. Filters outside this module have none."""
 
     words: frozenset[str] | None = None
-    """Its command, or the first word of its button, is one of these; None: it may be any, or none."""
+    """The update's command, or the first word of its button, must be one of these; None: no condition."""
 
     without_text: bool = False
-    """It is no message with a text."""
+    """The update must not be a message with a text."""
 
 
 NO_HINT: Final = Hint()
 
 
 def hint_of(filters: Iterable[Any]) -> Hint:
-    """What an update is that passes all the filters.
+    """Return the combined hint of filters that must all pass.
 
-    Only this module's own types are believed, in which hint and test read the same: a hint that is wrong hides updates.
-    Those behind one that may raise Invalid do not count: the user is to be told also if they would not pass.
+    Only types of this module have hints, where hint and test are defined together: a wrong hint would hide updates.
+    Filters after one that may raise Invalid are ignored: the user gets its text even if those would not pass.
     """
     words, without_text = None, False
     for each in filters:
@@ -88,14 +88,14 @@ class _HintedExtract(Extract[T]):
 
 
 class _Parsed(_HintedExtract[T]):
-    """Raises Invalid for what it finds and cannot read."""
+    """Raises Invalid if the value is there but cannot be parsed."""
 
 
 AnyFilter: TypeAlias = Filter | Extract[Any]
 
 
 def label_of(passes: Any) -> str:
-    """How a filter or an extract is named in a picture: what it wants, else the name of the function."""
+    """Return the name of a filter or an extract in a diagram: its label, else the name of the function."""
     label = getattr(passes, "label", None) or getattr(passes, "__name__", type(passes).__name__)
     return "a condition" if label == "<lambda>" else str(label)
 
@@ -107,9 +107,9 @@ def _named(label: str, passes: Filter) -> Filter:
 
 @final
 class command:  # noqa: N801 - read as a word: @router.message(command("start"))
-    """`command("start")` takes "/start", "/start args" and "/start@this_bot", but not a command for another bot.
+    """`command("start")` matches "/start", "/start args" and "/start@this_bot", but not a command for another bot.
 
-    In a text or a caption, where Telegram marks it as a command: not in code.
+    In a text or a caption, if Telegram marks it as a command: not in code.
     """
 
     def __init__(self, *names: str) -> None:
@@ -125,13 +125,13 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
         self.hint: Final = Hint(self._names)
 
     def __call__(self, ctx: Context) -> bool:
-        """Whether the update is one of the commands."""
+        """Return whether the update is one of the commands."""
         return ctx.command in self._names
 
     def parse(self, model: type[M]) -> Extract[M]:
-        """The command with its arguments as `model`: words in the order of its fields, the last one takes the rest.
+        """Extract the command's arguments as a `model`: one word per field in order, the rest for the last field.
 
-        If they do not fit, the user is told how to write it.
+        If they are invalid, the user gets the error and the usage (Invalid).
         """
         names = list(model.model_fields)
         usage = " ".join(
@@ -155,19 +155,19 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
 
     @property
     def payload(self) -> Extract[str]:
-        """The command with what follows it, if something does: the payload of a deep link in /start, say."""
+        """Extract the text after the command, if there is any, e.g. the payload of a deep link in /start."""
         return _HintedExtract(
             str, lambda ctx: (ctx.args or None) if self(ctx) else None, self.hint, f"{self.label} <payload>"
         )
 
 
 def text(ctx: Context) -> bool:
-    """Any text that is no command, for whatever bot: where a name is asked, "/cancel" is none. No caption: `text_or_caption`."""
+    """Match any text that is not a command, for any bot. Captions do not match: see `text_or_caption`."""
     return bool(ctx.text) and not ctx.is_command
 
 
 def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:
-    """A text (no caption) in which `pattern` is found; hands over the match."""
+    """Extract the first match of `pattern` in a text; captions do not match."""
     compiled = re.compile(pattern)
     search = compiled.search
     label = f"text like {compiled.pattern}"
@@ -176,7 +176,7 @@ def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:
 
 @final
 class data:  # noqa: N801 - as command
-    """A button whose callback data is one of `values`."""
+    """Matches a button whose callback data is one of `values`."""
 
     def __init__(self, *values: str) -> None:
         self._values = frozenset(values)
@@ -184,17 +184,17 @@ class data:  # noqa: N801 - as command
         self.hint: Final = Hint(frozenset(first_word(value) for value in values))
 
     def __call__(self, ctx: Context) -> bool:
-        """Whether such a button was pressed."""
+        """Return whether such a button was pressed."""
         return ctx.button in self._values
 
 
 def data_prefix(prefix: str) -> Filter:
-    """A button whose callback data begins with `prefix`."""
+    """Match a button whose callback data begins with `prefix`."""
     return _named(f"{prefix}… button", lambda ctx: ctx.button is not None and ctx.button.startswith(prefix))
 
 
 def carries(model: type[D]) -> Extract[D]:
-    """A button that carries such data; `@router.callback_query(Vote)` is the same as `...(carries(Vote))`."""
+    """Extract typed callback data; `@router.callback_query(Vote)` is the same as `...(carries(Vote))`."""
     return _HintedExtract(
         model,
         lambda ctx: None if ctx.button is None else model.unpack(ctx.button),
@@ -204,24 +204,24 @@ def carries(model: type[D]) -> Extract[D]:
 
 
 def first_word(data: str) -> str:
-    """What stands before the first colon of a button's data: its prefix, if it is typed."""
+    """Return the part of callback data before the first colon: its prefix, if it is typed."""
     return data.partition(":")[0]
 
 
 class kind:  # noqa: N801 - as command
-    """Updates of these kinds, named as in Telegram's Update: `kind("my_chat_member", "chat_member")`."""
+    """Matches updates of these kinds, named as in Telegram's Update: `kind("my_chat_member", "chat_member")`."""
 
     def __init__(self, *kinds: str) -> None:
         self.kinds = frozenset(kinds)
         self.label = " or ".join(kinds)
 
     def __call__(self, ctx: Context) -> bool:
-        """Whether the update is of one of the kinds."""
+        """Return whether the update is of one of the kinds."""
         return ctx.kind in self.kinds
 
 
 def chat_type(*kinds: str) -> Filter:
-    """Updates of chats of these types: "private", "group", "supergroup", "channel"."""
+    """Match updates of chats of these types: "private", "group", "supergroup", "channel"."""
     wanted = frozenset(kinds)
     return _named(
         f"in a {' or '.join(kinds)} chat", lambda ctx: part(part(ctx.source, "chat"), "type") in wanted
@@ -229,7 +229,7 @@ def chat_type(*kinds: str) -> Filter:
 
 
 class any_of:  # noqa: N801 - as command
-    """What passes at least one of the filters. Extracts only test here; nothing is handed over: `any_of(photo, video)`."""
+    """Matches updates that pass at least one of the filters, e.g. `any_of(photo, video)`; extracts pass no value here."""
 
     def __init__(self, *filters: AnyFilter) -> None:
         self._asked = tuple(as_predicate(each) for each in filters)
@@ -238,18 +238,18 @@ class any_of:  # noqa: N801 - as command
         self.kinds = frozenset[str]().union(*named) if len(named) == len(filters) else None
 
     def __call__(self, ctx: Context) -> bool:
-        """Whether one of the filters passes."""
+        """Return whether one of the filters passes."""
         return any(passes(ctx) for passes in self._asked)
 
 
 def no(unwanted: AnyFilter) -> Filter:
-    """What does not pass the filter."""
+    """Match updates that do not pass the filter."""
     passes = as_predicate(unwanted)
     return _named(f"not {label_of(passes)}", lambda ctx: not passes(ctx))
 
 
 def checked_filters(filters: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the filters, types of callback data as extracts; TypeError for what is no filter."""
+    """Return the filters, with types of callback data as extracts; TypeError for anything else."""
     filters = tuple(
         carries(each) if isinstance(each, type) and issubclass(each, CallbackData) else each
         for each in filters
@@ -259,7 +259,7 @@ def checked_filters(filters: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def check_filters(filters: Iterable[Any]) -> None:
-    """Raise TypeError for what is no predicate."""
+    """Raise TypeError for anything but a predicate."""
     for passes in filters:
         if isinstance(passes, Extract):
             raise TypeError(
@@ -280,9 +280,9 @@ def _advice(given: Any) -> str:
 
 
 def as_predicate(wanted: AnyFilter) -> Filter:
-    """Return a filter or an extract as a predicate; TypeError for what is neither.
+    """Return a filter or an extract as a predicate; TypeError for anything else.
 
-    What an extract finds but cannot read (the arguments of a command) does not pass.
+    A value that an extract cannot parse (a command's arguments) does not pass.
     """
     if not isinstance(wanted, Extract):
         check_filters((wanted,))
@@ -299,7 +299,7 @@ def as_predicate(wanted: AnyFilter) -> Filter:
 
 
 def content(*names: str) -> Filter:
-    """Messages that hold one of these, named as in Telegram's Message: `content("photo", "new_chat_members")`."""
+    """Match messages that have one of these fields of Telegram's Message: `content("photo", "new_chat_members")`."""
     unknown = [name for name in names if name not in types.Message.model_fields]
     if unknown or not names:
         raise ValueError(f"a Message has no {', '.join(unknown) or 'field without a name'}")
@@ -319,7 +319,7 @@ class _Content:
 
 
 def _hint_of_content(names: Sequence[str]) -> Hint:
-    """A message has a text or media, never both: `text` is there "for text messages" (Telegram Bot API, Message)."""
+    """Return the hint: a message has a text or media, never both (Telegram Bot API, Message: text, "for text messages")."""
     return Hint(without_text=MEDIA.issuperset(names))
 
 
@@ -355,5 +355,5 @@ def _first_of(error: ValidationError) -> str:
 
 
 def told(error: ValidationError) -> Invalid:
-    """What a person is told of the first thing that does not fit a model."""
+    """Return the Invalid for a value that is not valid for a model, with its first error as the text."""
     return Invalid(_first_of(error))

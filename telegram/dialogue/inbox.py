@@ -1,4 +1,4 @@
-"""The inbox's handler: decode, route, run, effects."""
+"""The inbox's handler: decodes an update, finds its handler, runs it, and returns the effects."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from telegram.botapi.shortcuts import current
 from telegram.botapi.types import Message
 from telegram.client.peers import Peers
 from telegram.dialogue.albums import ALBUM_MAX, Albums, is_album, scope_of
-from telegram.dialogue.answers import answer_press, refuse_payment, see_that_it_is_answered, tell
+from telegram.dialogue.answers import answer_if_needed, answer_press, refuse_payment, tell
 from telegram.dialogue.batches import Splits, gather
 from telegram.dialogue.conduct import Conduct
 from telegram.dialogue.context import Context
@@ -40,7 +40,7 @@ from telegram.dialogue.lending import Behind, asked, lend, may_lend
 from telegram.dialogue.limits import Dropped, Limits
 from telegram.dialogue.marks import is_of
 from telegram.dialogue.newest import Newest
-from telegram.dialogue.presence import note_who_is_there
+from telegram.dialogue.presence import note_reachable
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Taken
 from telegram.dialogue.scopes import OWN, place_of_scope
@@ -58,16 +58,16 @@ EXPIRES_S: Final = {
     "shipping_query": 150.0,
     "pre_checkout_query": 150.0,
 }
-"""After so long Telegram takes no answer any more, so that is left out; the update is handled (Telegram Bot API, Update)."""
+"""Seconds after which Telegram accepts no answer (Telegram Bot API, Update): it is left out, the update is handled."""
 
 _LOOK_BEHIND: Final = 100
-"""How many waiting updates are searched for one that stops the handler."""
+"""How many pending updates are searched for one that stops the handler, belongs to an album, or is a newer query."""
 
 _NO_LEASE: Final = Lease(Queue.INBOX, "", 0)
 
 
 class InboxHandler:
-    """Runs the handler that `router` finds for an update. What the handler raises is the engine's business."""
+    """Runs the handler that `router` finds for an update. What the handler raises is left to the engine."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class InboxHandler:
         allow: Callable[[Delivery, float], None] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`behind` is the store; `allow` lets a running handler take so many seconds."""
+        """`behind` is the store; `allow` sets a running handler's time-out in seconds."""
         self.router = router
         self.tools = tools or Tools()
         self._peers = Peers() if peers is None else peers
@@ -93,24 +93,24 @@ class InboxHandler:
         self.albums = Albums()
         self._stoppable = Stoppable()
         self.dropped = Dropped()
-        """Updates that no handler was given, by reason."""
+        """Counts of updates that were dropped before a handler, by reason."""
         self._newest = Newest(self.dropped.counts)
         self._limits = Limits(self.dropped)
         self.arrived = self._stoppable.arrived
 
     async def __call__(self, delivery: Delivery) -> Effects:
-        """Rejects an update that cannot be read, and acknowledges one that no handler takes.
+        """Handle one update: Reject if it is unreadable; an update without a handler is acknowledged.
 
-        One that is too old to be answered is handled: what a press asks for was accepted, however long it waited.
+        A query that is too old to be answered is handled all the same: its button may have other effects.
         """
         ctx = self._context(delivery)
         if ctx.update.lost:
             log.warning("parts of an update are not readable", id=ctx.update_id, lost=ctx.update.lost)
-        note_who_is_there(ctx, self._peers)
+        note_reachable(ctx, self._peers)
         if self._table is None:
             self._table = Table(self.router)
             self.tools.timers = self._table.timers
-        current.set(ctx)  # seen by this handler alone: the engine gives each one a context of its own
+        current.set(ctx)  # visible to this handler only: the engine runs each in its own context
         taken = None
         may_be_void = self._conduct.backlog is not None or ctx.kind == "inline_query"
         if may_be_void and not await self._is_wanted(ctx, delivery):
@@ -156,11 +156,11 @@ class InboxHandler:
                 await progress.end()
         if self._table.has_albums:
             await self._close(ctx, taken, delivery)
-        see_that_it_is_answered(ctx, self._conduct.apology)  # at each attempt: one may have died before
+        answer_if_needed(ctx, self._conduct.apology)  # at each attempt: one may have died before
         return ctx.effects()
 
     def farewell(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
-        """What goes out although the handler failed: the button's answer, and in the end an apology."""
+        """Return calls for a failed update: the answer to a press, and if it is given up the apology."""
         try:
             ctx = self._context(delivery)
         except Reject:
@@ -226,7 +226,7 @@ class InboxHandler:
             await self._lend(other, table, delivery._replace(envelope=envelope))
             try:
                 found = table.find(other)
-            except Exception:  # noqa: BLE001 - it is told of when its turn comes
+            except Exception:  # noqa: BLE001 - raised again when its turn comes
                 return None
             if found is None or found.handler is not taken.handler:
                 return None
@@ -244,7 +244,7 @@ class InboxHandler:
         try:
             await _called(taken, messages)
         except (Invalid, Park):
-            raise  # the user is told once; nothing failed
+            raise  # these are no failure of the burst
         except BaseException as error:
             self._splits.add(head, frozenset(ids))
             if not isinstance(error, Exception):
@@ -252,7 +252,7 @@ class InboxHandler:
             raise _split(head, error) from error
 
     async def _is_wanted(self, ctx: Context, delivery: Delivery) -> bool:
-        """False for what no handler is asked for: a message of a backlog, an inline query behind which a newer one waits."""
+        """Return False for an update to drop: a message of the backlog, or an inline query if a newer one is pending."""
         backlog, behind = self._conduct.backlog, self._behind
         if backlog is not None and backlog.concerns(ctx, delivery):
             if behind is not None:
@@ -280,7 +280,7 @@ class InboxHandler:
             self.albums.leave(ctx)
 
     def _stops(self, ctx: Context, delivery: Delivery, stop: Filter, scope: str, envelope: Envelope) -> bool:
-        """Whether an update that waits ends the handler: of the same conversation, and it passes the filter."""
+        """Return whether a pending update stops the handler: it is of the same conversation and passes the filter."""
         if scope == OWN and envelope.scope != delivery.envelope.scope:
             return False
         other = self._waiting(envelope)
@@ -290,12 +290,12 @@ class InboxHandler:
             return False
         try:
             return stop(other)
-        except Exception:  # it is the author's; whoever appended the update must not suffer from it
+        except Exception:  # the author's code: its error must not reach the appending caller
             log.exception("a stop filter failed", id=envelope.id)
             return False
 
     def _waiting(self, envelope: Envelope, state: bytes | None = None) -> Context | None:
-        """A context to look at: of an update whose turn has not come."""
+        """Return a read-only context of a pending update; None if it is unreadable."""
         try:
             return self._context(Delivery(_NO_LEASE, envelope, 1, state))
         except Reject:
@@ -312,9 +312,9 @@ class InboxHandler:
             await lend(ctx, table, delivery, self._behind)
 
     def _untaken(self, ctx: Context, table: Table) -> None:
-        """Answer a flow's button that no handler takes any more, or not from this person; refuse a payment; Reject a timer.
+        """Handle an update without a handler: answer a flow's button, refuse a payment, Reject an unknown timer.
 
-        A timer of a flow that has left the state is logged: that is how flows end.
+        A timer of a flow that has left the state is normal, and only logged.
         """
         if isinstance(ctx, CallbackContext):
             if ctx.pressed is not None and not is_of(ctx.pressed, ctx.memory.places()):
@@ -339,7 +339,7 @@ class InboxHandler:
         log.info("a timer fired after its flow left the state", key=ctx.key, timer=ctx.timer)
 
     def _is_late(self, kind: str, arrived: float) -> bool:
-        """Whether Telegram takes no answer to a query of this kind any more that arrived at Unix time `arrived`."""
+        """Return whether a query of this kind, which arrived at Unix time `arrived`, has expired at Telegram."""
         return arrived > 0 and self._wall() - arrived > EXPIRES_S[kind]
 
 
@@ -349,7 +349,7 @@ async def _called(taken: Taken, *messages: list[Message]) -> None:
 
 
 def _split(head: Envelope, error: Exception) -> Park:
-    """What is raised for a burst that failed: the fault may be any message's, so no attempt of the first is counted."""
+    """Return the Park for a failed burst: any message may be the cause, so no attempt is counted for the first."""
     reason = f"a burst failed, its messages are handled one at a time: {type(error).__name__}: {error}"
     if not isinstance(error, Retry | Reject):
         log.warning(

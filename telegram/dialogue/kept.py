@@ -1,8 +1,8 @@
-"""What a conversation or a timer keeps comes back as it was, or is refused by name when it is to be kept.
+"""Serialization of state and payloads as JSON that is exact: values that JSON would change are refused (NotKept).
 
-JSON turns some values into others without a word: {1: "a"} comes back as {"1": "a"}, (1, 2) as [1, 2], an IntEnum's
-member as an int. Values that JSON holds exactly are kept; for the others NotKept names the place, like "data['votes']".
-A flow's data has types of its own, which read most of them back: there it counts whether what is read is the same.
+JSON silently changes some values: {1: "a"} comes back as {"1": "a"}, (1, 2) as [1, 2], an IntEnum's member as an int.
+Values that JSON represents exactly are stored; for others NotKept has the path, like "data['votes']". A flow's data is a
+pydantic model, whose types restore most values: there the restored value must be equal, in its types too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from telegram.botapi.calls import encode_json
 
 DEPTH_MAX: Final = 100
-"""Lists and dicts inside one another. What is nested deeper could be written and not be read again (RecursionError)."""
+"""Maximum nesting of lists and dicts. Deeper values could be written, but not read again (RecursionError)."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -29,17 +29,17 @@ _PLAIN: Final = _LEAVES | {list, dict, set, tuple}
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 _Wrong = tuple[list[object], str]
-"""The keys and indices that lead to a value, the innermost first, and what is wrong with it."""
+"""The path of a value (keys and indices, the innermost first), and what is wrong with it."""
 
 
 class NotKept(TypeError, ValueError):  # noqa: N818 - a fact about a value
-    """A value that would come back as another one, or not at all. A mistake in the program."""
+    """A value that would be restored as another one, or not at all. A programming error."""
 
 
 def encode_kept(whole: dict[str, Any], name: str, known: Mapping[str, Any] = _NOTHING) -> bytes:
-    """Return a dict as JSON; NotKept for what would not come back as it is. `name` is what a message calls the dict.
+    """Return a dict as JSON; NotKept for values that JSON would change. `name` is the dict's name in messages.
 
-    `known` is added to it: of that it is known that JSON's types are all there is.
+    `known` is added to it without a check: it consists of JSON's types only.
     """
     if _is_exact(whole, 0):
         try:
@@ -51,20 +51,20 @@ def encode_kept(whole: dict[str, Any], name: str, known: Mapping[str, Any] = _NO
 
 
 def written(kept: BaseModel, name: str) -> dict[str, Any]:
-    """Return a model as JSON's types; NotKept unless that reads as `kept` again, in its types too."""
+    """Return a model's data as JSON types; NotKept unless it is restored equal to `kept`, in its types too."""
     try:
         data = fields_of(kept, mode="json")
     except (
         ValueError,
         TypeError,
-    ) as error:  # bytes that are no UTF-8, a type that pydantic does not know, a set as a key
+    ) as error:  # bytes that are not UTF-8, a type unknown to pydantic, a set as a key
         raise NotKept(f"{name}{_unwritten(kept)}: {error}") from None
     if not _is_exact_model(type(kept)):
         if not _is_exact(data, 0):
             encode_kept(data, name)
         try:
             read = read_fields(type(kept), data)
-        except ValidationError as error:  # the model takes the value, but not what JSON makes of it
+        except ValidationError as error:  # the model accepts the value, but not its JSON form
             raise NotKept(f"{name}{_cannot_be_read(error)}") from None
         check_read(kept, read, name)
     return data
@@ -73,22 +73,22 @@ def written(kept: BaseModel, name: str) -> dict[str, Any]:
 def fields_of(
     kept: BaseModel, mode: Literal["json", "python"] = "python", include: set[str] | None = None
 ) -> dict[str, Any]:
-    """Return the values of a model's fields under their own names, which `read_fields` reads: no computed ones."""
+    """Return the values of a model's fields by their names, for `read_fields`; without computed fields."""
     return kept.model_dump(mode=mode, include=include, warnings=False, by_alias=False, round_trip=True)
 
 
 def read_fields(model: type[M], data: Mapping[str, Any], *, strict: bool | None = False) -> M:
-    """Return a model of what was `written`, or of words that a person typed; ValidationError if they do not fit (any more).
+    """Return a model from data of `written`, or from words that a user typed; ValidationError if they are not valid.
 
-    Read leniently though the model may be strict: JSON has a text for a date and a list for a set, and strict types take
-    none (pydantic, strict mode). Whether it is the same value was checked when it was written. With `strict` None the model
-    says how it is read. A field with an alias is known by both names.
+    Not strict even if the model is: JSON has a str for a date and a list for a set, which strict types reject (pydantic,
+    strict mode); equality was checked when it was written. `strict=None` leaves it to the model. A field with an alias is
+    accepted under both names.
     """
     return model.model_validate(data, strict=strict, by_name=True, by_alias=True)
 
 
 def _cannot_be_read(error: ValidationError) -> str:
-    """The place and the reason of the first error; the value itself may be a secret."""
+    """Return path and reason of the first error, without the value, which may be a secret."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = "".join(f"[{_shown(each)}]" for each in first["loc"])
     return f"{place} could not be read again: JSON has no such value ({first['msg']})"
@@ -104,7 +104,7 @@ def _unwritten(kept: BaseModel) -> str:
 
 
 def check_read(kept: BaseModel, read: BaseModel, name: str) -> None:
-    """Raise NotKept unless `read` is `kept` again, in its types too."""
+    """Raise NotKept unless `read` equals `kept`, in its types too."""
     for where, one, other in _differences(kept, read, name, 0):
         if one == other and _has_rules(one):
             raise NotKept(
@@ -118,9 +118,9 @@ def check_read(kept: BaseModel, read: BaseModel, name: str) -> None:
 
 
 def check_models(given: BaseModel, made: BaseModel, name: str) -> None:
-    """Raise NotKept where a model among the values was made into another type: the fields that this has not are lost.
+    """Raise NotKept if a nested model was converted to another type, which would lose fields that this one lacks.
 
-    So are private attributes that were changed; of those, what is no plain value (a lock, a connection) is not meant to stay.
+    Also for changed private attributes with plain values; others (a lock, a connection) are not meant to be stored.
     """
     if _is_flat(type(given)):
         return
@@ -134,7 +134,7 @@ def check_models(given: BaseModel, made: BaseModel, name: str) -> None:
 
 
 def _is_exact(value: Any, depth: int) -> bool:
-    """Whether a dict or a list holds only exact types of JSON; of the leaves' values nothing is said."""
+    """Return whether a dict or a list has only exact JSON types; the leaves' values are not checked."""
     if depth >= DEPTH_MAX:
         return False
     items: Iterable[Any] = value
@@ -142,7 +142,7 @@ def _is_exact(value: Any, depth: int) -> bool:
         if not _KEYS.issuperset(map(type, value)):
             return False
         items = value.values()
-    if _LEAVES.issuperset(map(type, items)):  # most often, and much faster than one by one
+    if _LEAVES.issuperset(map(type, items)):  # the usual case, and much faster than one by one
         return True
     for item in items:
         kind = type(item)
@@ -204,14 +204,14 @@ _ELSE: Final = (
 _DECORATORS: Final = (
     "validators", "field_validators", "root_validators", "model_validators", "field_serializers", "model_serializers",
 )  # fmt: skip
-"""What may change a value on its way (pydantic, DecoratorInfos)."""
+"""Decorators that may change a value during serialization or validation (pydantic, DecoratorInfos)."""
 
 
 @cache
 def _is_exact_model(model: type[BaseModel], inside: frozenset[type[BaseModel]] = frozenset()) -> bool:
-    """Whether JSON holds each value that passes the model, so that what is read is certain to be the same.
+    """Return whether JSON represents every valid value of the model exactly, so that no comparison is needed.
 
-    Not of a model that holds itself (`inside` are those that hold this one): it may be nested too deep.
+    False for a recursive model, which may be nested too deep (`inside`: the models that contain this one).
     """
     decorators = model.__pydantic_decorators__
     if any(getattr(decorators, each) for each in _DECORATORS) or model.model_config.get("extra") == "allow":
@@ -226,7 +226,7 @@ def _is_exact_model(model: type[BaseModel], inside: frozenset[type[BaseModel]] =
 
 @cache
 def _is_flat(model: type[BaseModel]) -> bool:
-    """Whether none of its fields holds a model."""
+    """Return whether the model is exact, and has no nested models and no private attributes."""
     return (
         _is_exact_model(model)
         and not model.__private_attributes__
@@ -260,7 +260,7 @@ def _is_exact_type(annotation: Any, inside: frozenset[type[BaseModel]]) -> bool:
 def _differences(
     kept: Any, read: Any, where: str, depth: int, *, only_models: bool = False
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Where `read` is not `kept`: the place and both values. With `only_models`, only where a model is another one."""
+    """Yield (path, kept, read) of each difference; with `only_models`, only of models of another type."""
     if type(kept) is not type(read) or depth > DEPTH_MAX:
         if not only_models or isinstance(kept, BaseModel):
             yield where, kept, read
@@ -301,7 +301,7 @@ def _types_in(value: Any) -> set[type]:
 
 
 def _has_rules(value: Any) -> bool:
-    """Whether its time zone is more than hours from UTC: Europe/Berlin has summers, and would come back as +01:00."""
+    """Return whether its time zone is more than a UTC offset, e.g. Europe/Berlin, which would come back as +01:00."""
     return (
         isinstance(value, datetime | time)
         and value.tzinfo is not None

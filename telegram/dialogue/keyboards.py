@@ -1,4 +1,4 @@
-"""Keyboards in a line, as plain values for `reply_markup`.
+"""Short forms of keyboards, for `reply_markup`.
 
 reply_markup=inline([("Yes", "yes"), ("No", "no")], [("Read more", "https://example.org")])
 reply_markup=keyboard(["Red", "Green"], ["Cancel"])
@@ -19,16 +19,16 @@ from telegram.dialogue.callback_data import CALLBACK_BYTES_MAX, CallbackData
 _LINKS: Final = ("https://", "http://", "tg://")
 
 Button = tuple[str, str | CallbackData] | InlineKeyboardButton
-"""Text and callback data (as text or typed), or text and a link; or a whole button."""
+"""(text, callback data as str or typed), (text, link), or a complete button."""
 
 
 def inline(*rows: Sequence[Button]) -> InlineKeyboardMarkup:
-    """Buttons under a message, row by row; ValueError for data that Telegram would refuse."""
+    """Return an inline keyboard, row by row; ValueError for callback data that Telegram would refuse."""
     return InlineKeyboardMarkup(inline_keyboard=[[_button(each) for each in row] for row in rows])
 
 
 def keyboard(*rows: Sequence[str | KeyboardButton], **params: Any) -> ReplyKeyboardMarkup:
-    """Buttons in place of the letters, row by row; `params` as in ReplyKeyboardMarkup (one_time_keyboard=True)."""
+    """Return a reply keyboard, row by row; `params` as in ReplyKeyboardMarkup, e.g. one_time_keyboard=True."""
     if wrong := next((row for row in rows if isinstance(row, str)), None):
         raise TypeError(f"keyboard() wants rows: keyboard([{wrong!r}, ...], ...)")
     buttons = [[KeyboardButton(text=each) if isinstance(each, str) else each for each in row] for row in rows]
@@ -36,7 +36,7 @@ def keyboard(*rows: Sequence[str | KeyboardButton], **params: Any) -> ReplyKeybo
 
 
 def no_keyboard() -> ReplyKeyboardRemove:
-    """Give the letters back."""
+    """Return the markup that removes a reply keyboard (ReplyKeyboardRemove)."""
     return ReplyKeyboardRemove(remove_keyboard=True)
 
 

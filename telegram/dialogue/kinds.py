@@ -1,8 +1,8 @@
-"""Which kinds of update the bot asks Telegram for (`allowed_updates` of getUpdates).
+"""The kinds of update that the bot requests from Telegram (`allowed_updates` of getUpdates).
 
-Telegram keeps the last list that it was given, also that of an earlier program with the same token, and leaves
-chat_member, message_reaction and message_reaction_count out of its default (Telegram Bot API, getUpdates). So the bot
-sends the whole list with each getUpdates: what its handlers take, and NEEDED.
+Telegram keeps the last list that it received, also from an earlier program with the same token, and its default omits
+chat_member, message_reaction and message_reaction_count (Telegram Bot API, getUpdates). So the bot sends the whole list
+with each getUpdates: the kinds of its handlers, and NEEDED.
 """
 
 import re
@@ -20,15 +20,15 @@ from telegram.dialogue.routes import TIMER, Entry, OfTimer, Route
 log = structlog.get_logger(__name__)
 
 NEEDED: Final = frozenset(("message", "callback_query", "my_chat_member"))
-"""What the bot itself reads: a group that becomes a supergroup, buttons to answer, chats that it was shut out of."""
+"""Kinds that the bot itself uses: groups that become supergroups, buttons to answer, chats that block or remove it."""
 
 STOPPING: Final = frozenset(("message", "callback_query"))
-"""What a `stop=` filter may wait for, if its kinds are not known: a command or a button."""
+"""Kinds requested for a `stop=` filter that does not name its kinds: a command or a button."""
 
 ADMIN_ONLY: Final = frozenset((
     "chat_member", "message_reaction", "message_reaction_count", "chat_join_request", "chat_boost", "removed_chat_boost",
 ))  # fmt: skip
-"""What Telegram sends only of chats in which the bot is an administrator (Telegram Bot API, Update)."""
+"""Kinds that Telegram sends only for chats in which the bot is an administrator (Telegram Bot API, Update)."""
 
 ALL: Final = "all"
 
@@ -36,7 +36,7 @@ _COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})")
 
 
 def asked_kinds(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> list[str]:
-    """Return the kinds that these entries of a router take, and NEEDED, in the order of KINDS; newer ones come last."""
+    """Return the kinds that these entries of a router handle, and NEEDED, in the order of KINDS; unknown ones last."""
     asked = set(NEEDED)
     for entry, above in entries:
         for route in routes_of(entry, set()):
@@ -48,7 +48,7 @@ def asked_kinds(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> list[str
 
 
 def timers_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> frozenset[str] | None:
-    """Return the names of the timers that these entries of a router take; None if one may take timers of any name."""
+    """Return the names of the timers that these entries of a router handle; None if one may handle any timer."""
     names = set()
     for entry, above in entries:
         for route in routes_of(entry, set()):
@@ -65,9 +65,9 @@ def timers_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> frozenset[
 def commands_of(
     entries: Iterable[tuple[Entry, tuple[Filter, ...]]], *, all_states: bool = False
 ) -> list[str]:
-    """Return the commands that these entries take, without the slash, in their order.
+    """Return the commands that these entries handle, without the slash, in order.
 
-    Of a flow those that start it; with `all_states` also those that it takes while it goes on.
+    Of a flow those that start it; with `all_states` also those of its states.
     """
     found: dict[str, None] = {}
     for entry, _ in entries:
@@ -87,7 +87,7 @@ def _any_or(kinds: frozenset[str] | None) -> frozenset[str]:
 
 
 def log_kinds(asked: Sequence[str], taken: Sequence[str]) -> None:
-    """Log what a bot asks for, and what a person should know of it; `taken` are the kinds that its handlers take."""
+    """Log the requested kinds, and warnings about them; `taken` are the kinds that the bot's handlers handle."""
     log.info("asking Telegram for", allowed_updates=list(asked))
     if silent := sorted(set(taken) - set(asked)):
         log.warning("the setting of allowed_updates leaves out kinds that handlers take", kinds=silent)
@@ -98,7 +98,7 @@ def log_kinds(asked: Sequence[str], taken: Sequence[str]) -> None:
 
 
 def read_kinds(text: str) -> list[str]:
-    """Read "message, callback_query" or "all". ValueError with one line names an unknown kind, and the nearest one."""
+    """Parse "message, callback_query" or "all". ValueError, one line, with an unknown kind and the most similar one."""
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if names == [ALL]:
         return list(KINDS)
@@ -111,19 +111,19 @@ def read_kinds(text: str) -> list[str]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ": did you mean ...?" with the known name that is most like `name`; empty if none is like it."""
+    """Return ": did you mean ...?" with the most similar known name; empty if none is similar."""
     found = get_close_matches(name, list(known), 1, 0.6)
     return f": did you mean {found[0]!r}?" if found else ""
 
 
 def kinds_of(filters: Iterable[Any]) -> frozenset[str] | None:
-    """Return the kinds that pass all of those filters that name kinds; None if none of them does."""
+    """Return the intersection of the kinds that filters name; None if none names any."""
     named = [each.kinds for each in filters if getattr(each, "kinds", None) is not None]
     return frozenset.intersection(*named) if named else None
 
 
 def _kinds(taken: frozenset[str] | None, filters: Iterable[Any]) -> frozenset[str]:
-    """Return the kinds of a handler of the kinds `taken` (None: any) behind these filters."""
+    """Return the kinds that reach a handler of the kinds `taken` (None: any) through these filters."""
     named = kinds_of(filters)
     if taken is None:
         return frozenset(KINDS) if named is None else named
@@ -131,7 +131,7 @@ def _kinds(taken: frozenset[str] | None, filters: Iterable[Any]) -> frozenset[st
 
 
 def routes_of(entry: Entry, seen: set[int]) -> Iterator[Entry]:
-    """Give the handlers of an entry: its own, if it is a flow those of each step and of each sub-flow."""
+    """Yield the handlers of an entry: itself, or of a flow those of each step and of each sub-flow."""
     if not isinstance(entry, Plan):
         yield entry
     elif id(entry) not in seen:

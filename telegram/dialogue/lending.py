@@ -1,6 +1,6 @@
-"""Which conversations an update can look at beside its delivery's own, and reading them before it is handled.
+"""Reads the conversations of an update that are not its delivery's own, before it is handled.
 
-What is read here may be changed by another lane meanwhile: the commit compares, and then the update is handled again.
+Another lane may change them meanwhile: the commit compares them (StateChanged), and the update is then handled again.
 """
 
 from collections.abc import Awaitable
@@ -19,51 +19,51 @@ from telegram.dialogue.table import Table
 T = TypeVar("T")
 
 BESIDE: Final = frozenset(("pre_checkout_query", "shipping_query", "inline_query"))
-"""Kinds that have lanes beside the private chat's, for they cannot wait (telegram/botapi/routing.py); its conversation is theirs."""
+"""Kinds with urgent lanes (telegram/botapi/routing.py), which share the private chat's conversation."""
 
 ELSEWHERE: Final = BESIDE | {TIMER, "chat_join_request", "poll_answer"}
-"""Kinds whose conversation may lie in another lane than theirs."""
+"""Kinds whose conversation may be in another lane."""
 
 _SHARED: Final = {CHAT: "~chat", TOPIC: "~topic:"}
-"""Scopes of a private chat's flows beside its person's own."""
+"""State scopes of flows of a private chat that are shared by its users."""
 
 _ASK_AGAIN_S: Final = 1.0
-"""A store that is not there is asked again after this long."""
+"""Delay after which an update is handled again if the store was unavailable."""
 
 
 class Behind(Protocol):
-    """What the handler asks a store beside its delivery."""
+    """What the handler needs of a store: pending updates behind its delivery, and other states."""
 
     async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return what waits behind the delivery, of the same scope, in a row."""
+        """Return the updates directly behind the delivery, of the same scope (Store.peek)."""
         ...
 
     async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return what waits behind the delivery, of any scope."""
+        """Return the updates behind the delivery, of any scope (Store.look)."""
         ...
 
     async def state(self, key: str, scope: str) -> bytes | None:
-        """Return the state of another scope."""
+        """Return the state of a key and a scope (Store.state)."""
         ...
 
 
 def may_lend(ctx: Context, table: Table, delivery: Delivery) -> bool:
-    """Whether there may be something for `lend` to read."""
+    """Return whether there may be something for `lend` to read."""
     if table.looks_elsewhere or ctx.kind in ELSEWHERE:
         return True
     return delivery.state is None and _before_topics(delivery) is not None
 
 
 def _before_topics(delivery: Delivery) -> str | None:
-    """The scope in which a conversation of a forum lay before the topic was part of it, if none is in its scope of now.
+    """Return the scope that older versions used for a forum's conversation, without the topic, if the current one is empty.
 
-    It goes on in the topic where it first changes something.
+    The conversation continues in the topic in which it first changes something.
     """
     return scope_without_topic(delivery.envelope.scope) if delivery.state is None else None
 
 
 async def lend(ctx: Context, table: Table, delivery: Delivery, behind: Behind) -> None:
-    """Read the conversations that the router's flows look at, and those that lie elsewhere, and lend them to the context."""
+    """Read the conversations that the router's flows use, and those in other lanes, and add them to the context."""
     if (before := _before_topics(delivery)) is not None:
         was = await asked(behind.state(delivery.envelope.key, before))
         if was is not None:
@@ -95,9 +95,9 @@ async def lend(ctx: Context, table: Table, delivery: Delivery, behind: Behind) -
 
 
 async def _place_that_waits(ctx: Context, table: Table, behind: Behind) -> tuple[str, str, bool] | None:
-    """Where in a group a flow waits for this update, which has no chat: as `_home_of`; None if none does.
+    """Return the conversation in a group whose flow waits for this update without a chat, as `_home_of`; None if none does.
 
-    Or if a flow of the private chat does, which comes first. `ctx.home` is where the flow speaks.
+    None also if a flow of the private chat waits for it, which has priority. Sets `ctx.home` to the flow's chat.
     """
     person = ctx.user_id
     if (
@@ -128,7 +128,7 @@ def _read(state: bytes | None) -> Conversation | None:
     try:
         return Conversation(state)
     except Reject:
-        return None  # whoever handles it is told
+        return None  # reported when it is used
 
 
 def _is_in_a_group(place: Where, person: int) -> bool:
@@ -140,11 +140,11 @@ def _private(person: int) -> Where:
 
 
 def _home_of(ctx: Context, table: Table) -> tuple[str, str, bool] | None:
-    """Where the conversation of an update lies that is not its lane's: key, scope, and whether `data` lies there, too.
+    """Return the conversation of an update that is in another lane: key, scope, and whether `data` is there, too; or None.
 
-    A payment or an inline query is part of the private chat. One that stands in the chat's own lane is of an older file.
-    Somebody who asks to join is spoken to in private; `data` stays that of the group. A poll's answer comes from no chat: it belongs to the private one,
-    unless a conversation goes on in the poll's lane, as before that was so.
+    A payment or an inline query: the private chat's (None if it is in that lane already, in a file of an older version). A
+    join request: the private chat's for flows, the group's for `data`. A poll answer: the private chat's, unless a flow
+    runs in the poll's lane, as in older versions.
     """
     if isinstance(ctx, TimerContext):
         return ctx.event.home
@@ -160,12 +160,12 @@ def _home_of(ctx: Context, table: Table) -> tuple[str, str, bool] | None:
 
 
 def _goes_on_in_its_lane(ctx: Context) -> bool:
-    """Whether a poll's answer finds a flow in the poll's own lane, as files of before have them."""
+    """Return whether a poll answer finds a flow in the poll's own lane, as in files of older versions."""
     return ctx.kind == "poll_answer" and ctx.memory.of(DATA).flow is not None
 
 
 async def asked(question: Awaitable[T]) -> T:
-    """The store's trouble is no failure of the handler. (If the lease is lost, parking is refused, and that is all.)"""
+    """Await a read of the store; Park if it is unavailable or the lease is lost, since the handler has not failed."""
     try:
         return await question
     except (StoreUnavailable, LeaseLost) as error:

@@ -1,15 +1,15 @@
-"""What an author does not want handled: updates that are too old (`stale_s`), and too many of one sender (`throttle`).
+"""Limits of handlers and routers: updates that are too old (`stale_s`), and too many of one sender (`throttle`).
 
-Limits are asked once an update, when its handler is found and before it begins; filters are asked at each attempt, and
-by others, so they must not count. What a limit refuses is acknowledged, counted (`Dropped`) and logged; no other
-handler is asked. Not refused are:
+A limit is checked once per update, after its handler was found and before it starts; filters are evaluated at each attempt,
+and for other updates, so they must not count. An update that a limit refuses is acknowledged, counted (`Dropped`) and
+logged; no other handler is tried. Not refused are:
 
-* what a handler has begun with: a retry, what was parked or cut off by a stop, and what was replayed;
+* updates that a handler has begun: retried, parked, cut off by a stop, or replayed;
 * timers;
-* by a router's limits: payments, which are money (a handler's own limits count for them, too).
+* by a router's limits: payments (a handler's own limits apply to them, too).
 
-The moment of an update is Telegram's date of it where its kind has one (MOMENTS), else when it arrived. Both are
-Telegram's time (telegram/client/clock.py), so a wrong clock of this machine makes no update old.
+The moment of an update is its date by Telegram if its kind has one (MOMENTS), else its arrival. Both are Telegram's time
+(telegram/client/clock.py), so a wrong clock of this machine makes no update old.
 """
 
 from bisect import insort
@@ -31,9 +31,9 @@ MOMENTS: Final = {
     **dict.fromkeys(("business_connection", "chat_join_request", "chat_member", "my_chat_member"), "date"),
     **dict.fromkeys(("message_reaction", "message_reaction_count"), "date"),
 }
-"""The field with the date of what happened (Telegram Bot API, Message, ChatMemberUpdated, MessageReactionUpdated, ...).
+"""The date field of each kind (Telegram Bot API, Message, ChatMemberUpdated, MessageReactionUpdated, ...).
 
-A press, a query, a poll's answer has none: `message.date` of a press is that of the message with the button.
+A press, a query and a poll answer have none: `message.date` of a press is that of the message with the button.
 """
 
 _PAYMENT_QUERIES: Final = frozenset(("pre_checkout_query", "shipping_query", "purchased_paid_media"))
@@ -42,19 +42,19 @@ _BEGUN_MAX: Final = 10_000
 
 
 class Limit:
-    """Stands among the filters of a handler or a router, and is no condition."""
+    """Given among the filters of a handler or a router, but not a condition."""
 
     label = ""
     reason = ""
-    """Under which what it refuses is counted."""
+    """The reason under which refused updates are counted."""
 
     def __call__(self, ctx: Context) -> bool:  # noqa: ARG002 - it is typed as a filter
-        """Return True: it is asked when the handler is found."""
+        """Return True: a limit is checked after the handler was found."""
         return True
 
 
 class Stale(Limit):
-    """Updates older than `stale_s` seconds are not handled."""
+    """Drops updates older than `stale_s` seconds."""
 
     reason = "stale"
 
@@ -67,9 +67,9 @@ class Stale(Limit):
 class throttle(Limit):  # noqa: N801 - read as a word: @router.message(command("draw"), throttle(5, per_s=60))
     """At most `n` updates of one sender in any `per_s` seconds; the others are dropped.
 
-    The sender is the true one (`Context.sender_id`), in all chats together; updates without one are not counted. A
-    sender who is over it is sent `tell`, at most once in `per_s`. One object in several places counts an update once. Kept
-    in memory, of the `remembers` senders that were active last.
+    The sender is `Context.sender_id`, in all chats together; updates without one are not counted. A sender above the limit
+    gets the text `tell`, at most once in `per_s`. One object used in several places counts an update once. In memory, for
+    the `remembers` most recently active senders.
     """
 
     reason = "throttled"
@@ -86,10 +86,10 @@ class throttle(Limit):  # noqa: N801 - read as a word: @router.message(command("
         self._senders: OrderedDict[int, _Sender] = OrderedDict()  # least recently active first
 
     def admits(self, sender: int, moment: float, update_id: int) -> bool:
-        """Count an update of a sender; False if that would be more than `n` in `per_s`.
+        """Count an update of a sender; return False if it would be more than `n` in `per_s`.
 
-        Asked again about an update it gives the same answer, and counts it once. Updates of several lanes may come in any
-        order of their moments; what is older than another by more than `per_s` is compared with what is still known.
+        Idempotent per update. Updates of several lanes may come in any order of their moments; records older than the newest
+        by more than 2 * `per_s` are deleted.
         """
         found = self._senders.get(sender)
         if found is None:
@@ -110,30 +110,30 @@ class throttle(Limit):  # noqa: N801 - read as a word: @router.message(command("
         found.admitted = [each for each in entries if each[0] > oldest]
         return True
 
-    def is_told(self, sender: int, moment: float, update_id: int) -> bool:
-        """Whether a sender who is over the limit is told so with this update."""
+    def should_tell(self, sender: int, moment: float, update_id: int) -> bool:
+        """Return whether to send `tell` to a sender above the limit in reply to this update, and record it."""
         found = self._senders.get(sender)
         if found is None or self.tell is None:
             return False
-        told_at, told_with = found.told
-        if update_id != told_with and abs(moment - told_at) < self._per_s:
+        notified_at, notified_with = found.notified
+        if update_id != notified_with and abs(moment - notified_at) < self._per_s:
             return False
-        found.told = (moment, update_id)
+        found.notified = (moment, update_id)
         return True
 
 
 class _Sender:
-    __slots__ = ("admitted", "told")
+    __slots__ = ("admitted", "notified")
 
     def __init__(self) -> None:
-        self.admitted: list[tuple[float, int]] = []  # moments and updates, in order
-        self.told = (float("-inf"), -1)
+        self.admitted: list[tuple[float, int]] = []  # (moment, update_id), sorted
+        self.notified = (float("-inf"), -1)  # (moment, update_id) of the last `tell`
 
 
 class Dropped:
-    """Counts and logs the updates that no handler was given, by reason: "stale", "throttled", "backlog", "superseded".
+    """Counts and logs updates that were dropped before a handler, by reason: "stale", "throttled", "backlog", "superseded".
 
-    The last are inline queries behind which a newer one waited (telegram/dialogue/newest.py): one debug line each.
+    "superseded" are inline queries for which a newer one was pending (newest.py), which logs one debug line each.
     """
 
     def __init__(self) -> None:
@@ -141,32 +141,32 @@ class Dropped:
         self._bursts = Bursts()
 
     def note(self, reason: str, key: str) -> None:
-        """Count one, and log it: one line at once, then one a minute with how many more."""
+        """Count one, and log it: one line at once per lane, then one a minute with the number of further ones."""
         self.counts[reason] += 1
         self._bursts.note(f"updates dropped: {reason}", Queue.INBOX, key)
 
     def close(self) -> None:
-        """Log what no line has counted yet."""
+        """Log the events that no line has counted yet."""
         self._bursts.close()
 
 
 class Limits:
-    """Asks the limits of handlers and routers."""
+    """Applies the limits of handlers and routers."""
 
     def __init__(self, dropped: Dropped) -> None:
         self._dropped = dropped
         self._begun: OrderedDict[int, None] = (
             OrderedDict()
-        )  # ids; a commit that was refused runs its handler again
+        )  # ids: a handler whose commit was refused runs again
 
     def allow(
         self, ctx: Context, delivery: Delivery, own: Iterable[Limit], around: tuple[Limit, ...], now: float
     ) -> bool:
-        """Whether a handler may begin with an update; if not, it is counted, logged, and told to the sender."""
+        """Return whether a handler may start with an update; if not, count and log it, and notify the sender."""
         refused = self.refuses(ctx, delivery, own, around, now)
         if isinstance(refused, throttle):
             sender, moment = ctx.sender_id, moment_of(ctx, delivery.envelope.at)
-            if refused.tell and sender is not None and refused.is_told(sender, moment, ctx.update_id):
+            if refused.tell and sender is not None and refused.should_tell(sender, moment, ctx.update_id):
                 _tell(ctx, refused.tell)
         if refused is not None:
             self._dropped.note(refused.reason, ctx.key)
@@ -175,10 +175,10 @@ class Limits:
     def refuses(
         self, ctx: Context, delivery: Delivery, own: Iterable[Limit], around: tuple[Limit, ...], now: float
     ) -> Limit | None:
-        """Return the limit that refuses an update; None if its handler may begin, and then it is counted.
+        """Return the limit that refuses an update; None if its handler may start, and then it is counted. Idempotent.
 
         `own` are the limits of the handler, `around` those of its routers, outermost first. `now` is Unix time by Telegram's
-        clock. Asked again, it says the same.
+        clock.
         """
         if isinstance(ctx, TimerContext) or has_begun(delivery) or ctx.update_id in self._begun:
             return None
@@ -201,24 +201,24 @@ class Limits:
 
 
 def has_begun(delivery: Delivery) -> bool:
-    """Whether a handler had it before, or nobody knows when it arrived: a replay, or a file of an older version."""
+    """Return whether a handler had it before, or its arrival is unknown (a replay, or a file of an older version)."""
     return delivery.begun or delivery.attempt > 1 or delivery.envelope.at <= 0
 
 
 def moment_of(ctx: Context, arrived: float) -> float:
-    """Return when it happened: dates have whole seconds, so it is the end of that second, but not after its arrival."""
+    """Return the moment of an update, Unix time: the end of the second of its date, but not after its arrival."""
     date = date_of(ctx)
     return arrived if date is None else min(arrived, date + 1.0)
 
 
 def date_of(ctx: Context) -> float | None:
-    """Return Telegram's date of what happened, in Unix time; None for a kind that has none."""
+    """Return Telegram's date of an update, Unix time; None for a kind without one."""
     found: Any = part(ctx.event, MOMENTS.get(ctx.kind or "", ""))
     return float(found) if isinstance(found, int) and found > 0 else None
 
 
 def is_payment(ctx: Context) -> bool:
-    """Whether it is about money: a query of a payment, or the message that it was paid or given back."""
+    """Return whether it is about a payment: a query, or the message of a payment or a refund."""
     return ctx.kind in _PAYMENT_QUERIES or any(
         part(ctx.event, name) is not None for name in _PAYMENT_MESSAGES
     )
@@ -237,5 +237,5 @@ def limits_in(filters: Iterable[Any]) -> tuple[Limit, ...]:
 
 
 def with_stale(filters: tuple[Any, ...], stale_s: float | None) -> tuple[Any, ...]:
-    """Return the filters, and the limit of that age if there is one."""
+    """Return the filters, with a limit of that age if `stale_s` is not None."""
     return filters if stale_s is None else (*filters, Stale(stale_s))

@@ -1,4 +1,4 @@
-"""Finding the router that the setting HANDLERS names."""
+"""Loads the router named by the setting HANDLERS."""
 
 import importlib
 import sysconfig
@@ -14,7 +14,7 @@ _NOT_THEIRS: Final = ("<", sysconfig.get_path("stdlib"), str(Path(__file__).pare
 
 
 def load_router(spec: str) -> Router:
-    """The router that `module:name` names, with flows that are sound. ValueError: a clear line for each thing wrong."""
+    """Return the router `module:name`, with its flows checked. ValueError with a clear line per problem."""
     router = find_router(spec)
     if wrong := router_problems(router):
         raise ValueError("\n".join(f"HANDLERS: {line}" for line in wrong))
@@ -22,7 +22,7 @@ def load_router(spec: str) -> Router:
 
 
 def find_router(spec: str) -> Router:
-    """The router that `module:name` names. ValueError with one clear line if there is none."""
+    """Return the router `module:name`. ValueError with one clear line if there is none."""
     module_name, colon, name = spec.partition(":")
     if not (module_name and colon and name):
         raise ValueError(f"{spec!r} does not name a router: write module:name, like handlers:router")
@@ -49,7 +49,7 @@ def _failed(module_name: str, error: BaseException) -> str:
 
 
 def _where(error: BaseException) -> str:
-    """The author's line that the error came from: the last one that is not ours, the importer's or a library's."""
+    """Return the author's line that raised the error: the innermost one outside of Chatlane and libraries."""
     found = [
         frame
         for frame in extract_tb(error.__traceback__)

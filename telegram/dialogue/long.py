@@ -1,12 +1,10 @@
-"""Signs of life of a handler that takes its time: a chat action kept alive, and a message that tells how far it is.
+"""Feedback of long handlers: a repeated chat action, and a progress message.
 
-Both are shown at once, outside the commit, through the client. Neither is ever an error for the handler, and nothing of
-them runs on when it is over.
+Both are sent at once through the client, outside the commit. Neither raises in the handler, and both end with it.
 
-What is promised of a progress message when the handler runs again: in the same process it goes on with the message
-that it has sent; after a kill it sends a second one, and the first stays as it was. (Telegram has no key by which a
-message could be found again, and its id is only known after it was sent.) The text of `done` is committed with the
-handler's effects.
+If the handler runs again in the same process, it continues with its progress message; after a kill it sends a second one,
+and the first stays as it was (a message's id is known only after it was sent, and Telegram has no idempotency key). The
+text of `done` is committed with the handler's effects.
 """
 
 import asyncio
@@ -26,15 +24,15 @@ ACTION_EVERY_S: Final = 4.0
 """Telegram shows an action for 5 s (Telegram Bot API, sendChatAction)."""
 
 EDIT_EVERY_S: Final = 1.0
-"""What Telegram bears in one chat for long (Telegram Bot API, FAQ: limits)."""
+"""Telegram's limit per chat is about one message a second (Bots FAQ, "My bot is hitting limits")."""
 
 SETTLE_S: Final = 2.0
-"""How long the end of a handler waits for an edit under way, which could else overtake the last one."""
+"""How long the end of a handler waits for a running edit, which could otherwise overtake the last one."""
 
 
 @asynccontextmanager
 async def kept_alive(client: TgClient | None, params: dict[str, Any]) -> AsyncIterator[None]:
-    """Send the chat action now and every few seconds, for as long as the block runs."""
+    """Send the chat action now and every ACTION_EVERY_S, while the block runs."""
     if client is None:
         yield
         return
@@ -50,7 +48,7 @@ async def _act(client: TgClient, params: dict[str, Any]) -> None:
         pause_s = ACTION_EVERY_S
         try:
             await client.call("sendChatAction", **params)
-        except Exception as error:  # noqa: BLE001 - an ornament
+        except Exception as error:  # noqa: BLE001 - optional feedback
             log.debug("chat action not shown", reason=str(error))
             pause_s = max(pause_s, _wait_s(error))
         await asyncio.sleep(pause_s)
@@ -61,13 +59,13 @@ def _wait_s(error: Exception) -> float:
 
 
 async def ended(task: "asyncio.Task[None]") -> None:
-    """Cancel a task of ours and wait until it is over."""
+    """Cancel a task and wait until it has ended."""
     task.cancel()
     await asyncio.wait((task,))
 
 
 class Progress:
-    """A message that tells how far a handler is. Made by `ctx.progress`."""
+    """A progress message of a handler. Created by `ctx.progress`."""
 
     def __init__(
         self,
@@ -84,11 +82,11 @@ class Progress:
         self._params = params
         self._collect = collect
         self.message_id = message_id
-        """Telegram's number of the message; None if it could not be sent."""
+        """The message's id; None if it could not be sent."""
         self._wanted = text
         self._shown: str | None = None
         self._changed = asyncio.Event()
-        self._calling = asyncio.Lock()  # held while an edit is under way
+        self._calling = asyncio.Lock()  # held during an edit
         self._writer: asyncio.Task[None] | None = None
         self._is_done = False
 
@@ -104,38 +102,38 @@ class Progress:
                     "sendMessage", **{**self._place, "text": self._title, **self._params}
                 )
                 self.message_id = sent["message_id"]
-        except Exception as error:  # noqa: BLE001 - an ornament
+        except Exception as error:  # noqa: BLE001 - optional feedback
             log.debug("progress not shown", reason=str(error))
         self._shown = self._title
         if self.message_id is not None:
             self._writer = asyncio.create_task(self._write(self._client, self.message_id))
 
     async def update(self, what: str | float) -> None:
-        """Show a text, or how much is done, from 0 to 1, behind the first text.
+        """Show a text, or a fraction from 0 to 1 as a percentage after the first text.
 
-        Returns at once. At most one edit in a second; the newest wins, and the last one is shown at the end in any case.
+        Returns at once. There is at most one edit a second, with the newest text; the last text is shown at the end.
         """
         self._wanted = what if isinstance(what, str) else f"{self._title} {min(max(what, 0.0), 1.0):.0%}"
         self._changed.set()
-        await asyncio.sleep(0)  # a handler that never waits would not let it be shown
+        await asyncio.sleep(0)  # lets the writer run, also for a handler that never awaits
 
     def done(self, text: str, /, **params: Any) -> None:
-        """Make `text` the last one; it is committed with the handler's effects. `params` as of editMessageText."""
+        """Make `text` the final text; it is committed with the handler's effects. `params` for editMessageText."""
         self._is_done = True
         self._last(text, params)
 
     async def settle(self) -> None:
-        """Let the edit under way arrive, and have the newest text shown if the handler did not say `done`."""
+        """Wait for a running edit, and collect an edit with the newest text, unless the handler has called `done`."""
         try:
             async with asyncio.timeout(SETTLE_S):
-                await self._calling.acquire()  # kept: no edit begins any more
+                await self._calling.acquire()  # not released: no further edit starts
         except TimeoutError:
             log.debug("an edit of a progress message takes long", message_id=self.message_id)
         if not self._is_done and self.message_id is not None and self._wanted != self._shown:
             self._last(self._wanted, self._params)
 
     async def end(self) -> None:
-        """Stop at once."""
+        """Stop editing at once."""
         if self._writer is not None:
             await ended(self._writer)
 
@@ -150,7 +148,7 @@ class Progress:
         return {**place, "message_id": message_id, "text": text}
 
     async def _goes_on(self, client: TgClient, message_id: int) -> bool:
-        """Edit the message of an earlier attempt; False if it is not there any more."""
+        """Edit the message of an earlier attempt; return False if it does not exist any more."""
         try:
             await client.call("editMessageText", **{**self._edit(message_id, self._title), **self._params})
         except Refused as error:
@@ -174,7 +172,7 @@ class Progress:
                             "editMessageText", **{**self._edit(message_id, text), **self._params}
                         )
                         self._shown = text
-                    except Exception as error:  # noqa: BLE001 - an ornament
+                    except Exception as error:  # noqa: BLE001 - optional feedback
                         log.debug("progress not shown", reason=str(error))
                         next_at += _wait_s(error)
                         if isinstance(error, RetryAfter):

@@ -1,10 +1,10 @@
-"""Buttons that belong to one turn of a flow: a mark in their callback data tells whose they are, and which turn sent them.
+"""Marks of a flow's buttons: a prefix of the callback data with the owner's conversation and the turn that sent the button.
 
-    ~OOOTTTT~data        O: of the owner's conversation, T: of the turn
+    ~OOOTTTT~data        O: hash of the owner's conversation, T: of the turn
 
-An update that a press causes says nothing of when its button was sent, and anybody may press it or forge its data
-(Telegram Bot API, CallbackQuery). The mark is taken off before a handler or a filter sees the data. Data that has no room
-for it in Telegram's 64 bytes goes without.
+The update of a press does not say when its button was sent, and any member may press it or forge its data (Telegram Bot
+API, CallbackQuery). The mark is removed before a handler or a filter sees the data. Data too long for a mark within
+Telegram's 64 bytes has none.
 """
 
 import json
@@ -23,7 +23,7 @@ TURN_LENGTH: Final = 4
 
 
 class Mark(NamedTuple):
-    """Whose button it is (`owner_of`), and in which turn it was sent (the first characters of Context.turn)."""
+    """The button's owner (`owner_of`), and the turn that sent it (the first characters of Context.turn)."""
 
     owner: str
     turn: str
@@ -33,22 +33,22 @@ class Mark(NamedTuple):
 
 
 def owner_of(key: str, scope: str) -> str:
-    """Name the conversation that lies at key and scope in three characters."""
+    """Return a hash, of three characters, of the conversation at this key and scope."""
     return urlsafe_b64encode(blake2b(f"{key}\n{scope}".encode(), digest_size=3).digest())[:3].decode()
 
 
 def mark_of(place: tuple[str, str], turn: str) -> Mark:
-    """The mark of a turn (Context.turn) in the conversation that lies at `place`."""
+    """Return the mark of a turn (Context.turn) in the conversation at `place` (key, scope)."""
     return Mark(owner_of(*place), turn[:TURN_LENGTH])
 
 
 def is_of(mark: Mark, places: Iterable[tuple[str, str]]) -> bool:
-    """Whether a button belongs to one of the conversations that lie at these places."""
+    """Return whether a button belongs to one of the conversations at these places (key, scope)."""
     return any(mark.owner == owner_of(*place) for place in places)
 
 
 def read_mark(data: str) -> tuple[Mark | None, str]:
-    """Return the mark of callback data, if it has one, and the author's data."""
+    """Return the mark of callback data, or None, and the author's data."""
     found = _MARK.match(data) if data.startswith("~") else None
     return (None, data) if found is None else (Mark(found[1], found[2]), data[found.end() :])
 
@@ -56,7 +56,7 @@ def read_mark(data: str) -> tuple[Mark | None, str]:
 def mark_buttons(markup: Any, mark: Mark | None) -> tuple[Any, list[str]]:
     """Return a `reply_markup` with marked buttons, and the author's data of all its buttons.
 
-    What is no inline keyboard with such buttons comes back as it is. A mark that is there already is replaced.
+    Any markup but an inline keyboard with callback data is returned unchanged. An existing mark is replaced.
     """
     keyboard = _inline_keyboard(markup)
     if keyboard is None:
@@ -72,7 +72,7 @@ def _inline_keyboard(markup: Any) -> list[list[Any]] | None:
 
 
 def _fields(value: Any) -> Mapping[str, Any]:
-    """The fields of a Telegram object, given as one, as a dict or as JSON."""
+    """Return the fields of a Telegram object, given as an object, a dict or JSON."""
     if isinstance(value, BaseModel):
         return value.model_dump(exclude_none=True, by_alias=True)
     if isinstance(value, str):

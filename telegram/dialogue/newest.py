@@ -1,8 +1,8 @@
-"""Inline queries: only the newest that waits is worth an answer.
+"""Inline queries: only the newest pending one of a user is answered.
 
-Each letter that somebody types is an inline query of its own, and Telegram shows the results of the newest one only
-(Telegram Bot API, InlineQuery). One that has waited while its user typed on is acknowledged without a handler; one that a
-handler has begun with is finished. The order of those that are handled stays.
+Each typed letter makes a new inline query, and Telegram shows the results of the newest only (Telegram Bot API,
+InlineQuery). A query is acknowledged without a handler if a newer one of its user is pending when its turn comes; a handler
+that has started is not interrupted. The order of the handled ones is unchanged.
 """
 
 from collections import Counter
@@ -20,11 +20,11 @@ KIND: Final = "inline_query"
 
 
 SUPERSEDED: Final = "superseded"
-"""The reason under which those that are left out are counted (`Bot.dropped`)."""
+"""The reason under which the dropped ones are counted (`Bot.dropped`)."""
 
 
 class Newest:
-    """Decides which inline queries are left out, and counts them in `counts`."""
+    """Decides which inline queries to drop, and counts them in `counts`."""
 
     def __init__(self, counts: Counter[str]) -> None:
         self._counts = counts
@@ -36,7 +36,7 @@ class Newest:
         look: Callable[[], Awaitable[Sequence[Envelope]]],
         read: Callable[[Envelope], Context | None],
     ) -> bool:
-        """Whether an inline query is to be handled: its user has sent no newer one."""
+        """Return whether to handle an inline query: no newer one of its user is pending."""
         for envelope in await look():
             if envelope.scope != delivery.envelope.scope or b'"inline_query"' not in envelope.body:
                 continue

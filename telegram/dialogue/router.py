@@ -1,4 +1,4 @@
-"""Which handler takes which update: the first match wins, in the order of writing."""
+"""The router: a list of handlers with filters; the first match handles the update, in the order of registration."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -53,13 +53,13 @@ TakesTwo: TypeAlias = Callable[
     ],
     Handler,
 ]
-"""A handler takes the first ones of what it could be given, as many as it names."""
+"""A handler may declare any prefix of the available arguments."""
 
 _Batch: TypeAlias = TakesOne[MessageContext, list[types.Message]]
 
 
 class On(Generic[C]):
-    """`router.message` and its sisters: decorators for handlers of one kind of update."""
+    """The type of `router.message` and the like: decorators for handlers of some kinds of update."""
 
     def __init__(self, router: "Router", kinds: frozenset[str] | None, context: type[C]) -> None:
         self._router = router
@@ -113,12 +113,12 @@ class On(Generic[C]):
         timeout_s: float | None = None,
         stale_s: float | None = None,
     ) -> Any:
-        """Decorate a handler of updates that pass all filters; it takes the context and what extracts hand over.
+        """Decorate a handler of updates that pass all filters; its arguments are the context and the extracts' values.
 
-        An update of the same conversation that passes `stop` ends it at once, also while it runs: what it wanted does
-        not happen, and the stopping update is handled next. `timeout_s` is how long the handler may run, from its start;
-        by default as long as the bot's others. An update that is older than `stale_s` when its turn comes is dropped, also
-        for all other handlers (telegram/dialogue/limits.py).
+        An update of the same conversation that passes `stop` stops the handler at once, even while it runs: its effects are
+        discarded, and the stopping update is handled in its turn. `timeout_s` bounds the handler's run in seconds (default:
+        the bot's setting). An update older than `stale_s` seconds when its turn comes is dropped, without other handlers
+        being tried (telegram/dialogue/limits.py).
         """
         options = Options(stop=stop, timeout_s=timeout_s)
         filters, options = parted(filters, options, stale_s)
@@ -126,9 +126,9 @@ class On(Generic[C]):
 
 
 class Router:
-    """A list of handlers, of flows and of other routers. An update that nobody takes is acknowledged.
+    """A list of handlers, flows and other routers. An update without a handler is acknowledged.
 
-    `filters` apply to all that stands in it; so does `stale_s`, where a handler or a nearer router has none of its own.
+    `filters` apply to all its entries; so does `stale_s`, unless a handler or an inner router has its own.
     """
 
     def __init__(self, *filters: Filter, stale_s: float | None = None) -> None:
@@ -169,10 +169,10 @@ class Router:
         timeout_s: float | None = None,
         stale_s: float | None = None,
     ) -> TakesOne[MessageContext, list[types.Message]]:
-        """Decorate a handler that takes all messages of an album (media group) at once, also of a channel.
+        """Decorate a handler that gets all messages of an album (media group) at once, also in a channel.
 
-        It takes the album if one of its messages passes all filters; others are asked with its first message. An album
-        that comes in pieces is waited for, for a second after its last message.
+        It handles the album if one of its messages passes all filters; other handlers are tried with the first message. The
+        bot waits for further messages of the album until none has arrived for ALBUM_WAIT_S (1.2 s).
         """
         options = Options(stop, batch="album", timeout_s=timeout_s)
         asked, options = parted(filters, options, stale_s)
@@ -185,34 +185,34 @@ class Router:
         timeout_s: float | None = None,
         stale_s: float | None = None,
     ) -> TakesOne[MessageContext, list[types.Message]]:
-        """Decorate a handler that takes all messages of a person that wait in a row, committed together.
+        """Decorate a handler that gets all consecutive pending messages of a user at once, committed together.
 
-        Those that this handler would get one by one: what another one would take ends the row.
+        Only messages that this handler would get one by one: a message for another handler ends the burst.
         """
         options = Options(stop, batch="burst", timeout_s=timeout_s)
         asked, options = parted(filters, options, stale_s)
         return cast("_Batch", self._batch(predicates(asked), options))
 
     def _batch(self, filters: tuple[Filter, ...], options: Options) -> Any:
-        """Return a decorator for a handler that takes several messages."""
+        """Return a decorator for a handler of several messages."""
         kinds = ALBUM_KINDS if options.batch == "album" else frozenset(("message",))
         return self.add(kinds, filters, MessageContext, options, (list,))
 
     def timer(self, name: str) -> Takes[TimerContext]:
-        """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; the first match wins, as always."""
+        """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; the first match handles it."""
         return cast("Takes[TimerContext]", self.add(frozenset((TIMER,)), (OfTimer(name),), TimerContext))
 
     def resource(self, opens: Callable[[], AsyncIterator[T]]) -> Resource[T]:
-        """Decorate an async generator that yields once: what it yields is there from the start to the drain.
+        """Decorate an async generator that yields once: a resource, open from the start of the bot to the end of its drain.
 
-        Opened in the order of writing, closed in reverse; a handler gets it by `ctx.use(...)`.
+        Resources are opened in the order of registration and closed in reverse; a handler gets the value by `ctx.use(...)`.
         """
         found = Resource(asynccontextmanager(opens), getattr(opens, "__name__", "a resource"))
         self._resources.append(found)
         return found
 
     def include(self, other: "Router | Entry") -> None:
-        """Ask `other`, a router or a flow, at this place in the order."""
+        """Add a router or a flow at this position."""
         if isinstance(other, type) or not (isinstance(other, Router) or hasattr(other, "take")):
             raise TypeError(f"include() wants a router or a flow, not {other!r}")
         if isinstance(other, Router) and (other is self or other.includes(self)):
@@ -220,7 +220,7 @@ class Router:
         self._entries.append(other)
 
     def includes(self, other: "Router") -> bool:
-        """Whether `other` is asked by this router, however deep."""
+        """Return whether this router includes `other`, directly or indirectly."""
         return any(
             entry is other or entry.includes(other) for entry in self._entries if isinstance(entry, Router)
         )
@@ -233,7 +233,7 @@ class Router:
         options: Options = PLAIN,
         more: tuple[Any, ...] = (),
     ) -> Any:
-        """Return a decorator that adds a handler; it is called with a `context`, what extracts hand over, and `more`."""
+        """Return a decorator that adds a handler, whose arguments are a `context`, the extracts' values, and `more`."""
         filters = checked_filters(filters)
         handed = [each.type for each in filters if isinstance(each, Extract)]
 
@@ -245,7 +245,7 @@ class Router:
         return register
 
     def resources(self) -> list[Resource[Any]]:
-        """What this router and those in it open, in order, each once."""
+        """Return the resources of this router and the included ones, in order, without duplicates."""
         found = dict.fromkeys(self._resources)
         for entry in self._entries:
             if isinstance(entry, Router):
@@ -253,18 +253,18 @@ class Router:
         return list(found)
 
     def allowed_updates(self) -> list[str]:
-        """Return the kinds of update that the bot asks Telegram for: those of all handlers, and what it needs itself.
+        """Return the kinds of update to request from Telegram: those of all handlers, and those the bot needs itself.
 
-        A handler of `update` wants every kind, unless a filter `kind(...)` says which.
+        A handler of `update` handles every kind, unless it has a filter `kind(...)`.
         """
         return asked_kinds(self.entries())
 
     def commands(self) -> list[str]:
-        """Return the commands that the handlers take, without the slash, in the order of the handlers."""
+        """Return the commands of the handlers, without the slash, in the order of the handlers."""
         return commands_of(self.entries())
 
     def entries(self, above: tuple[Filter, ...] = ()) -> Iterator[tuple[Entry, tuple[Filter, ...]]]:
-        """All handlers and flows in order, however deep, each with the filters of the routers around it."""
+        """Yield all handlers and flows in order, also of included routers, each with its routers' filters."""
         filters = above + self._filters
         for entry in self._entries:
             if isinstance(entry, Router):

@@ -1,4 +1,4 @@
-"""One handler with its filters, as it stands in a router, and how it is run."""
+"""The entries of a router: a handler with its filters and options, and the protocol that flows implement, too."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -25,30 +25,30 @@ from telegram.dialogue.timers import timer_name
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 
 TIMER = "timer"
-"""The kind of what is no update, but a timer of ours."""
+"""The kind of a timer, which is not an update."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a handler is run."""
+    """Options of a handler."""
 
     stop: Filter | None = None
-    """An update that passes it ends the handler at once, running or not yet begun, if it is of the same conversation."""
+    """An update of the same conversation that passes it stops the handler, running or not yet started."""
 
     scope: str = OWN_SCOPE
-    """Whose conversation that is (telegram/dialogue/scopes.py): anybody in the chat stops what is the chat's."""
+    """The scope of that conversation (telegram/dialogue/scopes.py): with CHAT, any member stops the handler."""
 
     batch: str | None = None
-    """"album": all messages of a media group at once; "burst": all that wait in a row."""
+    """"album": all messages of a media group at once; "burst": all consecutive pending messages."""
 
     timeout_s: float | None = None
-    """How long the handler may run; None: as long as the bot's others."""
+    """Time-out of the handler in seconds; None: the bot's setting."""
 
     limits: tuple[Limit, ...] = ()
-    """What it does not take: updates that are too old, too many of a sender."""
+    """Limits: the age of updates, the rate of a sender."""
 
     is_plain: bool = field(init=False, compare=False)
-    """Whether nothing is to be done but to run the handler."""
+    """Whether all options that affect the run are unset."""
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -66,10 +66,10 @@ PLAIN = Options()
 
 
 class Taken(NamedTuple):
-    """An update has found its handler."""
+    """The handler that was found for an update."""
 
     run: Callable[..., Awaitable[Any]]
-    """Called with nothing, or with the messages of a batch."""
+    """Runs it; the argument is the list of messages for a batch, else there is none."""
 
     options: Options
     handler: Handler
@@ -78,25 +78,25 @@ class Taken(NamedTuple):
 
 
 class Entry(Protocol):
-    """What stands in a router: a handler with its filters, or a flow."""
+    """An entry of a router: a handler with its filters, or a flow."""
 
     @property
     def kinds(self) -> frozenset[str] | None:
-        """The kinds of update that it may take; None: any."""
+        """The kinds of update that it may handle; None: any."""
         ...
 
     @property
     def hint(self) -> Hint:
-        """What narrows the search: it takes no other update."""
+        """A necessary condition for an update, to narrow the search."""
         ...
 
     @property
     def scope(self) -> str:
-        """Whose conversation it looks at (telegram/dialogue/scopes.py)."""
+        """The scope of the conversation that it uses (telegram/dialogue/scopes.py)."""
         ...
 
     def take(self, ctx: Context) -> Taken | None:
-        """Take the update, or leave it to the next."""
+        """Return the handler for the update; None leaves it to the next entry."""
         ...
 
 
@@ -109,7 +109,7 @@ class Route:
     handler: Handler
     options: Options = PLAIN
     takes: int | None = None
-    """How many of its arguments the handler takes; None: all."""
+    """How many of the available arguments the handler takes; None: all."""
 
     scope: str = OWN_SCOPE
     hint: Hint = field(init=False)
@@ -119,7 +119,7 @@ class Route:
         check_possible(self.filters)
 
     def values(self, ctx: Context) -> list[Any] | None:
-        """What the filters hand over, if the update passes all of them."""
+        """Return the extracts' values if the update passes all filters, else None."""
         values = []
         for each in self.filters:
             if isinstance(each, Extract):
@@ -132,31 +132,31 @@ class Route:
         return values
 
     def take(self, ctx: Context) -> Taken | None:
-        """Take what passes all filters."""
+        """Return the handler if the update passes all filters, else None."""
         values = self.values(ctx)
         if values is None:
             return None
         return Taken(lambda *more: self.run(ctx, *values, *more), self.options, self.handler)
 
     def run(self, *given: Any) -> Awaitable[Any]:
-        """Call the handler with as many of these as it takes."""
+        """Call the handler with as many of the arguments as it takes."""
         return self.handler(*given[: self.takes])
 
 
 class OfTimer:
-    """A timer of this name."""
+    """Matches a timer of this name."""
 
     def __init__(self, name: str) -> None:
         self.timer = timer_name(name)
         self.label = f"timer {name}"
 
     def __call__(self, ctx: Context) -> bool:
-        """Whether it fires."""
+        """Return whether the update is a timer of this name."""
         return isinstance(ctx, TimerContext) and ctx.timer == self.timer
 
 
 def album_filters(filters: tuple[Any, ...]) -> tuple[Filter, ...]:
-    """Return the filters of an album's handler: it takes the album if one of its messages passes all of `filters`."""
+    """Return the filters of an album handler: one message of the album must pass all of `filters`."""
     asked = predicates(filters)
     if not asked:
         return (is_album,)
@@ -171,7 +171,7 @@ def album_filters(filters: tuple[Any, ...]) -> tuple[Filter, ...]:
 def parted(
     filters: tuple[Any, ...], options: Options, stale_s: float | None
 ) -> tuple[tuple[Any, ...], Options]:
-    """Return the filters without limits, and the options with them."""
+    """Return the filters without limits, and the options with the limits."""
     limits = limits_in(with_stale(filters, stale_s))
     if not limits:
         return filters, options
@@ -179,5 +179,5 @@ def parted(
 
 
 def predicates(filters: tuple[Any, ...]) -> tuple[Filter, ...]:
-    """Return filters and extracts as predicates: a handler of several messages gets no values of one of them."""
+    """Return filters and extracts as predicates: a handler of several messages gets no extracted values."""
     return tuple(as_predicate(each) for each in checked_filters(filters))

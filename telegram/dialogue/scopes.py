@@ -1,7 +1,7 @@
-"""Whose conversation a flow is: the user's in this chat, the chat's, a topic's, or the user's in all chats.
+"""The scopes of flows: the user's conversation in this chat, the chat's, a topic's, or the user's in all chats.
 
-The first comes with the delivery. The others lie in the store under names of their own; they are read before the
-update is handled, and the commit counts only if they are still what was read.
+The first one comes with the delivery. The others have states of their own in the store, which are read before the update
+is handled; the commit succeeds only if they are unchanged.
 """
 
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,7 +18,7 @@ USER: Final[Scope] = "user"
 
 
 class Place(NamedTuple):
-    """Where a conversation lies in the store, and under which scope its timers run in the lane."""
+    """Key and scope of a conversation in the store, and the scope of its timers in the update's lane."""
 
     key: str
     scope: str
@@ -26,11 +26,11 @@ class Place(NamedTuple):
 
 
 def place_of_scope(scope: str, ctx: "Context") -> Place | None:
-    """Where the conversation of this update in `scope` lies; None if the update has none, like a poll's user."""
+    """Return the conversation of this update in `scope`; None if it has none (USER without a sender)."""
     if scope in {CHAT, TOPIC}:
-        elsewhere = ctx.memory.where(DATA)  # of a timer for another chat, or a payment
+        elsewhere = ctx.memory.where(DATA)  # for a timer for another chat, or a payment
         if elsewhere is None and ctx.home is not None:
-            elsewhere = ctx.memory.where(OWN_SCOPE)  # of a flow that has waited for it in a group
+            elsewhere = ctx.memory.where(OWN_SCOPE)  # for a flow that has waited for it in a group
         key = ctx.key if elsewhere is None else elsewhere[0]
         if scope == CHAT:
             return Place(key, "~chat", "~chat")
@@ -43,7 +43,7 @@ def place_of_scope(scope: str, ctx: "Context") -> Place | None:
 
 
 def timers_of(scope: Scope, ctx: "Context", chat_id: int | None) -> str | None:
-    """The scope under which a timer runs in the lane that whoever shares `scope` may take away; None: the update's own.
+    """Return the lane scope of a timer that all users of `scope` may remove; None: the update's own.
 
     ValueError for a timer of another chat, and for a scope that has no timers in this update's lane.
     """

@@ -1,6 +1,6 @@
-"""What a handler takes of what it could be given: the first ones of it, as many as it names.
+"""The arguments of handlers: a handler may declare any prefix of the available arguments.
 
-Whether that fits is told where the handler is written, not when the first user comes.
+This is checked when the handler is registered, not when the first update comes.
 """
 
 import inspect
@@ -12,9 +12,9 @@ _POSITIONAL: Final = frozenset((inspect.Parameter.POSITIONAL_ONLY, inspect.Param
 
 
 def takes_of(handler: Callable[..., Any], given: Sequence[Any]) -> int:
-    """Return how many of the arguments of types `given` the handler takes, in this order, so all or the first ones.
+    """Return how many of the arguments of types `given` the handler takes, counted from the first.
 
-    TypeError if it is not async, wants more than these, or one of another type.
+    TypeError if it is not async, requires more arguments, or declares another type for one.
     """
     if not is_async(handler):
         raise TypeError(f"a handler must be written with `async def`: {handler!r}")
@@ -37,13 +37,13 @@ def takes_of(handler: Callable[..., Any], given: Sequence[Any]) -> int:
 
 
 def fitted(handler: Callable[..., Any], given: Sequence[Any]) -> Callable[..., Any]:
-    """Return the handler, taking all of `given`; TypeError as `takes_of`."""
+    """Return the handler as a function of all of `given`; TypeError as `takes_of`."""
     takes = takes_of(handler, given)
     return handler if takes == len(given) else wraps(handler)(lambda *args: handler(*args[:takes]))
 
 
 def check_returned(handler: Callable[..., Any], returned: Any) -> None:
-    """Raise TypeError if a handler returned something to be awaited: what it was to do has not happened."""
+    """Raise TypeError if a handler returned an awaitable: it was not awaited, so its work was not done."""
     if inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
             returned.close()
@@ -54,7 +54,7 @@ def check_returned(handler: Callable[..., Any], returned: Any) -> None:
 
 
 def is_async(function: Any) -> bool:
-    """Whether calling it gives something to await."""
+    """Return whether it is a coroutine function, or has an async __call__."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__ is a handler, too
     )
@@ -69,7 +69,7 @@ def _annotations(handler: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _fits(given: Any, asked: Any) -> bool:
-    """Only what is certainly wrong does not fit."""
+    """Return False only if the types are certainly incompatible."""
     given, asked = get_origin(given) or given, get_origin(asked) or asked
     if Any in {given, asked}:
         return True

@@ -1,8 +1,7 @@
-"""Handlers that an update can stop: /cancel does not wait behind the work that it is to cancel.
+"""Handlers that an update can stop (`stop=`): /cancel does not wait for the work that it is to cancel.
 
-The stopping update is an ordinary one of the lane, handled next and in its order; all that is special is that its
-arrival ends what stands before it, running or not yet begun. Who is first is decided when it arrives: a handler that
-has not returned by then is stopped, whatever it does with its cancellation.
+The stopping update is handled in its turn in the lane; but its arrival stops handlers of earlier updates, running or not
+yet started. A handler that has not returned when it arrives is stopped, even if it swallows its cancellation.
 """
 
 import asyncio
@@ -17,8 +16,8 @@ from telegram.botapi.routing import chat_beside
 log = structlog.get_logger(__name__)
 
 
-class Stopped(Exception):  # noqa: N818 - a wish of the user, not an error
-    """An update has ended the handler: nothing of what it wanted happens."""
+class Stopped(Exception):  # noqa: N818 - the user's request, not an error
+    """An update has stopped the handler: its effects are discarded."""
 
 
 class _Run:
@@ -31,23 +30,23 @@ class _Run:
 
 
 class Stoppable:
-    """The handlers that run now and can be stopped: one at most in each lane, a few in a private chat's and those beside it."""
+    """The running handlers that can be stopped: at most one per lane, several for a chat with urgent lanes."""
 
     def __init__(self) -> None:
         self._runs: dict[str, list[_Run]] = {}
 
     def arrived(self, batch: Sequence[Envelope]) -> None:
-        """Stop what one of these updates stops; they are in the inbox by now."""
+        """Stop the handlers that one of these updates stops; called when they are durable in the inbox."""
         if self._runs:
             for envelope in batch:
                 for run in self._runs.get(chat_beside(envelope.key), ()):
                     if run.stops(envelope):
-                        # It can only land inside the handler: the task waits there, and `run` notices its end at once.
+                        # It can only arrive inside the handler: the task awaits there until `run` ends.
                         run.cuts += 1
                         run.task.cancel()
 
     async def run(self, key: str, work: Awaitable[Any], stops: Callable[[Envelope], bool]) -> None:
-        """Await `work`; Stopped if an update has stopped it."""
+        """Await `work`; raise Stopped if an update has stopped it."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a handler runs in a task")
@@ -69,6 +68,6 @@ class Stoppable:
             for _ in range(run.cuts):
                 task.uncancel()
         if run.cuts:
-            if task.cancelling():  # by a lost lease, a deadline or a drain as well, which counts more
+            if task.cancelling():  # also cancelled by a lost lease, a deadline or a drain, which has priority
                 raise asyncio.CancelledError
             raise Stopped

@@ -1,4 +1,4 @@
-"""A router made quick: who may want an update of this kind, with this command or this button."""
+"""An index of a router: the entries that may match an update of this kind, with this command or button."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -16,45 +16,45 @@ from telegram.dialogue.scopes import USER
 
 _Row = tuple[Entry, tuple[Filter, ...]]
 _Group = tuple[tuple[Filter, ...], list[Entry], tuple[Limit, ...]]
-"""Filters of the routers around some entries, these entries, and the limits of those routers."""
+"""The filters of the routers around some entries, these entries, and the limits of those routers."""
 
 _Words = dict[str | None, list[_Group]]
-"""For each command or button that some entry names: those that may take it; None: for all others."""
+"""For each command or button that an entry names, the entries that may match; None: for all others."""
 
 
 class Table:
-    """All entries of a router by kind of update; of those that name what they want only the ones that may match.
+    """All entries of a router, indexed by kind of update, and by command or button.
 
-    An entry is left out only where its hint rules the update out, and hints are true (filters.hint_of).
+    An entry is skipped only if its hint excludes the update; hints are necessary conditions (filters.hint_of).
     """
 
     def __init__(self, router: Router) -> None:
         self._rows = list(router.entries())
         self.scopes = frozenset(entry.scope for entry, _ in self._rows) - {OWN_SCOPE}
-        """Whose conversations are looked at beside each update's own."""
+        """Scopes of flows other than each update's own."""
         self.has_own_flows = any(
             isinstance(entry, Plan) and entry.scope == OWN_SCOPE for entry, _ in self._rows
         )
-        """Whether there are flows that belong to each person in each chat."""
+        """Whether there are flows of the scope OWN: one per user and chat."""
         plans = [entry for entry, _ in self._rows if isinstance(entry, Plan)]
         self.flows = {plan.name: plan for plan in plans}
         """The flows by name."""
         self.awaited = frozenset[str]().union(*(awaited_by(plan) for plan in plans if plan.scope != USER))
-        """Kinds without a chat that flows of a place take (telegram/dialogue/flows/awaiting.py)."""
+        """Kinds without a chat for which flows of a chat may wait (telegram/dialogue/flows/awaiting.py)."""
         self.looks_elsewhere = bool(self.scopes or self.awaited)
-        """Whether an update's own conversation may not be all that its flows look at."""
+        """Whether flows may use other conversations than an update's own."""
         self.timers = timers_of(self._rows)
-        """Names of the timers that handlers take; None: there is a handler that may take any."""
+        """Names of the timers that have handlers; None: a handler may handle any."""
         self.timers_of_flows = timers_of(row for row in self._rows if isinstance(row[0], Plan))
-        """Those that flows take in some of their states."""
+        """Those of them that flows handle in some of their states."""
         routes = (route for entry, _ in self._rows for route in routes_of(entry, set()))
         self.has_albums = any(isinstance(route, Route) and route.options.batch == "album" for route in routes)
-        """Whether there is a handler of albums."""
+        """Whether there is an album handler."""
         named = {kind for entry, _ in self._rows for kind in entry.kinds or ()}
         self._by_kind = {kind: self._of_kind(kind) for kind in (*named, None)}
 
     def find(self, ctx: Context) -> Taken | None:
-        """Return who takes the update: the first that wants it, in the order of writing."""
+        """Return the handler of the update: the first match, in the order of registration; None if there is none."""
         of_kind = self._by_kind.get(ctx.kind) or self._by_kind[None]
         words = of_kind[1 if ctx.text else 0]
         word = ctx.command
@@ -72,7 +72,7 @@ class Table:
         return None
 
     def _of_kind(self, kind: str | None) -> tuple[_Words, _Words]:
-        """Those that may take updates without a text, and with one."""
+        """Return the indexes of entries that may match updates without a text, and with one."""
         rows = [row for row in self._rows if row[0].kinds is None or kind in row[0].kinds]
         return _words(rows), _words([row for row in rows if not row[0].hint.without_text])
 
@@ -86,7 +86,7 @@ def _words(rows: list[_Row]) -> _Words:
 
 
 def _grouped(rows: Iterable[_Row]) -> list[_Group]:
-    """Rows with the same filters around them, one after another, together: these are asked once."""
+    """Group consecutive rows with the same router filters, which are then evaluated once."""
     groups = groupby(rows, lambda row: [id(passes) for passes in row[1]])
     return [_group(list(each)) for _, each in groups]
 

@@ -1,8 +1,8 @@
-"""A timer as it lies in the store: what fires, where it was set, and whose conversation it belongs to.
+"""The stored form of a timer: what fires, where it was set, and the conversation to which it belongs.
 
-A timer lies in the lane of the update that set it, and only that lane can replace it or take it away. A conversation that two
-lanes share (a payment's lies in the private chat) still has one timer of each name: what another lane than its own has set or
-taken away is noted in its state, by turn, and a timer that fires and is not the one that was set last is void.
+A timer is stored in the lane of the update that set it, and only that lane can replace or remove it. If two lanes share a
+conversation (a payment and the private chat), it still has one timer per name: a change made from another lane is recorded
+in the conversation's state, by turn, and a timer that fires but is not the last one set is void.
 """
 
 import json
@@ -21,16 +21,15 @@ if TYPE_CHECKING:
     from telegram.dialogue.context import Context
 
 FLOWS_OWN: Final = "~"
-"""Begins the names of timers that are no author's."""
+"""Prefix of the stored names that authors cannot use: those of flows, and of timers with a key or for another chat."""
 
 
 class Fired(NamedTuple):
-    """A timer that is due. `place` has the params for the topic or business connection in which it was set.
+    """A due timer. `place` has the params for the topic or business connection in which it was set.
 
-    `user_id` is the sender of the update that set it (Context.sender_id): a user, or a chat that speaks for itself.
-    `key` is the author's, if the timer has one beside its name. `home` tells where the flows' conversation lies if that
-    is not the lane and the scope in which it fires: key, scope, and whether `data` lies there, too. `turn` names the one that
-    set it from another lane than the conversation's.
+    `user_id` is the sender of the update that set it (Context.sender_id): a user or a chat. `key` is the author's key, if it
+    has one. `home` is the flows' conversation if it is not the lane and scope in which the timer fires: key, scope, and
+    whether `data` is there, too. `turn` is the turn that set it from another lane than the conversation's.
     """
 
     name: str
@@ -43,13 +42,13 @@ class Fired(NamedTuple):
     turn: str | None = None
 
     def elsewhere(self, chat_id: int) -> "Fired":
-        """Return the same for another chat: it speaks there, and works with what is remembered there."""
+        """Return the timer for another chat: its replies go there, and it uses the conversation there."""
         person = chat_id if chat_id > 0 else self.user_id
         home = (f"chat:{chat_id}", "" if person is None else str(person), True)
         return self._replace(chat_id=chat_id, place={}, home=home)
 
     def body(self) -> bytes:
-        """As it lies in the store; NotKept for a payload that would not come back as it is."""
+        """Return the stored form; NotKept for a payload that JSON would change."""
         fields = {
             name: value for name, value in self._asdict().items() if value is not None or name in _ALWAYS
         }
@@ -61,13 +60,13 @@ class Fired(NamedTuple):
 
 
 _AWAY_MAX: Final = 32
-"""Timers of one conversation that were taken away from another lane and have not fired yet; the oldest are forgotten."""
+"""Maximum number of removals from another lane on record in one conversation; the oldest are deleted."""
 
 _ALWAYS: Final = frozenset(("chat_id", "user_id"))
 
 
 def timer_name(name: str) -> str:
-    """Return the name of an author's timer; ValueError or TypeError if it cannot be one."""
+    """Return the name of an author's timer; ValueError if it is empty or begins with "~", TypeError if it is not a str."""
     if not isinstance(name, str):
         raise TypeError(f"a timer has a name: @router.timer('tea'), set_timer('tea', 60), not {name!r}")
     if not name or name.startswith(FLOWS_OWN):
@@ -76,14 +75,14 @@ def timer_name(name: str) -> str:
 
 
 def stored_name(name: str, key: str | int | None, chat_id: int | None) -> str:
-    """The name in the store of an author's timer with a key or for another chat: one of each is there at a time."""
+    """Return the stored name of an author's timer, unique per name, key and other chat."""
     if key is None and chat_id is None:
         return name
     return f"{FLOWS_OWN}{json.dumps([name, None if key is None else str(key), chat_id])}"
 
 
 def fired_by(ctx: "Context", name: str, payload: Mapping[str, Any] | None) -> Fired:
-    """Return what fires where the update speaks, in its conversations."""
+    """Return a timer whose replies go where the update's go, with the same conversations."""
     spoken = ctx.speaks_in() or {}
     place = {name: value for name, value in spoken.items() if name != "chat_id"}
     where = ctx.memory.where(OWN_SCOPE)
@@ -101,9 +100,9 @@ def named(
     *,
     is_set: bool,
 ) -> tuple[str, Fired, str | None]:
-    """Return the name in the store of an author's timer that is set or taken away, what fires, and the scope that it runs in.
+    """Return the stored name of an author's timer that is set or removed, what fires, and its scope (None: its own).
 
-    None: the update's own. One that a chat shares still works with the conversation of who set it.
+    A timer shared by a chat still uses the conversation of the user who set it.
     """
     shared = timers_of(scope, ctx, chat_id)
     is_here = chat_id == ctx.chat_id or ctx.memory.place(DATA)[0] == f"chat:{chat_id}"
@@ -120,7 +119,7 @@ def named(
 
 
 def _note(ctx: "Context", timers: dict[str, str], stored: str, *, is_set: bool) -> str | None:
-    """Note in the conversation that this turn sets or takes away an author's timer; return Fired.turn."""
+    """Record in a conversation of another lane that this turn sets or removes a timer; return Fired.turn."""
     timers.pop(stored, None)
     if ctx.memory.where(DATA) is None:
         return None
@@ -131,9 +130,9 @@ def _note(ctx: "Context", timers: dict[str, str], stored: str, *, is_set: bool) 
 
 
 def is_void(fired: Fired, memory: Memory) -> bool:
-    """Whether an author's timer that fires was replaced or taken away from another lane; what is noted of it ends."""
+    """Return whether a timer that fires was replaced or removed from another lane; delete its record."""
     if fired.turn is None and fired.home is not None:
-        return False  # it was set for another chat: it is its setter's
+        return False  # it was set for another chat, so only its own lane can replace it
     timers = memory.timers()
     if timers is None:
         return False
@@ -145,7 +144,7 @@ def is_void(fired: Fired, memory: Memory) -> bool:
 
 
 def delay_of(name: str, after: float | timedelta) -> float:
-    """Return the delay of an author's timer in seconds; ValueError for what is no number from 0 to 366 days."""
+    """Return the delay of an author's timer in seconds; ValueError for anything but a number from 0 to 366 days."""
     after_s = after.total_seconds() if isinstance(after, timedelta) else after
     if not isinstance(after_s, int | float) or not 0 <= after_s <= DELAY_MAX_S:  # false for NaN, too
         raise ValueError(f"timer {name!r}: a delay is 0 to {DELAY_MAX_S:.0f} seconds, not {after!r}")
@@ -153,20 +152,20 @@ def delay_of(name: str, after: float | timedelta) -> float:
 
 
 def check_known(name: str, known: Collection[str] | None) -> None:
-    """Raise TypeError for a timer that is not among those that handlers take; None: any may be."""
+    """Raise TypeError for a timer without a handler; `known` None: any name is allowed."""
     if known is not None and name not in known:
         raise unknown_timer(name, known)
 
 
 def unknown_timer(name: str, known: Collection[str]) -> TypeError:
-    """Return the error for a timer that no handler takes; it names the nearest one that has a handler."""
+    """Return the error for a timer without a handler, with the most similar name that has one."""
     nearest = get_close_matches(name, known, 1)
     hint = f": did you mean {nearest[0]!r}?" if nearest else f": add @router.timer({name!r})"
     return TypeError(f"no handler takes the timer {name!r}{hint}")
 
 
 def read_timer(body: bytes) -> Fired:
-    """Read what `Context.set_timer` wrote; Rejects anything else."""
+    """Parse what `Context.set_timer` wrote; Reject for anything else."""
     try:
         fired = Fired(**json.loads(body))
         if fired.home is None:

@@ -1,4 +1,4 @@
-"""What all contexts of a bot share: who the bot is, its client, and what its author opened at the start."""
+"""What all contexts of a bot share: its username, its client, and its resources."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -9,13 +9,13 @@ from telegram.client import TgClient
 
 T = TypeVar("T")
 
-SHOWN_MAX: Final = 1_000  # far more than handlers that show their progress and run at the same time
+SHOWN_MAX: Final = 1_000  # far more than handlers that run at the same time
 
 
 class Resource(Generic[T]):
-    """Something that is opened when the bot starts and closed after its drain: a database pool, an HTTP session.
+    """An object opened when the bot starts and closed after its drain, e.g. a database pool or an HTTP session.
 
-    `opens` returns an async context manager. Made by `Router.resource`; a handler gets the thing by `ctx.use`.
+    `opens` returns an async context manager. Created by `Router.resource`; a handler gets the value by `ctx.use`.
     """
 
     def __init__(self, opens: Callable[[], AbstractAsyncContextManager[T]], name: str) -> None:
@@ -25,29 +25,29 @@ class Resource(Generic[T]):
 
 @dataclass(slots=True)
 class Tools:
-    """Filled when the bot starts. `username` is the bot's own, without the "@"; None: not known."""
+    """Filled when the bot starts. `username` is the bot's own, without the "@"; None: unknown."""
 
     username: str | None = None
     client: TgClient | None = None
     opened: dict[Resource[Any], Any] = field(default_factory=dict)
 
     timers: frozenset[str] | None = None
-    """Names of the timers that handlers take; None: any may be, or it is not known yet."""
+    """Names of the timers that have handlers; None: any, or not known yet."""
 
     shown: dict[str, int] = field(default_factory=dict)
-    """Progress messages by what they belong to, so that a handler that runs again goes on with its own."""
+    """Message ids of progress messages by name, so that a handler that runs again continues with its own."""
 
     answered: dict[str, None] = field(default_factory=dict)
-    """Queries that were answered at once, so that a handler that runs again does not answer them again."""
+    """Queries that were answered by `answer_now`, so that they are not answered again."""
 
     def note_answered(self, query: str) -> None:
-        """Note that a query has its answer; the oldest is forgotten if they are too many."""
+        """Record that a query was answered; above SHOWN_MAX the oldest is dropped."""
         self.answered[query] = None
         if len(self.answered) > SHOWN_MAX:
             del self.answered[next(iter(self.answered))]
 
     def remember(self, name: str, message_id: int | None) -> None:
-        """Note where the progress `name` is shown; the oldest is forgotten if they are too many."""
+        """Record the message of the progress `name`; above SHOWN_MAX the oldest is dropped."""
         self.shown.pop(name, None)
         if message_id is not None:
             self.shown[name] = message_id
@@ -56,13 +56,13 @@ class Tools:
 
     @asynccontextmanager
     async def open(self, resources: list[Resource[Any]]) -> AsyncIterator[None]:
-        """Open in order, close in reverse. ValueError says in one line which one could not be opened."""
+        """Open resources in order, close them in reverse. ValueError, one line, for one that could not be opened."""
         stack = AsyncExitStack()
         try:
             for resource in resources:
                 try:
                     self.opened[resource] = await stack.enter_async_context(resource.opens())
-                except (Exception, SystemExit) as error:  # SystemExit would leave by the event loop, past all
+                except (Exception, SystemExit) as error:  # SystemExit would skip the cleanup
                     text = " ".join(str(error).split())  # one line, whatever the error says
                     raise ValueError(
                         f"cannot open {resource.name}: {type(error).__name__}: {text}"
@@ -70,7 +70,7 @@ class Tools:
             yield
         finally:
             self.opened.clear()
-            # Whatever ends the bot is no error of a resource: what stands behind its `yield` runs, `finally` or not.
+            # Closed as after success, whatever ends the bot: the code after a resource's `yield` always runs.
             await stack.aclose()
 
     def use(self, resource: Resource[T]) -> T:
