@@ -354,6 +354,6 @@ def _first_of(error: ValidationError) -> str:
     return f"{where}: {what}" if where else what
 
 
-def told(error: ValidationError) -> Invalid:
+def invalid_of(error: ValidationError) -> Invalid:
     """Return the Invalid for a value that is not valid for a model, with its first error as the text."""
     return Invalid(_first_of(error))

@@ -42,7 +42,7 @@ from telegram.dialogue.marks import is_of
 from telegram.dialogue.newest import Newest
 from telegram.dialogue.presence import note_reachable
 from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Taken
+from telegram.dialogue.routes import Match
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.signature import check_returned
 from telegram.dialogue.stopping import Stoppable, Stopped
@@ -111,7 +111,7 @@ class InboxHandler:
             self._table = Table(self.router)
             self.tools.timers = self._table.timers
         current.set(ctx)  # visible to this handler only: the engine runs each in its own context
-        taken = None
+        match = None
         may_be_void = self._conduct.backlog is not None or ctx.kind == "inline_query"
         if may_be_void and not await self._is_wanted(ctx, delivery):
             return ctx.effects()
@@ -121,17 +121,15 @@ class InboxHandler:
             if may_lend(ctx, self._table, delivery):
                 await self._lend(ctx, self._table, delivery)
             if isinstance(ctx, TimerContext) and is_void(ctx.event, ctx.memory):
-                log.debug(
-                    "a timer was replaced or taken away from another lane", key=ctx.key, timer=ctx.timer
-                )
+                log.debug("a timer was replaced or removed from another lane", key=ctx.key, timer=ctx.timer)
                 return ctx.effects()
-            taken = self._table.find(ctx)
-            if taken is None:
-                self._untaken(ctx, self._table)
-            elif taken.options.is_plain and not taken.around:
-                await _called(taken)
-            elif self._limits.allow(ctx, delivery, taken.options.limits, taken.around, self._wall()):
-                await self._run(ctx, taken, self._table, delivery)
+            match = self._table.find(ctx)
+            if match is None:
+                self._unmatched(ctx, self._table)
+            elif match.options.is_plain and not match.around:
+                await _called(match)
+            elif self._limits.allow(ctx, delivery, match.options.limits, match.around, self._wall()):
+                await self._run(ctx, match, self._table, delivery)
             else:
                 refuse_payment(ctx, self._conduct.apology)
             for progress in ctx.shows:
@@ -141,13 +139,13 @@ class InboxHandler:
             tell(ctx, invalid.text)
         except Stopped:
             ctx.discard()
-        except (Retry, Park, Reject) as wish:
-            wish.reason = redact(wish.reason)
+        except (Retry, Park, Reject) as outcome:
+            outcome.reason = redact(outcome.reason)
             raise
         except Exception as error:
-            if (told := redact(str(error))) != str(error):
+            if (text := redact(str(error))) != str(error):
                 log.exception("handler failed", key=ctx.key, id=ctx.update_id)
-                reason = f"{type(error).__name__}: {told}"
+                reason = f"{type(error).__name__}: {text}"
                 wrong = is_mistake(error, self._conduct.programming_errors)
                 raise (Reject(reason) if wrong else Retry(reason)) from None
             raise
@@ -155,7 +153,7 @@ class InboxHandler:
             for progress in ctx.shows:
                 await progress.end()
         if self._table.has_albums:
-            await self._close(ctx, taken, delivery)
+            await self._close(ctx, match, delivery)
         answer_if_needed(ctx, self._conduct.apology)  # at each attempt: one may have died before
         return ctx.effects()
 
@@ -189,33 +187,33 @@ class InboxHandler:
             ctx.is_late = self._is_late(ctx.kind, envelope.at)
         return ctx
 
-    async def _run(self, ctx: Context, taken: Taken, table: Table, delivery: Delivery) -> None:
-        options = taken.options
+    async def _run(self, ctx: Context, match: Match, table: Table, delivery: Delivery) -> None:
+        options = match.options
         if options.timeout_s is not None and self._allow is not None:
             self._allow(delivery, options.timeout_s)
         if options.stop is None:
-            await self._work(ctx, taken, table, delivery)
+            await self._work(ctx, match, table, delivery)
             return
         stops = partial(self._stops, ctx, delivery, options.stop, options.scope)
 
         async def work() -> None:
             if any(map(stops, await self._look(delivery))):
                 raise Stopped
-            await self._work(ctx, taken, table, delivery)
+            await self._work(ctx, match, table, delivery)
 
         await self._stoppable.run(delivery.envelope.key, work(), stops)
 
-    async def _work(self, ctx: Context, taken: Taken, table: Table, delivery: Delivery) -> None:
-        batch = taken.options.batch
+    async def _work(self, ctx: Context, match: Match, table: Table, delivery: Delivery) -> None:
+        batch = match.options.batch
         if batch is None or not isinstance(ctx, MessageContext):
-            await _called(taken)
+            await _called(match)
             return
         if batch == "album":
-            await _called(taken, [each.message for each in getattr(ctx, "album", (ctx,))])
+            await _called(match, [each.message for each in getattr(ctx, "album", (ctx,))])
             return
         head = delivery.envelope
         if delivery.attempt > 1 or self._splits.has(head):
-            await _called(taken, [ctx.message])
+            await _called(match, [ctx.message])
             return
         ids = {head.id}
 
@@ -228,7 +226,7 @@ class InboxHandler:
                 found = table.find(other)
             except Exception:  # noqa: BLE001 - raised again when its turn comes
                 return None
-            if found is None or found.handler is not taken.handler:
+            if found is None or found.handler is not match.handler:
                 return None
             at_its_turn = delivery._replace(envelope=envelope, begun=False)
             if self._limits.refuses(other, at_its_turn, found.options.limits, found.around, self._wall()):
@@ -239,10 +237,10 @@ class InboxHandler:
         messages = await gather(ctx, partial(self._peek, delivery), read)
         ctx.also = len(messages) - 1
         if not ctx.also:
-            await _called(taken, messages)
+            await _called(match, messages)
             return
         try:
-            await _called(taken, messages)
+            await _called(match, messages)
         except (Invalid, Park):
             raise  # these are no failure of the burst
         except BaseException as error:
@@ -271,10 +269,10 @@ class InboxHandler:
         read = partial(self._waiting, state=delivery.state)
         return await self.albums.gather(ctx, delivery, was, partial(self._look, delivery), read)
 
-    async def _close(self, ctx: Context, taken: Taken | None, delivery: Delivery) -> None:
+    async def _close(self, ctx: Context, match: Match | None, delivery: Delivery) -> None:
         if not is_album(ctx) or self._behind is None:
             return
-        if taken is not None and taken.options.batch == "album":
+        if match is not None and match.options.batch == "album":
             await self.albums.close(ctx, partial(self._peek, delivery, ALBUM_MAX - 1))
         else:
             self.albums.leave(ctx)
@@ -311,7 +309,7 @@ class InboxHandler:
         if self._behind is not None:
             await lend(ctx, table, delivery, self._behind)
 
-    def _untaken(self, ctx: Context, table: Table) -> None:
+    def _unmatched(self, ctx: Context, table: Table) -> None:
         """Handle an update without a handler: answer a flow's button, refuse a payment, Reject an unknown timer.
 
         A timer of a flow that has left the state is normal, and only logged.
@@ -343,9 +341,9 @@ class InboxHandler:
         return arrived > 0 and self._wall() - arrived > EXPIRES_S[kind]
 
 
-async def _called(taken: Taken, *messages: list[Message]) -> None:
-    if (returned := await taken.run(*messages)) is not None:
-        check_returned(taken.handler, returned)
+async def _called(match: Match, *messages: list[Message]) -> None:
+    if (returned := await match.run(*messages)) is not None:
+        check_returned(match.handler, returned)
 
 
 def _split(head: Envelope, error: Exception) -> Park:

@@ -65,7 +65,7 @@ _TIMEOUT_MAX_S: Final = 366 * 86_400.0
 PLAIN = Options()
 
 
-class Taken(NamedTuple):
+class Match(NamedTuple):
     """The handler that was found for an update."""
 
     run: Callable[..., Awaitable[Any]]
@@ -95,7 +95,7 @@ class Entry(Protocol):
         """The scope of the conversation that it uses (telegram/dialogue/scopes.py)."""
         ...
 
-    def take(self, ctx: Context) -> Taken | None:
+    def take(self, ctx: Context) -> Match | None:
         """Return the handler for the update; None leaves it to the next entry."""
         ...
 
@@ -131,12 +131,12 @@ class Route:
                 return None
         return values
 
-    def take(self, ctx: Context) -> Taken | None:
+    def take(self, ctx: Context) -> Match | None:
         """Return the handler if the update passes all filters, else None."""
         values = self.values(ctx)
         if values is None:
             return None
-        return Taken(lambda *more: self.run(ctx, *values, *more), self.options, self.handler)
+        return Match(lambda *more: self.run(ctx, *values, *more), self.options, self.handler)
 
     def run(self, *given: Any) -> Awaitable[Any]:
         """Call the handler with as many of the arguments as it takes."""

@@ -11,7 +11,7 @@ from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.kinds import routes_of, timers_of
 from telegram.dialogue.limits import Limit, limits_in
 from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Entry, Route, Taken
+from telegram.dialogue.routes import Entry, Match, Route
 from telegram.dialogue.scopes import USER
 
 _Row = tuple[Entry, tuple[Filter, ...]]
@@ -53,7 +53,7 @@ class Table:
         named = {kind for entry, _ in self._rows for kind in entry.kinds or ()}
         self._by_kind = {kind: self._of_kind(kind) for kind in (*named, None)}
 
-    def find(self, ctx: Context) -> Taken | None:
+    def find(self, ctx: Context) -> Match | None:
         """Return the handler of the update: the first match, in the order of registration; None if there is none."""
         of_kind = self._by_kind.get(ctx.kind) or self._by_kind[None]
         words = of_kind[1 if ctx.text else 0]
@@ -66,9 +66,9 @@ class Table:
                     break
             else:
                 for entry in entries:
-                    taken = entry.take(ctx)
-                    if taken is not None:
-                        return taken._replace(around=around) if around else taken
+                    match = entry.take(ctx)
+                    if match is not None:
+                        return match._replace(around=around) if around else match
         return None
 
     def _of_kind(self, kind: str | None) -> tuple[_Words, _Words]:

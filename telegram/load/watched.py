@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from telegram.dialogue import Context, Filter, Invalid, Resource, Router, TimerContext
 from telegram.dialogue.flows.plan import Plan
-from telegram.dialogue.routes import Entry, Route, Taken
+from telegram.dialogue.routes import Entry, Match, Route
 
 PID: Final = os.getpid()
 
@@ -56,7 +56,7 @@ class _Watched:
         self.hint = entry.hint
         self.scope = entry.scope
 
-    def take(self, ctx: Context) -> Taken | None:
+    def take(self, ctx: Context) -> Match | None:
         """Take what the entry takes."""
         taken = self._entry.take(ctx)
         if taken is None or isinstance(ctx, TimerContext):

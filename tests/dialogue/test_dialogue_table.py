@@ -243,7 +243,7 @@ def test_all_filters_of_the_module_are_among_those():
         "content",
     }
     helpers = {
-        "as_predicate", "check_filters", "checked_filters", "first_word", "hint_of", "label_of", "told",
+        "as_predicate", "check_filters", "checked_filters", "first_word", "hint_of", "label_of", "invalid_of",
         "Extract", "Hint", "Invalid",
     }  # fmt: skip
     here = {

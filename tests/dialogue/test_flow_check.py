@@ -79,7 +79,7 @@ def test_many_ways_lead_to_a_state(how):
     elif how == "timeout":
         made.at(S.A).timeout(5)(leads(B))
     elif how == "misfit":
-        made.misfit(leads(B, takes=3))
+        made.mismatch(leads(B, takes=3))
     elif how == "entry":
         made.entry.message(command("b"))(leads(B))
     elif how == "sub-flow":

@@ -99,7 +99,7 @@ async def test_what_takes_the_value_of_a_sub_flow_too():
 async def test_what_decides_about_misfits_too():
     made = flow()
     made.at(S.A).message(text)(returning(END, End[None]))
-    made.misfit(returning(S.B, Literal[S.A], takes=3))
+    made.mismatch(returning(S.B, Literal[S.A], takes=3))
     state = await say(made, "/f", None)
     assert state is not None
     with pytest.raises(TypeError, match=r"^f: their_handler returned S\.B"):

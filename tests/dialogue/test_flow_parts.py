@@ -289,8 +289,8 @@ async def test_the_hook_decides_what_becomes_of_it():
     flow = counting()
     seen: list[Any] = []
 
-    @flow.misfit
-    async def misfit(
+    @flow.mismatch
+    async def mismatch(
         ctx: Context, data: dict[str, Any], error: Exception
     ) -> Literal[Old.ASKED] | End[None] | None:
         seen.append((data, type(error).__name__))
@@ -489,3 +489,13 @@ def test_a_state_asks_one_thing(second: str):
             flow.at(Asked.NAME).ask("age?")
         else:
             flow.at(Asked.NAME).asks(asks)
+
+
+def test_the_decorators_old_name_works_with_a_warning():
+    flow = counting()
+
+    async def handler(ctx: Context, data: dict[str, Any], error: Exception) -> None: ...
+
+    with pytest.warns(DeprecationWarning, match=r"Flow\.mismatch"):
+        flow.misfit(handler)
+    assert flow.mismatch_handler is handler

@@ -11,7 +11,7 @@ from typing import Any, Final
 from handlers import router as all_of_them
 from handlers.survey import Step, survey, too_late
 from telegram.dialogue import Context, Filter, Resource, Router
-from telegram.dialogue.routes import Entry, Taken
+from telegram.dialogue.routes import Entry, Match
 from tests.torture.survey_model import TIMEOUT_S
 
 MOMENT_S: Final = 0.03
@@ -28,7 +28,7 @@ class _Slow:
         self.hint = entry.hint
         self.scope = entry.scope
 
-    def take(self, ctx: Context) -> Taken | None:
+    def take(self, ctx: Context) -> Match | None:
         """Take what the entry takes."""
         taken = self._entry.take(ctx)
         return None if taken is None else taken._replace(run=partial(_slowly, taken.run))

@@ -1,8 +1,9 @@
 """Conversations with states (FSM).
 
-- flow: what an author writes; spots: where handlers are added; outcomes: where a handler may lead
-- plan: what a flow consists of, filled by the spots
-- turn: one update in a flow: who takes it, where it leads, what is remembered
-- check, buttons: what is wrong with a flow, told at the start
-- diagram, layout, svg, command: `run.py flows`, pictures from the code
+- flow: the class for authors; spots: decorators that add handlers; outcomes: the results of handlers
+- plan: the definition of a flow, filled by the spots
+- turn: one update in a flow: finds the handler, follows its outcome, saves the state
+- awaiting, offers: flows that wait for updates without a chat; buttons that a flow has offered
+- check, buttons: problems of a flow, reported at the start
+- diagram, layout, svg, command: `run.py flows`, diagrams from the code
 """

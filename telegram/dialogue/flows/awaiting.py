@@ -1,9 +1,9 @@
-"""Flows that wait, in a group, for an update that comes without a chat: a payment, the answer to a poll, an inline query.
+"""Flows that wait, in a group, for an update without a chat: a payment, a poll answer, an inline query.
 
-Such an update names its person only (Telegram Bot API, PreCheckoutQuery, PollAnswer, InlineQuery), so it belongs to the private
-chat. A flow that comes into a state whose handlers name such a kind notes in a state of its person where it waits, in the
-same commit. When the update comes, the newest place of which the flow still waits for that kind is its conversation; the private
-chat's flow comes first. What is noted of a flow that has gone on without it counts for nothing, and goes with the next note.
+Such an update has a user only (Telegram Bot API, PreCheckoutQuery, PollAnswer, InlineQuery), so by default it belongs to the
+private chat. A flow that enters a state with handlers for such a kind records its place in a state of the user, in the same
+commit. When the update comes, its conversation is the newest recorded place whose flow still waits for that kind; a waiting
+flow of the private chat has priority. An outdated record is ignored, and overwritten by the next one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.kinds import kinds_of
 
 WAITS: Final = "~waits"
-"""The conversation, lent to an update of a group, that holds where its person's flows wait."""
+"""The name of the conversation with the places where a user's flows wait (Memory.lend), and its scope in the store."""
 
 _PLACES: Final = "places"
 _PLACES_MAX: Final = 8
@@ -24,12 +24,12 @@ AnyPlan = Plan[Any, Any, Any]
 
 
 def place_of_waits(person: int) -> Where:
-    """Where it lies that flows of this person wait."""
+    """Return key and scope of the record of a user's waiting flows."""
     return f"user:{person}", WAITS
 
 
 def awaited_by(flow: AnyPlan) -> frozenset[str]:
-    """Return the kinds that have a person and no chat which the flow, or one that runs in it, takes in some state."""
+    """Return the kinds with a user and no chat that the flow, or a sub-flow of it, handles in some state."""
     found = frozenset[str]()
     seen, todo = {flow}, [flow]
     while todo:
@@ -42,12 +42,12 @@ def awaited_by(flow: AnyPlan) -> frozenset[str]:
 
 
 def awaited_at(frames: Iterable[tuple[AnyPlan, Any]]) -> frozenset[str]:
-    """Return those that are taken now; `frames`: the flow and those that run in it, each with its state."""
+    """Return the kinds handled in the current states; `frames`: the flow and its running sub-flows, each with its state."""
     return frozenset[str]().union(*(_named(_steps(flow, state)) for flow, state in frames))
 
 
 def awaits(flows: Mapping[str, AnyPlan], record: Mapping[str, Any] | None, kind: str | None) -> bool:
-    """Whether a flow with this record waits for an update of this kind."""
+    """Return whether a flow with this stored record waits for an update of this kind."""
     try:
         stack = record["stack"] if record else []
         flow = flows[stack[0]["flow"]] if stack else None
@@ -57,12 +57,12 @@ def awaits(flows: Mapping[str, AnyPlan], record: Mapping[str, Any] | None, kind:
                 flow = frames[-1][0].sub_flows[frames[-1][1]].flow
             frames.append((flow, flow.states(frame["state"])))  # type: ignore[union-attr, arg-type] # there is one
     except (LookupError, ValueError, TypeError):
-        return False  # of another program, or another version of this one
+        return False  # stored by another program, or another version of this one
     return kind in awaited_at(frames)
 
 
 def note_waiting(ctx: Context, frames: list[tuple[AnyPlan, Any]], scope: str) -> None:
-    """Note in WAITS that the flow, after this turn in these frames, waits here; or that it does not any more."""
+    """Record in WAITS whether the flow, which is in these frames after this turn, waits here."""
     noted = ctx.conversation(WAITS).data
     key, own = ctx.memory.place(OWN_SCOPE)
     lies = ctx.memory.place(scope)[1]
@@ -77,7 +77,7 @@ def note_waiting(ctx: Context, frames: list[tuple[AnyPlan, Any]], scope: str) ->
 
 
 def places_of(noted: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the places that were noted, the newest first: `key` and `scope` of the conversation, `home` and where it `lies`."""
+    """Return the recorded places, newest first: `key` and `scope` of the conversation, `lies`: the flow's scope, `home`."""
     return list(noted.get(_PLACES, []))
 
 
@@ -86,7 +86,7 @@ def _steps(flow: AnyPlan, state: Any) -> list[Step]:
 
 
 def _named(steps: Iterable[Step]) -> frozenset[str]:
-    """The kinds of a person that the steps name; a step of whatever comes names none."""
+    """Return the kinds without a chat that the steps name; a step for any kind names none."""
     found = set[str]()
     for step in steps:
         named = kinds_of(step.route.filters)

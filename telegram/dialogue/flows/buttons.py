@@ -1,4 +1,4 @@
-"""Which handler of a flow takes which button of a fixed prompt, found out by asking the filters."""
+"""Finds the handler of each button of a flow's fixed prompts, by applying the filters to simulated presses."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,17 +19,17 @@ from telegram.dialogue.tools import Tools
 _CHATS: Final = ("private", "supergroup", "group", "channel")
 _PERSON: Final = {"id": 1, "is_bot": False, "first_name": "A"}
 _PLAIN_TEXT: Final = frozenset(("text", "style", "icon_custom_emoji_id"))
-"""The fields of a reply keyboard's button that sends its own text; with any other it sends something else."""
+"""Fields of a reply keyboard's button that sends its text; a button with any other field sends something else."""
 
 
 class Button(NamedTuple):
-    """A button of a prompt: what stands on it, and the callback data; None for one that sends its text."""
+    """A button of a prompt: its text, and its callback data (None for a button that sends its text)."""
 
     text: str
     data: str | None
 
     def contexts(self) -> Iterator[Context]:
-        """What a press causes, in a chat of each type."""
+        """Yield the contexts of a press, in a chat of each type."""
         for type_ in _CHATS:
             chat = {"id": 1 if type_ == "private" else -1, "type": type_, "title": "A"}
             message = {"message_id": 1, "date": 0, "chat": chat, "from": _PERSON, "text": self.text}
@@ -41,7 +41,7 @@ class Button(NamedTuple):
 
 
 def buttons_of(prompt: Prompt | None) -> list[Button]:
-    """The buttons of a prompt's fixed `reply_markup` that cause an update which only data or text tell from others."""
+    """Return the buttons of a prompt's fixed `reply_markup` that send callback data or their text."""
     markup = prompt.params.get("reply_markup") if prompt else None
     if isinstance(markup, BaseModel):
         markup = markup.model_dump(exclude_none=True)
@@ -59,23 +59,23 @@ def buttons_of(prompt: Prompt | None) -> list[Button]:
 
 
 def taker(steps: Iterable[Step], button: Button) -> Step | None:
-    """The first of the steps that takes the button in a chat of some type."""
+    """Return the first of the steps that handles the button in a chat of some type; None if none does."""
     contexts = list(button.contexts())
     return next((step for step in steps if any(takes(step.route, ctx) for ctx in contexts)), None)
 
 
 def takes(route: Route, ctx: Context) -> bool:
-    """Whether the route takes it. A filter that raises has its reasons: it counts as one that passes."""
+    """Return whether the route matches. A filter that raises on the simulated update counts as passing."""
     if route.kinds is not None and ctx.kind not in route.kinds:
         return False
     try:
         return route.values(ctx) is not None
-    except Exception:  # noqa: BLE001 - filters are anybody's code, and Invalid is an answer to the user
+    except Exception:  # noqa: BLE001 - filters are the author's code, and Invalid is a valid result
         return True
 
 
 def steps_at(flow: Plan[Any, Any, Any], state: Any) -> list[Step]:
-    """What the flow asks in a state, in this order; timers too."""
+    """Return the steps that are tried in a state, in order; timers too."""
     return [*flow.steps[state], *flow.steps_anywhere, *flow.steps_else]
 
 

@@ -1,4 +1,4 @@
-"""What is certainly wrong with a flow, found in its code before a user finds it."""
+"""Static checks of flows: reports what is certainly wrong, at the start."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,18 +17,18 @@ AnyFlow: TypeAlias = Plan[Any, Any, Any]
 
 OF_A_CHAT: Final = frozenset(("message_reaction_count", "deleted_business_messages"))
 IMPERSONAL: Final = OF_A_CHAT | {"poll"}
-"""Kinds of update that never tell a person (Telegram Bot API, Poll, MessageReactionCountUpdated, BusinessMessagesDeleted)."""
+"""Kinds of update that never have a user (Telegram Bot API, Poll, MessageReactionCountUpdated, BusinessMessagesDeleted)."""
 
 
 class Found(NamedTuple):
-    """A flow of a router, and the flows in which it runs as a sub-flow, however deep."""
+    """A flow of a router, and the flows in which it runs as a sub-flow, directly or indirectly."""
 
     flow: AnyFlow
     hosts: tuple[AnyFlow, ...]
 
 
 def flows_of(router: Router) -> list[Found]:
-    """All flows of a router, those that run in others too, in the order of writing, each once."""
+    """Return all flows of a router, also sub-flows, in the order of registration, without duplicates."""
     hosts: dict[AnyFlow, list[AnyFlow]] = {}
 
     def visit(flow: AnyFlow) -> None:
@@ -46,7 +46,7 @@ def flows_of(router: Router) -> list[Found]:
 
 
 def _all_hosts(flow: AnyFlow, hosts: dict[AnyFlow, list[AnyFlow]]) -> dict[AnyFlow, None]:
-    """The flows around it, however deep, from the inside out."""
+    """Return all flows that contain a flow, directly or indirectly, from the inside out."""
     found = dict.fromkeys(hosts[flow])
     todo = list(found)
     while todo:
@@ -57,7 +57,7 @@ def _all_hosts(flow: AnyFlow, hosts: dict[AnyFlow, list[AnyFlow]]) -> dict[AnyFl
 
 
 def router_problems(router: Router) -> list[str]:
-    """All that is wrong with a router's flows, one line each."""
+    """Return all problems of a router's flows, one line each."""
     found = flows_of(router)
     names = Counter(each.flow.name for each in found)
     twice = [
@@ -72,10 +72,10 @@ def router_problems(router: Router) -> list[str]:
 
 
 def problems(flow: AnyFlow, *, hosts: Sequence[AnyFlow] = (), outside: Sequence[Route] = ()) -> list[str]:
-    """What is wrong with a flow, one line each: which state, which handler, what to do.
+    """Return the problems of a flow, one line each: the state, the handler, and what to do.
 
-    `hosts` run it as a sub-flow. `outside` are handlers beside it that name their command or button: what they take is
-    not unhandled. Timers that nobody sets are fine.
+    `hosts` run it as a sub-flow. `outside` are handlers of the router for a command or button, which count as handlers.
+    Timers that are never set are no problem.
     """
     return list(_Check(flow, hosts, outside).lines())
 
@@ -120,9 +120,9 @@ class _Check:
             )
 
     def _of_kinds(self, state: Enum) -> Iterator[str]:
-        """Handlers whose kinds of update never reach the flow: they come without a person, and it belongs to one.
+        """Report handlers of kinds that never reach the flow: without a user for a flow of a user, without a chat for others.
 
-        Or without a chat as well, and it belongs to a chat. What begins the flow with such an update knows what it does.
+        Not for a flow that an update of such a kind can begin.
         """
         missing = IMPERSONAL if self._flow.scope in {OWN, USER} else IMPERSONAL - OF_A_CHAT
         begins = [each for flow in (self._flow, *self._hosts) for each in flow.entries]
@@ -203,10 +203,10 @@ _DO = "return a state or End(...) instead"
 
 
 def reached(flow: AnyFlow, *, inside: bool) -> tuple[set[Enum], set[Enum]]:
-    """The states that can be reached, and those of them that can have a state before them."""
+    """Return the reachable states, and those of them that can have a previous state."""
     begun = {state for step in flow.entries for state in step.targets.states} | set(flow.begins)
-    if flow.misfit_targets:
-        begun |= flow.misfit_targets.states
+    if flow.mismatch_targets:
+        begun |= flow.mismatch_targets.states
     if inside or not begun:
         begun.add(flow.first)
     todo, found, with_history = list(begun), set(begun), set[Enum]()
@@ -220,12 +220,12 @@ def reached(flow: AnyFlow, *, inside: bool) -> tuple[set[Enum], set[Enum]]:
 
 
 def backs_of(flow: AnyFlow, state: Enum) -> list[tuple[Any, Targets]]:
-    """The handlers that may lead back from a state."""
+    """Return the handlers that may return BACK in a state."""
     return [(handler, targets) for handler, targets in _handlers(flow, [state]) if targets.goes_back]
 
 
 def _handlers(flow: AnyFlow, states: Any) -> Iterator[tuple[Any, Targets]]:
-    """All that may happen in the states."""
+    """Yield all handlers of the states, with their targets."""
     for state in states:
         for step in steps_at(flow, state):
             yield step.route.handler, step.targets
@@ -236,7 +236,7 @@ def _handlers(flow: AnyFlow, states: Any) -> Iterator[tuple[Any, Targets]]:
 
 
 def _around(hosts: Sequence[AnyFlow]) -> Iterator[Step]:
-    """What the flows around may do while one runs in them."""
+    """Yield the steps of the containing flows that apply while a sub-flow runs."""
     for host in hosts:
         yield from host.steps_anywhere
         for state in host.sub_flows:
@@ -245,7 +245,7 @@ def _around(hosts: Sequence[AnyFlow]) -> Iterator[Step]:
 
 
 def _kinds_of(step: Step) -> frozenset[str] | None:
-    """The kinds that a step names; None if it names none."""
+    """Return the kinds that a step names; None if it names none."""
     taken, named = step.route.kinds, kinds_of(step.route.filters)
     return named if taken is None else taken if named is None else taken & named
 
@@ -259,4 +259,4 @@ def _decorator(state: Enum) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split())  # a message is one line, whatever the names hold
+    return " ".join(text.split())  # a message is one line, whatever the names contain

@@ -1,4 +1,4 @@
-"""`run.py flows`: what flows there are, what is wrong with them, and their pictures."""
+"""`run.py flows`: lists the flows and their problems, and draws their diagrams."""
 
 import re
 from collections.abc import Iterable
@@ -30,13 +30,13 @@ _PAGE: Final = """<!doctype html>
 
 
 class Flows(BaseModel):
-    """Draw the flows of HANDLERS as state diagrams, and say what is wrong with them: exit code 1 if anything is."""
+    """Draw the flows of HANDLERS as state diagrams, and report problems in them: exit code 1 if there are any."""
 
-    out: Path = Field(default=Path("out/flows"), description="the folder for the pictures")
+    out: Path = Field(default=Path("out/flows"), description="the folder for the diagrams")
 
 
 def draw_flows(spec: str, options: Flows) -> tuple[list[str], list[str]]:
-    """Draw the flows of the router that `spec` names; return lines about each, and all problems.
+    """Draw the flows of the router `spec`; return a line about each, and all problems.
 
     ValueError, in one line, if there is no such router, or the folder cannot be written.
     """
@@ -73,7 +73,7 @@ def _line(found: Found) -> str:
 
 
 def _file_names(names: Iterable[str]) -> list[str]:
-    """A plain name for each, all different, also where a disk does not tell big letters from small ones."""
+    """Return a plain file name for each, all different, also on a case-insensitive file system."""
     taken = {"index"}
     found = []
     for name in names:

@@ -1,7 +1,7 @@
-"""Flows as pictures, read from their code: states, what leads from one to the other, and what causes it.
+"""State diagrams of flows, from their code: states, transitions, and their causes.
 
-What happens in every state is said once, in a note. A handler that may lead somewhere or stay is drawn as the former.
-The text is Mermaid's `stateDiagram-v2`; the SVG is made in telegram/dialogue/flows/svg.py from the same Picture.
+Transitions common to all states are in one note. A handler that may change the state or stay is drawn as a transition.
+The text form is Mermaid's `stateDiagram-v2`; telegram/dialogue/flows/svg.py draws an SVG of the same Picture.
 """
 
 import re
@@ -28,7 +28,7 @@ _BUTTONS_MAX: Final = 4
 
 
 class Node(NamedTuple):
-    """A state. `key` is unique in the whole picture; `stays`: what leads to itself, or nowhere."""
+    """A state. `key` is unique in the diagram, `mark` its time-out; `stays`: causes that do not change the state."""
 
     key: str
     title: str
@@ -38,7 +38,7 @@ class Node(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """What leads from one state (or START) to another (or END), with all that causes it."""
+    """The transition from one state (or START) to another (or END), with all its causes."""
 
     source: str
     target: str
@@ -46,7 +46,7 @@ class Edge(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A flow. `everywhere`: what all its states have in common, as lines of text."""
+    """A flow's diagram. `everywhere`: the transitions common to all its states, as lines of text."""
 
     name: str
     nodes: tuple[Node, ...]
@@ -55,17 +55,17 @@ class Picture(NamedTuple):
 
 
 def picture_of(flow: AnyFlow) -> Picture:
-    """Draw a flow, and inside its states the flows that run there."""
+    """Return the diagram of a flow, with its sub-flows inside their states."""
     return _Drawing(flow, "s", ()).picture()
 
 
 def mermaid(picture: Picture) -> str:
-    """The picture as the text of a Mermaid state diagram; names and labels may hold anything."""
+    """Return a Mermaid state diagram; names and labels may contain any text."""
     return "\n".join(["stateDiagram-v2", *_lines(picture, "    ")]) + "\n"
 
 
 def duration(seconds: float) -> str:
-    """A time for people: "30 s", "10 min", "1.5 h", "2 d"."""
+    """Return a readable duration: "30 s", "10 min", "1.5 h", "2 d"."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size and seconds * 2 % size == 0:
             return f"{seconds / size:g} {unit}"
@@ -137,7 +137,7 @@ class _Drawing:
 
 
 def own_ways(flow: AnyFlow, state: Enum) -> Iterator[tuple[str, Targets]]:
-    """What happens in this state and not in all: what causes it, and where it may lead."""
+    """Yield the cause and targets of each transition of this state, without those common to all states."""
     if sub := flow.sub_flows.get(state):
         yield f"{plain(sub.flow.name)} done", sub.targets
     else:
@@ -150,7 +150,7 @@ def own_ways(flow: AnyFlow, state: Enum) -> Iterator[tuple[str, Targets]]:
 
 
 def everywhere(flow: AnyFlow) -> Iterator[str]:
-    """What happens in every state, a line for each handler."""
+    """Yield a line for each handler of all states."""
     pressed = _pressed(flow, flow.steps)
     for step in flow.steps_anywhere:
         yield f"{cause(step, pressed.get(id(step), ()))} → {_where(step.targets)}"
@@ -162,7 +162,7 @@ def everywhere(flow: AnyFlow) -> Iterator[str]:
 
 
 def _pressed(flow: AnyFlow, states: Iterable[Any]) -> dict[int, list[Button]]:
-    """The buttons that the states ask with, by the identity of the step that takes them."""
+    """Return the buttons of the states' prompts, by the identity of the step that handles them."""
     found: dict[int, list[Button]] = {}
     for state in states:
         for button in buttons_of(flow.prompts.get(state)):
@@ -172,7 +172,7 @@ def _pressed(flow: AnyFlow, states: Iterable[Any]) -> dict[int, list[Button]]:
 
 
 def cause(step: Step, pressed: Iterable[Button] = ()) -> str:
-    """What a handler waits for, in words: the texts of the buttons that it takes, if they are known."""
+    """Return a label for what a handler handles: the texts of its buttons if they are known, else its filters."""
     texts = list(dict.fromkeys(plain(button.text) for button in pressed if button.data is not None))
     if texts:
         more = ["…"] if len(texts) > _BUTTONS_MAX else []
@@ -191,7 +191,7 @@ def cause(step: Step, pressed: Iterable[Button] = ()) -> str:
 
 
 def plain(text: str) -> str:
-    """A text in one line, not too long, without what no picture can show."""
+    """Return a text as one line of printable characters, shortened to _LABEL_MAX."""
     text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return text if len(text) <= _LABEL_MAX else f"{text[: _LABEL_MAX - 1]}…"
 
@@ -245,9 +245,9 @@ def _label(labels: tuple[str, ...]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Anything that Mermaid could take for its own becomes the number of the character."""
+    """Return a text with characters that are special in Mermaid replaced by their codes."""
     text = re.sub(r"[^\w /.,()'?!…→+-]", lambda found: f"#{ord(found[0])};", text)
-    # Its lexer looks for these words in the midst of a text, too.
+    # Mermaid's lexer finds these keywords in the middle of a text, too.
     return re.sub(r"(?i)(directio)(n)|(en)(d)(?= +note)", _broken, text)
 
 

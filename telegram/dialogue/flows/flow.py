@@ -1,4 +1,4 @@
-"""Conversations with states (FSM): a flow says what it asks, what it takes in each state, and where that leads.
+"""Conversations with states (FSM): a flow defines the prompt and the handlers of each state, and the transitions.
 
     class Step(Enum):
         NAME = "name"
@@ -20,10 +20,11 @@
         data.name = ctx.text
         return Step.AGE
 
-State, data, time-out and replies of a step are committed at once, with the update. The annotation of what a handler
-returns is what the picture of the flow is drawn from (`run.py flows`), and what a step may do.
+State, data, time-out and replies of a step are committed together with the update. The return annotation of a handler
+lists its possible outcomes: they are checked at run time, and drawn as transitions (`run.py flows`).
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -31,24 +32,24 @@ from telegram.dialogue.context import Context
 from telegram.dialogue.conversation import Scope
 from telegram.dialogue.filters import NO_HINT, Filter, Hint
 from telegram.dialogue.flows.outcomes import targets_of
-from telegram.dialogue.flows.plan import D, Misfit, Plan, R, S
+from telegram.dialogue.flows.plan import D, MismatchHandler, Plan, R, S
 from telegram.dialogue.flows.spots import Spot
 from telegram.dialogue.flows.turn import Turn
-from telegram.dialogue.routes import Taken
+from telegram.dialogue.routes import Match
 from telegram.dialogue.scopes import OWN
 
 
 class Flow(Plan[S, D, R]):
-    """A conversation with states. Include it in a router; the first match wins there, as for handlers.
+    """A conversation with states. Include it in a router, where the first match handles an update, as for handlers.
 
-    `states` is an Enum of strings, `data` a pydantic model whose fields all have defaults; what is lost when it
-    changes is nothing: raise `version`, and say in `migrate` how older data becomes today's. `scope`: whose
-    conversation it is (OWN: of a person in a chat, CHAT, TOPIC, USER: of a person in all chats). `begins`: the states
-    in which other handlers `begin` it, beside what its entries return; no code but theirs tells.
+    `states` is an Enum of strings, `data` a pydantic model whose fields all have defaults. When the model changes, raise
+    `version`, and convert older data in `migrate(version, data)`. `scope`: OWN (a user in a chat), CHAT, TOPIC or USER (a
+    user in all chats). `begins`: the states in which other handlers `begin` the flow, besides those its entries return;
+    they cannot be found in the code.
 
-    Its steps take only buttons that it has offered since it came into its state, pressed by whoever the conversation belongs
-    to; others are answered with the reason. With `takes_any_button` also those of messages that it has not sent itself, as
-    with `ctx.now`. Its entries take any button.
+    Its steps handle only buttons that the flow has sent since it entered its state, pressed by the owner of the
+    conversation; other presses are answered with the reason. With `takes_any_button` they also handle buttons that were
+    sent otherwise, e.g. with `ctx.now`. Its entries handle any button.
     """
 
     def __init__(
@@ -76,45 +77,50 @@ class Flow(Plan[S, D, R]):
             takes_any_button=takes_any_button,
         )
         self.entry: Spot[S, D, R] = Spot(self, [self.entries])
-        """Handlers that begin the flow, whatever else goes on in this conversation."""
+        """Handlers that begin the flow, whatever flow runs in this conversation."""
         self.anywhere: Spot[S, D, R] = Spot(self, [self.steps_anywhere])
-        """Handlers for all states, asked after the state's own; also while a sub-flow runs."""
+        """Handlers for all states, tried after the state's own; also while a sub-flow runs."""
         self.otherwise: Spot[S, D, R] = Spot(self, [self.steps_else])
-        """Handlers for what nothing else in the flow takes."""
+        """Handlers for updates that no other handler of the flow handles."""
 
     @property
     def kinds(self) -> None:
-        """It may take any kind of update."""
+        """None: the flow may handle any kind of update."""
 
     @property
     def hint(self) -> Hint:
-        """Nothing narrows the search: that depends on the state."""
+        """No hint: what the flow handles depends on its state."""
         return NO_HINT
 
     def at(self, *states: S) -> Spot[S, D, R]:
-        """The place of these states."""
+        """Return the spot of these states, whose decorators add handlers and prompts to them."""
         if not states:
             raise ValueError(f"{self.name}: at() wants at least one state")
         return Spot(self, [self.steps[state] for state in states], states)
 
-    def misfit(self, handler: Misfit) -> Misfit:
-        """Decorate what decides when stored data or a stored state does not fit any more: it gets the data and the error.
+    def mismatch(self, handler: MismatchHandler) -> MismatchHandler:
+        """Decorate the handler for stored data or a stored state that is not valid any more; it gets the data and the error.
 
-        Without it such an update goes to the dead letters, and the data stays.
+        Without it such an update becomes a dead letter, and the data stays.
         """
-        self.misfit_targets = targets_of(handler, self.states)
-        self.misfits = handler
+        self.mismatch_targets = targets_of(handler, self.states)
+        self.mismatch_handler = handler
         return handler
 
-    def take(self, ctx: Context) -> Taken | None:
-        """Take what the flow wants in its state, or what begins it."""
+    def misfit(self, handler: MismatchHandler) -> MismatchHandler:
+        """Do the same as `mismatch`, which is the name now."""
+        warnings.warn("Flow.misfit is now Flow.mismatch", DeprecationWarning, stacklevel=2)
+        return self.mismatch(handler)
+
+    def take(self, ctx: Context) -> Match | None:
+        """Return the handler for an update in the flow's state, or one that begins the flow; None if there is none."""
         return Turn(self, ctx).take() if ctx.has(self.scope) else None
 
     async def begin(self, ctx: Context, state: S, data: D | None = None) -> None:
-        """Begin the flow from any handler, in `state`; what went on in this conversation is over."""
+        """Begin the flow in `state`, from any handler; a flow that runs in this conversation ends."""
         await Turn(self, ctx).begin(data or self.data(), state)
 
     def is_in(self, *states: S) -> Filter:
-        """A filter: the flow goes on here, in one of `states` (none named: in any)."""
+        """Return a filter that passes while the flow runs in this conversation, in one of `states` (default: any)."""
         wanted = frozenset(state.value for state in states or self.states)
         return lambda ctx: ctx.has(self.scope) and Turn(self, ctx).state() in wanted

@@ -1,8 +1,8 @@
-"""Where the boxes of a picture stand, and where its arrows run: in layers, from the top down.
+"""Layered layout of a diagram, from the top down: positions of the boxes, and routes of the arrows.
 
-The steps are the classic ones (Sugiyama, Tagawa, Toda 1981): turn arrows round until there is no circle, give each box a
-layer, put a place for each arrow into each layer that it crosses, order the layers so that few arrows cross, and move
-boxes over what they are tied to. A label is a box in a layer of its own: so neither boxes nor labels can overlap.
+The steps are the classic ones (Sugiyama, Tagawa, Toda 1981): reverse arrows until there is no cycle, assign each box to a
+layer, add a dummy node for each arrow to each layer that it crosses, order the layers so that few arrows cross, and move
+boxes near to those they are connected with. A label is a box in a layer of its own, so boxes and labels cannot overlap.
 """
 
 from itertools import pairwise
@@ -15,14 +15,14 @@ _SWEEPS: Final = 24
 
 
 class Size(NamedTuple):
-    """Of a box, in pixels."""
+    """The size of a box, in pixels."""
 
     width: float
     height: float
 
 
 class Link(NamedTuple):
-    """An arrow between two boxes, by their numbers; they differ."""
+    """An arrow between two different boxes, by their numbers, and the size of its label."""
 
     source: int
     target: int
@@ -30,21 +30,21 @@ class Link(NamedTuple):
 
 
 class Point(NamedTuple):
-    """The middle of something, in pixels from the left and the top."""
+    """A point, often the middle of something, in pixels from the left and the top."""
 
     x: float
     y: float
 
 
 class Route(NamedTuple):
-    """An arrow: `points` are ends of upright pieces, in pairs, from its source on; the arrow bends between the pairs."""
+    """An arrow: `points` are the ends of its vertical pieces, in pairs, from its source on; it bends between the pairs."""
 
     points: list[Point]
     label: Point
 
 
 class Layout(NamedTuple):
-    """Middles of the boxes, in the order given; a route for each link."""
+    """Middles of the boxes, in the given order; a route for each link."""
 
     boxes: list[Point]
     routes: list[Route]
@@ -52,12 +52,12 @@ class Layout(NamedTuple):
 
 
 def lay_out(sizes: list[Size], links: list[Link]) -> Layout:
-    """Place boxes of these sizes. The first one is where the reader begins."""
+    """Place boxes of these sizes. Cycles are broken as seen from the first one."""
     return _Graph(sizes, links).layout()
 
 
 class _Graph:
-    """Boxes, and behind them in the same lists the places of arrows and labels."""
+    """Boxes, and after them in the same lists the dummy nodes of arrows and labels ("places")."""
 
     def __init__(self, sizes: list[Size], links: list[Link]) -> None:
         self._count = len(sizes)
@@ -83,7 +83,7 @@ class _Graph:
         ]
 
     def _chain(self, number: int) -> list[int]:
-        """The places of a link from the top down; its label is next to where it comes from."""
+        """Return the places of a link from the top down; its label is next to its source."""
         top, bottom = self._downward()[number]
         first, last = self._ranks[top] + 1, self._ranks[bottom] - 1
         at = last if self._turned[number] else first
@@ -129,7 +129,7 @@ class _Graph:
     # ---- coordinates
 
     def _columns(self) -> list[float]:
-        """The middles from the left: each as near to what it is tied to as its neighbours let it."""
+        """Return the x coordinates of the middles: each as near to its connected ones as its neighbours allow."""
         middles = [0.0] * len(self._sizes)
         for layer in self._layers:
             for each, offset in zip(layer, self._offsets(layer), strict=True):
@@ -152,7 +152,7 @@ class _Graph:
         return middles
 
     def _straighten(self, places: list[int], middles: list[float]) -> None:
-        """Put the places of an arrow into as few columns as their neighbours allow."""
+        """Move the places of an arrow into as few columns as their neighbours allow."""
         run: list[int] = []
         least, most = float("-inf"), float("inf")
         for each in places:
@@ -165,7 +165,7 @@ class _Graph:
         _align(run, least, most, middles)
 
     def _room(self, place: int, middles: list[float]) -> tuple[float, float]:
-        """How far to the left and to the right a place could move."""
+        """Return the lowest and highest x coordinate to which a place could move."""
         layer = self._layers[self._ranks[place]]
         index = layer.index(place)
         left, right = float("-inf"), float("inf")
@@ -176,11 +176,11 @@ class _Graph:
         return left, max(left, right)
 
     def _weight(self, one: int, other: int) -> float:
-        """Long arrows want to be straight."""
+        """Return the weight of a connection: higher between dummy nodes, so that long arrows are straight."""
         return (1.0, 2.0, 8.0)[(one >= self._count) + (other >= self._count)]
 
     def _offsets(self, layer: list[int]) -> list[float]:
-        """The least distances of the middles from the first one's."""
+        """Return the minimum distances of the middles from the first one's."""
         offsets, x = [], 0.0
         for index, each in enumerate(layer):
             if index:
@@ -220,14 +220,14 @@ class _Graph:
         return Route(points[::-1] if turned else points, middles[between[-1] if turned else between[0]])
 
     def _port(self, box: int, ties: list[int], tie: int, middles: list[Point]) -> float:
-        """Where on a box's side an arrow begins or ends: in the order of what they lead to."""
+        """Return the x coordinate at which an arrow meets a box: arrows are in the order of their other ends."""
         order = sorted(ties, key=lambda each: (middles[each].x, each))
         width = min(self._sizes[box].width, GAP_X * 2 * len(order))
         return middles[box].x - width / 2 + width * (order.index(tie) + 1) / (len(order) + 1)
 
 
 def _turned(count: int, links: list[Link]) -> list[bool]:
-    """Which links to turn round, so that there is no circle: those that lead back, seen from the first boxes."""
+    """Return which links to reverse so that there is no cycle: the back edges of a depth-first search."""
     out: list[list[int]] = [[] for _ in range(count)]
     for number, link in enumerate(links):
         out[link.source].append(number)
@@ -252,7 +252,7 @@ def _turned(count: int, links: list[Link]) -> list[bool]:
 
 
 def _ranks(count: int, downward: list[tuple[int, int]]) -> list[int]:
-    """The layer of each box, even ones only: between two boxes there is one for labels."""
+    """Return the layer of each box, even numbers only: the odd layers between are for labels."""
     ranks = [0] * count
     for _ in range(count):
         for upper, lower in downward:
@@ -261,7 +261,7 @@ def _ranks(count: int, downward: list[tuple[int, int]]) -> list[int]:
 
 
 def _spread(wanted: list[float], weights: list[float], offsets: list[float]) -> list[float]:
-    """Move as little as possible (least squares) so that each keeps its offset from the one before."""
+    """Return positions as near as possible to the wanted ones (least squares) that keep the minimum offsets."""
     blocks: list[tuple[float, float, int]] = []  # mean, weight, how many
     for want, weight, offset in zip(wanted, weights, offsets, strict=True):
         mean, heavy, many = want - offset, weight, 1

@@ -1,7 +1,7 @@
-"""Which buttons a flow has offered: what is pressed otherwise says why and moves nothing.
+"""The buttons that a flow has offered: any other press is answered with the reason and changes nothing.
 
-The flow's record holds `offers`, the data of the buttons by the turn that sent them since the flow came into its state, and
-`since`, the chat and the message of the update that led there.
+The flow's record has `offers`, the data of the buttons sent since the flow entered its state, by turn, and `since`, the
+chat and the message of the update that led to the state.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.marks import TURN_LENGTH, owner_of
 
 OFFERS_MAX: Final = 8
-"""Turns of one stay in a state whose buttons are remembered."""
+"""Maximum number of turns in one state whose buttons are recorded."""
 
 
 def offers_of(ctx: Context, had: Mapping[str, Any], *, takes: bool) -> dict[str, Any]:
-    """Return what the record holds of offers after this turn; `had`: what it held before, in the same state.
+    """Return the offers in the record after this turn; `had`: the record before, in the same state.
 
-    Nothing if no buttons were sent and no step `takes` any.
+    Empty if no buttons were sent and no step `takes` any.
     """
     offers = dict(had.get("offers") or {})
     if ctx.offered:
@@ -34,9 +34,9 @@ def offers_of(ctx: Context, had: Mapping[str, Any], *, takes: bool) -> dict[str,
 
 
 def is_offered_by(flow: Plan[Any, Any, Any], ctx: Context, record: dict[str, Any] | None) -> bool:
-    """Whether the flow, which goes on, takes this update: not a button that it has not offered; that is noted.
+    """Return False if the update is a press on a button that the running flow has not offered; record that in the context.
 
-    Records of files written before this was noted take what comes without a mark, until their next state.
+    With a record of an older version, which has no offers, buttons without a mark are accepted until the next state.
     """
     if not isinstance(ctx, CallbackContext) or ctx.button is None or flow.takes_any_button:
         return True
@@ -55,7 +55,7 @@ def is_offered_by(flow: Plan[Any, Any, Any], ctx: Context, record: dict[str, Any
 
 
 def _is_newer(ctx: CallbackContext, record: dict[str, Any]) -> bool:
-    """Whether a message whose buttons have no mark may be the prompt: it is no older than what led to the state."""
+    """Return whether a message with unmarked buttons may be the prompt: it is not older than the update that led here."""
     since = record.get("since")
     if since is None or ctx.message is None or ctx.chat_id != since[0]:
         return True
@@ -63,6 +63,6 @@ def _is_newer(ctx: CallbackContext, record: dict[str, Any]) -> bool:
 
 
 def _since(ctx: Context) -> list[int] | None:
-    """The chat and the message that this update came with: what it causes is newer, or an edit of this very message."""
+    """Return chat and message of this update: messages that it causes are newer, or edits of this message."""
     message_id = part(ctx.source, "message_id")
     return None if ctx.chat_id is None or message_id is None else [ctx.chat_id, message_id]

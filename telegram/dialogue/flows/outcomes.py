@@ -1,4 +1,4 @@
-"""Where a flow goes on, as its handlers return it: a state, END, BACK, or None to stay."""
+"""The outcomes of a flow's handlers: a state, END, BACK, or None to stay."""
 
 from enum import Enum
 from types import NoneType, UnionType
@@ -21,7 +21,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class End(Generic[R_co]):
-    """The flow is over. A sub-flow hands `value` to the flow that ran it."""
+    """End the flow. `value` is the result of a sub-flow for the flow that runs it."""
 
     __slots__ = ("value",)
 
@@ -30,7 +30,7 @@ class End(Generic[R_co]):
 
 
 class Back:
-    """To the state before this one; it asks again."""
+    """Return to the previous state, which asks again."""
 
     __slots__ = ()
 
@@ -40,7 +40,7 @@ BACK: Final = Back()
 
 
 class Targets(NamedTuple):
-    """What a handler may return, read from its annotation."""
+    """The possible outcomes of a handler, from its return annotation."""
 
     states: frozenset[Enum]
     ends: bool
@@ -49,7 +49,7 @@ class Targets(NamedTuple):
 
 
 def targets_of(handler: Any, states: type[Enum]) -> Targets:
-    """Read where a handler may lead. TypeError if its annotation does not say it, or names another flow's state."""
+    """Return the possible outcomes of a handler. TypeError if its annotation is missing, or has another flow's state."""
     name = name_of(handler)
     try:
         annotated = get_type_hints(handler)["return"]
@@ -76,7 +76,7 @@ def targets_of(handler: Any, states: type[Enum]) -> Targets:
 
 
 def check_outcome(flow: str, handler: Any, targets: Targets, outcome: Any) -> None:
-    """Raise TypeError if a handler returned what its annotation does not name: no picture and no check would know it."""
+    """Raise TypeError if a handler returned an outcome that its annotation lacks, so that checks and diagrams are right."""
     if outcome is None:
         named = targets.stays
     elif isinstance(outcome, End):
@@ -104,12 +104,12 @@ def check_outcome(flow: str, handler: Any, targets: Targets, outcome: Any) -> No
 
 
 def name_of(handler: Any) -> str:
-    """How a handler is called in a message."""
+    """Return the name of a handler for messages."""
     return getattr(handler, "__qualname__", repr(handler))
 
 
 def ends_with_value(handler: Any) -> bool:
-    """Whether a handler's annotation has an End with a value: anything but End[None]."""
+    """Return whether a handler's annotation has an End with a value, i.e. other than End[None]."""
     return any(
         (part is End or get_origin(part) is End) and get_args(part) != (NoneType,)
         for part in _parts(get_type_hints(handler)["return"])

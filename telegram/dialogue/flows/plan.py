@@ -1,4 +1,4 @@
-"""What a flow consists of: its states, its data, and for each state what is asked, taken and run."""
+"""The definition of a flow: its states, its data model, and the prompt, handlers and sub-flow of each state."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum
@@ -18,27 +18,27 @@ D = TypeVar("D", bound=BaseModel)
 R = DefaultTypeVar("R", default=None)
 
 Asks: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
-Misfit: TypeAlias = Callable[[Context, dict[str, Any], Exception], Awaitable[Any]]
+MismatchHandler: TypeAlias = Callable[[Context, dict[str, Any], Exception], Awaitable[Any]]
 
 
 class Step(NamedTuple):
-    """A handler of a flow, with where it may lead."""
+    """A handler of a flow, with its possible outcomes."""
 
     route: Route
     targets: Targets
 
 
 class TimeOut(NamedTuple):
-    """What happens when nothing comes for `after_s`."""
+    """The step that runs `after_s` seconds after the last handled update."""
 
     after_s: float
     step: Step
     everywhere: bool = False
-    """It is the flow's, not the state's own."""
+    """Whether it is the flow's for all states, not the state's own."""
 
 
 class SubFlow(NamedTuple):
-    """A state in which another flow runs, and what takes its value."""
+    """The sub-flow of a state, and the handler of its result."""
 
     flow: "Plan[Any, Any, Any]"
     handler: Handler
@@ -47,14 +47,14 @@ class SubFlow(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """What is asked on entering a state; `params` of a fixed text, for the check of its buttons."""
+    """The prompt on entering a state; `params` are those of a fixed text, for the check of its buttons."""
 
     run: Asks
     params: dict[str, Any]
 
 
 class Plan(Generic[S, D, R]):
-    """The parts of a Flow, which says what the arguments are. Spots fill it, a turn and the pictures read it."""
+    """The parts of a Flow (see there for the arguments), filled by spots, read by turns, checks and diagrams."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Plan(Generic[S, D, R]):
         self.name = name
         self.states = states
         self.first: S = next(iter(states))
-        """Where it begins as a sub-flow."""
+        """The first state, where it begins as a sub-flow."""
         self.begins = frozenset(begins)
         self.data = data
         self.result = result
@@ -92,9 +92,9 @@ class Plan(Generic[S, D, R]):
         self.steps_anywhere: list[Step] = []
         self.steps_else: list[Step] = []
         self.takes_buttons = False
-        """Whether a step of it may take a pressed button."""
-        self.misfits: Misfit | None = None
-        self.misfit_targets: Targets | None = None
+        """Whether one of its steps may handle a pressed button."""
+        self.mismatch_handler: MismatchHandler | None = None
+        self.mismatch_targets: Targets | None = None
 
     def __repr__(self) -> str:
         return f"Flow({self.name!r})"

@@ -1,4 +1,4 @@
-"""Where the handlers of a flow are added: `flow.at(state)`, `flow.entry`, `flow.anywhere`, `flow.otherwise`."""
+"""Decorators that add handlers to a flow: `flow.at(state)`, `flow.entry`, `flow.anywhere`, `flow.otherwise`."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -54,9 +54,9 @@ FlowTakesOne: TypeAlias = Callable[
 
 
 class FlowOn(Generic[C, S, D, R]):
-    """`flow.at(state).message` and its sisters: decorators for handlers of one kind of update.
+    """The type of `flow.at(state).message` and the like: decorators for handlers of some kinds of update.
 
-    A handler takes the first ones of: the context, the flow's data, what an extract hands over. It returns where to go.
+    A handler may declare any prefix of: the context, the flow's data, the extract's value. It returns an outcome.
     """
 
     def __init__(self, spot: "Spot[S, D, R]", kinds: frozenset[str] | None, context: Any) -> None:
@@ -106,7 +106,7 @@ class FlowOn(Generic[C, S, D, R]):
 
 
 class Spot(Generic[S, D, R]):
-    """One or several states of a flow, all of them, or its entry: where handlers are added."""
+    """One or several states of a flow, all of them, or its entry, to which handlers are added."""
 
     def __init__(self, flow: Plan[S, D, R], steps: list[list[Step]], states: tuple[S, ...] = ()) -> None:
         self._flow = flow
@@ -126,7 +126,7 @@ class Spot(Generic[S, D, R]):
         timeout_s: float | None = None,
         stale_s: float | None = None,
     ) -> FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]:
-        """Decorate a handler of all messages of an album at once, as `Router.album`; they come after the data."""
+        """Decorate a handler of all messages of an album, as `Router.album`; they are the argument after the data."""
         register: FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]
         asked, options = parted(filters, Options(stop, batch="album", timeout_s=timeout_s), stale_s)
         register = self._batch(album_filters(asked), options)
@@ -139,7 +139,7 @@ class Spot(Generic[S, D, R]):
         timeout_s: float | None = None,
         stale_s: float | None = None,
     ) -> FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]:
-        """Decorate a handler of all messages that wait in a row, as `Router.burst`; they come after the data."""
+        """Decorate a handler of consecutive messages, as `Router.burst`; they are the argument after the data."""
         register: FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]
         asked, options = parted(filters, Options(stop, batch="burst", timeout_s=timeout_s), stale_s)
         register = self._batch(predicates(asked), options)
@@ -150,12 +150,12 @@ class Spot(Generic[S, D, R]):
         return self.add(kinds, filters, MessageContext, options, (list,))
 
     def timer(self, name: str) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
-        """Decorate the handler of a timer that `ctx.set_timer(name, ...)` has set, if it fires here."""
+        """Decorate the handler of a timer set by `ctx.set_timer(name, ...)`, if it fires in these states."""
         register: Any = self.add(frozenset((TIMER,)), (OfTimer(name),), TimerContext, Options())
         return register  # type: ignore[no-any-return]
 
     def timeout(self, after: float | timedelta) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
-        """Decorate what is to happen when nothing that the flow takes comes for `after` (seconds)."""
+        """Decorate the handler that runs when the flow has handled no update for `after` (seconds)."""
         after_s = after.total_seconds() if isinstance(after, timedelta) else float(after)
 
         def register(handler: Handler) -> Handler:
@@ -182,14 +182,14 @@ class Spot(Generic[S, D, R]):
         self,
         handler: Callable[[ChatContext, D], Awaitable[None]] | Callable[[ChatContext], Awaitable[None]],
     ) -> Handler:
-        """Decorate what asks on entering the state, and again when an answer was not valid."""
+        """Decorate a function that sends the prompt on entering the state, and again when an answer was not valid."""
         run = fitted(handler, (ChatContext, self._flow.data))
         for state in self._named():
             self._prompt(state, Prompt(run, {}))
         return handler
 
     def runs(self, flow: Plan[Any, Any, V]) -> FlowTakesOne[ChatContext, D, V, Outcome[S, R]]:
-        """Decorate what takes the value of `flow`, which runs while this one is in the state."""
+        """Run `flow` as the sub-flow of the state, and decorate the handler of its result."""
 
         def register(handler: Handler) -> Handler:
             run = fitted(handler, (ChatContext, self._flow.data, flow.result or Any))

@@ -1,4 +1,4 @@
-"""A picture of a flow as SVG: one file that needs nothing else, for light and dark screens."""
+"""A flow's diagram as SVG: one self-contained file, for light and dark mode."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ text { fill: var(--ink); text-anchor: middle; dominant-baseline: central }
 
 
 def svg(picture: Picture) -> str:
-    """The picture as the text of an SVG file; names and labels may hold anything."""
+    """Return the diagram as an SVG file; names and labels may contain any text."""
     drawn = _Drawn(picture)
     wide = max(drawn.size.width, width_of(picture.name) * 1.25) + 2 * _MARGIN
     high = drawn.size.height + 2 * _MARGIN + _TITLE
@@ -66,7 +66,7 @@ def svg(picture: Picture) -> str:
 
 
 def width_of(text: str) -> float:
-    """About how wide a text is at 13 px, rather too wide than too narrow: no font is at hand."""
+    """Estimate the width of a text at 13 px, in pixels, rather too wide: the font is unknown."""
     return sum(
         14.0 if unicodedata.east_asian_width(each) in "WF" else 10.5 if each in _BROAD or each.isupper() else 7.6
         for each in text
@@ -77,7 +77,7 @@ _BROAD: Final = frozenset("mw@%—…→↻")
 
 
 class _Box(NamedTuple):
-    """A node with its size, and the flow inside it, drawn."""
+    """A node with its size and its text, and its drawn sub-flow."""
 
     node: Node
     size: Size
@@ -86,7 +86,7 @@ class _Box(NamedTuple):
 
 
 class _Drawn:
-    """A picture with a place for everything."""
+    """A diagram with positions."""
 
     def __init__(self, picture: Picture) -> None:
         self._boxes = [_box(node) for node in picture.nodes]
@@ -112,7 +112,7 @@ class _Drawn:
         )
 
     def lines(self, at: Point) -> Iterator[str]:
-        """The SVG of it all, with its upper left corner at a point."""
+        """Yield the SVG elements, with the upper left corner at a point."""
         corner = Point(at.x + (self.size.width - self._layout.size.width) / 2, at.y)
         middles = [Point(corner.x + x, corner.y + y) for x, y in self._layout.boxes]
         for route in self._layout.routes:
@@ -170,11 +170,11 @@ def _drawn_box(box: _Box, middle: Point) -> Iterator[str]:
 
 
 def _arrow(points: list[Point]) -> str:
-    """Upright pieces, and curves between them."""
+    """Return the path of an arrow: vertical pieces, and curves between them."""
     parts = [f"M{points[0].x:.1f} {points[0].y:.1f}"]
     for number, (before, each) in enumerate(pairwise(points)):
         if each.y == before.y and each.x == before.x:
-            continue  # it would have no direction, and the head takes the last one's
+            continue  # a piece without length has no direction, which the arrow head would need
         if number % 2 == 0:
             parts.append(f"L{each.x:.1f} {each.y:.1f}")
         else:
@@ -195,7 +195,7 @@ def _label_size(lines: list[str]) -> Size:
 
 
 def _wrapped(text: str, most: int = _WRAP) -> list[str]:
-    """The text in lines that are not much longer than a box should be wide."""
+    """Return the text wrapped into lines of at most `most` characters."""
     lines = [""]
     for word in text.split(" "):
         for piece in [word[at : at + most] for at in range(0, len(word), most)] or [""]:
@@ -207,7 +207,7 @@ def _wrapped(text: str, most: int = _WRAP) -> list[str]:
 
 
 def _label(lines: list[str], middle: Point) -> Iterator[str]:
-    if lines:  # on a ground of its own: its arrow passes behind it
+    if lines:  # with a background, since its arrow passes behind it
         size = _label_size(lines)
         yield _rect("ground", middle.x - size.width / 2, middle.y - size.height / 2, size)
     for number, line in enumerate(lines):

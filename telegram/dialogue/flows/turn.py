@@ -1,4 +1,4 @@
-"""One update in a flow: who takes it, where it leads, and what is remembered."""
+"""One update in a flow: finds the handler, follows its outcome, saves the state."""
 
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -11,24 +11,24 @@ from engine import Reject
 from telegram.dialogue.answers import tell
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, TimerContext
-from telegram.dialogue.filters import Invalid, told
+from telegram.dialogue.filters import Invalid, invalid_of
 from telegram.dialogue.flows.awaiting import WAITS, note_waiting
 from telegram.dialogue.flows.offers import is_offered_by, offers_of
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.kept import check_models, fields_of, read_fields, written
-from telegram.dialogue.routes import PLAIN, Taken
+from telegram.dialogue.routes import PLAIN, Match
 from telegram.dialogue.scopes import OWN, USER, place_of_scope
 from telegram.dialogue.signature import check_returned
 
 HISTORY_MAX: Final = 50
 _TIMEOUT: Final = "~timeout"
 _ARMED: Final = "armed"
-"""In the payload of a time-out: the turn that set it. The flow's record names the same one."""
+"""Key in the payload of a time-out: the turn that set it, which is also in the flow's record."""
 
 
 class Frame:
-    """A flow that goes on: its state, its data, and the states before."""
+    """A running flow: its state, its data, and its previous states."""
 
     __slots__ = ("data", "flow", "history", "state")
 
@@ -39,7 +39,7 @@ class Frame:
         self.history = history
 
     def record(self) -> dict[str, Any]:
-        """As it lies in the store. NotKept if the data would not come back from there as it is."""
+        """Return the stored form. NotKept for data that JSON would change."""
         data = written(self.data, f"flow {self.flow.name}: data")
         return {
             "flow": self.flow.name,
@@ -51,33 +51,33 @@ class Frame:
 
 
 class Turn:
-    """What `flow` makes of one update. The innermost flow is the last frame."""
+    """The handling of one update by `flow`. The innermost flow is the last frame."""
 
     def __init__(self, flow: Plan[Any, Any, Any], ctx: Context) -> None:
         self._flow = flow
         self._ctx = ctx
         self._conversation = ctx.conversation(flow.scope)
         self._frames: list[Frame] = []
-        self._arrived = False  # in a state, by this update
+        self._arrived = False  # whether this update has entered a state
 
-    # ---- who takes the update
+    # ---- finding the handler
 
     def state(self) -> str | None:
-        """The value of the state that the flow is in, None if it does not go on."""
+        """Return the value of the flow's state, None if it does not run."""
         records = self._records()
         return records[0]["state"] if records else None
 
-    def take(self) -> Taken | None:
-        """Take what the flow wants in its state, or what begins it."""
+    def take(self) -> Match | None:
+        """Return the handler for the update in the flow's state, or one that begins the flow; None if there is none."""
         if records := self._records():
             try:
                 self._frames = self._load(records)
-            except _Misfit as misfit:
-                return Taken(partial(self._ask_misfit, misfit), PLAIN, self._ask_misfit)
+            except _Mismatch as mismatch:
+                return Match(partial(self._resolve, mismatch), PLAIN, self._resolve)
         for index, step in self._candidates():
             if (values := _values(step, self._ctx)) is not None:
                 run = partial(self._enter if index is None else partial(self._step, index), step, values)
-                return _taken(run, step)
+                return Match(run, step.route.options, step.route.handler)
         return None
 
     def _records(self) -> list[dict[str, Any]]:
@@ -85,9 +85,9 @@ class Turn:
         return record["stack"] if record and record["stack"][0]["flow"] == self._flow.name else []
 
     def _candidates(self) -> Iterator[tuple[int | None, Step]]:
-        """What may take the update, each with the frame that it belongs to: None is for what begins the flow anew.
+        """Yield the steps that may handle the update, each with the index of its frame (None: it begins the flow anew).
 
-        In this order: the state's own, from inside out what is for all states, what begins, and what takes the rest.
+        In this order: the state's own, those for all states from the inside out, the entries, and `otherwise`.
         """
         innermost = len(self._frames) - 1
         ctx = self._ctx
@@ -114,18 +114,18 @@ class Turn:
                 yield innermost, step
 
     def _is_armed(self, ctx: TimerContext) -> bool:
-        """Whether this time-out is the one that the flow set last, in whatever lane.
+        """Return whether this time-out is the one that the flow set last, in any lane.
 
-        A flow of scope USER goes on in other lanes than that of its time-out, and cannot take it away there. Time-outs
-        and records of files written before this was noted hold no turn: they fit each other.
+        A flow of scope USER may continue in another lane than that of its time-out, and cannot remove it from there.
+        Time-outs and records of older versions have no turn: they match each other.
         """
         armed = (self._conversation.flow or {}).get("timer")
         return ctx.payload.get(_ARMED) == (None if isinstance(armed, bool) else armed)
 
-    # ---- what happens
+    # ---- running it
 
     async def begin(self, data: BaseModel, state: Enum) -> None:
-        """Begin in `state`; ValidationError for data that could not be read again."""
+        """Begin the flow in `state`; ValidationError for invalid data."""
         self._open()
         frame = Frame(self._flow, state, data, [])
         _revalidate(frame)
@@ -134,12 +134,12 @@ class Turn:
         self._save()
 
     def _open(self) -> None:
-        """Say where the flow speaks if the update has no chat, and how the buttons are marked that it sends."""
+        """Set the chat of the flow's replies if the update has none, and the scope that marks its buttons."""
         ctx = self._ctx
         ctx.marks = self._flow.scope
         if ctx.chat_id is None and ctx.home is None:
             ctx.home = (self._conversation.flow or {}).get("home")
-            if ctx.home is None and isinstance(ctx, CallbackContext):  # under a message of an inline query
+            if ctx.home is None and isinstance(ctx, CallbackContext):  # under a message sent via the bot
                 ctx.home = ctx.privately()
 
     async def _enter(self, step: Step, values: Sequence[Any], *more: Any) -> None:
@@ -151,7 +151,7 @@ class Turn:
             try:
                 await self.begin(data, outcome)
             except ValidationError as error:
-                raise told(error) from None
+                raise invalid_of(error) from None
         elif isinstance(outcome, End):
             self._frames = []
             self._save()
@@ -166,14 +166,14 @@ class Turn:
                 _revalidate(frame)
                 await self._go(index, outcome)
             except ValidationError as error:
-                raise told(error) from None
+                raise invalid_of(error) from None
         except Invalid as invalid:
             await self._ask_again(invalid.text)
             return
         self._save()
 
     async def _go(self, index: int, outcome: Any) -> None:
-        """Follow an outcome of the frame `index`, through sub-flows that end and begin."""
+        """Follow an outcome of the frame `index`, ending and beginning sub-flows."""
         while outcome is not None:
             frame = self._frames[index]
             del self._frames[index + 1 :]
@@ -205,7 +205,7 @@ class Turn:
             check_outcome(outer.flow.name, takes.handler, takes.targets, outcome)
 
     async def _arrive(self) -> None:
-        """Begin the sub-flows that run in the innermost state, and ask."""
+        """Begin the sub-flows of the innermost state, and send its prompt."""
         frame = self._frames[-1]
         while (sub := frame.flow.sub_flows.get(frame.state)) is not None:
             frame = Frame(sub.flow, sub.flow.first, sub.flow.data(), [])
@@ -217,33 +217,33 @@ class Turn:
             _revalidate(frame)
 
     async def _ask_again(self, why: str) -> None:
-        """Undo what the handler collected and changed; say why, and ask again."""
+        """Discard the handler's effects and changes; send the reason, and the prompt again."""
         ctx = self._ctx
         ctx.discard()
         self._conversation = ctx.conversation(self._flow.scope)
         self._frames = self._load(self._records())
         tell(ctx, why)
         await self._arrive()
-        self._arrived = False  # what was asked before still counts
+        self._arrived = False  # the buttons offered before are still valid
         self._save()
 
-    async def _ask_misfit(self, misfit: "_Misfit") -> None:
-        flow = misfit.flow
-        if flow.misfits is None:
+    async def _resolve(self, mismatch: "_Mismatch") -> None:
+        flow = mismatch.flow
+        if flow.mismatch_handler is None:
             raise Reject(
-                f"the flow {flow.name} cannot read its data (version {misfit.version}, this one is {flow.version}): "
-                f"{misfit.error}"
+                f"the flow {flow.name} cannot read its data (version {mismatch.version}, this one is {flow.version}): "
+                f"{mismatch.error}"
             )
-        outcome = await flow.misfits(self._ctx, misfit.data, misfit.error)
-        if flow.misfit_targets is not None:
-            check_outcome(flow.name, flow.misfits, flow.misfit_targets, outcome)
+        outcome = await flow.mismatch_handler(self._ctx, mismatch.data, mismatch.error)
+        if flow.mismatch_targets is not None:
+            check_outcome(flow.name, flow.mismatch_handler, flow.mismatch_targets, outcome)
         if isinstance(outcome, End):
             self._frames = []
             self._save()
         elif outcome is not None:
             await Turn(flow, self._ctx).begin(flow.data(), outcome)
 
-    # ---- what is remembered
+    # ---- the stored state
 
     def _load(self, records: list[dict[str, Any]]) -> list[Frame]:
         flow = self._flow
@@ -254,13 +254,13 @@ class Turn:
                 sub = above.flow.sub_flows.get(above.state)
                 if sub is None or sub.flow.name != record["flow"]:
                     error = ValueError(f"no flow {record['flow']} runs in {above.state} any more")
-                    raise _Misfit(above.flow, record, error)
+                    raise _Mismatch(above.flow, record, error)
                 flow = sub.flow
             frames.append(_frame(flow, record))
         return frames
 
     def _save(self) -> None:
-        """Put the frames into the conversation, and set the time-out of the innermost state that has one."""
+        """Write the frames to the conversation, and set the time-out of the innermost state that has one."""
         if self._flow.scope != USER and self._ctx.memory.has(WAITS):
             note_waiting(self._ctx, [(frame.flow, frame.state) for frame in self._frames], self._flow.scope)
         had = self._conversation.flow or {}
@@ -282,16 +282,16 @@ class Turn:
             "stack": [frame.record() for frame in self._frames],
             "timer": ctx.turn if late is not None else False,
         }
-        if self._arrived or "offers" in had or not had:  # else of an older file, until its next state
+        if self._arrived or "offers" in had or not had:  # else an older record, until its next state
             takes = any([frame.flow.takes_buttons for frame in self._frames])  # noqa: C419 - twice as fast
             if takes or ctx.offered or "offers" in had:
                 self._conversation.flow |= offers_of(ctx, {} if self._arrived else had, takes=takes)
         if self._flow.scope == USER and (home := ctx.speaks_in()) is not None:
-            self._conversation.flow["home"] = home  # an update without a chat goes on there
+            self._conversation.flow["home"] = home  # for a later update without a chat
 
 
-class _Misfit(Exception):  # noqa: N818 - a finding
-    """Stored data that does not fit the flow any more."""
+class _Mismatch(Exception):  # noqa: N818 - handled by the flow
+    """Stored data that is not valid for the flow any more."""
 
     def __init__(self, flow: Plan[Any, Any, Any], record: dict[str, Any], error: Exception) -> None:
         super().__init__(str(error))
@@ -308,11 +308,7 @@ def _frame(flow: Plan[Any, Any, Any], record: dict[str, Any]) -> Frame:
             data = flow.migrate(record["version"], data)
         return Frame(flow, flow.states(record["state"]), read_fields(flow.data, data), record["history"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise _Misfit(flow, record, error) from None
-
-
-def _taken(run: Any, step: Step) -> Taken:
-    return Taken(run, step.route.options, step.route.handler)
+        raise _Mismatch(flow, record, error) from None
 
 
 def _values(step: Step, ctx: Context) -> list[Any] | None:
@@ -321,7 +317,7 @@ def _values(step: Step, ctx: Context) -> list[Any] | None:
 
 
 def _revalidate(frame: Frame) -> None:
-    """Hold what a handler put into the data to its model: an assignment alone checks nothing."""
+    """Validate the data against its model after a handler has changed it: assignments are not validated."""
     given = frame.data
     frame.data = read_fields(frame.flow.data, fields_of(given), strict=None)
     check_models(given, frame.data, f"flow {frame.flow.name}: data")
