@@ -421,7 +421,7 @@ def test_a_sub_flow_that_ends_with_a_value(to):
 def test_the_flows_around_are_known_however_deep(depth):
     inner = flow("inner", a=Literal[S.A, S.B] | END, b=type(None))
     for number in range(depth):
-        middle = flow(f"middle {number}", a=None)
+        middle = flow(f"middle_{number}", a=None)
         middle.at(S.A).runs(inner)(leads(B, takes=3))
         inner = middle
     router = nested(inner)
