@@ -1,1 +1,1 @@
-"""The operating system's process: signals, a stop within its time, and a loop that is blocked."""
+"""The operating system's process: signals, a stop within its deadline, and detection of a blocked event loop."""

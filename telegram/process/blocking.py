@@ -1,4 +1,4 @@
-"""Finds out from another thread that an event loop takes no step, and which line of the author's code blocks it."""
+"""Detects from another thread that an event loop is blocked, and which line of the author's code blocks it."""
 
 import asyncio
 import contextlib
@@ -12,13 +12,13 @@ from types import FrameType
 from typing import Final, NamedTuple
 
 BLOCKED_S: Final = 0.5
-"""A loop that takes no step for so long is blocked, and the line that blocks it is reported."""
+"""A loop that takes no step for this long is blocked, and the blocking line is reported."""
 
 TICK_S: Final = 0.1
-"""How often to look."""
+"""Interval of the checks."""
 
 _OUTSIDE: Final = (asyncio.base_events.__file__, str(Path(__file__).with_name("running.py")))
-"""Frames from here outwards are those of whoever runs the loop."""
+"""Files of the code that runs the loop: frames from there outwards are not handlers."""
 
 _LIBRARIES: Final = (
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
@@ -30,7 +30,7 @@ _DEBUGGERS: Final = ("bdb.py", "pydevd.py")
 
 
 class Place(NamedTuple):
-    """A line of a program. `is_authors`: it is no library's, and none of ours."""
+    """A line of a program. `is_authors`: it is the author's code, not a library's or Chatlane's."""
 
     file: str
     line: int
@@ -42,10 +42,10 @@ class Place(NamedTuple):
 
 
 class LoopWatch:
-    """Watches a loop for another thread, which calls `look` every TICK_S; the loop runs in the thread that made this.
+    """Watches the loop of the thread that created this, for another thread, which calls `look` every TICK_S.
 
-    `report` gets the place and the seconds, once for each time that the loop is blocked: in either thread. `at_step` is
-    called in the loop at each step that `look` has asked for.
+    `report` is called, in either thread, with the place and the seconds, once each time that the loop is blocked. `at_step`
+    is called in the loop at each step that `look` has requested.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class LoopWatch:
         self._report = report
         self._at_step = at_step
         self._thread = threading.get_ident()
-        self._asked_at: float | None = None  # when a step was asked for that was not taken yet
+        self._asked_at: float | None = None  # when the outstanding step was requested
         self._place: Place | None = None
         self._is_reported = False
 
     def look(self) -> float:
-        """Return how many seconds the loop has taken no step for; 0.0 if it takes steps, or does not run."""
+        """Return for how many seconds the loop has taken no step; 0.0 if it takes steps, or does not run."""
         asked_at, now = self._asked_at, time.monotonic()
         if asked_at is None or not self._loop.is_running():
             self._asked_at = now
@@ -77,12 +77,12 @@ class LoopWatch:
         return now - asked_at
 
     def forgive(self, seconds: float) -> None:
-        """Do not count a time in which the whole process stood still."""
+        """Do not count a time in which the whole process was stalled."""
         if self._asked_at is not None:
             self._asked_at += seconds
 
     def _step(self) -> None:
-        """In the loop."""
+        """Record a step; called in the loop."""
         if self._asked_at is not None and self._place and not self._is_reported:
             self._report_if_long(self._place, time.monotonic() - self._asked_at)
         self._place, self._is_reported = None, False
@@ -90,15 +90,15 @@ class LoopWatch:
         self._at_step()
 
     def _report_if_long(self, place: Place, seconds: float) -> None:
-        if seconds > BLOCKED_S - TICK_S:  # the step was asked for up to a tick after the last one
+        if seconds > BLOCKED_S - TICK_S:  # the step was requested up to a tick after the last one
             self._is_reported = True
             self._report(place, seconds)
 
 
 class StallClock:
-    """Tells how long the whole process stood still while a thread slept: was stopped, or got no processor.
+    """Measures how long the whole process was stalled while a thread slept: it was stopped, or got no CPU.
 
-    A call that holds the interpreter's lock lets the thread sleep longer, too, but uses processor time meanwhile.
+    A call that holds the interpreter lock delays the thread, too, but uses CPU time meanwhile.
     """
 
     _LATE_S: Final = 0.3
@@ -116,7 +116,7 @@ class StallClock:
 
 
 def place_in(thread: int | None) -> Place:
-    """Return where a thread is now: the innermost frame of the author's inside the loop, else the innermost one."""
+    """Return where a thread is now: the innermost frame of the author's code inside the loop, else the innermost one."""
     innermost = at = _frame_of(thread)
     while at is not None and at.f_code.co_filename not in _OUTSIDE:
         if not at.f_code.co_filename.startswith(_LIBRARIES):
@@ -129,7 +129,7 @@ def place_in(thread: int | None) -> Place:
 
 
 def is_at_breakpoint(thread: int | None) -> bool:
-    """Return whether a debugger holds a thread: for as long as a person likes."""
+    """Return whether a debugger holds a thread, for as long as a person wants."""
     at = _frame_of(thread)
     while at is not None:
         if Path(at.f_code.co_filename).name in _DEBUGGERS:

@@ -1,8 +1,8 @@
-"""A process beside the bot's that ends it when a stop has not come to its end in time.
+"""A separate process that kills the bot's process if a stop does not finish in time.
 
-Nothing inside the bot's process can do that while a call into C holds the interpreter's lock, or while the interpreter
-waits for its own end. Run as a script by `Watchdog`, with the standard library only; it sleeps until the first signal,
-and ends with the bot's process.
+No thread of the bot's process can do that while a call into C holds the interpreter lock, or while the interpreter is
+shutting down. Run as a script by `Watchdog`, with the standard library only; it sleeps until the first signal, and ends
+with the bot's process.
 """
 
 import os
@@ -15,19 +15,19 @@ from contextlib import suppress
 from typing import Final
 
 TRACE_SIGNAL: Final = signal.SIGVTALRM
-"""Ends the bot's process after its threads' lines were written to stderr (`faulthandler.register`). Nearly no program
-uses this signal, and it writes no core file."""
+"""Ends the bot's process after its tracebacks were written to stderr (`faulthandler.register`). Hardly any program uses
+this signal, and it writes no core file."""
 
 AT_ONCE_S: Final = 1.0
-"""How long a second signal leaves for the orderly way to stop at once."""
+"""Time for an orderly immediate stop after a second signal."""
 
 LATER_S: Final = 0.2
-"""How much later than the bot's own thread this process ends it: the thread can say why, and blames nobody."""
+"""How much later than the bot's own thread this process acts: the thread can log why, and clears the notes of handlers."""
 
 HEARD: Final = (signal.SIGINT, signal.SIGTERM)
 
 _TICK_S: Final = 0.1
-_TICK_MAX_S: Final = 0.5  # a longer one: this process was stopped itself
+_TICK_MAX_S: Final = 0.5  # a longer tick means that this process was stopped itself
 _TRACE_S: Final = 0.15
 _TRACE_LOOKS: Final = 15
 
@@ -35,8 +35,8 @@ _TRACE_LOOKS: Final = 15
 def guard(wakeup: socket.socket, told: socket.socket, stop_s: float) -> None:
     """End the parent process LATER_S after it should have ended: `stop_s` after its first signal, AT_ONCE_S after the second.
 
-    `wakeup` is where the interpreter writes a byte for each signal at once; the bot's thread reads it, and sends on
-    what it has read through `told`. What stays unread was not heard by the bot.
+    The interpreter writes a byte for each signal to `wakeup` at once; the bot's thread reads it, and forwards it through
+    `told`. A byte that stays unread has not reached the bot.
     """
     bot = os.getppid()
     heard, left_s, is_stopping = 0, stop_s + LATER_S, False
@@ -66,7 +66,7 @@ def guard(wakeup: socket.socket, told: socket.socket, stop_s: float) -> None:
 
 
 def wait(*sockets: socket.socket, timeout_s: float | None = None) -> bool:
-    """Wait until one of `sockets` can be read, or is broken; return whether it is. `select` knows no descriptor above 1,023."""
+    """Wait until one of `sockets` is readable or broken; return whether one is. Not by `select`: descriptors may exceed 1,023."""
     waiting = select.poll()
     for each in sockets:
         waiting.register(each, select.POLLIN)
@@ -88,7 +88,7 @@ def _signals(data: bytes) -> int:
 
 
 def _is_stopped(pid: int) -> bool:
-    """Return whether a process is stopped (SIGSTOP): it has not had this time. Linux only: proc(5), /proc/pid/stat."""
+    """Return whether a process is stopped (SIGSTOP), which does not count. Linux only: proc(5), /proc/pid/stat."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs this process a third of its start
             return file.read().rpartition(b")")[2].split()[:1] in ([b"T"], [b"t"])

@@ -1,10 +1,9 @@
-"""Runs a program's main coroutine to its end, whatever its tasks raise, and waits for no task that does not end.
+"""Runs a main coroutine to its end, whatever its tasks raise, without waiting for tasks that do not end.
 
 `asyncio.run` ends with the first SystemExit or KeyboardInterrupt of any task or callback: asyncio raises these two out
-of the loop (Python's documentation, "Developing with asyncio"; uvloop does as well). Here they stay with their task, and
-the loop goes on; so it does after a `loop.stop()`. A handler that cancels all tasks finds none of the service's. And
-`asyncio.run` waits for every task and for the threads of the default executor, so for ever for one that ignores its
-cancellation.
+of the loop (Python's documentation, "Developing with asyncio"; so does uvloop). Here they stay with their task, and the
+loop continues; also after a `loop.stop()`. A handler that cancels all tasks does not find the service's. And `asyncio.run`
+waits for every task and for the threads of the default executor: for ever, if one ignores its cancellation.
 """
 
 import asyncio
@@ -28,7 +27,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _LET_FINISH_S: Final = 0.3
-"""How long tasks, and then async generators, may take to end when the main coroutine is over."""
+"""Time for tasks, and then for async generators, to end after the main coroutine has ended."""
 
 
 class Running:
@@ -40,7 +39,7 @@ class Running:
         self.left: list[str] = []
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Return what `main` returns; the other tasks are cancelled then, and may clean up for a moment."""
+        """Return the result of `main`; then the other tasks are cancelled, and may clean up for _LET_FINISH_S."""
         loop = self._loop_factory()
         loop.set_task_factory(self._create_task)
         asyncio.set_event_loop(loop)
@@ -60,13 +59,13 @@ class Running:
     def _create_task(
         self, loop: asyncio.AbstractEventLoop, work: Any, /, **options: Any
     ) -> "asyncio.Task[Any]":
-        """A task factory: handlers that cancel all tasks (`asyncio.all_tasks`) find only what handlers have started.
+        """A task factory: handlers that cancel all tasks (`asyncio.all_tasks`) find only tasks started by handlers.
 
         Python's documentation, "Extending": `_unregister_task`.
         """
         task = asyncio.Task(work, loop=loop, **options)
         if current_delivery.get() is None:
-            asyncio._unregister_task(task)  # noqa: SLF001 - public, for those who make tasks
+            asyncio._unregister_task(task)  # noqa: SLF001 - documented, for implementers of tasks
             self._ours.add(task)
         return task
 
@@ -94,15 +93,15 @@ def _run(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -> T:
 
 
 async def _briefly(work: Iterable[Awaitable[object]]) -> None:
-    """Wait for all of them, but only for a moment."""
+    """Wait for all of them, for at most _LET_FINISH_S."""
     if tasks := [asyncio.ensure_future(each) for each in work]:
         await asyncio.wait(tasks, timeout=_LET_FINISH_S)
 
 
 def tune_garbage_collection() -> None:
-    """Look for reference cycles less often: nearly everything here dies by its count, and looking costs an echo a tenth.
+    """Run the cyclic garbage collector less often: nearly all objects are freed by reference counting.
 
-    What was imported lives for ever and is left out of the looking (`gc.freeze`).
+    The collector costs an echo a tenth of its time. Imported objects are excluded from it (`gc.freeze`).
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

@@ -1,19 +1,18 @@
 """A thread beside the event loop, for what the loop cannot do while a handler blocks it.
 
-* It hears SIGINT and SIGTERM also while the loop is blocked, and passes them on to the loop.
-* From the first signal on the process has a deadline; what has not ended by then is ended. A second signal leaves it
-  a moment.
-* It names the line that blocks the loop. A loop that is blocked for longer than any handler may take serves no update
-  any more, and nothing can be cancelled in it: the process is ended, and counts as one that died of what it handled.
+* It receives SIGINT and SIGTERM even while the loop is blocked, and passes them on to the loop.
+* From the first signal on the process has a deadline, after which it is killed. A second signal leaves AT_ONCE_S.
+* It logs the line that blocks the loop. A loop that is blocked for longer than any handler may take serves no update
+  any more, and nothing can be cancelled in it: the process is killed, and the running updates count an attempt.
 
-| the stop is held up by                                          | it is ended by                            |
+| the stop is delayed by                                          | it is ended by                            |
 |-----------------------------------------------------------------|-------------------------------------------|
 | a handler that ignores its cancellation, a thread of the pool   | Engine.drain, Running: they do not wait   |
 | Python code that blocks the loop, or runs at the process's end  | this thread                               |
-| a call into C that holds the interpreter's lock                 | the process of telegram/process/guard.py          |
+| a call into C that holds the interpreter lock                   | the process of guard.py                   |
 
-Signals: Python's own handlers run in the main thread between two bytecodes, so not within a call into C. The byte that
-the interpreter writes to the wakeup descriptor (`signal.set_wakeup_fd`) is written at once, and this thread reads it.
+Signals: Python's own handlers run in the main thread between two bytecodes, so not during a call into C. But the
+interpreter writes a byte to the wakeup descriptor (`signal.set_wakeup_fd`) at once, and this thread reads it.
 """
 
 import asyncio
@@ -40,26 +39,26 @@ from telegram.process.blocking import TICK_S, LoopWatch, Place, StallClock, is_a
 log = structlog.get_logger(__name__)
 
 EXIT_FORCED: Final = 1
-"""The process was ended because a stop did not come to its end."""
+"""Exit code of a process that was killed because a stop did not finish in time."""
 
 SPARE_S: Final = 0.4
 """How long after `drain_timeout_s` a stop is forced: within the second that is promised."""
 
 _FAILURES_MAX: Final = 20
-"""So many ticks in a row, that could not be done."""
+"""Maximum number of consecutive failed ticks."""
 
 _LOG_S: Final = 0.15
-"""How long to wait for a line of the log: the blocked thread may hold its lock."""
+"""Maximum time for writing a log line: the blocked thread may hold the log's lock."""
 
 _LEAVE_S: Final = 2.0
-"""How long what is left at the end of the process may take; clients of error trackers send what they have."""
+"""Time for remaining threads and `atexit` functions at the end of the process, e.g. for error trackers to send reports."""
 
 _WINDS_UP_S: Final = 3.0
-"""The least CPU time that this thread may take no step for."""
+"""Minimum CPU time without a step of this thread after which the kernel ends the process."""
 
 
 class Watchdog:
-    """`start` it in the main thread, before the event loop; inside of the loop, `watch` it.
+    """`start` it in the main thread, before the event loop; call `watch` inside the loop.
 
     `at_force` is called, in the thread, before a stop is forced.
     """
@@ -86,8 +85,8 @@ class Watchdog:
         self._left_behind: list[str] = []
 
     def start(self, *, drain_timeout_s: float, blocked_max_s: float = math.inf) -> None:
-        """Hear signals from now on. The process ends SPARE_S after `drain_timeout_s`; so does a loop that is blocked
-        for `blocked_max_s`.
+        """Handle signals from now on. The process ends at the latest SPARE_S after `drain_timeout_s` from the first signal,
+        or when the loop has been blocked for `blocked_max_s`.
         """
         self._stop_s, self._blocked_max_s = drain_timeout_s + SPARE_S, blocked_max_s
         self._reading, self._writing = socket.socketpair()
@@ -118,7 +117,7 @@ class Watchdog:
         told.close()
 
     def watch(self, notify: Callable[[signal.Signals], object]) -> None:
-        """Watch the running loop; `notify` is called in it with each signal, also with those heard before."""
+        """Watch the running loop; `notify` is called in it with each signal, also with those received before."""
         self._loop, self._notify = asyncio.get_running_loop(), notify
         self._hold()
         self._watch = LoopWatch(self._loop, _report, self._hold)
@@ -126,21 +125,21 @@ class Watchdog:
             notify(number)
 
     def serve(self) -> None:
-        """The bot serves from now on; before, resources that are opened may block the loop for long."""
+        """From now on the bot handles updates; before this, opening resources may block the loop for long."""
         self._is_serving = True
         self._wind_up()
 
     def unwatch(self, left: Sequence[str] = ()) -> None:
-        """The loop has ended, and the process is to end; `left` names the tasks that did not."""
+        """Note that the loop has ended and the process is ending; `left` names the tasks that did not end."""
         self._watch = self._loop = self._notify = None
         self._fd_of_others = -1
         self._left_behind = list(left)
         self._hold()
 
     def leave(self, code: int) -> int:
-        """Return the exit code of a process that has ended its work.
+        """Return the exit code of a process that has finished its work.
 
-        Threads and functions of `atexit` may hold it up only for a moment, tasks not at all: it is ended with this code.
+        Threads and `atexit` functions may delay its end for _LEAVE_S, tasks not at all: then it is ended with this code.
         """
         self._exit_code = code
         if self._left_behind:  # Python would complain about each of them
@@ -151,7 +150,7 @@ class Watchdog:
     # -- in the main thread, between two bytecodes ---------------------------------------------------------------------
 
     def _hold(self) -> None:
-        """Take the signals, and the wakeup descriptor, from whoever has taken them: a loop at its start, or a handler."""
+        """Install the signal handlers and the wakeup descriptor again: a starting loop, or a handler, replaces them."""
         for number in guard.HEARD:
             if signal.getsignal(number) != self._take:
                 signal.signal(number, self._take)
@@ -160,7 +159,7 @@ class Watchdog:
             self._fd_of_others = fd
 
     def _take(self, number: int, _: FrameType | None) -> None:
-        """Python's handler of a signal. The thread knows it already, unless others have taken the wakeup descriptor."""
+        """Python's handler of a signal. The thread knows it already, unless the wakeup descriptor was replaced."""
         fd = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
         if fd != self._writing.fileno():
             self._fd_of_others = fd
@@ -168,7 +167,7 @@ class Watchdog:
                 self._writing.send(bytes([number]))
 
     def _in_a_copy(self) -> None:
-        """In a fork of the process: its signals are its own, and it must not go on as a second bot."""
+        """Run in a fork of the process: restore its signals, so that it does not act as a second bot."""
         self._telling.close()  # else the guard would not see the end of the process
         signal.set_wakeup_fd(-1)
         for number, handler in self._before.items():
@@ -208,7 +207,7 @@ class Watchdog:
             self._look(watch)
 
     def _wind_up(self) -> None:
-        """The kernel ends a process that uses so much CPU time without a step of this thread."""
+        """Reset the CPU time after which the kernel ends a process in which this thread takes no step."""
         if self._is_serving and math.isfinite(self._blocked_max_s):
             signal.setitimer(signal.ITIMER_VIRTUAL, max(_WINDS_UP_S, self._blocked_max_s))
 
@@ -273,7 +272,7 @@ def _flush() -> None:
 
 
 def _block() -> None:
-    """Before a fork: a signal to the copy must not be taken for one to the bot."""
+    """Block signals before a fork: one to the copy must not be taken for one to the bot."""
     signal.pthread_sigmask(signal.SIG_BLOCK, guard.HEARD)
 
 
@@ -292,7 +291,7 @@ def _report(place: Place, seconds: float) -> None:
 
 
 def _briefly(act: Callable[[], object]) -> None:
-    """Call it, but wait for it only for a moment."""
+    """Call `act` in a thread, and wait at most _LOG_S for it."""
     thread = threading.Thread(target=act, daemon=True)
     try:
         thread.start()

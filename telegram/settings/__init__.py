@@ -1,1 +1,1 @@
-"""What a person can set, as models: parts of run.py's settings. Only run.py reads the environment."""
+"""Settings models: parts of run.py's settings. Only run.py reads the environment."""

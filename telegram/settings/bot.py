@@ -10,13 +10,13 @@ from telegram.dialogue.backlog import BACKLOG, BACKLOG_TEXT, read_backlog
 from telegram.dialogue.conduct import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, Conduct, check_answer
 
 UnknownOutcome = Literal["repeat", "give-up"]
-"""What to do when nobody knows whether a call was executed: at least once, or at most once."""
+"""What to do with a call whose outcome is unknown: "repeat" (at least once), or "give-up" (at most once)."""
 
 SEND_ATTEMPTS_MAX: Final = 10
-"""With backoff about 10 minutes of 5xx for one call, before it becomes a dead letter."""
+"""Attempts of one call: with backoff about 10 minutes of 5xx before it becomes a dead letter."""
 
 _SEND_TIMEOUT_S: Final = 6 * 3600.0
-"""Far above the client's own time-outs, also for a large file; a call that is cut may be sent twice."""
+"""Far above the client's own time-outs, also for a large file; a call that is cancelled may be sent twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,56 +24,56 @@ class BotConfig:
     """Settings of one bot, each with its unit and its reason."""
 
     workers: int = 64
-    """Handlers at a time."""
+    """Number of handlers at a time."""
 
     senders: int = 64
-    """Calls to Telegram at a time; each needs a connection."""
+    """Number of calls to Telegram at a time; each needs a connection."""
 
     messages_per_s: float = 30.0
-    """Messages to all chats together at the most (telegram/service/pace.py); 0: neither this nor any other limit of ours."""
+    """Maximum rate over all chats (telegram/service/pace.py); 0: no rate limits at all, also not per chat."""
 
     handler_timeout_s: float = 60.0
-    """A handler is cancelled after this long."""
+    """Seconds after which a handler is cancelled."""
 
     attempts_max: int = 5
-    """Failures of one update before it goes to the dead letters."""
+    """Attempts of one update before it becomes a dead letter."""
 
     retry_programming_errors: bool = False
-    """Whether a handler's TypeError and the like (engine/mistakes.py) is tried again as other errors are."""
+    """Whether programming errors, such as a TypeError (engine/mistakes.py), are retried like other errors."""
 
     drain_timeout_s: float = 25.0
-    """How long a graceful stop may take: below the 30 s that supervisors give before they kill."""
+    """Maximum duration of a graceful stop, in seconds: below the 30 s after which supervisors kill."""
 
     pending_max: int = 1_000_000
-    """Updates that may wait in the inbox; above, polling waits."""
+    """Pending updates in the inbox at which polling waits."""
 
     poll_timeout_s: int = 50
-    """How long one getUpdates may wait; Telegram clamps it to 50."""
+    """Seconds that one getUpdates may wait; Telegram clamps it to 50."""
 
     unknown_outcome: UnknownOutcome = "repeat"
-    """A call of which nobody knows whether it was executed: "repeat" it (at least once), or "give-up" what would make
-    something twice (at most once; a kill in the middle of a call can still repeat it)."""
+    """A call whose outcome is unknown: "repeat" it (at least once), or "give-up" if it would create something twice (at
+    most once; a kill in the middle of a call can still repeat it)."""
 
     apology: str = APOLOGY
-    """What a user is told when a handler has failed for good; nothing if it is empty."""
+    """Text sent to the user when an update was given up; empty: none."""
 
     old_button: str = OLD_BUTTON
-    """What is answered to a press of a flow's button that belongs to an earlier question; nothing if it is empty."""
+    """Answer to a press on a flow's button of an earlier question; empty: no text."""
 
     others_button: str = OTHERS_BUTTON
-    """What is answered to a press of a button that belongs to another user's flow; nothing if it is empty."""
+    """Answer to a press on a button of another user's flow; empty: no text."""
 
     backlog: str = BACKLOG
-    """What is done with messages that waited at Telegram's: "handle", "drop:SECONDS" or "tell:SECONDS" (dialogue/backlog.py)."""
+    """Policy for messages that waited at Telegram: "handle", "drop:SECONDS" or "tell:SECONDS" (dialogue/backlog.py)."""
 
     backlog_text: str = BACKLOG_TEXT
-    """What "tell" sends to each private chat."""
+    """The text that "tell" sends to each private chat."""
 
     allowed_updates: Sequence[str] | None = None
-    """Kinds of update to ask Telegram for; None: what the router's handlers take (`Router.allowed_updates`)."""
+    """Kinds of update to request from Telegram; None: those of the router's handlers (`Router.allowed_updates`)."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an answer that Telegram would refuse."""
+        """Raise ValueError for an invalid text or policy."""
         check_answer(self.old_button)
         check_answer(self.others_button)
         read_backlog(self.backlog, self.backlog_text)
@@ -95,7 +95,7 @@ class BotConfig:
         )
 
     def conduct(self) -> Conduct:
-        """Return how the bot behaves when a handler fails."""
+        """Return the policy for failures, refused presses and the backlog."""
         return Conduct(
             apology=self.apology,
             programming_errors=self._mistakes(),

@@ -1,4 +1,4 @@
-"""The settings of a bot as a person gives them: part of run.py's, with the defaults of BotConfig."""
+"""The settings of a bot as text, for run.py, with the defaults of BotConfig."""
 
 from dataclasses import fields
 from typing import Final
@@ -11,7 +11,7 @@ from telegram.dialogue.kinds import read_kinds
 from telegram.settings.bot import BotConfig, UnknownOutcome
 
 NOTHING: Final = "none"
-"""As a text: say nothing."""
+"""Value of a text setting that stands for no text."""
 
 
 _BOT: Final = BotConfig()

@@ -1,4 +1,4 @@
-"""What a person can ask of a load test: the flags of `run.py load`, each with its default and the reason for it."""
+"""The flags of `run.py load`, each with its default and the reason for it."""
 
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -80,7 +80,7 @@ class Load(BaseModel):
 
     @property
     def fault_kinds(self) -> tuple[str, ...]:
-        """What goes wrong, in the order of FAULTS."""
+        """Return the kinds of fault to cause, in the order of FAULTS."""
         if self.faults in {"all", "none"}:
             return FAULTS if self.faults == "all" else ()
         names = self.faults.split(",")
@@ -88,7 +88,7 @@ class Load(BaseModel):
 
     @property
     def longest_pause_s(self) -> float:
-        """The patience; the tutorial's engine tries nothing again, so what is not done soon is never done."""
+        """Return the time without progress that ends the test; short for the tutorial's engine, which never retries."""
         if self.engine == "tutorial" and "patience_s" not in self.model_fields_set:
             return _PATIENCE_WITH_TUTORIAL_S
         return self.patience_s
