@@ -1,4 +1,4 @@
-"""An order: typed buttons, and an address that is asked by a flow of its own. Begin with /order."""
+"""An order: typed buttons, and a sub-flow that asks for the address. Begin with /order."""
 
 from enum import Enum
 from typing import Final, Literal
@@ -28,19 +28,19 @@ ITEMS_MAX: Final = 20
 
 
 class Item(CallbackData, prefix="item"):
-    """A button that puts something into the basket."""
+    """A button that adds an item to the basket."""
 
     name: str
 
 
 class Choice(CallbackData, prefix="order"):
-    """What to do with the order in the end."""
+    """What to do with the complete order."""
 
     pay: bool
 
 
 class Ask(Enum):
-    """What is asked for an address."""
+    """The questions for an address."""
 
     STREET = "street"
     CITY = "city"
@@ -54,7 +54,7 @@ class Address(BaseModel):
 
 
 class Shop(Enum):
-    """Where an order stands."""
+    """The states of an order."""
 
     BASKET = "basket"
     ADDRESS = "address"
@@ -62,14 +62,14 @@ class Shop(Enum):
 
 
 class Order(BaseModel):
-    """What is ordered."""
+    """The order's data."""
 
     items: list[str] = []
     address: Address = Address()
 
     @property
     def price(self) -> int:
-        """What it costs."""
+        """The total price."""
         return sum(MENU[item] for item in self.items)
 
 
@@ -80,14 +80,14 @@ address_flow.at(Ask.CITY).ask("City?")
 
 @address_flow.at(Ask.STREET).message(text)
 async def street(ctx: MessageContext, address: Address) -> Literal[Ask.CITY]:
-    """Any text."""
+    """Accept any text."""
     address.street = ctx.text
     return Ask.CITY
 
 
 @address_flow.at(Ask.CITY).message(text)
 async def city(ctx: MessageContext, address: Address) -> End[Address]:
-    """Any text; then the address is complete, and goes to whoever asked for it."""
+    """Accept any text; the address is then complete, and is the sub-flow's result."""
     address.city = ctx.text
     return End(address)
 
@@ -105,14 +105,14 @@ async def begin() -> Literal[Shop.BASKET]:
 
 @order_flow.at(Shop.BASKET).asks
 async def menu(ctx: ChatContext) -> None:
-    """One button for each thing, with its price."""
+    """Show one button per item, with its price."""
     things = [(f"{name} {price} €", Item(name=name)) for name, price in MENU.items()]
     ctx.reply("What would you like?", reply_markup=inline(things, [("Done", "done")]))
 
 
 @order_flow.at(Shop.BASKET).callback_query(Item)
 async def add(ctx: CallbackContext, order: Order, item: Item) -> None:
-    """Each press counts once, however fast one presses."""
+    """Add the item: each press counts once, however fast the user presses."""
     if item.name not in MENU:
         raise Invalid("We do not have that any more.")
     if len(order.items) == ITEMS_MAX:
@@ -131,7 +131,7 @@ async def done(ctx: CallbackContext, order: Order) -> Literal[Shop.ADDRESS]:
 
 @order_flow.at(Shop.ADDRESS).runs(address_flow)
 async def got_address(ctx: ChatContext, order: Order, address: Address) -> Literal[Shop.CONFIRM]:
-    """The flow of the address has ended with one."""
+    """Take the result of the address flow."""
     order.address = address
     return Shop.CONFIRM
 
@@ -147,13 +147,13 @@ async def summary(ctx: ChatContext, order: Order) -> None:
 
 @order_flow.at(Shop.CONFIRM).callback_query(Choice)
 async def confirm(ctx: CallbackContext, order: Order, choice: Choice) -> End[None]:
-    """The end of it."""
+    """End the order."""
     ctx.edit(f"Ordered for {order.price} €. Thank you!" if choice.pay else "Cancelled.")
     return END
 
 
 @order_flow.anywhere.message(command("cancel"))
 async def cancel(ctx: MessageContext) -> End[None]:
-    """Also while the address is asked."""
+    """Cancel the order, also while the address flow runs."""
     ctx.reply("The order is cancelled.")
     return END

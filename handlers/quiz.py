@@ -1,4 +1,4 @@
-"""A quiz for a group: its state belongs to the chat, so everybody plays the same game. Begin with /quiz."""
+"""A quiz for a group: its state belongs to the chat, so all members play the same game. Begin with /quiz."""
 
 from collections import Counter
 from enum import Enum
@@ -26,19 +26,19 @@ QUESTIONS: Final = (
     ("How many bits are in a byte?", ("8", "10", "16"), 0),
     ("Which sea has no coast?", ("Black Sea", "Dead Sea", "Sargasso Sea"), 2),
 )
-"""Question, answers, and which of them is right."""
+"""Question, answers, and the index of the right one."""
 
 ANSWER_WITHIN_S: Final = 60
 
 
 class Stage(Enum):
-    """A quiz is going on, or it is not."""
+    """The only state: a question is open."""
 
     QUESTION = "question"
 
 
 class Game(BaseModel):
-    """What the chat knows of its game."""
+    """The state of a chat's game."""
 
     number: int = 0
     points: dict[str, int] = Field(default_factory=dict)
@@ -59,13 +59,13 @@ router.include(quiz)
 
 @quiz.entry.message(command("quiz"))
 async def begin() -> Literal[Stage.QUESTION]:
-    """Anybody may begin."""
+    """Begin the quiz; any member may."""
     return Stage.QUESTION
 
 
 @quiz.at(Stage.QUESTION).asks
 async def ask(ctx: ChatContext, game: Game) -> None:
-    """The question with its answers."""
+    """Send the question with its answers."""
     question, answers, _ = QUESTIONS[game.number]
     buttons = [(answer, Guess(number=game.number, answer=index)) for index, answer in enumerate(answers)]
     ctx.reply(f"{game.number + 1}/{len(QUESTIONS)}: {question}", reply_markup=inline(buttons))
@@ -75,7 +75,7 @@ async def ask(ctx: ChatContext, game: Game) -> None:
 async def guess(
     ctx: CallbackContext, game: Game, guessed: Guess
 ) -> Literal[Stage.QUESTION] | End[None] | None:
-    """The first right answer wins the point; each player has one try a question."""
+    """Give the point to the first right answer; each player has one attempt per question."""
     player = ctx.event.from_
     if guessed.number != game.number:
         ctx.answer("Too late.")
@@ -95,14 +95,14 @@ async def guess(
 
 @quiz.at(Stage.QUESTION).timeout(ANSWER_WITHIN_S)
 async def nobody(ctx: TimerContext, game: Game) -> Literal[Stage.QUESTION] | End[None]:
-    """Nobody knew it."""
+    """Handle the time-out of a question: no right answer came."""
     ctx.reply("Time is up.")
     return _next(ctx, game)
 
 
 @quiz.anywhere.message(command("stop"))
 async def stop(ctx: MessageContext, game: Game) -> End[None]:
-    """Anybody may end it, too."""
+    """End the quiz; any member may."""
     ctx.reply("The quiz is over. " + _score(game))
     return END
 

@@ -1,8 +1,8 @@
-"""A job of many steps that makes a file: /report begins it, /stop ends it.
+"""A long job in many steps that writes a file: /report begins it, /stop ends it.
 
-Each step is a timer's delivery of its own, committed with how far the work has come. So a graceful stop waits for one
-step only, a `kill -9` costs one step at most, and the next start goes on from there. Between two steps the lane is
-free: whatever else is written in the chat is answered at once.
+Each step is the delivery of a timer, committed together with the progress. So a graceful stop waits for one step only, a
+`kill -9` costs at most one step, and the next start continues from there. Between two steps the lane is free: other
+messages of the chat are answered at once.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Stage(Enum):
 
 
 class Work(BaseModel):
-    """How far it has come: steps, and bytes of the file that are certain."""
+    """The progress: completed steps, and committed bytes of the file."""
 
     name: str = ""
     message_id: int = 0
@@ -42,7 +42,7 @@ router.include(report)
 
 @report.entry.message(command("report"))
 async def begin(ctx: MessageContext, work: Work) -> Literal[Stage.WRITING]:
-    """Say so at once: the message's number is needed later, to show the progress in it."""
+    """Send the message at once: its id is needed later, to show the progress in it."""
     said = await ctx.now.send_message(chat_id=ctx.chat_id, text="Loading … 0 %")
     work.message_id = said.message_id
     work.name = f"report-{ctx.chat_id}-{ctx.update_id}.txt"
@@ -51,13 +51,13 @@ async def begin(ctx: MessageContext, work: Work) -> Literal[Stage.WRITING]:
 
 @report.at(Stage.WRITING).asks
 async def go_on(ctx: ChatContext) -> None:
-    """The next step follows at once, behind what was written in the chat meanwhile."""
+    """Schedule the next step at once, after messages that arrived meanwhile."""
     ctx.set_timer("step", 0)
 
 
 @report.at(Stage.WRITING).timer("step")
 async def step(ctx: TimerContext, work: Work) -> Literal[Stage.WRITING] | End[None]:
-    """Do one part of the work. It may run twice, if the process dies in it: so it first cuts off what is not certain."""
+    """Do one part of the work. It may run twice, if the process dies during it: so it first truncates uncommitted output."""
     part = f"part {work.steps + 1}: " + "x" * 1000 + "\n"
     work.size = await asyncio.to_thread(_write, FOLDER / work.name, work.size, part)
     await asyncio.sleep(STEP_S)  # a real job would take its time here
@@ -78,19 +78,19 @@ async def step(ctx: TimerContext, work: Work) -> Literal[Stage.WRITING] | End[No
 
 @report.at(Stage.WRITING).message(command("report"))
 async def one_at_a_time(ctx: MessageContext) -> None:
-    """Another one would take the place of the first."""
+    """Refuse another report, which would replace the first."""
     ctx.reply("One report at a time. End it with /stop.")
 
 
 @report.anywhere.message(command("stop"))
 async def stop(ctx: MessageContext) -> End[None]:
-    """Between two steps."""
+    """Stop between two steps."""
     ctx.reply("Stopped.")
     return END
 
 
 def _write(path: Path, certain: int, part: str) -> int:
-    """Write `part` behind the first `certain` bytes; return how many are there now."""
+    """Write `part` after the first `certain` bytes; return the size of the file now."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         file.truncate(certain)

@@ -28,7 +28,7 @@ TIMEOUT_S: Final = 15 * 60
 
 
 class Step(Enum):
-    """What is asked."""
+    """The questions."""
 
     NAME = "name"
     AGE = "age"
@@ -37,7 +37,7 @@ class Step(Enum):
 
 
 class Answers(BaseModel):
-    """What is known so far."""
+    """The answers so far."""
 
     name: str = Field(default="", max_length=50)
     age: int = Field(default=18, ge=13, le=120)
@@ -74,14 +74,14 @@ survey.at(Step.TOPIC).ask(
 
 @survey.at(Step.NAME).message(text)
 async def name(ctx: MessageContext, answers: Answers) -> Literal[Step.AGE]:
-    """Any text of at most 50 characters is a name."""
+    """Accept any text of at most 50 characters as a name."""
     answers.name = ctx.text.strip()
     return Step.AGE
 
 
 @survey.at(Step.AGE).message(text)
 async def age(ctx: MessageContext, answers: Answers) -> Literal[Step.TOPIC]:
-    """A whole number; the model says which ones."""
+    """Accept a whole number; the model checks its range."""
     if not ctx.text.strip().isdecimal():
         raise Invalid("Please write a number, like 42.")
     answers.age = int(ctx.text)
@@ -90,7 +90,7 @@ async def age(ctx: MessageContext, answers: Answers) -> Literal[Step.TOPIC]:
 
 @survey.at(Step.TOPIC).callback_query(Topic)
 async def topic(ctx: CallbackContext, answers: Answers, chosen: Topic) -> Literal[Step.SUMMARY]:
-    """The pressed topic takes the place of the question."""
+    """Replace the question by the pressed topic."""
     answers.topic = chosen.name
     ctx.edit(f"You want to hear about {chosen.name}.")
     return Step.SUMMARY
@@ -98,7 +98,7 @@ async def topic(ctx: CallbackContext, answers: Answers, chosen: Topic) -> Litera
 
 @survey.at(Step.SUMMARY).asks
 async def summary(ctx: ChatContext, answers: Answers) -> None:
-    """Show everything, to be confirmed."""
+    """Show all answers for confirmation."""
     ctx.reply(
         f"{answers.name}, {answers.age}, {answers.topic}. Is that right?",
         reply_markup=inline([("Yes", "confirm")], BACK_ROW),
@@ -114,25 +114,25 @@ async def confirm(ctx: CallbackContext, answers: Answers) -> End[None]:
 
 @survey.anywhere.callback_query(data("back"))
 async def back() -> Back:
-    """To the question before."""
+    """Go back to the previous question."""
     return BACK
 
 
 @survey.anywhere.message(command("cancel"))
 async def cancel(ctx: MessageContext) -> End[None]:
-    """Forget the answers."""
+    """Discard the answers."""
     ctx.reply("Cancelled. Nothing was kept.")
     return END
 
 
 @survey.anywhere.timeout(TIMEOUT_S)
 async def too_late(ctx: TimerContext) -> End[None]:
-    """Nobody answered for a while."""
+    """End the survey after a time-out."""
     ctx.reply("The survey has timed out. Begin again with /survey.")
     return END
 
 
 @survey.otherwise.message()
 async def otherwise() -> None:
-    """A sticker where a name was asked, say."""
+    """Handle anything else, e.g. a sticker where a name was asked."""
     raise Invalid("Please answer the question, or leave with /cancel.")

@@ -1,4 +1,4 @@
-"""Unit tests of handlers, one line per turn: virtual time, no network, no `await`.
+"""A kit for unit tests of handlers, one line per turn: virtual time, no network, no `await`.
 
 >>> from telegram.dialogue import MessageContext, Router, TimerContext, command
 >>> router = Router()

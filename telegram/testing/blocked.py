@@ -1,4 +1,4 @@
-"""Tells a test which line of a handler blocks the event loop: in production, all chats would wait for it."""
+"""Reports to a test which line of a handler blocks the event loop: in production, all chats would wait for it."""
 
 import threading
 from typing import Final
@@ -14,9 +14,9 @@ _CLOSED_WITHIN_S: Final = 1.0
 
 
 class BlockedLoop:
-    """Watches a test's loop from a thread of its own, in real time; made by the loop's thread.
+    """Watches a test's loop from a separate thread, in real time; created by the loop's thread.
 
-    It logs at once, so that a test that hangs shows where. `found` has the same lines, for the turn to tell.
+    It logs at once, so that a hanging test shows where. `found` has the same lines, for the turn's warning.
     """
 
     def __init__(self, loop: VirtualLoop) -> None:
@@ -28,7 +28,7 @@ class BlockedLoop:
         self._thread.start()
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._over.set()
         self._thread.join(_CLOSED_WITHIN_S)
 

@@ -1,4 +1,4 @@
-"""A person in a chat: what they do is a turn of the conversation, what they see is to be asserted."""
+"""A simulated user in a chat: their actions are turns of the conversation, and what they see can be asserted."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +16,7 @@ _SHOWN_MAX = 5  # messages that a failed assertion shows
 
 
 class Seen:
-    """True or false, and why: `assert alice.sees(...)` shows it."""
+    """A truth value with its reason, which a failed `assert alice.sees(...)` shows."""
 
     def __init__(self, found: bool, why: str) -> None:
         self._found = found
@@ -30,7 +30,7 @@ class Seen:
 
 
 class Button(NamedTuple):
-    """A button on somebody's screen; `data` is None for one that carries none, `message_id` for one of a keyboard."""
+    """A button on a user's screen; `data` is None without callback data, `message_id` None for a reply keyboard's."""
 
     text: str
     data: str | None
@@ -38,29 +38,29 @@ class Button(NamedTuple):
 
 
 class Chat:
-    """One person in one chat. Made by `Conversations.chat` and `Group.member`."""
+    """One user in one chat. Created by `Conversations.chat` and `Group.member`."""
 
     def __init__(self, bot: "Conversations", chat_id: int, user_id: int) -> None:
         self._bot = bot
         self.id = chat_id
         self.user_id = user_id
 
-    # ---- turns: each returns when all that it caused is handled and sent; with wait=False, when nothing more
-    # happens at this moment (a handler that takes its time still runs: `bot.settles()`). What fails is raised.
+    # ---- turns: each returns when all that it caused is handled and sent; with wait=False, when nothing more happens
+    # at this moment (slow handlers still run: see `bot.settles()`). Failures of handlers are raised.
 
     def says(self, text: str, *, wait: bool = True, failing: bool = False, **fields: Any) -> None:
-        """Write a text; `fields` of the Message beside it, like message_thread_id."""
+        """Write a text; `fields`: further fields of the Message, like message_thread_id."""
         self._bot.scene.say(self.id, self.user_id, text, **fields)
         self._turn(wait, failing)
 
     def sends(self, *, wait: bool = True, failing: bool = False, **fields: Any) -> None:
-        """Send a message of any content: `sends(photo=True, caption="Me")`. True stands for a made-up one."""
+        """Send a message of any content: `sends(photo=True, caption="Me")`. True stands for a generated one."""
         contents = {name: _made_up(name) if value is True else value for name, value in fields.items()}
         self._bot.scene.say(self.id, self.user_id, "", **contents)
         self._turn(wait, failing)
 
     def sends_update(self, kind: str, /, *, wait: bool = True, failing: bool = False, **fields: Any) -> None:
-        """Cause an update of any kind; what it must hold and is not given is made up, chat and person are these."""
+        """Cause an update of any kind in this chat by this user; missing required fields are generated."""
         people = {"from": self._user(), "user": self._user(), "chat": self._chat()}
         field = next(each for each in schema().types["Update"].fields if each.name == kind)
         payload = Samples({**people, "date": int(self._bot.now.timestamp())}).of(field.types, kind)
@@ -70,7 +70,7 @@ class Chat:
         self._bot.happens(wait=wait, failing=failing)
 
     def presses(self, button: str | CallbackData, *, wait: bool = True, failing: bool = False) -> None:
-        """Press the button with this text on the newest message that has it, else the one that carries this data."""
+        """Press the button with this text on the newest message that has it, else the one with this callback data."""
         wanted = button.pack() if isinstance(button, CallbackData) else button
         there = self._all_buttons()
         found = next((each for each in there if each.text == wanted), None)
@@ -95,14 +95,14 @@ class Chat:
     def presses_inline(
         self, inline_message_id: str, button: str | CallbackData, *, wait: bool = True, failing: bool = False
     ) -> None:
-        """Press a button with this data under a message that was sent via the bot, in a chat without the bot."""
+        """Press a button with this data under a message sent via the bot, in a chat without the bot."""
         data = button.pack() if isinstance(button, CallbackData) else button
         self._bot.scene.toasts.pop(self.user_id, None)
         self._bot.scene.press_inline(self.user_id, inline_message_id, data)
         self._bot.happens(wait=wait, failing=failing)
 
     def deletes(self, message_id: int | None = None) -> None:
-        """Delete a message of the chat, by default this person's latest. The bot is not told."""
+        """Delete a message of the chat, by default this user's latest. The bot gets no update."""
         own = (
             m["message_id"] for m in reversed(self.messages) if m.get("from", {}).get("id") == self.user_id
         )
@@ -110,16 +110,16 @@ class Chat:
         if wanted is None or not self._bot.scene.delete_message(self.id, wanted):
             raise AssertionError("there is no such message to delete")
 
-    # ---- what is on the screen
+    # ---- the screen
 
     def sees(self, text: str) -> Seen:
-        """Whether `text` is in the latest message: sent or edited by the bot since somebody wrote here last."""
+        """Return whether `text` is in the latest message that the bot sent or edited since a user last wrote here."""
         latest = self._bot.scene.latest(self.id)
         return Seen(latest is not None and text in _text_of(latest), self._told(text))
 
     @property
     def text(self) -> str:
-        """The latest message's text or caption; empty if the bot has said nothing since somebody wrote here."""
+        """The latest message's text or caption; empty if the bot has sent nothing since a user last wrote here."""
         latest = self._bot.scene.latest(self.id)
         return "" if latest is None else _text_of(latest)
 
@@ -130,12 +130,12 @@ class Chat:
 
     @property
     def toast(self) -> str | None:
-        """The answer to this person's latest press: empty without a text, None if there was none."""
+        """The answer to this user's latest press: empty if it had no text, None if there was none."""
         return self._bot.scene.toasts.get(self.user_id)
 
     @property
     def messages(self) -> list[Json]:
-        """All messages of the chat as they are now, people's among them, oldest first."""
+        """All messages of the chat in their current form, also those of users, oldest first."""
         return self._bot.scene.messages(self.id)
 
     # ---- inside
@@ -173,7 +173,7 @@ class Group:
         self.id = chat_id
 
     def member(self, name: str) -> Chat:
-        """The person of this name in the group: the same one as in `Conversations.chat`."""
+        """Return the user of this name in the group: the same user as in `Conversations.chat`."""
         return Chat(self._bot, self.id, self._bot.member(name))
 
 

@@ -1,4 +1,4 @@
-"""A TgClient whose calls never leave the process: the world of the fake server answers them, as strictly as that."""
+"""A TgClient without a network: the fake server's World answers its calls, as strictly as the server."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from telegram.fake.world import World
 
 
 class Sent(NamedTuple):
-    """A call that the bot made, and Telegram's result; `error` is its reason to refuse it, else empty."""
+    """A call of the bot, and its result; `error` is the reason of a refusal, else empty."""
 
     method: str
     params: dict[str, Any]
@@ -25,7 +25,7 @@ class Sent(NamedTuple):
 
 
 class WorldClient(TgClient):
-    """Calls the methods of a World, each at once; `sent` has all calls in order."""
+    """Calls the methods of a World immediately; `sent` has all calls in order."""
 
     def __init__(self, world: World) -> None:
         super().__init__(f"{world.bot['id']}:no-network")
@@ -33,16 +33,16 @@ class WorldClient(TgClient):
         self.sent: list[Sent] = []
 
     async def call(self, method: str, /, **params: Any) -> Any:
-        """Do as TgClient.call."""
+        """Like TgClient.call."""
         given = {name: value for name, value in params.items() if value is not None}
         return await self.upload(method, *encode_params(given))
 
     async def post(self, method: str, body: bytes) -> None:
-        """Do as TgClient.post."""
+        """Like TgClient.post."""
         await self.upload(method, body, ())
 
     async def upload(self, method: str, body: bytes, files: Files) -> Any:
-        """Do as TgClient.upload."""
+        """Like TgClient.upload."""
         params = unpacked(body)
         for number, (at, file) in enumerate(files):
             name = str(at[0]) if len(at) == 1 else f"file{number}"
@@ -52,11 +52,11 @@ class WorldClient(TgClient):
         return self._answer(method, {name: value for name, value in params.items() if value is not None})
 
     async def get_updates(self, *_: Any, **__: Any) -> Any:
-        """Nobody polls here."""
+        """Raise: updates are not polled in a test."""
         raise RuntimeError("in a test of handlers the updates come from what people say and press")
 
     async def download(self, file: str | File, destination: Any, **_: Any) -> Path:
-        """Save a file that somebody sent; one that a test made up has its file_id as content."""
+        """Save a file that was sent; a generated one has its file_id as content."""
         file_id = file if isinstance(file, str) else file.file_id
         known = self._world.files.find(file_id)
         found = self._world.files.download(known.path) if known else None

@@ -1,4 +1,4 @@
-"""A bot in a unit test: the production path from the update to the call, on virtual time and without a network."""
+"""A bot in a unit test: the production code from the update to the call, in virtual time and without a network."""
 
 import asyncio
 import warnings
@@ -25,17 +25,17 @@ from telegram.testing.virtual import DeadlockError, VirtualLoop
 T = TypeVar("T")
 
 START: Final = datetime(2026, 1, 5, 12, tzinfo=UTC)
-"""When a test begins, if it does not say otherwise: a Monday at noon."""
+"""Default start time of a test: a Monday at noon."""
 
 _NEVER_S: Final = 366 * 86_400.0
 
 
 class Conversations:
-    """Runs `router` for people of the test; `with` starts and stops it.
+    """Runs a bot with `router` for the simulated users of a test; `with` starts and stops it.
 
-    Plain functions, no `await`: it has an event loop of its own, whose clock moves only while somebody waits. A turn
-    returns when all that it caused has been handled and sent. What fails in a handler is raised by the turn; a handler that
-    blocks the event loop for half a second is a RuntimeWarning with its file and line.
+    Plain functions, no `await`: it has its own event loop, whose clock moves only while all tasks wait. A turn returns when
+    all that it caused has been handled and sent. Exceptions of handlers are raised by the turn; a handler that blocks the
+    event loop for half a second causes a RuntimeWarning with its file and line.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class Conversations:
         self._start = start.timestamp()
         self._loop: VirtualLoop | None = None
         self.scene = Scene(username, self._wall)
-        """The people, chats and messages; for what has no word of its own here: block, kick, vote, migrate, ..."""
+        """The users, chats and messages; for actions without a method here: block, kick, vote, migrate, ..."""
         self._client = WorldClient(self.scene)
         self._store = MemoryStore(lease_ttl_s=_NEVER_S, wall=self._wall)
         self._people: dict[str, int] = {}
         self._known_dead = 0
         self._offset = 0
-        self._failed: list[Exception] = []  # that no turn has told yet
+        self._failed: list[Exception] = []  # not raised by a turn yet
         self.failures: list[Exception] = []
-        """What turns with `failing=True` have met: exceptions of handlers, calls that were refused."""
+        """Failures in turns with `failing=True`: exceptions of handlers, refused calls."""
 
-    # ---- who is there
+    # ---- chats
 
     def chat(self, name: str) -> Chat:
         """The private chat with the person of this name, always the same; the person has started the bot."""
@@ -70,7 +70,7 @@ class Conversations:
         return Chat(self, user_id, user_id)
 
     def group(self, title: str, **fields: Any) -> Group:
-        """A new supergroup with the bot; `fields` as in `World.group`: kind="channel", is_forum=True."""
+        """Return a new supergroup with the bot; `fields` as in `World.group`: kind="channel", is_forum=True."""
         return Group(self, self.scene.group(title, [], **fields)["id"])
 
     def member(self, name: str) -> int:
@@ -79,20 +79,20 @@ class Conversations:
             self._people[name] = self.scene.person(name, has_started=False)["id"]
         return self._people[name]
 
-    # ---- what happens
+    # ---- actions and time
 
     @property
     def now(self) -> datetime:
-        """The time of the test, which timers and updates go by; what handlers ask of `time` is not moved."""
+        """The test's time, used by timers and updates; Python's own clocks (`time`, `datetime`) are not affected."""
         return datetime.fromtimestamp(self._wall(), UTC)
 
     def passes(self, *, failing: bool = False, **time: float) -> None:
-        """Let time go by: `passes(minutes=10)`, words as in timedelta. What is due at its end happens, too."""
+        """Let time pass: `passes(minutes=10)`, arguments as of timedelta. What is due at its end happens, too."""
         self._go(self._clock.time() + timedelta(**time).total_seconds())
         self._raise_failures(failing=failing)
 
     def settles(self, *, failing: bool = False) -> None:
-        """Let all handlers that run end, however long that takes, and what they call be sent; timers stay."""
+        """Wait until all running handlers have ended and their calls are sent; pending timers stay."""
         next_at = self._go(self._clock.time())
         while self._is_busy():
             if next_at is None:
@@ -101,7 +101,7 @@ class Conversations:
         self._raise_failures(failing=failing)
 
     def happens(self, *, wait: bool = True, failing: bool = False) -> None:
-        """Hand the updates of the scene to the bot; for what was done by `scene`, as in `bot.scene.block(7)`."""
+        """Deliver updates caused directly in `scene` to the bot, as by `bot.scene.block(7)`."""
         self._finish(self._accept)
         if wait:
             self.settles(failing=failing)
@@ -109,27 +109,27 @@ class Conversations:
             self.passes(failing=failing)
 
     def restart(self) -> None:
-        """Stop the bot at once and start it anew on the same store: what ran is cut, and handled again."""
+        """Stop the bot at once and start it again on the same store: running handlers are cancelled, and run again."""
         self._stop()
         self._finish(self._store.close)
         self._store = self._store.peer()
         self._begin()
 
-    # ---- what came of it
+    # ---- results
 
     def calls(self, method: str | None = None) -> list[Sent]:
-        """All calls that the bot made, or those of one method, oldest first."""
+        """Return all calls of the bot, or those of one method, oldest first."""
         return [each for each in self._client.sent if method in {None, each.method}]
 
     def dead_letters(self) -> list[DeadLetter]:
-        """What was given up, newest first: updates of which a handler failed for good, calls that were refused."""
+        """Return the dead letters, newest first: updates that were given up, and refused calls."""
         return self._finish(self._store.dead_letters)
 
     def dropped(self) -> dict[str, int]:
-        """How many updates no handler was given since the start, by reason: "stale", "throttled", "backlog"."""
+        """The number of updates dropped since the start, by reason: "stale", "throttled", "backlog", "superseded"."""
         return dict(self._parts.handler.dropped.counts)
 
-    # ---- the life of the bot
+    # ---- start and stop
 
     def __enter__(self) -> Self:
         with suppress(RuntimeError):
@@ -194,14 +194,14 @@ class Conversations:
         return watched
 
     async def _accept(self) -> None:
-        """As the poller does, until nothing waits."""
+        """Append updates as the poller does, until none is left."""
         while raw := self.scene.queue.read(self._offset, UPDATES_MAX):
             updates = split(b'{"ok":true,"result":[%b]}' % b",".join(raw))
             self._offset = updates[-1].update_id + 1
             await take_in(self._parts.inbox, updates, self._wall())
 
     def _stop(self) -> None:
-        """Stop at once, as the bot does: what runs is cut and handed back, then the resources are closed."""
+        """Stop at once, as the bot does: cancel and release running handlers, then close the resources."""
         self._stopping = True
         for engine in (self._parts.handling, self._parts.sending):
             self._finish(lambda: engine.drain(self._clock.time()))  # noqa: B023 - called here
@@ -222,7 +222,7 @@ class Conversations:
     def _go(self, moment: float) -> float | None:
         next_at = self._clock.run_to(moment)
         if self._main.done():
-            self._main.result()  # raises what the bot died of
+            self._main.result()  # raises the error that ended the bot
         return next_at
 
     def _finish(self, work: Callable[[], Awaitable[T]]) -> T:

@@ -1,7 +1,7 @@
 """Virtual time: an event loop whose clock jumps to the next timer when nothing is ready.
 
-An hour of backoff runs in milliseconds, and `loop.time()` tells exactly how long it would have taken.
-For pure asyncio only: no sockets; what is given to a thread runs in the loop's own (the clock would jump meanwhile).
+An hour of backoff runs in milliseconds, and `loop.time()` returns exactly how long it would have taken. For pure asyncio
+only: no sockets; functions for an executor run in the loop's thread (else the clock would jump meanwhile).
 """
 
 import asyncio
@@ -17,19 +17,19 @@ SPINS_MAX: Final = (
 
 
 SAME_MOMENT_S: Final = 1e-5
-"""What is nearer than this is at the same moment: Unix time as a float is no finer than a quarter of a microsecond."""
+"""Times closer than this are the same moment: Unix time as a float is accurate to a quarter of a microsecond only."""
 
 
 class DeadlockError(Exception):
-    """Nothing is ready and no timer is set: what the tasks wait for can never happen."""
+    """Nothing is ready and no timer is set: the tasks wait for ever."""
 
 
 class LivelockError(Exception):
-    """The loop is always busy, so its clock never moves: somewhere a hot loop runs."""
+    """The loop is always busy, so its clock never moves: there is a busy loop somewhere."""
 
 
 def _nothing() -> None:
-    """Stands where nobody wants to do something before a select."""
+    """The default callback before a select: do nothing."""
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -74,17 +74,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         self.is_in_executor = False
-        """Whether it runs what was given to a thread."""
+        """Whether it runs a function for an executor."""
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Seconds since the loop was made."""
+        """Return the seconds since the loop was created."""
         return self._jumping.now
 
     def run_to(self, moment: float) -> float | None:
-        """Run all that happens up to and at `moment`; return when the next timer is due, None if there is none.
+        """Run everything up to and at `moment`; return when the next timer is due, None if there is none.
 
-        Raises LivelockError if that does not end. To be called without a running loop.
+        Raises LivelockError if that does not end. Call it without a running loop.
         """
         self._jumping.end, self._jumping.at_end = moment, self.stop
         try:
@@ -96,17 +96,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override] # a Future, as asyncio's own does in fact
         self, _executor: Any, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
-        """Call it here, within one turn of the loop: a thread would work while the clock jumps."""
+        """Call `func` in the loop's thread, in one iteration: in a thread it would run while the clock jumps."""
         future = self.create_future()
         self.call_soon(self._call, future, func, args)
         return future
 
     def _call(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """As the thread would: it is done, whether anybody waits for it any more or not."""
+        """Call the function, as a thread would, even if the future was cancelled."""
         self.is_in_executor = True
         try:
             result = func(*args)
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+        except Exception as error:  # noqa: BLE001 - the waiting caller gets it
             if not future.cancelled():
                 future.set_exception(error)
         else:
@@ -117,6 +117,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Like `asyncio.run`, on virtual time. Raises DeadlockError or LivelockError; to be called without a running loop."""
+    """Like `asyncio.run`, on virtual time. Raises DeadlockError or LivelockError; call it without a running loop."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
