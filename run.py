@@ -34,7 +34,7 @@ from telegram.service.letters import Dead, Replay, replay, show_dead
 from telegram.service.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logging
 from telegram.service.secrecy import warn_of_readable_settings, without_secrets
 from telegram.service.serving import run_until_signal
-from telegram.settings.given import BotSettings
+from telegram.settings.bot_settings import BotSettings
 from telegram.settings.load_test import Load
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """A fake Bot API server with the real server's rules, for tests, the sandbox, benchmarks and fault campaigns.
 
     async with FakeServer() as server:
-        server.world.say(42, 42, "hello")             # somebody writes; the bot gets an update
+        server.world.say(42, 42, "hello")             # a user writes; the bot gets an update
         await server.wait_for_calls(1, "sendMessage")
         server.faults.add(Fault("status", code=429, retry_after=3, times=1))
 

@@ -52,7 +52,7 @@ def in_order(entities: Iterable[Json]) -> list[Json]:
 
 
 def with_users(content: Json, user_of: Callable[[int], Json | None]) -> Json:
-    """The content with whole `User`s in its mentions; a mention of somebody unknown is plain text."""
+    """The content with whole `User`s in its mentions; a mention of an unknown user is plain text."""
     for name in content.keys() & {"entities", "caption_entities"}:
         entities = [found for entity in content[name] if (found := _with_user(entity, user_of))]
         content = {**content, name: entities}

@@ -126,7 +126,7 @@ class Files:
         return file
 
     def know(self, kind: str, given: Json) -> None:
-        """Keep a file that is in a message of somebody under the file_id that it has there, if it is new."""
+        """Keep a file of a user's message under the file_id that it has there, if it is new."""
         file_id = str(given["file_id"])
         if file_id in self._files:
             return

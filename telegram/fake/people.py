@@ -9,7 +9,7 @@ ChatKind = Literal["private", "group", "supergroup", "channel"]
 
 
 class Person:
-    """Somebody with a Telegram account."""
+    """A user with a Telegram account."""
 
     __slots__ = ("blocked", "deactivated", "first_name", "id")
 

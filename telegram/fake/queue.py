@@ -81,7 +81,7 @@ class UpdateQueue:
         self.expired = 0
         self.dropped = 0
         self.webhook_url = ""
-        """Set it to play a webhook that somebody else has set: getUpdates then answers 409."""
+        """Set it to play a webhook that another program has set: getUpdates then answers 409."""
 
     @property
     def pending(self) -> int:

@@ -88,12 +88,12 @@ class RemoteFake:
         return list(await self._ask("POST", "/say", body))
 
     async def press(self, chat_id: int, user_id: int, message_id: int, data: str) -> int:
-        """Somebody presses an inline button."""
+        """A user presses an inline button."""
         press = {"chat": chat_id, "user": user_id, "message": message_id, "data": data}
         return int(await self._ask("POST", "/press", press))
 
     async def press_key(self, chat_id: int, user_id: int, button: str) -> int:
-        """Somebody presses a key in place of the letters."""
+        """A user presses a key in place of the letters."""
         return int(await self._ask("POST", "/key", {"chat": chat_id, "user": user_id, "text": button}))
 
     async def shown(self, chat_ids: Iterable[int]) -> list[tuple[Json | None, list[list[str]]]]:

@@ -84,7 +84,7 @@ class Society:
     # -- who is there ---------------------------------------------------------------------------
 
     def person(self, first_name: str, *, user_id: int | None = None, has_started: bool = True) -> Json:
-        """Somebody who has opened a private chat with the bot (its id is the user's), or not yet; returns the `User`."""
+        """A user who has opened a private chat with the bot (its id is the user's), or not yet; returns the `User`."""
         person = Person(next(self._user_ids) if user_id is None else user_id, first_name)
         self._people[person.id] = person
         if has_started:
@@ -92,7 +92,7 @@ class Society:
         return person.user()
 
     def start(self, user_id: int) -> None:
-        """Somebody opens the private chat with the bot: it may write there from now on."""
+        """A user opens the private chat with the bot: it may write there from now on."""
         self._somewhere(user_id, user_id)
 
     def group(
@@ -256,7 +256,7 @@ class Society:
             self.replace(chat, {**lasting, **content})
 
     def set_reaction(self, chat: Chat, message_id: int, user_id: int, reaction: list[Json]) -> list[Json]:
-        """Somebody reacts in this way now; returns the way before. Listeners hear of it."""
+        """A user reacts in this way now; returns the way before. Listeners hear of it."""
         place = (chat.id, message_id)
         by_user = self.reactions.setdefault(place, {})
         before = by_user.pop(user_id, [])

@@ -30,7 +30,7 @@ class Talk(Society):
     # -- what people say --------------------------------------------------------------------------------------
 
     def say(self, chat_id: int, user_id: int, text: str, **message_fields: Any) -> int:
-        """Somebody writes; returns the update_id (0: the queue did not take it)."""
+        """A user writes; returns the update_id (0: the queue did not take it)."""
         person, chat = self._someone(user_id), self._somewhere(chat_id, user_id)
         is_post = chat.kind == "channel"
         message: Json = {
@@ -52,7 +52,7 @@ class Talk(Society):
         return self._push("channel_post" if is_post else "message", message)
 
     def edit(self, chat_id: int, user_id: int, message_id: int, text: str) -> int:
-        """Somebody changes the text or caption of an own message, or of any post of a channel; returns the update_id.
+        """A user changes the text or caption of an own message, or of any post of a channel; returns the update_id.
 
         ValueError if there is none.
         """
@@ -69,13 +69,13 @@ class Talk(Society):
         return self._push("edited_channel_post" if is_post else "edited_message", edited)
 
     def delete_message(self, chat_id: int, message_id: int) -> bool:
-        """Somebody deletes a message, whoever wrote it: nobody tells the bot. False if there is none."""
+        """A user deletes a message, whoever wrote it: the bot is not told. False if there is none."""
         return self.delete(self._chats[chat_id], message_id)
 
     # -- what people press --------------------------------------------------------------------------------------
 
     def press(self, chat_id: int, user_id: int, message_id: int, data: str) -> int:
-        """Somebody presses an inline button; a message that is not remembered comes as an InaccessibleMessage."""
+        """A user presses an inline button; a message that is not remembered comes as an InaccessibleMessage."""
         self._someone(user_id)
         chat = self._somewhere(chat_id, user_id)
         inaccessible = {"chat": chat.chat(), "message_id": message_id, "date": 0}
@@ -83,13 +83,13 @@ class Talk(Society):
         return self._press(user_id, data, shown, str(abs(chat_id) * 2_654_435_761 % 2**62))
 
     def press_inline(self, user_id: int, inline_message_id: str, data: str) -> int:
-        """Somebody presses a button of a message that was sent via the bot, in a chat that the bot is not told of."""
+        """A user presses a button of a message that was sent via the bot, in a chat that the bot is not told of."""
         self.inline.setdefault(inline_message_id, {})
         shown = {"inline_message_id": inline_message_id}
         return self._press(user_id, data, shown, inline_message_id)
 
     def shown(self, chat_id: int) -> tuple[Json | None, list[list[str]]]:
-        """What somebody sees of the bot in a private chat: its newest message, and the labels of the keys below the chat.
+        """What a user sees of the bot in a private chat: its newest message, and the labels of the keys below the chat.
 
         Keys that open something to choose from are left out.
         """
@@ -103,7 +103,7 @@ class Talk(Society):
         return newest, [[key["text"] for key in row if not key.keys() - _SENDS] for row in keys]
 
     def press_key(self, chat_id: int, user_id: int, button: str) -> int:
-        """Somebody presses a button of the keyboard in place of the letters: it sends its text, a contact or a place.
+        """A user presses a button of the keyboard in place of the letters: it sends its text, a contact or a place.
 
         ValueError for a text that no button has, and for buttons that open something to choose from.
         """
@@ -125,7 +125,7 @@ class Talk(Society):
         return self.say(chat_id, user_id, found["text"])
 
     def ask_inline(self, user_id: int, query: str, chat_id: int = 0) -> int:
-        """Somebody writes the bot's name and `query` in some chat, of which the bot hears the kind only; returns the update_id.
+        """A user writes the bot's name and `query` in some chat, of which the bot hears the kind only; returns the update_id.
 
         The results come to listeners as "inline_answer".
         """
@@ -143,7 +143,7 @@ class Talk(Society):
         return self._push("inline_query", asked)
 
     def choose_in(self, chat_id: int, user_id: int, result: Json, query: str = "") -> int:
-        """Somebody sends an InlineQueryResult of the bot in a chat with the bot, which gets the message too; returns its update_id.
+        """A user sends an InlineQueryResult of the bot in a chat with the bot, which gets the message too; returns its update_id.
 
         A bot gets "messages sent via the bot" whatever its privacy mode is (Telegram, Bots FAQ, "What messages will my bot get?").
         """
@@ -156,7 +156,7 @@ class Talk(Society):
         return update_id
 
     def choose(self, user_id: int, result: Json, query: str = "") -> str:
-        """Somebody sends an InlineQueryResult of the bot; returns the inline_message_id, which the bot is told of too.
+        """A user sends an InlineQueryResult of the bot; returns the inline_message_id, which the bot is told of too.
 
         Only if the message has buttons (Telegram Bot API, ChosenInlineResult), else it is empty.
         """

@@ -20,7 +20,7 @@ class World(Talk):
     # -- what people do to the bot ------------------------------------------------------------------------
 
     def block(self, user_id: int) -> int:
-        """Somebody stops the bot: sending to that person is refused with 403; returns the update_id of my_chat_member."""
+        """A user stops the bot: sending to that person is refused with 403; returns the update_id of my_chat_member."""
         return self._set_blocked(user_id, blocked=True)
 
     def unblock(self, user_id: int) -> int:
@@ -28,19 +28,19 @@ class World(Talk):
         return self._set_blocked(user_id, blocked=False)
 
     def deactivate(self, user_id: int) -> None:
-        """Somebody deletes the account: sending there is refused with 403; nobody tells the bot."""
+        """A user deletes the account: sending there is refused with 403; the bot is not told."""
         self._someone(user_id).deactivated = True
 
     def kick(self, chat_id: int, by: int = 0) -> int:
-        """Somebody throws the bot out of a group or channel; returns the update_id of my_chat_member."""
+        """A user throws the bot out of a group or channel; returns the update_id of my_chat_member."""
         return self._set_bot(chat_id, by, {"status": "kicked", "until_date": 0})
 
     def invite(self, chat_id: int, by: int = 0) -> int:
-        """Somebody takes the bot into the group (again), as a plain member."""
+        """A user takes the bot into the group (again), as a plain member."""
         return self._set_bot(chat_id, by, {"status": "member"})
 
     def promote(self, chat_id: int, *rights: str, by: int = 0) -> int:
-        """Somebody makes the bot an administrator with these rights (none: with all that there are)."""
+        """A user makes the bot an administrator with these rights (none: with all that there are)."""
         new = administrator(dict.fromkeys(rights, True)) if rights else full_administrator()
         return self._set_bot(chat_id, by, new)
 
@@ -55,11 +55,11 @@ class World(Talk):
         return person is not None and person.blocked
 
     def mute(self, chat_id: int, by: int = 0) -> int:
-        """Somebody takes the bot's right to write there: sending is refused with 400."""
+        """A user takes the bot's right to write there: sending is refused with 400."""
         return self._set_bot(chat_id, by, restricted({}, until_date=0, is_member=True))
 
     def close_topic(self, chat_id: int, thread_id: int, by: int = 0, *, closed: bool = True) -> int:
-        """Somebody closes a topic of a forum (or opens it again): only who manages topics may write there."""
+        """A user closes a topic of a forum (or opens it again): only who manages topics may write there."""
         chat = self._chats[chat_id]
         chat.about.topics[thread_id]["closed"] = closed
         change: Json = {"forum_topic_closed" if closed else "forum_topic_reopened": {}}
@@ -67,7 +67,7 @@ class World(Talk):
         return self.say(chat_id, by or min(chat.members or {1}), "", **change, **place)
 
     def delete_topic(self, chat_id: int, thread_id: int) -> None:
-        """Somebody deletes a topic of a forum with its messages; nobody tells the bot."""
+        """A user deletes a topic of a forum with its messages; the bot is not told."""
         chat = self._chats[chat_id]
         del chat.about.topics[thread_id]
         for message in chat.messages():
@@ -95,7 +95,7 @@ class World(Talk):
     # -- what people do with what the bot made ------------------------------------------------------------
 
     def vote(self, user_id: int, poll_id: str, option_ids: list[int]) -> int:
-        """Somebody votes in a poll of the bot, differently than before, or ([]) takes the vote back.
+        """A user votes in a poll of the bot, differently than before, or ([]) takes the vote back.
 
         Returns the update_id of poll_answer (0: the poll is anonymous). ValueError for what Telegram's apps do not let
         people do: a second answer where one is allowed, another vote in a quiz or after the end.
@@ -132,7 +132,7 @@ class World(Talk):
         return self._push("poll_answer", answer)
 
     def react(self, chat_id: int, user_id: int, message_id: int, emoji: str = "") -> int:
-        """Somebody reacts to a message, "" takes the reaction back; returns the update_id of message_reaction.
+        """A user reacts to a message, "" takes the reaction back; returns the update_id of message_reaction.
 
         0 where the bot is no administrator, as in private chats: it is not told (Telegram Bot API, Update, message_reaction;
         openclaw/openclaw#43730). ValueError if there is no such message.
@@ -155,9 +155,9 @@ class World(Talk):
         return self._push("message_reaction", change)
 
     def ask_to_join(self, chat_id: int, user_id: int, **request_fields: object) -> int:
-        """Somebody asks to be let in; returns the update_id of chat_join_request.
+        """A user asks to be let in; returns the update_id of chat_join_request.
 
-        For five minutes the bot may write to somebody who has never written to it (Telegram Bot API, ChatJoinRequest).
+        For five minutes the bot may write to a user who has never written to it (Telegram Bot API, ChatJoinRequest).
         """
         person, chat = self._someone(user_id), self._somewhere(chat_id, 0)
         chat.about.join_requests.add(user_id)
@@ -177,7 +177,7 @@ class World(Talk):
     # -- members ------------------------------------------------------------------------------------------
 
     def set_member(self, chat: Chat, user: Json, new: Json, *, by: Json) -> int:
-        """Somebody's status changes: kept, and told to the bot if it asks for that; returns the update_id.
+        """A user's status changes: kept, and told to the bot if it asks for that; returns the update_id.
 
         0 for other people's where the bot is no administrator (Telegram Bot API, Update, chat_member).
         """

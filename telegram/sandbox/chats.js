@@ -14,7 +14,7 @@ const INLINE_TIMEOUT_MS = 10000; // Telegram waits as long
 const REACTIONS = ["👍", "❤", "🔥", "😁", "👎"];
 
 /**
- * One chat. `world` has `bot`, `people`, `commands` and `pictures`; `send(wish)` is false while there is no connection,
+ * One chat. `world` has `bot`, `people`, `commands` and `pictures`; `send(action)` is false while there is no connection,
  * `widen(panel)` gives it the whole width, or takes that back.
  */
 export class ChatPanel {
@@ -223,15 +223,15 @@ export class ChatPanel {
   #openMessageMenu(anchor, parts) {
     const [message] = parts;
     const id = message.message_id;
-    const wish = { chat: this.chat.id, user: this.#speaker(), message: id };
-    const mine = this.#reactions.get(id)?.has(wish.user);
+    const action = { chat: this.chat.id, user: this.#speaker(), message: id };
+    const mine = this.#reactions.get(id)?.has(action.user);
     const items = REACTIONS.map((emoji) => ({
       label: emoji,
       title: `React with ${emoji}`,
-      run: () => this.#send({ do: "react", ...wish, emoji }),
+      run: () => this.#send({ do: "react", ...action, emoji }),
     }));
-    if (mine) items.push({ label: "Take the reaction back", run: () => this.#send({ do: "react", ...wish, emoji: "" }) });
-    const isOwn = message.from?.id === wish.user && !message.via_bot;
+    if (mine) items.push({ label: "Take the reaction back", run: () => this.#send({ do: "react", ...action, emoji: "" }) });
+    const isOwn = message.from?.id === action.user && !message.via_bot;
     if (isOwn && (message.text || parts.some((each) => each.photo))) {
       items.push({ label: "Edit", run: () => this.#startEdit(parts.find((each) => each.caption) ?? message) });
     }
@@ -239,11 +239,11 @@ export class ChatPanel {
   }
 
   #openChatMenu(anchor) {
-    const wish = { chat: this.chat.id, user: this.#speaker() };
-    const sends = (what) => () => this.#send({ do: "send", ...wish, what, caption: this.#takeCaption(what) });
+    const action = { chat: this.chat.id, user: this.#speaker() };
+    const sends = (what) => () => this.#send({ do: "send", ...action, what, caption: this.#takeCaption(what) });
     const items = [
       { label: "Photo", title: "What is written in the box becomes the caption", run: sends("photo") },
-      { label: "Photo from this computer …", run: () => this.#choosePhoto(wish) },
+      { label: "Photo from this computer …", run: () => this.#choosePhoto(action) },
       { label: "Album of three photos", run: sends("album") },
       { label: "Contact", run: sends("contact") },
       { label: "Location", run: sends("location") },
@@ -252,17 +252,17 @@ export class ChatPanel {
     if (!this.isGroup) {
       items.push({ label: "Stop the bot (block)", run: () => this.#send({ do: "block", user: this.chat.id, blocked: true }) });
     } else if (!this.isAdministrator) {
-      items.push({ label: "Make the bot an administrator", run: () => this.#send({ do: "promote", ...wish }) });
+      items.push({ label: "Make the bot an administrator", run: () => this.#send({ do: "promote", ...action }) });
     }
     openMenu(anchor, items);
   }
 
-  #choosePhoto(wish) {
+  #choosePhoto(action) {
     const chooser = make("input", { type: "file", accept: "image/*" });
     chooser.addEventListener("change", async () => {
       try {
         const picture = await smallJpeg(chooser.files[0]);
-        this.#send({ do: "send", ...wish, what: "photo", picture, caption: this.#takeCaption("photo") });
+        this.#send({ do: "send", ...action, what: "photo", picture, caption: this.#takeCaption("photo") });
       } catch {
         this.toast("This picture cannot be read.");
       }

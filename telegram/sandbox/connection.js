@@ -21,10 +21,10 @@ export class Connection {
     this.#connect();
   }
 
-  /** Send a wish; false while there is no connection. */
-  send(wish) {
+  /** Send an action; false while there is no connection. */
+  send(action) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
-    this.#socket.send(JSON.stringify(wish));
+    this.#socket.send(JSON.stringify(action));
     return true;
   }
 

@@ -16,11 +16,11 @@ _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class _Wish(BaseModel):
+class _Action(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Say(_Wish):
+class Say(_Action):
     """A person writes in a chat."""
 
     do: Literal["say"]
@@ -29,7 +29,7 @@ class Say(_Wish):
     text: _Text
 
 
-class Press(_Wish):
+class Press(_Action):
     """A person presses a button under a message."""
 
     do: Literal["press"]
@@ -39,7 +39,7 @@ class Press(_Wish):
     data: str
 
 
-class Key(_Wish):
+class Key(_Action):
     """A person presses a key in place of the letters that sends something else than its text."""
 
     do: Literal["key"]
@@ -48,7 +48,7 @@ class Key(_Wish):
     text: str
 
 
-class Send(_Wish):
+class Send(_Action):
     """A person sends a photo of their own, or something made up: a photo, an album, a contact, a location."""
 
     do: Literal["send"]
@@ -60,7 +60,7 @@ class Send(_Wish):
     """The photo as base64 of a JPEG; without it one is drawn."""
 
 
-class Edit(_Wish):
+class Edit(_Action):
     """A person changes the text or caption of an own message."""
 
     do: Literal["edit"]
@@ -70,7 +70,7 @@ class Edit(_Wish):
     text: _Text
 
 
-class React(_Wish):
+class React(_Action):
     """A person reacts to a message; "" takes the reaction back."""
 
     do: Literal["react"]
@@ -80,7 +80,7 @@ class React(_Wish):
     emoji: Annotated[str, StringConstraints(max_length=8)]
 
 
-class Ask(_Wish):
+class Ask(_Action):
     """A person writes the bot's name and a query in the box of a chat: an inline query."""
 
     do: Literal["ask"]
@@ -89,7 +89,7 @@ class Ask(_Wish):
     query: Annotated[str, StringConstraints(max_length=QUERY_MAX)]
 
 
-class Choose(_Wish):
+class Choose(_Action):
     """A person sends one of the results of an inline query."""
 
     do: Literal["choose"]
@@ -99,7 +99,7 @@ class Choose(_Wish):
     result: str
 
 
-class Block(_Wish):
+class Block(_Action):
     """A person stops the bot, or lets it write again."""
 
     do: Literal["block"]
@@ -107,7 +107,7 @@ class Block(_Wish):
     blocked: bool
 
 
-class Promote(_Wish):
+class Promote(_Action):
     """The bot becomes an administrator of a group."""
 
     do: Literal["promote"]
@@ -115,49 +115,49 @@ class Promote(_Wish):
     user: int
 
 
-class Pass(_Wish):
+class Pass(_Action):
     """Time goes by, for Telegram and for the bot's timers."""
 
     do: Literal["pass"]
     hours: Annotated[float, Field(gt=0, le=HOURS_MAX)]
 
 
-class Look(_Wish):
+class Look(_Action):
     """The page wants to show a picture; the answer goes to this page alone."""
 
     do: Literal["look"]
     file: str
 
 
-class AddPerson(_Wish):
+class AddPerson(_Action):
     """Somebody new opens a chat with the bot."""
 
     do: Literal["add_person"]
     name: _Name
 
 
-class AddGroup(_Wish):
+class AddGroup(_Action):
     """Everybody meets the bot in a new group."""
 
     do: Literal["add_group"]
     title: _Name
 
 
-class Burst(_Wish):
+class Burst(_Action):
     """BURST messages at once in every chat, numbered; in a group the people take turns."""
 
     do: Literal["burst"]
 
 
-class Replay(_Wish):
+class Replay(_Action):
     """A dead letter goes back to its lane."""
 
     do: Literal["replay"]
     number: int
 
 
-Wish = (
+Action = (
     Say | Press | Key | Send | Edit | React | Ask | Choose | Block | Promote | Pass | Look
     | AddPerson | AddGroup | Burst | Replay
 )  # fmt: skip
-WISH: Final = TypeAdapter[Wish](Annotated[Wish, Field(discriminator="do")])
+ACTION: Final = TypeAdapter[Action](Annotated[Action, Field(discriminator="do")])

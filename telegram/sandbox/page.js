@@ -177,14 +177,14 @@ function showState(state) {
   for (const button of document.querySelectorAll(".actions button")) button.disabled = state !== "open";
 }
 
-function send(wish) {
-  const sent = connection.send(wish);
+function send(action) {
+  const sent = connection.send(action);
   if (!sent) toast("Not sent: the connection is lost, trying again …");
   return sent;
 }
 
-function invite(wish, name) {
-  if (send(wish)) awaited = name;
+function invite(action, name) {
+  if (send(action)) awaited = name;
 }
 
 function toast(text) {

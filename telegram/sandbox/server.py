@@ -4,8 +4,8 @@
         print(sandbox.url)
 
 The page (page.html, its css and js) keeps one WebSocket open. Down it: a snapshot ("world"), then what happens in the
-world as `World.listen` tells it, new people and groups ("joined"), the "lanes" as `sandbox_lanes` describes them, and
-why a wish was "refused". Up it: the wishes in `sandbox_wishes`. A page that comes back gets a new snapshot.
+world as `World.listen` tells it, new people and groups ("joined"), the "lanes" as lanes.py describes them, and
+why an action was "refused". Up it: the actions in actions.py. A page that comes back gets a new snapshot.
 
 Other sites that the same browser shows get nothing (visitors.py). The WebSocket also needs a key, new with each start,
 which the page reads at `/key`: another site may ask for that, but not read it (Fetch Standard, CORS).
@@ -27,9 +27,9 @@ from telegram.fake.faults import Fault
 from telegram.fake.methods import METHODS
 from telegram.fake.server import HOST, FakeServer
 from telegram.fake.visitors import is_key, new_key, refusal
+from telegram.sandbox.actions import Actions, Refused
 from telegram.sandbox.kept import KeptChats
 from telegram.sandbox.lanes import LaneBoard, RunningBot
-from telegram.sandbox.wishes import Refused, Wishes
 
 _FOLDER: Final = Path(__file__).parent
 _FILES: Final = frozenset({
@@ -40,7 +40,7 @@ _PEOPLE: Final = ("Ada", "Grace", "Linus")
 _GROUP: Final = "Tea room"
 _QUERIES_MAX: Final = 1000
 _LOOK_EVERY_S: Final = 0.05
-_WISH_BYTES_MAX: Final = 1 << 20  # a photo
+_ACTION_BYTES_MAX: Final = 1 << 20  # a photo
 _CLOSE_TIMEOUT_S: Final = 1.0
 _PRIVATE: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -76,7 +76,7 @@ class Sandbox:
         self._commands = tuple(commands)
         self._kept = KeptChats(fake, kept) if kept is not None else None
         self._lanes = LaneBoard(fake, bot, store)
-        self._wishes = Wishes(fake.world, self._lanes, store, fake.clock)
+        self._actions = Actions(fake.world, self._lanes, store, fake.clock)
         self._keyboards: dict[int, Json] = {}  # reply keyboards, which are in no message
         self._chat_of_query: dict[str, int] = {}  # button presses that wait for an answer
         self._key = new_key()
@@ -154,7 +154,7 @@ class Sandbox:
                     self._kept.changed()
                 if event["type"] == "inline_answer":
                     query = event["inline_query"]
-                    self._wishes.inline_answered(query["id"], query["query"], event["results"])
+                    self._actions.inline_answered(query["id"], query["query"], event["results"])
                 if "keyboard" in event:
                     self._keyboards[event["message"]["chat"]["id"]] = event["keyboard"]
 
@@ -186,7 +186,7 @@ class Sandbox:
         if "Origin" not in request.headers or not is_key(request.query.get("key", ""), self._key):
             raise web.HTTPForbidden(text="this WebSocket is for the sandbox's own page")
         page = web.WebSocketResponse(
-            timeout=_CLOSE_TIMEOUT_S, heartbeat=15, compress=False, max_msg_size=_WISH_BYTES_MAX
+            timeout=_CLOSE_TIMEOUT_S, heartbeat=15, compress=False, max_msg_size=_ACTION_BYTES_MAX
         )
         await page.prepare(request)
         self._pages.add(page)
@@ -199,7 +199,7 @@ class Sandbox:
                 )
                 async for message in page:
                     if message.type is WSMsgType.TEXT:
-                        await self._fulfil(page, message.data)
+                        await self._perform(page, message.data)
                 for task in telling:
                     task.cancel()
         except* ConnectionError:
@@ -208,9 +208,9 @@ class Sandbox:
             self._pages.discard(page)
         return page
 
-    async def _fulfil(self, page: web.WebSocketResponse, wish: str) -> None:
+    async def _perform(self, page: web.WebSocketResponse, action: str) -> None:
         try:
-            answer = await self._wishes.fulfil(wish)
+            answer = await self._actions.perform(action)
         except Refused as refusal:
             answer = {"type": "refused", "reason": str(refusal)}
         if answer is not None:

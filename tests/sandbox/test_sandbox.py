@@ -28,7 +28,7 @@ class Page:
         self.socket = socket
         self.heard = []
 
-    async def wish(self, do, **fields):
+    async def action(self, do, **fields):
         await self.socket.send_json({"do": do, **fields})
 
     async def until(self, wanted):
@@ -224,11 +224,11 @@ async def test_a_new_page_sees_three_people_and_their_group(page):
 
 
 async def test_two_people_and_a_group_are_answered_each_in_their_chat(play, page):
-    await page.wish("say", chat=ADA, user=ADA, text="from Ada")
+    await page.action("say", chat=ADA, user=ADA, text="from Ada")
     await page.until_bot_said(ADA, "from Ada")
-    await page.wish("say", chat=GRACE, user=GRACE, text=" from Grace\n")
+    await page.action("say", chat=GRACE, user=GRACE, text=" from Grace\n")
     await page.until_bot_said(GRACE, "from Grace")
-    await page.wish("say", chat=GROUP, user=LINUS, text="from Linus")
+    await page.action("say", chat=GROUP, user=LINUS, text="from Linus")
     asked = await page.until_said(GROUP, "from Linus")
     assert asked["from"]["first_name"] == "Linus"
     await page.until_bot_said(GROUP, "from Linus")
@@ -236,20 +236,20 @@ async def test_two_people_and_a_group_are_answered_each_in_their_chat(play, page
 
 
 async def test_a_later_page_sees_what_was_said(play, page, http):
-    await page.wish("say", chat=ADA, user=ADA, text="before")
+    await page.action("say", chat=ADA, user=ADA, text="before")
     await page.until_bot_said(ADA, "before")
     async with open_page(http, play.sandbox) as later:
         ada, *_ = (await later.until_type("world"))["chats"]
         assert [message["text"] for message in ada["messages"]] == ["before", "before"]
-        await later.wish("say", chat=ADA, user=ADA, text="after")
+        await later.action("say", chat=ADA, user=ADA, text="after")
         await page.until_bot_said(ADA, "after")
 
 
 async def test_a_button_waits_for_its_answer_and_edits_in_place(page):
-    await page.wish("say", chat=ADA, user=ADA, text="/start")
+    await page.action("say", chat=ADA, user=ADA, text="/start")
     message = await page.until_bot_said(ADA, "Press one.")
     assert message["reply_markup"] == KEYBOARD
-    await page.wish("press", chat=ADA, user=ADA, message=message["message_id"], data="edit")
+    await page.action("press", chat=ADA, user=ADA, message=message["message_id"], data="edit")
     query = (await page.until_type("callback"))["callback_query"]
     assert (query["data"], query["message"]["message_id"]) == ("edit", message["message_id"])
     edit = (await page.until_type("edit"))["message"]
@@ -258,21 +258,21 @@ async def test_a_button_waits_for_its_answer_and_edits_in_place(page):
 
 
 async def test_the_text_of_an_answer_reaches_the_page(page):
-    await page.wish("press", chat=GROUP, user=GRACE, message=1, data="alert")
+    await page.action("press", chat=GROUP, user=GRACE, message=1, data="alert")
     answer = await page.until_type("answer")
     assert (answer["text"], answer["show_alert"], answer["user_id"]) == ("an <i>alert</i>", True, GRACE)
     await page.until_lanes(lambda lanes: row(lanes, GROUP)["outbox"]["done"] == 1)
 
 
 async def test_typing_and_deleting_reach_the_page(page):
-    await page.wish("say", chat=ADA, user=ADA, text="/typing")
+    await page.action("say", chat=ADA, user=ADA, text="/typing")
     assert (await page.until_type("chat_action"))["chat_id"] == ADA
-    await page.wish("say", chat=ADA, user=ADA, text="/delete")
+    await page.action("say", chat=ADA, user=ADA, text="/delete")
     assert (await page.until_type("delete"))["message_id"] == 1
 
 
 async def test_a_reply_keyboard_outlives_the_page(play, page, http):
-    await page.wish("say", chat=LINUS, user=LINUS, text="/menu")
+    await page.action("say", chat=LINUS, user=LINUS, text="/menu")
     event = await page.until(lambda message: "keyboard" in message)
     assert event["keyboard"] == MENU
     async with open_page(http, play.sandbox) as later:
@@ -283,21 +283,21 @@ async def test_a_reply_keyboard_outlives_the_page(play, page, http):
 async def test_newcomers_are_told_to_every_page(play, page, http):
     async with open_page(http, play.sandbox) as other:
         await other.until_type("world")
-        await page.wish("add_person", name=" Edsger ")
+        await page.action("add_person", name=" Edsger ")
         edsger = await other.until_type("joined")
         assert edsger["user"]["first_name"] == edsger["chat"]["first_name"] == "Edsger"
-        await other.wish("say", chat=edsger["chat"]["id"], user=edsger["user"]["id"], text="hi")
+        await other.action("say", chat=edsger["chat"]["id"], user=edsger["user"]["id"], text="hi")
         await page.until_bot_said(edsger["chat"]["id"], "hi")
-        await page.wish("add_group", title="Two")
+        await page.action("add_group", title="Two")
         assert (await other.until_type("joined"))["chat"]["title"] == "Two"
 
 
-async def test_a_wish_that_cannot_be_is_refused_and_the_page_goes_on(page):
-    await page.wish("say", chat=ADA, user=GRACE, text="x")
+async def test_an_action_that_cannot_be_is_refused_and_the_page_goes_on(page):
+    await page.action("say", chat=ADA, user=GRACE, text="x")
     assert "no such person" in (await page.until_type("refused"))["reason"]
     await page.socket.send_str("{")
     assert "JSON" in (await page.until_type("refused"))["reason"]
-    await page.wish("say", chat=ADA, user=ADA, text="still here")
+    await page.action("say", chat=ADA, user=ADA, text="still here")
     await page.until_bot_said(ADA, "still here")
 
 
@@ -305,10 +305,10 @@ async def test_a_wish_that_cannot_be_is_refused_and_the_page_goes_on(page):
 
 
 async def test_a_busy_lane_shows_its_worker_and_others_go_on(play, page):
-    await page.wish("press", chat=ADA, user=ADA, message=1, data="slow")
+    await page.action("press", chat=ADA, user=ADA, message=1, data="slow")
     for number in range(3):
-        await page.wish("say", chat=ADA, user=ADA, text=f"waits {number}")
-    await page.wish("say", chat=GRACE, user=GRACE, text="overtakes")
+        await page.action("say", chat=ADA, user=ADA, text=f"waits {number}")
+    await page.action("say", chat=GRACE, user=GRACE, text="overtakes")
     await page.until_bot_said(GRACE, "overtakes")
     lanes = await page.until_lanes(lambda lanes: row(lanes, ADA)["inbox"]["pending"] == 4)
     ada = row(lanes, ADA)
@@ -334,14 +334,14 @@ async def test_a_busy_lane_shows_its_worker_and_others_go_on(play, page):
 
 async def test_a_lane_that_is_done_stays_a_while_and_vanishes(page, monkeypatch):
     monkeypatch.setattr(telegram.sandbox.lanes, "LINGER_S", 0.3)
-    await page.wish("say", chat=LINUS, user=LINUS, text="hi")
+    await page.action("say", chat=LINUS, user=LINUS, text="hi")
     lanes = await page.until_lanes(lambda lanes: row(lanes, LINUS) and row(lanes, LINUS)["outbox"]["done"])
     assert row(lanes, LINUS)["inbox"]["done"] == 1
     assert (await page.until_lanes(lambda lanes: not lanes["rows"]))["outbox"]["committed"] == 1
 
 
 async def test_a_burst_is_answered_in_order_in_every_chat(play, page):
-    await page.wish("burst")
+    await page.action("burst")
     await play.fake.wait_for_calls(80, "sendMessage")
     for chat in (ADA, GRACE, LINUS, GROUP):
         said_there = play.fake.world.messages(chat)
@@ -356,7 +356,7 @@ async def test_a_burst_is_answered_in_order_in_every_chat(play, page):
 
 async def test_a_parked_lane_says_why_and_for_how_long(play, page):
     play.fake.faults.add(Fault("status", code=429, retry_after=30, method="sendMessage"))
-    await page.wish("say", chat=ADA, user=ADA, text="hi")
+    await page.action("say", chat=ADA, user=ADA, text="hi")
     lanes = await page.until_lanes(
         lambda lanes: row(lanes, ADA) and row(lanes, ADA)["outbox"]["status"] == "parked"
     )
@@ -367,7 +367,7 @@ async def test_a_parked_lane_says_why_and_for_how_long(play, page):
 
 
 async def test_dead_letters_are_listed_and_can_be_put_back(play, page):
-    await page.wish("say", chat=ADA, user=ADA, text="/bury")
+    await page.action("say", chat=ADA, user=ADA, text="/bury")
     lanes = await page.until_lanes(lambda lanes: lanes["dead"])
     (letter,) = lanes["dead"]
     assert {name: letter[name] for name in ("queue", "key", "name", "attempts", "reason")} == {
@@ -378,10 +378,10 @@ async def test_dead_letters_are_listed_and_can_be_put_back(play, page):
         "reason": "<b>no</b> way",
     }
     play.gate.set()
-    await page.wish("replay", number=letter["number"])
+    await page.action("replay", number=letter["number"])
     await page.until_bot_said(ADA, "dug out")
     await page.until_lanes(lambda lanes: not lanes["dead"])
-    await page.wish("replay", number=letter["number"])
+    await page.action("replay", number=letter["number"])
     assert "no dead letter" in (await page.until_type("refused"))["reason"]
 
 

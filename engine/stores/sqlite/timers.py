@@ -86,8 +86,8 @@ class Timers:
         rows: dict[Name, Row] = {}
         for name, after_s, body, scope in timers:
             full_name = (key, own_scope if scope is None else scope, name)
-            for wishes in (changes, rows):
-                wishes.pop(full_name, None)  # of several for one name the last counts
+            for earlier in (changes, rows):
+                earlier.pop(full_name, None)  # the last of several changes to one name counts
             changes[full_name] = None
             if after_s is not None:
                 self._number += 1

@@ -30,7 +30,7 @@ _CAPTIONED = frozenset(
 
 
 def edit_message_text(world: World, params: Params) -> Json | bool:
-    """Refused: an edit that changes nothing, somebody else's message, a message that is not remembered."""
+    """Refused: an edit that changes nothing, another user's message, a message that is not remembered."""
     is_rich = "rich_message" in params and not text(params, "text")
     content = {"rich_message": rich_message(params)} if is_rich else text_content(params)
     markup = reply_markup(params)
@@ -99,7 +99,7 @@ def _live(found: Editable) -> Json:
 
 
 def delete_message(world: World, params: Params) -> bool:
-    """Refused: a message that is not remembered, is older than 48 hours, or is somebody else's in a group."""
+    """Refused: a message that is not remembered, is older than 48 hours, or is another user's in a group."""
     if not text(params, "chat_id"):
         raise bad_request("chat identifier is not specified")
     if not integer(params, "message_id"):

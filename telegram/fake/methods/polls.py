@@ -27,7 +27,7 @@ def send_poll(world: World, params: Params) -> Json:
 
 
 def stop_poll(world: World, params: Params) -> Json:
-    """Refused: somebody else's poll, one that is closed already."""
+    """Refused: another user's poll, one that is closed already."""
     chat, _, message = editable(world, params)
     if chat is None or "poll" not in message:
         raise bad_request("message with poll to stop not found")

@@ -1,4 +1,4 @@
-"""Does what the sandbox's page asks for (sandbox_forms.py), in the world and with the dead letters of the store."""
+"""Does what the sandbox's page asks for (forms.py), in the world and with the dead letters of the store."""
 
 from base64 import b64encode
 from collections import OrderedDict
@@ -17,7 +17,8 @@ from telegram.fake.markup import CALLBACK_DATA_BYTES_MAX
 from telegram.fake.messages import CAPTION_MAX, TEXT_MAX
 from telegram.fake.world import World
 from telegram.sandbox.forms import (
-    WISH,
+    ACTION,
+    Action,
     AddGroup,
     AddPerson,
     Ask,
@@ -34,7 +35,6 @@ from telegram.sandbox.forms import (
     Replay,
     Say,
     Send,
-    Wish,
 )
 from telegram.sandbox.lanes import LaneBoard
 from telegram.sandbox.samples import contents, own_photo
@@ -52,10 +52,10 @@ _NOT_ASKED_FOR: Final = "Telegram does not deliver this: the bot asks for other 
 
 
 class Refused(Exception):  # noqa: N818 - an answer to the page
-    """The wish cannot be fulfilled; the text says why, to a person."""
+    """The action cannot be performed; the text says why, to a person."""
 
 
-class Wishes:
+class Actions:
     """`clock` is the fake Telegram's, which the store goes by, too."""
 
     def __init__(self, world: World, lanes: LaneBoard, store: Operator, clock: PlayedClock) -> None:
@@ -73,106 +73,106 @@ class Wishes:
         if len(self._answers) > _ANSWERS_MAX:
             self._answers.popitem(last=False)
 
-    async def fulfil(self, text: str) -> Json | None:
+    async def perform(self, text: str) -> Json | None:
         """Do what the JSON `text` asks for; Refused says why not. Returns what only this page is told, if anything."""
         try:
-            wish = WISH.validate_json(text)
+            action = ACTION.validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise Refused(f"{where}: {first['msg']}" if where else first["msg"]) from None
-        if isinstance(wish, Look):
-            return self._look(wish.file)
-        if isinstance(wish, Replay):
-            await self._replay(wish.number)
+        if isinstance(action, Look):
+            return self._look(action.file)
+        if isinstance(action, Replay):
+            await self._replay(action.number)
             return None
         try:
-            self._do(wish)
+            self._do(action)
         except ValueError as error:  # the world's reason
             raise Refused(str(error)) from None
         return None
 
-    def _do(self, wish: Wish) -> None:
-        match wish:
+    def _do(self, action: Action) -> None:
+        match action:
             case Say() | Press() | Key() | Send() | Edit() | React() | Ask() | Choose() | Promote():
-                self._check_place(wish.chat, wish.user)
-                self._act(wish)
+                self._check_place(action.chat, action.user)
+                self._act(action)
             case Block():
-                self._block(wish)
+                self._block(action)
             case Pass():
-                self._pass(wish.hours)
+                self._pass(action.hours)
             case AddPerson():
-                self._add_person(wish.name)
+                self._add_person(action.name)
             case AddGroup():
-                self._add_group(wish.title)
+                self._add_group(action.title)
             case Burst():
                 self._burst()
 
-    def _act(self, wish: Wish) -> None:
+    def _act(self, action: Action) -> None:
         """What a person does in a chat, who is there."""
         world = self._world
-        match wish:
+        match action:
             case Say(chat=chat, user=user, text=text):
                 _check_length(text, TEXT_MAX)
                 self._note(chat, world.say(chat, user, text))
             case Press(chat=chat, user=user):
-                self._press(wish)
+                self._press(action)
             case Key(chat=chat, user=user, text=text):
                 self._note(chat, world.press_key(chat, user, text))
             case Send(chat=chat, user=user):
-                _check_length(wish.caption, CAPTION_MAX)
-                own = [own_photo(world, wish.picture, wish.caption)] if wish.picture else None
-                for content in own or contents(world, user, wish.what, wish.caption):
+                _check_length(action.caption, CAPTION_MAX)
+                own = [own_photo(world, action.picture, action.caption)] if action.picture else None
+                for content in own or contents(world, user, action.what, action.caption):
                     self._note(chat, world.say(chat, user, "", **content))
             case Edit(chat=chat, user=user, text=text):
                 _check_length(text, TEXT_MAX)
-                self._note(chat, world.edit(chat, user, wish.message, text))
+                self._note(chat, world.edit(chat, user, action.message, text))
             case React(chat=chat, user=user):
-                self._react(wish)
+                self._react(action)
             case Ask(chat=chat, user=user):
-                _check_taken(world.ask_inline(user, wish.query, chat))
+                _check_taken(world.ask_inline(user, action.query, chat))
             case Choose(chat=chat, user=user):
-                self._choose(wish)
+                self._choose(action)
             case Promote(chat=chat, user=user):
-                self._promote(wish)
+                self._promote(action)
 
-    def _press(self, wish: Press) -> None:
-        if not 0 < len(wish.data.encode()) <= CALLBACK_DATA_BYTES_MAX:
+    def _press(self, action: Press) -> None:
+        if not 0 < len(action.data.encode()) <= CALLBACK_DATA_BYTES_MAX:
             raise Refused(f"the data of a button has 1 to {CALLBACK_DATA_BYTES_MAX} bytes")
         world = self._world
-        place = (wish.chat, wish.message)
+        place = (action.chat, action.message)
         # CallbackQuery (Telegram Bot API): of a message sent via the bot, the inline_message_id instead of the message.
         sent_via = next((id_ for id_, there in world.inline_places.items() if there == place), None)
         if sent_via is None:
-            self._note(wish.chat, world.press(wish.chat, wish.user, wish.message, wish.data))
+            self._note(action.chat, world.press(action.chat, action.user, action.message, action.data))
         else:
-            _check_taken(world.press_inline(wish.user, sent_via, wish.data))
+            _check_taken(world.press_inline(action.user, sent_via, action.data))
 
-    def _react(self, wish: React) -> None:
-        update_id = self._world.react(wish.chat, wish.user, wish.message, wish.emoji)
-        if not update_id and not self._world.is_administrator(wish.chat):
+    def _react(self, action: React) -> None:
+        update_id = self._world.react(action.chat, action.user, action.message, action.emoji)
+        if not update_id and not self._world.is_administrator(action.chat):
             raise Refused(
                 "the bot is not told: Telegram tells it of reactions only where it is an administrator"
             )
-        self._note(wish.chat, update_id)
+        self._note(action.chat, update_id)
 
-    def _choose(self, wish: Choose) -> None:
-        query, results = self._answers.get(wish.query, ("", []))
-        result = next((each for each in results if each["id"] == wish.result), None)
+    def _choose(self, action: Choose) -> None:
+        query, results = self._answers.get(action.query, ("", []))
+        result = next((each for each in results if each["id"] == action.result), None)
         if result is None:
             raise Refused("there is no such result any more")
-        self._note(wish.chat, self._world.choose_in(wish.chat, wish.user, result, query))
+        self._note(action.chat, self._world.choose_in(action.chat, action.user, result, query))
 
-    def _promote(self, wish: Promote) -> None:
-        if wish.chat > 0:
+    def _promote(self, action: Promote) -> None:
+        if action.chat > 0:
             raise Refused("a private chat has no administrators")
-        self._note(wish.chat, self._world.promote(wish.chat, by=wish.user))
-        self._world.emit("administrator", chat_id=wish.chat)
+        self._note(action.chat, self._world.promote(action.chat, by=action.user))
+        self._world.emit("administrator", chat_id=action.chat)
 
-    def _block(self, wish: Block) -> None:
-        self._check_place(wish.user, wish.user)
-        act = self._world.block if wish.blocked else self._world.unblock
-        self._note(wish.user, act(wish.user))
+    def _block(self, action: Block) -> None:
+        self._check_place(action.user, action.user)
+        act = self._world.block if action.blocked else self._world.unblock
+        self._note(action.user, act(action.user))
 
     def _pass(self, hours: float) -> None:
         self._clock.let_pass(hours * 3600)
