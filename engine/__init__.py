@@ -39,7 +39,7 @@ from engine.model import (
     Stats,
     Timer,
 )
-from engine.moved import lead_on
+from engine.moved import redirect
 from engine.outcome import outcome_of
 from engine.store import Limits, Operator, Store
 
@@ -82,8 +82,8 @@ __all__ = [
 
 _SQLITE = "check disk errors file group ids letters loaded operator running schema timers writer"
 
-lead_on(
+redirect(
     {f"engine.{each}": f"engine.embedded.{each}" for each in ("aliases", "dead", "forward", "lanes", "seen")}
 )
-lead_on({"engine.keeper": "engine.leases", "engine.stores.at_hand": "engine.embedded.at_hand"})
-lead_on({f"engine.stores.sqlite_{each}": f"engine.stores.sqlite.{each}" for each in _SQLITE.split()})
+redirect({"engine.keeper": "engine.leases", "engine.stores.at_hand": "engine.embedded.at_hand"})
+redirect({f"engine.stores.sqlite_{each}": f"engine.stores.sqlite.{each}" for each in _SQLITE.split()})

@@ -27,6 +27,6 @@ class _Moved(MetaPathFinder, Loader):
         sys.modules[was] = import_module(now)
 
 
-def lead_on(names: Mapping[str, str]) -> None:
+def redirect(names: Mapping[str, str]) -> None:
     """Make each old module name (key) import the module of the new name (value): the same module, not a copy."""
     sys.meta_path.append(_Moved(names))

@@ -13,7 +13,7 @@ Each package imports only those above it (checked by import-linter):
 
 from typing import Final
 
-from engine.moved import lead_on
+from engine.moved import redirect
 
 _ROOMS: Final = {
     "botapi": "calls decoding errors files intake intake_large invoking late methods objects parameters printable routing "
@@ -24,12 +24,18 @@ _ROOMS: Final = {
     "service": "bot letters logs outage pace poller secrecy sender serving",
 }
 
-lead_on(
+redirect(
     {
         f"telegram.{each}": f"telegram.{room}.{each}"
         for room, names in _ROOMS.items()
         for each in names.split()
     }
+    | {
+        f"telegram.fake.sandbox_{each}": f"telegram.sandbox.{each}"
+        for each in ("forms", "kept", "lanes", "samples")
+    }
+    | {
+        "telegram.fake.sandbox": "telegram.sandbox.server",
+        "telegram.load.options": "telegram.settings.load_test",
+    }
 )
-lead_on({"telegram.policies": "telegram.settings.given"})
-lead_on({f"telegram.fake.sandbox_{each}": f"telegram.sandbox.{each}" for each in ("kept", "lanes", "wishes")})

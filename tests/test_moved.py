@@ -1,4 +1,4 @@
-"""Names of modules from before they moved lead to the modules of now."""
+"""Former module names import the modules of today."""
 
 import subprocess
 import sys
@@ -17,17 +17,18 @@ from telegram.load.service import ROOT
         ("telegram.keyboards", "telegram.dialogue.keyboards"),
         ("telegram.bot", "telegram.service.bot"),
         ("telegram.fake.sandbox_lanes", "telegram.sandbox.lanes"),
+        ("telegram.fake.sandbox", "telegram.sandbox.server"),
         ("engine.keeper", "engine.leases"),
         ("engine.stores.sqlite_file", "engine.stores.sqlite.file"),
     ],
 )
-def test_the_old_name_is_the_same_module_and_says_the_new_one(monkeypatch, was, now):
+def test_the_former_name_gives_the_same_module_and_a_warning_with_the_new_name(monkeypatch, was, now):
     monkeypatch.delitem(sys.modules, was, raising=False)
     with pytest.deprecated_call(match=f"{was} is now {now}"):
         assert import_module(was) is import_module(now)
 
 
-def test_every_old_name_leads_somewhere():
+def test_every_former_name_can_be_imported():
     finders = [each for each in sys.meta_path if isinstance(each, engine.moved._Moved)]
     names = [name for finder in finders for name in finder._names.values()]
     assert len(names) > 50
@@ -35,7 +36,7 @@ def test_every_old_name_leads_somewhere():
         import_module(name)
 
 
-def test_what_runs_in_production_knows_no_fake():
+def test_production_loads_no_fake():
     program = "import run, sys; print(*(n for n in sys.modules if n.startswith('telegram.')))"
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,18 +1,16 @@
 """The wiring of a bot, in one place for production, the sandbox, load tests and the test kit."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
-from engine import Delivery, Effects, Engine, Inbox, Queue
+from engine import Engine, Handler, Inbox, Queue
 from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
 from telegram.service.sender import Sender
-from telegram.settings.bot import BotConfig
-
-Handler = Callable[[Delivery], Awaitable[Effects]]
+from telegram.settings.bot_config import BotConfig
 
 
 class Assembly:

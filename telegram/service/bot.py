@@ -18,7 +18,7 @@ from telegram.dialogue import Router
 from telegram.dialogue.kinds import log_kinds
 from telegram.service.assembly import Assembly
 from telegram.service.poller import Poller
-from telegram.settings.bot import BotConfig
+from telegram.settings.bot_config import BotConfig
 
 __all__ = ["Bot", "BotConfig"]
 
@@ -132,7 +132,7 @@ class Bot:
                 for task in (poller, stop):
                     task.cancel()
                 await asyncio.wait({poller, stop})
-                self._parts.handler.dropped.close()
+                parts.handler.dropped.close()
         if not poller.cancelled() and (error := poller.exception()):
             raise error
 

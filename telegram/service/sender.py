@@ -45,7 +45,7 @@ from telegram.botapi.repeatable import makes_something
 from telegram.client.peers import Peers
 from telegram.service.outage import PAUSE_MIN_S, Outage, Tried
 from telegram.service.pace import Pace
-from telegram.settings.bot import UnknownOutcome
+from telegram.settings.bot_config import UnknownOutcome
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, field_validator
 from telegram.dialogue.backlog import BACKLOG, read_backlog
 from telegram.dialogue.conduct import check_answer
 from telegram.dialogue.kinds import read_kinds
-from telegram.settings.bot import BotConfig, UnknownOutcome
+from telegram.settings.bot_config import BotConfig, UnknownOutcome
 
 NOTHING: Final = "none"
 """Value of a text setting that stands for no text."""
@@ -103,8 +103,9 @@ class BotSettings(BaseModel):
     def config(self, *, is_sandbox: bool) -> BotConfig:
         """Return the configuration of the bot; the sandbox has no limits of Telegram's."""
         given = {name: getattr(self, name) for name in _SAME}
-        said = {name: getattr(self, name) for name in ("apology", "old_button", "others_button")}
-        given |= {name: "" if text == NOTHING else text for name, text in said.items()}
+        for name in ("apology", "old_button", "others_button"):
+            if given[name] == NOTHING:
+                given[name] = ""
         if is_sandbox:
             given["messages_per_s"] = 0.0
         kinds = self.allowed_updates

@@ -5,7 +5,7 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from telegram.settings.bot import BotConfig
+from telegram.settings.bot_config import BotConfig
 
 FAULTS: Final = ("kill", "stop", "429", "5xx", "slow", "cut")
 STARVED_AFTER_S: Final = 30.0
