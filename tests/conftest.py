@@ -76,7 +76,7 @@ def no_test_hangs(request: pytest.FixtureRequest):
 async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
     """A fake Telegram over HTTP and a store; the test runs on each store."""
     url = request.param if request.param == "memory:" else f"sqlite:{tmp_path / 'bot.db'}"
-    store = await open_store(url, "1")
     async with FakeServer(seed=1) as fake:
+        store = await open_store(url, "1", wall=fake.clock)
         yield Stage(fake, store)
-    await store.close()
+        await store.close()

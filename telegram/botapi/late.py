@@ -51,10 +51,13 @@ _IS_GONE: Final = (
     "topic_deleted",
     "topic_id_invalid",
 )
-_ANSWER_MAX: Final = 200
+ANSWER_MAX: Final = 200
 """UTF-16 units, as Telegram counts elsewhere (Telegram Bot API, answerCallbackQuery: text, 0-200 characters)."""
-_PAYMENT_ANSWERS: Final = frozenset({"answerPreCheckoutQuery", "answerShippingQuery"})
-"""Telegram ends a payment that is answered too late, without telling the bot (Telegram Bot API, answerPreCheckoutQuery)."""
+PAYMENT_ANSWERS: Final = {
+    "pre_checkout_query": "answerPreCheckoutQuery",
+    "shipping_query": "answerShippingQuery",
+}
+"""Queries of payments, and the method that answers each: yes, or why not (Telegram Bot API, error_message). Telegram ends a payment that is answered too late, without telling the bot (Telegram Bot API, answerPreCheckoutQuery)."""
 _REPLY_IS_GONE: Final = (
     "message to be replied not found",
     "replied message not found",  # older servers: tdlib/telegram-bot-api#469
@@ -65,7 +68,7 @@ _REPLY_IS_GONE: Final = (
 def outcome_of_refusal(error: Refused) -> Outcome:
     """Return the outcome of a call that was refused with this error, by the table above."""
     if error.says(_IS_SO):
-        return "dropped" if error.method in _PAYMENT_ANSWERS else "done"
+        return "dropped" if error.method in PAYMENT_ANSWERS.values() else "done"
     return "dropped" if error.says(_IS_GONE) else "dead letter"
 
 
@@ -90,7 +93,7 @@ def with_shorter_answer(error: Refused, params: bytes) -> bytes | None:
         return None
     fields = json.loads(params)
     text = str(fields.get("text", ""))
-    cut = text.encode("utf-16-le")[: 2 * (_ANSWER_MAX - 1)].decode("utf-16-le", "ignore") + "…"
+    cut = text.encode("utf-16-le")[: 2 * (ANSWER_MAX - 1)].decode("utf-16-le", "ignore") + "…"
     if len(cut) > len(text):
         return None
     log.warning("the answer to a press is too long and was cut", characters=len(text))

@@ -1,20 +1,13 @@
 """Answers on behalf of a handler that gave none, or failed, so that no user waits in vain."""
 
-from typing import Final
-
 import structlog
 
+from telegram.botapi.late import PAYMENT_ANSWERS
 from telegram.dialogue.conduct import APOLOGY
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, ChatContext
 
 log = structlog.get_logger(__name__)
-
-PAYMENT_QUERIES: Final = {
-    "pre_checkout_query": "answerPreCheckoutQuery",
-    "shipping_query": "answerShippingQuery",
-}
-"""Queries of payments, and the method that answers each: ok, or an error_message (Telegram Bot API)."""
 
 
 def refuse_payment(ctx: Context, why: str) -> bool:
@@ -22,7 +15,7 @@ def refuse_payment(ctx: Context, why: str) -> bool:
 
     Without an answer the user waits 10 s, and then sees that the bot did not answer in time.
     """
-    method = PAYMENT_QUERIES.get(ctx.kind or "")
+    method = PAYMENT_ANSWERS.get(ctx.kind or "")
     if method is not None and not ctx.has_called(method):
         ctx.call(method, **{f"{ctx.kind}_id": ctx.event.id, "ok": False, "error_message": why or APOLOGY})
     return method is not None
@@ -51,18 +44,18 @@ def answer_if_needed(ctx: Context, apology: str) -> None:
 
     A payment is not refused if the handler used `ctx.now`: that may have been the answer, which this would contradict.
     """
-    method = PAYMENT_QUERIES.get(ctx.kind or "")
+    method = PAYMENT_ANSWERS.get(ctx.kind or "")
     if method is None:
         answer_press(ctx)
         return
     if ctx.is_late or ctx.has_called(method):
         return
-    if not ctx.was_now:
+    if not ctx.used_client:
         refuse_payment(ctx, apology)
     log.warning(
         "a handler returned without an answer to a payment",
         key=ctx.key,
         id=ctx.update_id,
         kind=ctx.kind,
-        is_refused=not ctx.was_now,
+        is_refused=not ctx.used_client,
     )

@@ -8,13 +8,14 @@ from telegram.botapi.types import MessageEntity
 
 # What Telegram's server marks as a command (tdlib/td, MessageEntity.cpp, match_bot_commands): "/etc/passwd" is not one,
 # and the full stop of "/cancel." is not part of it.
-_COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{3,32}))?(?![\w/<>@])")
+_NAME: Final = "[A-Za-z0-9_]{1,64}"
+_COMMAND: Final = re.compile(rf"/({_NAME})(?:@([A-Za-z0-9_]{{3,32}}))?(?![\w/<>@])")
 _ATTACHED: Final = re.compile(r"[^\w\s]+(?=\s|\Z)")
 
 
 def is_name(name: str) -> bool:
     """Whether Telegram's server would mark "/name" as a command, in whatever case."""
-    return re.fullmatch("[A-Za-z0-9_]{1,64}", name) is not None
+    return re.fullmatch(_NAME, name) is not None
 
 
 def is_command(text: str, entities: Sequence[MessageEntity] | None) -> bool:

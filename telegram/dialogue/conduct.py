@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from engine import PROGRAMMING_ERRORS
+from telegram.botapi.late import ANSWER_MAX
 
 if TYPE_CHECKING:
     from telegram.dialogue.backlog import Backlog
@@ -12,9 +13,6 @@ APOLOGY: Final = "Sorry, that did not work."
 
 OLD_BUTTON: Final = "This button belongs to an earlier question."
 OTHERS_BUTTON: Final = "This button is for somebody else."
-
-ANSWER_MAX: Final = 200
-"""Maximum characters of the answer to a press (Telegram Bot API, answerCallbackQuery: text)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Context(Generic[E_co]):
 
     __slots__ = (
         "_calls", "_command", "_delivery", "_memory", "_timers", "_tools", "also", "event", "home",
-        "is_late", "kind", "marks", "offered", "shows", "update", "was_now",
+        "is_late", "kind", "marks", "offered", "shows", "update", "used_client",
     )  # fmt: skip
 
     def __init__(self, update: Update, event: E_co, delivery: Delivery, tools: Tools) -> None:
@@ -65,7 +65,7 @@ class Context(Generic[E_co]):
         """Whether the update is a query that has expired at Telegram: `call` leaves its answer out."""
         self.home: dict[str, Any] | None = None
         """For an update without a chat: where its flow continues, as returned by `speaks_in`."""
-        self.was_now = False  # whether the client was used (`now`): calls made with it are not known here
+        self.used_client = False  # whether the client was used (`now`): calls made with it are not known here
         self.marks: str | None = None  # the scope of the flow whose buttons are collected
         self.offered: list[str] = []  # the data of the buttons that were collected
 
@@ -249,7 +249,7 @@ class Context(Generic[E_co]):
         """
         if self._tools.client is None:
             raise RuntimeError("there is no client here: calls at once need a running bot")
-        self.was_now = True
+        self.used_client = True
         return self._tools.client
 
     def set_timer(

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from engine import Delivery, Queue
 from engine.bursts import Bursts
+from telegram.botapi.late import PAYMENT_ANSWERS
 from telegram.botapi.shortcuts import part
 from telegram.dialogue.answers import tell
 from telegram.dialogue.conduct import check_answer
@@ -36,7 +37,7 @@ MOMENTS: Final = {
 A press, a query and a poll answer have none: `message.date` of a press is that of the message with the button.
 """
 
-_PAYMENT_QUERIES: Final = frozenset(("pre_checkout_query", "shipping_query", "purchased_paid_media"))
+_PAYMENT_QUERIES: Final = frozenset((*PAYMENT_ANSWERS, "purchased_paid_media"))
 _PAYMENT_MESSAGES: Final = ("successful_payment", "refunded_payment")
 _BEGUN_MAX: Final = 10_000
 

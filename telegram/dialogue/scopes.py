@@ -42,7 +42,7 @@ def place_of_scope(scope: str, ctx: "Context") -> Place | None:
     return Place(f"user:{sender}", "~user", f"~user:{sender}")
 
 
-def timers_of(scope: Scope, ctx: "Context", chat_id: int | None) -> str | None:
+def shared_timers(scope: Scope, ctx: "Context", chat_id: int | None) -> str | None:
     """Return the lane scope of a timer that all users of `scope` may remove; None: the update's own.
 
     ValueError for a timer of another chat, and for a scope that has no timers in this update's lane.

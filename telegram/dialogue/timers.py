@@ -12,10 +12,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engine import Reject
-from engine.model import DELAY_MAX_S
+from engine.checks import check_delay
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Memory, Scope
 from telegram.dialogue.kept import encode_kept
-from telegram.dialogue.scopes import timers_of
+from telegram.dialogue.scopes import shared_timers
 
 if TYPE_CHECKING:
     from telegram.dialogue.context import Context
@@ -104,7 +104,7 @@ def named(
 
     A timer shared by a chat still uses the conversation of the user who set it.
     """
-    shared = timers_of(scope, ctx, chat_id)
+    shared = shared_timers(scope, ctx, chat_id)
     is_here = chat_id == ctx.chat_id or ctx.memory.place(DATA)[0] == f"chat:{chat_id}"
     there = None if is_here else chat_id
     stored = stored_name(name, key, there)
@@ -144,11 +144,11 @@ def is_void(fired: Fired, memory: Memory) -> bool:
 
 
 def delay_of(name: str, after: float | timedelta) -> float:
-    """Return the delay of an author's timer in seconds; ValueError for anything but a number from 0 to 366 days."""
-    after_s = after.total_seconds() if isinstance(after, timedelta) else after
-    if not isinstance(after_s, int | float) or not 0 <= after_s <= DELAY_MAX_S:  # false for NaN, too
-        raise ValueError(f"timer {name!r}: a delay is 0 to {DELAY_MAX_S:.0f} seconds, not {after!r}")
-    return after_s
+    """Return the delay of an author's timer in seconds; ValueError, with its name, for one that the engine would refuse."""
+    try:
+        return check_delay(after.total_seconds() if isinstance(after, timedelta) else after)
+    except ValueError as error:
+        raise ValueError(f"timer {name!r}: {error}") from None
 
 
 def check_known(name: str, known: Collection[str] | None) -> None:

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
-from engine import DeadLetter, Delivery, Effects, Park, Reject, outcome_of
+from engine import DeadLetter, Delivery, Effects, Handler, Park, Reject, outcome_of
 from engine.stores.memory import MemoryStore
 from telegram.botapi.intake import UPDATES_MAX, split
 from telegram.dialogue import Router
-from telegram.service.assembly import Assembly, Handler
+from telegram.service.assembly import Assembly
 from telegram.service.incoming import take_in
-from telegram.settings.bot import BotConfig
+from telegram.settings.bot_config import BotConfig
 from telegram.testing.blocked import BlockedLoop
 from telegram.testing.chats import Chat, Group
 from telegram.testing.client import Sent, WorldClient

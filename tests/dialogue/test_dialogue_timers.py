@@ -155,7 +155,9 @@ def test_a_timer_of_all_chats_or_of_another_one_is_not_the_chats(given: dict[str
 def test_a_wrong_delay_is_named_where_it_is_set(delay: Any):
     """python-telegram-bot#1034 and the like compute it: "tomorrow at nine" that is past."""
     ctx = context({"message": message("/set")})
-    with pytest.raises(ValueError, match="timer 'tea': a delay is 0 to 31622400 seconds, not "):
+    with pytest.raises(
+        ValueError, match="timer 'tea': a delay is a number of seconds from 0 to 31622400, not "
+    ):
         ctx.set_timer("tea", delay)
 
 

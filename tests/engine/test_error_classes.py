@@ -23,7 +23,7 @@ from telegram.botapi.errors import (
 from telegram.botapi.repeatable import makes_something
 from telegram.botapi.schema import load
 from telegram.service.sender import Sender
-from telegram.settings.bot import UnknownOutcome
+from telegram.settings.bot_config import UnknownOutcome
 from tests.kit.virtual import run_virtual
 
 

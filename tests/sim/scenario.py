@@ -23,7 +23,7 @@ from engine.store import DIED, ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
 from telegram.botapi.calls import decode_call
 from telegram.dialogue import MessageContext, Router, text
 from telegram.load.checker import Evidence, Interruption, check
-from telegram.settings.bot import SEND_ATTEMPTS_MAX, BotConfig
+from telegram.settings.bot_config import SEND_ATTEMPTS_MAX, BotConfig
 from tests.sim.loop import Process, SimLoop
 from tests.sim.stores import FileStores, SharedStores, Stores
 from tests.sim.supervisor import Supervisor
