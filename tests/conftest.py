@@ -39,12 +39,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: (places[str(item.path)], rng.random()))
 
 
+def _seconds_max(item: pytest.Item) -> float:
+    if (marker := item.get_closest_marker("seconds_max")) is not None:
+        return float(marker.args[0])
+    slow = item.get_closest_marker("processes") or item.get_closest_marker("browser")
+    return SECONDS_MAX_WITH_PROCESSES if slow else SECONDS_MAX
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, None, None]:
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, SECONDS_MAX)  # what comes now is pytest's own, and hears it once
+        signal.setitimer(
+            signal.ITIMER_REAL, _seconds_max(item)
+        )  # what comes now is pytest's own, and hears it once
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,10 +69,9 @@ def tests_let_go():
 @pytest.fixture(autouse=True)
 def no_test_hangs(request: pytest.FixtureRequest):
     def give_up(_: int, __: FrameType | None) -> None:
-        raise TimeoutError(f"still running after {seconds} s")
+        raise TimeoutError(f"still running after {seconds:g} s")
 
-    slow = request.node.get_closest_marker("processes") or request.node.get_closest_marker("browser")
-    seconds = SECONDS_MAX_WITH_PROCESSES if slow else SECONDS_MAX
+    seconds = _seconds_max(request.node)
     before = signal.signal(signal.SIGALRM, give_up)
     # Again and again: the first may be taken for the failure of a handler, which is tried anew.
     signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)

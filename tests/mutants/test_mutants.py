@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import re
+import signal
 import warnings
 from collections import Counter
 from types import SimpleNamespace
@@ -65,12 +66,22 @@ def test_who_found_a_mutant_is_kept_as_long_as_there_are_both(tmp_path):
     assert killers.load(tmp_path / "none") == {}
 
 
-def test_tests_that_take_least_come_first(tmp_path, monkeypatch):
+def test_tests_that_take_least_come_first_and_known_ones_have_a_limit(tmp_path, monkeypatch):
     (tmp_path / "durations").write_text("2.000\tslow\n0.500\tquick\n")
     monkeypatch.setattr(quickest, "_FILE", tmp_path / "durations")
-    items: Any = [SimpleNamespace(nodeid=name) for name in ("slow", "new", "quick")]
+    limits: dict[str, float] = {}
+
+    def item(name):
+        def add_marker(mark):
+            assert mark.name == "seconds_max"
+            limits[name] = mark.args[0]
+
+        return SimpleNamespace(nodeid=name, add_marker=add_marker)
+
+    items: Any = [item(name) for name in ("slow", "new", "quick")]
     quickest.pytest_collection_modifyitems(items)
     assert [item.nodeid for item in items] == ["new", "quick", "slow"]
+    assert limits == {"quick": 12.5, "slow": 20.0}
     for name in ("new", "slow"):
         report: Any = SimpleNamespace(when="call", passed=True, nodeid=name, duration=0.25)
         quickest.pytest_runtest_logreport(report)
@@ -84,6 +95,13 @@ def test_a_test_that_there_is_not_finds_nothing(tmp_path):
     (folder / "tests" / "test_x.py").write_text("def test_a():\n    assert False\n")
     gone, there = (asyncio.run(workplace.pytest(f"tests/test_x.py::test_{x}", timeout_s=60)) for x in "ba")
     assert (gone.failed, there.failed) == ((), ("tests/test_x.py::test_a",))
+
+
+@pytest.mark.seconds_max(0.2)
+def test_a_test_ends_at_its_limit():
+    with pytest.raises(TimeoutError, match=r"still running after 0\.2 s"):
+        signal.pause()
+    signal.setitimer(signal.ITIMER_REAL, 0)  # else it comes again
 
 
 def test_what_hangs_is_ended_however_much_it_says(tmp_path):
