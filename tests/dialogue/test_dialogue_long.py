@@ -447,7 +447,7 @@ def test_a_deadline_ends_it():
 def test_a_handlers_own_time_is_more_than_the_others():
     async def scenario(scene: Scene) -> Any:
         scene.telegram.say("go")
-        await scene.idle()
+        await scene.idle(within_s=1000.0)
         return max(scene.telegram.times("sendChatAction")), await scene.reasons()
 
     last, dead = play(router_of(shows_all, timeout_s=600), scenario, handler_timeout_s=20, attempts_max=1)

@@ -215,7 +215,7 @@ def test_a_handler_may_be_allowed_more_time_or_less_than_the_others(allowed_s):
             raise
 
     house = House(handler, handler_timeout_s=60, attempts_max=1)
-    in_house(house, update(1), update(2), update(3, "chat:2"))
+    in_house(house, update(1), update(2), update(3, "chat:2"), within_s=1000.0)
     cut = {id_: at for at, what, id_ in house.diary if what == "cut"}
     assert cut == {1: allowed_s, 2: allowed_s + 60, 3: 60}  # the next handler of the lane has the usual time
     assert (1, 1, f"the handler ran longer than {allowed_s:g} s") in dead(house)
@@ -489,7 +489,7 @@ def test_a_store_that_is_away_for_hours_is_asked_every_ten_seconds():
         await asyncio.sleep(2)
         assert (await house.store.stats()).inbox.pending == 0
 
-    in_house(house, update(1), then=then)
+    in_house(house, update(1), then=then, within_s=back_at + 10)
     assert begins(house, 1) == [0]
 
 
@@ -896,7 +896,7 @@ def test_no_calls_go_out_when_a_handler_only_waits():
         if waited:
             return Effects()
         waited.append(True)
-        raise Park("not now", delay_s=3600.0)
+        raise Park("not now", delay_s=60.0)
 
     house = House(wait, farewell=farewell)
     in_house(house, update(1))

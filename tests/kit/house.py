@@ -55,15 +55,22 @@ class House:
 
 
 def in_house(
-    house: House, *updates: Envelope, then: Callable[[], Coroutine[Any, Any, None]] | None = None
+    house: House,
+    *updates: Envelope,
+    then: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    within_s: float = 300.0,
 ) -> None:
-    """Start the house, give it updates, wait until it is idle (or do `then`), drain it."""
+    """Start the house, give it updates, wait until it is idle (or do `then`), drain it.
+
+    TimeoutError if that takes more than `within_s` seconds of virtual time: a delivery is never settled.
+    """
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
             house.engine.start(group)
             await house.store.append(updates)
-            await (then or house.until_idle)()
+            async with asyncio.timeout(within_s):
+                await (then or house.until_idle)()
             await house.engine.drain(now() + 10)
 
     run_virtual(main())

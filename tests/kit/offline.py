@@ -149,13 +149,14 @@ class Scene:
         self.telegram = telegram
         self.store = store
 
-    async def idle(self) -> None:
-        """Wait until nothing is pending any more, in the inbox and in the outbox."""
-        while True:
-            await asyncio.sleep(0.01)  # also at first: what was pushed is not polled yet
-            stats = await self.store.stats()
-            if not stats.inbox.pending + stats.outbox.pending:
-                return
+    async def idle(self, within_s: float = 300.0) -> None:
+        """Wait until nothing is pending any more, in the inbox and in the outbox; TimeoutError after `within_s` seconds."""
+        async with asyncio.timeout(within_s):
+            while True:
+                await asyncio.sleep(0.01)  # also at first: what was pushed is not polled yet
+                stats = await self.store.stats()
+                if not stats.inbox.pending + stats.outbox.pending:
+                    return
 
     async def reasons(self) -> list[tuple[str, int]]:
         return [(letter.reason, letter.attempts) for letter in await self.store.dead_letters()]
