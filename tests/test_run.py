@@ -26,6 +26,7 @@ from telegram.load.service import ROOT, Finished, Service, command, environment
 from telegram.process.watchdog import Watchdog
 from telegram.service.secrecy import warn_of_readable_settings
 from telegram.service.serving import run_until_signal
+from tests.kit.chosen import chosen
 
 pytestmark = pytest.mark.processes
 
@@ -173,10 +174,11 @@ async def make_store(path, bot):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """All cases, run one after the other: name -> how it went."""
+def finished(request, tmp_path_factory):
+    """The cases of the tests that were chosen, run one after the other: name -> how it went."""
+    names = chosen(request, test_what_is_wrong_is_said_in_one_line, "name")
     cases = []
-    for case in CASES.values():
+    for case in map(CASES.__getitem__, names):
         folder = tmp_path_factory.mktemp("case")
         prepare(folder)
         (folder / ".env").write_bytes(case.dotenv)
@@ -191,7 +193,7 @@ def finished(tmp_path_factory):
         timeout=100,
         check=True,
     )
-    return dict(zip(CASES, itertools.starmap(Finished, json.loads(done.stdout)), strict=True))
+    return dict(zip(names, itertools.starmap(Finished, json.loads(done.stdout)), strict=True))
 
 
 def assert_one_clear_line(done: Finished, says: str) -> None:
@@ -206,6 +208,20 @@ def assert_one_clear_line(done: Finished, says: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_wrong_is_said_in_one_line(finished, name):
     assert_one_clear_line(finished[name], CASES[name].says)
+
+
+@pytest.mark.parametrize(
+    "name", ["no token", "no token, and no server", "empty token", "server without token"]
+)
+def test_a_bot_without_a_token_is_refused_before_anything_starts(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for variable, value in {**dict.fromkeys(MAKE), **BASE, **CASES[name].settings}.items():
+        if value is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, value)
+    with pytest.raises(run.WrongSettingError, match=CASES[name].says):
+        run.read_settings([])
 
 
 async def test_a_token_that_the_server_refuses(tmp_path):

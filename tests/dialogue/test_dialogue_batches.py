@@ -191,7 +191,7 @@ def burst_with(error: Exception, calls: list[Any]) -> Router:
     async def burst(ctx: MessageContext, messages: list[Message]) -> None:
         texts = [message.text for message in messages]
         calls.append(texts)
-        if "bad" in texts:
+        if "bad" in texts and len(calls) < 1000:
             raise error
         ctx.reply(" ".join(map(str, texts)))
 

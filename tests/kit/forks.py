@@ -12,7 +12,7 @@ import traceback
 
 import run
 
-_WITHIN_S = 30
+_WITHIN_S = 10
 
 
 def one(arguments: list[str], folder: str, settings: dict[str, str]) -> tuple[int, str, str]:

@@ -12,9 +12,10 @@ from typing import Final
 import pytest
 
 _FILE: Final = Path(os.environ.get("CHATLANE_DURATIONS", os.devnull))
-SECONDS_MIN: Final = 10.0  # a pause of a busy machine
+SECONDS_MIN: Final = 5.0  # a pause of a busy machine
 TIMES_MAX: Final = 5.0  # a machine that is busy with other work is slower than it was
 _took_s: Final[dict[str, float]] = {}
+_setup_s: Final[dict[str, float]] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,7 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note what a test takes."""
+    """Note what a test and its fixtures take."""
+    if report.when == "setup":
+        _setup_s[report.nodeid] = report.duration
     if report.when == "call" and report.passed and report.nodeid not in _took_s:
         with _FILE.open("a") as file:
-            file.write(f"{report.duration:.3f}\t{report.nodeid}\n")
+            file.write(f"{_setup_s.pop(report.nodeid, 0.0) + report.duration:.3f}\t{report.nodeid}\n")

@@ -81,11 +81,12 @@ def test_tests_that_take_least_come_first_and_known_ones_have_a_limit(tmp_path, 
     items: Any = [item(name) for name in ("slow", "new", "quick")]
     quickest.pytest_collection_modifyitems(items)
     assert [item.nodeid for item in items] == ["new", "quick", "slow"]
-    assert limits == {"quick": 12.5, "slow": 20.0}
+    assert limits == {"quick": 7.5, "slow": 15.0}
     for name in ("new", "slow"):
-        report: Any = SimpleNamespace(when="call", passed=True, nodeid=name, duration=0.25)
-        quickest.pytest_runtest_logreport(report)
-    assert (tmp_path / "durations").read_text().splitlines()[2:] == ["0.250\tnew"]
+        for when, duration in (("setup", 0.5), ("call", 0.25)):
+            report: Any = SimpleNamespace(when=when, passed=True, nodeid=name, duration=duration)
+            quickest.pytest_runtest_logreport(report)
+    assert (tmp_path / "durations").read_text().splitlines()[2:] == ["0.750\tnew"]
 
 
 def test_a_test_that_there_is_not_finds_nothing(tmp_path):

@@ -169,7 +169,8 @@ def test_a_stop_leaves_time_for_the_replies_so_that_none_is_cut_in_the_middle(fi
         bot = Bot(cast("TgClient", client), MemoryStore(), router, BotConfig(drain_timeout_s=25))
         await bot.start()
         await asyncio.sleep(1)
-        await bot.stop()
+        async with asyncio.timeout(60):
+            await bot.stop()
         assert client.begun == client.ended == replies
 
     run_virtual(main())
@@ -194,7 +195,8 @@ async def test_a_token_that_is_refused_at_the_start_is_fatal(fake):
     async with TgClient("1:wrong", base_url=fake.url) as client:
         bot = Bot(client, store, echo_router())
         with pytest.raises(Unauthorized):
-            await bot.start()
+            async with asyncio.timeout(5):
+                await bot.start()
         await bot.stop()  # harmless
 
 
@@ -222,6 +224,7 @@ async def test_a_server_that_is_away_at_the_start_is_waited_for(fake):
         with structlog.testing.capture_logs() as logs:
             starting = asyncio.create_task(bot.start())
             while not logs:
+                assert not starting.done()
                 await asyncio.sleep(0.01)
             await fake.up()
             await starting

@@ -23,6 +23,7 @@ from engine.stores import open_store
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.file import StoreFile
 from telegram.load.service import ROOT
+from tests.kit.chosen import chosen
 
 pytestmark = pytest.mark.processes
 
@@ -315,13 +316,15 @@ def outcomes(folder: Path, spoils: dict[str, Spoil]) -> dict[str, tuple[int, str
 
 
 @pytest.fixture(scope="module")
-def damaged(tmp_path_factory):
-    return outcomes(tmp_path_factory.mktemp("damaged"), {name: spoil for name, (spoil, _) in DAMAGED.items()})
+def damaged(request, tmp_path_factory):
+    names = chosen(request, test_what_is_wrong_with_a_file_is_one_line, "name")
+    return outcomes(tmp_path_factory.mktemp("damaged"), {name: DAMAGED[name][0] for name in names})
 
 
 @pytest.fixture(scope="module")
-def unharmed(tmp_path_factory):
-    return outcomes(tmp_path_factory.mktemp("unharmed"), UNHARMED)
+def unharmed(request, tmp_path_factory):
+    names = chosen(request, test_what_does_no_harm_is_no_reason_to_stop, "name")
+    return outcomes(tmp_path_factory.mktemp("unharmed"), {name: UNHARMED[name] for name in names})
 
 
 def test_there_are_many_of_them():

@@ -157,9 +157,10 @@ class TestMemorySessions:
             await store.append([update(1), update(2, "chat:2")])
             left_behind, mine = await gone.claim(INBOX), await store.claim(INBOX)
             waiting = asyncio.create_task(peer.claim(INBOX))
-            while not waiting.done():
-                await asyncio.sleep(5)
+            for _ in range(20):
+                await asyncio.sleep(1)
                 assert await store.renew([mine.lease]) == []
+            assert waiting.done()
             assert (await waiting).envelope == left_behind.envelope
             assert await store.commit(mine, NOTHING, more=True) is None
 
@@ -433,7 +434,7 @@ class TestSqliteFile:
         await store.close()
         clock.now -= 100  # the timer is not due any more
         store = await open_sqlite(path, "1", wall=clock)
-        head = await store.claim(INBOX)
+        head = await asyncio.wait_for(store.claim(INBOX), 5)
         assert (head.envelope.id, head.attempt) == (3, 1)
         await store.close()
 
