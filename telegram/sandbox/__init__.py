@@ -1,4 +1,4 @@
-"""A page to chat in with a running bot, and the server behind it."""
+"""A local web page for chatting with a running bot, and its server."""
 
 from telegram.sandbox.server import Sandbox
 

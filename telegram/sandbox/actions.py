@@ -1,4 +1,4 @@
-"""Does what the sandbox's page asks for (forms.py), in the world and with the dead letters of the store."""
+"""Performs the actions of the sandbox's page (forms.py) in the fake Telegram and on the store's dead letters."""
 
 from base64 import b64encode
 from collections import OrderedDict
@@ -42,21 +42,21 @@ from telegram.sandbox.samples import contents, own_photo
 BURST: Final = 20
 _PEOPLE_MAX: Final = 50
 _GROUPS_MAX: Final = 50
-_ANSWERS_MAX: Final = 100  # inline queries whose results are remembered
+_ANSWERS_MAX: Final = 100  # inline queries whose results are kept
 _PICTURE_BYTES_MAX: Final = 2 << 20
 _PICTURES: Final = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp"}
-)  # no SVG: that is a program
+)  # no SVG: it may contain scripts
 
 _NOT_ASKED_FOR: Final = "Telegram does not deliver this: the bot asks for other kinds of updates"
 
 
 class Refused(Exception):  # noqa: N818 - an answer to the page
-    """The action cannot be performed; the text says why, to a person."""
+    """The action cannot be performed; the text is the reason for the user."""
 
 
 class Actions:
-    """`clock` is the fake Telegram's, which the store goes by, too."""
+    """The actions of all pages; `clock` is the clock of the fake Telegram, which the store uses too."""
 
     def __init__(self, world: World, lanes: LaneBoard, store: Operator, clock: PlayedClock) -> None:
         self._world = world
@@ -68,13 +68,13 @@ class Actions:
         )  # query and results, by query's id
 
     def inline_answered(self, query_id: str, query: str, results: list[Json]) -> None:
-        """Remember what the bot offers: one of them may be chosen."""
+        """Keep the results of an inline query, from which a user may choose."""
         self._answers[query_id] = query, results
         if len(self._answers) > _ANSWERS_MAX:
             self._answers.popitem(last=False)
 
     async def perform(self, text: str) -> Json | None:
-        """Do what the JSON `text` asks for; Refused says why not. Returns what only this page is told, if anything."""
+        """Perform the action given as JSON; return the message for this page alone, if any. Raises Refused."""
         try:
             action = ACTION.validate_json(text)
         except ValidationError as error:
@@ -109,7 +109,7 @@ class Actions:
                 self._burst()
 
     def _act(self, action: Action) -> None:
-        """What a person does in a chat, who is there."""
+        """Perform the action of a user in a chat to which the user belongs."""
         world = self._world
         match action:
             case Say(chat=chat, user=user, text=text):
@@ -141,7 +141,7 @@ class Actions:
             raise Refused(f"the data of a button has 1 to {CALLBACK_DATA_BYTES_MAX} bytes")
         world = self._world
         place = (action.chat, action.message)
-        # CallbackQuery (Telegram Bot API): of a message sent via the bot, the inline_message_id instead of the message.
+        # CallbackQuery (Telegram Bot API): a message sent via the bot is given by inline_message_id instead of `message`.
         sent_via = next((id_ for id_, there in world.inline_places.items() if there == place), None)
         if sent_via is None:
             self._note(action.chat, world.press(action.chat, action.user, action.message, action.data))
@@ -180,7 +180,7 @@ class Actions:
         self._world.emit("passed", hours=hours, ahead_s=self._clock.ahead_s)
 
     def _look(self, file_id: str) -> Json:
-        """A picture as a data: URL, the only kind of image that the page's policy allows; "" for what is none."""
+        """Return an image as a data: URL, the only source that the page's policy allows; "" for other or large files."""
         file = self._world.files.find(file_id)
         found = self._world.files.download(file.path) if file else None
         url = ""
@@ -216,7 +216,7 @@ class Actions:
             self._lanes.dead_letters_changed()
 
     def _speakers(self, chat: Json) -> Sequence[int]:
-        """Who may write in a chat: in a group everybody, late-comers too."""
+        """Return the ids of users who may write in a chat; in a group all, also those who were added later."""
         if chat["type"] == "private":
             return [chat["id"]]
         return [person["id"] for person in self._world.people()]

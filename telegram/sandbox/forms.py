@@ -1,4 +1,4 @@
-"""What the sandbox's page may ask for: one JSON object each, named by its "do"."""
+"""The actions of the sandbox's page: JSON objects, discriminated by "do"."""
 
 from typing import Annotated, Final, Literal
 
@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from telegram.sandbox.samples import Sample
 
 QUERY_MAX: Final = 256
-"""Telegram Bot API, InlineQuery: the longest query."""
+"""Maximum length of a query, in characters (Telegram Bot API, InlineQuery)."""
 HOURS_MAX: Final = 24 * 31
 PICTURE_MAX: Final = 900_000
-"""In base64; the page makes pictures smaller than that."""
+"""Maximum length in base64; the page scales pictures down to fit."""
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -21,7 +21,7 @@ class _Action(BaseModel):
 
 
 class Say(_Action):
-    """A person writes in a chat."""
+    """A user writes in a chat."""
 
     do: Literal["say"]
     chat: int
@@ -30,7 +30,7 @@ class Say(_Action):
 
 
 class Press(_Action):
-    """A person presses a button under a message."""
+    """A user presses a button of an inline keyboard."""
 
     do: Literal["press"]
     chat: int
@@ -40,7 +40,7 @@ class Press(_Action):
 
 
 class Key(_Action):
-    """A person presses a key in place of the letters that sends something else than its text."""
+    """A user presses a button of a reply keyboard that sends something else than its text."""
 
     do: Literal["key"]
     chat: int
@@ -49,7 +49,7 @@ class Key(_Action):
 
 
 class Send(_Action):
-    """A person sends a photo of their own, or something made up: a photo, an album, a contact, a location."""
+    """A user sends an own photo, or a sample: a photo, an album, a contact, a location."""
 
     do: Literal["send"]
     chat: int
@@ -57,11 +57,11 @@ class Send(_Action):
     what: Sample
     caption: str = ""
     picture: Annotated[str, StringConstraints(max_length=PICTURE_MAX)] = ""
-    """The photo as base64 of a JPEG; without it one is drawn."""
+    """A JPEG in base64; empty: a sample is drawn."""
 
 
 class Edit(_Action):
-    """A person changes the text or caption of an own message."""
+    """A user edits the text or caption of an own message."""
 
     do: Literal["edit"]
     chat: int
@@ -71,7 +71,7 @@ class Edit(_Action):
 
 
 class React(_Action):
-    """A person reacts to a message; "" takes the reaction back."""
+    """A user reacts to a message; "" removes the reaction."""
 
     do: Literal["react"]
     chat: int
@@ -81,7 +81,7 @@ class React(_Action):
 
 
 class Ask(_Action):
-    """A person writes the bot's name and a query in the box of a chat: an inline query."""
+    """A user types the bot's username and a query in a chat: an inline query."""
 
     do: Literal["ask"]
     chat: int
@@ -90,7 +90,7 @@ class Ask(_Action):
 
 
 class Choose(_Action):
-    """A person sends one of the results of an inline query."""
+    """A user sends one of the results of an inline query."""
 
     do: Literal["choose"]
     chat: int
@@ -100,7 +100,7 @@ class Choose(_Action):
 
 
 class Block(_Action):
-    """A person stops the bot, or lets it write again."""
+    """A user blocks or unblocks the bot."""
 
     do: Literal["block"]
     user: int
@@ -116,41 +116,41 @@ class Promote(_Action):
 
 
 class Pass(_Action):
-    """Time goes by, for Telegram and for the bot's timers."""
+    """Advances the clock of the fake Telegram and of the bot's timers."""
 
     do: Literal["pass"]
     hours: Annotated[float, Field(gt=0, le=HOURS_MAX)]
 
 
 class Look(_Action):
-    """The page wants to show a picture; the answer goes to this page alone."""
+    """The page requests an image by its file_id; only this page gets the answer."""
 
     do: Literal["look"]
     file: str
 
 
 class AddPerson(_Action):
-    """Somebody new opens a chat with the bot."""
+    """A new user opens a chat with the bot."""
 
     do: Literal["add_person"]
     name: _Name
 
 
 class AddGroup(_Action):
-    """Everybody meets the bot in a new group."""
+    """A new group with the bot and all users."""
 
     do: Literal["add_group"]
     title: _Name
 
 
 class Burst(_Action):
-    """BURST messages at once in every chat, numbered; in a group the people take turns."""
+    """BURST numbered messages at once in every chat; in a group the users take turns."""
 
     do: Literal["burst"]
 
 
 class Replay(_Action):
-    """A dead letter goes back to its lane."""
+    """Puts a dead letter back into its lane."""
 
     do: Literal["replay"]
     number: int

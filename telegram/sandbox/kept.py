@@ -1,7 +1,7 @@
-"""The chats of the sandbox in a file beside the bot's store, so that both survive a restart together.
+"""Persists the sandbox's chats in a file beside the bot's store, so that both survive a restart.
 
-The file is JSON, written anew as a whole. It is for a sandbox: written up to SAVE_EVERY_S after what it tells of, without
-fsync. Contents of files are kept up to CONTENT_BYTES_MAX, the newest.
+The file is JSON and rewritten as a whole, up to SAVE_EVERY_S after a change and without fsync: good enough for a
+sandbox. Of the contents of files, the newest are saved, up to CONTENT_BYTES_MAX in total.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ SAVE_EVERY_S: Final = 0.5
 CONTENT_BYTES_MAX: Final = 16 << 20
 _VERSION: Final = 1
 _IDS_SKIPPED: Final = 10_000
-"""More updates than come between two writings: an update_id that the bot has seen must not be given to another update."""
+"""More updates than arrive between two saves: an update_id that the bot has seen must not be used again."""
 _MESSAGE_IDS_SKIPPED: Final = 1_000
-"""The same of the messages of a chat, if the process was killed."""
+"""The same for message ids of a chat, after the process was killed."""
 _UNREADABLE: Final = (
     OSError,
     ValueError,
@@ -35,7 +35,7 @@ _UNREADABLE: Final = (
 
 
 class KeptChats:
-    """Reads `path` into a fake server that was just made, and writes it whenever `changed` was called."""
+    """Loads `path` into a new fake server, and saves it after calls of `changed`."""
 
     def __init__(self, fake: FakeServer, path: Path) -> None:
         self._fake = fake
@@ -43,30 +43,32 @@ class KeptChats:
         self._news = asyncio.Event()
 
     def read(self) -> bool:
-        """Take over what the file has; false if there is none, or none that can be read (a warning says why)."""
+        """Load the file; return False if it does not exist or cannot be read (logged as a warning)."""
         try:
             state = json.loads(self._path.read_bytes())
             if state["version"] != _VERSION:
                 raise ValueError("it is of another version")
             for chat in state["chats"]:
                 chat["last_message_id"] += 0 if state["clean"] else _MESSAGE_IDS_SKIPPED
-            _restore(FakeServer(), state)  # tried first: what is damaged is not taken over in part
+            _restore(FakeServer(), state)  # tried first: a damaged file is not loaded in part
             _restore(self._fake, state)
         except FileNotFoundError:
             return False
         except _UNREADABLE as error:
             log.warning(
-                "the sandbox's chats cannot be read, it starts anew", file=str(self._path), reason=repr(error)
+                "cannot read the sandbox's chats, starting without them",
+                file=str(self._path),
+                reason=repr(error),
             )
             return False
         return True
 
     def changed(self) -> None:
-        """Write soon."""
+        """Request a save within SAVE_EVERY_S."""
         self._news.set()
 
     async def keep(self) -> None:
-        """Write what changes, until cancelled; then once more."""
+        """Save changes until cancelled; then save once more."""
         try:
             while True:
                 await self._news.wait()
@@ -81,11 +83,11 @@ class KeptChats:
         draft = self._path.with_name(f"{self._path.name}.new")
         try:
             draft.unlink(missing_ok=True)
-            draft.touch(mode=0o600, exist_ok=False)  # people's messages: nobody else reads them
+            draft.touch(mode=0o600, exist_ok=False)  # private messages: readable by the owner only
             draft.write_text(text)
             draft.replace(self._path)
         except OSError as error:
-            log.warning("the sandbox's chats cannot be written", file=str(self._path), reason=str(error))
+            log.warning("cannot save the sandbox's chats", file=str(self._path), reason=str(error))
 
 
 def _state(fake: FakeServer) -> Json:

@@ -1,7 +1,7 @@
-"""The lanes as the sandbox's page shows them: what the store and the workers say, and what was done a moment ago.
+"""The lanes as the sandbox's page shows them: the state of the store and the workers, and recent activity.
 
-Most lanes are empty again within milliseconds. So that one sees them, a lane stays on the board for LINGER_S after its
-last work, with the number of updates handled and calls sent since it appeared.
+Most lanes are empty again within milliseconds. To be visible, a lane stays on the board for LINGER_S after its last
+activity, with the number of updates handled and calls sent since it appeared.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ class RunningBot(Protocol):
     """What the sandbox needs of a Bot."""
 
     def running(self) -> tuple[list[Running], list[Running]]:
-        """Return what the workers of the inbox and of the outbox do now."""
+        """Return the running handlers of the inbox and the running calls of the outbox."""
         ...
 
 
 @dataclass(slots=True)
 class _Row:
-    """What one lane did since it appeared; `waiting` are the update_ids not known to have left Telegram's queue."""
+    """The activity of a lane since it appeared; `waiting`: update_ids that may still be in Telegram's queue."""
 
     arrived: int = 0
     waiting: list[int] = field(default_factory=list)
@@ -44,40 +44,41 @@ class _Row:
 
 
 class LaneBoard:
-    """Collects what happens to each lane; `look` tells how things stand."""
+    """Collects the activity of each lane; `look` returns the current state."""
 
     def __init__(self, fake: FakeServer, bot: RunningBot, store: FullStore) -> None:
         self._fake = fake
         self._bot = bot
         self._store = store
-        self._rows: dict[str, _Row] = {}  # in the order of appearance
+        self._rows: dict[str, _Row] = {}  # by key, in the order of appearance
         self._dead: list[Json] = []
         self._dead_known: int | None = None  # None: read them again
 
     def arrived(self, chat_id: int, update_id: int) -> None:
-        """Note that an update of this chat is in Telegram's queue."""
+        """Record that an update of this chat has entered Telegram's queue."""
         row = self._row(f"chat:{chat_id}")
         row.arrived += 1
         row.waiting.append(update_id)
 
     def sent(self, chat_id: int) -> None:
-        """Note that a call of the bot took effect in this chat."""
+        """Record that a call of the bot took effect in this chat."""
         self._row(f"chat:{chat_id}").sent += 1
 
     def dead_letters_changed(self) -> None:
-        """Read the dead letters again, even if they are as many as before."""
+        """Make the next `look` read the dead letters again, even if their number is unchanged."""
         self._dead_known = None
 
     async def look(self) -> Json:
         """Return the message "lanes": totals of both queues, a row per lane, the latest dead letters.
 
-        A row has `at_telegram`, the updates that the bot has not fetched yet. Its `inbox` and `outbox` have: `status` ("ready", "leased", "parked", or "idle" without work), `pending`
-        (what runs included), `done`, `worker` and `running_s` (while leased), `attempt`, `parked_s`, `reason`.
+        A row has `at_telegram`, the number of updates that the bot has not confirmed yet. Its `inbox` and `outbox` have
+        `status` ("ready", "leased", "parked", or "idle" without work), `pending` (the running delivery included),
+        `done`, `worker` (None unless leased), `running_s`, `attempt`, `parked_s`, `reason`.
         """
         stats = await self._store.stats()
         names = {f"chat:{chat['id']}": _name(chat) for chat in self._fake.world.chats()}
         dead = await self._dead_letters(stats.inbox.dead + stats.outbox.dead)
-        # No await from here on: the rows, the lanes and the workers are of one moment.
+        # No await from here on: rows, lanes and workers are a snapshot of one moment.
         return {
             "type": "lanes",
             "inbox": stats.inbox._asdict(),
@@ -118,7 +119,7 @@ class LaneBoard:
 
     @staticmethod
     def _is_over(row: _Row, now: float, *, busy: bool) -> bool:
-        """Whether the row has been without work for long enough."""
+        """Whether the row has been idle for LINGER_S."""
         if busy or row.idle_since is None:
             row.idle_since = None if busy else now
         return row.idle_since is not None and now - row.idle_since >= LINGER_S
@@ -143,7 +144,7 @@ class LaneBoard:
 
 
 def _half(row: _Row, queue: Queue, view: LaneView | None, running: Running | None, now: float) -> Json:
-    """One queue's part of a row."""
+    """Return the part of a row for one queue."""
     if running is not None:
         row.workers[queue] = running.worker
     leased = view is not None and view.status == "leased"
@@ -151,7 +152,7 @@ def _half(row: _Row, queue: Queue, view: LaneView | None, running: Running | Non
         "status": view.status if view else "idle",
         "pending": view.depth if view else 0,
         "done": row.handled if queue is Queue.INBOX else row.sent,
-        # Between two deliveries nothing runs, but the worker keeps its lane.
+        # Between two deliveries nothing runs, but the lane is still leased by the worker.
         "worker": row.workers.get(queue) if leased else None,
         "running_s": round(now - running.since, 1) if running else 0.0,
         "attempt": view.attempts + 1 if view else 0,
@@ -161,7 +162,7 @@ def _half(row: _Row, queue: Queue, view: LaneView | None, running: Running | Non
 
 
 def lane_name(key: str, names: Mapping[str, str]) -> str:
-    """Name a lane for people; `names` are those of the chats' lanes. "" if there is none."""
+    """Return the display name of a lane, "" if it has none; `names`: those of the chats, by key."""
     kind, _, rest = key.partition(":")
     match kind:
         case "query":

@@ -1,4 +1,4 @@
-"""What people of the sandbox send beside text: a drawn picture, an album of them, a contact, a place."""
+"""Samples that the sandbox's users send beside text: a drawn picture, an album, a contact, a location."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ from telegram.fake.world import World
 Sample = Literal["photo", "album", "contact", "location"]
 ALBUM_SIZE: Final = 3
 
-_WIDTH, _HEIGHT = 800, 600  # as `attachments` says of every photo
+_WIDTH, _HEIGHT = 800, 600  # the size that telegram/fake/attachments.py gives for every photo
 _Colour = tuple[int, int, int]
 _SCENES: Final[tuple[tuple[_Colour, _Colour, _Colour], ...]] = (  # the sky above and at the horizon, the hill
     ((86, 150, 214), (210, 232, 246), (74, 128, 82)),
@@ -25,7 +25,7 @@ _SUN: Final = (255, 236, 170)
 
 
 def own_photo(world: World, picture: str, caption: str) -> Json:
-    """Return the fields of a message with this JPEG (base64). ValueError if it is none."""
+    """Return the fields of a message with this JPEG (base64). ValueError if it is not a JPEG."""
     content = b64decode(picture, validate=True)
     if not content.startswith(_JPEG):
         raise ValueError("this is no JPEG")
@@ -34,7 +34,7 @@ def own_photo(world: World, picture: str, caption: str) -> Json:
 
 
 def contents(world: World, user_id: int, what: Sample, caption: str) -> Iterator[Json]:
-    """Yield the fields of each message; the caption is the first one's."""
+    """Yield the fields of each message; the first one gets the caption."""
     captioned = {"caption": caption} if caption else {}
     match what:
         case "photo":
@@ -58,7 +58,7 @@ def contents(world: World, user_id: int, what: Sample, caption: str) -> Iterator
 
 
 def picture(number: int) -> bytes:
-    """A landscape as PNG, of another colour with each number."""
+    """Return a drawn landscape as PNG; its colours depend on `number`."""
     above, horizon, hill = _SCENES[number % len(_SCENES)]
     rows = b"".join(b"\0" + _row(y, above, horizon, hill, 200 + 150 * (number % 3)) for y in range(_HEIGHT))
     header = struct.pack(">IIBBBBB", _WIDTH, _HEIGHT, 8, 2, 0, 0, 0)

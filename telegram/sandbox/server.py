@@ -1,14 +1,14 @@
-"""The sandbox: a page to chat with the bot as several people, and to watch its lanes. On 127.0.0.1 only.
+"""The sandbox: a web page for chatting with the bot as several users and watching its lanes. On 127.0.0.1 only.
 
     async with Sandbox(fake, bot, store, port=8088) as sandbox:
         print(sandbox.url)
 
-The page (page.html, its css and js) keeps one WebSocket open. Down it: a snapshot ("world"), then what happens in the
-world as `World.listen` tells it, new people and groups ("joined"), the "lanes" as lanes.py describes them, and
-why an action was "refused". Up it: the actions in actions.py. A page that comes back gets a new snapshot.
+The page (page.html with its css and js) keeps one WebSocket open. The server sends a snapshot ("world"), then the
+events of `World.listen`, new users and groups ("joined"), the "lanes" (lanes.py), and the reason why an action was
+"refused". The page sends the actions (forms.py). After a reconnect the page gets a new snapshot.
 
-Other sites that the same browser shows get nothing (visitors.py). The WebSocket also needs a key, new with each start,
-which the page reads at `/key`: another site may ask for that, but not read it (Fetch Standard, CORS).
+Requests of other sites in the same browser are refused (visitors.py). The WebSocket also needs a key, new at each
+start, which the page reads from `/key`: another site can request it, but not read the answer (Fetch Standard, CORS).
 """
 
 import asyncio
@@ -53,9 +53,9 @@ _PRIVATE: Final = {
 class Sandbox:
     """The page's server; `async with` starts and stops it.
 
-    `port` 0 picks a free one; OSError says in one line that it is taken. Calls of the bot are answered after
-    `answer_after_s`, as over a real network: without that, lanes empty faster than an eye can follow. `commands` are
-    suggested until the bot sets its own. The chats are in the file `kept`, if there is one.
+    `port` 0 picks a free one; a port that is taken is an OSError of one line. Calls of the bot are answered after
+    `answer_after_s`, as over a real network: otherwise lanes empty too fast to be seen. `commands` are suggested until
+    the bot sets its own. The chats are saved in the file `kept`; None: not saved.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Sandbox:
         self._kept = KeptChats(fake, kept) if kept is not None else None
         self._lanes = LaneBoard(fake, bot, store)
         self._actions = Actions(fake.world, self._lanes, store, fake.clock)
-        self._keyboards: dict[int, Json] = {}  # reply keyboards, which are in no message
+        self._keyboards: dict[int, Json] = {}  # reply keyboards, which are no part of a stored message
         self._chat_of_query: dict[str, int] = {}  # button presses that wait for an answer
         self._key = new_key()
         self._pages: set[web.WebSocketResponse] = set()
@@ -86,7 +86,7 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The URL of the page."""
         return f"http://{HOST}:{self._port}/"
 
     async def __aenter__(self) -> Self:
@@ -138,13 +138,13 @@ class Sandbox:
             people = [self._world.person(name) for name in _PEOPLE]
             self._world.group(_GROUP, [person["id"] for person in people])
         if self._answer_after_s:
-            for method in METHODS:  # not getUpdates: Telegram tells of news at once
+            for method in METHODS:  # without getUpdates: Telegram delivers updates at once
                 self._fake.faults.add(Fault("slow", method=method, seconds=self._answer_after_s))
 
-    # -- what the world tells --------------------------------------------------------------------------------
+    # -- events of the fake Telegram -------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Note what the world does not keep: reply keyboards, results of inline queries, which chat each call was for."""
+        """Record what the world does not store: reply keyboards, results of inline queries, the chat of each call."""
         with self._world.listen() as events:
             async for event in events:
                 chat_id = self._chat_of_call(event)
@@ -159,7 +159,7 @@ class Sandbox:
                     self._keyboards[event["message"]["chat"]["id"]] = event["keyboard"]
 
     def _chat_of_call(self, event: Json) -> int | None:
-        """The chat of an event that a call of the bot has caused; None for what people do."""
+        """Return the chat of an event that was caused by a call of the bot; None for events caused by users."""
         match event:
             case {
                 "type": "callback",
@@ -191,7 +191,7 @@ class Sandbox:
         await page.prepare(request)
         self._pages.add(page)
         try:
-            # If telling fails, hearing ends too: the page notices, and comes back for a new snapshot.
+            # If sending fails, receiving ends too: the page reconnects and gets a new snapshot.
             async with asyncio.TaskGroup() as group:
                 telling = (
                     group.create_task(self._tell_events(page)),
@@ -203,7 +203,7 @@ class Sandbox:
                 for task in telling:
                     task.cancel()
         except* ConnectionError:
-            pass  # the page was closed or reloaded while we told it something
+            pass  # the page was closed or reloaded during a send
         finally:
             self._pages.discard(page)
         return page
@@ -221,7 +221,7 @@ class Sandbox:
             missed = 0
             await page.send_json(self._snapshot())
             async for event in events:
-                if events.missed > missed:  # a page that slept; events that it hears twice do no harm
+                if events.missed > missed:  # a slow page; it may get events twice, which is harmless
                     missed = events.missed
                     await page.send_json(self._snapshot())
                 more = {"commands": self._suggested()} if event["type"] == "commands" else {}
@@ -264,7 +264,7 @@ class Sandbox:
         }
 
     def _suggested(self) -> list[str]:
-        """What a newcomer may say: the bot's own list (setMyCommands), else the commands that its handlers take."""
+        """Return the commands to suggest: those of setMyCommands, else those that the handlers take."""
         listed = next((each for each in self._world.commands.values() if each), [])
         return [f"/{each['command']}" for each in listed] or [f"/{each}" for each in self._commands]
 

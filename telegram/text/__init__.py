@@ -1,9 +1,9 @@
-"""Formatted text without fear of escaping: build it, render it, split it. Pure: no network, no state.
+"""Formatted text: build it without escaping, render it as markup, split it. Pure: no network, no state.
 
-- build: `Text("Hello ", bold(name))` -> `.text` and `.entities`, as the Bot API's methods take them
-- markup: the same as parse_mode HTML or MarkdownV2, and the escaping of both
-- split: a long text as several that Telegram takes
-- units: UTF-16 code units, in which Telegram counts
+- build: `Text("Hello ", bold(name))` -> `.text` and `.entities`, the parameters of the Bot API's methods
+- markup: rendering as HTML or MarkdownV2 (parse_mode), and escaping for both
+- split: splits a long text into messages of a length that Telegram accepts
+- units: lengths and offsets in UTF-16 code units, as Telegram counts
 
 An entity is a plain dict as in the Bot API's MessageEntity; its offset and length count UTF-16 code units.
 """

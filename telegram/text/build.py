@@ -1,11 +1,11 @@
-"""Formatted text, put together from strings and formatted text. Nothing is parsed, so nothing needs escaping.
+"""Formatted text, composed of strings and formatted text. Nothing is parsed, so nothing needs escaping.
 
-What Telegram allows to be nested (Telegram Bot API, Formatting options): bold, italic, underline, strike and spoiler
-in each other and in all but code and pre; a quotation holds everything but quotations; link, mention, code, pre and
-custom emoji do not hold each other. Of what is nested otherwise, Telegram keeps the outer entity.
+Nesting (Telegram Bot API, Formatting options): bold, italic, underline, strike and spoiler may be nested in each other
+and in every entity but code and pre; a quotation may contain everything but quotations; link, mention, code, pre and
+custom emoji may not contain each other. Of entities that are nested otherwise, Telegram keeps the outer one.
 
-White space stays where the author put it, also at the ends of an entity: Telegram trims the ends of the whole message
-and shortens the entities with it.
+White space is kept, also at the ends of an entity: Telegram trims the ends of the whole message and shortens the
+entities accordingly.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,10 +21,10 @@ class Text:
 
     text: str
     marks: tuple[Mapping[str, Any], ...]
-    """The entities, to be read only."""
+    """The entities; do not change them."""
 
     def __init__(self, *parts: "Part") -> None:
-        """The parts one after another."""
+        """Concatenate strings, numbers and formatted texts."""
         texts: list[str] = []
         marks: list[Mapping[str, Any]] = []
         end = 0
@@ -38,14 +38,14 @@ class Text:
 
     @classmethod
     def of(cls, text: str, entities: Iterable[Mapping[str, Any]] = ()) -> "Text":
-        """A text that has its entities already, such as a received one."""
+        """Return a Text with the given entities (offsets in UTF-16 code units), such as those of a received message."""
         made = cls(text)
         object.__setattr__(made, "marks", tuple(dict(entity) for entity in entities))
         return made
 
     @property
     def entities(self) -> list[Entity]:
-        """For the `entities` (or `caption_entities`) of a call; offsets and lengths in UTF-16 code units."""
+        """A copy for `entities` or `caption_entities` of a call; offsets and lengths in UTF-16 code units."""
         return [dict(mark) for mark in self.marks]
 
 
@@ -53,64 +53,64 @@ Part = Text | str | int
 
 
 def bold(*parts: Part) -> Text:
-    """In bold."""
+    """Return bold text."""
     return _marked("bold", parts)
 
 
 def italic(*parts: Part) -> Text:
-    """In italics."""
+    """Return italic text."""
     return _marked("italic", parts)
 
 
 def underline(*parts: Part) -> Text:
-    """Underlined."""
+    """Return underlined text."""
     return _marked("underline", parts)
 
 
 def strike(*parts: Part) -> Text:
-    """Struck through."""
+    """Return struck-through text."""
     return _marked("strikethrough", parts)
 
 
 def spoiler(*parts: Part) -> Text:
-    """Hidden until touched."""
+    """Return text that is hidden until the reader taps it."""
     return _marked("spoiler", parts)
 
 
 def quote(*parts: Part, expandable: bool = False) -> Text:
-    """A block quotation; an expandable one shows its first lines until touched."""
+    """Return a block quotation; an expandable one shows only its first lines until the reader taps it."""
     return _marked("expandable_blockquote" if expandable else "blockquote", parts)
 
 
 def code(text: str) -> Text:
-    """Monospaced, inside a line."""
+    """Return inline monospaced text."""
     return _marked("code", [text])
 
 
 def pre(text: str, language: str = "") -> Text:
-    """A block of code, highlighted if its language is known."""
+    """Return a code block; apps highlight its syntax if they know `language`."""
     return _marked("pre", [text], **({"language": language} if language else {}))
 
 
 def link(label: Part, url: str) -> Text:
-    """A label that opens an address."""
+    """Return a label that opens `url`."""
     return _marked("text_link", [label], url=url)
 
 
 def mention(user_id: int, name: Part) -> Text:
-    """Mention a user who may have no username (text_mention); works for users the bot has met."""
+    """Return a mention of a user by id (text_mention), also without a username; only for users whom the bot has met."""
     label = Text(name)
     return _marked("text_mention", [label], user={"id": user_id, "is_bot": False, "first_name": label.text})
 
 
 def custom_emoji(emoji: str, custom_emoji_id: str) -> Text:
-    """A custom emoji; `emoji` is the plain one that is shown where the custom one cannot be."""
+    """Return a custom emoji; `emoji` is shown where the custom one cannot be."""
     return _marked("custom_emoji", [emoji], custom_emoji_id=custom_emoji_id)
 
 
 def _marked(kind: str, parts: Iterable[Part], **more: Any) -> Text:
     inner = Text(*parts)
     length = utf16_len(inner.text)
-    if not length:  # Telegram knows no empty entities
+    if not length:  # Telegram has no empty entities
         return inner
     return Text.of(inner.text, [{"type": kind, "offset": 0, "length": length, **more}, *inner.marks])

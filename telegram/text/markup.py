@@ -1,6 +1,6 @@
-"""Formatted text as parse_mode HTML and MarkdownV2, and how to escape in both (Telegram Bot API, Formatting options).
+"""Rendering formatted text as HTML and MarkdownV2, and escaping for both (Telegram Bot API, Formatting options).
 
-For text that is built here, `entities` is the better way. Markup is for templates, and for showing what was received.
+For text from telegram/text/build.py prefer `entities`. Markup is for templates and for displaying received text.
 """
 
 import html
@@ -41,25 +41,25 @@ _ESCAPES: Final = {
 
 
 def escape_html(text: str) -> str:
-    """Text for parse_mode HTML, also for between the quotes of an attribute."""
+    """Escape text for parse_mode HTML, also inside a quoted attribute."""
     return html.escape(text)
 
 
 def escape_markdown(text: str, inside: Literal["code", "link"] | None = None) -> str:
-    """Text for parse_mode MarkdownV2; `inside` "code" (also pre), or the address of a "link" or custom emoji."""
+    """Escape text for parse_mode MarkdownV2; `inside`: "code" (also pre), or "link" for the URL of a link or custom emoji."""
     return text.translate(_ESCAPES[inside])
 
 
 def to_html(text: str | Text, entities: Iterable[Mapping[str, Any]] = ()) -> str:
-    """For parse_mode HTML. What it parses to is the same text; ValueError for a Text with entities beside it."""
+    """Render for parse_mode HTML; parsing the result gives the same text. ValueError for a Text and entities together."""
     whole = as_text(text, entities)
     return render(whole.text, spans(whole.text, whole.marks), _Html())
 
 
 def to_markdown(text: str | Text, entities: Iterable[Mapping[str, Any]] = ()) -> str:
-    """For parse_mode MarkdownV2. What it parses to is the same text, but for two needs of that format: a quotation
-    that begins or ends inside a line gets a line break there, and the line break after it is never formatted.
-    A language with white space or a backtick is left out. ValueError for a Text with entities beside it.
+    """Render for parse_mode MarkdownV2; parsing the result gives the same text, with two exceptions: a quotation that
+    begins or ends inside a line gets a line break there, and the line break after a quotation has no formatting.
+    A language with white space or a backtick is omitted. ValueError for a Text and entities together.
     """
     whole = as_text(text, entities)
     lines = _whole_lines(whole.text, spans(whole.text, whole.marks))
@@ -67,7 +67,7 @@ def to_markdown(text: str | Text, entities: Iterable[Mapping[str, Any]] = ()) ->
 
 
 def as_text(text: str | Text, entities: Iterable[Mapping[str, Any]]) -> Text:
-    """One of the two ways to hand over a formatted text."""
+    """Return a Text from either a Text or a string with entities; ValueError for a Text and entities together."""
     if not isinstance(text, Text):
         return Text.of(text, entities)
     if list(entities):
@@ -104,13 +104,13 @@ class _Html:
 class _Markdown:
     def __init__(self, text: str) -> None:
         self._text = text
-        self._line_begins = True  # as the parser sees it: a line break inside code does not begin a line
+        self._line_begins = True  # for the parser: a line break inside code does not begin a line
         self._quoted = False
         self._after_italic = False
 
     def begin(self, span: Span) -> str:
         if span.kind in QUOTES:
-            # The empty bold keeps it apart from a quotation that ends on the line before.
+            # The empty bold separates it from a quotation that ends on the line before.
             mark = ("" if self._line_begins else "\n") + ("**>" if self._quoted else ">")
             self._quoted = True
             return self._mark(mark)
@@ -141,7 +141,7 @@ class _Markdown:
         return escaped.replace("\n", "\n>") if within and within[0].kind in QUOTES else escaped
 
     def _mark(self, mark: str) -> str:
-        # Underscores are read greedily, two at a time: an empty bold parts those that are not one mark.
+        # The parser reads underscores greedily, two at a time: an empty bold separates those of different marks.
         apart = "**" if self._after_italic and mark.startswith("_") else ""
         self._after_italic = mark == "_"
         return apart + mark
@@ -160,7 +160,7 @@ def _address(span: Span) -> str:
 
 
 def _whole_lines(text: str, found: list[Span]) -> list[Span]:
-    """Quotations without their last line break, and a gap over it: there MarkdownV2 must see nothing but the break."""
+    """Cut the last line break off each quotation and put a "gap" over it: MarkdownV2 allows no formatting there."""
     lines: list[Span] = []
     for span in found:
         if span.kind not in QUOTES:

@@ -1,8 +1,8 @@
-"""Entities as properly nested spans of a text: what the two kinds of markup are written from.
+"""Converts entities to properly nested spans, from which HTML and MarkdownV2 are rendered.
 
-Entities can overlap in ways that no markup can express. As Telegram's server does: styles of one kind that touch are
-one; where a style crosses the end of another entity it is closed and opened again; no style is inside code; of two
-links (mentions, codes, emoji) or two quotations that overlap, the first counts.
+Entities can overlap in ways that markup cannot express. The rules are those of Telegram's server: touching styles of
+one kind are merged; a style that crosses the end of another entity is closed and opened again; code contains no
+styles; of two overlapping links (mentions, codes, emoji) or quotations, only the first is kept.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,13 +14,13 @@ from telegram.text.units import Units
 QUOTES: Final = ("blockquote", "expandable_blockquote")
 CODES: Final = ("pre", "code")
 STYLES: Final = ("bold", "italic", "underline", "strikethrough", "spoiler")
-# The outer one of two that mark the same characters comes first. Mentions by username, hashtags, addresses and the
-# like are not here: they need no markup, since Telegram finds them in the text.
+# From outer to inner, for entities over the same characters. Mentions by username, hashtags, URLs and the like are
+# absent: they need no markup, since Telegram detects them in the text.
 _LAYERS: Final = (*QUOTES, *CODES, "date_time", "text_link", "text_mention", *STYLES, "custom_emoji")
 
 
 class Span(NamedTuple):
-    """What an entity marks, in indices of the text."""
+    """An entity with its start and end as indices of the `str`."""
 
     start: int
     end: int
@@ -29,20 +29,20 @@ class Span(NamedTuple):
 
 
 class Writer(Protocol):
-    """One kind of markup."""
+    """Writes one kind of markup."""
 
     def begin(self, span: Span) -> str:
-        """What stands before a span."""
+        """Return the opening markup of a span."""
 
     def finish(self, span: Span) -> str:
-        """What stands after a span."""
+        """Return the closing markup of a span."""
 
     def text(self, piece: str, within: list[Span]) -> str:
-        """A piece of the text, escaped; `within` names the spans around it, the outermost first."""
+        """Return a piece of the text, escaped; `within`: the spans around it, the outermost first."""
 
 
 def spans(text: str, entities: Iterable[Mapping[str, Any]]) -> list[Span]:
-    """The entities that markup is needed for, in the order in which they begin."""
+    """Return spans for the entities that need markup, merged as the module says, in the order of their start."""
     units = Units(text)
     found = [
         Span(
@@ -71,7 +71,7 @@ def spans(text: str, entities: Iterable[Mapping[str, Any]]) -> list[Span]:
 
 
 def render(text: str, found: list[Span], writer: Writer) -> str:
-    """The text as markup; `found` as from `spans`. A span of an unknown kind is a gap, where all others are closed."""
+    """Render the text as markup; `found`: see `spans`. Over a span of an unknown kind (a gap) all others are closed."""
     written: list[str] = []
     opened: list[Span] = []
     for wanted, piece in chain(_runs(text, found), [(list[Span](), "")]):
@@ -90,7 +90,7 @@ def _order(span: Span) -> tuple[int, int, int]:
 
 
 def _runs(text: str, found: list[Span]) -> Iterator[tuple[list[Span], str]]:
-    """Pieces of the text between one begin or end of a span and the next, each with the spans around it."""
+    """Cut the text at each start and end of a span; yield the spans around each piece, and the piece."""
     edges = sorted({0, len(text), *(span.start for span in found), *(span.end for span in found)})
     active: list[Span] = []
     waiting = iter([*found, Span(len(text) + 1, len(text) + 1, "", {})])
@@ -104,7 +104,7 @@ def _runs(text: str, found: list[Span]) -> Iterator[tuple[list[Span], str]]:
 
 
 def _place(active: list[Span], span: Span) -> int:
-    """Where it goes: a quotation outside all, a style inside all, others outside the styles that end before them."""
+    """Return the nesting level of a new span: quotations outermost, styles innermost, others outside styles that end first."""
     if span.kind in QUOTES:
         return 0
     place = len(active)

@@ -1,6 +1,6 @@
-"""A long text as several that Telegram takes: at most 4,096 characters after the parsing of entities (sendMessage).
+"""Splits a long text into messages: sendMessage takes at most 4,096 characters after entities parsing.
 
-Counted in UTF-16 code units, which are never fewer than characters.
+The length is counted in UTF-16 code units, which are never fewer than characters.
 """
 
 import re
@@ -14,9 +14,9 @@ from telegram.text.markup import as_text
 from telegram.text.units import Entity, Units
 
 TEXT_MAX: Final = 4096
-"""What one message's text may hold; a caption takes 1,024."""
+"""Maximum length of a message's text, in UTF-16 code units; of a caption it is 1,024."""
 
-# What shows something. A text of nothing but white space, control characters and invisible ones is "empty" to Telegram.
+# A visible character. Telegram refuses a text without one as "empty": only white space, control and invisible characters.
 _INK: Final = re.compile(
     "[^\\s\0-\x1f\u030a\u0333\u033f\u180e\u200b-\u200f\u2028-\u202e\u2800\ufeff\ufffc\U000e0000-\U000e007f]"
 )
@@ -37,13 +37,13 @@ _ZWJ: Final = "\u200d"
 def split(
     text: str | Text, entities: Iterable[Mapping[str, Any]] = (), *, limit: int = TEXT_MAX
 ) -> list[tuple[str, list[Entity]]]:
-    """Parts of at most `limit` UTF-16 code units, each with its entities; none is empty to Telegram.
+    """Return parts of at most `limit` UTF-16 code units, each with its entities; none is empty for Telegram.
 
-    A part ends between paragraphs; where that would leave it less than half full, between lines, else sentences, else
-    words, else characters as one sees them. Links, mentions, custom emoji, inline code and the like stay whole if they
-    fit into one part. Entities over a cut go on in the next part. What is lost: white space at the cuts (not the
-    indentation of a line), and a stretch without anything visible where it fills a part or ends the text.
-    ValueError if `limit` is below 2, which one emoji needs, or for a Text with entities beside it.
+    A part ends between paragraphs; if it would be less than half full then, between lines, else sentences, else words,
+    else grapheme clusters. Links, mentions, custom emoji, inline code and the like are not cut if they fit into one
+    part. An entity over a cut continues in the next part. White space at the cuts is dropped (but not the indentation
+    of a line), and so is invisible text that fills a whole part or ends the text.
+    ValueError if `limit` is below 2 (the length of an emoji), or for a Text and entities together.
     """
     if limit < 2:
         raise ValueError("a part holds at least 2 UTF-16 code units")
@@ -56,7 +56,7 @@ def split(
 
 
 class _Wholes:
-    """Stretches of the text that no cut should go through."""
+    """Ranges of the text that should not be cut."""
 
     def __init__(self, marks: list[Mapping[str, Any]], units: Units, limit: int) -> None:
         self._starts: list[int] = []
@@ -72,13 +72,13 @@ class _Wholes:
                 self._ends.append(end)
 
     def before(self, place: int) -> int:
-        """The place itself, or the begin of the stretch that it is inside of."""
+        """Return `place`, or the start of the range that contains it."""
         at = bisect_right(self._starts, place) - 1
         return self._starts[at] if at >= 0 and place < self._ends[at] else place
 
 
 def _pieces(text: str, units: Units, wholes: _Wholes, limit: int) -> Iterator[tuple[int, int]]:
-    """Begin and end of each part, as indices."""
+    """Yield start and end of each part, as indices of the `str`."""
     begin = 0
     while ink := _INK.search(text, begin):
         if units.index(units.offset(begin) + limit) <= ink.start():
@@ -100,7 +100,7 @@ def _pieces(text: str, units: Units, wholes: _Wholes, limit: int) -> Iterator[tu
 
 
 def _cut(text: str, half: int, latest: int, wholes: _Wholes, earliest: int) -> int:
-    """The best place from `half` to `latest`; if there is none, the last possible from `earliest`."""
+    """Return the best place to cut from `half` to `latest`; if there is none, the last possible one from `earliest`."""
     for places in _PLACES:
         found = [at.end() for at in places.finditer(text, half, latest + 2) if at.end() <= latest]
         for place in reversed(found):
@@ -115,8 +115,8 @@ def _cut(text: str, half: int, latest: int, wholes: _Wholes, earliest: int) -> i
 
 
 def _joined(text: str, place: int, first: int) -> bool:
-    """Whether the characters before and after are seen as one: the usual cases of Unicode's grapheme clusters.
-    At `first` one begins.
+    """Whether the characters before and at `place` form one grapheme cluster (the usual cases; Unicode, UAX #29).
+    `first` is known to begin a cluster.
     """
     before, after = text[place - 1], text[place]
     if after < "\u0300":

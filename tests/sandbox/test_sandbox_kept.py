@@ -204,5 +204,5 @@ async def test_a_file_that_cannot_be_written_is_one_warning(tmp_path):
         await asyncio.sleep(0)
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
-    assert [entry["event"] for entry in logs] == ["the sandbox's chats cannot be written"]
+    assert [entry["event"] for entry in logs] == ["cannot save the sandbox's chats"]
     assert not path.exists()
