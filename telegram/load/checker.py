@@ -1,18 +1,18 @@
-"""The judge: what was sent to a bot against what was seen of it, and nothing else. Pure; it knows no clock and no process.
+"""Checks the replies of a bot against the updates that were sent to it. Pure: no clock, no process.
 
-The bot under test is telegram/load/counting.py. Its replies carry evidence, which tells a reply that was *sent* twice
-(promised: at least once) from an update that was *committed* twice (promised: once).
+The bot under test is telegram/load/counting.py. Its replies carry evidence, which distinguishes a reply that was *sent*
+twice (guarantee: at least once) from an update that was *committed* twice (guarantee: exactly once).
 
-| anomaly         | what it means                                                                         |
+| anomaly         | meaning                                                                               |
 |-----------------|---------------------------------------------------------------------------------------|
 | lost            | an update without a reply                                                             |
-| stray           | a reply to nothing that was said there, or with another text                          |
+| stray           | a reply without an update in its chat, or with the text of another one                |
 | swapped         | handled or answered before an older update of its chat                                |
-| committed twice | one update with two different evidences: it was handled again after its commit        |
-| skipped         | the count jumped: the state knows of a commit that no reply tells of                  |
+| committed twice | two different evidences for one update: it was handled again after its commit         |
+| skipped         | a gap in the counts: the state contains a commit without a reply                      |
 | forgotten       | two updates with the same count: the state of a commit was lost                       |
 | overlapping     | two handlers of one chat at the same time                                             |
-| sent twice      | the same reply again, though nothing interrupted the call                             |
+| sent twice      | the same reply again, although the first call was not interrupted                     |
 """
 
 from collections import Counter, defaultdict
@@ -21,11 +21,11 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 IN_FLIGHT_MAX_S: Final = 5.0
-"""Between the execution of a call and the bot's note of it; on a busy machine, and far below a run's length."""
+"""Maximum time between the execution of a call and the bot's commit of it; generous for a busy machine."""
 
 
 class Said(NamedTuple):
-    """What somebody wrote to the bot."""
+    """A text that a user sent to the bot."""
 
     chat_id: int
     update_id: int
@@ -33,7 +33,7 @@ class Said(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What a reply tells of the one handling that made it: its count in the state, its interval, its process."""
+    """The contents of a reply: which handling made it, with its count in the state, its interval and its process."""
 
     text: str
     update_id: int
@@ -47,18 +47,18 @@ class Evidence(NamedTuple):
 
     @property
     def told(self) -> str:
-        """The handling for people."""
+        """The handling in words."""
         return f"update {self.update_id} (process {self.pid}, count {self.counted})"
 
     @classmethod
     def parse(cls, reply: str) -> "Evidence":
-        """The reverse of `str`; ValueError for a text that is no evidence."""
+        """Parse the result of `str`; ValueError for other texts."""
         text, *numbers = reply.rsplit("|", 5)
         return cls(text, *map(int, numbers))
 
 
 class Seen(NamedTuple):
-    """A reply that arrived at Unix time `at`; `answered`: the bot got to know."""
+    """A reply that arrived at Unix time `at`; `answered`: the bot was sent a success for it."""
 
     chat_id: int
     evidence: Evidence
@@ -67,14 +67,14 @@ class Seen(NamedTuple):
 
 
 class Interruption(NamedTuple):
-    """A time in which answers cannot have reached the bot: from a kill to the next start, or a server that is down."""
+    """An interval (Unix time) in which the bot may not have received answers: from a kill to the next start."""
 
     began: float
     ended: float
 
 
 class Anomaly(NamedTuple):
-    """One broken promise."""
+    """One violation of a guarantee."""
 
     kind: str
     chat_id: int
@@ -82,7 +82,7 @@ class Anomaly(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the judge found; `repeated` counts replies sent again for a reason, `chats_at_once` handlers side by side."""
+    """The result. `repeated`: replies that were sent again as allowed; `chats_at_once`: most handlers at one time."""
 
     updates: int
     replies: int
@@ -91,12 +91,12 @@ class Verdict(NamedTuple):
     anomalies: tuple[Anomaly, ...]
 
     def kinds(self) -> Counter[str]:
-        """How many anomalies of which kind."""
+        """Return the number of anomalies by kind."""
         return Counter(anomaly.kind for anomaly in self.anomalies)
 
 
 def check(said: Iterable[Said], seen: Iterable[Seen], interruptions: Sequence[Interruption] = ()) -> Verdict:
-    """Judge a whole run; both in the order in which they happened."""
+    """Check a whole run; updates and replies are each in the order in which they were sent."""
     lines, replies = defaultdict[int, list[Said]](list), defaultdict[int, list[Seen]](list)
     for line in said:
         lines[line.chat_id].append(line)
@@ -172,7 +172,7 @@ def _counts(known: list[Evidence]) -> Iterator[Finding]:
 
 
 def _repeats(replies: list[Seen]) -> list[tuple[Seen, Seen]]:
-    """Each reply that was sent before, after its latest predecessor."""
+    """Return pairs of a reply and its next repetition."""
     latest: dict[Evidence, Seen] = {}
     repeats = []
     for reply in replies:
@@ -183,7 +183,7 @@ def _repeats(replies: list[Seen]) -> list[tuple[Seen, Seen]]:
 
 
 def _is_explained(first: Seen, again: Seen, interruptions: Sequence[Interruption]) -> bool:
-    """At least once means: again only where the bot cannot have known that it got through."""
+    """Whether the repetition is allowed: the bot may not have known that the first call succeeded (at least once)."""
     if not first.answered:
         return True
     return any(

@@ -1,4 +1,4 @@
-"""`run.py load`: everything is started, run, judged, shown, and ended."""
+"""`run.py load`: starts all parts, runs the test, checks it, shows the result, and cleans up."""
 
 import asyncio
 import random
@@ -24,13 +24,14 @@ from telegram.settings.load_test import Load
 EXIT_BROKEN: Final = 1
 _NEEDED: Final = ("rich", "plotly")
 _HISTORY: Final = 20
-"""So many messages of each chat are remembered for those who play: the newest of the bot's is among them."""
+"""Number of messages that the fake keeps of each chat; enough to contain the bot's newest one."""
 
 
 async def run_load(options: Load, environment: Mapping[str, str], command: str) -> int:
-    """Run the test that `command` asked for; return the exit code. ValueError, in one line, if it cannot begin.
+    """Run a test; return the exit code. ValueError of one line if it cannot start.
 
-    `environment` is for a user's own handlers; it must not hold settings of Chatlane.
+    `command` is the command line, for the report. `environment` is for a user's own handlers; it must not contain
+    settings of Chatlane.
     """
     _check(options)
     interrupts = Interrupts()
@@ -41,7 +42,7 @@ async def run_load(options: Load, environment: Mapping[str, str], command: str) 
 
 
 class Interrupts:
-    """The first SIGINT or SIGTERM ends a test in good order, the second one at once."""
+    """The first SIGINT or SIGTERM ends a test gracefully, the second one at once."""
 
     def __init__(self) -> None:
         self.test: LoadTest | None = None
@@ -49,12 +50,12 @@ class Interrupts:
 
     @property
     def exit_code(self) -> int:
-        """As a shell says it; 0 without a signal."""
+        """128 + the number of the first signal, as shells do; 0 without a signal."""
         return 128 + self._received[0] if self._received else 0
 
     @contextmanager
     def caught(self, running: asyncio.Task[int]) -> Iterator[None]:
-        """Meanwhile signals do not end us."""
+        """Handle SIGINT and SIGTERM in the body instead of ending the process."""
         loop = asyncio.get_running_loop()
 
         def on_signal(number: signal.Signals) -> None:
@@ -113,7 +114,7 @@ async def _run(options: Load, environment: Mapping[str, str], command: str, inte
             await test.run()
         code = await _conclude(test, store_url, fake.token, command)
         return interrupts.exit_code or code
-    raise AssertionError  # no context swallows
+    raise AssertionError  # no context manager above suppresses exceptions
 
 
 async def _conclude(test: LoadTest, store_url: str, token: str, command: str) -> int:
@@ -136,7 +137,7 @@ def _players(options: Load, handlers: str) -> Players:
 
 
 def _store_url(store: str, folder: Path) -> str:
-    """As the bot's STORE_URL; a file is where the user means it, though the bot works in another folder."""
+    """Return the bot's STORE_URL, with an absolute path: the bot has another working directory."""
     if store == "sqlite":
         return f"sqlite:{folder / 'bot.db'}"
     scheme, colon, rest = store.partition(":")

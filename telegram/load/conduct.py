@@ -1,4 +1,4 @@
-"""One load test from the first update to the last reply: people write, faults happen, and everything is noted."""
+"""One load test from the first update to the last reply: sends updates, causes faults, and records the results."""
 
 import asyncio
 import random
@@ -19,18 +19,18 @@ from telegram.load.trouble import Trouble, plan
 from telegram.settings.load_test import Load
 
 _SAY_EVERY_S: Final = 0.05
-_SAY_MAX: Final = 1000  # at once; a late test catches up in steps
+_SAY_MAX: Final = 1000  # updates in one step; a test that is late catches up in several
 _LOOK_EVERY_S: Final = 0.25
 _SAMPLE_EVERY_S: Final = 1.0
 _RECENT_S: Final = 5.0
-_QUEUE_MAX: Final = 90_000  # of 100,000 that Telegram keeps for a bot; it drops what is more
+_QUEUE_MAX: Final = 90_000  # Telegram keeps 100,000 updates for a bot and drops further ones
 _NS: Final = 1_000_000_000
 DOINGS: Final = ("untaken", "enter", "leave", "cancel")
-"""Events of the journal that say what a handler has done (telegram/load/watched.py)."""
+"""Events of the journal about the effects of a handler (telegram/load/watched.py)."""
 
 
 class Now(NamedTuple):
-    """How a test stands, for people to look at."""
+    """The current state of a test, for the live view."""
 
     sample: Sample
     phase: str
@@ -43,7 +43,7 @@ Show = Callable[[Now], None]
 
 
 class LoadTest:
-    """Run once, with a bot that works already. `stop` ends it before its time; what was seen until then is kept."""
+    """One run with a bot that is already started. `stop` ends it early; the results until then are kept."""
 
     def __init__(
         self,
@@ -62,20 +62,20 @@ class LoadTest:
         self.replies = replies
         self.players = players
         self.doings: dict[str, set[int]] = {each: set() for each in DOINGS}
-        """By what handlers have done (DOINGS): the updates. A set, since a handler that was cut off runs again."""
+        """Update ids by event (DOINGS). Sets, since a handler that was interrupted runs again."""
 
         self.calls = 0
-        """Calls of the bot that were executed."""
+        """Number of executed calls of the bot."""
 
         self.samples: list[Sample] = []
         self.died = ""
-        """What the log says, if the bot ended by itself."""
+        """The last line of the log if the bot ended by itself, else ""."""
 
         self.exit_code: int | None = None
-        """How it ended when asked to; None if it was not."""
+        """Exit code after SIGTERM; None if the bot was not stopped."""
 
         self.given_up: dict[int, str] = {}
-        """Updates that became dead letters, as far as the log tells, and why."""
+        """Reasons of updates that became dead letters according to the log, by update id."""
 
         self.began_at, self.began_ns = time.time(), time.monotonic_ns()
         self.took_s = 0.0
@@ -90,19 +90,21 @@ class LoadTest:
         self._enough = asyncio.Event()
         self._calls_known = 0
         self._log_known = 0
-        self._recent: deque[tuple[int, int]] = deque()  # the moments and latencies of the last seconds
+        self._recent: deque[tuple[int, int]] = (
+            deque()
+        )  # time and latency of the updates handled in the last seconds, in ns
 
     def stop(self) -> None:
-        """Let it end soon."""
+        """Request an early end."""
         self._enough.set()
 
     @property
     def is_complete(self) -> bool:
-        """Whether it was not ended before its time."""
+        """Whether the test was not ended early."""
         return not self._enough.is_set()
 
     async def run(self) -> None:
-        """Until everything is handled and answered, or nothing happens any more."""
+        """Run until all updates are handled and answered, or there is no progress for `longest_pause_s`."""
         watching = asyncio.create_task(self._watch())
         try:
             async with asyncio.TaskGroup() as group:
@@ -115,7 +117,7 @@ class LoadTest:
             watching.cancel()
             await asyncio.wait({watching})
         if not watching.cancelled():
-            watching.result()  # it has no end but a failure
+            watching.result()  # it ends only by an error, which is raised here
         if self._bot.is_running:
             self._phase = "the bot stops"
             self._tell()
@@ -127,7 +129,7 @@ class LoadTest:
         self.took_s = self._now_s()
 
     async def _rest(self, seconds: float) -> bool:
-        """Sleep, but not beyond the end of the test; True if it goes on."""
+        """Sleep; return False if the test was ended early meanwhile."""
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._enough.wait()
@@ -135,10 +137,10 @@ class LoadTest:
             return True
         return False
 
-    # -- what is done ----------------------------------------------------------------------------------------------
+    # -- actions ---------------------------------------------------------------------------------------------------
 
     async def _say(self) -> None:
-        """At the given rate, whatever the bot does; only a full queue of Telegram's holds people up."""
+        """Send updates at the given rate, independent of the bot; only a full queue of the fake Telegram delays them."""
         began, updates = time.monotonic(), self.options.updates
         while (said := self.judge.ledger.updates) < updates:
             due = min(updates, int((time.monotonic() - began) * self.options.rate) + 1)
@@ -182,7 +184,7 @@ class LoadTest:
         rng = random.Random(f"faults {self.options.seed}")
         try:
             await self.trouble.make(plan(self.options.fault_kinds, saying_s, rng))
-        except (NotRunningError, TimeoutError):  # it ended by itself, or does not start again
+        except (NotRunningError, TimeoutError):  # the bot ended by itself, or does not restart
             self._bury_bot()
 
     async def _wait_for_the_rest(self) -> None:
@@ -200,7 +202,7 @@ class LoadTest:
         answered = said if self.replies is None else self.replies.answered + len(self.given_up)
         return over >= said and answered >= said and not self.judge.active
 
-    # -- what is seen ----------------------------------------------------------------------------------------------
+    # -- observation -----------------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
         next_sample_s = _SAMPLE_EVERY_S
@@ -262,7 +264,7 @@ class LoadTest:
         self.samples.append(self.sample())
 
     def sample(self) -> Sample:
-        """How it stands."""
+        """Return the totals and current values of the test."""
         while self._recent and self._recent[0][0] < time.monotonic_ns() - _RECENT_S * _NS:
             self._recent.popleft()
         latencies = sorted(latency for _, latency in self._recent)

@@ -1,4 +1,4 @@
-"""The bot under test: answers every text with the evidence that telegram/load/checker.py judges by."""
+"""The default bot under test: answers each text with the evidence for telegram/load/checker.py."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ router = Router()
 
 @router.message(text)
 async def count(ctx: MessageContext) -> None:
-    """Work for a while, count in the state, and tell both in the reply."""
+    """Sleep for HANDLER_S, increment the count in the state, and reply with both as evidence."""
     begin_ns = time.monotonic_ns()
     await asyncio.sleep(HANDLER_S)
     end_ns = time.monotonic_ns()

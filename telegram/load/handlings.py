@@ -1,19 +1,19 @@
-"""The judge of the journal: whether each update was handled, when, and in which order. Pure, and for any handlers.
+"""Checks the journal: whether each update was handled, when, and in which order. Pure, and for any handlers.
 
-What replies tell is judged by telegram/load/checker.py; this needs no replies, only what telegram/load/watched.py notes.
+It needs only the journal of telegram/load/watched.py; the replies are checked by telegram/load/checker.py.
 
-| anomaly       | what it means                                                                              |
+| anomaly       | meaning                                                                                    |
 |---------------|--------------------------------------------------------------------------------------------|
-| lost          | an update that no handler finished, and that is not among the dead letters                 |
-| stray         | a handling of what nobody said                                                             |
+| lost          | an update without a finished handling that is not a dead letter                            |
+| stray         | a handling without an update                                                               |
 | swapped       | an update was handled after a newer one of its chat                                        |
-| overlapping   | two handlings of one chat at once; those of a killed process end with it                   |
-| handled again | an update was handled after its end, though no kill can have come before its commit        |
-| starved       | a chat waited longer than `starved_after_s` for its turn, while others had more than theirs |
+| overlapping   | two handlings of one chat at the same time; a kill ends those of its process               |
+| handled again | an update was handled after its end, although no kill can have preceded its commit         |
+| starved       | a chat waited longer than `starved_after_s` while others got more than their share         |
 
-What is fair: whoever waits gets a turn before anybody gets a second one, and a turn is ten handlings. So while a chat
-waits, at most ten times as many handlings begin as chats had work; it is starved at twice as many. Interruptions do not
-count as waiting, and neither does what follows a failure (backoff).
+Fairness: each waiting chat gets a turn before another chat gets a second one, and a turn is ten handlings. So while a
+chat waits, at most ten handlings begin per chat with work; it counts as starved at twice as many. Interruptions do not
+count as waiting, nor does the time after a failure (backoff).
 """
 
 from collections import Counter, deque
@@ -27,23 +27,23 @@ from telegram.settings.load_test import STARVED_AFTER_S
 
 KINDS: Final = ("lost", "stray", "swapped", "overlapping", "handled again", "starved")
 SHOWN_MAX: Final = 5
-"""So many anomalies of each kind are kept with their details."""
+"""Number of anomalies of each kind whose details are kept."""
 
 
-_TURN: Final = 10  # engine.EngineConfig.quantum
+_TURN: Final = 10  # handlings; engine.EngineConfig.quantum
 _UNFAIR: Final = 2
 _NS: Final = 1_000_000_000
 
 
 class Killed(NamedTuple):
-    """The process is gone, and with it what it was doing; follows what it noted."""
+    """The process was killed, and its running handlings with it; comes after all its journal lines."""
 
     pid: int
     at_ns: int
 
 
 class Paused(NamedTuple):
-    """For so long nothing could be handled: the process was stopped, or gone."""
+    """A time in which nothing could be handled: the process was stopped, or not running."""
 
     ns: int
 
@@ -52,7 +52,7 @@ Event = Noted | Killed | Paused
 
 
 class _Waiting(NamedTuple):
-    """Since when a chat waits for its turn, and how things stood then."""
+    """When a chat began to wait for its turn, and the totals at that time."""
 
     since_ns: int
     paused_ns: int
@@ -61,22 +61,22 @@ class _Waiting(NamedTuple):
 
 
 class _Chat:
-    """One lane; its updates are named by their places in the ledger."""
+    """The state of one lane; updates are identified by their index in the ledger."""
 
     __slots__ = ("ended_by", "is_busy", "last_ended", "last_said", "newest", "open", "waiting")
 
     def __init__(self) -> None:
         self.last_said = -1
-        self.newest = -1  # that was begun
+        self.newest = -1  # of those whose handling has begun
         self.last_ended = -1
         self.ended_by = 0  # the process
-        self.open: dict[int, int] = {}  # update -> the number of its handling
-        self.is_busy = False  # has something to do, as far as is known
+        self.open: dict[int, int] = {}  # update -> number of its running handling
+        self.is_busy = False  # has updates that are not handled
         self.waiting: _Waiting | None = None
 
 
 class Handlings:
-    """Told what happens as it happens. `on_end` hears of each update's first end: its latency, and the moment, in ns."""
+    """Checks events as they happen. `on_end` is called at the first end of each update: latency and monotonic time in ns."""
 
     def __init__(
         self,
@@ -87,16 +87,16 @@ class Handlings:
         self.ledger = Ledger()
         self.counts: Counter[str] = Counter()
         self.anomalies: list[Anomaly] = []
-        """The first of each kind."""
+        """The first SHOWN_MAX of each kind."""
 
         self.accused: Counter[int] = Counter()
-        """How many anomalies each chat has."""
+        """Number of anomalies by chat."""
 
         self.handled = 0
         self.cut = 0
         self.failed = 0
         self.repeated = 0
-        """Handled again because a kill came before the commit: allowed."""
+        """Number of handlings repeated because a kill may have preceded the commit: allowed."""
 
         self.active = 0
         self.active_most = 0
@@ -105,13 +105,13 @@ class Handlings:
         self._chats: dict[int, _Chat] = {}
         self._processes: dict[int, int] = {}
         self._killed_ns: dict[int, int] = {}  # by process
-        self._held: deque[Event] = deque()  # what is told of an update before we hear that it was said
+        self._held: deque[Event] = deque()  # events of updates that are not known yet
         self._paused_ns = 0
         self._busy_chats = 0
         self._again: list[tuple[int, str]] = []
 
     def said(self, chat_id: int, update_id: int, at_ns: int) -> None:
-        """Somebody wrote; update ids are consecutive."""
+        """Record a sent update; update ids are consecutive (ValueError)."""
         chat = self._chats.get(chat_id)
         if chat is None:
             chat = self._chats[chat_id] = _Chat()
@@ -121,11 +121,11 @@ class Handlings:
             chat.waiting = self._waiting(at_ns)
 
     def started(self, pid: int) -> None:
-        """One more process of the bot."""
+        """Record the start of a process of the bot."""
         self._processes[pid] = len(self._processes) + 1
 
     def feed(self, events: Iterable[Event]) -> None:
-        """What happened next; what is told of updates that are not known yet waits until they are."""
+        """Check the next events; events of unknown updates, and those after them, wait until the update is known."""
         self._held.extend(events)
         unknown_id = self.ledger.first_id + self.ledger.updates
         while self._held:
@@ -136,7 +136,7 @@ class Handlings:
             self._see(event)
 
     def finish(self, given_up: Collection[int], *, complete: bool = True) -> None:
-        """No more comes. `given_up`: the ids in the dead letters. Without `complete` what still waits is not lost."""
+        """End the check. `given_up`: update ids of dead letters. Unless `complete`, updates that still wait are not lost."""
         for event in self._held:
             if isinstance(event, Noted) and event.event == "begin":
                 self._accuse("stray", 0, f"update {event.update_id} of {event.key}")
@@ -147,7 +147,7 @@ class Handlings:
                 self._accuse("lost", update.chat_id, f"update {update.update_id}")
         for place, details in self._again:
             update = self.ledger.update(place)
-            if update.update_id not in given_up:  # else it failed after its handler had returned
+            if update.update_id not in given_up:  # else the delivery failed after its handler had returned
                 self._accuse("handled again", update.chat_id, details)
 
     def _see(self, event: Event) -> None:
@@ -202,7 +202,7 @@ class Handlings:
         self._close(chat, place, note.event, note.at_ns)
         if note.event == "fail":
             self.failed += 1
-            return  # not waiting, but backing off
+            return  # not waiting: backoff
         chat.last_ended, chat.ended_by = max(chat.last_ended, place), self.ledger.process(number)
         if first:
             self.handled += 1

@@ -1,4 +1,4 @@
-"""Reading the journal of telegram/load/watched.py while it is written."""
+"""Reads the journal of telegram/load/watched.py while it is written."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ from telegram.load.service import Noted
 
 
 class Tail:
-    """Reads a file that grows, and perhaps does not exist yet; each line once."""
+    """Reads each line of a growing file once; the file may not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
 
     def read(self) -> list[Noted]:
-        """What was noted since the last time."""
+        """Return the lines that were completed since the last call."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)

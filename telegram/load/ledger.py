@@ -1,6 +1,7 @@
-"""All updates of a load test and all their handlings, as numbers in arrays: 24 and 29 bytes each. Pure.
+"""All updates of a load test and all their handlings, in arrays of 24 and 29 bytes per entry. Pure.
 
-An update is named by its place among all that was said, a handling by its number among all that began.
+An update is identified by its index in the order of sending (`place`), a handling by its index in the order of starting
+(`number`).
 """
 
 from array import array
@@ -16,7 +17,7 @@ _NS: Final = 1_000_000_000
 
 
 class Update(NamedTuple):
-    """One update; `ended_ns` is when it was handled first, 0 if it was not."""
+    """One update; times in ns of the monotonic clock. `ended_ns`: end of its first completed handling, 0 if there is none."""
 
     chat_id: int
     update_id: int
@@ -25,7 +26,7 @@ class Update(NamedTuple):
 
 
 class Ledger:
-    """Append-only, but for the ends."""
+    """Append-only, except for the ends of handlings."""
 
     def __init__(self) -> None:
         self.first_id = 0
@@ -35,16 +36,16 @@ class Ledger:
 
     @property
     def updates(self) -> int:
-        """How many were said."""
+        """Number of sent updates."""
         return len(self._said_ns)
 
     @property
     def handlings(self) -> int:
-        """How many have begun."""
+        """Number of started handlings."""
         return len(self._places)
 
     def say(self, chat_id: int, update_id: int, at_ns: int) -> int:
-        """Return the update's place; ValueError if its id is not the next one."""
+        """Add a sent update; return its place. ValueError if its id is not the next one."""
         place = len(self._said_ns)
         if not place:
             self.first_id = update_id
@@ -56,7 +57,7 @@ class Ledger:
         return place
 
     def begin(self, place: int, process: int, at_ns: int) -> int:
-        """Return the handling's number."""
+        """Add a started handling; return its number."""
         self._places.append(place)
         self._begun_ns.append(at_ns)
         self._over_ns.append(0)
@@ -65,32 +66,32 @@ class Ledger:
         return len(self._places) - 1
 
     def close(self, number: int, outcome: str, at_ns: int) -> None:
-        """A handling is over; the first "end" is its update's."""
+        """End a handling with `outcome` "end", "fail" or "cut"; the first "end" is also that of its update."""
         self._over_ns[number] = at_ns
         self._outcomes[number] = _OUTCOMES.index(outcome)
         if outcome == "end" and not self._ended_ns[self._places[number]]:
             self._ended_ns[self._places[number]] = at_ns
 
     def update(self, place: int) -> Update:
-        """What is known of one."""
+        """Return the update at `place`."""
         return Update(
             self._chat_ids[place], self.first_id + place, self._said_ns[place], self._ended_ns[place]
         )
 
     def process(self, number: int) -> int:
-        """Which process a handling is in."""
+        """Return the process of a handling, as given to `begin`."""
         return self._processes[number]
 
     def all_updates(self) -> Iterator[Update]:
-        """In the order of saying."""
+        """Iterate over the updates in the order of sending."""
         return map(self.update, range(len(self._said_ns)))
 
     def by_chat(self) -> Counter[int]:
-        """How many updates each chat has."""
+        """Return the number of updates by chat."""
         return Counter(self._chat_ids)
 
     def handlings_of(self, chats: Collection[int], began_ns: int) -> Iterator[tuple[int, Handling]]:
-        """What is over, with its chat before it, in the order of beginning; seconds count from `began_ns`."""
+        """Yield chat id and handling of each ended handling, in the order of starting; seconds count from `began_ns`."""
         for number, place in enumerate(self._places):
             if self._outcomes[number] != RUNNING and (chat_id := self._chat_ids[place]) in chats:
                 begin_s, end_s = ((at[number] - began_ns) / _NS for at in (self._begun_ns, self._over_ns))

@@ -1,4 +1,4 @@
-"""What is left of a load test when it is over: both judges asked, and everything put into a Recording."""
+"""Evaluates a finished load test: runs both checkers and puts all results into a Recording."""
 
 import json
 import os
@@ -22,19 +22,19 @@ from telegram.service.secrecy import without_password
 from telegram.settings.load_test import Load
 
 _LANES: Final = 14
-_LANE_HANDLINGS_MAX: Final = 5_000  # of a flooding chat's
+_LANE_HANDLINGS_MAX: Final = 5_000  # of one chat
 _LETTERS_MAX: Final = 100_000  # engine.Limits
-_LANE_FULL: Final = "lane full"  # not broken but promised: engine.Limits.lane_depth_max
+_LANE_FULL: Final = "lane full"  # allowed: engine.Limits.lane_depth_max
 BY_REPLIES: Final = ("committed twice", "skipped", "forgotten", "sent twice")
 _UNTAKEN_MAX: Final = 0.5
-"""A test of which no handler takes more than this share says nothing of the handlers."""
+"""Maximum share of updates without a handler; a test with more of them is meaningless."""
 
 _LIBRARIES: Final = ("aiohttp", "pydantic", "uvloop")
 _NS: Final = 1_000_000_000
 
 
 async def dead_letters(store_url: str, token: str) -> list[DeadLetter]:
-    """What the bot, which must have ended, has given up; nothing for a store that has ended with it."""
+    """Return the dead letters of the bot, which must have ended; none for a store in memory."""
     if store_url == "memory:":
         return []
     store = await open_store(store_url, token.partition(":")[0])
@@ -45,7 +45,7 @@ async def dead_letters(store_url: str, token: str) -> list[DeadLetter]:
 
 
 def conclude(test: LoadTest, letters: Sequence[DeadLetter], command: str) -> Recording:
-    """Judge a test that is over."""
+    """Check a finished test; `letters`: the dead letters, `command`: the command line."""
     judge, replies = test.judge, test.replies
     given_up = test.given_up | {
         letter.envelope.id: letter.reason for letter in letters if letter.queue is Queue.INBOX
@@ -55,7 +55,7 @@ def conclude(test: LoadTest, letters: Sequence[DeadLetter], command: str) -> Rec
     kinds = [*handlings.KINDS]
     if replies is not None:
         replies.judge(judge.ledger, test.trouble.interruptions, given_up, complete=test.is_complete)
-        # What both judges know is one anomaly, seen twice.
+        # An anomaly that both checkers find is counted once.
         first += [anomaly for anomaly in replies.anomalies if not judge.counts[anomaly.kind]]
         counted = judge.counts | replies.counts  # the larger of both
         kinds += BY_REPLIES
@@ -80,13 +80,13 @@ def conclude(test: LoadTest, letters: Sequence[DeadLetter], command: str) -> Rec
 
 
 def _settings(options: Load) -> dict[str, Any]:
-    """What was asked for; of a store's address not the password."""
+    """Return the options, without the password of the store's URL."""
     settings = options.model_dump(mode="json", by_alias=True)
     return {**settings, "store": without_password(options.store)}
 
 
 def as_json(recording: Recording) -> str:
-    """A Recording as a JSON object, its parts as objects, too."""
+    """Return a Recording as JSON; named tuples become objects."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -99,13 +99,13 @@ def as_json(recording: Recording) -> str:
 
 
 def save_json(recording: Recording, path: Path) -> None:
-    """Write it, and the folders that are missing."""
+    """Write a Recording as JSON; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(as_json(recording) + "\n")
 
 
 def _of_the_bot(test: LoadTest, given_up: Mapping[int, str]) -> list[Anomaly]:
-    """What no judge sees."""
+    """Return the anomalies that the checkers do not find."""
     found = []
     if test.died:
         found.append(Anomaly("exit", 0, f"the bot ended by itself: {test.died}"))
@@ -171,7 +171,7 @@ def _counts(test: LoadTest, given_up: Mapping[int, str], letters: Sequence[DeadL
 
 
 def _played(test: LoadTest, players: Players) -> dict[str, int]:
-    """How far those who played the bot have come with it."""
+    """Return the counts of conversations and scripts."""
     done = {name: len(ids) for name, ids in test.doings.items()}
     counts = {"updates that no handler took": done["untaken"]}
     if done["enter"]:
@@ -198,7 +198,7 @@ def _classes(test: LoadTest) -> list[ChatClass]:
 
 
 def _lanes(test: LoadTest) -> list[Lane]:
-    """Those with most anomalies, the busiest, the quietest, and some from between."""
+    """Return the chats with most anomalies, the busiest, the quietest, and some in between."""
     accused = test.judge.accused + (test.replies.accused if test.replies else Counter())
     by_count = [chat for chat, _ in test.judge.ledger.by_chat().most_common()]
     middle = by_count[:: max(1, len(by_count) // 4)]

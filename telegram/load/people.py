@@ -1,4 +1,4 @@
-"""Who writes how much: --skew."""
+"""Distribution of the updates over the chats (--skew)."""
 
 import random
 from collections import Counter
@@ -8,20 +8,20 @@ from typing import Final, NamedTuple
 
 FIRST_CHAT: Final = 1001
 FLOOD_SHARE: Final = 0.15
-"""Of all updates: by default 75 a second, and one chat's handlers of 20 ms, one after another, take fewer than 50."""
+"""Share of all updates: by default 75 a second, more than the 50 a second that one lane with handlers of 20 ms handles."""
 
 _BUSIEST: Final = 0.01
 
 
 class Group(NamedTuple):
-    """Chats that are looked at together."""
+    """Chats that are evaluated together."""
 
     name: str
     chats: AbstractSet[int]
 
 
 class People:
-    """Chooses who writes next."""
+    """Chooses the chats of the next updates."""
 
     def __init__(self, chats: int, skew: str, rng: random.Random) -> None:
         self._skew = skew
@@ -35,11 +35,11 @@ class People:
         self._weights = list(accumulate(weights))
 
     def choose(self, count: int) -> list[int]:
-        """The chats of the next `count` updates."""
+        """Return the chats of the next `count` updates."""
         return self._rng.choices(self._chats, cum_weights=self._weights, k=count)
 
     def groups(self, said: Counter[int]) -> list[Group]:
-        """All chats, sorted into kinds; `said` is how much each wrote."""
+        """Return all chats in groups by activity; `said`: number of updates by chat."""
         everybody = sorted(self._chats, key=lambda chat: -said[chat])
         count = len(everybody)
         match self._skew:

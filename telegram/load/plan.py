@@ -1,4 +1,4 @@
-"""What a load test tells the bot's process, in the file load.json of its working directory."""
+"""Parameters of the bot's process, in the file load.json of its working directory."""
 
 import json
 from pathlib import Path
@@ -8,27 +8,27 @@ FILE: Final = "load.json"
 
 
 class BotPlan(NamedTuple):
-    """The part of a load test that the bot's process plays."""
+    """Parameters of the bot's process in a load test."""
 
     handlers: str = "telegram.load.counting:router"
-    """As the setting HANDLERS."""
+    """Like the setting HANDLERS."""
 
     handler_ms: float = 20.0
-    """How long a handler of `counting` works, in milliseconds."""
+    """Duration of a handler of `counting`, in milliseconds."""
 
     journal: str | None = "journal"
-    """The file for what no reply can tell; None for none."""
+    """File of the journal (telegram/load/watched.py); None: no journal."""
 
     until_eof: bool = False
-    """End when standard input ends: a load test that was killed leaves no bot behind."""
+    """Exit when standard input ends, so that a killed load test leaves no bot behind."""
 
     def save(self, folder: Path) -> None:
-        """Leave it where `read` finds it."""
+        """Write it to `folder`, the working directory of the bot's process."""
         (folder / FILE).write_text(json.dumps(self._asdict()))
 
     @classmethod
     def read(cls) -> "BotPlan":
-        """Return what the working directory says; the defaults if it says nothing."""
+        """Read it from the working directory; return the defaults if there is no file."""
         path = Path(FILE)
         found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         return cls(**found)

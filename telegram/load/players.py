@@ -1,7 +1,8 @@
-"""Who plays a bot with handlers of one's own: what a person does next in a chat, from what the bot has shown there. Pure.
+"""Simulated users for a user's own handlers: chooses a user's next action from the bot's newest message. Pure.
 
-By itself it sends the router's commands, presses the buttons that it is shown, and writes where it is asked something.
-What led on from a question is remembered and tried first the next time. Or each person follows a script, again and again.
+By default users send the router's commands, press the buttons of the message, and write a text when they are asked.
+A text that was accepted as the answer to a question is remembered and tried first the next time. With a script, each
+user repeats its steps.
 """
 
 import random
@@ -15,13 +16,13 @@ from telegram.dialogue import Router
 from telegram.dialogue.kinds import commands_of
 
 TEXTS: Final = ("Ann", "42", "yes", "ann@example.org", "2026-12-24", "12:30", "+4912345678", "a few words")
-"""What is written where the bot asks something, one after another, until one of them leads on."""
+"""Answers that are tried in turn for a question of the bot, until one is accepted."""
 
 PATIENCE_S: Final = 3.0
-"""Somebody who gets no answer does something else after this long."""
+"""Time after which a user without an answer does something else."""
 
-_COMMAND_SHARE: Final = 0.02  # of the moments at which there is something to press or to answer
-_RARE: Final = 0.05  # the weight of what leads back or away
+_COMMAND_SHARE: Final = 0.02  # probability of a command although there is a button or a question
+_RARE: Final = 0.05  # weight of buttons that lead back or cancel
 _LEADS_AWAY: Final = re.compile(
     r"\b(back|cancel|abort|stop|quit|previous|restart)\b|«|назад|отмен", re.IGNORECASE
 )
@@ -30,7 +31,7 @@ _QUESTIONS_MAX: Final = 1000  # remembered
 
 
 class Way(Enum):
-    """How somebody acts."""
+    """Kinds of actions."""
 
     WRITE = "text"
     PRESS = "press"
@@ -38,7 +39,7 @@ class Way(Enum):
 
 
 class Act(NamedTuple):
-    """What somebody does: writes `text`, presses the inline button with the data `text`, or the key with this label."""
+    """A user's action: write `text`, press the inline button with this data, or the reply keyboard's button with this label."""
 
     chat_id: int
     way: Way
@@ -48,25 +49,25 @@ class Act(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What somebody sees of the bot: its newest message (Telegram's Message), and the rows of keys below the chat."""
+    """What a user sees of the bot: its newest message (Telegram's Message) and the labels of the reply keyboard."""
 
     message: dict[str, Any] | None = None
     keys: Sequence[Sequence[str]] = ()
 
     @property
     def mark(self) -> object:
-        """Another one when the bot has said or changed something."""
+        """A value that changes when the bot sends or edits a message."""
         if self.message is None:
             return None
         return self.message["message_id"], self.message.get("edit_date"), self.message.get("text")
 
     @property
     def question(self) -> str:
-        """What the bot says, without the numbers in it."""
+        """The bot's text without numbers."""
         return "" if self.message is None else _NUMBERS.sub("", str(self.message.get("text", ""))).strip()
 
     def buttons(self, chat_id: int) -> list[tuple[str, Act]]:
-        """The labels of what can be pressed, and what it does."""
+        """Return the labels of all buttons, each with its action."""
         message = self.message or {}
         rows = (message.get("reply_markup") or {}).get("inline_keyboard", [])
         pressed = [
@@ -86,21 +87,21 @@ class Step(NamedTuple):
 
 
 class Commands(NamedTuple):
-    """The commands that a router takes, without the slash: those that begin something, and the others."""
+    """The commands that a router takes, without the slash: those that start a handler or a flow, and those of flows' states only."""
 
     begin: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, router: Router) -> "Commands":
-        """The commands that the handlers of messages name in their filters."""
+        """Return the commands in the filters of message handlers."""
         begin = router.commands()
         every = commands_of(router.entries(), all_states=True)
         return cls(tuple(begin), tuple(each for each in every if each not in begin))
 
 
 def read_script(path: Path) -> tuple[Step, ...]:
-    """Read a script: a line for each step, `press LABEL` or a text; # begins a comment. ValueError if it has no text to begin with."""
+    """Read a script: one step per line, `press LABEL` or a text; # begins a comment. ValueError if the first step is no text."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -125,28 +126,28 @@ class _Person:
     __slots__ = ("acted_at_s", "asked", "next_step", "seen", "tried")
 
     def __init__(self) -> None:
-        self.seen: object = None  # of the bot's newest message, when the person last acted
+        self.seen: object = None  # `Shown.mark` at the user's last action
         self.acted_at_s = float("-inf")
-        self.asked = ""  # the question that was last answered with a text ...
-        self.tried = ""  # ... and with which
+        self.asked = ""  # question that was last answered with a text
+        self.tried = ""  # that text
         self.next_step = 0
 
 
 class Players:
-    """All people of a load test; `script` empty: they play by themselves."""
+    """All simulated users; with an empty `script` they choose their actions themselves."""
 
     def __init__(self, commands: Commands, script: Sequence[Step], rng: random.Random) -> None:
         self._commands = commands
         self._script = script
         self._rng = rng
         self._people: dict[int, _Person] = {}
-        self._leads_on: dict[str, str] = {}  # question -> what was written then, and led on
-        self._tried: dict[str, int] = {}  # question -> how many texts were tried
+        self._leads_on: dict[str, str] = {}  # question -> accepted answer
+        self._tried: dict[str, int] = {}  # question -> number of texts that were tried
         self.played = 0
-        """How often a script was played to its end."""
+        """Number of completed scripts."""
 
     def next(self, chat_id: int, shown: Shown, now_s: float) -> Act | None:
-        """What the person of a chat does now, to whom the bot has `shown` this last; None: waits for an answer."""
+        """Return the next action of the user of a chat who sees `shown`; None: the user waits for an answer."""
         person = self._people.setdefault(chat_id, _Person())
         answered = shown.mark != person.seen
         if not answered and now_s - person.acted_at_s < PATIENCE_S:
@@ -158,7 +159,7 @@ class Players:
         return self._choose(chat_id, person, shown, answered=answered)
 
     def _follow(self, chat_id: int, person: _Person, shown: Shown) -> Act:
-        """The next line of the script; from the beginning again if the button that it names is not there."""
+        """Return the next step of the script; it restarts if there is no such button."""
         if person.next_step == len(self._script):
             self.played += 1
             person.next_step = 0
@@ -169,7 +170,7 @@ class Players:
             if pressed is not None:
                 person.next_step += 1
                 return pressed
-            person.next_step, step = 0, self._script[0]  # which presses nothing
+            person.next_step, step = 0, self._script[0]  # always a text
         person.next_step += 1
         return Act(chat_id, Way.WRITE, step.text)
 
@@ -204,7 +205,7 @@ class Players:
         return Act(chat_id, Way.WRITE, written)
 
     def _learn(self, person: _Person, shown: Shown, *, answered: bool) -> None:
-        """A text leads on if the next question is another one."""
+        """Remember whether the last text was accepted: the bot's next text is then another one."""
         if person.tried and answered and shown.question != person.asked:
             if len(self._leads_on) < _QUESTIONS_MAX:
                 self._leads_on.setdefault(person.asked, person.tried)

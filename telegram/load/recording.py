@@ -1,6 +1,6 @@
-"""What is kept of a load test: enough to judge it, to draw it, and to repeat it. Pure data, as JSON on request.
+"""The results of a load test as plain data: enough to evaluate, draw and repeat it.
 
-Times are seconds since the test began, unless their name says otherwise.
+Times are seconds since the start of the test, unless their name says otherwise.
 """
 
 from typing import Any, NamedTuple
@@ -9,19 +9,19 @@ from telegram.load.checker import Anomaly
 
 
 class Sample(NamedTuple):
-    """The test at one moment: totals since its beginning, and what goes on now."""
+    """Totals since the start of the test, and current values, at one moment."""
 
     at_s: float
     said: int
     handled: int
     backlog: int
-    """Said and not handled yet."""
+    """Sent updates that are not handled yet."""
 
     active_lanes: int
-    """Handlers at work; each in a chat of its own, if all is well."""
+    """Running handlers; one per lane, unless there is an anomaly."""
 
     p99_ms: float
-    """From said to handled, of what was handled in the last seconds; 0 if nothing was."""
+    """Time from sending to the end of the handler, of the updates handled in the last seconds; 0 if there were none."""
 
     anomalies: int
 
@@ -34,11 +34,11 @@ class Handling(NamedTuple):
     end_s: float
     outcome: str
     process: int
-    """The how-manieth process of the bot, from 1: the number grows with each start."""
+    """Number of the bot's process, starting at 1; each restart is a new one."""
 
 
 class Lane(NamedTuple):
-    """One chat as it was handled, in the order of beginning."""
+    """The updates and handlings of one chat, in the order of sending and of starting."""
 
     key: str
     said_s: tuple[float, ...]
@@ -54,20 +54,20 @@ class FaultMark(NamedTuple):
 
 
 class ChatClass(NamedTuple):
-    """How long the updates of one kind of chat waited, from said to handled. The tuples are sorted."""
+    """Latencies of one group of chats, from sending to the end of the handler, sorted."""
 
     name: str
-    """For people: "the flooding chat", "the other 199 chats"."""
+    """Display name, such as "the flooding chat" or "the other 199 chats"."""
 
     chats: int
     latencies_ms: tuple[float, ...]
 
 
 class Recording(NamedTuple):
-    """A whole load test."""
+    """The results of one load test."""
 
     command: str
-    """How to repeat it."""
+    """The command line that repeats it."""
 
     began_at: float
     """Unix time."""
@@ -81,21 +81,21 @@ class Recording(NamedTuple):
     faults: tuple[FaultMark, ...]
     classes: tuple[ChatClass, ...]
     lanes: tuple[Lane, ...]
-    """A sample of the chats, those with anomalies first, the busiest among them."""
+    """A selection of the chats: those with most anomalies first, then busy and quiet ones."""
 
     counts: dict[str, int]
-    """Totals for people: "updates", "replies", "repeated replies (allowed)", "kills" ..., in the order of showing."""
+    """Totals by display name ("updates", "replies", "repeated replies (allowed)", "kills" ...), in display order."""
 
     anomaly_kinds: dict[str, int]
-    """How many of each kind; every kind that was looked for is there, with 0 if there was none."""
+    """Number of anomalies by kind, with 0 for kinds that were checked and not found."""
 
     anomalies: tuple[Anomaly, ...]
-    """The first of each kind, with details."""
+    """The first ones of each kind, with details."""
 
     is_complete: bool = True
-    """False if it was ended before its time: what still waited then is not judged."""
+    """False if the test was ended early: updates that still waited are not checked."""
 
     @property
     def is_good(self) -> bool:
-        """Whether every promise was kept."""
+        """Whether there are no anomalies."""
         return not any(self.anomaly_kinds.values())

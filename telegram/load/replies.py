@@ -1,4 +1,4 @@
-"""The replies of the bot under test, kept on disk and judged chat by chat, so that a million of them fit into memory."""
+"""Stores the replies of the bot under test on disk and checks them in parts, so that a million of them fit into memory."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -12,27 +12,27 @@ from telegram.load.checker import Anomaly, Evidence, Interruption, Said, Seen, c
 from telegram.load.handlings import SHOWN_MAX
 from telegram.load.ledger import Ledger
 
-_UPDATES_AT_ONCE: Final = 100_000  # about 100 MB
+_UPDATES_AT_ONCE: Final = 100_000  # checked together; about 100 MB of memory
 
 
 def text_of(place: int) -> str:
-    """What is said at this place of the ledger."""
+    """Return the text of the update at this place of the ledger."""
     return f"text {place}"
 
 
 class Replies:
-    """Takes the calls of telegram/load/counting.py; a chat's replies are in one of a few files."""
+    """Collects the replies of telegram/load/counting.py in files; all replies of a chat are in the same one."""
 
     def __init__(self, folder: Path, updates: int) -> None:
         self.total = 0
         self.repeated = 0
         self.counts: Counter[str] = Counter()
         self.anomalies: list[Anomaly] = []
-        """The first of each kind."""
+        """The first SHOWN_MAX of each kind."""
 
         self.accused: Counter[int] = Counter()
         self.answered = 0
-        """How many updates have a reply."""
+        """Number of updates with a reply."""
 
         self._answered = bytearray()
         self._parts = [folder / f"replies-{n}" for n in range(1 + updates // _UPDATES_AT_ONCE)]
@@ -48,7 +48,7 @@ class Replies:
         self._open.close()
 
     def see(self, calls: Iterable[Call], ledger: Ledger) -> None:
-        """Calls as they happened; those that were not executed are no replies."""
+        """Add calls, in the order of execution; only executed sendMessage calls count."""
         for call in calls:
             if not call.delivered or call.method != "sendMessage":
                 continue
@@ -71,9 +71,9 @@ class Replies:
         *,
         complete: bool = True,
     ) -> None:
-        """What telegram/load/checker.py says of all but the updates `given_up`.
+        """Check all replies (telegram/load/checker.py), without the updates `given_up`; call it once, at the end.
 
-        Without `complete` what has no reply is not lost.
+        Unless `complete`, updates without a reply are not lost.
         """
         self._open.close()
         for number, path in enumerate(self._parts):

@@ -25,7 +25,7 @@ const faultColor = (kind) => FAULTS[kind] ?? OTHER_FAULT;
 
 const kinds = [...new Set(data.faults.map((fault) => fault.kind))];
 
-/** What every diagram looks like in the present colour scheme; as paths, so that Plotly.relayout takes it, too. */
+/** The layout of all diagrams in the current colour scheme; as paths, so that Plotly.relayout accepts it, too. */
 function theme(axes) {
   const paths = {
     "font.color": color("ink"),
@@ -49,7 +49,7 @@ function draw(id, traces, layout) {
     dragmode: touch ? false : "zoom", // a finger scrolls the page
     hoverlabel: { align: "left", namelength: -1, font: { size: 12.5 } },
   };
-  plot.style.height = `${layout.height}px`; // what a resize forgets of the layout, the element keeps
+  plot.style.height = `${layout.height}px`; // a resize drops the height of the layout, but not that of the element
   Plotly.newPlot(plot, traces, { ...common, ...layout }, CONFIG);
   Plotly.relayout(plot, theme(axes));
   themed.push([plot, axes]);
@@ -97,11 +97,11 @@ function drawTime() {
     type: "scatter", mode: at.length > 1 ? "lines" : "markers", name, x: at, y, yaxis, yhoverformat: ",.0f", line: { color: colour, width: 2 }, ...more,
   });
   const traces = [
-    line("said per second", said, "y3", "#8a8f99", { line: { color: "#8a8f99", width: 1.5, dash: "dot" } }),
+    line("sent per second", said, "y3", "#8a8f99", { line: { color: "#8a8f99", width: 1.5, dash: "dot" } }),
     line("handled per second", handled, "y3", "#1c9a83"),
-    line("backlog: said, not handled yet", backlog, "y2", "#d6732b", { fill: "tozeroy", fillcolor: "rgba(214,115,43,.18)" }),
-    line("handlers at work", active, "y2", "#8a6fd8", { visible: "legendonly" }),
-    line("p99 waited, ms", p99.map((ms) => (ms > 0 ? ms : null)), "y", "#3f7fd6"),
+    line("backlog: sent, not handled yet", backlog, "y2", "#d6732b", { fill: "tozeroy", fillcolor: "rgba(214,115,43,.18)" }),
+    line("running handlers", active, "y2", "#8a6fd8", { visible: "legendonly" }),
+    line("p99 waiting time, ms", p99.map((ms) => (ms > 0 ? ms : null)), "y", "#3f7fd6"),
     ...strips("y4", 0),
   ];
   const axis = (title, domain, more = {}) => ({

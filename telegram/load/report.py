@@ -1,7 +1,7 @@
-"""A load test as one HTML file that works offline: the verdict, the figures, the diagrams, the command to repeat it.
+"""Writes a load test as one HTML file that works offline: result, figures, diagrams, and the command to repeat it.
 
-The file has about 5 MB, nearly all of it plotly.min.js, and asks nobody for anything: its Content-Security-Policy
-allows no request and no script but its own two. What comes from the test is text on the page, never HTML.
+The file has about 5 MB, nearly all of it plotly.min.js. Its Content-Security-Policy allows no requests and only its own
+two scripts. All texts of the test are escaped, never inserted as HTML.
 """
 
 import base64
@@ -20,9 +20,9 @@ from telegram.load.report_data import drawing, percentile
 
 _HERE: Final = Path(__file__).parent
 
-_KINDS: Final = {  # as the judges name them (checker.py, handlings.py, outcome.py): what it would mean; one of them; many of them
+_KINDS: Final = {  # kinds of checker.py, handlings.py, outcome.py: meaning, singular, plural
     "lost": ("An update was never handled, or never answered.", "update lost", "updates lost"),
-    "stray": ("Something was handled or answered that nobody had said.", "stray update", "stray updates"),
+    "stray": ("A handling or a reply without an update.", "stray update", "stray updates"),
     "swapped": (
         "An update was handled or answered before an older one of its chat.",
         "update swapped",
@@ -34,12 +34,12 @@ _KINDS: Final = {  # as the judges name them (checker.py, handlings.py, outcome.
         "updates committed twice",
     ),
     "skipped": (
-        "The chat's state counts a handling that no reply tells of.",
+        "The chat's state contains a handling without a reply.",
         "handling without a reply",
         "handlings without a reply",
     ),
     "forgotten": (
-        "The chat's state fell back: what a handling had saved was gone.",
+        "The chat's state was lost: it no longer contained a committed handling.",
         "saved state forgotten",
         "saved states forgotten",
     ),
@@ -49,22 +49,22 @@ _KINDS: Final = {  # as the judges name them (checker.py, handlings.py, outcome.
         "overlaps within a chat",
     ),
     "sent twice": (
-        "A reply was sent again, though no fault had interrupted the first sending.",
+        "A reply was sent again, although no fault had interrupted the first call.",
         "reply sent twice without a reason",
         "replies sent twice without a reason",
     ),
     "handled again": (
-        "An update was handled again, though no kill had come in between.",
+        "An update was handled again, although no kill had preceded its commit.",
         "update handled again",
         "updates handled again",
     ),
     "starved": (
-        "A chat waited very long for its turn, while others had more turns than they should.",
+        "A chat waited very long for its turn while others got more than their share.",
         "chat starved",
         "chats starved",
     ),
     "given up": (
-        "The bot gave up on an update: it was kept as a dead letter, not handled.",
+        "The bot gave up an update: it became a dead letter.",
         "update given up",
         "updates given up",
     ),
@@ -74,20 +74,20 @@ _KINDS: Final = {  # as the judges name them (checker.py, handlings.py, outcome.
         "unexpected ends of the bot",
     ),
 }
-_FAULTS: Final = {  # as in --faults: one of them, many of them
+_FAULTS: Final = {  # kinds of --faults: singular, plural
     "kill": ("kill of the bot's process (kill -9)", "kills of the bot's process (kill -9)"),
     "stop": ("freeze of the process (SIGSTOP)", "freezes of the process (SIGSTOP)"),
-    "429": ("spell of “too many requests” (429)", "spells of “too many requests” (429)"),
-    "5xx": ("spell of server errors (5xx)", "spells of server errors (5xx)"),
-    "slow": ("spell of slow answers", "spells of slow answers"),
-    "cut": ("spell of cut connections", "spells of cut connections"),
+    "429": ("period of “too many requests” (429)", "periods of “too many requests” (429)"),
+    "5xx": ("period of server errors (5xx)", "periods of server errors (5xx)"),
+    "slow": ("period of slow answers", "periods of slow answers"),
+    "cut": ("period of cut connections", "periods of cut connections"),
 }
 _IN_HEADLINE: Final = ("lost", "swapped", "committed twice")
 
 
 def write_report(recording: Recording, path: Path) -> None:
-    """Write the report of a test to `path`, and the folders that are missing; ImportError without plotly."""
-    from plotly.offline import get_plotlyjs  # late: the bot itself runs without it
+    """Write the report to `path`; missing folders are created. ImportError without plotly."""
+    from plotly.offline import get_plotlyjs  # only here: a bot runs without plotly
 
     drawn = drawing(recording)
     scripts = [get_plotlyjs(), _part("report.js") + _part("report_lanes.js")]
@@ -114,7 +114,7 @@ def write_report(recording: Recording, path: Path) -> None:
 
 
 def verdict(recording: Recording) -> str:
-    """What the test showed, in one sentence."""
+    """Return the result of the test in one sentence."""
     found = {kind: count for kind, count in recording.anomaly_kinds.items() if count}
     if found:
         return "Broken: " + ", ".join(_counted(count, kind, _KINDS) for kind, count in found.items()) + "."
@@ -130,7 +130,7 @@ def verdict(recording: Recording) -> str:
 
 
 def deeds(recording: Recording) -> str:
-    """What was done to the bot, in a sentence or two."""
+    """Return start, duration and faults of the test, in one or two sentences."""
     began = datetime.fromtimestamp(recording.began_at, UTC)
     ran = f"The test began on {began:%Y-%m-%d at %H:%M:%S} UTC and ran {_duration(recording.took_s * 1000)}."
     if not recording.faults:
@@ -141,7 +141,7 @@ def deeds(recording: Recording) -> str:
 
 
 def tiles(recording: Recording) -> list[tuple[str, str, str]]:
-    """The figures that matter: name, figure, note (or none). The counts that no other tile shows come last."""
+    """Return the main figures as name, figure and note (may be ""). The other counts come last."""
     waited = sorted(ms for each in recording.classes for ms in each.latencies_ms)
     samples, counts = recording.samples, dict(recording.counts)
     found = [("updates", f"{_updates(recording):,}", "")]
@@ -173,7 +173,7 @@ def _updates(recording: Recording) -> int:
 
 
 def _promises(recording: Recording) -> Iterable[str]:
-    """The rows of the table of anomalies."""
+    """Yield the rows of the table of anomalies, as HTML."""
     first = {anomaly.kind: anomaly for anomaly in reversed(recording.anomalies)}
     for kind, count in recording.anomaly_kinds.items():
         meaning = _KINDS.get(kind, ("", "", ""))[0]

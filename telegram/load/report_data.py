@@ -1,4 +1,4 @@
-"""What report.js draws, from a recording: columns of numbers and plain text, for JSON. Times are seconds."""
+"""Converts a recording into the data for report.js: columns of numbers and plain text, for JSON. Times are seconds."""
 
 import math
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from typing import Any
 
 from telegram.load.recording import FaultMark, Handling, Lane, Recording, Sample
 
-_DIGITS = 5  # 10 us: finer than a pixel at any zoom that shows something
+_DIGITS = 5  # 10 us: finer than a pixel at any useful zoom
 _CURVE_POINTS = 160
-_BARS_SEEN = 100  # at the first zoom a handler of the usual length is about 8 px wide
+_BARS_SEEN = 100  # at the initial zoom, where a typical handling is about 8 px wide
 _MOMENTS_MAX = 8
 
 
 def drawing(recording: Recording) -> dict[str, Any]:
-    """Everything that is drawn."""
+    """Return the data of all diagrams."""
     end_s = max(recording.took_s, *(sample.at_s for sample in recording.samples), _last_end(recording), 1e-3)
     return {
         "end": end_s,
@@ -35,7 +35,7 @@ def drawing(recording: Recording) -> dict[str, Any]:
 
 
 def percentile(latencies_ms: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` (0 to 1) of the sorted values do not exceed; 0 if there is none."""
+    """Return the smallest value that at least `share` (0 to 1) of the sorted values do not exceed; 0 without values."""
     if not latencies_ms:
         return 0.0
     rank = math.ceil(share * len(latencies_ms) - 1e-9)
@@ -43,7 +43,7 @@ def percentile(latencies_ms: Sequence[float], share: float) -> float:
 
 
 def overlapping(handlings: Sequence[Handling]) -> list[int]:
-    """The places of those that began before an earlier one of their lane had ended; in the order of beginning."""
+    """Return the indices of handlings that began before an earlier one had ended; the input is sorted by start."""
     found, busy_until = [], -math.inf
     for place, handling in enumerate(handlings):
         if handling.begin_s < busy_until:
@@ -70,7 +70,7 @@ def _series(samples: Sequence[Sample]) -> dict[str, list[float]]:
 
 
 def _curve(latencies_ms: Sequence[float]) -> dict[str, list[float]]:
-    """The percentiles; `nines` is 1 for 90 %, 2 for 99 %, 3 for 99.9 %, up to the slowest of all."""
+    """Return the percentiles; `nines` is 1 for 90 %, 2 for 99 %, 3 for 99.9 %, up to the slowest update."""
     top = math.log10(len(latencies_ms))
     nines = [top * step / _CURVE_POINTS for step in range(_CURVE_POINTS + 1)] if top else [0.0, 1.0]
     shares = [1 - 10**-each for each in nines]
@@ -95,7 +95,7 @@ def _lane(lane: Lane) -> dict[str, Any]:
 
 
 def _jumps(recording: Recording, end_s: float) -> list[dict[str, Any]]:
-    """Windows worth seeing, the one to begin with first; the last one is everything."""
+    """Return time windows of interest, the initial one first; the last one is the whole test."""
     width_s = _width(recording.lanes, end_s)
     moments: dict[str, tuple[float, float]] = {}
     for lane in recording.lanes:
@@ -115,12 +115,12 @@ def _jumps(recording: Recording, end_s: float) -> list[dict[str, Any]]:
 
 
 def _edges(mark: FaultMark, width_s: float) -> tuple[float, float]:
-    """Of a long fault only the beginning is shown."""
+    """Return start and end of a fault; of a long one only the beginning."""
     return mark.began_s, min(mark.ended_s, mark.began_s + 2 * width_s)
 
 
 def _width(lanes: Sequence[Lane], end_s: float) -> float:
-    """Short enough to tell single handlings apart, long enough to meet some."""
+    """Return a window width in seconds that shows several handlings, each wide enough to be seen."""
     handlings = [each for lane in lanes for each in lane.handlings]
     if not handlings:
         return end_s

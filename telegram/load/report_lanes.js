@@ -1,5 +1,5 @@
-// The lanes, handling by handling; continues report.js. However much was recorded, some thousands of bars are drawn at
-// most: those in sight, and as one those whose gaps nobody could see.
+// Draws the lanes, one bar per handling; continues report.js. At most some thousands of bars are drawn: those in the
+// visible window, and those with invisible gaps between them as one.
 
 const ROW_PX = 27;
 const BAR = 0.6; // of a row
@@ -10,7 +10,7 @@ const processes = [...new Set(data.lanes.flatMap((lane) => lane.process))].sort(
 const OUTCOMES = { end: "returned", fail: "raised an error", cut: "cut off by a kill" };
 let lanesPlot = null;
 
-/** All bars of one look: which handlings, and how they are drawn. */
+/** The kinds of bars: which handlings, and their style. */
 function looks() {
   const hatched = (shape, ink) => ({ color: color("card"), line: { width: 1, color: ink }, pattern: { shape, fgcolor: ink, bgcolor: color("card"), size: 5, solidity: 0.4 } });
   return [
@@ -31,7 +31,7 @@ function lookOf(lane, row, place) {
   return lane.outcome[place] === "end" ? lane.process[place] : lane.outcome[place];
 }
 
-/** The bars between two moments, those merged that stand too close together; a Map from look to runs. */
+/** The bars between two moments; those too close together are merged. Returns a Map from kind to bars. */
 function runs(from, to, pixel) {
   const found = new Map();
   data.lanes.forEach((lane, row) => {
@@ -59,7 +59,7 @@ function told({ row, place, begin, end, count }) {
   const lane = data.lanes[row];
   const where = `<b>${short(lane.key, 60)}</b><br>`;
   const when = `${seconds(begin)} to ${seconds(end)} (${lasting((end - begin) * 1000)})`;
-  if (count > 1) return `${where}${count} handlings, zoom in to tell them apart<br>${when}`;
+  if (count > 1) return `${where}${count} handlings, zoom in to separate them<br>${when}`;
   const outcome = OUTCOMES[lane.outcome[place]] ?? lane.outcome[place];
   const overlap = overlaps[row].has(place) ? "<br><b>began before an earlier one of this chat had ended</b>" : "";
   return `${where}update ${lane.id[place]}, process ${lane.process[place]}, ${plain(outcome)}<br>${when}${overlap}`;
@@ -74,7 +74,7 @@ function ticks(from, to, pixel) {
       before = at;
       found.x.push(at);
       found.y.push(row + 0.42);
-      found.text.push(`said at ${seconds(at)}`);
+      found.text.push(`sent at ${seconds(at)}`);
     }
   });
   return found;
@@ -83,7 +83,7 @@ function ticks(from, to, pixel) {
 function laneTraces([from, to]) {
   const width = lanesPlot?._fullLayout?.xaxis?._length ?? document.getElementById("lanes").clientWidth - 110;
   const pixel = (to - from) / Math.max(width, 100);
-  const margin = (to - from) / 2; // so that moving shows something before it ends
+  const margin = (to - from) / 2; // drawn beyond the edges, for dragging
   const found = runs(from - margin, to + margin, pixel);
   const bars = looks().filter(({ id }) => found.has(id)).map(({ id, offset, height, marker, ...look }) => {
     const mine = found.get(id);
@@ -98,7 +98,7 @@ function laneTraces([from, to]) {
     };
   });
   const said = {
-    type: "scatter", mode: "markers", name: "somebody wrote", ...ticks(from - margin, to + margin, pixel),
+    type: "scatter", mode: "markers", name: "update sent", ...ticks(from - margin, to + margin, pixel),
     marker: { symbol: "line-ns-open", size: 5, color: color("quiet"), line: { width: 1 } }, hovertemplate: "%{text}<extra></extra>",
   };
   return [...bars, said, ...strips("y", -kinds.length)];
@@ -143,7 +143,7 @@ function showMoment(at) {
   document.getElementById("views").scrollIntoView({ behavior: "smooth" });
 }
 
-/** Buttons for what a mouse does by dragging, and for the moments worth seeing. */
+/** Buttons for moving and zooming, and for the windows of interest. */
 function drawViews() {
   const views = document.getElementById("views");
   const button = (label, name, act) => {

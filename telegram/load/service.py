@@ -1,4 +1,4 @@
-"""run.py as a process, in a folder of its own: started, killed, stopped, and asked for what it has logged."""
+"""Runs run.py as a child process in its own folder: start, kill, stop, read its log and journal."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Ended(NamedTuple):
-    """How a process ended: its exit code (negative for a signal), and how long it took since it was asked to."""
+    """How a process ended: its exit code (negative for a signal), and the seconds since the signal to stop."""
 
     code: int
     took_s: float
@@ -42,7 +42,7 @@ class Noted(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """A line as the witness writes it."""
+        """Parse a line of the journal."""
         event, update_id, at_ns, pid, key = line.split()
         return cls(event, int(update_id), int(at_ns), int(pid), key)
 
@@ -52,7 +52,7 @@ class NotRunningError(RuntimeError):
 
 
 class Finished(NamedTuple):
-    """What a command of run.py printed."""
+    """Exit code and output of a command of run.py."""
 
     code: int
     out: str
@@ -60,13 +60,13 @@ class Finished(NamedTuple):
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """These settings and no others; whatever we can import, the process can import."""
+    """Return an environment with only these settings, and a PYTHONPATH with all that this process can import."""
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     return {**settings, "PYTHONPATH": path}
 
 
 async def command(*arguments: str, folder: Path, **settings: str) -> Finished:
-    """Run run.py to its end; TimeoutError, and the end of the process, if it does not end by itself."""
+    """Run run.py to its end. If it does not end within ENDED_WITHIN_S it is killed: TimeoutError."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ROOT / "run.py"), *arguments),
         cwd=folder,
@@ -86,11 +86,11 @@ async def command(*arguments: str, folder: Path, **settings: str) -> Finished:
 
 
 class Service:
-    """A watched bot at one Bot API server; `plan` is its part, `settings` are run.py's, in upper case.
+    """A bot process, connected to one Bot API server; `settings` are run.py's environment variables.
 
-    `async with` ends what runs. The folder keeps the store, the log and the journal from one start to the next.
-    `program` is what Python runs, if it is not run.py: it has to log the event "started", too. `environment` is what
-    the process gets beside the settings.
+    `async with` kills a running process at the end. The folder keeps store, log and journal across restarts. `program`
+    are the arguments for Python instead of run.py; it must log the event "started", too. `environment`: further
+    environment variables.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Service:
             "STORE_URL": f"sqlite:{folder / 'bot.db'}",
             "HANDLERS": "telegram.load.witness:router",
             "LOG_FORMAT": "json",
-            "MESSAGES_PER_S": "0",  # a load is no load if it is spaced
+            "MESSAGES_PER_S": "0",  # rate limiting would limit the load
             **settings,
         }
         self._log: list[dict[str, Any]] = []
@@ -132,29 +132,29 @@ class Service:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a process that has not ended."""
+        """Whether a process was started and has not ended."""
         return self._process is not None and self._process.returncode is None
 
     @property
     def pid(self) -> int:
-        """Of the process that runs, or ran last."""
+        """Process id of the running or last process. RuntimeError if there was none."""
         return self._started().pid
 
     @property
     def returncode(self) -> int | None:
-        """The exit code; None while the process runs. Other than `ended`, it waits for nothing that holds the pipe."""
+        """The exit code; None while the process runs. Unlike `ended` it does not wait for the end of the output."""
         return self._started().returncode
 
     async def spawn(self, plan: BotPlan | None = None, **settings: str) -> None:
-        """Start the process; `plan` and `settings` go before those of the constructor."""
+        """Start the process; `plan` replaces, `settings` override those of the constructor."""
         (plan or self._plan)._replace(until_eof=True).save(self.folder)
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, *self._program),
             cwd=self.folder,
             env=environment({**self._settings, **settings}),
-            start_new_session=True,  # Ctrl+C in a terminal is for whoever started us, not for the bot
-            stdin=PIPE,  # its end tells the bot that we are gone
-            stdout=PIPE,  # a pipe: what limits the process's files does not limit what it tells
+            start_new_session=True,  # Ctrl+C in a terminal does not reach the bot
+            stdin=PIPE,  # the bot exits at its end, also when this process is killed
+            stdout=PIPE,  # a pipe: limits on the process's files do not affect its log
             stderr=STDOUT,
             limit=_LINE_BYTES_MAX,
         )
@@ -162,34 +162,34 @@ class Service:
         self._logging = asyncio.create_task(self._keep_log(self._process))
 
     async def start(self, plan: BotPlan | None = None, **settings: str) -> None:
-        """Start the process, and return when it works."""
+        """Start the process and wait for its event "started"; TimeoutError."""
         await self.spawn(plan, **settings)
         await self.working()
 
     async def working(self) -> None:
-        """Return when the process that was spawned works; TimeoutError if it does not come to that."""
+        """Wait until the spawned process has logged "started"; TimeoutError after STARTED_WITHIN_S or if it ends."""
         await self.logged("started", timeout_s=STARTED_WITHIN_S)
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process, which must not have ended by itself."""
+        """Send a signal to the process. NotRunningError if it has ended."""
         process = self._started()
         if process.returncode is not None:
             raise NotRunningError(f"exit code {process.returncode}; the log ends: {self._log[-_TAIL:]}")
         process.send_signal(number)
 
     async def kill(self) -> None:
-        """End it as `kill -9` does."""
+        """Send SIGKILL and wait for the end."""
         self.send_signal(signal.SIGKILL)
         await self.ended()
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> Ended:
-        """Ask it to end as a supervisor does."""
+        """Send a signal, as a supervisor does, and wait for the end; TimeoutError after ENDED_WITHIN_S."""
         asked = time.monotonic()
         self.send_signal(number)
         return Ended(await self.ended(), time.monotonic() - asked)
 
     async def ended(self, timeout_s: float = ENDED_WITHIN_S) -> int:
-        """The exit code, as soon as there is one."""
+        """Wait for the end of the process and of its output; return the exit code. TimeoutError."""
         process = self._started()
         async with asyncio.timeout(timeout_s):
             code = await process.wait()
@@ -198,21 +198,21 @@ class Service:
         return code
 
     async def command(self, *arguments: str) -> Finished:
-        """Run a command on the store of this bot, which must not run."""
+        """Run a command of run.py on the store of this bot, which must not be running."""
         self._plan.save(self.folder)  # without `until_eof`: a command has no standard input
         return await command(*arguments, folder=self.folder, **self._settings)
 
     def log(self) -> list[dict[str, Any]]:
-        """What the present process has logged; a line that is no event (a traceback, say) is the event "?"."""
+        """Return the log of the current process; a line that is not JSON (a traceback, say) is the event "?"."""
         return self._log
 
     def last_words(self) -> str:
-        """The end of the log in one line."""
+        """Return the last line of the log."""
         line = self._log[-1] if self._log else {"line": "nothing"}
         return str(line.get("line", line)).strip()
 
     async def logged(self, event: str, *, timeout_s: float = 30.0, **fields: Any) -> dict[str, Any]:
-        """The first event of this name and with these fields in the log of the present process, as soon as it is there."""
+        """Wait for an event with these fields in the log of the current process; return the first. TimeoutError."""
 
         def found() -> dict[str, Any] | None:
             for line in self.log():
@@ -223,13 +223,13 @@ class Service:
         return await self._soon(found, f"the event {event!r}", timeout_s)
 
     def journal(self) -> list[Noted]:
-        """What all processes of this folder have noted."""
+        """Return the journal of all processes in this folder."""
         path = self.folder / "journal"
         lines = path.read_text().splitlines() if path.exists() else []
         return [Noted.parse(line) for line in lines]
 
     async def noted(self, event: str, update_id: int, *, timeout_s: float = 30.0) -> Noted:
-        """The present process's line about an update in the journal, as soon as it is there."""
+        """Wait for the current process's journal line about an update; return it. TimeoutError."""
 
         def found() -> Noted | None:
             wanted = (event, update_id, self.pid)

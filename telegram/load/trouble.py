@@ -1,4 +1,4 @@
-"""The faults of a load test: when they happen, and how each is done and undone."""
+"""The faults of a load test: their schedule, and how each is started and ended."""
 
 import random
 import signal
@@ -13,12 +13,10 @@ from telegram.load.service import Service
 
 _ROUNDS_MIN: Final = 2
 _ROUND_S: Final = 60.0
-_LULL: Final = 0.1  # of the time of saying, before the first fault and after the last one
-_BETWEEN_S: Final = 0.5  # so that each meets a bot at work
+_LULL: Final = 0.1  # share of the sending time without faults, at the start and at the end
+_BETWEEN_S: Final = 0.5  # pause between two faults, in which the bot works
 _LENGTH_MIN_S: Final = 0.5
-_LENGTH_MAX_S: Final = (
-    3.0  # below the 5 s for which telegram/load/checker.py excuses a reply that was in flight
-)
+_LENGTH_MAX_S: Final = 3.0  # less than IN_FLIGHT_MAX_S of telegram/load/checker.py
 
 SPELLS: Final[dict[str, Callable[[], Sequence[Fault]]]] = {
     "429": lambda: [Fault("status", code=429, retry_after=1, method="sendMessage", probability=0.5)],
@@ -26,14 +24,14 @@ SPELLS: Final[dict[str, Callable[[], Sequence[Fault]]]] = {
     "slow": lambda: [Fault("slow", seconds=0.5, probability=0.3)],
     "cut": lambda: [Fault(kind, probability=0.1) for kind in ("cut_before", "cut_after", "truncate")],
 }
-"""What the server does for a while; to every method but for 429, which polls are hardly ever answered with."""
+"""Faults of the server, for all methods; 429 for sendMessage only, since polls hardly ever get it."""
 
 Rest = Callable[[float], Awaitable[bool]]
-"""Sleeps for so many seconds, or until the test shall end: then it returns False."""
+"""Sleeps for a number of seconds; returns False if the test was ended early meanwhile."""
 
 
 class Planned(NamedTuple):
-    """A fault to come, in seconds since the first update is said."""
+    """A scheduled fault; `at_s`: seconds since the start of sending."""
 
     kind: str
     at_s: float
@@ -41,7 +39,7 @@ class Planned(NamedTuple):
 
 
 def plan(kinds: Sequence[str], saying_s: float, rng: random.Random) -> list[Planned]:
-    """Each kind at least twice, in a random order, one after another while people write."""
+    """Schedule each kind at least twice during the sending time, one fault at a time, in a random order."""
     rounds = max(_ROUNDS_MIN, round(saying_s / _ROUND_S))
     order = [kind for _ in range(rounds) for kind in rng.sample(kinds, len(kinds))]
     slot_s = saying_s * (1 - 2 * _LULL) / max(1, len(order))
@@ -57,7 +55,7 @@ def plan(kinds: Sequence[str], saying_s: float, rng: random.Random) -> list[Plan
 
 
 class Trouble:
-    """Makes it. `killed` is called between the end of a process and the next start, `paused` with lost time in s."""
+    """Causes the faults. `killed` is called after a kill, `started` after the restart, `paused` with the lost seconds."""
 
     def __init__(
         self,
@@ -70,15 +68,15 @@ class Trouble:
         paused: Callable[[float], None],
     ) -> None:
         self.began: list[tuple[str, float]] = []
-        """Kind and monotonic time of each fault, the present one last."""
+        """Kind and monotonic time of each fault, the current one last."""
 
         self.marks: list[FaultMark] = []
-        """The faults that are over, in monotonic time."""
+        """The faults that have ended, in monotonic time."""
 
         self.interruptions: list[Interruption] = []
         self.kills = 0
         self.hits = 0
-        """How many requests were answered wrongly."""
+        """Number of requests that were hit by a fault of the server."""
 
         self._fake = fake
         self._bot = bot
@@ -90,11 +88,11 @@ class Trouble:
 
     @property
     def now(self) -> str:
-        """The fault that is going on; "" for none."""
+        """The kind of the current fault; "" for none."""
         return self.began[-1][0] if len(self.began) > len(self.marks) else ""
 
     async def make(self, planned: Sequence[Planned]) -> None:
-        """All of it, or until the test shall end."""
+        """Cause the faults as scheduled, until the test is ended. NotRunningError or TimeoutError if the bot has ended."""
         began = time.monotonic()
         for fault in planned:
             if not await self._rest(max(_BETWEEN_S, began + fault.at_s - time.monotonic())):
@@ -112,7 +110,7 @@ class Trouble:
     async def _kill(self) -> None:
         began, at = time.monotonic(), time.time()
         if at - self._stopped_at < _LENGTH_MAX_S:
-            at = self._stopped_at  # what was in flight then may still be
+            at = self._stopped_at  # a call that was in flight then may still be
         await self._bot.kill()
         self.kills += 1
         self._killed()

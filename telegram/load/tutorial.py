@@ -1,7 +1,7 @@
-"""The well-known tutorial design, wrong on purpose: a load test must find out (`run.py load --engine tutorial`).
+"""The common tutorial design, wrong on purpose: a load test must detect it (`run.py load --engine tutorial`).
 
-One poller puts updates on one asyncio.Queue, some workers take them from it. So two updates of one chat are handled at
-once, what the queue holds dies with the process although Telegram was told that it arrived, and what fails is gone.
+One poller puts updates into one asyncio.Queue, and workers take them from it. So two updates of one chat are handled at
+the same time, queued updates are lost with the process although they were confirmed, and failed updates are lost.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Tutorial:
         self._states: dict[tuple[str, str], bytes] = {}
 
     async def run(self) -> None:
-        """For ever."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._poll())
             for _ in range(self._workers):
@@ -76,7 +76,7 @@ class Tutorial:
 
 
 async def main(url: str, token: str, workers: int) -> None:
-    """Run until SIGTERM, which cancels whatever goes on."""
+    """Run until SIGTERM, which cancels all running handlers."""
     async with TgClient(token, base_url=url, connections=workers) as client:
         running = asyncio.create_task(Tutorial(client, workers).run())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)

@@ -1,4 +1,4 @@
-"""What a person sees of a load test in a terminal: a live view, or a line a second, and the verdict."""
+"""The output of a load test in a terminal: a live view (or a line per second), and the result."""
 
 import time
 from collections import deque
@@ -25,33 +25,33 @@ _SPARKS: Final = "▁▂▃▄▅▆▇█"
 _HISTORY: Final = 40
 _WIDTH_MAX: Final = 100
 _FAULTS: Final = {
-    "kill": "kill -9, and a new start",
-    "stop": "the bot's process stands still",
-    "429": "Telegram says: too many requests",
-    "5xx": "Telegram has errors of its own",
+    "kill": "kill -9 and restart",
+    "stop": "the bot's process is stopped (SIGSTOP)",
+    "429": "Telegram answers: too many requests",
+    "5xx": "Telegram answers with server errors",
     "slow": "Telegram answers slowly",
     "cut": "connections are cut",
 }
 PROMISES: Final = {
     "lost": "no update is lost",
-    "stray": "nothing comes from nowhere",
+    "stray": "no handling or reply without an update",
     "swapped": "each chat's order is kept",
     "overlapping": "one handler at a time in a chat",
-    "handled again": "nothing is handled again without a reason",
+    "handled again": "no update is handled again without a reason",
     "starved": "every chat gets its turn",
     "committed twice": "each update is committed once",
     "skipped": "every commit has its reply",
-    "forgotten": "no state is forgotten",
+    "forgotten": "no state is lost",
     "sent twice": "no reply is repeated without a reason",
     "given up": "no update is given up",
-    "untaken": "the handlers take what people do",
-    "exit": "the bot ends when asked to, in good order",
+    "untaken": "the handlers take the updates",
+    "exit": "the bot stops gracefully, and only when asked to",
 }
 
 
 @contextmanager
 def watching(options: Load, out: TextIO) -> Iterator[Show]:
-    """Shows a running test on `out`; keeps to itself what comes too often."""
+    """Show a running test on `out`, at a limited rate; the body calls the returned function with each new state."""
     if not out.isatty():
         yield _Lines(out).show
         return
@@ -67,7 +67,7 @@ def watching(options: Load, out: TextIO) -> Iterator[Show]:
 
 
 class _Speed:
-    """Handled updates a second, over the last few seconds."""
+    """Handled updates per second, over the last _RATE_OVER_S seconds."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque([(0.0, 0)])
@@ -81,7 +81,7 @@ class _Speed:
 
 
 class _Lines:
-    """A plain line a second, for files and pipes."""
+    """Writes one plain line per second, for files and pipes."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -103,7 +103,7 @@ class _Lines:
 
 
 class _View:
-    """The live view; it has the same height all the time."""
+    """The live view; its height does not change."""
 
     def __init__(self, options: Load) -> None:
         self._options = options
@@ -115,7 +115,7 @@ class _View:
         self._now: Now | None = None
 
     def see(self, now: Now) -> bool:
-        """Whether it is time to draw again."""
+        """Take a new state; return whether it is time to redraw."""
         if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + _REFRESH_S
@@ -155,7 +155,7 @@ class _View:
 
 
 def sparks(values: Sequence[float]) -> str:
-    """Values as a row of little bars; nothing for nothing but zeros."""
+    """Return a sparkline of the values; "" if all are 0."""
     most = max(values, default=0.0)
     if not most:
         return ""
@@ -163,7 +163,7 @@ def sparks(values: Sequence[float]) -> str:
 
 
 def introduce(options: Load, out: TextIO) -> None:
-    """Say what is going to happen, and how to end it."""
+    """Print the parameters of the test, and how to end it."""
     whose = options.handlers or f"handlers of {options.handler_ms:g} ms"
     faults = ", ".join(options.fault_kinds) or "none"
     _console(out).print(
@@ -175,7 +175,7 @@ def introduce(options: Load, out: TextIO) -> None:
 
 
 def conclude(recording: Recording, options: Load, out: TextIO, *, complete: bool) -> None:
-    """The verdict in a screenful, and where the report is."""
+    """Print the results, and the path of the report."""
     console = _console(out)
     handled_s = max((sample.at_s for sample in recording.samples), default=0.0)
     rate = recording.counts["handled"] / handled_s if handled_s else 0.0
@@ -203,7 +203,7 @@ def conclude(recording: Recording, options: Load, out: TextIO, *, complete: bool
         )
     console.print(kinds, "")
     if not complete:
-        console.print("[yellow]It was interrupted: what still waited is not judged.[/yellow]")
+        console.print("[yellow]The test was interrupted: updates that still waited are not checked.[/yellow]")
     found = ", ".join(f"{count:,} {kind}" for kind, count in recording.anomaly_kinds.items() if count)
     console.print(Text(f"BROKEN: {found}", "bold red") if found else Text("all promises kept", "bold green"))
     console.print(Text(printable(f"report: {options.report}")), soft_wrap=True)

@@ -1,16 +1,17 @@
-"""Wraps the handlers of a router, and notes in a journal when each begins and how it ends.
+"""Wraps the handlers of a router and records start and end of each handling in a journal.
 
-One line each: `EVENT UPDATE_ID MONOTONIC_NS PID KEY`. The events are "begin", then "end" (it returned, or an update has
-stopped it: then it is handled) or "fail" (it raised, or was cancelled otherwise); and "connect" for each connection that the process tries to open, since a refused one is
-seen by nobody else. An update that no handler wants begins and ends, too: it is acknowledged. Of what a handler has done,
-before its "end":
+One line per event: `EVENT UPDATE_ID MONOTONIC_NS PID KEY`. The events:
 
-    untaken   no handler takes the update
+    begin     a handling starts, also for an update that no handler takes: it is acknowledged
+    end       the handler returned, raised Invalid, or was stopped by an update: the update is handled
+    fail      the handler raised, or was cancelled otherwise
+    untaken   no handler takes the update; this and the next three come before "end"
     enter     a conversation has begun
-    leave     one has ended
-    cancel    one was ended by a command
+    leave     a conversation has ended
+    cancel    a conversation was ended by a command
+    connect   the process tries to open a connection; a refused one is recorded nowhere else
 
-Timers are not noted: nobody has said them.
+Timers are not recorded: they are not updates that a user has sent.
 """
 
 import os
@@ -28,13 +29,13 @@ PID: Final = os.getpid()
 
 
 class Journal:
-    """A file that takes whole lines only, whatever kills the process."""
+    """A file of whole lines, also after a kill: each is written by one system call."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def note(self, event: str, update_id: int = 0, key: str = "-") -> None:
-        """Write one line at once."""
+        """Append one line."""
         os.write(self._fd, f"{event} {update_id} {time.monotonic_ns()} {PID} {key}\n".encode())
 
 
@@ -47,7 +48,7 @@ class _Handling:
 
 
 class _Watched:
-    """An entry of a router; what it takes is noted."""
+    """An entry of a router whose handlings are recorded."""
 
     def __init__(self, entry: Entry, journal: Journal) -> None:
         self._entry = entry
@@ -57,7 +58,7 @@ class _Watched:
         self.scope = entry.scope
 
     def take(self, ctx: Context) -> Match | None:
-        """Take what the entry takes."""
+        """Match like the entry; the handler of the match is wrapped."""
         taken = self._entry.take(ctx)
         if taken is None or isinstance(ctx, TimerContext):
             return taken
@@ -70,7 +71,7 @@ class _Watched:
     def _stops(self, ctx: Context, stop: Filter, handling: "_Handling", other: Context) -> bool:
         handling.is_stopped = handling.is_stopped or stop(other)
         if handling.is_stopped and not handling.has_begun:
-            handling.has_begun = True  # it never will
+            handling.has_begun = True  # its handler will not run
             self._journal.note("begin", ctx.update_id, ctx.key)
             self._journal.note("end", ctx.update_id, ctx.key)
         return handling.is_stopped
@@ -84,7 +85,7 @@ class _Watched:
         self._journal.note("begin", *told)
         try:
             await run(*more)
-        except Invalid:  # the update is handled: its answer is what was wrong
+        except Invalid:  # the update is handled: the user gets the reason
             self._journal.note("end", *told)
             raise
         except BaseException:
@@ -98,7 +99,7 @@ class _Watched:
         self._journal.note("end", *told)
 
     def _goes_on(self, ctx: Context) -> bool:
-        """Whether a conversation of the entry, if it is a flow, goes on."""
+        """Whether the entry is a flow with a running conversation."""
         if not isinstance(self._entry, Plan):
             return False
         record = ctx.conversation(self._entry.scope).flow
@@ -106,7 +107,7 @@ class _Watched:
 
 
 class Witness(Router):
-    """Matches as `router` does; what it finds is watched, and so is that it finds nothing."""
+    """Matches like `router` and records all handlings, also updates that no handler takes."""
 
     def __init__(self, router: Router, journal: Journal) -> None:
         super().__init__()
@@ -114,22 +115,22 @@ class Witness(Router):
         self._journal = journal
 
     def resources(self) -> list[Resource[Any]]:
-        """What the router opens."""
+        """Return the resources of the router."""
         return self._router.resources()
 
     def allowed_updates(self) -> list[str]:
-        """The kinds that the router asks for."""
+        """Return the kinds of update that the router takes."""
         return self._router.allowed_updates()
 
     def entries(self, above: tuple[Filter, ...] = ()) -> Iterator[tuple[Entry, tuple[Filter, ...]]]:
-        """All entries of the router, and one for what nobody wants."""
+        """Yield all entries of the router, and one for updates that no handler takes."""
         for entry, filters in self._router.entries(above):
             yield _Watched(entry, self._journal), filters
         yield _Watched(_UNTAKEN, self._journal), ()
 
 
 async def _nothing(ctx: Context) -> None:
-    """What becomes of an update that no handler wants."""
+    """The handler of updates that no other handler takes."""
 
 
 _UNTAKEN: Final = Route(None, (), _nothing)

@@ -1,4 +1,4 @@
-"""The bot's part of a load test, as a setting HANDLERS: the handlers that load.json names, watched (watched.py)."""
+"""The setting HANDLERS of the bot's process in a load test: the handlers of load.json, wrapped by watched.py."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from telegram.load.watched import Journal, Witness
 
 
 def _die_with_parent() -> None:
-    """A load test that was killed leaves no bot behind: its end of our standard input ends, too."""
+    """Exit when standard input ends, which happens when the load test is killed: it must leave no bot behind."""
 
     def wait() -> None:
         while os.read(0, 4096):

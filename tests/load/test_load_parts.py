@@ -250,7 +250,7 @@ def test_a_live_view_in_a_terminal(monkeypatch):
     with view.watching(Load(), out) as show:
         show(now(1.0, 50, fault="429", anomalies=77))
     shown = out.getvalue()
-    for part in ("50 of 20,000", "anomalies", "77", "Telegram says: too many requests"):
+    for part in ("50 of 20,000", "anomalies", "77", "Telegram answers: too many requests"):
         assert part in shown
 
 

@@ -246,8 +246,8 @@ def test_a_test_without_updates_shows_nothing():
 
 def test_the_faults_are_told():
     assert deeds(GOOD).endswith(
-        "the test caused 2 kills of the bot's process (kill -9), 1 spell of “too many requests” (429), 1 spell of"
-        " server errors (5xx), 1 spell of slow answers, 1 spell of cut connections and 1 freeze of the process (SIGSTOP)."
+        "the test caused 2 kills of the bot's process (kill -9), 1 period of “too many requests” (429), 1 period of"
+        " server errors (5xx), 1 period of slow answers, 1 period of cut connections and 1 freeze of the process (SIGSTOP)."
     )
     assert (
         deeds(NOTHING) == "The test began on 2026-09-21 at 14:13:20 UTC and ran 0.0 ms. No fault was caused."
