@@ -1,4 +1,4 @@
-"""A fake Bot API server with the real server's rules, for tests, the sandbox, benchmarks and fault campaigns.
+"""A fake Bot API server with the rules of the real one, for tests, the sandbox, benchmarks and fault injection.
 
     async with FakeServer() as server:
         server.world.say(42, 42, "hello")             # a user writes; the bot gets an update
@@ -6,18 +6,18 @@
         server.faults.add(Fault("status", code=429, retry_after=3, times=1))
 
 FakeServer   the server: `url`, `token`, `world`, `queue`, `faults`, `calls`, `polls`, `clock`, `down()`, `up()`
-World        people and chats: `say`, `edit`, `press`, `ask_inline`, `choose`, `react`, `push`, `block`, `promote`, `listen` ...
-UpdateQueue  Telegram's queue of one bot, with the rules of getUpdates; pure
-Fault        one thing that goes wrong; the kinds are in `faults`
-FloodLimits  how much the bot may send, 429 for more: `server.world.limit(FloodLimits())`; no limit by default
-Call, Poll   what the bot asked for
-RemoteFake   the same server in a process of its own (`python -m telegram.fake`), driven over its control port
+World        users and chats: `say`, `edit`, `press`, `ask_inline`, `choose`, `react`, `push`, `block`, `promote`, `listen` ...
+UpdateQueue  Telegram's update queue of one bot, with the rules of getUpdates; pure
+Fault        an injected fault; the kinds are in `faults`
+FloodLimits  rate limits, 429 above them: `server.world.limit(FloodLimits())`; none by default
+Call, Poll   recorded requests of the bot
+RemoteFake   the same server in its own process (`python -m telegram.fake`), controlled over its control port
 
-Every method of the Bot API is answered with a typed result, and its parameters are checked against the schema
-(`checks`; `FakeServer(strict=True)` for one's own bot). What the bot did to chats, members, messages, files and stickers
-is seen by later calls; methods without such a state answer with made-up values (`methods/generic.py`).
+Each method of the Bot API returns a result of its type, and its parameters are checked against the schema (`checks`;
+`FakeServer(strict=True)` for tests of a bot). Changes to chats, members, messages, files and stickers are visible to
+later calls; methods without state return generated values (`methods/generic.py`).
 
-Not here: webhooks (setWebhook is refused), ephemeral messages.
+Not supported: webhooks (setWebhook is refused), ephemeral messages.
 """
 
 from .answers import ApiError

@@ -25,8 +25,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--token", default=DEFAULT_TOKEN, help="of the bot that is served")
     parser.add_argument("--history", type=int, default=200, help="messages kept per chat, 0 for none")
     parser.add_argument("--seed", type=int, default=None, help="of faults with a probability")
-    parser.add_argument("--strict", action="store_true", help="refuse what the Bot API's schema does not say")
-    parser.add_argument("--local", action="store_true", help="play a local Bot API server: files on the disk")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse parameters and values that are not in the Bot API's schema",
+    )
+    parser.add_argument(
+        "--local", action="store_true", help="behave like a local Bot API server: files on the disk"
+    )
     parser.add_argument("--limits", action="store_true", help="flood control: 429 as Telegram answers it")
     parser.add_argument("--until-eof", action="store_true", help="stop when standard input ends, too")
     return parser.parse_args()
@@ -65,10 +71,12 @@ async def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _at_eof(call: Callable[[], object]) -> None:
-    """Call when standard input ends: a parent that was killed leaves no orphan behind."""
+    """Call `call` when standard input ends, which also happens when the parent is killed."""
 
     def wait() -> None:
-        while os.read(0, 4096):  # not sys.stdin: a thread inside its lock breaks the interpreter's end
+        while os.read(
+            0, 4096
+        ):  # not sys.stdin: a thread that holds its lock breaks the interpreter's shutdown
             pass
         call()
 
@@ -76,7 +84,7 @@ def _at_eof(call: Callable[[], object]) -> None:
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM, SIGINT, or the end of standard input with --until-eof."""
     arguments = _arguments()
     if sys.platform == "win32":
         asyncio.run(_serve(arguments))

@@ -1,4 +1,4 @@
-"""What the server makes of an address in formatted text (tdlib/td, LinkManager.cpp and HttpUrl.cpp)."""
+"""Parsing of URLs in formatted text (tdlib/td, LinkManager.cpp and HttpUrl.cpp)."""
 
 import re
 from typing import Final
@@ -20,7 +20,7 @@ _PORT_MAX: Final = 65_535
 
 
 def link(url: str) -> Json | None:
-    """Return the entity of a link, without its place; None for what is no address."""
+    """Return the entity of a link, without offset and length; None for an invalid URL."""
     if user_id := mentioned_user(url):
         return {"type": "text_mention", "user": {"id": user_id}}
     address = checked(url)
@@ -28,7 +28,7 @@ def link(url: str) -> Json | None:
 
 
 def mentioned_user(url: str) -> int | None:
-    """Return the user's id of a `tg://user?id=` address; None for any other."""
+    """Return the user id of a `tg://user?id=` URL; None for any other."""
     found = _USER.match(url)
     wanted = _argument(found[1], "id") if found else None
     if wanted is None or not _INTEGER.fullmatch(wanted) or int(wanted) <= 0:
@@ -37,7 +37,7 @@ def mentioned_user(url: str) -> int | None:
 
 
 def checked(url: str) -> str:
-    """Return the address as Telegram keeps it (with a scheme and a path); "" for what is none, which is no link."""
+    """Return the URL as Telegram normalizes it (with scheme and path); "" for an invalid one, which is no link."""
     if own := _OWN_SCHEME.fullmatch(url):
         rest = own["rest"]
         if not re.match(r"[/?#]|\Z", rest) or (own[1].lower() != "tonsite" and "." in own["host"]):
@@ -61,7 +61,7 @@ def checked(url: str) -> str:
 
 
 def emoji_or_moment(url: str) -> Json | None:
-    """Return the entity of a `tg://emoji?id=` or `tg://time?unix=` address without its place; None if it is neither."""
+    """Return the entity of a `tg://emoji?id=` or `tg://time?unix=` URL, without offset and length; None for any other."""
     found = re.match(r"tg:(?://)?(emoji|time)/?\?([^#]*)", url, re.IGNORECASE)
     if found is None:
         return None
@@ -75,22 +75,22 @@ def emoji_or_moment(url: str) -> Json | None:
 
 
 def moment(unix: int, form: str) -> Json:
-    """Return a date_time entity without its place."""
+    """Return a date_time entity, without offset and length."""
     return {"type": "date_time", "unix_time": unix} | ({"date_time_format": form} if form else {})
 
 
 def is_emoji(text: str) -> bool:
-    """Whether it can be the id of a custom emoji: a positive 64-bit integer."""
+    """Whether the text is a valid id of a custom emoji: a positive 64-bit integer."""
     return bool(_INTEGER.fullmatch(text)) and 0 < int(text) < 2**63
 
 
 def is_date_format(text: str) -> bool:
-    """Whether it is a format of a date: "r", or letters of "tTdDwW" (Telegram Bot API, MessageEntity)."""
+    """Whether the text is a date format: "r", "R", or letters of "tTdDwW" (Telegram Bot API, MessageEntity)."""
     return _DATE_FORMAT.fullmatch(text) is not None
 
 
 def percent_decoded(text: str) -> str:
-    """Decode %41 as tdlib does (misc.cpp, url_decode): what is no escape stays, and "+" is no space."""
+    """Percent-decode as tdlib does (misc.cpp, url_decode): invalid escapes are kept, and "+" is not a space."""
     return unquote_to_bytes(text).decode("utf-8", "replace")
 
 

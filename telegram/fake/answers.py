@@ -1,4 +1,4 @@
-"""The JSON around every answer of the Bot API, and the error that becomes one."""
+"""The JSON of the Bot API's answers, and the exception for refused calls."""
 
 import json
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 Json = dict[str, Any]
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
-"""Value -> compact JSON text, pure ASCII (as the real server writes it)."""
+"""Value -> compact JSON text, ASCII only (like the real server)."""
 
 
 class ApiError(Exception):
@@ -20,24 +20,24 @@ class ApiError(Exception):
 
 
 class Described(NamedTuple):
-    """A result that the real server sends with a `description` beside it."""
+    """A result that the real server sends together with a `description`."""
 
     result: object
     description: str
 
 
 def bad_request(reason: str) -> ApiError:
-    """A 400."""
+    """Return an ApiError 400."""
     return ApiError(400, f"Bad Request: {reason}")
 
 
 def forbidden(reason: str) -> ApiError:
-    """A 403."""
+    """Return an ApiError 403."""
     return ApiError(403, f"Forbidden: {reason}")
 
 
 def accepted(result: object) -> bytes:
-    """The body that carries a method's result."""
+    """Return the response body for a method's result."""
     if isinstance(result, Described):
         body = {"ok": True, "result": result.result, "description": result.description}
         return encode(body).encode()
@@ -45,7 +45,7 @@ def accepted(result: object) -> bytes:
 
 
 def refused(error: ApiError) -> bytes:
-    """The body that carries an error."""
+    """Return the response body for an error."""
     body: Json = {"ok": False, "error_code": error.code, "description": error.description}
     if error.parameters:
         body["parameters"] = error.parameters

@@ -1,4 +1,4 @@
-"""Files in calls: uploaded, named by file_id, URL or path, and what they look like in a message."""
+"""Files in calls (uploads, file_ids, URLs, paths) and their fields in messages."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -13,20 +13,22 @@ KINDS: Final = (
     *("photo", "live_photo", "audio", "document", "video"),
     *("animation", "voice", "video_note", "sticker"),
 )
-_BEFORE_DOCUMENT: Final = tuple(kind for kind in KINDS if kind != "document")  # which an animation is as well
+_BEFORE_DOCUMENT: Final = tuple(
+    kind for kind in KINDS if kind != "document"
+)  # an animation is also sent as a document
 PHOTO_BYTES_MAX: Final = 10 << 20  # Telegram Bot API, sendPhoto
-_WIDTH, _HEIGHT = 800, 600  # nobody looks into the pictures
+_WIDTH, _HEIGHT = 800, 600  # of all pictures: their content is not read
 
 
 def stored(world: Society, params: Params, value: Any, kind: str) -> StoredFile:
-    """The file that `value` stands for, kept; ApiError in the server's words."""
+    """Return the file that `value` refers to; a new one is stored. ApiError with the server's text."""
     if isinstance(value, str) and value.startswith("attach://"):
         value = params.get(value.removeprefix("attach://"))
     if isinstance(value, Upload):
         return _uploaded(world, value, kind)
     name = value if isinstance(value, str) else ""
     if name.startswith(("http://", "https://")):
-        return world.files.add(kind, name.encode(), name=urlsplit(name).path)  # nobody fetches it
+        return world.files.add(kind, name.encode(), name=urlsplit(name).path)  # it is not downloaded
     if name.startswith("file:") and world.files.local:
         return _from_disk(world, name, kind)
     found = world.files.find(name)
@@ -39,9 +41,9 @@ def stored(world: Society, params: Params, value: Any, kind: str) -> StoredFile:
 
 
 def know_files(world: Society, message: Json) -> None:
-    """What people send is at Telegram: the bot may send it again by its file_id (Telegram Bot API, Sending files).
+    """Store the files of a user's message: the bot may send them again by file_id (Telegram Bot API, Sending files).
 
-    One whose content a test did not give has its file_id as content.
+    Their content is unknown; the file_id stands for it.
     """
     for kind in (*_BEFORE_DOCUMENT, "document"):
         found = message.get(kind)
@@ -51,7 +53,7 @@ def know_files(world: Society, message: Json) -> None:
 
 
 def described(kind: str, file: StoredFile, given: Json) -> Any:
-    """The file as the part of a message: a PhotoSize list, Audio, Document, ...; `given` are the call's parameters."""
+    """Return the file's field in a message: a PhotoSize list, Audio, Document, ...; `given`: the call's parameters."""
     found = file.identity()
     size = {"width": integer(given, "width") or _WIDTH, "height": integer(given, "height") or _HEIGHT}
     typed = {"mime_type": file.mime_type}
@@ -77,7 +79,7 @@ def described(kind: str, file: StoredFile, given: Json) -> Any:
 
 
 def sticker_fields(given: Json) -> Json:
-    """What a `Sticker` has beside its file."""
+    """Return the fields of a `Sticker` without those of its file."""
     formatted = text(given, "format") or "static"
     fields: Json = {"type": "regular", "width": 512, "height": 512}
     fields |= {"is_animated": formatted == "animated", "is_video": formatted == "video"}
@@ -85,7 +87,7 @@ def sticker_fields(given: Json) -> Json:
 
 
 def media(world: Society, params: Params, kind: str, value: Any, given: Json) -> Json:
-    """The fields of a message that shows this file."""
+    """Return the fields of a message with this file."""
     file = stored(world, params, value, kind)
     thing = described(kind, file, given)
     if kind not in ("photo", "voice", "sticker"):
@@ -99,7 +101,7 @@ def media(world: Society, params: Params, kind: str, value: Any, given: Json) ->
 
 
 def _thumbnail(world: Society, params: Params, value: Any) -> Json:
-    """A thumbnail has to be uploaded; anything else is passed over (Telegram Bot API, sendDocument)."""
+    """Return the thumbnail, if it is an upload; other values are ignored (Telegram Bot API, sendDocument)."""
     if isinstance(value, str) and value.startswith("attach://"):
         value = params.get(value.removeprefix("attach://"))
     if not isinstance(value, Upload):
@@ -133,5 +135,5 @@ def _check_size(world: Society, size: int, kind: str) -> None:
 
 
 def _mime(given: str) -> str:
-    """What clients send when they do not know is as good as nothing."""
+    """Return the type; "" for the default that clients send for an unknown one."""
     return "" if given == "application/octet-stream" else given

@@ -1,4 +1,4 @@
-"""What the bot asked for: the log of its calls and of its polls, kept so that tests can prove things."""
+"""The log of the bot's calls and polls, for assertions in tests."""
 
 import asyncio
 from collections import Counter, deque
@@ -11,10 +11,10 @@ POLLS_MAX = 10_000
 
 
 class Call(NamedTuple):
-    """One Bot API call other than getUpdates; `n` counts from 1, `at` is Unix time.
+    """A Bot API call other than getUpdates; `n` counts from 1, `at` is Unix time.
 
-    `status` is the HTTP status answered, 0 when no whole answer was sent. `delivered` tells whether the
-    effect took place: a 429 was not executed, a call whose answer was cut was.
+    `status` is the HTTP status of the answer, 0 if it was not sent completely. `delivered`: whether the call was
+    executed; after a 429 it was not, after a cut answer it was.
     """
 
     n: int
@@ -26,17 +26,17 @@ class Call(NamedTuple):
 
     @property
     def chat_id(self) -> int | None:
-        """The chat that the call names, whatever the encoding was."""
+        """The `chat_id` of the call as an integer; None without one."""
         return integer(self.params, "chat_id") if "chat_id" in self.params else None
 
     @property
     def text(self) -> str:
-        """The text that the call carries, "" for none."""
+        """The `text` of the call; "" without one."""
         return str(self.params.get("text", ""))
 
 
 class Poll(NamedTuple):
-    """One getUpdates request; `at` is when it came, `returned` how many updates it got, -1 for an error."""
+    """A getUpdates request; `at`: Unix time of its arrival, `returned`: number of updates, -1 for an error."""
 
     at: float
     offset: int
@@ -46,7 +46,7 @@ class Poll(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """Counters since the start. Every update taken is pending, confirmed or expired; dropped ones were not taken."""
+    """Counters since the start. Each queued update is pending, confirmed or expired; a dropped one was not queued."""
 
     pending: int
     confirmed: int
@@ -56,7 +56,7 @@ class Stats(NamedTuple):
     calls: int
     polls: int
     flooded: int = 0
-    """Calls refused by flood control since it was turned on."""
+    """Calls refused by flood control since it was enabled."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +76,7 @@ class _Waiter:
 
 
 class CallLog:
-    """Keeps every call until told to forget; `polls` keeps the latest POLLS_MAX, `requests` counts by method."""
+    """Keeps all calls until `forget`; `polls` has the latest POLLS_MAX, `requests` counts by method."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -88,36 +88,36 @@ class CallLog:
 
     @property
     def call_count(self) -> int:
-        """How many calls were noted, forgotten ones too: the number of the latest."""
+        """Number of recorded calls, including forgotten ones: `n` of the latest."""
         return self.forgotten + len(self.calls)
 
     def since(self, n: int, limit: int) -> list[Call]:
-        """Up to `limit` of the calls numbered above `n`, oldest first; what was forgotten is not among them."""
+        """Return up to `limit` calls with a number above `n`, oldest first, without forgotten ones."""
         start = max(0, n - self.forgotten)
         return self.calls[start : start + limit]
 
     def forget(self, through: int) -> None:
-        """Drop the calls up to number `through`: a run of hours has to be read and forgotten bit by bit."""
+        """Drop the calls up to number `through`, to bound the memory of long runs."""
         gone = min(max(0, through - self.forgotten), len(self.calls))
         del self.calls[:gone]
         self.forgotten += gone
 
     def record(self, at: float, method: str, params: Params, status: int, *, delivered: bool) -> None:
-        """Number a call and note it."""
+        """Record a call with the next number."""
         call = Call(self.call_count + 1, at, method, params, status, delivered)
         self.calls.append(call)
         for waiter in self._waiters:
             waiter.see(call)
 
     def record_poll(self, poll: Poll) -> None:
-        """Note an answered getUpdates."""
+        """Record an answered getUpdates."""
         self.polls.append(poll)
         self.poll_count += 1
 
     async def wait(
         self, count: int, method: str | None, *, delivered: bool | None, timeout_s: float
     ) -> list[Call]:
-        """The matching calls, as soon as there are `count`; TimeoutError says how many there were."""
+        """Wait for `count` matching calls and return them; TimeoutError contains the number found."""
         waiter = _Waiter(count, method, delivered, asyncio.get_running_loop().create_future())
         for call in self.calls:
             waiter.see(call)
@@ -135,5 +135,5 @@ class CallLog:
 
 
 def as_row(call: Call) -> list[Any]:
-    """A call as the control API sends it; `Call(*row)` is its reverse."""
+    """Return a call as the control API sends it; `Call(*row)` reverses it."""
     return list(call)

@@ -1,12 +1,12 @@
-"""Parameters against the schema: a call that is wrong fails in a test, not in production.
+"""Checks parameters against the schema, so that a wrong call fails in a test and not in production.
 
-Each method has one check, built at its first use from telegram/botapi/schema.json: every required parameter is
-there, and each one has its type, nested objects to their last field. Where the real server's words are known they
-are used. A check is either
+Each method has one check, built at its first use from telegram/botapi/schema.json: all required parameters are present,
+and all parameters have their type, including all fields of nested objects. The error texts are those of the real server
+where they are known. A check is either
 
-lenient  what real clients send passes: parameters that nobody knows, numbers for strings, flags left out of a nested
-         object (an older client), entities that make no sense (the real server skips them)
-strict   everything that the schema does not say is refused: a typo in an optional parameter, too
+lenient  accepts what real clients send: unknown parameters, numbers for strings, nested objects without Boolean fields
+         (older clients), invalid entities (the real server ignores them)
+strict   refuses everything that is not in the schema, such as a typo in an optional parameter
 """
 
 import json
@@ -21,7 +21,7 @@ from .params import Params, Upload
 from .shapes import Check, Types, Wrong, anything, attached, floating, integer, schema
 
 _BOOLEAN_TEXTS = frozenset({"true", "false", "yes", "no", "1", "0"})
-_CHECKED_BY_THE_METHOD = frozenset({"commands"})  # in the server's own words
+_CHECKED_BY_THE_METHOD = frozenset({"commands"})  # with the server's error texts
 
 _WORDS = {"reply_markup": "reply keyboard markup"}
 _OBJECT_WORDS = {"reply_markup": "reply markup"}
@@ -32,19 +32,19 @@ _ABSENT = {
     ("getChatMember", "user_id"): "invalid user_id specified",
     ("getFile", "file_id"): "file_id not specified",
 }
-"""What the real server says when a parameter is missing."""
+"""Error texts of the real server for missing parameters."""
 
 
 class _Checks(NamedTuple):
-    """The checks of one method: its parameters, and what is to be said when a required one is missing."""
+    """The checks of one method: by parameter, and the error text for each required one that is missing."""
 
     params: dict[str, Check]
     required: dict[str, str]
-    never_empty: frozenset[str]  # an empty text is no value of these
+    never_empty: frozenset[str]  # required ones for which an empty text counts as missing
 
 
 def check(method: str, params: Params, *, strict: bool = False) -> None:
-    """Raise ApiError 400 if `params` is no right call of `method` (its proper name)."""
+    """Raise ApiError 400 if `params` are invalid for `method` (its name in the documented case)."""
     checks = _checks(method, strict)
     for name, refusal in checks.required.items():
         if name not in params or (params[name] == "" and name in checks.never_empty):
@@ -54,7 +54,7 @@ def check(method: str, params: Params, *, strict: bool = False) -> None:
         if found is None:
             if strict:
                 _refuse_unknown(name, params)
-        elif value != "":  # an empty text is as good as none
+        elif value != "":  # an empty text counts as absent
             try:
                 found(value, params)
             except Wrong as wrong:
@@ -98,7 +98,7 @@ def _absent(field: Field) -> str:
     return "chat_id is empty" if field.name == "chat_id" else f'parameter "{field.name}" is required'
 
 
-# -- what stands in a parameter itself: text or JSON --------------------------------------------------------------
+# -- the value of a parameter: text or JSON -----------------------------------------------------------------------
 
 
 def _parameter(field: Field, types: Types) -> Check:
@@ -133,7 +133,7 @@ def _parameter(field: Field, types: Types) -> Check:
 
 
 def _markup(check: Check, *, is_inline: bool) -> Check:
-    """What the real server has its own words for is said in these."""
+    """Wrap a check so that errors of a reply_markup have the server's texts, where these are known."""
 
     def markup(value: Any, params: Params) -> None:
         try:

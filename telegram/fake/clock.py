@@ -1,10 +1,10 @@
-"""The time of the fake Telegram: this machine's, and ahead of it by what people let pass."""
+"""The clock of the fake Telegram: this machine's, which can be moved ahead."""
 
 import time
 
 
 class PlayedClock:
-    """Unix time; `ahead_s` is how far it has been moved. Give it to the bot's store too (`wall`): timers go by it."""
+    """Returns Unix time; `ahead_s`: by how much it is ahead. The bot's store needs it too (`wall`), for its timers."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
@@ -14,9 +14,9 @@ class PlayedClock:
         return time.time() + self.ahead_s
 
     def monotonic(self) -> float:
-        """Return seconds that never go back, moved as far."""
+        """Return the monotonic clock in seconds, moved ahead by as much."""
         return time.monotonic() + self.ahead_s
 
     def let_pass(self, seconds: float) -> None:
-        """Move on."""
+        """Move the clock ahead."""
         self.ahead_s += seconds

@@ -1,22 +1,22 @@
-"""The control port: another process plays the people, sets the faults, and reads what the bot did.
+"""The control port, over which another process acts as the users, injects faults, and reads the bot's calls.
 
-It listens apart from the Bot API, so it works while that is down. Bodies and answers are JSON. Each request needs the
-header `Authorization: Bearer KEY` (401 without): the key is new with each start, and only who started it knows it.
+It is separate from the Bot API's port, so it works while that is down. Bodies and answers are JSON. Each request needs
+the header `Authorization: Bearer KEY` (401 without); the key is new at each start and known to the parent process only.
 
 POST /say          [{"chat", "user", "text", ...fields}, ...] -> [update_id, ...]
 POST /press        {"chat", "user", "message", "data"} -> update_id
-POST /key          {"chat", "user", "text"}: a key in place of the letters -> update_id
-POST /shown        [chat, ...] -> [[the bot's newest message or null, [[label of a key, ...], ...]], ...]
-POST /act          [[chat, "text" | "press" | "key", text or data, message], ...] by the persons of private chats
-                   -> [update_id, ...], 0 for what cannot be done any more
+POST /key          {"chat", "user", "text"}: a button of the reply keyboard -> update_id
+POST /shown        [chat, ...] -> [[the bot's newest message or null, [[label of a reply button, ...], ...]], ...]
+POST /act          [[chat, "text" | "press" | "key", text or data, message], ...] by the users of private chats
+                   -> [update_id, ...], 0 for an action that is no longer possible
 POST /push         {"kind", "payload"} -> update_id
 POST /raw          the bytes after `{"update_id":N,` and before the last `}` -> update_id
-GET  /calls        ?since=N -> [[n, at, method, params, status, delivered], ...] of n > N, ROWS_MAX at most
-POST /forget       {"through": N}: the calls up to n = N are dropped, for runs of hours
-GET  /wait         ?n=&method=&delivered=&timeout_s= -> the same, as soon as there are n; 504 when there are not
-GET  /faults       -> [fault, ...]; POST adds one, DELETE clears
-POST /flood        {...FloodLimits}: 429 for what is more; DELETE lifts the limits
-POST /down, /up    the Bot API's socket
+GET  /calls        ?since=N -> [[n, at, method, params, status, delivered], ...] with n > N, at most ROWS_MAX
+POST /forget       {"through": N}: drops the calls up to n = N, for long runs
+GET  /wait         ?n=&method=&delivered=&timeout_s= -> the same, as soon as there are n calls; 504 after timeout_s
+GET  /faults       -> [fault, ...]; POST adds one, DELETE removes all
+POST /flood        {...FloodLimits}: enables flood control (429); DELETE disables it
+POST /down, /up    closes and opens the Bot API's socket
 POST /restart-ids  {"next_id"}
 GET  /stats        -> counters
 """
@@ -36,7 +36,7 @@ from .visitors import is_key, new_key, refusal
 
 ROWS_MAX = 10_000
 _BODY_BYTES_MAX = 256 << 20
-_SAY_AT_ONCE = 500  # then the Bot API gets its turn
+_SAY_AT_ONCE = 500  # then the event loop serves the Bot API
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,11 +52,11 @@ class Control:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the control port."""
         return f"http://{HOST}:{self._port}"
 
     async def start(self) -> None:
-        """Listen."""
+        """Start listening. OSError if the port is taken."""
         app = web.Application(
             client_max_size=_BODY_BYTES_MAX, middlewares=[self._only_who_has_the_key, _bad_input_is_400]
         )
@@ -89,7 +89,7 @@ class Control:
         self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Close."""
+        """Stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -134,7 +134,7 @@ class Control:
                         ids.append(world.press_key(chat_id, chat_id, text))
                     case _:
                         ids.append(world.say(chat_id, chat_id, text))
-            except ValueError:  # the button is gone, or opens something
+            except ValueError:  # the button no longer exists, or cannot be pressed here
                 ids.append(0)
             if len(ids) % _SAY_AT_ONCE == 0:
                 await asyncio.sleep(0)

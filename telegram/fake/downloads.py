@@ -1,7 +1,7 @@
-"""GET /file/bot<token>/<file_path>: what getFile pointed to, whole or a range of it (RFC 9110, section 14).
+"""GET /file/bot<token>/<file_path>: downloads after getFile, whole or a range (RFC 9110, section 14).
 
-People send files of any kind, HTML and SVG among them: a browser saves them, and neither shows nor runs them
-(RFC 6266, Content-Disposition; Fetch Standard, X-Content-Type-Options; Content Security Policy, sandbox).
+Users send any files, also HTML and SVG, so the headers make a browser save them and neither show nor run them (RFC 6266,
+Content-Disposition; Fetch Standard, X-Content-Type-Options; Content Security Policy, sandbox).
 """
 
 import re
@@ -22,7 +22,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 
 
 def download(files: Files, token: str, request: web.BaseRequest) -> Reply | None:
-    """The reply; None if the request is not for a file. ApiError 401 or 404; a local server serves none at all."""
+    """Return the reply; None if the request is not for a file, always on a local server. ApiError 401 or 404."""
     found = _PATH.fullmatch(unquote(request.raw_path.partition("?")[0]))
     if found is None or files.local or request.method != "GET":
         return None
@@ -36,7 +36,7 @@ def download(files: Files, token: str, request: web.BaseRequest) -> Reply | None
 
 
 def _part(content: bytes, wanted: str, content_type: str) -> Reply:
-    """The range that is wanted; everything for no range, and for several at once."""
+    """Return the requested range; the whole file without a Range header, and for several ranges."""
     size = len(content)
     found = _RANGE.fullmatch(wanted)
     if found is None or found[0] == "bytes=-":

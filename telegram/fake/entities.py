@@ -1,6 +1,6 @@
-"""What the server finds in a text by itself, and who is mentioned in it.
+"""Entities: detection of commands, their order, and users in mentions.
 
-Offsets and lengths count UTF-16 units (Telegram Bot API, MessageEntity).
+Offsets and lengths are in UTF-16 code units (Telegram Bot API, MessageEntity).
 """
 
 import re
@@ -24,16 +24,16 @@ _LAST: Final = ("bold", "italic", "underline", "strikethrough", "spoiler", "cust
 RANKS: Final = {kind: rank for rank, kind in enumerate(_FIRST)} | {
     kind: 50 + rank for rank, kind in enumerate(_LAST)
 }
-"""Which of two entities in the same place is named first (tdlib/td, MessageEntity.cpp, get_type_priority)."""
+"""Order of entities with the same offset and length (tdlib/td, MessageEntity.cpp, get_type_priority)."""
 
 
 def utf16_length(text: str) -> int:
-    """Length in UTF-16 units."""
+    """Return the length in UTF-16 code units."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def commands(text: str) -> list[Json]:
-    """The bot_command entities of a text."""
+    """Return the bot_command entities of a text."""
     if "/" not in text:
         return []
     return [
@@ -47,12 +47,12 @@ def commands(text: str) -> list[Json]:
 
 
 def in_order(entities: Iterable[Json]) -> list[Json]:
-    """The entities as the server names them: by their begin, longer ones first."""
+    """Sort entities as the server does: by offset, longer ones first."""
     return sorted(entities, key=lambda each: (each["offset"], -each["length"], RANKS.get(each["type"], 40)))
 
 
 def with_users(content: Json, user_of: Callable[[int], Json | None]) -> Json:
-    """The content with whole `User`s in its mentions; a mention of an unknown user is plain text."""
+    """Return the content with complete `User`s in its mentions; a mention of an unknown user is removed."""
     for name in content.keys() & {"entities", "caption_entities"}:
         entities = [found for entity in content[name] if (found := _with_user(entity, user_of))]
         content = {**content, name: entities}

@@ -1,4 +1,4 @@
-"""What happens in the world, told to whoever listens: the sandbox's page, or a test."""
+"""Events of a World, delivered to listeners such as the sandbox's page or a test."""
 
 import asyncio
 from collections import deque
@@ -11,9 +11,9 @@ EVENTS_MAX = 10_000
 
 
 class Listener:
-    """Iterate over it (`async for`) until `close()`; also a context manager that closes.
+    """An async iterator over events until `close()`; also a context manager that closes it.
 
-    Bounded: to a listener that falls more than EVENTS_MAX behind the oldest events are lost, counted in `missed`.
+    Bounded: a listener that is more than EVENTS_MAX behind loses the oldest events; `missed` counts them.
     """
 
     def __init__(self, listeners: set["Listener"]) -> None:
@@ -25,13 +25,13 @@ class Listener:
         listeners.add(self)
 
     def tell(self, event: Json) -> None:
-        """Hand over one event."""
+        """Add an event."""
         self.missed += len(self._events) == EVENTS_MAX
         self._events.append(event)
         self._news.set()
 
     def close(self) -> None:
-        """Stop listening: the iteration ends at once."""
+        """End the iteration at once; pending events are dropped."""
         self._closed = True
         self._listeners.discard(self)
         self._news.set()

@@ -1,13 +1,13 @@
-"""Faults on demand: what a test or a campaign wants to go wrong.
+"""Fault injection.
 
-| kind       | the client sees                                   | executed |
+| kind       | the client gets                                   | executed |
 |------------|---------------------------------------------------|----------|
 | status     | HTTP `code` with a JSON error                     | no       |
 | html       | HTTP `code` (502) with an HTML page               | no       |
 | garbage    | HTTP 200 with a body that is not JSON             | no       |
 | cut_before | the connection closes without a byte              | no       |
-| hang       | nothing, until the fault is cleared; then a close | no       |
-| slow       | the true answer, `seconds` late                   | yes      |
+| hang       | nothing until the fault is removed; then a close  | no       |
+| slow       | the regular answer, `seconds` late                | yes      |
 | cut_after  | the connection closes inside the reply's headers  | yes      |
 | truncate   | the connection closes in the middle of the body   | yes      |
 """
@@ -29,10 +29,10 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 @dataclass(slots=True, eq=False)
 class Fault:
-    """One thing that goes wrong for calls of `method` to `chat_id` (None: any), `times` times (None: until removed).
+    """A fault for calls of `method` to `chat_id` (None: any), `times` times (None: until removed).
 
-    Of the matching calls each is hit with `probability`; `hits` counts. `code`, `description`, `retry_after`
-    and `migrate_to_chat_id` belong to kind "status", `seconds` to "slow".
+    Each matching call is hit with `probability`; `hits` counts them. `code` is for the kinds "status" and "html";
+    `description`, `retry_after` (seconds) and `migrate_to_chat_id` for "status"; `seconds` for "slow".
     """
 
     kind: FaultKind
@@ -55,7 +55,7 @@ class Fault:
             self.code = 502 if self.kind == "html" else 500
 
     def matches(self, method: str, params: Params) -> bool:
-        """Whether a call of `method` (lower case) may be hit."""
+        """Whether the fault applies to a call of `method` (lower case)."""
         return (
             (self.times is None or self.hits < self.times)
             and (self.method is None or self.method.lower() == method)
@@ -63,7 +63,7 @@ class Fault:
         )
 
     def error(self) -> ApiError:
-        """The error that kind "status" answers with."""
+        """Return the error of a "status" fault."""
         code = self.code or 500
         description = self.description
         if description is None:
@@ -74,12 +74,12 @@ class Fault:
         return ApiError(code, description, **{name: n for name, n in parameters.items() if n is not None})
 
     def as_json(self) -> dict[str, Any]:
-        """Everything that tells it; `Fault(**fault.as_json())` is its reverse."""
+        """Return all fields as JSON; `Fault(**fault.as_json())` reverses it."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "removed"}
 
 
 class Faults:
-    """The faults of one server, asked in the order in which they were added; `rng` decides on probabilities."""
+    """The faults of one server, tried in the order in which they were added; `rng` is for their probability."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -92,23 +92,23 @@ class Faults:
         return iter(self._faults)
 
     def add(self, fault: Fault) -> Fault:
-        """From now on it may hit."""
+        """Activate a fault; return it."""
         self._faults.append(fault)
         return fault
 
     def remove(self, fault: Fault) -> None:
-        """It hits no more; requests that hang in it are let go."""
+        """Deactivate a fault; requests that hang in it end. ValueError if it is not active."""
         self._faults.remove(fault)
         fault.removed.set()
 
     def clear(self) -> None:
-        """Remove all."""
+        """Remove all faults; requests that hang in them end."""
         for fault in self._faults:
             fault.removed.set()
         self._faults.clear()
 
     def pick(self, method: str, params: Params) -> Fault | None:
-        """The fault that hits this call (`method` in lower case), counted; None for a good day."""
+        """Return the fault that hits this call (`method` in lower case) and count the hit; None if there is none."""
         for fault in self._faults:
             if fault.matches(method, params) and (
                 fault.probability >= 1 or self._rng.random() < fault.probability

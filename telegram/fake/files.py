@@ -1,6 +1,6 @@
-"""Files that were sent: kept in memory up to a limit, or on disk as a local Bot API server keeps them.
+"""Files that were sent: in memory up to a limit, or on disk like those of a local Bot API server.
 
-The oldest contents go first when the limit is reached; such a file is "temporarily unavailable", as Telegram says.
+At the limit the oldest contents are dropped; getFile then answers "temporarily unavailable", as Telegram does.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ DOWNLOAD_BYTES_MAX: Final = 20 << 20
 """Telegram Bot API, "Sending files" and getFile; a local server has no limit for downloads and 2000 MB for uploads."""
 KEPT_BYTES_MAX: Final = 256 << 20
 KNOWN_MAX: Final = 100_000
-"""Files known by their id; beyond, the oldest are forgotten."""
+"""Maximum number of files; beyond it the oldest are forgotten."""
 
 _PREFIXES: Final = {
     "photo": "AgAC",
@@ -48,12 +48,12 @@ _ENDINGS: Final = {
 }
 
 
-_NAME_SIGNS: Final = frozenset("<>:\"/\\|?*&`'")  # of ASCII: not in a file's name
+_NAME_SIGNS: Final = frozenset("<>:\"/\\|?*&`'")  # ASCII characters that are not allowed in a file's name
 _STEM_MAX, _ENDING_MAX = 64, 16
 
 
 def clean_name(name: str) -> str:
-    """A file's name as the server keeps it (tdlib/td, filesystem.cpp, clean_filename): letters, digits, some signs."""
+    """Return a file's name as the server cleans it (tdlib/td, filesystem.cpp, clean_filename)."""
     name = re.split(r"[/\\]", name)[-1]
     dot = name.rfind(".", 1)
     stem, ending = (name, "") if dot < 0 else (name[:dot], name[dot + 1 :])
@@ -76,7 +76,7 @@ def _clean(part: str, longest: int) -> str:
 
 
 class StoredFile(NamedTuple):
-    """A file at Telegram; `kind` is how it was sent ("photo", "document", ...), `path` is for getFile."""
+    """A file at Telegram; `kind`: how it was sent ("photo", "document", ...), `path`: file_path of getFile, `size` in bytes."""
 
     file_id: str
     file_unique_id: str
@@ -87,12 +87,12 @@ class StoredFile(NamedTuple):
     path: str
 
     def identity(self) -> Json:
-        """The fields that every kind of file has."""
+        """Return the fields that all kinds of file have."""
         return {"file_id": self.file_id, "file_unique_id": self.file_unique_id, "file_size": self.size}
 
 
 class Files:
-    """Every file by its id; with `local`, contents lie on disk below a folder that goes with `close`."""
+    """All files by file_id; with `local` the contents are in a temporary folder, which `close` removes."""
 
     def __init__(self, *, local: bool = False, bytes_max: int = KEPT_BYTES_MAX) -> None:
         self.local = local
@@ -105,7 +105,7 @@ class Files:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def add(self, kind: str, content: bytes, *, name: str = "", mime_type: str = "") -> StoredFile:
-        """Keep a new file; the same content sent as the same kind has the same file_unique_id."""
+        """Store a new file; the same content sent as the same kind has the same file_unique_id."""
         n = next(self._numbers)
         name = clean_name(name)
         unique_id = hashlib.blake2b(content or name.encode(), key=kind.encode(), digest_size=9).hexdigest()
@@ -126,7 +126,7 @@ class Files:
         return file
 
     def know(self, kind: str, given: Json) -> None:
-        """Keep a file of a user's message under the file_id that it has there, if it is new."""
+        """Store a file of a user's message under its own file_id, unless it is known."""
         file_id = str(given["file_id"])
         if file_id in self._files:
             return
@@ -140,20 +140,20 @@ class Files:
         self._note(StoredFile(file_id, unique_id, kind, name, mime_type, len(content), path), content)
 
     def find(self, file_id: str) -> StoredFile | None:
-        """The file with this id, whether its content is still there or not."""
+        """Return the file with this id, also if its content was dropped; None if it is unknown."""
         return self._files.get(file_id)
 
     def has_content(self, file: StoredFile) -> bool:
-        """Whether it can be downloaded."""
+        """Whether the file can be downloaded."""
         return file.path in self._contents or self.local
 
     def download(self, path: str) -> tuple[StoredFile, bytes] | None:
-        """What lies under a `file_path`; None for nothing, and for what only the disk has."""
+        """Return the file and its content for a `file_path`; None if it is unknown, was dropped, or is on disk."""
         content = self._contents.get(path)
         return None if content is None else (self._by_path[path], content)
 
     def state(self, bytes_max: int) -> Json:
-        """What `restore` takes, as JSON: all names, and contents of up to `bytes_max` bytes, the newest."""
+        """Return the state for `restore`, as JSON: all files, and the newest contents of up to `bytes_max` bytes."""
         contents: Json = {}
         for path, content in reversed(self._contents.items()):
             bytes_max -= len(content)
@@ -163,7 +163,7 @@ class Files:
         return {"files": [list(file) for file in self._files.values()], "contents": contents}
 
     def restore(self, state: Json) -> None:
-        """Know the files of `state`, where none is known; those without content are "temporarily unavailable"."""
+        """Load a state into an empty object; files without content are "temporarily unavailable"."""
         for fields in state["files"]:
             file = StoredFile(*fields)
             self._files[file.file_id] = self._by_path[file.path] = file
@@ -172,7 +172,7 @@ class Files:
         self._numbers = count(len(self._files) + int(time.time()))
 
     def close(self) -> None:
-        """Remove what is on disk."""
+        """Remove the files on disk."""
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None

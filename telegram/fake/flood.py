@@ -1,4 +1,4 @@
-"""Flood control: how many messages Telegram takes from a bot. Off unless `World.limit` turns it on.
+"""Flood control: Telegram's limits for the messages of a bot. Off unless enabled with `World.limit`.
 
 | limit                     | source                                                                              |
 |---------------------------|-------------------------------------------------------------------------------------|
@@ -8,8 +8,8 @@
 | edits count as messages   | tdlib/td#3034: "Limits for message editing and sending are shared"                   |
 | answers to queries do not | tdlib/telegram-bot-api#648: answerCallbackQuery has no limits, an edit has the chat's |
 
-The exact numbers are not published, so each is a setting. A refused call is not executed and not counted; until
-`retry_after` has passed, the chat (or for the limit over all: everybody) stays refused.
+The exact numbers are not published, so they are parameters. A refused call is not executed and not counted; until
+`retry_after` has passed, all messages to the chat (for the limit over all: to all chats) are refused.
 """
 
 import math
@@ -23,19 +23,19 @@ from .params import Params, structure, text
 _SILENT: Final = frozenset({"sendchataction", "sendmessagedraft", "sendrichmessagedraft"})
 _COUNTED: Final = ("send", "forward", "copy", "editmessage")
 _LISTS: Final = {"sendmediagroup": "media", "forwardmessages": "message_ids", "copymessages": "message_ids"}
-_ROUNDING_S: Final = 1e-6  # of Unix time as a float
-_CHATS_MAX: Final = 10_000  # chats remembered before those that are idle again are forgotten
+_ROUNDING_S: Final = 1e-6  # rounding error of Unix time as a float
+_CHATS_MAX: Final = 10_000  # above this number idle chats are forgotten
 
 
 @dataclass(frozen=True, slots=True)
 class FloodLimits:
-    """What is allowed; a rate of 0 is no limit. Each burst is what passes at once after a pause."""
+    """The limits; a rate of 0 is no limit. A burst is the number of messages that pass at once after a pause."""
 
     overall_per_s: float = 30.0
     overall_burst: int = 30
     chat_per_s: float = 1.0
     chat_burst: int = 5
-    """How long a burst may be is not published."""
+    """An assumption: Telegram does not publish it."""
     group_per_min: int = 20
     """In any 60 s."""
 
@@ -43,12 +43,12 @@ class FloodLimits:
         for name in self.__slots__:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ValueError(f"{name} is a number from 0 on, not {value!r}")
+                raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}")
 
 
 @dataclass(slots=True)
 class _Meter:
-    """What one chat, or all chats together, have sent. `full_until`: when the whole burst is free again."""
+    """The usage of one chat or of all. `full_until`: time at which the whole burst is available again."""
 
     full_until: float = 0.0
     blocked_until: float = 0.0
@@ -56,7 +56,7 @@ class _Meter:
 
 
 class FloodControl:
-    """Counts the messages of one bot; times are those of the caller's clock, in seconds."""
+    """Counts the messages of one bot; `now` is in seconds of the caller's clock."""
 
     def __init__(self, limits: FloodLimits) -> None:
         self.limits = limits
@@ -65,7 +65,7 @@ class FloodControl:
         self._chats: dict[str, _Meter] = {}
 
     def check(self, method: str, params: Params, now: float) -> None:
-        """Raise ApiError 429 if this call (`method` in lower case) is one too many now."""
+        """Raise ApiError 429 if this call (`method` in lower case) exceeds a limit."""
         n = messages_of(method, params)
         if not n:
             return
@@ -94,7 +94,7 @@ class FloodControl:
             self._chats = {name: meter for name, meter in self._chats.items() if not _is_idle(meter, now)}
 
     def _refuse(self, meter: _Meter, wait_s: float, now: float) -> None:
-        """Raise if the meter is blocked, or has to be: for whole seconds, which calls meanwhile do not prolong."""
+        """Raise if the meter is blocked, or exceeded: then it is blocked for whole seconds; refused calls do not extend them."""
         if wait_s > max(meter.blocked_until - now, _ROUNDING_S):
             meter.blocked_until = now + math.ceil(wait_s - _ROUNDING_S)
         left_s = meter.blocked_until - now
@@ -106,7 +106,7 @@ class FloodControl:
 
 
 def messages_of(method: str, params: Params) -> int:
-    """How many messages a call (`method` in lower case) counts for: an album for each of its files."""
+    """Return how many messages a call (`method` in lower case) counts for; an album counts for each of its files."""
     if not method.startswith(_COUNTED) or method in _SILENT:
         return 0
     name = _LISTS.get(method)
@@ -128,7 +128,7 @@ def _is_group(chat_id: str) -> bool:
 
 
 def _wait_s(meter: _Meter, per_s: float, burst: int, n: int, now: float) -> float:
-    """Seconds until `n` messages fit. What is more than a whole burst has to fit an untouched one."""
+    """Return seconds until `n` messages fit; more than a burst pass when the whole burst is available."""
     if not per_s:
         return 0.0
     free_from = max(meter.full_until, now) + min(n, max(burst, 1)) / per_s - max(burst, 1) / per_s

@@ -1,7 +1,7 @@
-"""What the server makes of a text and its entities, however they were given (tdlib/td, MessageEntity.cpp, fix_formatted_text).
+"""Parses and cleans formatted text as the server does (tdlib/td, MessageEntity.cpp, fix_formatted_text).
 
-Control characters become blanks or go, blanks at the ends go, entities that may not be where they are go. One thing is
-simpler here: Telegram cuts bold, italic and the like in pieces where other entities begin or end in them.
+Control characters are replaced by blanks or removed, blanks at the ends are removed, and so are entities that are not
+allowed where they are. Simplified: Telegram also splits bold, italic and the like where other entities begin or end.
 """
 
 import re
@@ -41,9 +41,9 @@ _PLACE_MAX: Final = 1_000_000
 
 
 def formatted(source: str, mode: str, given: list[Json]) -> tuple[str, list[Json]]:
-    """Return the text without markup, and its entities; `given` counts without a `mode`. ApiError in the server's words."""
+    """Return the text without markup, and its entities; `given` is used without a `mode`. ApiError with the server's text."""
     if not mode and not given and source.isascii() and source.isprintable() and _is_usual(source):
-        return source, commands(source)  # load tests send millions of these
+        return source, commands(source)  # a fast path: load tests send millions of these
     if len(source.encode(errors="surrogatepass")) > _SOURCE_BYTES_MAX:
         raise bad_request("text is too long")
     mode = mode.lower()
@@ -63,12 +63,12 @@ def formatted(source: str, mode: str, given: list[Json]) -> tuple[str, list[Json
 
 
 def _is_usual(source: str) -> bool:
-    """Whether nothing has to be done to a text of printable ASCII: no blanks at its ends, not too long."""
+    """Whether a text of printable ASCII needs no cleaning: no blanks at the ends, not too long."""
     return 0 < len(source) <= _SOURCE_BYTES_MAX and source[0] != " " and source[-1] != " "
 
 
 def usable(given: list[Any]) -> list[Json]:
-    """The entities of a call without those that the server finds by itself; ApiError for what is no entity.
+    """Return the entities of a call without those that the server detects itself; ApiError for an invalid entity.
 
     telegram-bot-api, Client.cpp, get_text_entity.
     """
@@ -96,7 +96,7 @@ def _no_entity(reason: str) -> ApiError:
 
 
 def _checked(text: str, given: list[Json]) -> list[Json]:
-    """The given entities; ApiError for those that do not fit on the text."""
+    """Return the entities; ApiError if one is outside the text."""
     length = utf16_length(text)
     for entity in given:
         for name in ("offset", "length"):
@@ -113,7 +113,7 @@ def _checked(text: str, given: list[Json]) -> list[Json]:
 
 
 def _fixed(entities: list[Json]) -> list[Json]:
-    """The entities that may stand where they are: code is not formatted, links and quotations do not overlap their like."""
+    """Return the allowed entities: no styles in code, no overlap of two links or two quotations."""
     entities = in_order(entity for entity in entities if entity["length"])
     quotes = _apart(entity for entity in entities if entity["type"] in _QUOTES)
     firm = _apart(entity for entity in entities if entity["type"] not in _QUOTES | _STYLES)
@@ -128,7 +128,7 @@ def _fixed(entities: list[Json]) -> list[Json]:
 
 
 def _apart(entities: Iterable[Json]) -> list[Json]:
-    """Of entities that overlap the first one."""
+    """Return the entities without those that overlap an earlier one."""
     kept: list[Json] = []
     for entity in entities:
         if not kept or entity["offset"] >= _end(kept[-1]):
@@ -137,7 +137,7 @@ def _apart(entities: Iterable[Json]) -> list[Json]:
 
 
 def _joined(entities: Iterable[Json]) -> list[tuple[int, int]]:
-    """Where a style begins and ends: two that touch are one."""
+    """Return start and end of each span of a style; touching ones are merged."""
     spans: list[tuple[int, int]] = []
     for entity in entities:
         if spans and entity["offset"] <= spans[-1][1]:
@@ -159,7 +159,7 @@ def _outside(codes: list[Json], spans: list[tuple[int, int]]) -> list[tuple[int,
 
 
 def _cuts(quote: Json, entity: Json) -> bool:
-    """Whether the quotation begins or ends inside the entity."""
+    """Whether the quotation starts or ends inside the entity."""
     return bool(
         entity["offset"] < quote["offset"] < _end(entity) or entity["offset"] < _end(quote) < _end(entity)
     )
@@ -171,7 +171,7 @@ def _end(entity: Json) -> int:
 
 
 def _cleaned(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
-    """Control characters are blanks; some that would break the line's look go (tdlib/td, misc.cpp, clean_input_string)."""
+    """Replace control characters by blanks and drop some others (tdlib/td, misc.cpp, clean_input_string)."""
     text = _BLANKED.sub(" ", text)
     if not entities or not _DROPPED.search(text):
         return _DROPPED.sub("", text), entities
@@ -187,7 +187,7 @@ def _cleaned(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
 
 
 def _trimmed(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
-    """Blanks at the end go, and those at the begin up to the first entity."""
+    """Remove blanks at the end, and at the start up to the first entity."""
     text = text.rstrip(" \n")
     length = utf16_length(text)
     first = min((entity["offset"] for entity in entities), default=length)

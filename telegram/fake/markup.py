@@ -1,4 +1,4 @@
-"""What the server checks in a `reply_markup` (telegram-bot-api, `get_reply_markup`)."""
+"""Checks of a `reply_markup` (telegram-bot-api, `get_reply_markup`)."""
 
 import re
 from typing import Any, Final
@@ -30,7 +30,7 @@ _PRIVATE_KEYS = {
 
 
 def reply_markup(params: Params) -> Json | None:
-    """The checked markup of a call, or None; ApiError 400 in the server's words."""
+    """Return the checked markup of a call, or None; ApiError 400 with the server's text."""
     try:
         markup = structure(params, "reply_markup")
     except ValueError:
@@ -48,7 +48,7 @@ def reply_markup(params: Params) -> Json | None:
 
 
 def check_place(markup: Json | None, chat_kind: str) -> None:
-    """Raise ApiError for keys that only a private chat may have (tdlib/td, ReplyMarkup.cpp, get_keyboard_button)."""
+    """Raise ApiError for buttons that are allowed in private chats only (tdlib/td, ReplyMarkup.cpp, get_keyboard_button)."""
     if chat_kind == "private" or not markup:
         return
     if any(
@@ -56,7 +56,7 @@ def check_place(markup: Json | None, chat_kind: str) -> None:
     ):
         raise bad_request(
             "BUTTON_TYPE_INVALID"
-        )  # Telegram Bot API, InlineKeyboardButton: web_app, in private chats alone
+        )  # Telegram Bot API, InlineKeyboardButton: web_app, in private chats only
     for button in _buttons(markup, "keyboard"):
         for name, what in _PRIVATE_KEYS.items():
             if isinstance(button, dict) and button.get(name):
@@ -64,13 +64,13 @@ def check_place(markup: Json | None, chat_kind: str) -> None:
 
 
 def inline_only(markup: Json | None) -> None:
-    """Raise ApiError for any other than an inline keyboard: edits take none (tdlib/td, ReplyMarkup.cpp)."""
+    """Raise ApiError for a markup other than an inline keyboard, as edits do (tdlib/td, ReplyMarkup.cpp)."""
     if markup and "inline_keyboard" not in markup:
         raise bad_request("inline keyboard expected")
 
 
 def is_inline(markup: Json | None) -> bool:
-    """Whether the keyboard becomes a part of the message."""
+    """Whether the markup is an inline keyboard, which is part of the message."""
     return bool(markup and markup.get("inline_keyboard"))
 
 
@@ -112,9 +112,9 @@ def _check_inline(button: Any) -> None:
 
 
 def _check_url(url: str, what: str, *, only_https: bool = False) -> None:
-    """Refuse what no app of Telegram opens (tdlib/td, LinkManager::check_link; BEDOLAGA-DEV/remnawave-bedolaga-telegram-bot#1564).
+    """Refuse links that Telegram's apps do not open (tdlib/td, LinkManager::check_link; BEDOLAGA-DEV/remnawave-bedolaga-telegram-bot#1564).
 
-    A host without a full stop is none, like localhost: rubenlagus/TelegramBots#302.
+    A host without a dot, like localhost, is refused: rubenlagus/TelegramBots#302.
     """
     if not only_https and url.lower().startswith(_OF_TELEGRAM):
         return

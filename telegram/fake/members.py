@@ -1,4 +1,4 @@
-"""Who is what in a chat, and what that allows: Telegram's ChatMember, kept per user where it is worth a note."""
+"""Membership and rights: Telegram's ChatMember, stored for users with more than the default status."""
 
 from functools import cache
 from typing import Final
@@ -16,36 +16,36 @@ NOT_ENOUGH: Final = {
     "can_manage_topics": "not enough rights to manage topics",
     "can_delete_messages": "message can't be deleted",
 }
-"""What the server says to a bot that lacks a right."""
+"""Error texts of the server for a missing right."""
 
 
 @cache
 def flags(type_name: str) -> tuple[str, ...]:
-    """The names of a type's Boolean fields."""
+    """Return the names of the Boolean fields of a type."""
     return tuple(field.name for field in schema().types[type_name].fields if field.types == ("Boolean",))
 
 
 def administrator(rights: Json, *, can_be_edited: bool = False) -> Json:
-    """The status of an administrator with the rights that are true in `rights`."""
+    """Return the status of an administrator with the rights that are true in `rights`."""
     names = flags("ChatMemberAdministrator")
     status: Json = {"status": "administrator"} | {name: rights.get(name) is True for name in names}
     return status | {"can_manage_chat": True, "can_be_edited": can_be_edited}
 
 
 def full_administrator() -> Json:
-    """The status of an administrator with every right but anonymity."""
+    """Return the status of an administrator with all rights, not anonymous."""
     return administrator(dict.fromkeys(flags("ChatMemberAdministrator"), True) | {"is_anonymous": False})
 
 
 def restricted(permissions: Json, *, until_date: int, is_member: bool) -> Json:
-    """The status of a member who may do only what is true in `permissions`."""
+    """Return the status of a restricted user with the permissions that are true in `permissions`."""
     names = flags("ChatPermissions")
     allowed = {name: permissions.get(name) is True for name in names}
     return {"status": "restricted", **allowed, "is_member": is_member, "until_date": until_date}
 
 
 def status_of(chat: Chat, user_id: int, bot_id: int, now: float) -> Json:
-    """A ChatMember without its user; what was limited in time is over then."""
+    """Return a ChatMember without its user; a status whose `until_date` has passed no longer counts."""
     plain = (
         user_id in (chat.id, bot_id) if chat.members is None else user_id in chat.members or user_id == bot_id
     )
@@ -57,7 +57,7 @@ def status_of(chat: Chat, user_id: int, bot_id: int, now: float) -> Json:
 
 
 def check_access(chat: Chat, bot_id: int, now: float) -> None:
-    """Raise ApiError if the bot is not in the chat any more, in the server's words."""
+    """Raise ApiError with the server's text if the bot is no longer in the chat, or the chat no longer exists."""
     about = chat.about
     if about.migrated_to:
         raise ApiError(
@@ -76,7 +76,7 @@ def check_access(chat: Chat, bot_id: int, now: float) -> None:
 
 
 def check_may_send(chat: Chat, bot_id: int, now: float, permission: str = "can_send_messages") -> None:
-    """Raise ApiError if the bot may read here but not write."""
+    """Raise ApiError if the bot has no permission to send."""
     if chat.kind == "private" or chat.is_plain:
         return
     status = status_of(chat, bot_id, bot_id, now)

@@ -1,4 +1,4 @@
-"""What messages are made of: formatted text, replies, keyboards, and the rules of posting and editing."""
+"""Building blocks of messages: formatted text, replies, keyboards, and the rules for sending and editing."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from .params import Params, boolean, integer, structure, text
 from .people import Chat
 from .society import Society
 
-TEXT_MAX = 4096  # UTF-16 units, after the parsing of entities
+TEXT_MAX = 4096  # UTF-16 code units, after entities parsing
 CAPTION_MAX = 1024
 
 _ABOUT_THE_COPY_ONLY = frozenset(
@@ -37,7 +37,7 @@ _EXTRAS = frozenset(
 
 
 def text_content(params: Params) -> Json:
-    """`text` and `entities` of the message that the call describes."""
+    """Return `text` and `entities` for a call; ApiError for an empty text."""
     source = text(params, "text")
     if not source:
         raise bad_request("message text is empty")
@@ -48,7 +48,7 @@ def text_content(params: Params) -> Json:
 
 
 def caption_content(params: Params) -> Json:
-    """`caption` and what belongs to it; {} for none."""
+    """Return `caption` and the fields that belong to it; {} without a caption."""
     given = given_entities(params, "caption_entities")
     body, entities = formatted(text(params, "caption"), text(params, "parse_mode"), given)
     if utf16_length(body) > CAPTION_MAX:
@@ -68,7 +68,7 @@ def check_length(content: Json) -> None:
 
 
 def given_entities(params: Params, name: str) -> list[Json]:
-    """The entities that a call names; none if that is no JSON (telegram-bot-api, Client.cpp, get_input_entities)."""
+    """Return the entities of a call; [] if they are not valid JSON (telegram-bot-api, Client.cpp, get_input_entities)."""
     try:
         given = structure(params, name)
     except ValueError:
@@ -76,7 +76,7 @@ def given_entities(params: Params, name: str) -> list[Json]:
     return usable(given) if isinstance(given, list) else []
 
 
-# -- posting -----------------------------------------------------------------------------------------------------
+# -- sending -----------------------------------------------------------------------------------------------------
 
 
 def post(
@@ -87,7 +87,7 @@ def post(
     params: Params,
     permission: str = "can_send_messages",
 ) -> Json:
-    """A new message of the bot, with the keyboard, reply and topic that the call names."""
+    """Send a message of the bot with the keyboard, reply and topic of the call; return it."""
     if not chat.is_plain:
         check_may_send(chat, world.bot["id"], world.now(), permission)
     check_place(markup, chat.kind)
@@ -101,7 +101,7 @@ def post(
 
 
 def inline(markup: Json | None) -> Json:
-    """The part of a markup that belongs to the message itself."""
+    """Return an inline keyboard as a field of the message; {} for other markups."""
     return {"reply_markup": markup} if is_inline(markup) else {}
 
 
@@ -123,10 +123,10 @@ def _business(world: Society, connection_id: str) -> Json:
 
 
 def topic_of(world: Society, chat: Chat, thread_id: int) -> Json:
-    """The topic that a call names. Where there are no topics, and of the general one: refused.
+    """Return the topic of a call as fields of the message. Refused in chats without topics, and for the general topic.
 
     telegram-bot-api, Client.cpp, check_message_topic; tucnak/telebot#762 (topics were turned off) and
-    python-telegram-bot/python-telegram-bot#4739 (the general topic). A chain of replies is no topic.
+    python-telegram-bot/python-telegram-bot#4739 (the general topic). A thread of replies is not a topic.
     """
     if not thread_id:
         return {}
@@ -140,7 +140,7 @@ def topic_of(world: Society, chat: Chat, thread_id: int) -> Json:
 
 
 def _quoted(world: Society, chat: Chat, params: Params) -> Json:
-    """The part of a message that shows what it replies to; {} for no reply, or to a message that is not remembered.
+    """Return the reply fields of a message; {} without a reply, or if the message is no longer stored.
 
     telegram-bot-api, Client.cpp, check_reply_parameters.
     """
@@ -171,13 +171,13 @@ def _quoted(world: Society, chat: Chat, params: Params) -> Json:
 
 
 def _may_lack_its_reply(same_chat: bool, reply: Json, params: Params) -> bool:
-    """Whether it is sent all the same. Telegram Bot API, ReplyParameters: never for a reply in another chat."""
+    """Whether it is sent without the reply. Telegram Bot API, ReplyParameters: never for a message of another chat."""
     name = "allow_sending_without_reply"
     return same_chat and (boolean(reply, name) or boolean(params, name))
 
 
 def _quote(reply: Json, message: Json) -> Json:
-    """The quoted part, which has to be there (Telegram Bot API, ReplyParameters)."""
+    """Return the quote; ApiError if the message does not contain it (Telegram Bot API, ReplyParameters)."""
     quote, entities = formatted(
         text(reply, "quote"), text(reply, "quote_parse_mode"), given_entities(reply, "quote_entities")
     )
@@ -191,7 +191,7 @@ def _quote(reply: Json, message: Json) -> Json:
 
 
 def origin_of(original: Json) -> Json:
-    """Telegram's `MessageOrigin` of a message."""
+    """Return the `MessageOrigin` of a message."""
     if "forward_origin" in original:
         origin: Json = original["forward_origin"]
         return origin
@@ -201,29 +201,29 @@ def origin_of(original: Json) -> Json:
     return {"type": "channel", **named}
 
 
-# -- what is there already -----------------------------------------------------------------------------------------
+# -- existing messages ---------------------------------------------------------------------------------------------
 
 
 def is_own(world: Society, message: Json) -> bool:
-    """Whether the bot wrote it; a channel's posts are nobody's but the channel's."""
+    """Whether the bot is the sender; posts of a channel, which have no `from`, count as its own."""
     return bool(message.get("from", world.bot)["id"] == world.bot["id"])
 
 
 class Editable(NamedTuple):
-    """A message that the bot may edit: in a `chat`, or sent via the bot, of which the content may not be known ({})."""
+    """A message that the bot may edit: of a `chat`, or sent via the bot, whose content may be unknown ({})."""
 
     chat: Chat | None
     inline_message_id: str
     message: Json
 
     def has(self, *names: str) -> bool:
-        """Whether it has one of these fields; of what is not known everything is believed."""
+        """Whether it has one of these fields; True for unknown content."""
         is_unknown = self.chat is None and not self.message
         return is_unknown or not self.message.keys().isdisjoint(names)
 
 
 def editable(world: Society, params: Params) -> Editable:
-    """The message of the bot that an edit names: of a chat, if it names one (telegram-bot-api, Client.cpp)."""
+    """Return the message of an edit: by chat_id and message_id, else by inline_message_id (telegram-bot-api, Client.cpp)."""
     message_id = integer(params, "message_id")
     if not text(params, "chat_id") and not message_id:
         return _sent_via_the_bot(world, text(params, "inline_message_id"))
@@ -245,7 +245,7 @@ def _sent_via_the_bot(world: Society, inline_message_id: str) -> Editable:
 
 
 def replace(world: Society, found: Editable, edited: Json) -> Json | bool:
-    """The message with its new content, True for one sent via the bot; ApiError when nothing is new."""
+    """Store the new content; return the message, or True for one sent via the bot. ApiError if nothing has changed."""
     edited = with_users(edited, world.known_user)
     if edited == found.message:
         raise bad_request(
@@ -259,12 +259,12 @@ def replace(world: Society, found: Editable, edited: Json) -> Json | bool:
 
 
 def without(message: Json, *names: str) -> Json:
-    """What is left of a message."""
+    """Return the message without these fields."""
     return {name: value for name, value in message.items() if name not in names}
 
 
 def source(world: Society, params: Params, what: str, message_id: int) -> Json:
-    """The message to forward or copy."""
+    """Return the message to forward or copy; ApiError if it is not stored."""
     message = world.chat_for_bot(params, "from_chat_id").find(message_id)
     if message is None:
         raise bad_request(f"{what} not found")
@@ -272,12 +272,12 @@ def source(world: Society, params: Params, what: str, message_id: int) -> Json:
 
 
 def content_of(message: Json) -> Json:
-    """What a copy has of a message."""
+    """Return the fields that a copy of the message keeps."""
     return without(message, *_ABOUT_THE_COPY_ONLY)
 
 
 def message_in(world: Society, params: Params, missing: str) -> tuple[Chat, Json]:
-    """The chat and any message that a call names."""
+    """Return chat and message of a call, by any sender; ApiError `missing` if it is not stored."""
     chat = world.chat_for_bot(params)
     message = chat.find(integer(params, "message_id"))
     if message is None:
@@ -286,5 +286,5 @@ def message_in(world: Society, params: Params, missing: str) -> tuple[Chat, Json
 
 
 def object_of(params: Params, name: str) -> Any:
-    """An object or array that was checked already; {} or [] count as absent."""
+    """Return an object or array that was already checked; None also for {} and []."""
     return structure(params, name) or None

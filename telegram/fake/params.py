@@ -1,7 +1,7 @@
-"""The parameters of a call: out of any encoding that the server takes, and into the type that a method wants.
+"""Parameters of a call: decodes all encodings that the server accepts, and converts values to the type of a method.
 
-They are kept as they came: from JSON with their types, from a query string or a form as text; an uploaded file
-is an `Upload`. A null counts as absent.
+Values are stored as received: from JSON with their types, from a query string or a form as text; an uploaded file is
+an `Upload`. A null counts as absent.
 """
 
 import json
@@ -16,7 +16,7 @@ from .answers import ApiError, Json, bad_request
 Params = dict[str, Any]
 
 FORM_BYTES_MAX = 51 << 20
-"""A file has 50 MB at most (Telegram Bot API, sendDocument); the rest is for the other fields."""
+"""A file has at most 50 MB (Telegram Bot API, sendDocument); the rest is for the other fields."""
 FORM_BYTES_MAX_LOCAL = 2001 << 20
 
 
@@ -24,7 +24,7 @@ _FILE_NAME: Final = re.compile(r';\s*filename\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^;"
 
 
 class Upload(dict[str, Any]):
-    """An uploaded file: `{"file_name": ..., "size": ...}` in the log, with its `content` until the call is done."""
+    """An uploaded file: `{"file_name": ..., "size": ...}` in the log; `content` is kept until the call is executed."""
 
     def __init__(self, file_name: str, content: bytes, mime_type: str = "") -> None:
         super().__init__(file_name=file_name, size=len(content))
@@ -33,14 +33,14 @@ class Upload(dict[str, Any]):
 
 
 def forget_contents(params: Params) -> None:
-    """Let go of the uploaded bytes: the log keeps calls for hours."""
+    """Drop the uploaded bytes, since the log keeps calls for hours."""
     for value in params.values():
         if isinstance(value, Upload):
             value.content = b""
 
 
 async def read_parameters(request: web.BaseRequest, form_bytes_max: int = FORM_BYTES_MAX) -> Params:
-    """Query string and body together, the query string first in rank (as in the real server)."""
+    """Read query string and body; the query string takes precedence, as in the real server. ApiError 400 or 413."""
     params = await _read_body(request, form_bytes_max) if request.body_exists else {}
     if "?" in request.raw_path:
         params |= request.query
@@ -89,10 +89,10 @@ def _noted(value: object) -> str | Json:
 
 
 def _file_name(disposition: str) -> str | None:
-    """The name of a file in a form; None for a part that has none, which is no file.
+    """Return the file name of a form part; None without one, then it is not a file.
 
-    tdlib/td, HttpReader.cpp: the name is percent-decoded, and of `filename*` nothing is known, so clients that send
-    that alone upload nothing.
+    tdlib/td, HttpReader.cpp: the name is percent-decoded, and `filename*` is ignored, so clients that send only that
+    upload nothing.
     """
     found = _FILE_NAME.search(disposition)
     if found is None:
@@ -101,7 +101,7 @@ def _file_name(disposition: str) -> str | None:
 
 
 def text(params: Params, name: str) -> str:
-    """A string, "" when absent; other JSON values as their JSON text."""
+    """Return a string, "" if absent; other JSON values as JSON text."""
     value = params.get(name, "")
     if isinstance(value, str):
         return value
@@ -109,7 +109,7 @@ def text(params: Params, name: str) -> str:
 
 
 def integer(params: Params, name: str, default: int = 0) -> int:
-    """An integer; 0 for what cannot be read as one."""
+    """Return an integer, `default` if absent or empty, 0 for an invalid value."""
     value = params.get(name)
     if value is None or value == "":
         return default
@@ -120,12 +120,12 @@ def integer(params: Params, name: str, default: int = 0) -> int:
 
 
 def boolean(params: Params, name: str) -> bool:
-    """True for true, "true", "yes" and "1", in any case."""
+    """Return True for true, 1, "true", "yes" and "1", in upper or lower case."""
     return text(params, name).strip().lower() in ("true", "yes", "1")
 
 
 def structure(params: Params, name: str) -> Any:
-    """An object or array, itself or as JSON text; None when absent, ValueError when it is no JSON."""
+    """Return an object or array, given as such or as JSON text; None if absent. ValueError for invalid JSON."""
     value = params.get(name)
     if isinstance(value, str):
         try:

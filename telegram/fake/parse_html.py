@@ -1,7 +1,7 @@
-"""parse_mode HTML: what a text becomes, and what is refused in the server's words.
+"""Parser for parse_mode HTML, with the error texts of the server.
 
-The rules are those of tdlib/td, MessageEntity.cpp (parse_html); Telegram Bot API, "Formatting options" tells them to
-authors. Positions in refusals count bytes of the UTF-8 text, those of entities UTF-16 units.
+The rules are those of tdlib/td, MessageEntity.cpp (parse_html); documented in Telegram Bot API, "Formatting options".
+Offsets in errors are bytes of the UTF-8 text, those of entities UTF-16 code units.
 """
 
 import re
@@ -46,7 +46,7 @@ class _Open(NamedTuple):
 
 
 def parse_html(source: str) -> tuple[str, list[Json]]:
-    """Split a text with parse_mode=HTML into text and entities; ApiError "can't parse entities" as the server words it."""
+    """Split a text with parse_mode=HTML into text and entities; ApiError "can't parse entities" with the server's text."""
     return _Html(source).parse()
 
 
@@ -80,11 +80,11 @@ class _Html:
             raise _refusal(_WRONG_SURROGATES)
         for entity in self._entities:
             if entity["type"] == "code":
-                entity.pop("language", None)  # only a block has one
+                entity.pop("language", None)  # only `pre` has a language
         return "".join(self._out), in_order(self._entities)
 
     def _skip(self, pattern: re.Pattern[str]) -> str:
-        """Read what matches here, which may be nothing."""
+        """Read the match of `pattern` at the current position; it may be empty."""
         found = pattern.match(self._source, self._at)
         assert found is not None  # noqa: S101 - each pattern matches the empty text
         self._at = found.end()
@@ -159,7 +159,7 @@ class _Html:
             self._add({"offset": opened.units, "length": self._units - opened.units, **entity})
 
     def _entity(self, opened: _Open) -> Json | None:
-        """The entity of a tag, without its place; None for one that marks nothing."""
+        """Return the entity of a tag, without offset and length; None for a tag without an entity, such as an invalid link."""
         values = opened.values
         match opened.tag:
             case "a":
@@ -177,7 +177,7 @@ class _Html:
         return {"type": _TYPES[opened.tag]}
 
     def _add(self, entity: Json) -> None:
-        """Keep an entity; a block that is just one piece of code with a language, or the reverse, is one entity."""
+        """Add an entity; `pre` and `code` with a language over the same text are merged into one `pre`."""
         last = self._entities[-1] if self._entities else {}
         same = all(last.get(name) == entity[name] for name in ("offset", "length"))
         pair = {last.get("type"), entity["type"]} == {"pre", "code"}
@@ -207,7 +207,7 @@ def _moment(values: dict[str, str]) -> Json | None:
 
 
 def _dereferenced(found: re.Match[str]) -> str:
-    """The character of a reference; "" for what is none, and stays as it is."""
+    """Return the character of a reference; "" for an invalid one, which stays in the text."""
     if name := found["name"]:
         return _NAMED.get(name, "")
     digits, base = (found["hex"], 16) if found["hex"] is not None else (found["decimal"], 10)

@@ -1,7 +1,7 @@
-"""parse_mode MarkdownV2 and Markdown: what a text becomes, and what is refused in the server's words.
+"""Parsers for parse_mode MarkdownV2 and Markdown, with the error texts of the server.
 
-The rules are those of tdlib/td, MessageEntity.cpp (parse_markdown_v2, parse_markdown); Telegram Bot API, "Formatting
-options" tells them to authors. Positions in refusals count bytes of the UTF-8 text, those of entities UTF-16 units.
+The rules are those of tdlib/td, MessageEntity.cpp (parse_markdown_v2, parse_markdown); documented in Telegram Bot API,
+"Formatting options". Offsets in errors are bytes of the UTF-8 text, those of entities UTF-16 code units.
 """
 
 from typing import Final, NamedTuple
@@ -20,7 +20,7 @@ _LEGACY_TYPES: Final = {ord("_"): "italic", ord("*"): "bold"}
 
 
 class _Kind(NamedTuple):
-    """A kind of entity: its type in the Bot API, its name in refusals, and what begins and ends it."""
+    """A kind of entity: its type in the Bot API, its name in errors, and its opening and closing mark."""
 
     type: str
     name: str
@@ -28,7 +28,7 @@ class _Kind(NamedTuple):
     closes: bytes
 
 
-# The first one whose mark is there counts, so the longer marks come first.
+# The first kind with a matching mark is used, so longer marks come first.
 _KINDS: Final = (
     _Kind("underline", "Underline", b"__", b"__"),
     _Kind("italic", "Italic", b"_", b"_"),
@@ -49,33 +49,33 @@ class _Open(NamedTuple):
     language: str
     units: int
     at: int
-    out: int  # bytes of the text before it
+    out: int  # bytes of the output before it
 
 
 def parse_markdown_v2(source: str) -> tuple[str, list[Json]]:
-    """Split a text with parse_mode=MarkdownV2 into text and entities; ApiError "can't parse entities" as the server."""
+    """Split a text with parse_mode=MarkdownV2 into text and entities; ApiError "can't parse entities" with the server's text."""
     return _MarkdownV2(source).parse()
 
 
 def parse_markdown(source: str) -> tuple[str, list[Json]]:
-    """Do as parse_markdown_v2 for the older parse_mode=Markdown, in which entities do not nest."""
+    """Like parse_markdown_v2 for the older parse_mode=Markdown, in which entities cannot be nested."""
     return _Markdown(source).parse()
 
 
 class _Reader:
-    """The bytes of a text, and what was written of them so far."""
+    """The bytes of a text, the position in them, and the output so far."""
 
     def __init__(self, source: str) -> None:
         whole = source.encode(errors="surrogatepass")
         self.end = len(whole)
-        self.data = whole + b"\0\0\0"  # looking ahead needs no bounds
+        self.data = whole + b"\0\0\0"  # look-ahead needs no bounds check
         self.at = 0
         self.out = bytearray()
         self.units = 0
         self.entities: list[Json] = []
 
     def put(self, byte: int) -> bool:
-        """Write a byte of the text; return whether it begins a character."""
+        """Append a byte to the output; return whether it begins a character."""
         self.out.append(byte)
         begins = byte & 0xC0 != 0x80
         if begins:
@@ -83,19 +83,19 @@ class _Reader:
         return begins
 
     def text(self) -> str:
-        """What was written."""
+        """Return the output."""
         return self.out.decode(errors="surrogatepass")
 
     def sees(self, mark: bytes) -> bool:
-        """Whether `mark` comes next."""
+        """Whether `mark` is at the current position."""
         return self.data.startswith(mark, self.at) and self.at < self.end
 
     def add(self, units: int, entity: Json) -> None:
-        """Keep an entity that began at `units` and ends here."""
+        """Add an entity from `units` to the end of the output."""
         self.entities.append({"offset": units, "length": self.units - units, **entity})
 
     def language(self) -> str:
-        """Read the language of a block of code and the line break after it; both may be missing."""
+        """Read the language of a code block and the line break after it; both may be absent."""
         stop = self.at
         while self.data[stop] not in _SPACES and self.data[stop] != ord("`"):
             stop += 1
@@ -114,7 +114,7 @@ class _MarkdownV2(_Reader):
         super().__init__(source)
         self._open: list[_Open] = []
         self._quotes = False  # inside a block quotation
-        self._line_begins = True  # so that one may begin
+        self._line_begins = True  # a quotation may begin here
 
     def parse(self) -> tuple[str, list[Json]]:
         while self.at < self.end:
@@ -184,7 +184,7 @@ class _MarkdownV2(_Reader):
         self.add(top.units, {"type": kind})
 
     def _expands(self, top: _Open) -> _Open:
-        """A quotation that ends with "||" is expandable; any other entity must end before its last line does."""
+        """Return the quotation that ends with "||" here; ApiError if another entity is open at the end of its last line."""
         bare = self.data[top.at : self.at].rstrip(b"\r") == b"||" and self.at - top.at <= len(b"||\r")
         if top.kind.type != "spoiler" or not bare:
             raise _endless(top)
@@ -213,7 +213,7 @@ class _MarkdownV2(_Reader):
             self.add(top.units, entity)
 
     def _address(self) -> str | None:
-        """Read what stands in brackets here; None if there are none."""
+        """Read a URL in parentheses at the current position; None without parentheses."""
         if not self.sees(b"("):
             return None
         self.at += 1
@@ -229,7 +229,7 @@ class _MarkdownV2(_Reader):
         return found.decode(errors="surrogatepass")
 
     def _finish(self) -> None:
-        """The text's end is also that of a quotation."""
+        """Close a quotation at the end of the text; ApiError for other open entities."""
         kind = _QUOTE.type
         if self._quotes and self._open[-1].kind.type == "spoiler" and self._open[-1].at == self.end - 2:
             self._open.pop()
@@ -281,7 +281,7 @@ class _Markdown(_Reader):
             self.add(units, entity)
 
     def _address(self) -> str | None:
-        """Read what stands in brackets here, up to the text's end if they are not closed; None if there are none."""
+        """Read a URL in parentheses at the current position, up to the end if they are not closed; None without them."""
         if not self.sees(b"("):
             return None
         stop = self.data.find(b")", self.at, self.end)

@@ -1,4 +1,4 @@
-"""Who the bot can meet: persons and chats, kept small (an idle one costs a few hundred bytes)."""
+"""Users and chats, of a few hundred bytes each while idle."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,23 +20,23 @@ class Person:
         self.deactivated = False  # the account is deleted
 
     def user(self) -> Json:
-        """Telegram's `User`."""
+        """Return the `User`."""
         return {"id": self.id, "is_bot": False, "first_name": self.first_name}
 
 
 @dataclass(slots=True, eq=False)
 class About:
-    """What most chats never have."""
+    """Data that most chats do not have."""
 
     username: str = ""
     is_forum: bool = False
     full: Json = field(default_factory=dict)
     """Fields of ChatFullInfo that were set: description, permissions, photo, invite_link, ..."""
     statuses: dict[int, Json] = field(default_factory=dict)
-    """By user: a ChatMember without its user, where it is more than "member" or "left"."""
+    """By user: a ChatMember without its user, unless it is just "member" or "left"."""
     pinned: list[int] = field(default_factory=list)
     topics: dict[int, Json] = field(default_factory=dict)
-    """Forum topics by message_thread_id; "closed" tells whether one may write there."""
+    """Forum topics by message_thread_id; in a "closed" one only administrators may write."""
     links: dict[str, Json] = field(default_factory=dict)
     join_requests: set[int] = field(default_factory=set)
     migrated_to: int = 0
@@ -44,7 +44,7 @@ class About:
 
 
 class Chat:
-    """A private chat (`members` is None, its id is the person's), a group, a supergroup or a channel, with its latest messages."""
+    """A private chat (`members` is None, the id is the user's), group, supergroup or channel, with its latest messages."""
 
     __slots__ = (
         "_about",
@@ -66,23 +66,23 @@ class Chat:
         self.kind: ChatKind = "private" if members is None else kind
         self.last_message_id = 0
         self._messages: dict[int, Json] | None = None
-        self._unknown_through = 0  # messages up to here are not remembered any more, and may be there
+        self._unknown_through = 0  # messages up to this id are no longer stored, but may exist
         self._about: About | None = None
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing was ever set about it."""
+        """Whether the chat has no `About` data."""
         return self._about is None
 
     @property
     def about(self) -> About:
-        """What most chats never have; made when it is first asked for."""
+        """Data that most chats do not have; created at the first access."""
         if self._about is None:
             self._about = About()
         return self._about
 
     def chat(self) -> Json:
-        """Telegram's `Chat`."""
+        """Return the `Chat`."""
         if self.members is None:
             return {"id": self.id, "type": "private", "first_name": self.title}
         chat: Json = {"id": self.id, "type": self.kind, "title": self.title}
@@ -94,7 +94,7 @@ class Chat:
         return chat
 
     def state(self) -> Json:
-        """What `restored` makes it of again, as JSON: of what most chats never have, only name and administrators."""
+        """Return the state for `restored`, as JSON; of `about` only username, is_forum and statuses."""
         about = self._about or About()
         return {
             "id": self.id,
@@ -110,7 +110,7 @@ class Chat:
 
     @classmethod
     def restored(cls, state: Json) -> "Chat":
-        """A chat as `state` tells."""
+        """Return a chat with the given state."""
         members = state["members"]
         chat = cls(state["id"], state["title"], None if members is None else set(members), state["kind"])
         if state["username"] or state["is_forum"] or state["statuses"]:
@@ -122,12 +122,12 @@ class Chat:
         return chat
 
     def take_message_id(self) -> int:
-        """The next message id: each chat counts its own, as supergroups do."""
+        """Return the next message id; each chat has its own sequence, as supergroups have."""
         self.last_message_id += 1
         return self.last_message_id
 
     def keep(self, message: Json, history: int) -> None:
-        """Remember `message` in place of an older version; beyond `history` messages the oldest goes."""
+        """Store a message or its new version; above `history` messages the oldest is dropped."""
         message_id: int = message["message_id"]
         self.last_message_id = max(self.last_message_id, message_id)
         if not history:
@@ -142,19 +142,19 @@ class Chat:
             self._unknown_through = max(self._unknown_through, oldest)
 
     def find(self, message_id: int) -> Json | None:
-        """The remembered message, or None."""
+        """Return the stored message, or None."""
         return self._messages.get(message_id) if self._messages else None
 
     def is_gone(self, message_id: int) -> bool:
-        """Whether there is no such message: not yet, or deleted. One too old to be remembered may still exist."""
+        """Whether the message does not exist (yet, or was deleted). One that is no longer stored may still exist."""
         if 0 < message_id <= self._unknown_through:
             return False
         return self.find(message_id) is None
 
     def forget(self, message_id: int) -> bool:
-        """Delete a remembered message; false when there is none."""
+        """Delete a stored message; return False if there is none."""
         return self._messages is not None and self._messages.pop(message_id, None) is not None
 
     def messages(self) -> list[Json]:
-        """What is remembered, oldest first."""
+        """Return the stored messages, oldest first."""
         return list(self._messages.values()) if self._messages else []

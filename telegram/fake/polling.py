@@ -1,4 +1,4 @@
-"""Long polling: at most one getUpdates request waits; a newer one that has to wait too ends the older."""
+"""Long polling: only one getUpdates request waits; a newer one that must wait ends the older one with 409."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,14 +13,16 @@ WEBHOOK_ACTIVE = "Conflict: can't use getUpdates method while webhook is active;
 
 
 class LongPoll:
-    """The waiting side of one `queue`."""
+    """Long polling for one queue."""
 
     def __init__(
         self, queue: UpdateQueue, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     ) -> None:
         self._queue = queue
         self._sleep = sleep
-        self._waiter: asyncio.Future[bool] | None = None  # true: look again; false: another request took over
+        self._waiter: asyncio.Future[bool] | None = (
+            None  # True: read again; False: replaced by a newer request
+        )
         self._arrival = asyncio.Event()
         queue.on_push = self._wake
 
@@ -31,7 +33,7 @@ class LongPoll:
         timeout: float,  # noqa: ASYNC109 - Telegram's parameter
         allowed_updates: object = None,
     ) -> list[bytes]:
-        """Raw updates as soon as there are any, [] after `timeout` seconds; a 409 as ApiError."""
+        """Wait for updates and return them raw; [] after `timeout` seconds. ApiError 409."""
         if self._queue.webhook_url:
             await self._conflict(WEBHOOK_ACTIVE)
         self._queue.allow(allowed_updates)
@@ -41,10 +43,10 @@ class LongPoll:
             return batch
         if not await self._wait(timeout):
             await self._conflict(TERMINATED)
-        return self._queue.read(max(offset, 0), limit)  # -N has done its work; it spares what came since
+        return self._queue.read(max(offset, 0), limit)  # -N was applied above and must not drop newer updates
 
     async def waiting(self) -> None:
-        """Return as soon as a getUpdates request waits for an update."""
+        """Wait until a getUpdates request waits for updates."""
         while self._waiter is None:
             self._arrival.clear()
             await self._arrival.wait()

@@ -1,9 +1,9 @@
-"""The update queue of one bot, as Telegram keeps it; pure: no I/O, no task, and the clock is handed in.
+"""The update queue of one bot at Telegram. Pure: no I/O, no tasks, an injected clock.
 
 - Ids are consecutive; the first one is random.
-- A read with a higher offset forgets everything below it at once, whatever becomes of the reply.
-- An undelivered update expires: an inline query after 30 s, a message after 24 h.
-- A full queue drops what comes, silently.
+- A read with a higher offset drops all updates below it at once, even if the reply is lost.
+- Unconfirmed updates expire: an inline query after 30 s, a message after 24 h.
+- A full queue drops new updates without an error.
 
 The rules are those of the official server (telegram-bot-api 10.0 `Client.cpp`, td `TQueue.cpp`).
 """
@@ -58,11 +58,11 @@ class _Pending(NamedTuple):
 
 
 def _nobody() -> None:
-    """Stands where nobody waits for a push."""
+    """The default of `on_push`."""
 
 
 class UpdateQueue:
-    """Updates that wait for getUpdates; `clock` counts seconds and never goes back."""
+    """Updates that wait for getUpdates; `clock` returns monotonic seconds."""
 
     def __init__(
         self, *, clock: Callable[[], float] = time.monotonic, rng: random.Random | None = None
@@ -81,11 +81,11 @@ class UpdateQueue:
         self.expired = 0
         self.dropped = 0
         self.webhook_url = ""
-        """Set it to play a webhook that another program has set: getUpdates then answers 409."""
+        """Set it to simulate a webhook: getUpdates then answers 409."""
 
     @property
     def pending(self) -> int:
-        """How many updates wait, confirmed and expired ones not counted."""
+        """Number of waiting updates, without confirmed and expired ones."""
         self._expire()
         return len(self._pending)
 
@@ -95,10 +95,10 @@ class UpdateQueue:
         return self._next_id
 
     def push(self, kind: str, rest: bytes) -> int:
-        """Append `{"update_id":N,<rest>}` byte for byte; return N, or 0 when the server would not take it.
+        """Append `{"update_id":N,<rest>}` unchanged; return N, or 0 if the update is not queued.
 
-        Not taken: a kind that the bot did not ask for, and anything that passes one of the caps.
-        Kinds that this server does not know are taken, as those of a newer server.
+        Not queued: kinds that the bot did not request, and updates above one of the size limits. Kinds unknown to this
+        server are queued, like those of a newer server.
         """
         if kind not in self.allowed and kind in KINDS:
             return 0
@@ -118,9 +118,9 @@ class UpdateQueue:
         return update_id
 
     def admit(self, offset: int, limit: int, timeout: float) -> tuple[int, float]:
-        """Clamp limit and timeout, and slow down who asks for the same offset again; return both.
+        """Return limit and timeout (seconds) in their bounds, stricter for a quick repetition of the same offset.
 
-        It counts from when the previous request came: a bot whose long poll came back empty is not slowed.
+        The time counts from the arrival of the previous request: a bot whose long poll returned empty is not slowed.
         """
         limit = min(max(limit, 1), LIMIT_MAX)
         timeout = min(max(timeout, 0), TIMEOUT_MAX_S)
@@ -136,10 +136,10 @@ class UpdateQueue:
         return limit, timeout
 
     def read(self, offset: int, limit: int) -> list[bytes]:
-        """Forget what is below `offset`, then return up to `limit` raw updates, about 4 MiB at most.
+        """Drop the updates below `offset`, then return up to `limit` raw updates, at most about 4 MiB.
 
-        A negative offset -N keeps the last N only. An offset past the tail forgets nothing, one below
-        the head has nothing to forget; both read from the head.
+        A negative offset -N keeps only the last N. An offset far past the tail (TAIL_SLACK) or below the head drops
+        nothing; both read from the head.
         """
         self._expire()
         if offset < 0:
@@ -158,10 +158,9 @@ class UpdateQueue:
         return batch
 
     def allow(self, names: object) -> None:
-        """Take over `allowed_updates` (a list, or its JSON text): for updates pushed from now on.
+        """Set `allowed_updates` (a list, or its JSON text) for updates pushed from now on.
 
-        An empty list, or one without a known name, means the default; anything else than a list of
-        strings changes nothing.
+        An empty list, or one without a known name, means the default; values other than a list of strings are ignored.
         """
         if isinstance(names, str):
             try:
@@ -172,7 +171,7 @@ class UpdateQueue:
             self.allowed = KINDS & {name.lower() for name in names} or DEFAULT_KINDS
 
     def conflict_delay_s(self) -> float:
-        """How long to hold back a 409: the first is told at once, those within 3 s of it after 3 s."""
+        """Return the delay of a 409 in seconds: 0 for the first, 3 for those within 3 s of it."""
         now = self._clock()
         if now < self._next_conflict_at:
             return 3.0
@@ -180,12 +179,12 @@ class UpdateQueue:
         return 0.0
 
     def clear(self) -> None:
-        """Forget everything that waits."""
+        """Drop all waiting updates; they count as confirmed."""
         while self._pending:
             self._forget_head()
 
     def restart_ids(self, next_id: int) -> None:
-        """Go on with `next_id`, as the server does after an idle week; what still waits has expired by then."""
+        """Continue with `next_id`, as the server does after an idle week; waiting updates expire. ValueError."""
         if not 0 < next_id < ID_MAX:
             raise ValueError(f"an update_id is a positive int32, not {next_id}")
         self.expired += len(self._pending)
@@ -194,13 +193,13 @@ class UpdateQueue:
         self._next_id = next_id
 
     def state(self) -> Json:
-        """What `restore` takes, as JSON."""
+        """Return the state for `restore`, as JSON."""
         now = self._clock()
         pending = [(each.id, each.expires_at - now, each.raw.decode("latin-1")) for each in self._pending]
         return {"next_id": self._next_id, "pending": pending}
 
     def restore(self, state: Json, *, skipped: int) -> None:
-        """Go on as `state` tells, in an empty queue; the next id is higher by `skipped`."""
+        """Load a state into an empty queue; the next id is increased by `skipped`."""
         now = self._clock()
         for update_id, seconds, raw in state["pending"]:
             update = _Pending(int(update_id), now + seconds, raw.encode("latin-1"))

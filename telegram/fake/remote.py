@@ -1,4 +1,4 @@
-"""The fake server in a process of its own, for benchmarks and fault campaigns: nobody else has to speak HTTP to it."""
+"""The fake server in its own process, for benchmarks and load tests; a client of its control port."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _STOP_TIMEOUT_S = 10
 
 
 class RemoteFake:
-    """A running fake server: `url` and `token` for the bot, methods for who plays the people.
+    """A running fake server: `url` and `token` for the bot, methods that act as the users. ValueError for bad input.
 
     async with await RemoteFake.spawn() as fake:
         await fake.say([(42, 42, "hello")])
@@ -50,7 +50,7 @@ class RemoteFake:
         history: int = 200,
         seed: int | None = None,
     ) -> Self:
-        """Start the process and wait until it is ready; it ends with `stop()`, and with this process."""
+        """Start the process and wait until it is ready; it ends with `stop()` or with this process. RuntimeError."""
         arguments = ["--port", str(port), "--token", token, "--history", str(history), "--until-eof"]
         if seed is not None:
             arguments += ["--seed", str(seed)]
@@ -59,7 +59,7 @@ class RemoteFake:
             stdin=PIPE,
             stdout=PIPE,
             cwd=_ROOT,
-            start_new_session=True,  # Ctrl+C in a terminal is for whoever started us
+            start_new_session=True,  # Ctrl+C in a terminal does not reach it
         )
         line = await process.stdout.readline() if process.stdout else b""
         if not line:
@@ -67,7 +67,7 @@ class RemoteFake:
         return cls(process, json.loads(line))
 
     async def stop(self) -> int:
-        """End the process as SIGTERM does; returns its exit code."""
+        """Send SIGTERM and wait for the end; return the exit code. TimeoutError."""
         await self._http.close()
         if self._process.returncode is None:
             self._process.terminate()
@@ -83,45 +83,48 @@ class RemoteFake:
         await self.stop()
 
     async def say(self, lines: Iterable[tuple[int, int, str]]) -> list[int]:
-        """Each (chat_id, user_id, text) is written, in this order; returns the update_ids (0: not taken)."""
+        """Send texts of users, (chat_id, user_id, text) each, in this order; return the update_ids (0: not queued)."""
         body = [{"chat": chat_id, "user": user_id, "text": text} for chat_id, user_id, text in lines]
         return list(await self._ask("POST", "/say", body))
 
     async def press(self, chat_id: int, user_id: int, message_id: int, data: str) -> int:
-        """A user presses an inline button."""
+        """Press an inline button; return the update_id."""
         press = {"chat": chat_id, "user": user_id, "message": message_id, "data": data}
         return int(await self._ask("POST", "/press", press))
 
     async def press_key(self, chat_id: int, user_id: int, button: str) -> int:
-        """A user presses a key in place of the letters."""
+        """Press a button of the reply keyboard; return the update_id."""
         return int(await self._ask("POST", "/key", {"chat": chat_id, "user": user_id, "text": button}))
 
     async def shown(self, chat_ids: Iterable[int]) -> list[tuple[Json | None, list[list[str]]]]:
-        """What the persons of private chats see: the bot's newest message, and the labels of the keys below the chat."""
+        """Return for each private chat the bot's newest message and the labels of the reply keyboard (`World.shown`)."""
         return [(message, keys) for message, keys in await self._ask("POST", "/shown", list(chat_ids))]
 
     async def act(self, acts: Iterable[tuple[int, str, str, int]]) -> list[int]:
-        """Each (chat, "text" | "press" | "key", text or data, message) is done; returns the update_ids (0: not done)."""
+        """Perform actions of users, (chat, "text" | "press" | "key", text or data, message) each; return the update_ids.
+
+        0 for an action that is no longer possible or whose update was not queued.
+        """
         return list(await self._ask("POST", "/act", list(acts)))
 
     async def push(self, kind: str, payload: Json) -> int:
-        """Any update."""
+        """Push an update of any kind; return its id."""
         return int(await self._ask("POST", "/push", {"kind": kind, "payload": payload}))
 
     async def push_raw(self, rest: bytes) -> int:
-        """Any bytes: the update is `{"update_id":N,` + rest + `}`."""
+        """Push the update `{"update_id":N,` + rest + `}` with any bytes; return its id."""
         async with self._http.post("/raw", data=rest) as answer:
             return int(await answer.json())
 
     async def calls(self, since: int = 0) -> list[Call]:
-        """The calls numbered above `since`, all of them that were not forgotten."""
+        """Return all calls with a number above `since` that were not forgotten."""
         calls: list[Call] = []
         while rows := await self._ask("GET", f"/calls?since={calls[-1].n if calls else since}"):
             calls += [Call(*row) for row in rows]
         return calls
 
     async def forget(self, through: int) -> None:
-        """Drop the calls up to number `through`, so that a run of hours does not fill the server's memory."""
+        """Drop the calls up to number `through`, to bound the server's memory in long runs."""
         await self._ask("POST", "/forget", {"through": through})
 
     async def wait_for_calls(
@@ -132,7 +135,7 @@ class RemoteFake:
         delivered: bool | None = None,
         timeout_s: float = 10.0,
     ) -> list[Call]:
-        """The calls of `method` (None: of any), as soon as there are `n`; TimeoutError says how many there were."""
+        """Wait for `n` calls of `method` (None: any) and return them; TimeoutError contains the number found."""
         query = {"n": str(n), "timeout_s": str(timeout_s)}
         if method is not None:
             query["method"] = method
@@ -145,38 +148,38 @@ class RemoteFake:
             return [Call(*row) for row in await answer.json()]
 
     async def add_fault(self, fault: Fault) -> None:
-        """From now on it may hit; `faults()` tells its hits."""
+        """Activate a fault; `faults()` returns its hits."""
         await self._ask("POST", "/faults", fault.as_json())
 
     async def faults(self) -> list[Fault]:
-        """The faults as they stand now."""
+        """Return copies of the active faults, with their hits."""
         return [Fault(**values) for values in await self._ask("GET", "/faults")]
 
     async def clear_faults(self) -> None:
-        """Remove all; requests that hang are let go."""
+        """Remove all faults; requests that hang in them end."""
         await self._ask("DELETE", "/faults")
 
     async def limit(self, limits: FloodLimits | None) -> None:
-        """From now on the bot may send this much; None: as much as it likes."""
+        """Enable flood control with these limits; None disables it."""
         if limits is None:
             await self._ask("DELETE", "/flood")
         else:
             await self._ask("POST", "/flood", asdict(limits))
 
     async def down(self) -> None:
-        """The Bot API's port closes, with every connection."""
+        """Close the Bot API's port and all its connections."""
         await self._ask("POST", "/down")
 
     async def up(self) -> None:
-        """It is back, on the same port and with all state."""
+        """Open the Bot API's port again; its number and all state are unchanged."""
         await self._ask("POST", "/up")
 
     async def restart_ids(self, next_id: int) -> None:
-        """Go on with `next_id`, as Telegram does after an idle week; what waits is forgotten."""
+        """Continue update ids with `next_id`, as Telegram does after an idle week; waiting updates expire."""
         await self._ask("POST", "/restart-ids", {"next_id": next_id})
 
     async def stats(self) -> Stats:
-        """Counters since the start."""
+        """Return the counters since the start."""
         return Stats(**await self._ask("GET", "/stats"))
 
     async def _ask(self, verb: str, path: str, body: object = None) -> Any:

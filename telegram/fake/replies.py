@@ -1,7 +1,7 @@
 """HTTP replies as bytes, written straight to the connection.
 
-aiohttp's low-level server asks a reply for `prepare`, `write_eof` and `keep_alive` only; what `web.Response` does
-beyond that (header maps, date, cookies, compression) costs more than the rest of a call.
+aiohttp's low-level server needs only `prepare`, `write_eof` and `keep_alive` of a response; the rest of `web.Response`
+(header maps, date, cookies, compression) costs more than all other work of a call.
 """
 
 from http import HTTPStatus
@@ -13,7 +13,7 @@ _START_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for
 
 
 class Reply:
-    """A whole reply."""
+    """A complete reply."""
 
     __slots__ = ("_body", "_content_type", "_headers", "_retry_after", "keep_alive", "status")
 
@@ -34,7 +34,7 @@ class Reply:
         self._headers = headers  # whole lines
 
     def parts(self) -> tuple[bytes, bytes]:
-        """Head and body."""
+        """Return head and body."""
         head = _START_LINES.get(self.status) or f"HTTP/1.1 {self.status} Status {self.status}\r\n"
         head += f"Content-Type: {self._content_type}\r\nContent-Length: {len(self._body)}\r\n{self._headers}"
         if self._retry_after is not None:
@@ -43,18 +43,18 @@ class Reply:
         return head.encode(), self._body
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Write it."""
+        """Write the reply."""
         self.keep_alive = request.keep_alive
         if request.transport is not None:
             head, body = self.parts()
             request.transport.write(head + body)
 
     async def write_eof(self) -> None:
-        """Everything is written already."""
+        """Do nothing: `prepare` has written everything."""
 
 
 class Cut:
-    """The beginning of a reply, then the end of the connection."""
+    """The beginning of a reply; then the connection is closed."""
 
     __slots__ = ("_beginning", "keep_alive")
 
@@ -63,15 +63,15 @@ class Cut:
         self.keep_alive = False
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Write the beginning and close."""
+        """Write the beginning and close the connection."""
         if request.transport is not None:
             request.transport.write(self._beginning)
             request.transport.close()
 
     async def write_eof(self) -> None:
-        """There is no end."""
+        """Do nothing: the connection is closed."""
 
 
 def for_aiohttp(reply: Reply | Cut) -> web.StreamResponse:
-    """The same object, under the name that aiohttp's types ask for."""
+    """Return the same object, with the type that aiohttp expects."""
     return cast("web.StreamResponse", reply)

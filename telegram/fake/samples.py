@@ -1,6 +1,6 @@
-"""Values of any type of the schema, made up: the smallest right one, and always the same.
+"""Sample values for all types of the schema: minimal, valid, and always the same.
 
-The answers of methods without a state are made of these, and so are the calls that the tests try.
+They are the answers of methods without state, and the parameters of calls in tests.
 """
 
 import re
@@ -40,17 +40,17 @@ _URL: Final = re.compile(r"(.*_)?url")
 
 
 class Samples:
-    """Makes values; `known` has those that a field of some name is to get, whatever type it is part of."""
+    """Generates values; `known` has values for fields by name, in all types."""
 
     def __init__(self, known: Mapping[str, Any] | None = None) -> None:
         self._known = dict(known or {})
 
     def of(self, written: Iterable[str], name: str = "") -> Any:
-        """A value of one of these types, for a field of this name."""
+        """Return a value of the first of these types, for a field of this name."""
         return self._value(next(iter(written)), name, "")
 
     def fields(self, fields: Iterable[Field], owner: str = "") -> dict[str, Any]:
-        """The required ones of these fields."""
+        """Return values for the required ones of these fields."""
         return {field.name: self._field(field, owner) for field in fields if field.required}
 
     def _field(self, field: Field, owner: str) -> Any:

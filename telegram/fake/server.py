@@ -1,7 +1,7 @@
-"""The HTTP side: `/bot<token>/<method>` in every encoding of the Bot API, faults, and the socket's ups and downs.
+"""The HTTP server: `/bot<token>/<method>` in all encodings of the Bot API, with fault injection and outages.
 
-Speed: aiohttp's low-level server (no router, no middleware, no access log), one dict for the methods, replies
-written as prebuilt bytes, updates as they were stored. That is half the cost of an `Application` with `Response`.
+For speed it uses aiohttp's low-level server (no router, middleware or access log), one dict of methods, and replies as
+prebuilt bytes. That is half the cost of an `Application` with `Response`.
 """
 
 import asyncio
@@ -32,18 +32,18 @@ from .world import World
 
 HOST = "127.0.0.1"
 DEFAULT_TOKEN = "4200000042:made-up-for-the-fake-server"  # noqa: S105 - it opens nothing
-KEEP_ALIVE_S = 500  # as the real server
+KEEP_ALIVE_S = 500  # like the real server
 _PATH = re.compile(r"/bot(?P<token>[^/]+)/(?:test/)?(?P<method>[^/]*)")
 _TOKEN = re.compile(r"[1-9]\d{0,16}:[A-Za-z0-9_-]{1,64}")
 
 
 class FakeServer:
-    """A Bot API server for one bot, on 127.0.0.1 and not for pages of other sites; `async with` starts and stops it.
+    """A Bot API server for one bot, on 127.0.0.1, closed to web pages of other sites; `async with` starts and stops it.
 
-    `port` 0 picks a free one. `history` is how many messages are kept per chat, 0 for none (load tests).
-    `seed` decides on faults with a probability and on the first update_id. `strict` refuses whatever the schema
-    does not say, parameters that nobody knows among it: for tests of one's own bot. `local` plays a local Bot API
-    server: files lie on the disk, `file://` names them, and there is no download over HTTP.
+    `port` 0 picks a free one. `history`: number of messages stored per chat, 0 for none (load tests). `seed`: for the
+    probability of faults and the first update_id. `strict` refuses everything that is not in the schema, such as
+    unknown parameters: for tests of a bot. `local` behaves like a local Bot API server: files are on disk, `file://`
+    URLs refer to them, and there is no download over HTTP. ValueError for a malformed token.
     """
 
     def __init__(
@@ -79,21 +79,21 @@ class FakeServer:
 
     @property
     def url(self) -> str:
-        """Where the bot's client has to go: "http://127.0.0.1:PORT"."""
+        """The base URL for the bot's client: "http://127.0.0.1:PORT"."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def calls(self) -> list[Call]:
-        """Every call but getUpdates, in the order of execution; without those that `log` was told to forget."""
+        """All calls but getUpdates, in the order of execution, without forgotten ones (`log.forget`)."""
         return self.log.calls
 
     @property
     def polls(self) -> list[Poll]:
-        """The latest getUpdates requests that were answered."""
+        """The latest answered getUpdates requests."""
         return list(self.log.polls)
 
     def stats(self) -> Stats:
-        """Counters since the start."""
+        """Return the counters since the start."""
         queue, log = self.queue, self.log
         return Stats(
             pending=queue.pending,
@@ -114,42 +114,44 @@ class FakeServer:
         delivered: bool | None = None,
         timeout_s: float = 10.0,
     ) -> list[Call]:
-        """The calls of `method` (None: of any), as soon as there are `n`; TimeoutError says how many there were."""
+        """Wait for `n` calls of `method` (None: any) and return them; TimeoutError contains the number found."""
         return await self.log.wait(n, method, delivered=delivered, timeout_s=timeout_s)
 
     async def wait_for_long_poll(self) -> None:
-        """Return as soon as a getUpdates request waits for updates."""
+        """Wait until a getUpdates request waits for updates."""
         await self._long_poll.waiting()
 
     # -- the socket -----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen."""
+        """Start listening. OSError if the port is taken."""
         self._web = web.Server(
             self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE_S
         )
         await self.up()
 
     async def stop(self) -> None:
-        """Close everything; requests that wait are cut off."""
+        """Close the port and all connections; waiting requests are aborted."""
         await self.down()
         self._release_port()
         self.world.files.close()
 
     async def down(self) -> None:
-        """The server is gone: nobody listens and every connection is closed. State and port are kept."""
+        """Simulate an outage: close the port and all connections. State and port number are kept."""
         if self._listening is None or self._web is None:
             return
         self._listening.close()
         self._listening = None
-        self._held_port = _bound_socket(self.port)  # so that no other process gets it meanwhile
+        self._held_port = _bound_socket(self.port)  # bound, not listening: no other process can take the port
         for connection in self._web.connections:
             if connection.transport is not None:
                 connection.transport.abort()
-        await self._web.shutdown(timeout=10)  # done at once: every handler was cancelled with its connection
+        await self._web.shutdown(
+            timeout=10
+        )  # returns at once: the handlers were cancelled with their connections
 
     async def up(self) -> None:
-        """The server is back, on the same port."""
+        """End an outage: listen on the same port again."""
         if self._listening is not None or self._web is None:
             return
         self._release_port()
@@ -203,7 +205,7 @@ class FakeServer:
             return _refusal(error)
 
     def _method_of(self, path: str) -> str:
-        """The method's name in lower case; 404 for another path or a malformed token, 401 for a wrong one."""
+        """Return the method's name in lower case; ApiError 404 for another path or a malformed token, 401 for a wrong one."""
         path = path.partition("?")[0]
         method = path[len(self._prefix) :]
         if not path.startswith(self._prefix) or "/" in method:
@@ -216,7 +218,7 @@ class FakeServer:
         return method.lower()
 
     async def _execute(self, method: str, params: Params, *, cut: bool = False) -> Reply:
-        """Do it and answer; `cut` says that nobody will see the whole answer."""
+        """Execute a call and return the answer; `cut`: the answer will not be sent completely."""
         if method == "getupdates":
             return await self._get_updates(params)
         try:
@@ -246,12 +248,12 @@ class FakeServer:
             self.log.record_poll(Poll(asked, offset, limit, timeout, -1))
             return _refusal(error)
         self.log.record_poll(Poll(asked, offset, limit, timeout, len(batch)))
-        date = formatdate(self.world.now(), usegmt=True)  # as the front of api.telegram.org sends it
+        date = formatdate(self.world.now(), usegmt=True)  # like the front-end of api.telegram.org
         body = b'{"ok":true,"result":[%b]}' % b",".join(batch)
         return Reply(200, body, headers=f"Date: {date}\r\n")
 
     async def _spoil(self, fault: Fault, method: str, params: Params) -> Reply | Cut:
-        """What a call hit by `fault` gets to see; the table is in `faults`."""
+        """Return the reply to a call that is hit by `fault` (the table in `faults`)."""
         match fault.kind:
             case "slow":
                 reply = await self._execute(method, params)

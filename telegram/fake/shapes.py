@@ -1,6 +1,6 @@
-"""The shape of a value inside a parameter: a check for every type of the schema.
+"""Checks for the values of all types of the schema.
 
-A check raises Wrong, with the path to what is wrong; it is built at its first use, since types contain themselves.
+A check raises Wrong, with the path to the invalid value; it is built at its first use, since types are recursive.
 """
 
 import json
@@ -15,15 +15,17 @@ from telegram.botapi.schema import Field, Schema, load
 from .params import Params, Upload
 
 Check = Callable[[Any, Params], None]
-"""Raises Wrong about a value; the call's parameters are there for `attach://`."""
+"""Raises Wrong for an invalid value; the parameters of the call are needed for `attach://`."""
 
 _DIGITS = re.compile(r"\s*[+-]?\d{1,19}\s*", re.ASCII)
 _INTEGER_MAX = 2**63
-_TEXT_STANDS_FOR = frozenset({"KeyboardButton", "InputPollOption"})  # the Bot API takes a String for these
+_TEXT_STANDS_FOR = frozenset(
+    {"KeyboardButton", "InputPollOption"}
+)  # the Bot API also accepts a String for these
 
 
 class Wrong(Exception):  # noqa: N818 - not an error of this program
-    """A value is not what the schema says; `path` leads to it."""
+    """A value does not match the schema; `path`: where it is inside the parameter, such as `[0].text`."""
 
     def __init__(self, problem: str, path: str = "") -> None:
         super().__init__(problem)
@@ -33,16 +35,16 @@ class Wrong(Exception):  # noqa: N818 - not an error of this program
 
 @cache
 def schema() -> Schema:
-    """The Bot API's facts, read once."""
+    """Return the Bot API's schema; it is loaded once."""
     return load()
 
 
 def anything(_value: Any, _params: Params) -> None:
-    """The real server skips what it cannot read here, or the method checks it."""
+    """Accept any value: the real server ignores invalid ones, or the method itself checks them."""
 
 
 def integer(value: Any, _params: Params) -> None:
-    """A number, or its digits as text."""
+    """Check an integer, or its digits as text."""
     if type(value) is int:
         if -_INTEGER_MAX <= value < _INTEGER_MAX:
             return
@@ -52,7 +54,7 @@ def integer(value: Any, _params: Params) -> None:
 
 
 def floating(value: Any, _params: Params) -> None:
-    """A finite number, or its text."""
+    """Check a finite number, or its text."""
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
             if math.isfinite(float(value)):
@@ -63,42 +65,42 @@ def floating(value: Any, _params: Params) -> None:
 
 
 def attached(value: str, params: Params) -> None:
-    """The part that an `attach://` names is there."""
+    """Check that the request has the uploaded part of an `attach://` value."""
     part = value.removeprefix("attach://")
     if not isinstance(params.get(part), Upload):
         raise Wrong(f'there is no uploaded file "{part}" in the request')
 
 
 class Types:
-    """The checks of values inside objects and arrays, by type; built on demand, since types contain themselves."""
+    """Checks for values inside objects and arrays, by type; built on demand, since types are recursive."""
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
         self._known: dict[str, Check] = {}
 
     def string(self, value: Any, _params: Params) -> None:
-        """A text; the real server takes a number for one."""
+        """Check a string; unless strict also a number, as the real server accepts it."""
         if not isinstance(value, str) and (self.strict or type(value) not in (int, float)):
             raise Wrong("must be a String")
 
     def number(self, value: Any, params: Params) -> None:
-        """An integer; the real server takes its digits, too."""
+        """Check an integer; unless strict also its digits, as the real server accepts them."""
         if self.strict and type(value) is not int:
             raise Wrong("must be an Integer")
         integer(value, params)
 
     def alternatives(self, written: Iterable[str]) -> Check:
-        """One of several types."""
+        """Return a check for a value of one of several types."""
         names = list(written)
         if len(names) == 1:
             return self.of(names[0])
         return self._any_of(names)
 
     def of(self, name: str) -> Check:
-        """One type, in the schema's notation."""
+        """Return the check for a type in the schema's notation ("Array of Integer", "A|B")."""
         found = self._known.get(name)
         if found is None:
-            self._known[name] = self._later(name)  # while it is built: types contain themselves
+            self._known[name] = self._later(name)  # placeholder while it is built: types are recursive
             found = self._known[name] = self._build(name)
         return found
 
@@ -171,7 +173,7 @@ class Types:
         return thing
 
     def _is_needed(self, field: Field) -> bool:
-        """A flag that a client of an older Bot API does not know yet is off."""
+        """Whether the field must be present; unless strict not a Boolean: clients of an older Bot API omit new ones."""
         return field.required and (self.strict or field.types != ("Boolean",))
 
     def _field(self, field: Field) -> Check:
@@ -184,7 +186,7 @@ class Types:
         return self.alternatives(field.types)
 
     def _any_of(self, names: list[str]) -> Check:
-        """The first type that fits; if none does, the refusal of the one that came furthest."""
+        """Return a check that accepts any of the types; otherwise it raises the error with the longest path."""
         checks = [self.of(name) for name in names]
 
         def any_of(value: Any, params: Params) -> None:
@@ -202,7 +204,7 @@ class Types:
         return any_of
 
     def _by_tag(self, names: list[str], tag: str) -> Check:
-        """A union whose members are told apart by a field; RichText may be a text or a list, too."""
+        """Return a check for a union whose members differ in field `tag`; RichText may also be a string or a list."""
         objects = [name for name in names if not name.startswith("Array of ") and name != "String"]
         lists = [self.of(name) for name in names if name.startswith("Array of ")]
         members: dict[object, list[str]] = {}
@@ -230,7 +232,7 @@ class Types:
 
 
 def _tag(name: str) -> str:
-    """The field that tells a member of a union from the others, "" for none."""
+    """Return the field with a constant value, which identifies a member of a union; "" if there is none."""
     each = schema().types.get(name)
     return next((field.name for field in each.fields if field.const is not None), "") if each else ""
 

@@ -1,6 +1,6 @@
-"""The people and chats around the bot: who is there, and what the bot's methods are built of.
+"""State of the users and chats around the bot, and the operations of which the Bot API's methods are built.
 
-Messages are never changed in place: an edited message is a new object.
+Messages are never modified in place: an edited message is a new object.
 """
 
 import math
@@ -19,22 +19,22 @@ from .params import Params, integer, text
 from .people import Chat, ChatKind, Person
 from .queue import UpdateQueue
 
-INLINE_MAX: Final = 100_000  # messages sent via the bot that are remembered
-REACTED_MAX: Final = 10_000  # messages whose reactions are remembered
+INLINE_MAX: Final = 100_000  # stored messages sent via the bot
+REACTED_MAX: Final = 10_000  # messages with stored reactions
 ANSWERED_WITHIN_S: Final = {
     "callback_query": 15.0,  # measured: gist d-Rickyy-b/f789c75228bf00f572eec4450ed0d7c9
     "inline_query": 10.0,  # measured: eternnoir/pyTelegramBotAPI#270
     "pre_checkout_query": 10.0,  # Telegram Bot API, answerPreCheckoutQuery
     "chat_join_request": 10.0,  # Telegram Bot API, answerChatJoinRequestQuery
 }
-"""So long after it was asked a query takes an answer; of other kinds nothing is known."""
+"""Seconds within which a query can be answered, by kind; for other kinds no limit is known."""
 
 
 _OF_THE_MESSAGE: Final = frozenset({"message_id", "from", "chat", "date", "via_bot"})
 
 
 class Society:
-    """Everything around one `bot` (its `User`); `clock` gives Unix time, `history` the messages kept per chat."""
+    """State around one `bot` (its `User`); `clock` returns Unix time, `history`: number of messages stored per chat."""
 
     def __init__(
         self,
@@ -51,9 +51,7 @@ class Society:
         self.now = clock
         self.files = files or Files()
         self.commands: dict[tuple[str, str], list[Json]] = {}  # by scope and language
-        self.settings: dict[
-            tuple[str, str], Any
-        ] = {}  # of the bot: by method's subject, and language or chat
+        self.settings: dict[tuple[str, str], Any] = {}  # of the bot: by subject, and language or chat
         self.sticker_sets: dict[str, Json] = {}
         self.business: dict[str, Json] = {}  # BusinessConnection by id
         self.polls: dict[str, tuple[int, int]] = {}  # chat and message, by poll
@@ -63,17 +61,17 @@ class Society:
         self._people: dict[int, Person] = {}
         self._chats: dict[int, Chat] = {}
         self.inline: OrderedDict[str, Json] = OrderedDict()
-        """Messages sent via the bot, by inline_message_id; {} for one whose content is not known."""
+        """Messages sent via the bot, by inline_message_id; {} if the content is unknown."""
         self.inline_places: dict[str, tuple[int, int]] = {}
-        """Chat and message of those that were sent to a chat that the bot is in, by inline_message_id."""
+        """Chat and message id of those in chats of the bot, by inline_message_id."""
         self.reactions: OrderedDict[tuple[int, int], dict[int, list[Json]]] = OrderedDict()
-        """By chat and message: who reacts with what."""
+        """Reactions by user, by chat and message id."""
         self.keyboards: dict[int, Json] = {}
-        """By chat: the keyboard in place of the letters."""
+        """Reply keyboards by chat."""
         self._queries: OrderedDict[tuple[str, str], tuple[float, Json]] = OrderedDict()  # by kind and id
         self._asked: dict[
             int, float
-        ] = {}  # who has asked to join and never written: until when the bot may write
+        ] = {}  # users who asked to join and have not started the bot: until when it may write to them
         self._numbers = count(1)
         self._listeners: set[Listener] = set()
         self._user_ids = count(1001)
@@ -81,10 +79,10 @@ class Society:
         self._plain_group_ids = count(-4_000_000_001, -1)
         self._callback_ids = count(4_000_000_000_000_000_001)
 
-    # -- who is there ---------------------------------------------------------------------------
+    # -- users and chats ------------------------------------------------------------------------
 
     def person(self, first_name: str, *, user_id: int | None = None, has_started: bool = True) -> Json:
-        """A user who has opened a private chat with the bot (its id is the user's), or not yet; returns the `User`."""
+        """Add a user, with a private chat (its id is the user's) unless `has_started` is False; return the `User`."""
         person = Person(next(self._user_ids) if user_id is None else user_id, first_name)
         self._people[person.id] = person
         if has_started:
@@ -92,7 +90,7 @@ class Society:
         return person.user()
 
     def start(self, user_id: int) -> None:
-        """A user opens the private chat with the bot: it may write there from now on."""
+        """A user opens the private chat with the bot, which may write there from now on."""
         self._somewhere(user_id, user_id)
 
     def group(
@@ -105,7 +103,7 @@ class Society:
         username: str = "",
         is_forum: bool = False,
     ) -> Json:
-        """A group, supergroup or channel with the bot and these people; returns the `Chat`.
+        """Add a group, supergroup or channel with the bot and these users; return the `Chat`.
 
         In a channel the bot is an administrator, elsewhere a member.
         """
@@ -114,7 +112,7 @@ class Society:
         chat = Chat(chat_id, title, set(user_ids), kind)
         if username or is_forum:
             chat.about.username, chat.about.is_forum = username, is_forum
-            chat.last_message_id = int(is_forum)  # message 1 is the general topic's
+            chat.last_message_id = int(is_forum)  # message 1 belongs to the general topic
         if kind == "channel":
             chat.about.statuses[self.bot["id"]] = full_administrator()
         for user_id in user_ids:
@@ -123,30 +121,34 @@ class Society:
         return chat.chat()
 
     def people(self) -> list[Json]:
-        """Everybody, as `User`."""
+        """Return all users, as `User`."""
         return [person.user() for person in self._people.values()]
 
     def chats(self) -> list[Json]:
-        """Every chat that the bot is in, as `Chat`."""
+        """Return all known chats, as `Chat`."""
         return [chat.chat() for chat in self._chats.values()]
 
     def messages(self, chat_id: int) -> list[Json]:
-        """The chat's latest messages, oldest first; [] for an unknown chat."""
+        """Return the stored messages of a chat, oldest first; [] for an unknown chat."""
         chat = self._chats.get(chat_id)
         return chat.messages() if chat else []
 
     def listen(self) -> Listener:
-        """Hear what happens from now on: dicts with "type" message, edit, delete, callback, answer, chat_action or block."""
+        """Listen to events from now on: dicts with a "type" and its fields.
+
+        Types: message, edit, delete, reaction, callback, answer, inline_query, inline_answer, inline_edit,
+        payment_answer, chat_action, commands, block, refused_call.
+        """
         return Listener(self._listeners)
 
     def limit(self, limits: FloodLimits | None) -> None:
-        """From now on the bot may send this much; None: as much as it likes."""
+        """Enable flood control with these limits; None disables it."""
         self.flood = FloodControl(limits) if limits else None
 
-    # -- what the bot does: the methods are built of these -------------------------------------------
+    # -- actions of the bot, used by the methods -----------------------------------------------------
 
     def chat_for_bot(self, params: Params, name: str = "chat_id") -> Chat:
-        """The chat that a call names, if the bot may write there; ApiError as the server words it."""
+        """Return the chat of a call; ApiError with the server's text if it is unknown or the bot has no access."""
         if not text(params, name):
             raise bad_request("chat_id is empty")
         chat_id = integer(params, name)
@@ -166,16 +168,16 @@ class Society:
         return chat
 
     def known_person(self, user_id: int) -> Person | None:
-        """The person with this id, if any."""
+        """Return the person with this id, or None."""
         return self._people.get(user_id)
 
     def known_user(self, user_id: int) -> Json | None:
-        """The `User` with this id, if the bot knows one."""
+        """Return the `User` with this id, or None."""
         person = self._people.get(user_id)
         return person.user() if person else None
 
     def user(self, params: Params, name: str = "user_id") -> Json:
-        """The `User` that a call names, who may be the bot; ApiError as the server words it."""
+        """Return the `User` of a call, which may be the bot; ApiError with the server's text."""
         user_id = integer(params, name)
         if user_id <= 0:
             raise bad_request("invalid user_id specified")
@@ -187,15 +189,15 @@ class Society:
         return person.user()
 
     def member(self, chat: Chat, user: Json) -> Json:
-        """Telegram's `ChatMember`."""
+        """Return the `ChatMember`."""
         return {**status_of(chat, user["id"], self.bot["id"], self.now()), "user": user}
 
     def number(self) -> int:
-        """A number that was not given before: for ids of whatever the bot makes."""
+        """Return a new number, for ids of objects that the bot creates."""
         return next(self._numbers)
 
     def post(self, chat: Chat, content: Json, keyboard: Json | None = None) -> Json:
-        """A new message of the bot; `keyboard` is a markup that does not become a part of the message."""
+        """Store a new message of the bot and return it; `keyboard`: a markup that is not part of the message."""
         message = {
             "message_id": chat.take_message_id(),
             **({"sender_chat": chat.chat()} if chat.kind == "channel" else {"from": self.bot}),
@@ -209,43 +211,43 @@ class Society:
         return message
 
     def announce(self, chat: Chat, content: Json) -> Json:
-        """A service message about what the bot did, of a kind that Telegram tells the bot of, too."""
+        """Send a service message about an action of the bot; the bot gets it as an update, too."""
         message = self.post(chat, content)
         self._push("channel_post" if chat.kind == "channel" else "message", message)
         return message
 
     def replace(self, chat: Chat, message: Json) -> Json:
-        """An edited message takes the place of the old one."""
+        """Store an edited message in place of the old one; return it with its edit_date."""
         edited = {**message, "edit_date": int(self.now())}
         chat.keep(edited, self.history)
         self.emit("edit", message=edited)
         return edited
 
     def delete(self, chat: Chat, message_id: int) -> bool:
-        """Delete a message; false when there is none."""
+        """Delete a message; return False if there is none."""
         deleted = chat.forget(message_id)
         if deleted:
             self.emit("delete", chat_id=chat.id, message_id=message_id)
         return deleted
 
     def take_callback(self, callback_query_id: str) -> Json | None:
-        """The callback query that waits for an answer; it can be taken once."""
+        """Remove and return a callback query that waits for an answer; None as `take_query`."""
         return self.take_query("callback_query", callback_query_id)
 
     def take_query(self, kind: str, query_id: str) -> Json | None:
-        """What waits for an answer under this id; it can be taken once, and in time (ANSWERED_WITHIN_S)."""
+        """Remove and return a query that waits for an answer; None if it is unknown, answered, or too old (ANSWERED_WITHIN_S)."""
         asked_at, query = self._queries.pop((kind, query_id), (0.0, None))
         return query if self.now() - asked_at <= ANSWERED_WITHIN_S.get(kind, math.inf) else None
 
     def keep_inline(self, inline_message_id: str, content: Json) -> None:
-        """A message that was sent via the bot, or its new content."""
+        """Store a message sent via the bot, or its new content."""
         self.inline[inline_message_id] = content
         if len(self.inline) > INLINE_MAX:
             oldest, _ = self.inline.popitem(last=False)
             self.inline_places.pop(oldest, None)
 
     def show_inline(self, inline_message_id: str, content: Json) -> None:
-        """A message that was sent via the bot has new content, in the chat that it was sent to as well."""
+        """Change the content of a message sent via the bot, also in the chat that contains it."""
         self.keep_inline(inline_message_id, content)
         self.emit("inline_edit", inline_message_id=inline_message_id, message=content)
         chat_id, message_id = self.inline_places.get(inline_message_id, (0, 0))
@@ -256,7 +258,7 @@ class Society:
             self.replace(chat, {**lasting, **content})
 
     def set_reaction(self, chat: Chat, message_id: int, user_id: int, reaction: list[Json]) -> list[Json]:
-        """A user reacts in this way now; returns the way before. Listeners hear of it."""
+        """Set a user's reaction to a message; return the previous one. Listeners get an event."""
         place = (chat.id, message_id)
         by_user = self.reactions.setdefault(place, {})
         before = by_user.pop(user_id, [])
@@ -270,14 +272,14 @@ class Society:
         return before
 
     def emit(self, kind: str, **fields: Any) -> None:
-        """Tell the listeners."""
+        """Send an event to all listeners."""
         if self._listeners:
             event = {"type": kind, **fields}
             for listener in tuple(self._listeners):
                 listener.tell(event)
 
     def state(self) -> Json:
-        """What `restore` takes, as JSON: what people see of their chats, and what the bot may still answer."""
+        """Return the state for `restore`, as JSON: users, chats, reactions, commands, and open queries."""
         people = self._people.values()
         return {
             "people": [[each.id, each.first_name, each.blocked, each.deactivated] for each in people],
@@ -291,7 +293,7 @@ class Society:
         }
 
     def restore(self, state: Json) -> None:
-        """Be as `state` tells, in a world that was just made; ids given from now on are new."""
+        """Load a state into a new object; ids that are generated from now on are new."""
         for user_id, name, blocked, deactivated in state["people"]:
             person = self._people[user_id] = Person(user_id, name)
             person.blocked, person.deactivated = blocked, deactivated
@@ -309,7 +311,7 @@ class Society:
         self._user_ids = count(max([1000, *self._people]) + 1)
         self._group_ids = count(min([-1_001_000_000_000, *self._chats]) - 1, -1)
 
-    # -- inside -------------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------------
 
     def _note_keyboard(self, chat_id: int, markup: Json) -> None:
         if "keyboard" in markup:

@@ -1,4 +1,4 @@
-"""What people write, press and delete: it becomes updates, and is kept as Telegram would know it."""
+"""Messages, presses, queries and deletions of users: they are stored as Telegram does and become updates."""
 
 import json
 from typing import Any, Final
@@ -11,13 +11,13 @@ from .params import integer, text
 from .people import Chat
 from .society import Society
 
-CALLBACKS_MAX = 100_000  # unanswered button presses and other queries remembered
+CALLBACKS_MAX = 100_000  # stored unanswered queries, button presses among them
 _QUERY_IDS: Final = {
     **dict.fromkeys(("callback_query", "inline_query", "shipping_query", "pre_checkout_query"), "id"),
     "guest_message": "guest_query_id",
     "chat_join_request": "query_id",
 }
-"""What waits for an answer, and where its id is."""
+"""Kinds of update that can be answered, and the field of their id."""
 _OWN_MESSAGES: Final = frozenset({"message", "edited_message", "channel_post", "edited_channel_post"})
 _PLAIN_BUTTON: Final = frozenset({"text", "style", "icon_custom_emoji_id"})
 _SENDS: Final = _PLAIN_BUTTON | {"request_contact", "request_location"}
@@ -25,12 +25,15 @@ _AT: Final = {"latitude": 52.52, "longitude": 13.405}
 
 
 class Talk(Society):
-    """The part of a World that people write and press."""
+    """The part of a World for messages and queries of users.
 
-    # -- what people say --------------------------------------------------------------------------------------
+    An update_id of 0 means: not queued, since the bot did not request the kind or the queue is full.
+    """
+
+    # -- messages ---------------------------------------------------------------------------------------------
 
     def say(self, chat_id: int, user_id: int, text: str, **message_fields: Any) -> int:
-        """A user writes; returns the update_id (0: the queue did not take it)."""
+        """A user sends a message, with further fields of `Message`; return the update_id."""
         person, chat = self._someone(user_id), self._somewhere(chat_id, user_id)
         is_post = chat.kind == "channel"
         message: Json = {
@@ -52,9 +55,9 @@ class Talk(Society):
         return self._push("channel_post" if is_post else "message", message)
 
     def edit(self, chat_id: int, user_id: int, message_id: int, text: str) -> int:
-        """A user changes the text or caption of an own message, or of any post of a channel; returns the update_id.
+        """A user edits the text or caption of an own message, or of any post of a channel; return the update_id.
 
-        ValueError if there is none.
+        ValueError if there is no such message.
         """
         chat = self._somewhere(chat_id, user_id)
         message = chat.find(message_id)
@@ -69,13 +72,13 @@ class Talk(Society):
         return self._push("edited_channel_post" if is_post else "edited_message", edited)
 
     def delete_message(self, chat_id: int, message_id: int) -> bool:
-        """A user deletes a message, whoever wrote it: the bot is not told. False if there is none."""
+        """A user deletes a message of any sender; the bot gets no update. Return False if there is none."""
         return self.delete(self._chats[chat_id], message_id)
 
-    # -- what people press --------------------------------------------------------------------------------------
+    # -- buttons and queries ------------------------------------------------------------------------------------
 
     def press(self, chat_id: int, user_id: int, message_id: int, data: str) -> int:
-        """A user presses an inline button; a message that is not remembered comes as an InaccessibleMessage."""
+        """A user presses an inline button; return the update_id. A message that is not stored is an InaccessibleMessage."""
         self._someone(user_id)
         chat = self._somewhere(chat_id, user_id)
         inaccessible = {"chat": chat.chat(), "message_id": message_id, "date": 0}
@@ -83,15 +86,15 @@ class Talk(Society):
         return self._press(user_id, data, shown, str(abs(chat_id) * 2_654_435_761 % 2**62))
 
     def press_inline(self, user_id: int, inline_message_id: str, data: str) -> int:
-        """A user presses a button of a message that was sent via the bot, in a chat that the bot is not told of."""
+        """A user presses a button of a message sent via the bot, in a chat unknown to the bot; return the update_id."""
         self.inline.setdefault(inline_message_id, {})
         shown = {"inline_message_id": inline_message_id}
         return self._press(user_id, data, shown, inline_message_id)
 
     def shown(self, chat_id: int) -> tuple[Json | None, list[list[str]]]:
-        """What a user sees of the bot in a private chat: its newest message, and the labels of the keys below the chat.
+        """Return the bot's newest message in a private chat (None: none), and the rows of labels of the reply keyboard.
 
-        Keys that open something to choose from are left out.
+        Buttons that open a dialog are omitted.
         """
         chat = self._chats.get(chat_id)
         kept = [] if chat is None else chat.messages()
@@ -103,15 +106,15 @@ class Talk(Society):
         return newest, [[key["text"] for key in row if not key.keys() - _SENDS] for row in keys]
 
     def press_key(self, chat_id: int, user_id: int, button: str) -> int:
-        """A user presses a button of the keyboard in place of the letters: it sends its text, a contact or a place.
+        """A user presses a button of the reply keyboard: it sends its text, a contact or a location; return the update_id.
 
-        ValueError for a text that no button has, and for buttons that open something to choose from.
+        ValueError if there is no button with this text, or if it opens a dialog.
         """
         rows = self.keyboards.get(chat_id, {}).get("keyboard", [])
         keys = [{"text": key} if isinstance(key, str) else key for row in rows for key in row]
         found = next((key for key in keys if key["text"] == button), None)
         if found is None:
-            raise ValueError(f"there is no key {button!r}; there are: {[key['text'] for key in keys]}")
+            raise ValueError(f"there is no button {button!r}; there are: {[key['text'] for key in keys]}")
         if found.get("request_contact"):
             person = self._someone(user_id)
             contact = {"phone_number": f"+{user_id:011}", "first_name": person.first_name, "user_id": user_id}
@@ -120,14 +123,14 @@ class Talk(Society):
             return self.say(chat_id, user_id, "", location=dict(_AT))
         if opens := found.keys() - _PLAIN_BUTTON:
             raise ValueError(
-                f"{button!r} opens something ({', '.join(sorted(opens))}): say() what is chosen there"
+                f"{button!r} opens a dialog ({', '.join(sorted(opens))}): use say() with its result"
             )
         return self.say(chat_id, user_id, found["text"])
 
     def ask_inline(self, user_id: int, query: str, chat_id: int = 0) -> int:
-        """A user writes the bot's name and `query` in some chat, of which the bot hears the kind only; returns the update_id.
+        """A user types the bot's username and `query` in a chat, of which the bot gets only the type; return the update_id.
 
-        The results come to listeners as "inline_answer".
+        Listeners get the results as "inline_answer".
         """
         chat = self._chats.get(chat_id)
         kind = chat.kind if chat is not None and chat.members is not None else "sender"
@@ -143,7 +146,7 @@ class Talk(Society):
         return self._push("inline_query", asked)
 
     def choose_in(self, chat_id: int, user_id: int, result: Json, query: str = "") -> int:
-        """A user sends an InlineQueryResult of the bot in a chat with the bot, which gets the message too; returns its update_id.
+        """A user sends an InlineQueryResult in a chat of the bot, which also gets the message; return its update_id.
 
         A bot gets "messages sent via the bot" whatever its privacy mode is (Telegram, Bots FAQ, "What messages will my bot get?").
         """
@@ -156,9 +159,9 @@ class Talk(Society):
         return update_id
 
     def choose(self, user_id: int, result: Json, query: str = "") -> str:
-        """A user sends an InlineQueryResult of the bot; returns the inline_message_id, which the bot is told of too.
+        """A user sends an InlineQueryResult; the bot gets chosen_inline_result. Return the inline_message_id.
 
-        Only if the message has buttons (Telegram Bot API, ChosenInlineResult), else it is empty.
+        It is "" unless the message has buttons (Telegram Bot API, ChosenInlineResult).
         """
         markup = result.get("reply_markup")
         inline_message_id = f"fake-inline-{self.number()}" if markup else ""
@@ -174,24 +177,24 @@ class Talk(Society):
     # -- any update ---------------------------------------------------------------------------------------------
 
     def push(self, kind: str, payload: Json) -> int:
-        """Any update; chats, people and messages in the usual places of `payload` become known."""
+        """Push an update of any kind; return its id. Its chats, users and messages become known."""
         self._meet(kind, payload)
         self._remember(kind, payload)
         return self._push(kind, payload)
 
     def push_raw(self, rest: bytes) -> int:
-        """Any bytes: the update is `{"update_id":N,` + rest + `}`. What can be read of them becomes known."""
+        """Push the update `{"update_id":N,` + rest + `}` with any bytes; return its id. Readable contents become known."""
         kind = rest.lstrip(b' "').partition(b'"')[0].decode(errors="replace")
         try:
             payload = json.loads("{" + rest.decode(errors="replace") + "}").get(kind)
         except (ValueError, RecursionError):
-            payload = None  # the bot has to live with it, too
+            payload = None  # pushed all the same
         if isinstance(payload, dict):
             self._meet(kind, payload)
             self._remember(kind, payload)
         return self.queue.push(kind, rest)
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------------------------
 
     def _press(self, user_id: int, data: str, shown: Json, instance: str) -> int:
         query: Json = {
@@ -206,7 +209,7 @@ class Talk(Society):
         return self._push("callback_query", query)
 
     def _meet(self, kind: str, payload: Json) -> None:
-        """Learn chat, person and message from the usual places of an update."""
+        """Store chat, user and message of an update."""
         user = _object(payload, "from") or _object(payload, "user")
         chat = _object(payload, "chat") or _object(_object(payload, "message"), "chat")
         user_id, chat_id = integer(user, "id"), integer(chat, "id")
@@ -225,7 +228,7 @@ class Talk(Society):
             self.inline.setdefault(str(inline_message_id), {})
 
     def _remember(self, kind: str, payload: Json) -> None:
-        """Keep what the bot may answer, and the business connections that it may use."""
+        """Store queries that the bot may answer, and business connections."""
         if kind == "business_connection":
             self.business[text(payload, "id")] = payload
         elif (name := _QUERY_IDS.get(kind)) and payload.get(name):
@@ -235,7 +238,7 @@ class Talk(Society):
 
 
 def _know_topic(chat: Chat, message: Json) -> None:
-    """A message in a topic: so there is one."""
+    """Add the topic of a message, if it is unknown."""
     thread_id = message.get("message_thread_id")
     if message.get("is_topic_message") and isinstance(thread_id, int):
         chat.about.is_forum = chat.about.is_forum or chat.kind == "supergroup"
@@ -243,7 +246,7 @@ def _know_topic(chat: Chat, message: Json) -> None:
 
 
 def shown_of(result: Json) -> Json:
-    """What is to be seen of an InlineQueryResult as a message: its text, or a caption and what kind of thing it is."""
+    """Return the content of a message for an InlineQueryResult: text, location or caption, else its title or type as text."""
     content = result.get("input_message_content") or {}
     if "message_text" in content:
         text, entities = formatted(

@@ -1,15 +1,15 @@
-"""Who may ask the servers that listen on this machine: programs, and pages of their own; no page of another site.
+"""Access control of the local servers: programs and the server's own pages are accepted, pages of other sites are not.
 
-A browser sends requests to 127.0.0.1 for whatever page asks for them. Three headers, which no script can set or leave out
-(Fetch Standard, "forbidden request-header"), tell where a request comes from:
+A browser sends requests to 127.0.0.1 on behalf of any page. Three headers, which scripts cannot set or remove (Fetch
+Standard, "forbidden request-header"), tell where a request comes from:
 
-Host             the name that the browser was given. A site can let its own name lead to 127.0.0.1, and is of the same
-                 origin then (DNS rebinding); it cannot give us another name than its own.
-Origin           the page that asks; absent from programs, from addresses that a person types, and from most GETs.
-Sec-Fetch-Site   how that page relates to us (W3C, Fetch Metadata Request Headers): "none" is a person's typed address,
-                 "same-site" also another port of this machine. Programs and old browsers do not send it.
+Host             the host name in the URL. A site can make its own name resolve to 127.0.0.1 and has the same origin then
+                 (DNS rebinding), but it cannot send another name than its own.
+Origin           the page that sends the request; absent from programs, typed URLs, and most GET requests.
+Sec-Fetch-Site   the relation of that page to the server (W3C, Fetch Metadata Request Headers): "none" for a typed URL,
+                 "same-site" also for another port of this machine. Programs and old browsers do not send it.
 
-A program of this machine can send what it likes. What it must not do needs a key (`new_key`).
+A program of this machine can send any headers. Actions that it must not perform need a key (`new_key`).
 """
 
 import re
@@ -22,7 +22,7 @@ _KEY_BYTES: Final = 24
 
 
 def refusal(headers: Mapping[str, str]) -> str | None:
-    """Return why a request with these headers is not answered; None if it may be."""
+    """Return the reason why a request with these headers is refused; None if it is accepted."""
     host = headers.get("Host", "")
     if not _OUR_NAME.fullmatch(host):
         return "this server answers to 127.0.0.1 and localhost only"
@@ -35,10 +35,10 @@ def refusal(headers: Mapping[str, str]) -> str | None:
 
 
 def new_key() -> str:
-    """Return a random text that nobody guesses."""
+    """Return a random key that cannot be guessed."""
     return secrets.token_urlsafe(_KEY_BYTES)
 
 
 def is_key(given: str, key: str) -> bool:
-    """Return whether `given` is the key; the time that it takes does not tell how much of it is right."""
+    """Return whether `given` is the key, compared in constant time."""
     return secrets.compare_digest(given.encode("utf-8", "replace"), key.encode())

@@ -1,6 +1,6 @@
-"""What people do, to the bot and with what it made: it becomes updates.
+"""Actions of users that concern the bot's status, polls, reactions and members; they become updates.
 
-People and chats that nobody introduced come into being when they first appear.
+Unknown users and chats are created when they first appear.
 """
 
 from typing import Final
@@ -11,55 +11,55 @@ from .people import Chat
 from .talk import Talk
 
 _ASKERS_S: Final = 300.0
-"""So long the bot may write to who asks to join (Telegram Bot API, ChatJoinRequest: user_chat_id)."""
+"""Time in which the bot may write to a user who asked to join (Telegram Bot API, ChatJoinRequest: user_chat_id)."""
 
 
 class World(Talk):
-    """Everything around one bot: what people do becomes updates, what the bot does changes their chats."""
+    """Users and chats around one bot: actions of users become updates, calls of the bot change the chats."""
 
-    # -- what people do to the bot ------------------------------------------------------------------------
+    # -- the bot's status in chats ------------------------------------------------------------------------
 
     def block(self, user_id: int) -> int:
-        """A user stops the bot: sending to that person is refused with 403; returns the update_id of my_chat_member."""
+        """A user blocks the bot: sending to the user is refused with 403; return the update_id of my_chat_member."""
         return self._set_blocked(user_id, blocked=True)
 
     def unblock(self, user_id: int) -> int:
-        """The reverse of `block`."""
+        """A user unblocks the bot; return the update_id of my_chat_member."""
         return self._set_blocked(user_id, blocked=False)
 
     def deactivate(self, user_id: int) -> None:
-        """A user deletes the account: sending there is refused with 403; the bot is not told."""
+        """A user deletes the account: sending to the user is refused with 403; the bot gets no update."""
         self._someone(user_id).deactivated = True
 
     def kick(self, chat_id: int, by: int = 0) -> int:
-        """A user throws the bot out of a group or channel; returns the update_id of my_chat_member."""
+        """A user removes the bot from a group or channel; return the update_id of my_chat_member."""
         return self._set_bot(chat_id, by, {"status": "kicked", "until_date": 0})
 
     def invite(self, chat_id: int, by: int = 0) -> int:
-        """A user takes the bot into the group (again), as a plain member."""
+        """A user adds the bot to a group (again) as a plain member; return the update_id of my_chat_member."""
         return self._set_bot(chat_id, by, {"status": "member"})
 
     def promote(self, chat_id: int, *rights: str, by: int = 0) -> int:
-        """A user makes the bot an administrator with these rights (none: with all that there are)."""
+        """A user makes the bot an administrator with these rights (none given: all); return the update_id of my_chat_member."""
         new = administrator(dict.fromkeys(rights, True)) if rights else full_administrator()
         return self._set_bot(chat_id, by, new)
 
     def is_administrator(self, chat_id: int) -> bool:
-        """Whether the bot is one there."""
+        """Whether the bot is an administrator of the chat."""
         status = status_of(self._chats[chat_id], self.bot["id"], self.bot["id"], self.now())
         return bool(status["status"] == "administrator")
 
     def is_blocked(self, chat_id: int) -> bool:
-        """Whether the person of this private chat has stopped the bot."""
+        """Whether the user of this private chat has blocked the bot."""
         person = self._people.get(chat_id)
         return person is not None and person.blocked
 
     def mute(self, chat_id: int, by: int = 0) -> int:
-        """A user takes the bot's right to write there: sending is refused with 400."""
+        """A user takes all permissions from the bot: sending is refused with 400; return the update_id of my_chat_member."""
         return self._set_bot(chat_id, by, restricted({}, until_date=0, is_member=True))
 
     def close_topic(self, chat_id: int, thread_id: int, by: int = 0, *, closed: bool = True) -> int:
-        """A user closes a topic of a forum (or opens it again): only who manages topics may write there."""
+        """A user closes (or reopens) a topic; only administrators with can_manage_topics may write there. Return the update_id."""
         chat = self._chats[chat_id]
         chat.about.topics[thread_id]["closed"] = closed
         change: Json = {"forum_topic_closed" if closed else "forum_topic_reopened": {}}
@@ -67,7 +67,7 @@ class World(Talk):
         return self.say(chat_id, by or min(chat.members or {1}), "", **change, **place)
 
     def delete_topic(self, chat_id: int, thread_id: int) -> None:
-        """A user deletes a topic of a forum with its messages; the bot is not told."""
+        """A user deletes a topic with its messages; the bot gets no update."""
         chat = self._chats[chat_id]
         del chat.about.topics[thread_id]
         for message in chat.messages():
@@ -75,14 +75,19 @@ class World(Talk):
                 self.delete(chat, message["message_id"])
 
     def delete_group(self, chat_id: int) -> None:
-        """The group's owner deletes it: everything there is refused with 403."""
+        """The owner deletes a group: calls for it are refused with 403."""
         self._somewhere(chat_id, 0).about.deleted = True
 
     def migrate(self, chat_id: int) -> Json:
-        """A group becomes a supergroup, as Telegram does it: a new chat, and 400 with its id for the old; returns the `Chat`."""
+        """Upgrade a group to a supergroup: a new chat, and 400 with its id for calls to the old one; return the new `Chat`.
+
+        ValueError if it is not a group, or already upgraded.
+        """
         old = self._somewhere(chat_id, 0)
         if old.kind != "group" or old.about.migrated_to:
-            raise ValueError(f"{chat_id} is no group that can be upgraded")
+            raise ValueError(
+                f"chat {chat_id} cannot be upgraded: it is not a group, or it was upgraded before"
+            )
         made = self.group(old.title, sorted(old.members or ()))
         new = self._chats[made["id"]]
         new.about.statuses |= old.about.statuses
@@ -92,25 +97,25 @@ class World(Talk):
         old.about.migrated_to = new.id
         return new.chat()
 
-    # -- what people do with what the bot made ------------------------------------------------------------
+    # -- polls, reactions, requests to join ---------------------------------------------------------------
 
     def vote(self, user_id: int, poll_id: str, option_ids: list[int]) -> int:
-        """A user votes in a poll of the bot, differently than before, or ([]) takes the vote back.
+        """A user votes in a poll of the bot, changes the vote, or ([]) retracts it.
 
-        Returns the update_id of poll_answer (0: the poll is anonymous). ValueError for what Telegram's apps do not let
-        people do: a second answer where one is allowed, another vote in a quiz or after the end.
+        Return the update_id of poll_answer (0: the poll is anonymous). ValueError for votes that Telegram's apps do not
+        allow: several options in a poll of one, a second vote in a quiz, a closed or deleted poll.
         """
         chat_id, message_id = self.polls[poll_id]
         chat = self._chats[chat_id]
         message = chat.find(message_id)
         if message is None or message["poll"]["is_closed"]:
-            raise ValueError(f"nobody can vote in poll {poll_id}")
+            raise ValueError(f"poll {poll_id} is closed or deleted")
         poll: Json = message["poll"]
         votes = self.votes.setdefault(poll_id, {})
         if poll["type"] == "quiz" and user_id in votes:
-            raise ValueError("an answer to a quiz stays")
+            raise ValueError("the answer to a quiz cannot be changed")
         if len(option_ids) > 1 and not poll["allows_multiple_answers"]:
-            raise ValueError("the poll takes one answer of a person")
+            raise ValueError("the poll allows one answer per user")
         votes.pop(user_id, None)
         if option_ids:
             votes[user_id] = option_ids
@@ -132,10 +137,10 @@ class World(Talk):
         return self._push("poll_answer", answer)
 
     def react(self, chat_id: int, user_id: int, message_id: int, emoji: str = "") -> int:
-        """A user reacts to a message, "" takes the reaction back; returns the update_id of message_reaction.
+        """A user reacts to a message, "" removes the reaction; return the update_id of message_reaction.
 
-        0 where the bot is no administrator, as in private chats: it is not told (Telegram Bot API, Update, message_reaction;
-        openclaw/openclaw#43730). ValueError if there is no such message.
+        0 where the bot is not an administrator, such as in private chats: it gets no update (Telegram Bot API, Update,
+        message_reaction; openclaw/openclaw#43730). ValueError if there is no such message.
         """
         person, chat = self._someone(user_id), self._somewhere(chat_id, user_id)
         if chat.find(message_id) is None:
@@ -155,9 +160,9 @@ class World(Talk):
         return self._push("message_reaction", change)
 
     def ask_to_join(self, chat_id: int, user_id: int, **request_fields: object) -> int:
-        """A user asks to be let in; returns the update_id of chat_join_request.
+        """A user requests to join a chat; return the update_id of chat_join_request.
 
-        For five minutes the bot may write to a user who has never written to it (Telegram Bot API, ChatJoinRequest).
+        For five minutes the bot may write to the user, even if they have not started it (Telegram Bot API, ChatJoinRequest).
         """
         person, chat = self._someone(user_id), self._somewhere(chat_id, 0)
         chat.about.join_requests.add(user_id)
@@ -177,9 +182,9 @@ class World(Talk):
     # -- members ------------------------------------------------------------------------------------------
 
     def set_member(self, chat: Chat, user: Json, new: Json, *, by: Json) -> int:
-        """A user's status changes: kept, and told to the bot if it asks for that; returns the update_id.
+        """Change a member's status; return the update_id of my_chat_member (for the bot) or chat_member.
 
-        0 for other people's where the bot is no administrator (Telegram Bot API, Update, chat_member).
+        0 for other users where the bot is not an administrator (Telegram Bot API, Update, chat_member).
         """
         user_id = user["id"]
         old = status_of(chat, user_id, self.bot["id"], self.now())
@@ -192,7 +197,7 @@ class World(Talk):
             (chat.members.add if is_inside else chat.members.discard)(user_id)
         return self._tell_member(chat, by, {**old, "user": user}, {**new, "user": user})
 
-    # -- inside -------------------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------------------
 
     def _set_bot(self, chat_id: int, by: int, new: Json) -> int:
         chat = self._somewhere(chat_id, 0)

@@ -94,7 +94,7 @@ async def test_a_key_sends_what_it_asks_for(action, world, noted):
     (update,) = updates(world)
     assert update["message"]["contact"]["user_id"] == ADA
     assert noted.arrivals == [(ADA, 100)]
-    with pytest.raises(Refused, match="opens something"):
+    with pytest.raises(Refused, match="opens a dialog"):
         await action("key", chat=ADA, user=ADA, text="Poll")
 
 

@@ -1,7 +1,7 @@
-"""Every method of the Bot API, by its name in lower case; anything else is 404.
+"""All methods of the Bot API, by name in lower case; other names are answered with 404.
 
-Each takes the world and the call's parameters, which were checked against the schema, and returns the result or
-raises ApiError. Those that are not in the table here are `generic`. getUpdates waits, so the server treats it apart.
+Each takes the world and the parameters, which were checked against the schema, and returns the result or raises
+ApiError. Methods that are not in this table are `generic`. getUpdates waits, so the server handles it itself.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from .generic import made_up
 
 
 class Method(NamedTuple):
-    """A method's proper name, and what it does."""
+    """A method's name in the documented case, and its implementation."""
 
     name: str
     run: Callable[[World, Params], Any]
@@ -162,7 +162,7 @@ METHODS = {
 
 
 def run(world: World, method: str, params: Params, *, strict: bool = False) -> Any:
-    """The result of a method (name in lower case); ApiError when it is refused, `strict` as in `checks`."""
+    """Execute a method (name in lower case) and return its result; `strict` as in `checks`. ApiError if it is refused."""
     if world.logged_out:
         raise ApiError(400, "Logged out")
     found = METHODS.get(method)

@@ -1,4 +1,4 @@
-"""The methods about the bot itself: its profile, its commands and menu, its webhook, and logging out."""
+"""Methods for the bot itself: profile, commands, menu button, webhook, logging out."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _LONGEST = {"name": 64, "description": 512, "short_description": 120}  # Telegra
 
 
 def get_me(world: World, _params: Params) -> Json:
-    """The bot's `User`, with what only getMe tells."""
+    """Return the bot's `User`, with the fields that only getMe returns."""
     return world.bot | {
         "can_join_groups": True,
         "can_read_all_group_messages": True,
@@ -31,7 +31,7 @@ def get_me(world: World, _params: Params) -> Json:
 
 
 def profile_setter(name: str) -> Callable[[World, Params], bool]:
-    """The method that sets the bot's name, description or short description; empty takes it away."""
+    """Return the method that sets the bot's name, description or short description; an empty text removes it."""
 
     def set_text(world: World, params: Params) -> bool:
         value, language = text(params, name), text(params, "language_code")
@@ -49,7 +49,7 @@ def profile_setter(name: str) -> Callable[[World, Params], bool]:
 
 
 def profile_getter(name: str) -> Callable[[World, Params], Json]:
-    """The method that reads it: for the language, else for all languages."""
+    """Return the method that reads the text for a language, else that for all languages."""
 
     def get_text(world: World, params: Params) -> Json:
         default = world.settings.get((name, ""), world.bot["first_name"] if name == "name" else "")
@@ -59,7 +59,7 @@ def profile_getter(name: str) -> Callable[[World, Params], Json]:
 
 
 def set_my_profile_photo(world: World, params: Params) -> bool:
-    """Shown by getUserProfilePhotos, if it does not move."""
+    """Add a profile photo; getUserProfilePhotos returns it if it is static."""
     given = object_of(params, "photo")
     kind = "photo" if given["type"] == "static" else "animation"
     file = stored(world, params, given[kind], kind)
@@ -70,13 +70,13 @@ def set_my_profile_photo(world: World, params: Params) -> bool:
 
 
 def remove_my_profile_photo(world: World, _params: Params) -> bool:
-    """The latest one."""
+    """Remove the latest profile photo."""
     world.settings["photos", ""] = world.settings.get(("photos", ""), [])[1:]
     return True
 
 
 def get_user_profile_photos(world: World, params: Params) -> Json:
-    """The bot's own; people have none here."""
+    """Return the bot's own photos; users have none here."""
     user = world.user(params)
     photos = world.settings.get(("photos", ""), []) if user["id"] == world.bot["id"] else []
     offset, limit = integer(params, "offset"), integer(params, "limit", 100)
@@ -87,14 +87,14 @@ def get_user_profile_photos(world: World, params: Params) -> Json:
 
 
 def set_chat_menu_button(world: World, params: Params) -> bool:
-    """For one private chat, or for all."""
+    """Set the menu button of one private chat, or of all."""
     button = object_of(params, "menu_button") or {"type": "default"}
     world.settings["menu", _private_chat(world, params)] = button
     return True
 
 
 def get_chat_menu_button(world: World, params: Params) -> Json:
-    """That of the chat, else that of all chats."""
+    """Return the menu button of the chat, else that of all chats."""
     default = world.settings.get(("menu", ""), {"type": "commands"})
     button: Json = world.settings.get(("menu", _private_chat(world, params)), {"type": "default"})
     return default if button["type"] == "default" else button
@@ -110,7 +110,7 @@ def _private_chat(world: World, params: Params) -> str:
 
 
 def set_my_default_administrator_rights(world: World, params: Params) -> bool:
-    """For groups, or for channels; none takes them away."""
+    """Set the default rights for groups or channels; an absent value removes all."""
     rights = object_of(params, "rights") or {}
     names = flags("ChatAdministratorRights")
     world.settings["rights", _where(params)] = {name: rights.get(name) is True for name in names}
@@ -118,7 +118,7 @@ def set_my_default_administrator_rights(world: World, params: Params) -> bool:
 
 
 def get_my_default_administrator_rights(world: World, params: Params) -> Json:
-    """No right where nothing is set."""
+    """Return the default rights; all are False unless set."""
     none = dict.fromkeys(flags("ChatAdministratorRights"), False)
     rights: Json = world.settings.get(("rights", _where(params)), none)
     return rights
@@ -132,7 +132,7 @@ def _where(params: Params) -> str:
 
 
 def set_my_commands(world: World, params: Params) -> bool:
-    """One list per scope and language."""
+    """Set the commands for a scope and language."""
     try:
         commands = structure(params, "commands") or []
     except ValueError:
@@ -147,12 +147,12 @@ def set_my_commands(world: World, params: Params) -> bool:
 
 
 def get_my_commands(world: World, params: Params) -> list[Json]:
-    """[] where nothing is set."""
+    """Return the commands for a scope and language; [] unless set."""
     return world.commands.get(_scope(params), [])
 
 
 def delete_my_commands(world: World, params: Params) -> bool:
-    """True, set or not."""
+    """Remove the commands for a scope and language; True also if there were none."""
     world.commands.pop(_scope(params), None)
     world.emit("commands")
     return True
@@ -182,14 +182,14 @@ def _scope(params: Params) -> tuple[str, str]:
 
 
 def set_webhook(world: World, params: Params) -> Described:
-    """Refused unless the url is empty, which means deleteWebhook."""
+    """Refuse a webhook; an empty url means deleteWebhook."""
     if text(params, "url"):
         raise bad_request("webhooks are not supported by this server")
     return delete_webhook(world, params)
 
 
 def delete_webhook(world: World, params: Params) -> Described:
-    """Says in its description whether there was one; may drop what waits."""
+    """Delete the webhook and, on request, all waiting updates; the description says whether a webhook was set."""
     queue = world.queue
     was_set = bool(queue.webhook_url)
     queue.webhook_url = ""
@@ -199,7 +199,7 @@ def delete_webhook(world: World, params: Params) -> Described:
 
 
 def get_webhook_info(world: World, _params: Params) -> Json:
-    """WebhookInfo; allowed_updates only when they are not the default."""
+    """Return the WebhookInfo, with allowed_updates unless they are the default."""
     queue = world.queue
     info: Json = {
         "url": queue.webhook_url,
@@ -212,11 +212,11 @@ def get_webhook_info(world: World, _params: Params) -> Json:
 
 
 def log_out(world: World, _params: Params) -> bool:
-    """From now on every call is refused."""
+    """Refuse all calls from now on with 400."""
     world.logged_out = True
     return True
 
 
 def close(_world: World, _params: Params) -> bool:
-    """Nothing to close: the fake has one bot and keeps it."""
+    """Do nothing: the fake always serves its one bot."""
     return True

@@ -1,4 +1,4 @@
-"""The methods about a chat as a whole: what it is called, looks like, allows, and has pinned."""
+"""Methods for chats: title, description, photo, permissions, pinned messages, chat actions."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ TITLE_MAX, DESCRIPTION_MAX = 128, 255  # Telegram Bot API, setChatTitle and setC
 
 
 def get_chat(world: World, params: Params) -> Json:
-    """ChatFullInfo: its required fields, and what was set."""
+    """Return the ChatFullInfo: the required fields, and those that were set."""
     chat = world.chat_for_bot(params)
     full: Json = chat.chat() | {
         "accent_color_id": 0,
@@ -34,7 +34,7 @@ def get_chat(world: World, params: Params) -> Json:
 
 
 def send_chat_action(world: World, params: Params) -> bool:
-    """Refused: an unknown action."""
+    """Emit a chat action; an unknown one is refused."""
     action = text(params, "action").lower()
     if action not in CHAT_ACTIONS:
         raise bad_request("wrong parameter action in request")
@@ -46,7 +46,7 @@ def send_chat_action(world: World, params: Params) -> bool:
 
 
 def set_chat_title(world: World, params: Params) -> bool:
-    """A service message tells everybody."""
+    """Change the title and send a service message."""
     chat = group_of(world, params, "can_change_info")
     title = text(params, "title").strip()
     if not 0 < len(title) <= TITLE_MAX:
@@ -59,7 +59,7 @@ def set_chat_title(world: World, params: Params) -> bool:
 
 
 def set_chat_description(world: World, params: Params) -> bool:
-    """An empty one takes it away."""
+    """Change the description; an empty one removes it."""
     chat = group_of(world, params, "can_change_info")
     description = text(params, "description")
     if len(description) > DESCRIPTION_MAX:
@@ -71,7 +71,7 @@ def set_chat_description(world: World, params: Params) -> bool:
 
 
 def set_chat_photo(world: World, params: Params) -> bool:
-    """A service message shows it."""
+    """Change the photo and send a service message."""
     chat = group_of(world, params, "can_change_info")
     photo = stored(world, params, params["photo"], "photo")
     chat.about.full["photo"] = {
@@ -85,7 +85,7 @@ def set_chat_photo(world: World, params: Params) -> bool:
 
 
 def delete_chat_photo(world: World, params: Params) -> bool:
-    """A service message tells of it."""
+    """Remove the photo and send a service message."""
     chat = group_of(world, params, "can_change_info")
     if not chat.about.full.pop("photo", None):
         raise bad_request("CHAT_NOT_MODIFIED")
@@ -94,7 +94,7 @@ def delete_chat_photo(world: World, params: Params) -> bool:
 
 
 def set_chat_permissions(world: World, params: Params) -> bool:
-    """What members may do from now on; the bot, too, if it is only a member."""
+    """Set the permissions of members, which also apply to the bot as a member."""
     chat = group_of(world, params, "can_restrict_members")
     given = object_of(params, "permissions") or {}
     chat.about.full["permissions"] = {name: given.get(name) is True for name in flags("ChatPermissions")}
@@ -102,27 +102,27 @@ def set_chat_permissions(world: World, params: Params) -> bool:
 
 
 def set_chat_sticker_set(world: World, params: Params) -> bool:
-    """For supergroups."""
+    """Set the group's sticker set."""
     chat = group_of(world, params, "can_change_info")
     _set(chat, "sticker_set_name", text(params, "sticker_set_name"))
     return True
 
 
 def delete_chat_sticker_set(world: World, params: Params) -> bool:
-    """Whether there was one or not."""
+    """Remove the group's sticker set; True also if there was none."""
     _set(group_of(world, params, "can_change_info"), "sticker_set_name", "")
     return True
 
 
 def leave_chat(world: World, params: Params) -> bool:
-    """From now on it is refused with 403."""
+    """Leave the chat; later calls for it are refused with 403."""
     chat = group_of(world, params, "")
     world.set_member(chat, world.bot, {"status": "left"}, by=world.bot)
     return True
 
 
 def get_chat_member_count(world: World, params: Params) -> int:
-    """The bot counts, too."""
+    """Return the number of members, including the bot."""
     chat = world.chat_for_bot(params)
     return 2 if chat.members is None else len(chat.members) + 1
 
@@ -131,7 +131,7 @@ def get_chat_member_count(world: World, params: Params) -> int:
 
 
 def pin_chat_message(world: World, params: Params) -> bool:
-    """A service message tells of it, unless the message is the pinned one already."""
+    """Pin a message and send a service message, unless it is already the latest pinned one."""
     chat, message = message_in(world, params, "message to pin not found")
     _check_may_pin(world, chat)
     message_id = message["message_id"]
@@ -142,7 +142,7 @@ def pin_chat_message(world: World, params: Params) -> bool:
 
 
 def unpin_chat_message(world: World, params: Params) -> bool:
-    """The latest, if none is named."""
+    """Unpin a message, by default the latest pinned one."""
     chat = world.chat_for_bot(params)
     _check_may_pin(world, chat)
     message_id = integer(params, "message_id") or (chat.about.pinned[-1] if chat.about.pinned else 0)
@@ -153,7 +153,7 @@ def unpin_chat_message(world: World, params: Params) -> bool:
 
 
 def unpin_all(thread: Callable[[Params], int | None]) -> Callable[[World, Params], bool]:
-    """The method that unpins everything; `thread` says of which topic, None for the whole chat."""
+    """Return a method that unpins all messages of a topic; `thread` returns its id, or None for the whole chat."""
 
     def unpin(world: World, params: Params) -> bool:
         chat = world.chat_for_bot(params)
@@ -179,7 +179,7 @@ def _check_may_pin(world: World, chat: Chat) -> None:
 
 
 def group_of(world: World, params: Params, right: str) -> Chat:
-    """The group or channel that a call names, where the bot has this right."""
+    """Return the group or channel of a call; ApiError if the bot lacks `right` ("": no check)."""
     chat = world.chat_for_bot(params)
     if chat.kind == "private":
         raise bad_request("method is available only for groups and channels")

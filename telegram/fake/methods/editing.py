@@ -1,4 +1,4 @@
-"""The methods that change and delete messages."""
+"""Methods that edit and delete messages, and set reactions."""
 
 from telegram.fake.answers import Json, bad_request
 from telegram.fake.markup import reply_markup
@@ -30,7 +30,7 @@ _CAPTIONED = frozenset(
 
 
 def edit_message_text(world: World, params: Params) -> Json | bool:
-    """Refused: an edit that changes nothing, another user's message, a message that is not remembered."""
+    """Edit a text. Refused: no change, a message of another user, a message that is not stored."""
     is_rich = "rich_message" in params and not text(params, "text")
     content = {"rich_message": rich_message(params)} if is_rich else text_content(params)
     markup = reply_markup(params)
@@ -44,7 +44,7 @@ def edit_message_text(world: World, params: Params) -> Json | bool:
 
 
 def edit_message_caption(world: World, params: Params) -> Json | bool:
-    """No caption takes it away."""
+    """Edit a caption; an absent one removes it."""
     content = caption_content(params)
     markup = reply_markup(params)
     found = editable(world, params)
@@ -55,14 +55,14 @@ def edit_message_caption(world: World, params: Params) -> Json | bool:
 
 
 def edit_message_reply_markup(world: World, params: Params) -> Json | bool:
-    """Refused as editMessageText; no markup takes the keyboard away."""
+    """Change the inline keyboard, an absent one removes it; refused like editMessageText."""
     markup = reply_markup(params)
     found = editable(world, params)
     return replace(world, found, without(found.message, "reply_markup") | inline(markup))
 
 
 def edit_message_live_location(world: World, params: Params) -> Json | bool:
-    """Refused: a location that is not live, or not any more."""
+    """Move a live location; refused if it is not live (any more)."""
     markup = reply_markup(params)
     found = editable(world, params)
     live = _live(found)
@@ -72,7 +72,7 @@ def edit_message_live_location(world: World, params: Params) -> Json | bool:
 
 
 def stop_message_live_location(world: World, params: Params) -> Json | bool:
-    """It stays where it is."""
+    """Stop a live location at its current position."""
     markup = reply_markup(params)
     found = editable(world, params)
     stopped = {"location": without(_live(found), "live_period", "heading", "proximity_alert_radius")}
@@ -80,7 +80,7 @@ def stop_message_live_location(world: World, params: Params) -> Json | bool:
 
 
 def edit_message_checklist(world: World, params: Params) -> Json | bool:
-    """Refused as editMessageText."""
+    """Replace a checklist; refused like editMessageText."""
     found = editable(world, params)
     if not found.has("checklist"):
         raise bad_request("there is no checklist in the message to edit")
@@ -99,7 +99,11 @@ def _live(found: Editable) -> Json:
 
 
 def delete_message(world: World, params: Params) -> bool:
-    """Refused: a message that is not remembered, is older than 48 hours, or is another user's in a group."""
+    """Delete a message. Refused if it is not stored, or not deletable.
+
+    Deletable (Telegram Bot API, deleteMessage): in private chats any message of the last 48 hours; elsewhere the bot's
+    own ones of the last 48 hours, and all with the right can_delete_messages.
+    """
     if not text(params, "chat_id"):
         raise bad_request("chat identifier is not specified")
     if not integer(params, "message_id"):
@@ -112,7 +116,7 @@ def delete_message(world: World, params: Params) -> bool:
 
 
 def delete_messages(world: World, params: Params) -> bool:
-    """Those that are not there are skipped."""
+    """Delete messages; those that are not stored are skipped."""
     ids = object_of(params, "message_ids") or []
     if not 1 <= len(ids) <= 100:
         raise bad_request("message identifiers are not specified")
@@ -136,7 +140,7 @@ def _deletable(world: World, chat: Chat, message: Json) -> bool:
 
 
 def set_message_reaction(world: World, params: Params) -> bool:
-    """Kept for who looks at the chat; no method of the Bot API reads reactions."""
+    """Set the bot's reaction; listeners get an event, no method of the Bot API reads it."""
     chat, message = message_in(world, params, "message to react not found")
     reactions = object_of(params, "reaction") or []
     if len(reactions) > 1:
@@ -146,7 +150,7 @@ def set_message_reaction(world: World, params: Params) -> bool:
 
 
 def delete_message_reaction(world: World, params: Params) -> bool:
-    """Listeners hear of it."""
+    """Remove the bot's reaction; listeners get an event."""
     chat, message = message_in(world, params, "message to react not found")
     world.set_reaction(chat, message["message_id"], world.bot["id"], [])
     return True

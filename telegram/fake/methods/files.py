@@ -1,4 +1,4 @@
-"""getFile."""
+"""The method getFile."""
 
 from telegram.fake.answers import Json, bad_request
 from telegram.fake.files import DOWNLOAD_BYTES_MAX
@@ -7,7 +7,7 @@ from telegram.fake.world import World
 
 
 def get_file(world: World, params: Params) -> Json:
-    """The path is for /file/bot<token>/<path>, or on the disk of a local server; over 20 MB only there."""
+    """Return a `File`; its path is for /file/bot<token>/<path>, or on the disk of a local server. At most 20 MB unless local."""
     file = world.files.find(text(params, "file_id"))
     if file is None:
         raise bad_request("invalid file_id")

@@ -1,6 +1,6 @@
-"""The methods without a state of their own: the answer is well-formed, and made up from the schema.
+"""Methods without state: the result has the right type, with sample values.
 
-What the call names has to be there, though: the chat, the user, the message, the business connection.
+The chat, user, message and business connection of the call must exist.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ _EMPTY = {
     "getUserPersonalChatMessages": [],
     "getGameHighScores": [],
 }
-"""Where nothing has happened there is nothing to tell."""
+"""Empty results of methods that list past events."""
 
 
 def made_up(name: str) -> Callable[[World, Params], Any]:
-    """The method of this name."""
+    """Return an implementation of the method of this name."""
 
     def run(world: World, params: Params) -> Any:
         known = _look_up(world, params)
@@ -38,7 +38,7 @@ def made_up(name: str) -> Callable[[World, Params], Any]:
 
 
 def _look_up(world: World, params: Params) -> dict[str, Any]:
-    """What a made-up answer is to show of the world; ApiError if the call names what is not there."""
+    """Return the known values for a sample result; ApiError if the call refers to something unknown."""
     known: dict[str, Any] = {"date": int(world.now()), "send_date": int(world.now()), "user": world.bot}
     if (
         text(params, "business_connection_id")
@@ -58,7 +58,7 @@ def _look_up(world: World, params: Params) -> dict[str, Any]:
 
 
 def _result(method: Method, known: dict[str, Any], params: Params) -> Any:
-    """Fields that are called as a parameter get what the call says."""
+    """Return a sample result; string fields with the name of a parameter get its value."""
     fields = {field.name: field.types for field in method.params}
     returned = schema().types.get(method.returns[0])
     for field in returned.fields if returned else ():

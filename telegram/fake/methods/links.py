@@ -1,4 +1,4 @@
-"""The methods about invite links and requests to join."""
+"""Methods for invite links and requests to join."""
 
 from telegram.fake.answers import Json, bad_request
 from telegram.fake.params import Params, boolean, integer, text
@@ -11,7 +11,7 @@ NAME_MAX = 32  # Telegram Bot API, createChatInviteLink
 
 
 def export_chat_invite_link(world: World, params: Params) -> str:
-    """The bot's new primary link; the old one is revoked."""
+    """Return a new primary link; the old one is revoked."""
     chat = group_of(world, params, "can_invite_users")
     for url, link in chat.about.links.items():
         if link["is_primary"]:
@@ -22,13 +22,13 @@ def export_chat_invite_link(world: World, params: Params) -> str:
 
 
 def create_chat_invite_link(world: World, params: Params) -> Json:
-    """Refused: a member limit together with join requests."""
+    """Create a link; a member limit together with join requests is refused."""
     chat = group_of(world, params, "can_invite_users")
     return _new(world, chat, _wanted(params))
 
 
 def edit_chat_invite_link(world: World, params: Params) -> Json:
-    """What is not named is taken away."""
+    """Edit a link; absent parameters are reset."""
     chat, link = _known(world, params)
     kept = ("invite_link", "creator", "is_primary", "is_revoked", "subscription_period", "subscription_price")
     edited: Json = {name: link[name] for name in kept if name in link}
@@ -36,7 +36,7 @@ def edit_chat_invite_link(world: World, params: Params) -> Json:
 
 
 def create_chat_subscription_invite_link(world: World, params: Params) -> Json:
-    """For channels; the period is 30 days."""
+    """Create a subscription link; its period must be 30 days."""
     chat = group_of(world, params, "can_invite_users")
     if integer(params, "subscription_period") != 30 * 86_400:  # Telegram Bot API
         raise bad_request("SUBSCRIPTION_PERIOD_INVALID")
@@ -45,13 +45,13 @@ def create_chat_subscription_invite_link(world: World, params: Params) -> Json:
 
 
 def revoke_chat_invite_link(world: World, params: Params) -> Json:
-    """It stays known as revoked."""
+    """Revoke a link; it remains listed as revoked."""
     chat, link = _known(world, params)
     return _keep(chat, link | {"is_revoked": True})
 
 
 def approve_chat_join_request(world: World, params: Params) -> bool:
-    """Whoever asked becomes a member."""
+    """Approve a request to join: the user becomes a member."""
     chat, user = _asking(world, params)
     chat.about.join_requests.discard(user["id"])
     world.set_member(chat, user, {"status": "member"}, by=world.bot)
@@ -59,7 +59,7 @@ def approve_chat_join_request(world: World, params: Params) -> bool:
 
 
 def decline_chat_join_request(world: World, params: Params) -> bool:
-    """Whoever asked stays out."""
+    """Decline a request to join."""
     chat, user = _asking(world, params)
     chat.about.join_requests.discard(user["id"])
     return True

@@ -1,4 +1,4 @@
-"""The methods that send files, and that which puts another file in place."""
+"""Methods that send files, and editMessageMedia."""
 
 from collections.abc import Callable
 from typing import Final
@@ -42,11 +42,11 @@ _SHOWN = frozenset(
 
 
 def sender(kind: str) -> Callable[[World, Params], Json]:
-    """The method that sends a file of this kind."""
+    """Return the method that sends a file of this kind."""
 
     def send_media(world: World, params: Params) -> Json:
         content = {} if kind in _CAPTIONLESS else caption_content(params)
-        world.chat_for_bot(params)  # before the file: nothing is kept for a chat that is not there
+        world.chat_for_bot(params)  # checked first: no file is stored for an unknown chat
         content |= media(world, params, kind, params[kind], params)
         return send(world, params, content, PERMISSIONS.get(kind, "can_send_other_messages"))
 
@@ -54,7 +54,7 @@ def sender(kind: str) -> Callable[[World, Params], Json]:
 
 
 def send_paid_media(world: World, params: Params) -> Json:
-    """Bought by nobody, so the bot sees it whole."""
+    """Send paid media; the message shows them as bought."""
     content = caption_content(params)
     world.chat_for_bot(params)
     items = object_of(params, "media") or []
@@ -70,7 +70,7 @@ def send_paid_media(world: World, params: Params) -> Json:
 
 
 def send_media_group(world: World, params: Params) -> list[Json]:
-    """An album: its messages share a media_group_id."""
+    """Send an album: messages with the same media_group_id."""
     chat = world.chat_for_bot(params)
     items = object_of(params, "media") or []
     if len(items) not in ALBUM:
@@ -85,7 +85,7 @@ def send_media_group(world: World, params: Params) -> list[Json]:
 
 
 def edit_message_media(world: World, params: Params) -> Json | bool:
-    """The caption is that of the new medium. A message sent via the bot takes no upload (Telegram Bot API)."""
+    """Replace file and caption. Uploads are refused for a message sent via the bot (Telegram Bot API)."""
     markup = reply_markup(params)
     found = editable(world, params)
     item = object_of(params, "media")

@@ -1,4 +1,4 @@
-"""The methods about members: who they are, and what the bot makes of them."""
+"""Methods for members: status, bans, restrictions, administrators, tags."""
 
 from telegram.fake.answers import Json, bad_request
 from telegram.fake.members import administrator, check_right, flags, restricted
@@ -10,17 +10,17 @@ from telegram.fake.world import World
 from .chats import group_of
 
 TITLE_MAX = 16  # Telegram Bot API, setChatAdministratorCustomTitle and setChatMemberTag
-_SHORTEST_S, _LONGEST_S = 30, 366 * 86_400  # Telegram Bot API, banChatMember: otherwise it is for ever
+_SHORTEST_S, _LONGEST_S = 30, 366 * 86_400  # Telegram Bot API, banChatMember: otherwise permanent
 
 
 def get_chat_member(world: World, params: Params) -> Json:
-    """Refused: a user whom nobody has seen."""
+    """Return a ChatMember; an unknown user is refused."""
     chat = world.chat_for_bot(params)
     return world.member(chat, world.user(params))
 
 
 def get_chat_administrators(world: World, params: Params) -> list[Json]:
-    """Bots but this one are nowhere here, so `return_bots` changes nothing."""
+    """Return the administrators; `return_bots` has no effect, since there are no other bots."""
     chat = world.chat_for_bot(params)
     if chat.kind == "private":
         raise bad_request("there are no administrators in the private chat")
@@ -31,7 +31,7 @@ def get_chat_administrators(world: World, params: Params) -> list[Json]:
 
 
 def ban_chat_member(world: World, params: Params) -> bool:
-    """Refused: in private chats, without the right, and for administrators."""
+    """Ban a user. Refused: in private chats, without the right, and for administrators that the bot has not appointed."""
     chat, user = _target(world, params, "can_restrict_members")
     banned = {"status": "kicked", "until_date": _until(world, params)}
     world.set_member(chat, user, banned, by=world.bot)
@@ -39,7 +39,7 @@ def ban_chat_member(world: World, params: Params) -> bool:
 
 
 def unban_chat_member(world: World, params: Params) -> bool:
-    """A member who is not banned is thrown out, unless `only_if_banned`."""
+    """Unban a user; a member who is not banned is removed, unless `only_if_banned`."""
     chat, user = _target(world, params, "can_restrict_members")
     is_banned = world.member(chat, user)["status"] == "kicked"
     if is_banned or not boolean(params, "only_if_banned"):
@@ -48,7 +48,7 @@ def unban_chat_member(world: World, params: Params) -> bool:
 
 
 def restrict_chat_member(world: World, params: Params) -> bool:
-    """All permissions given back makes a plain member."""
+    """Restrict a member of a supergroup; with all given permissions true the restrictions are lifted."""
     chat, user = _target(world, params, "can_restrict_members")
     if chat.kind != "supergroup":
         raise bad_request("method is available only for supergroups")
@@ -62,7 +62,7 @@ def restrict_chat_member(world: World, params: Params) -> bool:
 
 
 def promote_chat_member(world: World, params: Params) -> bool:
-    """No right at all makes a plain member."""
+    """Set an administrator's rights; without any right the user becomes a plain member."""
     chat = group_of(world, params, "can_promote_members")
     user = world.user(params)
     if user["id"] == world.bot["id"]:
@@ -74,7 +74,7 @@ def promote_chat_member(world: World, params: Params) -> bool:
 
 
 def set_chat_administrator_custom_title(world: World, params: Params) -> bool:
-    """For administrators that the bot made."""
+    """Set the title of an administrator whom the bot has appointed."""
     chat = group_of(world, params, "can_promote_members")
     title = text(params, "custom_title")
     user = world.user(params)
@@ -88,7 +88,7 @@ def set_chat_administrator_custom_title(world: World, params: Params) -> bool:
 
 
 def set_chat_member_tag(world: World, params: Params) -> bool:
-    """For plain and restricted members; an empty tag takes it away."""
+    """Set the tag of a plain or restricted member; an empty one removes it."""
     chat = group_of(world, params, "can_manage_tags")
     user, tag = world.user(params), text(params, "tag")
     member = world.member(chat, user)
@@ -102,7 +102,7 @@ def set_chat_member_tag(world: World, params: Params) -> bool:
 
 
 def ban_chat_sender_chat(world: World, params: Params) -> bool:
-    """The other chat need not be known."""
+    """Check the right only: the bans of sender chats are not stored (also for unbanChatSenderChat)."""
     group_of(world, params, "can_restrict_members")
     return True
 
@@ -122,6 +122,6 @@ def _target(world: World, params: Params, right: str) -> tuple[Chat, Json]:
 
 
 def _until(world: World, params: Params) -> int:
-    """When it ends; 0 for never."""
+    """Return the Unix time of the end; 0 for a permanent one."""
     until = integer(params, "until_date")
     return until if _SHORTEST_S <= until - world.now() <= _LONGEST_S else 0

@@ -1,4 +1,4 @@
-"""Polls: people vote with `World.vote`."""
+"""Methods for polls; users vote with `World.vote`."""
 
 from telegram.fake.answers import Json, bad_request
 from telegram.fake.formatting import formatted
@@ -9,13 +9,13 @@ from telegram.fake.world import World
 
 from .sending import send
 
-POLLS_MAX = 10_000  # those that people can vote in; older ones are forgotten
+POLLS_MAX = 10_000  # open to votes; older ones are forgotten
 _QUESTION_MAX, _OPTION_MAX, _OPTIONS_MAX = 300, 100, 12  # Telegram Bot API, sendPoll
 _FLAGS = ("allows_multiple_answers", "allows_revoting", "members_only")
 
 
 def send_poll(world: World, params: Params) -> Json:
-    """A regular poll or a quiz."""
+    """Send a regular poll or a quiz."""
     poll = _poll(world, params)
     message = send(world, params, {"poll": poll}, "can_send_polls")
     world.polls[poll["id"]] = (message["chat"]["id"], message["message_id"])
@@ -27,7 +27,7 @@ def send_poll(world: World, params: Params) -> Json:
 
 
 def stop_poll(world: World, params: Params) -> Json:
-    """Refused: another user's poll, one that is closed already."""
+    """Close a poll and return it. Refused: a poll of another user, a closed one."""
     chat, _, message = editable(world, params)
     if chat is None or "poll" not in message:
         raise bad_request("message with poll to stop not found")

@@ -1,4 +1,4 @@
-"""The methods that answer: button presses, inline queries, payments, requests to join. Each takes one answer."""
+"""Methods that answer queries: button presses, inline queries, payments, requests to join. Each can be answered once."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ _TOO_OLD = "query is too old and response timeout expired or query ID is invalid
 
 
 def answer_callback_query(world: World, params: Params) -> bool:
-    """Refused: a query that is unknown or answered already."""
+    """Answer a press. Refused: a query that is unknown, answered, or too old."""
     note = text(params, "text")
     if len(note) > CALLBACK_TEXT_MAX:
         raise bad_request("MESSAGE_TOO_LONG")
@@ -29,7 +29,7 @@ def answer_callback_query(world: World, params: Params) -> bool:
 
 
 def answer_inline_query(world: World, params: Params) -> bool:
-    """Refused: too many results, or two with the same id."""
+    """Answer an inline query. Refused: as above, and too many results, or two with the same id."""
     results = object_of(params, "results") or []
     if len(results) > INLINE_RESULTS_MAX:
         raise bad_request("RESULTS_TOO_MUCH")
@@ -41,7 +41,7 @@ def answer_inline_query(world: World, params: Params) -> bool:
 
 
 def payment_answerer(kind: str) -> Callable[[World, Params], bool]:
-    """The method that answers a shipping or pre-checkout query: yes, or why not."""
+    """Return the method that accepts a shipping or pre-checkout query, or declines it with a reason."""
 
     def answer(world: World, params: Params) -> bool:
         is_yes = boolean(params, "ok")
@@ -57,7 +57,7 @@ def payment_answerer(kind: str) -> Callable[[World, Params], bool]:
 
 
 def answer_chat_join_request_query(world: World, params: Params) -> bool:
-    """Approved, declined, or left to the chat's administrators."""
+    """Approve or decline a request to join, or leave it to the chat's administrators ("queue")."""
     result = text(params, "result")
     if result not in ("approve", "decline", "queue"):
         raise bad_request("wrong result specified")
@@ -71,13 +71,13 @@ def answer_chat_join_request_query(world: World, params: Params) -> bool:
 
 
 def answer_guest_query(world: World, params: Params) -> Json:
-    """The message has an inline_message_id only."""
+    """Answer a guest query; return a SentGuestMessage with an inline_message_id."""
     _take(world, "guest_message", text(params, "guest_query_id"))
     return _sent_via_the_bot(world)
 
 
 def answer_web_app_query(world: World, _params: Params) -> Json:
-    """As answerGuestQuery. Nobody opens Web Apps here, so any query is taken."""
+    """Like answerGuestQuery. Web Apps are not simulated, so any query id is accepted."""
     return _sent_via_the_bot(world)
 
 
@@ -88,7 +88,7 @@ def _sent_via_the_bot(world: World) -> Json:
 
 
 def get_business_connection(world: World, params: Params) -> Json:
-    """As the update told it."""
+    """Return a business connection as in its update."""
     found = world.business.get(text(params, "business_connection_id"))
     if found is None:
         raise bad_request("business connection not found")

@@ -1,4 +1,4 @@
-"""The methods that send something without a file, and those that forward and copy."""
+"""Methods that send messages without files, and those that forward and copy."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ _MANY_MAX = 100  # Telegram Bot API, forwardMessages and copyMessages
 
 
 def send_message(world: World, params: Params) -> Json:
-    """Refused: empty or too long text, an unparsable markup, a chat that is unknown or has blocked the bot."""
+    """Send a text. Refused: an empty or too long text, an invalid markup, an unknown chat, a user who blocked the bot."""
     content = text_content(params)
     markup = reply_markup(params)
     chat = world.chat_for_bot(params)
@@ -33,23 +33,23 @@ def send_message(world: World, params: Params) -> Json:
 
 
 def send_location(world: World, params: Params) -> Json:
-    """A live location with `live_period`."""
+    """Send a location; with `live_period` a live one."""
     return send(world, params, {"location": location(params)})
 
 
 def send_venue(world: World, params: Params) -> Json:
-    """A place with a name."""
+    """Send a venue."""
     venue = {"location": location(params), "title": text(params, "title"), "address": text(params, "address")}
     return send(world, params, {"venue": venue | _given(params, "Venue"), "location": venue["location"]})
 
 
 def send_contact(world: World, params: Params) -> Json:
-    """A phone number."""
+    """Send a contact."""
     return send(world, params, {"contact": _given(params, "Contact")})
 
 
 def send_dice(world: World, params: Params) -> Json:
-    """The values follow each other, so that tests know them: 1, 2, 3, ..."""
+    """Send a dice; its value is predictable for tests: it comes from `World.number`, which counts up."""
     emoji = text(params, "emoji") or "🎲"
     if emoji not in _DICE_MAX:
         raise bad_request("DICE_EMOJI_INVALID")
@@ -59,29 +59,29 @@ def send_dice(world: World, params: Params) -> Json:
 
 
 def send_invoice(world: World, params: Params) -> Json:
-    """The prices are added up."""
+    """Send an invoice; its total is the sum of the prices."""
     total = sum(integer(price, "amount") for price in object_of(params, "prices") or [])
     if text(params, "currency") == "XTR" and len(object_of(params, "prices") or []) != 1:
         raise bad_request("STARS_INVOICE_INVALID")
     if text(params, "currency") != "XTR" and not text(params, "provider_token"):
-        raise bad_request("PAYMENT_PROVIDER_INVALID")  # Telegram Bot API, sendInvoice: empty for Stars alone
+        raise bad_request("PAYMENT_PROVIDER_INVALID")  # Telegram Bot API, sendInvoice: empty for Stars only
     invoice = {name: text(params, name) for name in ("title", "description", "currency", "start_parameter")}
     return send(world, params, {"invoice": invoice | {"total_amount": total}})
 
 
 def send_game(world: World, params: Params) -> Json:
-    """Any short name will do."""
+    """Send a game; any short name is accepted."""
     game = Samples({"title": text(params, "game_short_name"), "date": int(world.now())}).of(["Game"])
     return send(world, params, {"game": game})
 
 
 def send_checklist(world: World, params: Params) -> Json:
-    """For a business connection that is known."""
+    """Send a checklist; an unknown business connection is refused."""
     return send(world, params, {"checklist": checklist(params)})
 
 
 def checklist(params: Params) -> Json:
-    """The `Checklist` that an InputChecklist asks for."""
+    """Return the `Checklist` for the InputChecklist of a call."""
     given = object_of(params, "checklist")
     tasks = [{"id": task["id"], "text": task["text"]} for task in given["tasks"]]
     return {"title": given["title"], "tasks": tasks} | {
@@ -90,12 +90,12 @@ def checklist(params: Params) -> Json:
 
 
 def send_rich_message(world: World, params: Params) -> Json:
-    """HTML and Markdown become one paragraph; blocks with files come with files that are made up."""
+    """Send a rich message; HTML and Markdown become one paragraph, files in blocks are samples."""
     return send(world, params, {"rich_message": rich_message(params)})
 
 
 def rich_message(params: Params) -> Json:
-    """The `RichMessage` that an InputRichMessage asks for."""
+    """Return the `RichMessage` for the InputRichMessage of a call."""
     given = object_of(params, "rich_message") or {}
     written = given.get("html") or given.get("markdown")
     if not written and not given.get("blocks"):
@@ -120,13 +120,13 @@ def _block(given: Json) -> Json:
 
 
 def send(world: World, params: Params, content: Json, permission: str = "can_send_other_messages") -> Json:
-    """Post what needs no further look."""
+    """Send content that needs no further checks, with the markup of the call."""
     markup = reply_markup(params)
     return post(world, world.chat_for_bot(params), content, markup, params, permission)
 
 
 def location(params: Params) -> Json:
-    """The `Location` that a call names."""
+    """Return the `Location` of a call."""
     found: Json = {name: float(params[name]) for name in ("latitude", "longitude")}
     if not (-90 <= found["latitude"] <= 90 and -180 <= found["longitude"] <= 180):
         raise bad_request("wrong latitude or longitude specified")
@@ -137,7 +137,7 @@ def location(params: Params) -> Json:
 
 
 def _given(params: Params, type_name: str) -> Json:
-    """The text fields of a type that the call has."""
+    """Return the string fields of a type that are parameters of the call."""
     fields = schema().types[type_name].fields
     return {
         field.name: text(params, field.name)
@@ -150,7 +150,7 @@ def _given(params: Params, type_name: str) -> Json:
 
 
 def forward_message(world: World, params: Params) -> Json:
-    """The copy names its origin."""
+    """Forward a message; the copy has its origin."""
     chat = world.chat_for_bot(params)
     original = source(world, params, "message to forward", integer(params, "message_id"))
     if original.get("has_protected_content"):
@@ -159,12 +159,12 @@ def forward_message(world: World, params: Params) -> Json:
 
 
 def forward_messages(world: World, params: Params) -> list[Json]:
-    """Those that are not there are skipped; none at all is refused."""
+    """Forward messages; unknown ones are skipped, refused if all are unknown. Return a list of MessageId."""
     return _many(world, params, "forward", forward_message)
 
 
 def copy_message(world: World, params: Params) -> Json:
-    """The copy does not name its origin; returns a MessageId."""
+    """Copy a message without its origin; return a MessageId."""
     markup = reply_markup(params)
     chat = world.chat_for_bot(params)
     original = source(world, params, "message to copy", integer(params, "message_id"))
@@ -177,7 +177,7 @@ def copy_message(world: World, params: Params) -> Json:
 
 
 def copy_messages(world: World, params: Params) -> list[Json]:
-    """Those that are not there are skipped; none at all is refused."""
+    """Copy messages; unknown ones are skipped, refused if all are unknown. Return a list of MessageId."""
     remaining = params | ({"caption": ""} if boolean(params, "remove_caption") else {})
     return _many(world, remaining, "copy", copy_message)
 

@@ -1,4 +1,4 @@
-"""The methods about sticker sets: those that the bot made, and what is in them."""
+"""Methods for the bot's sticker sets."""
 
 from telegram.fake.answers import Json, bad_request
 from telegram.fake.attachments import described, stored
@@ -11,7 +11,7 @@ _FORMATS = ("static", "animated", "video")
 
 
 def upload_sticker_file(world: World, params: Params) -> Json:
-    """A file for later use in a set."""
+    """Store a file for later use in a set; return a `File`."""
     world.user(params)
     if text(params, "sticker_format") not in _FORMATS:
         raise bad_request("invalid sticker format specified")
@@ -19,7 +19,7 @@ def upload_sticker_file(world: World, params: Params) -> Json:
 
 
 def create_new_sticker_set(world: World, params: Params) -> bool:
-    """Refused: a name that is taken, or does not end in _by_<bot_username>."""
+    """Create a set. Refused: a name that exists, or does not end in _by_<bot_username>."""
     world.user(params)
     name = text(params, "name")
     if not name.lower().endswith(f"_by_{world.bot['username'].lower()}"):
@@ -36,12 +36,12 @@ def create_new_sticker_set(world: World, params: Params) -> bool:
 
 
 def get_sticker_set(world: World, params: Params) -> Json:
-    """Refused: a name that nobody has made."""
+    """Return a set; an unknown name is refused."""
     return _set(world, params)
 
 
 def add_sticker_to_set(world: World, params: Params) -> bool:
-    """At the end."""
+    """Append a sticker to a set."""
     found = _set(world, params)
     if len(found["stickers"]) >= STICKERS_MAX:
         raise bad_request("STICKERS_TOO_MUCH")
@@ -50,28 +50,28 @@ def add_sticker_to_set(world: World, params: Params) -> bool:
 
 
 def replace_sticker_in_set(world: World, params: Params) -> bool:
-    """In the place of the old one."""
+    """Replace a sticker at its position."""
     found, n = _place(world, text(params, "old_sticker"))
     found["stickers"][n] = _sticker(world, params, object_of(params, "sticker"), found)
     return True
 
 
 def set_sticker_position_in_set(world: World, params: Params) -> bool:
-    """From 0."""
+    """Move a sticker to a position, counted from 0."""
     found, n = _place(world, text(params, "sticker"))
     found["stickers"].insert(integer(params, "position"), found["stickers"].pop(n))
     return True
 
 
 def delete_sticker_from_set(world: World, params: Params) -> bool:
-    """The others move up."""
+    """Delete a sticker from its set."""
     found, n = _place(world, text(params, "sticker"))
     del found["stickers"][n]
     return True
 
 
 def set_sticker_emoji_list(world: World, params: Params) -> bool:
-    """A Sticker shows the first one."""
+    """Set the emoji of a sticker; only the first is part of a `Sticker`."""
     found, n = _place(world, text(params, "sticker"))
     emojis = object_of(params, "emoji_list") or []
     if not 1 <= len(emojis) <= 20:
@@ -81,13 +81,13 @@ def set_sticker_emoji_list(world: World, params: Params) -> bool:
 
 
 def set_sticker_keywords(world: World, params: Params) -> bool:
-    """No method of the Bot API reads them."""
+    """Check that the sticker exists; keywords are not stored, since no method reads them."""
     _place(world, text(params, "sticker"))
     return True
 
 
 def set_sticker_mask_position(world: World, params: Params) -> bool:
-    """None takes it away."""
+    """Set the mask position of a sticker; an absent one removes it."""
     found, n = _place(world, text(params, "sticker"))
     position = object_of(params, "mask_position")
     kept = {name: value for name, value in found["stickers"][n].items() if name != "mask_position"}
@@ -96,13 +96,13 @@ def set_sticker_mask_position(world: World, params: Params) -> bool:
 
 
 def set_sticker_set_title(world: World, params: Params) -> bool:
-    """At once."""
+    """Set the title of a set."""
     _set(world, params)["title"] = text(params, "title")
     return True
 
 
 def set_sticker_set_thumbnail(world: World, params: Params) -> bool:
-    """None takes it away."""
+    """Set the thumbnail of a set; an absent one removes it."""
     found = _set(world, params)
     found.pop("thumbnail", None)
     if params.get("thumbnail"):
@@ -112,20 +112,20 @@ def set_sticker_set_thumbnail(world: World, params: Params) -> bool:
 
 
 def set_custom_emoji_sticker_set_thumbnail(world: World, params: Params) -> bool:
-    """For sets of custom emoji."""
+    """Check that the set is one of custom emoji; the thumbnail is not stored."""
     if _set(world, params)["sticker_type"] != "custom_emoji":
         raise bad_request("STICKERSET_INVALID")
     return True
 
 
 def delete_sticker_set(world: World, params: Params) -> bool:
-    """Its name is free again."""
+    """Delete a set; its name can be used again."""
     del world.sticker_sets[_set(world, params)["name"]]
     return True
 
 
 def get_custom_emoji_stickers(world: World, params: Params) -> list[Json]:
-    """Those of the bot's sets; unknown ids are passed over."""
+    """Return the custom emoji of the bot's sets; unknown ids are skipped."""
     wanted = object_of(params, "custom_emoji_ids") or []
     known = [sticker for each in world.sticker_sets.values() for sticker in each["stickers"]]
     return [sticker for sticker in known if sticker.get("custom_emoji_id") in wanted]

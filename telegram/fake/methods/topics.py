@@ -1,4 +1,4 @@
-"""The methods about the topics of a forum."""
+"""Methods for the topics of a forum."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ _COLOUR = 7_322_096
 
 
 def create_forum_topic(world: World, params: Params) -> Json:
-    """Its id is that of the service message that tells of it."""
+    """Create a topic; its id is that of the service message."""
     chat = _forum(world, params)
     topic: Json = {"name": _name(params), "icon_color": integer(params, "icon_color") or _COLOUR}
     if text(params, "icon_custom_emoji_id"):
@@ -25,7 +25,7 @@ def create_forum_topic(world: World, params: Params) -> Json:
 
 
 def edit_forum_topic(world: World, params: Params) -> bool:
-    """What is not named stays."""
+    """Edit name and icon of a topic; absent ones are unchanged."""
     chat, thread_id, topic = _topic(world, params)
     wanted = {name: text(params, name) for name in ("name", "icon_custom_emoji_id") if text(params, name)}
     if not wanted or wanted.items() <= topic.items():
@@ -36,13 +36,13 @@ def edit_forum_topic(world: World, params: Params) -> bool:
 
 
 def edit_general_forum_topic(world: World, params: Params) -> bool:
-    """Its name only."""
+    """Rename the general topic."""
     _name(params)
     return edit_forum_topic(world, params | {"message_thread_id": GENERAL_TOPIC})
 
 
 def opener(*, closed: bool, general: bool = False) -> Callable[[World, Params], bool]:
-    """The method that closes a topic or opens it again."""
+    """Return the method that closes or reopens a topic."""
 
     def set_closed(world: World, params: Params) -> bool:
         chat, thread_id, topic = _topic(
@@ -58,7 +58,7 @@ def opener(*, closed: bool, general: bool = False) -> Callable[[World, Params], 
 
 
 def delete_forum_topic(world: World, params: Params) -> bool:
-    """Its messages go with it."""
+    """Delete a topic and its messages."""
     chat, thread_id, _ = _topic(world, params)
     if thread_id == GENERAL_TOPIC:
         raise bad_request("TOPIC_ID_INVALID")
@@ -67,7 +67,7 @@ def delete_forum_topic(world: World, params: Params) -> bool:
 
 
 def hider(*, hidden: bool) -> Callable[[World, Params], bool]:
-    """The method that hides the general topic or shows it again."""
+    """Return the method that hides or unhides the general topic."""
 
     def set_hidden(world: World, params: Params) -> bool:
         chat = _forum(world, params)
