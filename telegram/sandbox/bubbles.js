@@ -1,4 +1,4 @@
-// One message as a bubble: who, text with its entities, buttons, time.
+// One message as a bubble: sender, text with its entities, buttons, time.
 
 import { avatar, make } from "./dom.js";
 import { media } from "./media.js";
@@ -16,15 +16,15 @@ const STYLES = {
 };
 const SAFE_LINK = /^(https?|tg|mailto):/i;
 
-/** Key of a button press that waits: message and data. */
+/** Key of a button press without an answer: message and data. */
 export function pressKey(messageId, data) {
   return `${messageId} ${data}`;
 }
 
 /**
- * The list item of `parts`: a message, or all messages of an album. `isBot`: it is the bot's. `onPress(data)`,
+ * Returns the list item of `parts`: a message, or all messages of an album. `isBot`: sent by the bot. `onPress(data)`,
  * `onCommand(text)` and `onMenu(button)` are called for buttons, commands in the text, and the message's own menu;
- * `waiting` has the press keys that wait for an answer, `reactions` the emoji, `pictures` shows photos.
+ * `waiting`: the keys of presses without an answer, `reactions`: the emoji, `pictures` shows photos.
  */
 export function bubble(parts, { isBot, onPress, onCommand, onMenu, waiting, reactions, pictures }) {
   const message = parts.find((each) => each.caption) ?? parts[0];
@@ -39,7 +39,7 @@ export function bubble(parts, { isBot, onPress, onCommand, onMenu, waiting, reac
     { class: "bubble" },
     make("div", { class: "who" }, make("b", {}, from.first_name), " ", time),
     menuButton(parts[0].message_id, from.first_name, onMenu),
-    origin ? about(`forwarded from ${origin.sender_user?.first_name ?? "somebody"}`) : null,
+    origin ? about(`forwarded from ${origin.sender_user?.first_name ?? "an unknown sender"}`) : null,
     via ? about(`via @${via.username}`) : null,
     quoted ? about(`↩ ${quoted.text ?? quoted.caption ?? ""}`) : null,
     ...shown,
@@ -57,7 +57,7 @@ export function bubble(parts, { isBot, onPress, onCommand, onMenu, waiting, reac
   return make("li", attributes, avatar(from.first_name, from.id), column);
 }
 
-/** Show at the buttons of a message whether their press waits. */
+/** Show on the buttons of a message whether their press waits for an answer. */
 export function markWaiting(item, messageId, waiting) {
   for (const button of item.querySelectorAll("button[data-press]")) {
     const waits = waiting.has(pressKey(messageId, button.dataset.press));
@@ -66,7 +66,7 @@ export function markWaiting(item, messageId, waiting) {
   }
 }
 
-/** Reached with the arrow keys, too, so it is no stop for Tab: there is one with each message. */
+/** Every message has one; it is reached with the arrow keys, so Tab skips it. */
 function menuButton(id, name, onMenu) {
   const button = make("button", { type: "button", class: "dots-menu", tabindex: "-1", "aria-label": `Menu of message ${id} by ${name}` }, "⋯");
   button.addEventListener("click", () => onMenu(button));
@@ -103,7 +103,7 @@ function oneButton(button, message, onPress, waiting) {
   return make("button", { type: "button", disabled: true, title }, button.text);
 }
 
-/** The text in pieces, each with the entities that cover it. Offsets count UTF-16 units, as JavaScript does. */
+/** Splits the text at the entities' edges, with the entities over each piece. Offsets are UTF-16 units, as in JavaScript. */
 function formatted(message, onCommand) {
   const text = message.text ?? message.caption ?? "";
   const entities = message.entities ?? message.caption_entities ?? [];

@@ -1,4 +1,4 @@
-// The chats side by side: a panel each, with its messages, its reply keyboard and a box to write in.
+// The chats side by side, one panel each, with messages, reply keyboard and input box.
 
 import { bubble, markWaiting, pressKey } from "./bubbles.js";
 import { avatar, make, write } from "./dom.js";
@@ -10,12 +10,12 @@ const TYPING_MS = 5000;
 const ANSWER_TIMEOUT_MS = 60000;
 const TOAST_MS = 4000;
 const COMMANDS_MAX = 6;
-const INLINE_TIMEOUT_MS = 10000; // Telegram waits as long
+const INLINE_TIMEOUT_MS = 10000; // like Telegram
 const REACTIONS = ["👍", "❤", "🔥", "😁", "👎"];
 
 /**
- * One chat. `world` has `bot`, `people`, `commands` and `pictures`; `send(action)` is false while there is no connection,
- * `widen(panel)` gives it the whole width, or takes that back.
+ * One chat. `world` has `bot`, `people`, `commands` and `pictures`; `send(action)` returns false without a connection,
+ * `widen(panel)` toggles the full width.
  */
 export class ChatPanel {
   #world;
@@ -23,12 +23,12 @@ export class ChatPanel {
   #widen;
   #messages = new Map(); // message id -> {message, item}; the messages of an album share their item
   #reactions = new Map(); // message id -> Map(user id -> emoji)
-  #editing = 0; // id of the message that is being changed
-  #inline = ""; // the inline query that waits for its answer, or is answered
+  #editing = 0; // id of the message that is being edited
+  #inline = ""; // the current inline query, answered or not
   #inlineTimer = 0;
   #waiting = new Map(); // press key -> ids of queries without an answer
   #typingTimer = 0;
-  #followsEnd = true; // until somebody scrolls up
+  #followsEnd = true; // until the user scrolls up
   #reply = null; // the reply keyboard's markup
 
   constructor(chat, world, send, widen) {
@@ -45,7 +45,7 @@ export class ChatPanel {
     return [...this.#messages.values()].map(({ message }) => message);
   }
 
-  /** Start over with what the server remembers; what is being written stays. */
+  /** Replace the contents with those of a snapshot; the text in the input box stays. */
   reset({ messages, keyboard, reactions, blocked, administrator }) {
     this.#messages.clear();
     this.#reactions.clear();
@@ -62,7 +62,7 @@ export class ChatPanel {
     this.#showSuggestions();
   }
 
-  /** A new message, or the new version of one that is here. */
+  /** Add a message, or replace it by its new version. */
   show(message) {
     const known = this.#messages.get(message.message_id);
     this.#messages.set(message.message_id, { message, item: known?.item });
@@ -83,7 +83,7 @@ export class ChatPanel {
     this.#showSuggestions();
   }
 
-  /** Write as the chat's person, or in a group as the chosen one; false while there is no connection. */
+  /** Write as the chat's user, or in a group as the selected one; returns false without a connection. */
   say(text) {
     return this.#send({ do: "say", chat: this.chat.id, user: this.#speaker(), text });
   }
@@ -92,26 +92,26 @@ export class ChatPanel {
     return this.#send({ do: "press", chat: this.chat.id, user: this.#speaker(), message: messageId, data });
   }
 
-  /** Press a key in place of the letters that sends a contact or a place, or opens something. */
+  /** Press a button of the reply keyboard that sends a contact or a location, or opens a dialog. */
   pressKey(text) {
     return this.#send({ do: "key", chat: this.chat.id, user: this.#speaker(), text });
   }
 
-  /** Somebody reacts to a message, or takes it back. */
+  /** Set or remove a user's reaction to a message. */
   react(event) {
     this.#note(event);
     const known = this.#messages.get(event.message_id);
     if (known) this.#render(known.message);
   }
 
-  /** The bot asked for something that Telegram does not do. */
+  /** Show that a call of the bot was refused. */
   refused({ method, code, reason }) {
     const text = `${method} was refused: ${code} ${reason}`;
     this.list.append(make("li", { class: "service", role: "alert" }, text));
     if (this.#followsEnd) this.#toEnd();
   }
 
-  /** The person has stopped the bot, or lets it write again. */
+  /** The user has blocked or unblocked the bot. */
   setBlocked(isBlocked) {
     this.isBlocked = isBlocked;
     this.form.hidden = isBlocked;
@@ -125,17 +125,17 @@ export class ChatPanel {
     this.#toEnd();
   }
 
-  /** Somebody wrote the bot's name and a query here. */
+  /** An inline query was sent in this chat. */
   asked(query) {
     if (this.#inline === "asked") this.#inline = query.id;
   }
 
-  /** The bot's results; false if another page has asked. */
+  /** Show the bot's results; returns false if the query was sent by another page. */
   offer(queryId, results) {
     if (this.#inline === queryId) this.#showResults(results);
   }
 
-  /** A button was pressed: it waits until its query is answered. */
+  /** A button was pressed; it is shown as waiting until its query is answered. */
   wait(query) {
     const key = pressKey(query.message.message_id, query.data);
     const queries = this.#waiting.get(key) ?? new Set();
@@ -152,7 +152,7 @@ export class ChatPanel {
     }
   }
 
-  /** A short notice on top of the chat. */
+  /** Show a short notice at the top of the chat. */
   toast(text) {
     const notice = make("p", { class: "toast" }, text);
     this.notices.append(notice);
@@ -163,7 +163,7 @@ export class ChatPanel {
     this.#setTyping(action === "typing" ? "is typing …" : `is busy (${action.replaceAll("_", " ")}) …`);
   }
 
-  /** Show the reply keyboard of a message, or take it away. */
+  /** Show the reply keyboard of a message, or remove it. */
   setKeyboard(markup) {
     this.#reply = markup?.keyboard ? markup : null;
     const rows = this.#reply?.keyboard ?? [];
@@ -172,7 +172,7 @@ export class ChatPanel {
     this.keyboard.hidden = !this.#reply;
   }
 
-  /** The people have changed: in a group each of them may write. */
+  /** The list of users has changed: in a group each of them may write. */
   offerSpeakers() {
     if (!this.isGroup) return;
     const chosen = this.speakers.value;
@@ -230,7 +230,7 @@ export class ChatPanel {
       title: `React with ${emoji}`,
       run: () => this.#send({ do: "react", ...action, emoji }),
     }));
-    if (mine) items.push({ label: "Take the reaction back", run: () => this.#send({ do: "react", ...action, emoji: "" }) });
+    if (mine) items.push({ label: "Remove the reaction", run: () => this.#send({ do: "react", ...action, emoji: "" }) });
     const isOwn = message.from?.id === action.user && !message.via_bot;
     if (isOwn && (message.text || parts.some((each) => each.photo))) {
       items.push({ label: "Edit", run: () => this.#startEdit(parts.find((each) => each.caption) ?? message) });
@@ -242,7 +242,7 @@ export class ChatPanel {
     const action = { chat: this.chat.id, user: this.#speaker() };
     const sends = (what) => () => this.#send({ do: "send", ...action, what, caption: this.#takeCaption(what) });
     const items = [
-      { label: "Photo", title: "What is written in the box becomes the caption", run: sends("photo") },
+      { label: "Photo", title: "The text in the box becomes the caption", run: sends("photo") },
       { label: "Photo from this computer …", run: () => this.#choosePhoto(action) },
       { label: "Album of three photos", run: sends("album") },
       { label: "Contact", run: sends("contact") },
@@ -289,7 +289,7 @@ export class ChatPanel {
     this.box.focus();
   }
 
-  /** Leave what was begun in the box; false if nothing was. */
+  /** Cancel an edit or an inline query; returns false if there is none. */
   cancel() {
     const isBegun = this.#editing || this.#inline;
     if (this.#editing) this.box.value = "";
@@ -335,7 +335,7 @@ export class ChatPanel {
       class: "messages",
       role: "log",
       "aria-label": `Messages of ${this.name}`,
-      tabindex: "0", // so that the keyboard can scroll it
+      tabindex: "0", // scrollable with the keyboard
       onscroll: () => this.#onScroll(),
       onkeydown: (event) => this.#onListKey(event),
     });
@@ -405,7 +405,7 @@ export class ChatPanel {
     this.suggest();
   }
 
-  /** Show what to say first: the bot's commands. */
+  /** Suggest the bot's commands. */
   suggest() {
     const texts = [...this.#world.commands.slice(0, COMMANDS_MAX), "Hello!"];
     this.suggestions.replaceChildren(
@@ -414,7 +414,7 @@ export class ChatPanel {
     );
   }
 
-  /** The arrow keys go from message to message, Enter opens its menu. */
+  /** Move between messages with the arrow keys; Enter opens the menu of one. */
   #onListKey(event) {
     const items = [...this.list.querySelectorAll(".message")];
     const at = items.indexOf(document.activeElement);

@@ -1,4 +1,4 @@
-// One WebSocket that comes back by itself: after a lost connection the server sends a new snapshot.
+// A WebSocket that reconnects by itself; the server sends a new snapshot after each connect.
 
 const RETRY_MS = [300, 1000, 2000, 3000];
 const RECONNECT_SOONER = ["online", "focus", "visibilitychange"];
@@ -21,7 +21,7 @@ export class Connection {
     this.#connect();
   }
 
-  /** Send an action; false while there is no connection. */
+  /** Send an action; returns false without a connection. */
   send(action) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify(action));
@@ -31,7 +31,7 @@ export class Connection {
   #connect() {
     clearTimeout(this.#timer);
     this.#timer = 0;
-    // The key is new with each start of the bot.
+    // The key is new at each start of the bot.
     fetch("key")
       .then((answer) => answer.text())
       .then((key) => this.#open(key))

@@ -1,11 +1,11 @@
-// The keyboard: single keys while nobody writes, Escape everywhere.
+// Keyboard shortcuts: single keys outside of input boxes, Escape everywhere.
 
-/** `page` has what the keys do: `focusChat(index)`, `widen()`, `fold()`, `help()`, `narrow()`. */
+/** `page` has the actions of the keys: `focusChat(index)`, `widen()`, `fold()`, `help()`, `narrow()`. */
 export function watchKeys(page) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
     const isOpen = document.querySelector("dialog[open], [popover]:popover-open");
-    if (isOpen) return; // they have keys of their own
+    if (isOpen) return; // dialogs and menus handle their own keys
     if (event.key === "Escape") {
       if (!page.narrow()) document.activeElement?.blur();
       return;

@@ -1,9 +1,9 @@
-// The lanes live: a row per chat, left its inbox, right its outbox; a dot is what waits, the pill is what runs.
+// The live view of the lanes: one row per lane, inbox left, outbox right; a dot is a pending item, the pill the running one.
 
 import { avatar, make, write } from "./dom.js";
 
 const DOTS_MAX = 20;
-const DOTS_MAX_PARKED = 4; // the reason needs the room
+const DOTS_MAX_PARKED = 4; // leaves space for the reason
 const DONE_WORDS = { inbox: "handled", outbox: "sent" };
 
 export class LanesBoard {
@@ -16,7 +16,7 @@ export class LanesBoard {
     this.#replay = replay;
   }
 
-  /** Show the message "lanes". */
+  /** Show the data of a message "lanes". */
   show(lanes) {
     for (const queue of ["inbox", "outbox"]) this.#showTotals(queue, lanes[queue]);
     const keys = new Set(lanes.rows.map((row) => row.key));

@@ -1,21 +1,21 @@
-// What a message shows beside its text: photos, places, contacts, files.
+// Attachments of a message: photos, locations, contacts, files.
 
 import { make } from "./dom.js";
 
-const SIDE_MAX = 800; // as large as Telegram's photos are shown
+const SIDE_MAX = 800; // in pixels, the size of Telegram's photos
 
 /** Pictures by file id. The server sends them as data: URLs, the only kind that the page's policy allows. */
 export class Pictures {
   #ask;
-  #urls = new Map(); // file id -> data: URL, "" for what is no picture
+  #urls = new Map(); // file id -> data: URL, "" for other files
   #waiting = new Map(); // file id -> elements
 
-  /** `ask(fileId)` asks the server for one. */
+  /** `ask(fileId)` requests one from the server. */
   constructor(ask) {
     this.#ask = ask;
   }
 
-  /** An element that becomes the picture; `label` says what it shows. */
+  /** Returns an element that is replaced by the picture; `label`: its description. */
   show(fileId, label) {
     const place = make("span", { class: "picture" }, label);
     if (this.#urls.has(fileId)) {
@@ -28,14 +28,14 @@ export class Pictures {
     return place;
   }
 
-  /** The server has sent it. */
+  /** The server has sent a picture. */
   arrived(fileId, url) {
     this.#urls.set(fileId, url);
     for (const place of this.#waiting.get(fileId) ?? []) fill(place, url, place.textContent);
     this.#waiting.delete(fileId);
   }
 
-  /** After a lost connection: what was asked for does not come any more. */
+  /** Drop open requests after a lost connection: they will not be answered. */
   forget() {
     this.#waiting.clear();
   }
@@ -44,11 +44,11 @@ export class Pictures {
 function fill(place, url, label) {
   if (!url) return;
   const image = make("img", { src: url, alt: label });
-  image.addEventListener("error", () => place.replaceChildren(label)); // a made-up file
+  image.addEventListener("error", () => place.replaceChildren(label)); // a file without real content
   place.replaceChildren(image);
 }
 
-/** The elements of `parts`, the messages of an album or a single one. */
+/** Returns the elements of `parts`, the messages of an album or a single one. */
 export function media(parts, pictures) {
   const shown = parts.flatMap((message) => one(message, pictures));
   const photos = shown.filter((each) => each.classList.contains("picture"));
@@ -78,7 +78,7 @@ function card(kind, ...lines) {
   return make("div", { class: "thing" }, make("span", { class: "kind" }, kind), ...texts.map((line) => make("span", {}, line)));
 }
 
-/** A picture's file as base64 of a JPEG, no larger than it is shown. Rejects what is no picture. */
+/** Converts an image file to a JPEG in base64, scaled down to SIDE_MAX. Rejects for other files. */
 export async function smallJpeg(file) {
   const image = await createImageBitmap(file);
   const scale = Math.min(1, SIDE_MAX / Math.max(image.width, image.height));

@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 
 const GAP = 4;
-const SHORT = 2; // an emoji: those stand in one row
+const SHORT = 2; // labels up to this length (emoji) share one row
 
 /** Show `items` ({label, run, title?}) beside `anchor`; `run` is called when one is chosen. */
 export function openMenu(anchor, items) {
@@ -30,7 +30,7 @@ export function openMenu(anchor, items) {
   menu.querySelector("button")?.focus();
 }
 
-/** Let the arrow keys move in the menu. */
+/** Move in the menu with the arrow keys. */
 export function watchMenu() {
   const menu = document.getElementById("menu");
   menu.addEventListener("keydown", (event) => {

@@ -1,4 +1,4 @@
-// The page: connects, and hands each message to the chat or the board that it is about.
+// The page: connects to the server and passes each message to its chat or to the lanes.
 
 import { ChatPanel } from "./chats.js";
 import { Connection } from "./connection.js";
@@ -17,8 +17,8 @@ const byId = (id) => document.getElementById(id);
 const world = { bot: null, people: [], commands: [], pictures: new Pictures((file) => send({ do: "look", file })) };
 const panels = new Map(); // chat id -> ChatPanel
 const chatOfQuery = new Map(); // button presses that wait for an answer
-let wide = null; // the panel that has the whole width
-let awaited = null; // the name of the newcomer that this page has asked for
+let wide = null; // the panel with the full width
+let awaited = null; // the name of the user whom this page is adding
 const board = new LanesBoard((number) => send({ do: "replay", number }));
 
 const handlers = {
@@ -33,7 +33,7 @@ const handlers = {
   edit: ({ message }) => panels.get(message.chat.id)?.show(message),
   delete: (event) => panels.get(event.chat_id)?.remove(event.message_id),
   callback: ({ callback_query: query }) => {
-    if (!query.message) return; // of a message that was sent via the bot
+    if (!query.message) return; // a message sent via the bot
     chatOfQuery.set(query.id, query.message.chat.id);
     panels.get(query.message.chat.id)?.wait(query);
   },
@@ -52,7 +52,7 @@ const handlers = {
   commands: ({ commands }) => suggest(commands),
   passed: ({ hours, ahead_s: ahead }) => {
     showClock(ahead);
-    caption(`${hours === 1 ? "An hour has" : `${hours} hours have`} passed: timers that are due by now are handled.`);
+    caption(`${hours === 1 ? "An hour has" : `${hours} hours have`} passed: timers that are due now are handled.`);
   },
   refused_call: showRefusedCall,
   refused: ({ reason }) => toast(`Not possible: ${reason}`),
@@ -80,7 +80,7 @@ function showWorld({ bot, people, chats, commands, ahead_s: ahead }) {
 function showNewcomer({ user, chat }) {
   if (user && !world.people.some((person) => person.id === user.id)) world.people.push(user);
   const panel = addPanel(chat);
-  if (awaited === panel.name) panel.box.focus(); // another page may have asked for it
+  if (awaited === panel.name) panel.box.focus(); // not if another page has added the user
   awaited = null;
   for (const panel of panels.values()) panel.offerSpeakers();
 }
@@ -125,7 +125,7 @@ function showRefusedCall(event) {
   else toast(`${event.method} was refused: ${event.code} ${event.reason}`);
 }
 
-/** Give a chat the whole width; take it back if it has it. */
+/** Toggle the full width of a chat. */
 function widen(panel) {
   wide?.setWide(false);
   wide = wide === panel ? null : panel;
@@ -133,7 +133,7 @@ function widen(panel) {
   byId("chats").classList.toggle("one", wide !== null);
 }
 
-/** The lanes' board shows its totals only, or everything. The browser remembers it. */
+/** Fold the lanes to their totals, or unfold them. The browser stores the choice. */
 function fold(isFolded) {
   byId("lanes").classList.toggle("folded", isFolded);
   byId("fold").setAttribute("aria-expanded", String(!isFolded));
@@ -141,7 +141,7 @@ function fold(isFolded) {
   storage()?.setItem("folded", isFolded ? "1" : "");
 }
 
-/** What the browser remembers for this page; null if it is set to remember nothing. */
+/** The browser's localStorage; null if it is disabled. */
 function storage() {
   try {
     return window.localStorage;
@@ -193,7 +193,7 @@ function toast(text) {
   setTimeout(() => notice.remove(), TOAST_MS);
 }
 
-/** Say in the head of the page what is to be seen now. */
+/** Show a caption in the header of the page. */
 function caption(text) {
   write(byId("caption"), text);
   setTimeout(() => byId("caption").textContent === text && write(byId("caption"), ""), CAPTION_MS);
@@ -201,7 +201,7 @@ function caption(text) {
 
 let asked = 0;
 
-/** Ask for a name; null if the person would rather not. */
+/** Ask for a name; resolves to null if the user cancels. */
 function ask(question) {
   const mine = ++asked;
   const dialog = byId("ask");
@@ -212,7 +212,7 @@ function ask(question) {
   dialog.showModal();
   return new Promise((resolve) => {
     const answer = () => {
-      if (mine === asked && dialog.open) return; // it was the question before that was closed: its event comes late
+      if (mine === asked && dialog.open) return; // a late close event of the previous dialog
       dialog.removeEventListener("close", answer);
       const isAnswered = mine === asked && dialog.returnValue === "ok";
       resolve((isAnswered && field.value.trim()) || null);
@@ -236,7 +236,7 @@ byId("show").addEventListener("click", async (event) => {
 byId("pass").addEventListener("click", () => send({ do: "pass", hours: 1 }));
 byId("keys").addEventListener("click", () => byId("help").showModal());
 byId("add-person").addEventListener("click", async () => {
-  const name = await ask("Who joins?");
+  const name = await ask("Name of the person");
   if (name) invite({ do: "add_person", name }, name);
 });
 byId("add-group").addEventListener("click", async () => {

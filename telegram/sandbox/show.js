@@ -1,9 +1,9 @@
-// "Show me": one chat gets a slow job, then everybody writes at once. What one sees is the promise of the lanes.
+// "Show me": one chat gets a slow job, then all users write at once, to show that lanes are independent.
 
 const KEYBOARD_TIMEOUT_MS = 3000;
 const LOOK_EVERY_MS = 50;
 
-/** `panel` gets the slow job, `burst()` sends the messages; resolves to a sentence that says what happened. */
+/** `panel` gets the slow job, `burst()` sends the messages; resolves to a sentence that explains the result. */
 export async function showLanes(panel, burst) {
   let slow = slowButton(panel);
   if (!slow) {
@@ -15,12 +15,12 @@ export async function showLanes(panel, burst) {
   }
   if (slow) panel.press(slow.message, slow.data);
   burst();
-  if (!slow) return "All wrote 20 messages at once: each chat is answered in order, all chats side by side.";
+  if (!slow) return "All users wrote 20 messages at once: each chat is answered in order, all chats in parallel.";
   const { name } = panel;
-  return `${name} pressed “${slow.text}”, then all wrote 20 messages: ${name}’s wait for it, nobody else’s do.`;
+  return `${name} pressed “${slow.text}”, then all users wrote 20 messages: ${name}’s wait for it, those of the others do not.`;
 }
 
-/** The newest button that says "slow", if the bot offers one. */
+/** The newest button with "slow" in its text, if there is one. */
 function slowButton(panel) {
   for (const message of panel.messages.reverse()) {
     const buttons = message.reply_markup?.inline_keyboard?.flat() ?? [];

@@ -54,7 +54,7 @@ async def test_a_key_is_pressed(control, server):
     assert await control("POST", "/key", json={"chat": 5, "user": 5, "text": "Me"}) == (200, 100)
     assert b'"contact":{' in server.queue.read(0, 1)[0]
     status, reason = await control("POST", "/key", json={"chat": 5, "user": 5, "text": "You"})
-    assert (status, "no key 'You'" in reason) == (400, True)
+    assert (status, "no button 'You'" in reason) == (400, True)
 
 
 async def test_what_people_see_and_what_they_do(control):

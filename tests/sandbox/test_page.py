@@ -387,7 +387,7 @@ async def test_reactions_are_shown_and_told_to_an_administrator(page, play, brow
     await send(page, GROUP, "Make the bot")
     await expect(chat(page, GROUP).locator(".toast")).to_contain_text("administrator now")
     await open_menu(page, own)
-    await page.get_by_role("menuitem", name="Take the reaction back").click()
+    await page.get_by_role("menuitem", name="Remove the reaction").click()
     await expect(own.locator(".reactions")).to_have_count(0)
     await expect(bubbles(page, GROUP, ".bot").last).to_have_text("0 reactions")
     await open_menu(page, own)
