@@ -48,7 +48,7 @@ _PICTURES: Final = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp"}
 )  # no SVG: it may contain scripts
 
-_NOT_ASKED_FOR: Final = "Telegram does not deliver this: the bot asks for other kinds of updates"
+_NOT_ASKED_FOR: Final = "Telegram does not deliver this: the bot has not requested this kind of update"
 
 
 class Refused(Exception):  # noqa: N818 - an answer to the page
@@ -152,7 +152,7 @@ class Actions:
         update_id = self._world.react(action.chat, action.user, action.message, action.emoji)
         if not update_id and not self._world.is_administrator(action.chat):
             raise Refused(
-                "the bot is not told: Telegram tells it of reactions only where it is an administrator"
+                "the bot gets no update: Telegram delivers reactions only where it is an administrator"
             )
         self._note(action.chat, update_id)
 
@@ -160,7 +160,7 @@ class Actions:
         query, results = self._answers.get(action.query, ("", []))
         result = next((each for each in results if each["id"] == action.result), None)
         if result is None:
-            raise Refused("there is no such result any more")
+            raise Refused("the result no longer exists")
         self._note(action.chat, self._world.choose_in(action.chat, action.user, result, query))
 
     def _promote(self, action: Promote) -> None:
@@ -190,13 +190,13 @@ class Actions:
 
     def _add_person(self, name: str) -> None:
         if len(self._world.people()) >= _PEOPLE_MAX:
-            raise Refused(f"{_PEOPLE_MAX} people are enough")
+            raise Refused(f"the sandbox has at most {_PEOPLE_MAX} people")
         user = self._world.person(name)
         self._world.emit("joined", user=user, chat=self._chat(user["id"]))
 
     def _add_group(self, title: str) -> None:
         if len([chat for chat in self._world.chats() if chat["type"] != "private"]) >= _GROUPS_MAX:
-            raise Refused(f"{_GROUPS_MAX} groups are enough")
+            raise Refused(f"the sandbox has at most {_GROUPS_MAX} groups")
         chat = self._world.group(title, [person["id"] for person in self._world.people()])
         self._world.emit("joined", user=None, chat=chat)
 
@@ -224,7 +224,7 @@ class Actions:
     def _check_place(self, chat_id: int, user_id: int) -> None:
         chat = self._chat(chat_id)
         if chat is None or user_id not in self._speakers(chat):
-            raise Refused("there is no such person in such a chat")
+            raise Refused("there is no such person in this chat")
 
     def _chat(self, chat_id: int) -> Json | None:
         return next((chat for chat in self._world.chats() if chat["id"] == chat_id), None)

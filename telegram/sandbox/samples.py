@@ -28,7 +28,7 @@ def own_photo(world: World, picture: str, caption: str) -> Json:
     """Return the fields of a message with this JPEG (base64). ValueError if it is not a JPEG."""
     content = b64decode(picture, validate=True)
     if not content.startswith(_JPEG):
-        raise ValueError("this is no JPEG")
+        raise ValueError("the picture is not a JPEG")
     file = world.files.add("photo", content, name="photo.jpg", mime_type="image/jpeg")
     return {"photo": described("photo", file, {}), **({"caption": caption} if caption else {})}
 

@@ -69,7 +69,7 @@ def test_html_attributes():
 
 
 def only(source):
-    """The one entity of a text without offsets to think about."""
+    """Return the only entity of a text."""
     text, (entity,) = parse_html(source)
     assert (entity["offset"], entity["length"]) == (0, utf16_length(text))
     return {name: value for name, value in entity.items() if name not in ("offset", "length")}

@@ -1,4 +1,4 @@
-"""Flood control; the source of each limit stands in telegram/fake/flood.py."""
+"""Flood control; the sources of the limits are in telegram/fake/flood.py."""
 
 import json
 
@@ -14,14 +14,14 @@ NO_LIMIT = {"overall_per_s": 0, "chat_per_s": 0, "group_per_min": 0}
 
 
 class Bot:
-    """Sends to a FloodControl on a clock of its own."""
+    """Sends to a FloodControl with its own clock."""
 
     def __init__(self, **limits):
         self.flood = FloodControl(FloodLimits(**NO_LIMIT | limits))
         self.now = 1_700_000_000.0
 
     def send(self, chat_id=1, method="sendmessage", **params):
-        """0 for what is taken, else retry_after."""
+        """Return 0 for an accepted call, else retry_after."""
         params |= {"chat_id": chat_id}
         try:
             self.flood.check(method, params, self.now)
@@ -33,7 +33,7 @@ class Bot:
         return 0
 
     def sent_in(self, seconds, *chat_ids, every=0.05, **call):
-        """How many of the calls made all the time are taken, when retry_after is obeyed."""
+        """Return how many calls are accepted in continuous sending that respects retry_after."""
         end, taken, not_before = self.now + seconds, 0, dict.fromkeys(chat_ids, 0.0)
         while self.now < end:
             for chat_id in chat_ids:
@@ -76,7 +76,7 @@ def test_thirty_a_second_over_all_chats():
     bot = Bot(overall_per_s=30, overall_burst=30)
     assert [bot.send(n) for n in range(30)] == [0] * 30
     assert bot.send(31) == 1
-    assert bot.send(32) == 1  # everybody
+    assert bot.send(32) == 1  # all chats
     taken = bot.sent_in(10, *range(40), every=0.01)
     assert 0.9 * 300 <= taken <= 300 + 30
 
@@ -128,7 +128,7 @@ def test_an_album_counts_for_each_of_its_files():
     bot = Bot(chat_per_s=1, chat_burst=5)
     album = {"method": "sendmediagroup", "media": [{}, {}, {}]}
     assert [bot.send(**album), bot.send(**album)] == [0, 1]
-    assert [bot.send(), bot.send(), bot.send()] == [1, 1, 1]  # the chat waits as long as it was told to
+    assert [bot.send(), bot.send(), bot.send()] == [1, 1, 1]  # the chat waits for retry_after
     bot.now += 1
     assert [bot.send(), bot.send(), bot.send(), bot.send()] == [0, 0, 0, 1]
 

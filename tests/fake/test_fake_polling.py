@@ -9,7 +9,7 @@ from telegram.fake.queue import UpdateQueue
 
 
 class Sleep:
-    """Notes how long it was asked to sleep, and does not."""
+    """Records the requested sleeps without sleeping."""
 
     def __init__(self):
         self.slept = []

@@ -1,4 +1,4 @@
-"""Every method of the Bot API: a right call is answered as the schema says, a wrong one is refused by name."""
+"""All methods of the Bot API: a valid call gets a result of the schema's type, an invalid one an error with the name."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ STATED = {
 
 
 def a_world() -> World:
-    """A world in which every method has something to do."""
+    """A world with the objects that the methods need."""
     world = World(
         {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}, UpdateQueue(), clock=lambda: NOW
     )
@@ -60,7 +60,7 @@ def photo() -> Upload:
 
 
 def prepared(name: str, world: World) -> dict[str, Any]:
-    """What a call needs beside the samples, because of what the method does; the world is made ready for it."""
+    """Prepare the world for a method; return the parameters that differ from the samples."""
     sticker = {"sticker": "attach://part", "format": "static", "emoji_list": ["👍"]}
 
     def a_set(kind: str = "regular") -> dict[str, Any]:
@@ -161,7 +161,7 @@ def names_of(name: str) -> set[str]:
 
 
 def right(name: str, world: World) -> dict[str, Any]:
-    """The smallest right call, made of the schema; files are uploaded as the part "part"."""
+    """Return a minimal valid call from the schema; files are uploaded as the part "part"."""
     method: Method = schema().methods[name]
     in_group = any(
         word in name
@@ -204,7 +204,7 @@ def ready(name: str) -> tuple[World, dict[str, Any]]:
 
 
 def untyped(item: Any) -> list[Any]:
-    """What no field is there for, in any depth."""
+    """Return the values without a field in the schema, at any depth."""
     if isinstance(item, list):
         return [found for each in item for found in untyped(each)]
     if isinstance(item, TelegramObject):

@@ -1,4 +1,4 @@
-"""What one call does, later ones see: chats, members, links, topics, polls, pins, stickers, the bot's profile."""
+"""Effects of calls on later ones: chats, members, links, topics, polls, pins, stickers, the bot's profile."""
 
 import json
 
@@ -163,7 +163,7 @@ def test_what_a_bot_may_not_do(world, refusal, method, params, reason):
     assert refusal(method, **params) == (400, reason)
 
 
-# -- getting at a chat -------------------------------------------------------------------------------------
+# -- access to a chat --------------------------------------------------------------------------------------
 
 
 def test_kicked_left_deleted_and_deactivated_are_403(world, do, refusal):
@@ -194,7 +194,7 @@ def test_a_group_that_became_a_supergroup(world, do):
     assert do("getChatMember", chat_id=new["id"], user_id=6)["status"] == "member"
     old_message, new_message = updates(world, "message")
     assert (old_message["migrate_to_chat_id"], new_message["migrate_from_chat_id"]) == (new["id"], PLAIN)
-    with pytest.raises(ValueError, match="no group"):
+    with pytest.raises(ValueError, match="cannot be upgraded"):
         world.migrate(PLAIN)
 
 
@@ -229,7 +229,7 @@ def test_channels(world, do, refusal):
     )
 
 
-# -- a chat as a whole ---------------------------------------------------------------------------------------
+# -- properties of a chat ------------------------------------------------------------------------------------
 
 
 def test_title_description_and_photo(world, do, refusal):
@@ -439,11 +439,11 @@ def test_a_post_of_a_channel_is_edited_as_one(world):
     assert [each["text"] for each in updates(world, "edited_channel_post")] == ["hello"]
 
 
-# -- whom the bot may write to ------------------------------------------------------------------------------------
+# -- users to whom the bot may write ------------------------------------------------------------------------------
 
 
 def test_the_bot_cannot_begin_a_private_chat(world, do, refusal):
-    """leonschreiber96/telegram-stat-bot#14, telegraf/telegraf#15: whoever is met in a group alone hears nothing in private."""
+    """leonschreiber96/telegram-stat-bot#14, telegraf/telegraf#15: no private message to a user met only in a group."""
     eve = world.person("Eve", has_started=False)["id"]
     world.say(GROUP, eve, "hi")
     assert refusal("sendMessage", chat_id=eve, text="x") == (
@@ -468,7 +468,7 @@ def test_for_five_minutes_it_may_write_to_who_asks_to_join(world, do, refusal, c
     do("sendMessage", chat_id=9, text="Hello")
 
 
-# -- files of people ----------------------------------------------------------------------------------------------
+# -- files of users -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -660,7 +660,7 @@ def test_a_business_connection_has_to_be_known(world, do, refusal):
     assert do("getBusinessConnection", business_connection_id="b")["user"]["first_name"] == "Bob"
 
 
-# -- the methods without a state -------------------------------------------------------------------------------
+# -- methods without state -------------------------------------------------------------------------------------
 
 
 def test_what_a_made_up_answer_is_about_has_to_be_there(do, refusal):

@@ -1,4 +1,4 @@
-"""What people press, and for how long the bot may answer."""
+"""Button presses, inline queries and reply keyboards, and the time limits of answers."""
 
 import json
 
@@ -136,7 +136,7 @@ def test_a_message_that_an_answer_has_sent_can_be_edited(world):
     assert run(world, "editmessagetext", sent | {"text": "bye"}) is True
 
 
-# -- keys in place of the letters
+# -- reply keyboards
 
 
 def keyboard(world, *keys, **more):
@@ -160,7 +160,7 @@ def test_a_key_sends_its_text_a_contact_or_a_place(world):
 
 
 def test_keys_that_are_not_there(world):
-    with pytest.raises(ValueError, match="no key 'Yes'"):
+    with pytest.raises(ValueError, match="no button 'Yes'"):
         world.press_key(5, 5, "Yes")
     keyboard(world, {"text": "Poll", "request_poll": {}})
     with pytest.raises(ValueError, match="opens a dialog \\(request_poll\\)"):
@@ -170,7 +170,7 @@ def test_keys_that_are_not_there(world):
         world.press_key(5, 5, "Poll")
 
 
-# -- what is pushed
+# -- pushed updates
 
 
 def test_a_pushed_message_is_there(world):

@@ -1,4 +1,4 @@
-"""The judge on trial: each anomaly has a hand-written bad history, and good histories are not accused."""
+"""Tests of the checker: a hand-written bad history for each anomaly, and good histories without any."""
 
 import pytest
 

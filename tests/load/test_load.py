@@ -1,4 +1,4 @@
-"""`run.py load` as a person meets it: real processes, exit codes, and what is left behind."""
+"""`run.py load` from end to end: real processes, exit codes, and no leftovers."""
 
 import asyncio
 import json
@@ -101,7 +101,7 @@ async def test_the_tutorials_engine_is_found_out(tmp_path):
 
 
 async def test_a_users_own_handlers(tmp_path):
-    """They see the user's environment, and never the user's bot."""
+    """They get the user's environment, but not the settings of the user's bot."""
     (tmp_path / "my_bot.py").write_text(MY_BOT)
     (tmp_path / ".env").write_text("STORE_URL=sqlite:mine.db\n")
     settings = {"MY_KEY": "mine", "BOT_TOKEN": "1:real", "TELEGRAM_API_URL": "http://127.0.0.1:1"}

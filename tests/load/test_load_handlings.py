@@ -1,4 +1,4 @@
-"""The judge of the journal on trial: each anomaly has a hand-written bad history, and good ones are not accused."""
+"""Tests of the checker of the journal: a hand-written bad history for each anomaly, and good ones without any."""
 
 import pytest
 
@@ -11,7 +11,7 @@ S = 1_000_000_000
 
 
 class Story:
-    """Tells a judge what happens; updates count from 1, times are seconds."""
+    """Feeds a checker with events; updates count from 1, times are seconds."""
 
     def __init__(self, **settings):
         self.latencies: list[tuple[int, int]] = []

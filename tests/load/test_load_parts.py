@@ -1,4 +1,4 @@
-"""The parts of a load test, each by itself: options, people, faults, replies, journal, view, and what is kept."""
+"""Unit tests of the parts of a load test: options, distribution, faults, replies, journal, view, recording."""
 
 import io
 import json
@@ -136,7 +136,7 @@ def test_each_fault_happens_twice_one_after_another_while_people_write():
     planned = plan(FAULTS, 40.0, random.Random(1))
     assert Counter(fault.kind for fault in planned) == dict.fromkeys(FAULTS, 2)
     for earlier, later in pairwise(planned):
-        assert earlier.at_s + earlier.length_s < later.at_s + 0.5  # _BETWEEN_S: it may slip
+        assert earlier.at_s + earlier.length_s < later.at_s + 0.5  # it may be late by _BETWEEN_S
     assert planned[0].at_s >= 4
     assert planned[-1].at_s + planned[-1].length_s < 40
 
@@ -217,7 +217,7 @@ def test_a_journal_is_read_line_by_line_while_it_grows(tmp_path):
     assert note == ("end", 1, 20, 7, "chat:5")
 
 
-# -- what is shown and kept --------------------------------------------------------------------------------------------
+# -- view and recording ------------------------------------------------------------------------------------------------
 
 
 def now(at_s, handled, fault="", anomalies=0):

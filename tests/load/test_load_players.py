@@ -1,4 +1,4 @@
-"""Who plays a bot in a load test: what people do next, from what the bot has shown them."""
+"""The simulated users of a load test: their next action, chosen from the bot's messages."""
 
 import asyncio
 import random
@@ -76,7 +76,7 @@ def test_what_leads_on_from_a_question_is_written_first_the_next_time():
         written = crowd.next(5, said(number, age), float(number)).text
     crowd.next(5, said(number + 1, topic), float(number + 1))
     assert [crowd.next(chat, said(1, age), 0.0).text for chat in (6, 7, 8)] == ["42"] * 3
-    crowd.next(6, said(2, age), 1.0)  # it does not lead on any more: asked again
+    crowd.next(6, said(2, age), 1.0)  # no longer accepted: the same question again
     assert crowd.next(9, said(1, age), 0.0).text != "42"
 
 

@@ -1,4 +1,4 @@
-"""The report of a load test: what it says, that it asks nobody for anything, and that it looks as meant in a browser."""
+"""The report of a load test: its texts, that it sends no requests, and its rendering in a browser."""
 
 import json
 import random
@@ -41,7 +41,7 @@ NOTHING = Recording(
 )
 
 
-# -- a test that never was, but might have been --------------------------------------------------------------
+# -- generated recordings ------------------------------------------------------------------------------------
 
 
 def handled(said, rng, handler_s, downs):
@@ -70,7 +70,7 @@ def handled(said, rng, handler_s, downs):
 
 
 def recording(*, seed=1, chats=200, updates=10_000, took_s=36.0, faults=FAULTS, handler_s=0.02, sampled=16):
-    """A good test of a bot with one flooding chat; it is no simulation, only likely to the eye."""
+    """A good test of a bot with one flooding chat; plausible data, not a simulation."""
     rng = random.Random(seed)
     downs = [mark for mark in faults if mark.kind in {"kill", "stop"}]  # nothing begins in them
     writers = sorted(
@@ -141,7 +141,7 @@ def samples(said_s, done, lanes, took_s):
 
 
 def broken(good):
-    """The same test of a bot that forgot its lanes."""
+    """The same test of a bot without lanes."""
     first = good.lanes[1]
     places = [place for place, each in enumerate(first.handlings) if each.outcome == "end"][20:26:2]
     handlings = list(first.handlings)
@@ -170,14 +170,14 @@ def broken(good):
     )
 
 
-# -- what it says ----------------------------------------------------------------------------------------
+# -- texts -----------------------------------------------------------------------------------------------
 
 
 GOOD = recording(updates=2_000, chats=50)
 
 
 class Page(HTMLParser):
-    """What a browser would fetch, the text of each element by id, and all tags; scripts and data apart."""
+    """Collects the URLs that a browser would fetch, the text of each element by id, and all tags, without scripts and data."""
 
     def __init__(self, text):
         super().__init__()
@@ -297,7 +297,7 @@ def test_the_page_tells_verdict_promises_and_command(tmp_path):
     assert "none overlaps another one" in squeezed(written(GOOD, tmp_path).text)
 
 
-# -- what is drawn ---------------------------------------------------------------------------------------
+# -- diagrams --------------------------------------------------------------------------------------------
 
 
 def test_overlaps_are_found():
@@ -360,7 +360,7 @@ def test_the_lanes_begin_at_the_first_kill_and_can_be_seen_whole():
     )
 
 
-# -- alone, whole, and safe ------------------------------------------------------------------------------
+# -- offline, complete, escaped --------------------------------------------------------------------------
 
 
 def test_the_file_asks_nobody_for_anything(tmp_path):
@@ -450,7 +450,7 @@ def in_browser(test):
 
 @asynccontextmanager
 async def opened(recording, path, **options):
-    """The report in a browser, from disk; at the end it must have complained of nothing and asked for nothing."""
+    """The report in a browser, from disk; at the end there must be no errors and no requests."""
     write_report(recording, path)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

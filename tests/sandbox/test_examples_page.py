@@ -1,4 +1,4 @@
-"""Every example of handlers/ in the sandbox's page, used by a real browser as a person uses it."""
+"""All examples of handlers/ in the sandbox's page, used in a real browser."""
 
 from typing import Final
 
@@ -30,7 +30,7 @@ pytestmark = [*NEEDS_CHROMIUM, pytest.mark.asyncio(loop_scope=LOOP)]
 
 @pytest_asyncio.fixture(scope="module", loop_scope=LOOP)
 async def sandbox():
-    """One browser and one bot for all: each example has a chat of its own."""
+    """One browser and one bot for all examples; each has its own chat."""
     async with (
         chromium() as browser,
         playground(router=router) as play,
@@ -47,7 +47,7 @@ async def page(sandbox):
 
 
 async def new_chat(page: Page, name: str) -> int:
-    """Somebody new opens a chat with the bot."""
+    """A new user opens a chat with the bot."""
     await page.locator("#add-person").click()
     await page.keyboard.type(name)
     await page.keyboard.press("Enter")
@@ -57,7 +57,7 @@ async def new_chat(page: Page, name: str) -> int:
 
 
 async def is_told(page: Page, chat_id: int, *texts: str) -> None:
-    """The bot's messages, all of them as they stand now."""
+    """The current texts of all messages of the bot."""
     await expect(bubbles(page, chat_id, ".bot")).to_have_text(list(texts))
 
 

@@ -117,7 +117,7 @@ async function attack({ api, control, page, file, key }) {
 
 @asynccontextmanager
 async def another_site():
-    """Serve the page on a port of its own, under whatever name one asks for; yield the port."""
+    """Serve the page on its own port, under any host name; yield the port."""
 
     async def page(_request):
         return web.Response(text=PAGE, content_type="text/html")
@@ -133,7 +133,7 @@ async def another_site():
 
 @pytest_asyncio.fixture(scope="module", loop_scope=LOOP)
 async def browser():
-    """evil.example is led to this machine, as a site does with DNS rebinding."""
+    """evil.example resolves to this machine, as with DNS rebinding."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=CHROMIUM, args=[*ARGUMENTS, "--host-resolver-rules=MAP evil.example 127.0.0.1"]
@@ -157,7 +157,7 @@ async def control(play):
 
 
 def state(play):
-    """What must not change; the bot polls all the time."""
+    """State that must not change, without the bot's polls."""
     requests = {name: count for name, count in play.fake.stats().requests.items() if name != "getUpdates"}
     messages = [play.fake.world.messages(chat["id"]) for chat in play.fake.world.chats()]
     faults = [fault.as_json() for fault in play.fake.faults]

@@ -283,7 +283,7 @@ async def test_newcomers_join_by_keyboard_alone(page):
     await expect(page.locator(".chat.group").last.locator("option")).to_have_count(4)
 
 
-# -- beside text -----------------------------------------------------------------------------------------
+# -- attachments and reactions ---------------------------------------------------------------------------
 
 
 async def send(page, chat_id, what):
@@ -466,7 +466,7 @@ async def test_the_commands_that_the_bot_sets_are_suggested(play, page):
     await expect(chat(page, ADA).locator(".suggestions button")).to_have_text(["/order", "Hello!"])
 
 
-# -- room, and the keyboard ------------------------------------------------------------------------------
+# -- layout and keyboard shortcuts -----------------------------------------------------------------------
 
 
 async def test_one_chat_has_the_whole_width_and_escape_takes_it_back(page):
@@ -638,7 +638,7 @@ async def test_dead_letters_are_listed_and_tried_again(play, page):
     await expect(page.locator("#dead")).to_be_hidden()
 
 
-# -- comings and goings, and how it looks ----------------------------------------------------------------
+# -- reconnects and rendering ----------------------------------------------------------------------------
 
 
 async def test_a_page_opened_later_shows_the_same(play, page, browser):
@@ -655,9 +655,7 @@ async def test_a_page_opened_later_shows_the_same(play, page, browser):
         await later.keyboard.type("Barbara")
         await later.keyboard.press("Enter")
         await expect(page.locator(".chat")).to_have_count(5)
-        await expect(
-            chat(page, ADA).locator("textarea")
-        ).to_be_focused()  # whoever types here is not disturbed
+        await expect(chat(page, ADA).locator("textarea")).to_be_focused()  # the focus stays in this page
 
 
 async def test_a_bot_that_was_restarted_finds_its_page_again(browser):

@@ -22,7 +22,7 @@ WAIT_S = 10
 
 
 class Page:
-    """What a page sees: a socket, and everything heard so far."""
+    """A page: its WebSocket, and all messages received so far."""
 
     def __init__(self, socket):
         self.socket = socket
@@ -32,7 +32,7 @@ class Page:
         await self.socket.send_json({"do": do, **fields})
 
     async def until(self, wanted):
-        """The next message for which `wanted` is true; what was waited for before is not found again."""
+        """Return the next message for which `wanted` is true; messages found before are skipped."""
         async with asyncio.timeout(WAIT_S):
             while True:
                 message = await self.socket.receive_json()
@@ -123,7 +123,7 @@ async def test_nothing_else_is_served(play, http, path):
         assert answer.status == 404
 
 
-# -- who may come in -------------------------------------------------------------------------------------
+# -- access control --------------------------------------------------------------------------------------
 
 
 async def test_it_listens_on_loopback_only(play):
@@ -392,7 +392,7 @@ async def test_the_played_telegram_takes_its_time_but_not_for_news(play):
         play.fake.faults.clear()
 
 
-# -- comings and goings ----------------------------------------------------------------------------------
+# -- connects and disconnects ----------------------------------------------------------------------------
 
 
 async def test_a_page_that_fell_behind_gets_a_new_snapshot(play, http, monkeypatch):

@@ -116,7 +116,7 @@ async def test_a_key_sends_what_it_asks_for(action, world, noted):
         ({"do": "send", "chat": ADA, "user": BEN, "what": "photo"}, "no such person"),
         ({"do": "send", "chat": ADA, "user": ADA, "what": "bomb"}, "photo"),
         ({"do": "send", "chat": ADA, "user": ADA, "what": "photo", "caption": "x" * 1025}, "at most 1024"),
-        ({"do": "send", "chat": ADA, "user": ADA, "what": "photo", "picture": "PHN2Zz4="}, "no JPEG"),
+        ({"do": "send", "chat": ADA, "user": ADA, "what": "photo", "picture": "PHN2Zz4="}, "not a JPEG"),
         ({"do": "send", "chat": ADA, "user": ADA, "what": "photo", "picture": "x x"}, "base64|padding|digit"),
         (
             {"do": "send", "chat": ADA, "user": ADA, "what": "photo", "picture": "A" * 900_001},
@@ -125,7 +125,7 @@ async def test_a_key_sends_what_it_asks_for(action, world, noted):
         ({"do": "edit", "chat": ADA, "user": ADA, "message": 1, "text": "x"}, "no such message"),
         ({"do": "react", "chat": ADA, "user": ADA, "message": 1, "emoji": "👍"}, "no such message"),
         ({"do": "ask", "chat": ADA, "user": ADA, "query": "x" * 257}, "at most 256"),
-        ({"do": "choose", "chat": ADA, "user": ADA, "query": "1", "result": "1"}, "no such result"),
+        ({"do": "choose", "chat": ADA, "user": ADA, "query": "1", "result": "1"}, "no longer exists"),
         ({"do": "block", "user": GROUP, "blocked": True}, "no such person"),
         ({"do": "promote", "chat": ADA, "user": ADA}, "no administrators"),
         ({"do": "pass", "hours": 0}, "greater than 0"),
@@ -148,7 +148,7 @@ async def test_what_is_refused_changes_nothing(world, noted, actioned, reason):
 
 async def test_a_kind_that_the_bot_does_not_ask_for_is_refused_with_the_reason(action, world, noted):
     world.queue.allow(["callback_query"])
-    with pytest.raises(Refused, match="other kinds of updates"):
+    with pytest.raises(Refused, match="not requested this kind of update"):
         await action("say", chat=ADA, user=ADA, text="x")
     assert noted.arrivals == []
 
@@ -206,7 +206,7 @@ async def test_replaying_reads_the_dead_letters_again(action, noted):
     assert noted.rereads == 3
 
 
-# -- what is no text ---------------------------------------------------------------------------------------
+# -- actions other than text -------------------------------------------------------------------------------
 
 
 async def test_a_photo_can_be_fetched_by_the_bot_and_shown_by_the_page(action, world):

@@ -10,7 +10,7 @@ ADA, BEN = 1001, 1002
 
 
 class Stage:
-    """A world, a store and a bot whose workers are played by the test."""
+    """A world, a store and a bot whose workers are simulated by the test."""
 
     def __init__(self):
         self.fake = FakeServer(seed=1)
@@ -28,7 +28,7 @@ class Stage:
         self.board.arrived(chat_id, self.world.say(chat_id, chat_id, "x"))
 
     async def take_in(self):
-        """What the poller does: append what Telegram has, then confirm it."""
+        """Do what the poller does: append the updates of Telegram's queue, then confirm them."""
         waiting = self.fake.queue.pending
         first = self.fake.queue.next_id - waiting
         keys = [f"chat:{chat['id']}" for chat in self.world.chats() for _ in self.world.messages(chat["id"])]

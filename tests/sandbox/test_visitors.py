@@ -1,4 +1,4 @@
-"""No page of another site reaches the servers of this machine, whatever headers its browser sends for it."""
+"""No page of another site reaches the servers of this machine, with any headers that its browser sends."""
 
 import aiohttp
 import pytest
@@ -78,7 +78,7 @@ async def http():
 
 
 async def asked(http, verb, url, headers):
-    """The status of the answer; None where the client itself cannot send such a header."""
+    """Return the status of the answer; None if the client cannot send such a header."""
     try:
         async with http.request(verb, url, headers=headers) as answer:
             assert "Access-Control-Allow-Origin" not in answer.headers

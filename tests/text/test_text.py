@@ -1,4 +1,4 @@
-"""Formatted text: offsets, markup read back by parsers of its own, and splitting."""
+"""Formatted text: offsets, markup read back by independent parsers, and splitting."""
 
 import re
 from html.parser import HTMLParser
@@ -34,7 +34,7 @@ from telegram.text import (
     utf16_slice,
 )
 
-FAMILY = "👨‍👩‍👧"  # three people and two joiners: 8 UTF-16 units, one sign to the reader
+FAMILY = "👨‍👩‍👧"  # three people and two joiners: 8 UTF-16 units, one grapheme cluster
 STYLES = ("bold", "italic", "underline", "strikethrough", "spoiler")
 QUOTES = ("blockquote", "expandable_blockquote")
 CODES = ("pre", "code")
@@ -46,7 +46,7 @@ LAYERS = (*QUOTES, *CODES, "date_time", "text_link", "text_mention", *STYLES, "c
 
 
 def addressed(address, offset, length):
-    """The entity behind the address of a link."""
+    """Return the entity for the URL of a link."""
     where = {"offset": offset, "length": length}
     parts = urlsplit(address) if address.startswith("tg://") else None
     query = {name: values[0] for name, values in parse_qs(parts.query).items()} if parts else {}
@@ -238,7 +238,7 @@ def read_html(source):
 
 
 def first_of(entities):
-    """Of those that overlap the first counts, of those that begin together the longer."""
+    """Keep the first of overlapping entities, of those with the same start the longer."""
     kept: list[dict[str, Any]] = []
     for entity in sorted(entities, key=lambda e: (e["offset"], -e["length"], LAYERS.index(e["type"]))):
         if entity["length"] and (not kept or entity["offset"] >= kept[-1]["offset"] + kept[-1]["length"]):
@@ -247,7 +247,7 @@ def first_of(entities):
 
 
 def painted(text, entities):
-    """For each character what a reader sees of its format: (character, styles, quotation, and what else)."""
+    """Return for each character its visible format: (character, styles, quotation, other entities)."""
     quotes = first_of(e for e in entities if e["type"] in QUOTES)
     solids = first_of(e for e in entities if e["type"] in LAYERS and e["type"] not in (*QUOTES, *STYLES))
     styles = [e for e in entities if e["type"] in STYLES]
@@ -717,7 +717,7 @@ def test_split(both, limit):
 
 
 def covered(text, entities):
-    """For each character the entities it is in, without their place."""
+    """Return for each character its entities, without offset and length."""
     seen, offset = [], 0
     for character in text:
         around = [e for e in entities if e["offset"] <= offset < e["offset"] + e["length"]]
