@@ -166,7 +166,7 @@ def test_keys_that_are_not_there(world):
     with pytest.raises(ValueError, match="opens a dialog \\(request_poll\\)"):
         world.press_key(5, 5, "Poll")
     run(world, "sendmessage", {"chat_id": 5, "text": ".", "reply_markup": {"remove_keyboard": True}})
-    with pytest.raises(ValueError, match="no key 'Poll'"):
+    with pytest.raises(ValueError, match="no button 'Poll'"):
         world.press_key(5, 5, "Poll")
 
 

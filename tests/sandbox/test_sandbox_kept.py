@@ -96,7 +96,7 @@ async def test_the_hours_that_passed_have_passed(tmp_path):
 
 
 async def kept_after(fake: FakeServer, path: Path) -> None:
-    """Restore the file as after a kill: the state before the final save."""
+    """Save the chats as a killed process leaves them: without the final save."""
     kept = KeptChats(fake, path)
     keeping = asyncio.create_task(kept.keep())
     kept.changed()
