@@ -101,7 +101,7 @@ async def test_a_key_sends_what_it_asks_for(action, world, noted):
 @pytest.mark.parametrize(
     ("actioned", "reason"),
     [
-        ({"do": "key", "chat": ADA, "user": ADA, "text": "Me"}, "no key 'Me'"),
+        ({"do": "key", "chat": ADA, "user": ADA, "text": "Me"}, "no button 'Me'"),
         ({"do": "key", "chat": ADA, "user": BEN, "text": "Me"}, "no such person"),
         ({"do": "say", "chat": ADA, "user": BEN, "text": "x"}, "no such person"),
         ({"do": "say", "chat": GROUP, "user": 5, "text": "x"}, "no such person"),
