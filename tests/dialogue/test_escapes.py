@@ -287,7 +287,7 @@ def test_what_a_store_raises_for_one_commit_fails_that_delivery(error):
         await asyncio.sleep(1)
 
     house = House(handler, store=Odd(error, "commit"), attempts_max=2)
-    in_house(house, update(1), update(2), update(3, "chat:2"))
+    in_house(house, update(1), update(2), update(3, "chat:2"), within_s=30.0)
     assert dead(house) == [(1, 2, f"not committed: {type(error).__name__}: odd")]
     assert [len(begins(house, id_)) for id_ in (1, 2, 3)] == [2, 1, 1]
 

@@ -167,10 +167,10 @@ class Process:
 
     def until(self, text):
         """Return when it has written this."""
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + 10
         while text not in self._written.decode(errors="replace"):
             assert time.monotonic() < give_up, self._written
-            assert select.select([self._fd], [], [], 20)[0]
+            assert select.select([self._fd], [], [], 10)[0]
             data = os.read(self._fd, 10_000)
             assert data, self._written
             self._written += data
@@ -180,7 +180,7 @@ class Process:
         self._process.send_signal(number)
         return self
 
-    def ended(self, within_s=20):
+    def ended(self, within_s=10):
         """Return (exit code, seconds, what it has written)."""
         began = time.monotonic()
         out, _ = self._process.communicate(timeout=within_s)

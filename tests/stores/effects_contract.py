@@ -25,10 +25,18 @@ from engine.model import TIMER_IDS
 from tests.stores.store_contract import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
 
 DAY_S = 86_400.0
+WITHIN_S = 4.0  # what takes milliseconds, on a busy machine
 
 
 def timers(*timers: Timer) -> Effects:
     return Effects(timers=timers)
+
+
+async def pending(store: Any, count: int) -> None:
+    """Wait until at least so many of the inbox are pending; TimeoutError after WITHIN_S."""
+    async with asyncio.timeout(WITHIN_S):
+        while (await store.stats()).inbox.pending < count:
+            await asyncio.sleep(0.001)
 
 
 class Clock:
@@ -151,8 +159,7 @@ class EffectsContract:
         await self.set_timers(store, *wishes)
         clock.now += 30
         delivery = await store.claim(INBOX)
-        while (await store.stats()).inbox.pending < 20:
-            await asyncio.sleep(0.001)
+        await pending(store, 20)
         seen = []
         while delivery is not None:
             seen.append(delivery.envelope.body)
@@ -172,7 +179,7 @@ class EffectsContract:
             await asyncio.wait({waiting}, timeout=0.02)
             assert not waiting.done()
             clock.passes(100)
-            delivery = await asyncio.wait_for(waiting, 10)
+            delivery = await asyncio.wait_for(waiting, WITHIN_S)
             assert delivery.envelope.body == body
             assert await store.commit(delivery, NOTHING, more=True) is None
         await conserved(store)
@@ -180,7 +187,7 @@ class EffectsContract:
     async def test_a_clock_that_is_set_forward_fires_what_a_restart_would_and_no_more(self, store, clock):
         await self.set_timers(store, Timer("a", 200, b"a"), Timer("b", 2000, b"b"))
         clock.leaps(1000)
-        assert (await asyncio.wait_for(store.claim(INBOX), 10)).envelope.body == b"a"
+        assert (await asyncio.wait_for(store.claim(INBOX), WITHIN_S)).envelope.body == b"a"
         clock.leaps(-1000)  # it was a mistake
         await self.set_timers(store, Timer("c", 500, b"c"), id_=2, key="chat:2")
         clock.passes(400)
@@ -188,7 +195,7 @@ class EffectsContract:
         await asyncio.wait({waiting}, timeout=0.02)
         assert not waiting.done()
         clock.passes(100)
-        delivery = await asyncio.wait_for(waiting, 10)
+        delivery = await asyncio.wait_for(waiting, WITHIN_S)
         assert (delivery.envelope.body, delivery.envelope.key) == (b"c", "chat:2")
 
     async def test_who_set_the_clock_forward_can_say_so(self, open_store):
@@ -198,7 +205,7 @@ class EffectsContract:
         clock.leaps(1000)
         store.clock_moved()
         store.clock_moved()  # while it looks
-        assert (await asyncio.wait_for(store.claim(INBOX), 10)).envelope.body == b"a"
+        assert (await asyncio.wait_for(store.claim(INBOX), WITHIN_S)).envelope.body == b"a"
         assert store.lanes(INBOX)[0].depth == 1
 
     # -- timers: where ----------------------------------------------------------------------------------------
@@ -255,8 +262,7 @@ class EffectsContract:
         third = await store.commit(second, timers(Timer("t", again, b"new")), more=True)
         clock.now += 5
         await store.release(third)
-        while (await store.stats()).inbox.pending < 2 + (again is not None):
-            await asyncio.sleep(0.001)
+        await pending(store, 2 + (again is not None))
         assert await self.names(store) == [b"3", b"u"] + [b"new"] * (again is not None)
         clock.now += 4
         assert (await store.claim(INBOX)).envelope.body == b"x"
@@ -405,8 +411,7 @@ class EffectsContract:
         await conserved(store)
 
     async def bodies_when_due(self, store: Any, count: int) -> list[bytes]:
-        while (await store.stats()).inbox.pending < count:
-            await asyncio.sleep(0.001)
+        await pending(store, count)
         return await self.names(store)
 
     # -- peek, and also ---------------------------------------------------------------------------------------

@@ -585,7 +585,7 @@ async def test_two_failures_in_one_group_begin_one_reading(store, faults):
 
 async def test_a_thread_that_breaks_leaves_nobody_waiting(store, monkeypatch):
     monkeypatch.setattr(store._writer, "_work", lambda _: 1 / 0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(3):
         with pytest.raises(StoreError, match="thread failed: ZeroDivisionError"):
             await store.append([update(1)])
         with pytest.raises(StoreError, match="thread failed"):

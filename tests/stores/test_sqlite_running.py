@@ -250,7 +250,7 @@ class Pool:
         await self.group.__aexit__(None, None, None)
 
     async def until(self, is_so):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(4):
             while not await is_so():
                 await asyncio.sleep(0.005)
 

@@ -130,7 +130,7 @@ async def test_who_was_cut_off_does_not_keep_a_failure_from_the_others(store, mo
     first, second = (asyncio.create_task(store.commit(each, Effects(), more=True)) for each in deliveries)
     await asyncio.sleep(0)  # both are in one group now
     first.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(3):
         with pytest.raises(StoreUnavailable):
             await second
     monkeypatch.undo()

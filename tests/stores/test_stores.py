@@ -19,7 +19,7 @@ from engine.stores.sqlite.errors import translated
 from engine.stores.sqlite.file import connect
 from engine.stores.sqlite.writer import Writer
 from tests.kit.virtual import run_virtual
-from tests.stores.effects_contract import Clock, EffectsContract
+from tests.stores.effects_contract import WITHIN_S, Clock, EffectsContract, pending
 from tests.stores.store_contract import (
     INBOX,
     NOTHING,
@@ -434,7 +434,7 @@ class TestSqliteFile:
         await store.close()
         clock.now -= 100  # the timer is not due any more
         store = await open_sqlite(path, "1", wall=clock)
-        head = await asyncio.wait_for(store.claim(INBOX), 5)
+        head = await asyncio.wait_for(store.claim(INBOX), WITHIN_S)
         assert (head.envelope.id, head.attempt) == (3, 1)
         await store.close()
 
@@ -671,9 +671,8 @@ class TestSqliteTimers:
         assert (await store.stats()).inbox.pending == 2  # what is replaced is gone
         clock.now += 5
         store.clock_moved()
-        while (pending := (await store.stats()).inbox.pending) < 3:
-            await asyncio.sleep(0)
-        assert pending == 3  # the look at the file has found "t", too
+        await pending(store, 3)
+        assert (await store.stats()).inbox.pending == 3  # the look at the file has found "t", too
         await store.commit(third, NOTHING, more=False)
         assert await self.bodies(store) == [b"new", b"u"]
         await store.close()
@@ -764,7 +763,7 @@ class TestSqliteTimers:
 
         monkeypatch.setattr(Writer, "_work", broken)  # also for each look for what is due
         clock.now += 10
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN_S):
             first = await waiting
         assert first.envelope.body == b"t"
         clock.now += 10
@@ -844,11 +843,11 @@ class TestSqliteTimers:
         clock.leaps(-3600)
         clock.passes(11)
         store._writer.doubt(StoreUnavailable("x"))
-        delivery = await asyncio.wait_for(store.claim(INBOX), 10)
+        delivery = await asyncio.wait_for(store.claim(INBOX), WITHIN_S)
         assert delivery.envelope.body == b"a"
         await store.commit(delivery, NOTHING, more=False)
         clock.passes(10)
-        assert (await asyncio.wait_for(store.claim(INBOX), 10)).envelope.body == b"b"
+        assert (await asyncio.wait_for(store.claim(INBOX), WITHIN_S)).envelope.body == b"b"
         await store.close()
 
     @pytest.mark.parametrize("fails", [False, True])
