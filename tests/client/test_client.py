@@ -469,7 +469,7 @@ async def test_close_cuts_what_is_running(server: Server, client: TgClient) -> N
     await server.arrived.wait()
     await client.close()
     with pytest.raises(OutcomeUnknown, match="Disconnected"):
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 2)
     with pytest.raises(NotSent, match="closed"):
         await client.get_me()
 

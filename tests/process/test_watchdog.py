@@ -326,6 +326,24 @@ def test_a_loop_that_is_blocked_before_the_bot_serves_may_be_so(begin):
     assert "the event loop takes steps again" in out
 
 
+def test_the_kernel_is_asked_for_an_end_once_the_bot_serves_and_again_in_each_step(monkeypatch):
+    asked: list[tuple[int, float]] = []
+    kernel = SimpleNamespace(
+        ITIMER_VIRTUAL=signal.ITIMER_VIRTUAL, setitimer=lambda which, seconds: asked.append((which, seconds))
+    )
+    monkeypatch.setattr(watchdog, "signal", kernel)
+    monkeypatch.setattr(guard, "wait", lambda *_, **__: False)
+    watching = watchdog.Watchdog()
+    watching._reading = mock.Mock()
+    watching._blocked_max_s = 10.0
+    clock = mock.Mock(stalled_s=lambda _: 0.0)
+    watching._tick(clock)
+    assert asked == []
+    watching.serve()
+    watching._tick(clock)
+    assert asked == [(signal.ITIMER_VIRTUAL, 10.0)] * 2
+
+
 def test_a_call_that_holds_the_interpreter_for_longer_than_any_handler_may_take_ends_the_process(begin):
     code, _, out = begin("hold_the_interpreter", blocked_max_s="1.0").ended(within_s=100)
     assert code == -signal.SIGVTALRM
