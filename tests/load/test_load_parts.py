@@ -5,6 +5,7 @@ import json
 import random
 from collections import Counter
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -300,6 +301,21 @@ def test_a_bad_verdict():
 def test_every_kind_of_anomaly_is_told_as_a_promise():
     kinds = [*handlings.KINDS, *outcome.BY_REPLIES, "given up", "untaken", "exit"]
     assert set(kinds) == set(view.PROMISES)
+
+
+@pytest.mark.parametrize(
+    ("players", "untaken", "kinds"), [(True, 5, []), (True, 6, ["untaken"]), (False, 10, [])]
+)
+def test_a_test_whose_updates_mostly_match_no_handler_is_no_success(players, untaken, kinds):
+    test: Any = SimpleNamespace(
+        died="",
+        doings={"untaken": range(untaken)},
+        judge=SimpleNamespace(ledger=SimpleNamespace(updates=10)),
+        players=object() if players else None,
+        replies=None,
+        exit_code=0,
+    )
+    assert [anomaly.kind for anomaly in outcome._of_the_bot(test, {})] == kinds
 
 
 def test_the_introduction_says_what_will_happen():
