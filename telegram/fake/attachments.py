@@ -40,7 +40,7 @@ def stored(world: Society, params: Params, value: Any, kind: str) -> StoredFile:
     return found
 
 
-def know_files(world: Society, message: Json) -> None:
+def store_files(world: Society, message: Json) -> None:
     """Store the files of a user's message: the bot may send them again by file_id (Telegram Bot API, Sending files).
 
     Their content is unknown; the file_id stands for it.
@@ -49,7 +49,7 @@ def know_files(world: Society, message: Json) -> None:
         found = message.get(kind)
         for each in found if isinstance(found, list) else (found,):
             if isinstance(each, dict) and isinstance(each.get("file_id"), str):
-                world.files.know(kind, each)
+                world.files.add_known(kind, each)
 
 
 def described(kind: str, file: StoredFile, given: Json) -> Any:

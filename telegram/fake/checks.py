@@ -18,7 +18,7 @@ from telegram.botapi.schema import Field
 from .answers import ApiError, bad_request
 from .markup import inline_only, reply_markup
 from .params import Params, Upload
-from .shapes import Check, Types, Wrong, anything, attached, floating, integer, schema
+from .shapes import Check, InvalidValue, Types, anything, attached, floating, integer, schema
 
 _BOOLEAN_TEXTS = frozenset({"true", "false", "yes", "no", "1", "0"})
 _CHECKED_BY_THE_METHOD = frozenset({"commands"})  # with the server's error texts
@@ -57,13 +57,13 @@ def check(method: str, params: Params, *, strict: bool = False) -> None:
         elif value != "":  # an empty text counts as absent
             try:
                 found(value, params)
-            except Wrong as wrong:
+            except InvalidValue as wrong:
                 raise _refusal(name, wrong) from None
             except RecursionError:
                 raise bad_request(f'parameter "{name}" is nested too deeply') from None
 
 
-def _refusal(name: str, wrong: Wrong) -> ApiError:
+def _refusal(name: str, wrong: InvalidValue) -> ApiError:
     if not wrong.path and wrong.problem.startswith(("can't parse", "object expected", "there is no")):
         return bad_request(wrong.problem)
     return bad_request(f'parameter "{name}"{wrong.path}: {wrong.problem}')
@@ -122,9 +122,9 @@ def _parameter(field: Field, types: Types) -> Check:
             try:
                 value = json.loads(value)
             except ValueError:
-                raise Wrong(f"can't parse {words or spaced} JSON object") from None
+                raise InvalidValue(f"can't parse {words or spaced} JSON object") from None
         if not is_array and not isinstance(value, dict):
-            raise Wrong(f"object expected as {expected}")
+            raise InvalidValue(f"object expected as {expected}")
         inner(value, params)
 
     if field.name == "reply_markup":
@@ -138,7 +138,7 @@ def _markup(check: Check, *, is_inline: bool) -> Check:
     def markup(value: Any, params: Params) -> None:
         try:
             check(value, params)
-        except Wrong:
+        except InvalidValue:
             markup = reply_markup(params)
             if is_inline:
                 inline_only(markup)
@@ -150,12 +150,12 @@ def _markup(check: Check, *, is_inline: bool) -> Check:
 def _boolean(value: Any, _params: Params) -> None:
     if isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in _BOOLEAN_TEXTS):
         return
-    raise Wrong("must be a Boolean")
+    raise InvalidValue("must be a Boolean")
 
 
 def _integer_or_text(value: Any, _params: Params) -> None:
     if type(value) is not int and not isinstance(value, str):
-        raise Wrong("must be an Integer or a String")
+        raise InvalidValue("must be an Integer or a String")
 
 
 def _file(name: str, *, text_too: bool) -> Check:
@@ -163,10 +163,10 @@ def _file(name: str, *, text_too: bool) -> Check:
         if isinstance(value, Upload):
             return
         if not isinstance(value, str):
-            raise Wrong(f"there is no {name} in the request")
+            raise InvalidValue(f"there is no {name} in the request")
         if value.startswith("attach://"):
             attached(value, params)
         elif not text_too:
-            raise Wrong("must be an uploaded file")
+            raise InvalidValue("must be an uploaded file")
 
     return file

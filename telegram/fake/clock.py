@@ -3,7 +3,7 @@
 import time
 
 
-class PlayedClock:
+class MovableClock:
     """Returns Unix time; `ahead_s`: by how much it is ahead. The bot's store needs it too (`wall`), for its timers."""
 
     def __init__(self) -> None:
@@ -17,6 +17,6 @@ class PlayedClock:
         """Return the monotonic clock in seconds, moved ahead by as much."""
         return time.monotonic() + self.ahead_s
 
-    def let_pass(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Move the clock ahead."""
         self.ahead_s += seconds

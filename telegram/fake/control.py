@@ -58,7 +58,7 @@ class Control:
     async def start(self) -> None:
         """Start listening. OSError if the port is taken."""
         app = web.Application(
-            client_max_size=_BODY_BYTES_MAX, middlewares=[self._only_who_has_the_key, _bad_input_is_400]
+            client_max_size=_BODY_BYTES_MAX, middlewares=[self._require_key, _bad_input_is_400]
         )
         app.add_routes(
             [
@@ -94,7 +94,7 @@ class Control:
             await self._runner.cleanup()
 
     @web.middleware
-    async def _only_who_has_the_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _require_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if reason := refusal(request.headers):
             raise web.HTTPForbidden(text=reason)
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")

@@ -24,7 +24,7 @@ class Listener:
         self.missed = 0
         listeners.add(self)
 
-    def tell(self, event: Json) -> None:
+    def put(self, event: Json) -> None:
         """Add an event."""
         self.missed += len(self._events) == EVENTS_MAX
         self._events.append(event)

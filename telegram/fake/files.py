@@ -125,7 +125,7 @@ class Files:
         self._note(file, content)
         return file
 
-    def know(self, kind: str, given: Json) -> None:
+    def add_known(self, kind: str, given: Json) -> None:
         """Store a file of a user's message under its own file_id, unless it is known."""
         file_id = str(given["file_id"])
         if file_id in self._files:

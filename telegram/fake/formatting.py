@@ -115,19 +115,19 @@ def _checked(text: str, given: list[Json]) -> list[Json]:
 def _fixed(entities: list[Json]) -> list[Json]:
     """Return the allowed entities: no styles in code, no overlap of two links or two quotations."""
     entities = in_order(entity for entity in entities if entity["length"])
-    quotes = _apart(entity for entity in entities if entity["type"] in _QUOTES)
-    firm = _apart(entity for entity in entities if entity["type"] not in _QUOTES | _STYLES)
-    firm = [entity for entity in firm if not any(_cuts(quote, entity) for quote in quotes)]
+    quotes = _without_overlaps(entity for entity in entities if entity["type"] in _QUOTES)
+    firm = _without_overlaps(entity for entity in entities if entity["type"] not in _QUOTES | _STYLES)
+    firm = [entity for entity in firm if not any(_splits(quote, entity) for quote in quotes)]
     codes = [entity for entity in firm if entity["type"] in _CODES]
     styles = [
         {"type": kind, "offset": begin, "length": end - begin}
         for kind in _STYLES
-        for begin, end in _outside(codes, _joined(entity for entity in entities if entity["type"] == kind))
+        for begin, end in _outside(codes, _merged(entity for entity in entities if entity["type"] == kind))
     ]
     return in_order([*quotes, *firm, *styles])
 
 
-def _apart(entities: Iterable[Json]) -> list[Json]:
+def _without_overlaps(entities: Iterable[Json]) -> list[Json]:
     """Return the entities without those that overlap an earlier one."""
     kept: list[Json] = []
     for entity in entities:
@@ -136,7 +136,7 @@ def _apart(entities: Iterable[Json]) -> list[Json]:
     return kept
 
 
-def _joined(entities: Iterable[Json]) -> list[tuple[int, int]]:
+def _merged(entities: Iterable[Json]) -> list[tuple[int, int]]:
     """Return start and end of each span of a style; touching ones are merged."""
     spans: list[tuple[int, int]] = []
     for entity in entities:
@@ -158,7 +158,7 @@ def _outside(codes: list[Json], spans: list[tuple[int, int]]) -> list[tuple[int,
     return spans
 
 
-def _cuts(quote: Json, entity: Json) -> bool:
+def _splits(quote: Json, entity: Json) -> bool:
     """Whether the quotation starts or ends inside the entity."""
     return bool(
         entity["offset"] < quote["offset"] < _end(entity) or entity["offset"] < _end(quote) < _end(entity)

@@ -156,7 +156,7 @@ def _quoted(world: Society, chat: Chat, params: Params) -> Json:
     message = there.find(message_id)
     if (
         message is None
-        and there.is_gone(message_id)
+        and there.is_missing(message_id)
         and not _may_lack_its_reply(there is chat, reply, params)
     ):
         raise bad_request("message to be replied not found")

@@ -56,7 +56,7 @@ async def _read_body(request: web.BaseRequest, form_bytes_max: int) -> Params:
             # the real server reads the body of a GET, too; aiohttp's `post` does not
             form = await request.clone(method="POST", client_max_size=form_bytes_max).post()
             decoded = percent_decoded if content_type.startswith("multipart/") else str
-            return {decoded(name): _noted(value) for name, value in form.items()}
+            return {decoded(name): _form_value(value) for name, value in form.items()}
     except web.HTTPRequestEntityTooLarge:
         raise ApiError(413, "Request Entity Too Large") from None
     except UnicodeDecodeError:
@@ -78,7 +78,7 @@ def _from_json(body: bytes) -> Params:
     return {name: value for name, value in params.items() if value is not None}
 
 
-def _noted(value: object) -> str | Json:
+def _form_value(value: object) -> str | Json:
     if isinstance(value, str):
         return value
     if isinstance(value, web.FileField):

@@ -187,10 +187,10 @@ class _MarkdownV2(_Reader):
         """Return the quotation that ends with "||" here; ApiError if another entity is open at the end of its last line."""
         bare = self.data[top.at : self.at].rstrip(b"\r") == b"||" and self.at - top.at <= len(b"||\r")
         if top.kind.type != "spoiler" or not bare:
-            raise _endless(top)
+            raise _unclosed(top)
         quote = self._open.pop()
         if quote.kind is not _QUOTE:
-            raise _endless(quote)
+            raise _unclosed(quote)
         return quote
 
     def _add(self, top: _Open) -> None:
@@ -239,7 +239,7 @@ class _MarkdownV2(_Reader):
             if self.units > quote.units:
                 self.add(quote.units, {"type": kind})
         if self._open:
-            raise _endless(self._open[-1])
+            raise _unclosed(self._open[-1])
 
 
 class _Markdown(_Reader):
@@ -290,7 +290,7 @@ class _Markdown(_Reader):
         return found.decode(errors="surrogatepass")
 
 
-def _endless(entity: _Open) -> ApiError:
+def _unclosed(entity: _Open) -> ApiError:
     name = "PreCode" if entity.language else entity.kind.name
     return _refusal(f"Can't find end of {name} entity at byte offset {entity.at}")
 

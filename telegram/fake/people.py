@@ -145,7 +145,7 @@ class Chat:
         """Return the stored message, or None."""
         return self._messages.get(message_id) if self._messages else None
 
-    def is_gone(self, message_id: int) -> bool:
+    def is_missing(self, message_id: int) -> bool:
         """Whether the message does not exist (yet, or was deleted). One that is no longer stored may still exist."""
         if 0 < message_id <= self._unknown_through:
             return False

@@ -57,7 +57,7 @@ class _Pending(NamedTuple):
     raw: bytes
 
 
-def _nobody() -> None:
+def _ignore_push() -> None:
     """The default of `on_push`."""
 
 
@@ -75,7 +75,7 @@ class UpdateQueue:
         self._asked_offset: int | None = None
         self._asked_at = float("-inf")
         self._next_conflict_at = float("-inf")
-        self.on_push: Callable[[], None] = _nobody
+        self.on_push: Callable[[], None] = _ignore_push
         self.allowed = DEFAULT_KINDS
         self.confirmed = 0
         self.expired = 0

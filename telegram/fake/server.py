@@ -19,7 +19,7 @@ from . import methods
 from .answers import ApiError, accepted, forbidden, refused
 from .calls import Call, CallLog, Poll, Stats
 from .checks import check
-from .clock import PlayedClock
+from .clock import MovableClock
 from .downloads import download
 from .faults import Fault, Faults
 from .files import Files
@@ -64,7 +64,7 @@ class FakeServer:
         bot = {"id": int(bot_id), "is_bot": True, "first_name": "Chatlane", "username": "chatlane_bot"}
         self.token = token
         self.port = port
-        self.clock = PlayedClock()
+        self.clock = MovableClock()
         self.queue = queue or UpdateQueue(clock=self.clock.monotonic, rng=rng)
         self.world = World(bot, self.queue, history=history, clock=self.clock, files=Files(local=local))
         self.faults = Faults(rng)
@@ -187,7 +187,7 @@ class FakeServer:
             method = self._method_of(request.raw_path)
         except ApiError as error:
             return self._file(request, error)
-        self.log.requests[_proper_name(method)] += 1
+        self.log.requests[_documented_name(method)] += 1
         try:
             params = await read_parameters(request, self._form_bytes_max)
         except ApiError as error:
@@ -196,7 +196,7 @@ class FakeServer:
         fault = self.faults.pick(method, params) if self.faults else None
         if fault is None:
             return await self._execute(method, params)
-        return await self._spoil(fault, method, params)
+        return await self._apply_fault(fault, method, params)
 
     def _file(self, request: web.BaseRequest, no_method: ApiError) -> Reply:
         try:
@@ -227,7 +227,7 @@ class FakeServer:
             reply = _refusal(error)
             self.world.emit(
                 "refused_call",
-                method=_proper_name(method),
+                method=_documented_name(method),
                 chat_id=integer(params, "chat_id"),
                 code=error.code,
                 reason=error.description,
@@ -252,7 +252,7 @@ class FakeServer:
         body = b'{"ok":true,"result":[%b]}' % b",".join(batch)
         return Reply(200, body, headers=f"Date: {date}\r\n")
 
-    async def _spoil(self, fault: Fault, method: str, params: Params) -> Reply | Cut:
+    async def _apply_fault(self, fault: Fault, method: str, params: Params) -> Reply | Cut:
         """Return the reply to a call that is hit by `fault` (the table in `faults`)."""
         match fault.kind:
             case "slow":
@@ -295,7 +295,7 @@ def _refusal(error: ApiError) -> Reply:
     return Reply(error.code, refused(error), retry_after=error.parameters.get("retry_after"))
 
 
-def _proper_name(method: str) -> str:
+def _documented_name(method: str) -> str:
     if method == "getupdates":
         return "getUpdates"
     return methods.METHODS[method].name if method in methods.METHODS else "unknown"

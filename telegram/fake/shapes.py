@@ -1,6 +1,6 @@
 """Checks for the values of all types of the schema.
 
-A check raises Wrong, with the path to the invalid value; it is built at its first use, since types are recursive.
+A check raises InvalidValue, with the path to the invalid value; it is built at its first use, since types are recursive.
 """
 
 import json
@@ -15,7 +15,7 @@ from telegram.botapi.schema import Field, Schema, load
 from .params import Params, Upload
 
 Check = Callable[[Any, Params], None]
-"""Raises Wrong for an invalid value; the parameters of the call are needed for `attach://`."""
+"""Raises InvalidValue for an invalid value; the parameters of the call are needed for `attach://`."""
 
 _DIGITS = re.compile(r"\s*[+-]?\d{1,19}\s*", re.ASCII)
 _INTEGER_MAX = 2**63
@@ -24,7 +24,7 @@ _TEXT_STANDS_FOR = frozenset(
 )  # the Bot API also accepts a String for these
 
 
-class Wrong(Exception):  # noqa: N818 - not an error of this program
+class InvalidValue(Exception):  # noqa: N818 - not an error of this program
     """A value does not match the schema; `path`: where it is inside the parameter, such as `[0].text`."""
 
     def __init__(self, problem: str, path: str = "") -> None:
@@ -50,7 +50,7 @@ def integer(value: Any, _params: Params) -> None:
             return
     elif isinstance(value, str) and _DIGITS.fullmatch(value):
         return
-    raise Wrong("must be an Integer")
+    raise InvalidValue("must be an Integer")
 
 
 def floating(value: Any, _params: Params) -> None:
@@ -61,14 +61,14 @@ def floating(value: Any, _params: Params) -> None:
                 return
         except (ValueError, OverflowError):
             pass
-    raise Wrong("must be a Float")
+    raise InvalidValue("must be a Float")
 
 
 def attached(value: str, params: Params) -> None:
     """Check that the request has the uploaded part of an `attach://` value."""
     part = value.removeprefix("attach://")
     if not isinstance(params.get(part), Upload):
-        raise Wrong(f'there is no uploaded file "{part}" in the request')
+        raise InvalidValue(f'there is no uploaded file "{part}" in the request')
 
 
 class Types:
@@ -81,12 +81,12 @@ class Types:
     def string(self, value: Any, _params: Params) -> None:
         """Check a string; unless strict also a number, as the real server accepts it."""
         if not isinstance(value, str) and (self.strict or type(value) not in (int, float)):
-            raise Wrong("must be a String")
+            raise InvalidValue("must be a String")
 
     def number(self, value: Any, params: Params) -> None:
         """Check an integer; unless strict also its digits, as the real server accepts them."""
         if self.strict and type(value) is not int:
-            raise Wrong("must be an Integer")
+            raise InvalidValue("must be an Integer")
         integer(value, params)
 
     def alternatives(self, written: Iterable[str]) -> Check:
@@ -137,12 +137,12 @@ class Types:
 
         def array(value: Any, params: Params) -> None:
             if not isinstance(value, list):
-                raise Wrong(f"expected an Array of {name}")
+                raise InvalidValue(f"expected an Array of {name}")
             for n, part in enumerate(value):
                 try:
                     element(part, params)
-                except Wrong as wrong:
-                    raise Wrong(wrong.problem, f"[{n}]{wrong.path}") from None
+                except InvalidValue as wrong:
+                    raise InvalidValue(wrong.problem, f"[{n}]{wrong.path}") from None
 
         return array
 
@@ -155,20 +155,20 @@ class Types:
             if text_too and isinstance(value, str):
                 return
             if not isinstance(value, dict):
-                raise Wrong(f"can't parse {name}: expected an Object")
+                raise InvalidValue(f"can't parse {name}: expected an Object")
             for field in required:
                 if value.get(field) is None:
-                    raise Wrong(f"can't parse {name}: Can't find field \"{field}\"")
+                    raise InvalidValue(f"can't parse {name}: Can't find field \"{field}\"")
             for key, part in value.items():
                 found = checks.get(key)
                 if part is None or (found is None and not strict):
                     continue
                 if found is None:
-                    raise Wrong(f'{name} has no field "{key}"')
+                    raise InvalidValue(f'{name} has no field "{key}"')
                 try:
                     found(part, params)
-                except Wrong as wrong:
-                    raise Wrong(wrong.problem, f".{key}{wrong.path}") from None
+                except InvalidValue as wrong:
+                    raise InvalidValue(wrong.problem, f".{key}{wrong.path}") from None
 
         return thing
 
@@ -190,11 +190,11 @@ class Types:
         checks = [self.of(name) for name in names]
 
         def any_of(value: Any, params: Params) -> None:
-            closest = Wrong(f"expected {' or '.join(names)}")
+            closest = InvalidValue(f"expected {' or '.join(names)}")
             for each in checks:
                 try:
                     each(value, params)
-                except Wrong as wrong:
+                except InvalidValue as wrong:
                     if len(wrong.path) > len(closest.path):
                         closest = wrong
                 else:
@@ -219,13 +219,13 @@ class Types:
                 lists[0](value, params)
                 return
             if not isinstance(value, dict):
-                raise Wrong("expected an Object")
+                raise InvalidValue("expected an Object")
             kind = value.get(tag)
             if kind is None:
-                raise Wrong(f'Can\'t find field "{tag}"')
+                raise InvalidValue(f'Can\'t find field "{tag}"')
             found = checks.get(kind) if isinstance(kind, str) else None
             if found is None:
-                raise Wrong(f'Unsupported "{tag}" specified')
+                raise InvalidValue(f'Unsupported "{tag}" specified')
             found(value, params)
 
         return by_tag
@@ -244,23 +244,23 @@ def _constant_of(name: str, tag: str) -> object:
 def _constant(expected: str | int) -> Check:
     def constant(value: Any, _params: Params) -> None:
         if value != expected:
-            raise Wrong(f"must be {json.dumps(expected)}")
+            raise InvalidValue(f"must be {json.dumps(expected)}")
 
     return constant
 
 
 def _attachable(value: Any, params: Params) -> None:
     if not isinstance(value, str) or not value:
-        raise Wrong("must be a String that names a file")
+        raise InvalidValue("must be a String that names a file")
     if value.startswith("attach://"):
         attached(value, params)
 
 
 def _flag(value: Any, _params: Params) -> None:
     if not isinstance(value, bool):
-        raise Wrong("must be a Boolean")
+        raise InvalidValue("must be a Boolean")
 
 
 def _true(value: Any, _params: Params) -> None:
     if value is not True:
-        raise Wrong("must be True")
+        raise InvalidValue("must be True")

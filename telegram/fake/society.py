@@ -91,7 +91,7 @@ class Society:
 
     def start(self, user_id: int) -> None:
         """A user opens the private chat with the bot, which may write there from now on."""
-        self._somewhere(user_id, user_id)
+        self._get_or_add_chat(user_id, user_id)
 
     def group(
         self,
@@ -116,7 +116,7 @@ class Society:
         if kind == "channel":
             chat.about.statuses[self.bot["id"]] = full_administrator()
         for user_id in user_ids:
-            self._someone(user_id)
+            self._get_or_add_person(user_id)
         self._chats[chat.id] = chat
         return chat.chat()
 
@@ -276,7 +276,7 @@ class Society:
         if self._listeners:
             event = {"type": kind, **fields}
             for listener in tuple(self._listeners):
-                listener.tell(event)
+                listener.put(event)
 
     def state(self) -> Json:
         """Return the state for `restore`, as JSON: users, chats, reactions, commands, and open queries."""
@@ -322,13 +322,13 @@ class Society:
     def _push(self, kind: str, payload: Json) -> int:
         return self.queue.push(kind, f'"{kind}":{encode(payload)}'.encode())
 
-    def _someone(self, user_id: int, first_name: str = "") -> Person:
+    def _get_or_add_person(self, user_id: int, first_name: str = "") -> Person:
         person = self._people.get(user_id)
         if person is None:
             person = self._people[user_id] = Person(user_id, first_name or f"User {user_id}")
         return person
 
-    def _somewhere(self, chat_id: int, user_id: int, title: str = "") -> Chat:
+    def _get_or_add_chat(self, chat_id: int, user_id: int, title: str = "") -> Chat:
         private = chat_id > 0
         if private and chat_id != user_id:
             raise ValueError(f"the private chat {chat_id} is not that of user {user_id}")
@@ -336,7 +336,7 @@ class Society:
             self._asked.pop(chat_id, None)
         chat = self._chats.get(chat_id)
         if chat is None:
-            title = self._someone(user_id).first_name if private else title or f"Group {chat_id}"
+            title = self._get_or_add_person(user_id).first_name if private else title or f"Group {chat_id}"
             chat = self._chats[chat_id] = Chat(chat_id, title, None if private else set())
         if chat.members is not None and user_id:
             chat.members.add(user_id)

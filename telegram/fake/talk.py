@@ -4,7 +4,7 @@ import json
 from typing import Any, Final
 
 from .answers import Json
-from .attachments import know_files
+from .attachments import store_files
 from .entities import commands
 from .formatting import formatted, usable
 from .params import integer, text
@@ -34,7 +34,7 @@ class Talk(Society):
 
     def say(self, chat_id: int, user_id: int, text: str, **message_fields: Any) -> int:
         """A user sends a message, with further fields of `Message`; return the update_id."""
-        person, chat = self._someone(user_id), self._somewhere(chat_id, user_id)
+        person, chat = self._get_or_add_person(user_id), self._get_or_add_chat(chat_id, user_id)
         is_post = chat.kind == "channel"
         message: Json = {
             "message_id": chat.take_message_id(),
@@ -48,8 +48,8 @@ class Talk(Society):
         for words, marks in (("text", "entities"), ("caption", "caption_entities")):
             if marks not in message and (found := commands(message.get(words) or "")):
                 message[marks] = found
-        _know_topic(chat, message)
-        know_files(self, message)
+        _add_topic(chat, message)
+        store_files(self, message)
         chat.keep(message, self.history)
         self.emit("message", message=message)
         return self._push("channel_post" if is_post else "message", message)
@@ -59,7 +59,7 @@ class Talk(Society):
 
         ValueError if there is no such message.
         """
-        chat = self._somewhere(chat_id, user_id)
+        chat = self._get_or_add_chat(chat_id, user_id)
         message = chat.find(message_id)
         is_post = chat.kind == "channel"
         is_own = is_post or (message is not None and message.get("from", {}).get("id") == user_id)
@@ -79,8 +79,8 @@ class Talk(Society):
 
     def press(self, chat_id: int, user_id: int, message_id: int, data: str) -> int:
         """A user presses an inline button; return the update_id. A message that is not stored is an InaccessibleMessage."""
-        self._someone(user_id)
-        chat = self._somewhere(chat_id, user_id)
+        self._get_or_add_person(user_id)
+        chat = self._get_or_add_chat(chat_id, user_id)
         inaccessible = {"chat": chat.chat(), "message_id": message_id, "date": 0}
         shown = {"message": chat.find(message_id) or inaccessible}
         return self._press(user_id, data, shown, str(abs(chat_id) * 2_654_435_761 % 2**62))
@@ -116,7 +116,7 @@ class Talk(Society):
         if found is None:
             raise ValueError(f"there is no button {button!r}; there are: {[key['text'] for key in keys]}")
         if found.get("request_contact"):
-            person = self._someone(user_id)
+            person = self._get_or_add_person(user_id)
             contact = {"phone_number": f"+{user_id:011}", "first_name": person.first_name, "user_id": user_id}
             return self.say(chat_id, user_id, "", contact=contact)
         if found.get("request_location"):
@@ -136,12 +136,12 @@ class Talk(Society):
         kind = chat.kind if chat is not None and chat.members is not None else "sender"
         asked = {
             "id": str(next(self._callback_ids)),
-            "from": self._someone(user_id).user(),
+            "from": self._get_or_add_person(user_id).user(),
             "query": query,
             "offset": "",
             "chat_type": kind,
         }
-        self._remember("inline_query", asked)
+        self._store_query("inline_query", asked)
         self.emit("inline_query", inline_query=asked, chat_id=chat_id)
         return self._push("inline_query", asked)
 
@@ -169,7 +169,7 @@ class Talk(Society):
             content = result.get("input_message_content") or {}
             shown = {"text": content["message_text"]} if "message_text" in content else {}
             self.keep_inline(inline_message_id, {**shown, "reply_markup": markup} if shown else {})
-        chosen = {"result_id": result["id"], "from": self._someone(user_id).user(), "query": query}
+        chosen = {"result_id": result["id"], "from": self._get_or_add_person(user_id).user(), "query": query}
         named = {"inline_message_id": inline_message_id} if inline_message_id else {}
         self._push("chosen_inline_result", chosen | named)
         return inline_message_id
@@ -178,8 +178,8 @@ class Talk(Society):
 
     def push(self, kind: str, payload: Json) -> int:
         """Push an update of any kind; return its id. Its chats, users and messages become known."""
-        self._meet(kind, payload)
-        self._remember(kind, payload)
+        self._store_contents(kind, payload)
+        self._store_query(kind, payload)
         return self._push(kind, payload)
 
     def push_raw(self, rest: bytes) -> int:
@@ -190,8 +190,8 @@ class Talk(Society):
         except (ValueError, RecursionError):
             payload = None  # pushed all the same
         if isinstance(payload, dict):
-            self._meet(kind, payload)
-            self._remember(kind, payload)
+            self._store_contents(kind, payload)
+            self._store_query(kind, payload)
         return self.queue.push(kind, rest)
 
     # -- internals ----------------------------------------------------------------------------------------------
@@ -199,35 +199,35 @@ class Talk(Society):
     def _press(self, user_id: int, data: str, shown: Json, instance: str) -> int:
         query: Json = {
             "id": str(next(self._callback_ids)),
-            "from": self._someone(user_id).user(),
+            "from": self._get_or_add_person(user_id).user(),
             **shown,
             "chat_instance": instance,
             "data": data,
         }
-        self._remember("callback_query", query)
+        self._store_query("callback_query", query)
         self.emit("callback", callback_query=query)
         return self._push("callback_query", query)
 
-    def _meet(self, kind: str, payload: Json) -> None:
+    def _store_contents(self, kind: str, payload: Json) -> None:
         """Store chat, user and message of an update."""
         user = _object(payload, "from") or _object(payload, "user")
         chat = _object(payload, "chat") or _object(_object(payload, "message"), "chat")
         user_id, chat_id = integer(user, "id"), integer(chat, "id")
         if user_id:
-            self._someone(user_id, text(user, "first_name"))
-        know_files(self, payload)
+            self._get_or_add_person(user_id, text(user, "first_name"))
+        store_files(self, payload)
         known: Chat | None = None
         if chat_id > 0:
-            known = self._somewhere(chat_id, chat_id)
+            known = self._get_or_add_chat(chat_id, chat_id)
         elif chat_id < 0:
-            known = self._somewhere(chat_id, user_id, text(chat, "title"))
+            known = self._get_or_add_chat(chat_id, user_id, text(chat, "title"))
         if known is not None and kind in _OWN_MESSAGES and type(payload.get("message_id")) is int:
-            _know_topic(known, payload)
+            _add_topic(known, payload)
             known.keep(payload, self.history)
         if inline_message_id := payload.get("inline_message_id"):
             self.inline.setdefault(str(inline_message_id), {})
 
-    def _remember(self, kind: str, payload: Json) -> None:
+    def _store_query(self, kind: str, payload: Json) -> None:
         """Store queries that the bot may answer, and business connections."""
         if kind == "business_connection":
             self.business[text(payload, "id")] = payload
@@ -237,7 +237,7 @@ class Talk(Society):
                 self._queries.popitem(last=False)
 
 
-def _know_topic(chat: Chat, message: Json) -> None:
+def _add_topic(chat: Chat, message: Json) -> None:
     """Add the topic of a message, if it is unknown."""
     thread_id = message.get("message_thread_id")
     if message.get("is_topic_message") and isinstance(thread_id, int):

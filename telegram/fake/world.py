@@ -29,7 +29,7 @@ class World(Talk):
 
     def deactivate(self, user_id: int) -> None:
         """A user deletes the account: sending to the user is refused with 403; the bot gets no update."""
-        self._someone(user_id).deactivated = True
+        self._get_or_add_person(user_id).deactivated = True
 
     def kick(self, chat_id: int, by: int = 0) -> int:
         """A user removes the bot from a group or channel; return the update_id of my_chat_member."""
@@ -76,14 +76,14 @@ class World(Talk):
 
     def delete_group(self, chat_id: int) -> None:
         """The owner deletes a group: calls for it are refused with 403."""
-        self._somewhere(chat_id, 0).about.deleted = True
+        self._get_or_add_chat(chat_id, 0).about.deleted = True
 
     def migrate(self, chat_id: int) -> Json:
         """Upgrade a group to a supergroup: a new chat, and 400 with its id for calls to the old one; return the new `Chat`.
 
         ValueError if it is not a group, or already upgraded.
         """
-        old = self._somewhere(chat_id, 0)
+        old = self._get_or_add_chat(chat_id, 0)
         if old.kind != "group" or old.about.migrated_to:
             raise ValueError(
                 f"chat {chat_id} cannot be upgraded: it is not a group, or it was upgraded before"
@@ -130,7 +130,7 @@ class World(Talk):
             return 0
         answer = {
             "poll_id": poll_id,
-            "user": self._someone(user_id).user(),
+            "user": self._get_or_add_person(user_id).user(),
             "option_ids": option_ids,
             "option_persistent_ids": [options[n]["persistent_id"] for n in option_ids],
         }
@@ -142,7 +142,7 @@ class World(Talk):
         0 where the bot is not an administrator, such as in private chats: it gets no update (Telegram Bot API, Update,
         message_reaction; openclaw/openclaw#43730). ValueError if there is no such message.
         """
-        person, chat = self._someone(user_id), self._somewhere(chat_id, user_id)
+        person, chat = self._get_or_add_person(user_id), self._get_or_add_chat(chat_id, user_id)
         if chat.find(message_id) is None:
             raise ValueError("there is no such message")
         new = [{"type": "emoji", "emoji": emoji}] if emoji else []
@@ -164,7 +164,7 @@ class World(Talk):
 
         For five minutes the bot may write to the user, even if they have not started it (Telegram Bot API, ChatJoinRequest).
         """
-        person, chat = self._someone(user_id), self._somewhere(chat_id, 0)
+        person, chat = self._get_or_add_person(user_id), self._get_or_add_chat(chat_id, 0)
         chat.about.join_requests.add(user_id)
         if user_id not in self._chats or user_id in self._asked:
             self.start(user_id)
@@ -176,7 +176,7 @@ class World(Talk):
             "date": int(self.now()),
             **request_fields,
         }
-        self._remember("chat_join_request", request)
+        self._store_query("chat_join_request", request)
         return self._push("chat_join_request", request)
 
     # -- members ------------------------------------------------------------------------------------------
@@ -195,26 +195,26 @@ class World(Talk):
             chat.about.statuses.pop(user_id, None)
         if user_id != self.bot["id"] and chat.members is not None:
             (chat.members.add if is_inside else chat.members.discard)(user_id)
-        return self._tell_member(chat, by, {**old, "user": user}, {**new, "user": user})
+        return self._push_member_change(chat, by, {**old, "user": user}, {**new, "user": user})
 
     # -- internals ----------------------------------------------------------------------------------------
 
     def _set_bot(self, chat_id: int, by: int, new: Json) -> int:
-        chat = self._somewhere(chat_id, 0)
-        who = self._someone(by or min(chat.members or {1})).user()
+        chat = self._get_or_add_chat(chat_id, 0)
+        who = self._get_or_add_person(by or min(chat.members or {1})).user()
         return self.set_member(chat, self.bot, new, by=who)
 
     def _set_blocked(self, user_id: int, *, blocked: bool) -> int:
-        person, chat = self._someone(user_id), self._somewhere(user_id, user_id)
+        person, chat = self._get_or_add_person(user_id), self._get_or_add_chat(user_id, user_id)
         person.blocked = blocked
         self.emit("block", user_id=user_id, blocked=blocked)
         stopped = {"user": self.bot, "status": "kicked", "until_date": 0}
         member = {"user": self.bot, "status": "member"}
-        return self._tell_member(
+        return self._push_member_change(
             chat, person.user(), member if blocked else stopped, stopped if blocked else member
         )
 
-    def _tell_member(self, chat: Chat, by: Json, old: Json, new: Json) -> int:
+    def _push_member_change(self, chat: Chat, by: Json, old: Json, new: Json) -> int:
         change = {
             "chat": chat.chat(),
             "from": by,

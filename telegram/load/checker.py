@@ -46,7 +46,7 @@ class Evidence(NamedTuple):
         return "|".join(map(str, self))
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """The handling in words."""
         return f"update {self.update_id} (process {self.pid}, count {self.counted})"
 
@@ -131,7 +131,7 @@ def _of_one_chat(lines: list[Said], replies: list[Seen]) -> Iterator[Finding]:
         if texts.get(evidence.update_id) == evidence.text:
             known.append(evidence)
         else:
-            yield "stray", f"{evidence.told} to {evidence.text!r}"
+            yield "stray", f"{evidence.label} to {evidence.text!r}"
     answered = {evidence.update_id for evidence in known}
     for line in lines:
         if line.update_id not in answered:
@@ -140,7 +140,7 @@ def _of_one_chat(lines: list[Said], replies: list[Seen]) -> Iterator[Finding]:
     yield from _counts(known)
     for earlier, later in pairwise(sorted(known, key=lambda evidence: evidence.begin_ns)):
         if later.begin_ns < earlier.end_ns:
-            yield "overlapping", f"{later.told} during {earlier.told}"
+            yield "overlapping", f"{later.label} during {earlier.label}"
 
 
 def _order(known: list[Evidence], replies: list[Seen], places: dict[int, int]) -> Iterator[Finding]:
@@ -150,7 +150,7 @@ def _order(known: list[Evidence], replies: list[Seen], places: dict[int, int]) -
     for what, in_order in (("answered", answered), ("handled", counted)):
         for earlier, later in pairwise(in_order):
             if places[later.update_id] < places[earlier.update_id]:
-                yield "swapped", f"{what}: {later.told} after {earlier.told}"
+                yield "swapped", f"{what}: {later.label} after {earlier.label}"
 
 
 def _counts(known: list[Evidence]) -> Iterator[Finding]:
@@ -158,17 +158,17 @@ def _counts(known: list[Evidence]) -> Iterator[Finding]:
     for evidence in known:
         earlier = first.setdefault(evidence.update_id, evidence)
         if earlier != evidence:
-            yield "committed twice", f"{earlier.told}, then {evidence.told}"
+            yield "committed twice", f"{earlier.label}, then {evidence.label}"
     previous = 0
     for evidence in sorted(known, key=lambda evidence: evidence.counted):
         if evidence.counted > previous + 1:
-            yield "skipped", f"from count {previous} to {evidence.told}"
+            yield "skipped", f"from count {previous} to {evidence.label}"
         previous = evidence.counted
     by_count: dict[int, Evidence] = {}
     for evidence in known:
         other = by_count.setdefault(evidence.counted, evidence)
         if other.update_id != evidence.update_id:
-            yield "forgotten", f"{evidence.told} after {other.told}"
+            yield "forgotten", f"{evidence.label} after {other.label}"
 
 
 def _repeats(replies: list[Seen]) -> list[tuple[Seen, Seen]]:
@@ -192,7 +192,7 @@ def _is_explained(first: Seen, again: Seen, interruptions: Sequence[Interruption
 
 
 def _sent_twice(repeat: tuple[Seen, Seen]) -> Finding:
-    return "sent twice", f"{repeat[0].evidence.told}, {repeat[1].at - repeat[0].at:.3f} s later again"
+    return "sent twice", f"{repeat[0].evidence.label}, {repeat[1].at - repeat[0].at:.3f} s later again"
 
 
 def _most_at_once(handlings: Iterable[Evidence]) -> int:

@@ -167,4 +167,4 @@ async def _start(bot: Service) -> None:
     except TimeoutError:
         if bot.is_running:
             raise ValueError("the bot does not start; is this machine very busy?") from None
-        raise ValueError(bot.last_words().removeprefix("run.py: ")) from None
+        raise ValueError(bot.last_log_line().removeprefix("run.py: ")) from None

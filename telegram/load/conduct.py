@@ -15,17 +15,17 @@ from telegram.load.players import Players, Shown
 from telegram.load.recording import Sample
 from telegram.load.replies import Replies, text_of
 from telegram.load.service import NotRunningError, Service
-from telegram.load.trouble import Trouble, plan
+from telegram.load.trouble import FaultInjector, plan
 from telegram.settings.load_test import Load
 
 _SAY_EVERY_S: Final = 0.05
 _SAY_MAX: Final = 1000  # updates in one step; a test that is late catches up in several
-_LOOK_EVERY_S: Final = 0.25
+_POLL_EVERY_S: Final = 0.25
 _SAMPLE_EVERY_S: Final = 1.0
 _RECENT_S: Final = 5.0
 _QUEUE_MAX: Final = 90_000  # Telegram keeps 100,000 updates for a bot and drops further ones
 _NS: Final = 1_000_000_000
-DOINGS: Final = ("untaken", "enter", "leave", "cancel")
+HANDLER_EVENTS: Final = ("untaken", "enter", "leave", "cancel")
 """Events of the journal about the effects of a handler (telegram/load/watched.py)."""
 
 
@@ -61,8 +61,8 @@ class LoadTest:
         self.judge.started(bot.pid)
         self.replies = replies
         self.players = players
-        self.doings: dict[str, set[int]] = {each: set() for each in DOINGS}
-        """Update ids by event (DOINGS). Sets, since a handler that was interrupted runs again."""
+        self.handler_events: dict[str, set[int]] = {each: set() for each in HANDLER_EVENTS}
+        """Update ids by event (HANDLER_EVENTS). Sets, since a handler that was interrupted runs again."""
 
         self.calls = 0
         """Number of executed calls of the bot."""
@@ -79,8 +79,8 @@ class LoadTest:
 
         self.began_at, self.began_ns = time.time(), time.monotonic_ns()
         self.took_s = 0.0
-        self.trouble = Trouble(
-            fake, bot, self._rest, killed=self._on_kill, started=self._on_start, paused=self._on_pause
+        self.trouble = FaultInjector(
+            fake, bot, self._sleep, killed=self._on_kill, started=self._on_start, paused=self._on_pause
         )
         self._fake = fake
         self._bot = bot
@@ -120,15 +120,15 @@ class LoadTest:
             watching.result()  # it ends only by an error, which is raised here
         if self._bot.is_running:
             self._phase = "the bot stops"
-            self._tell()
+            self._report()
             self.exit_code = (await self._bot.stop()).code
         else:
-            self._bury_bot()
-        await self._look()
+            self._record_exit()
+        await self._observe()
         self._take_sample()
         self.took_s = self._now_s()
 
-    async def _rest(self, seconds: float) -> bool:
+    async def _sleep(self, seconds: float) -> bool:
         """Sleep; return False if the test was ended early meanwhile."""
         try:
             async with asyncio.timeout(max(0.0, seconds)):
@@ -146,7 +146,7 @@ class LoadTest:
             due = min(updates, int((time.monotonic() - began) * self.options.rate) + 1)
             if due > said and await self._has_room():
                 await self._say_some(min(due - said, _SAY_MAX))
-            if not await self._rest(_SAY_EVERY_S):
+            if not await self._sleep(_SAY_EVERY_S):
                 return
 
     async def _has_room(self) -> bool:
@@ -185,7 +185,7 @@ class LoadTest:
         try:
             await self.trouble.make(plan(self.options.fault_kinds, saying_s, rng))
         except (NotRunningError, TimeoutError):  # the bot ended by itself, or does not restart
-            self._bury_bot()
+            self._record_exit()
 
     async def _wait_for_the_rest(self) -> None:
         state, since = None, time.monotonic()
@@ -194,7 +194,9 @@ class LoadTest:
             state = (self.judge.ledger.handlings, self.judge.handled, self.judge.failed, self.calls)
             if state != before:
                 since = time.monotonic()
-            if time.monotonic() - since > self.options.longest_pause_s or not await self._rest(_LOOK_EVERY_S):
+            if time.monotonic() - since > self.options.longest_pause_s or not await self._sleep(
+                _POLL_EVERY_S
+            ):
                 return
 
     def _is_done(self) -> bool:
@@ -207,16 +209,16 @@ class LoadTest:
     async def _watch(self) -> None:
         next_sample_s = _SAMPLE_EVERY_S
         while True:
-            await self._look()
+            await self._observe()
             if not self._bot.is_running and self.trouble.now != "kill":
-                self._bury_bot()
+                self._record_exit()
             if self._now_s() >= next_sample_s:
                 next_sample_s = self._now_s() // _SAMPLE_EVERY_S + _SAMPLE_EVERY_S
                 self._take_sample()
-            self._tell()
-            await asyncio.sleep(_LOOK_EVERY_S)
+            self._report()
+            await asyncio.sleep(_POLL_EVERY_S)
 
-    async def _look(self) -> None:
+    async def _observe(self) -> None:
         self._read_journal()
         self._read_log()
         calls = await self._fake.calls(self._calls_known)
@@ -231,8 +233,8 @@ class LoadTest:
         noted = self._journal.read()
         self.judge.feed(noted)
         for each in noted:
-            if each.event in self.doings:
-                self.doings[each.event].add(each.update_id)
+            if each.event in self.handler_events:
+                self.handler_events[each.event].add(each.update_id)
 
     def _read_log(self) -> None:
         log = self._bot.log()
@@ -256,8 +258,8 @@ class LoadTest:
     def _on_pause(self, seconds: float) -> None:
         self.judge.feed([Paused(int(seconds * _NS))])
 
-    def _bury_bot(self) -> None:
-        self.died = self.died or self._bot.last_words()
+    def _record_exit(self) -> None:
+        self.died = self.died or self._bot.last_log_line()
         self._enough.set()
 
     def _take_sample(self) -> None:
@@ -280,7 +282,7 @@ class LoadTest:
             anomalies=judge.counts.total(),
         )
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         trouble = self.trouble
         self._show(Now(self.sample(), self._phase, trouble.now, trouble.kills, self.calls))
 

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from telegram.load.checker import IN_FLIGHT_MAX_S, Anomaly
 from telegram.load.ledger import Ledger
-from telegram.load.service import Noted
+from telegram.load.service import JournalEntry
 from telegram.settings.load_test import STARVED_AFTER_S
 
 KINDS: Final = ("lost", "stray", "swapped", "overlapping", "handled again", "starved")
@@ -48,7 +48,7 @@ class Paused(NamedTuple):
     ns: int
 
 
-Event = Noted | Killed | Paused
+Event = JournalEntry | Killed | Paused
 
 
 class _Waiting(NamedTuple):
@@ -89,7 +89,7 @@ class Handlings:
         self.anomalies: list[Anomaly] = []
         """The first SHOWN_MAX of each kind."""
 
-        self.accused: Counter[int] = Counter()
+        self.anomalies_by_chat: Counter[int] = Counter()
         """Number of anomalies by chat."""
 
         self.handled = 0
@@ -130,7 +130,7 @@ class Handlings:
         unknown_id = self.ledger.first_id + self.ledger.updates
         while self._held:
             event = self._held[0]
-            if isinstance(event, Noted) and event.update_id >= unknown_id:
+            if isinstance(event, JournalEntry) and event.update_id >= unknown_id:
                 return
             self._held.popleft()
             self._see(event)
@@ -138,17 +138,17 @@ class Handlings:
     def finish(self, given_up: Collection[int], *, complete: bool = True) -> None:
         """End the check. `given_up`: update ids of dead letters. Unless `complete`, updates that still wait are not lost."""
         for event in self._held:
-            if isinstance(event, Noted) and event.event == "begin":
-                self._accuse("stray", 0, f"update {event.update_id} of {event.key}")
+            if isinstance(event, JournalEntry) and event.event == "begin":
+                self._report("stray", 0, f"update {event.update_id} of {event.key}")
         self._held.clear()
         for place, update in enumerate(self.ledger.all_updates()):
             passed_over = place < self._chats[update.chat_id].last_ended
             if not update.ended_ns and update.update_id not in given_up and (complete or passed_over):
-                self._accuse("lost", update.chat_id, f"update {update.update_id}")
+                self._report("lost", update.chat_id, f"update {update.update_id}")
         for place, details in self._again:
             update = self.ledger.update(place)
             if update.update_id not in given_up:  # else the delivery failed after its handler had returned
-                self._accuse("handled again", update.chat_id, details)
+                self._report("handled again", update.chat_id, details)
 
     def _see(self, event: Event) -> None:
         match event:
@@ -156,10 +156,10 @@ class Handlings:
                 self._kill(event)
             case Paused():
                 self._paused_ns += event.ns
-            case Noted(event="begin" | "end" | "fail"):
+            case JournalEntry(event="begin" | "end" | "fail"):
                 place = event.update_id - self.ledger.first_id
                 if place < 0:
-                    self._accuse("stray", 0, f"update {event.update_id} of {event.key}")
+                    self._report("stray", 0, f"update {event.update_id} of {event.key}")
                     return
                 chat_id = self.ledger.update(place).chat_id
                 if event.event == "begin":
@@ -167,23 +167,23 @@ class Handlings:
                 else:
                     self._end(self._chats[chat_id], place, event)
 
-    def _begin(self, chat_id: int, place: int, note: Noted) -> None:
+    def _begin(self, chat_id: int, place: int, note: JournalEntry) -> None:
         chat = self._chats[chat_id]
         process = self._processes.get(note.pid, 0)
-        told = f"update {note.update_id} in process {process}"
+        label = f"update {note.update_id} in process {process}"
         first_id = self.ledger.first_id
         if chat.open:
-            self._accuse(
-                "overlapping", chat_id, f"{told} during {', '.join(str(first_id + n) for n in chat.open)}"
+            self._report(
+                "overlapping", chat_id, f"{label} during {', '.join(str(first_id + n) for n in chat.open)}"
             )
         if ended_ns := self.ledger.update(place).ended_ns:
             killed_ns = self._killed_ns.get(chat.ended_by, 0)
             if place == chat.newest and 0 <= killed_ns - ended_ns < IN_FLIGHT_MAX_S * _NS:
                 self.repeated += 1
             else:
-                self._again.append((place, f"{told}, {(note.at_ns - ended_ns) / _NS:.3f} s after its end"))
+                self._again.append((place, f"{label}, {(note.at_ns - ended_ns) / _NS:.3f} s after its end"))
         elif place < chat.newest:
-            self._accuse("swapped", chat_id, f"{told} after {first_id + chat.newest}")
+            self._report("swapped", chat_id, f"{label} after {first_id + chat.newest}")
         if chat.waiting is not None:
             self._check_wait(chat_id, chat.waiting, note)
             chat.waiting = None
@@ -194,7 +194,7 @@ class Handlings:
         self.active += 1
         self.active_most = max(self.active_most, self.active)
 
-    def _end(self, chat: _Chat, place: int, note: Noted) -> None:
+    def _end(self, chat: _Chat, place: int, note: JournalEntry) -> None:
         number = chat.open.get(place)
         if number is None:
             return
@@ -234,15 +234,15 @@ class Handlings:
     def _waiting(self, since_ns: int) -> _Waiting:
         return _Waiting(since_ns, self._paused_ns, self.ledger.handlings, self._busy_chats)
 
-    def _check_wait(self, chat_id: int, waiting: _Waiting, note: Noted) -> None:
+    def _check_wait(self, chat_id: int, waiting: _Waiting, note: JournalEntry) -> None:
         waited_ns = note.at_ns - waiting.since_ns - (self._paused_ns - waiting.paused_ns)
         others = self.ledger.handlings - waiting.handlings
         if waited_ns > self._starved_after_ns and others > _UNFAIR * _TURN * waiting.busy_chats:
             waited = f"update {note.update_id} waited {waited_ns / _NS:.1f} s for its turn"
-            self._accuse("starved", chat_id, f"{waited}, while others had {others} handlings")
+            self._report("starved", chat_id, f"{waited}, while others had {others} handlings")
 
-    def _accuse(self, kind: str, chat_id: int, details: str) -> None:
+    def _report(self, kind: str, chat_id: int, details: str) -> None:
         self.counts[kind] += 1
-        self.accused[chat_id] += 1
+        self.anomalies_by_chat[chat_id] += 1
         if self.counts[kind] <= SHOWN_MAX:
             self.anomalies.append(Anomaly(kind, chat_id, details))

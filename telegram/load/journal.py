@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from telegram.load.service import Noted
+from telegram.load.service import JournalEntry
 
 
 class Tail:
@@ -12,7 +12,7 @@ class Tail:
         self._path = path
         self._offset = 0
 
-    def read(self) -> list[Noted]:
+    def read(self) -> list[JournalEntry]:
         """Return the lines that were completed since the last call."""
         try:
             with self._path.open("rb") as file:
@@ -22,4 +22,4 @@ class Tail:
             return []
         whole = whole[: whole.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return [Noted.parse(line) for line in whole.decode().splitlines()]
+        return [JournalEntry.parse(line) for line in whole.decode().splitlines()]

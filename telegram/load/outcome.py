@@ -109,7 +109,7 @@ def _of_the_bot(test: LoadTest, given_up: Mapping[int, str]) -> list[Anomaly]:
     found = []
     if test.died:
         found.append(Anomaly("exit", 0, f"the bot ended by itself: {test.died}"))
-    untaken, said = len(test.doings["untaken"]), test.judge.ledger.updates
+    untaken, said = len(test.handler_events["untaken"]), test.judge.ledger.updates
     if test.players is not None and untaken > said * _UNTAKEN_MAX:
         found.append(
             Anomaly(
@@ -172,7 +172,7 @@ def _counts(test: LoadTest, given_up: Mapping[int, str], letters: Sequence[DeadL
 
 def _played(test: LoadTest, players: Players) -> dict[str, int]:
     """Return the counts of conversations and scripts."""
-    done = {name: len(ids) for name, ids in test.doings.items()}
+    done = {name: len(ids) for name, ids in test.handler_events.items()}
     counts = {"updates that no handler took": done["untaken"]}
     if done["enter"]:
         counts["conversations that began"] = done["enter"]
@@ -199,10 +199,12 @@ def _classes(test: LoadTest) -> list[ChatClass]:
 
 def _lanes(test: LoadTest) -> list[Lane]:
     """Return the chats with most anomalies, the busiest, the quietest, and some in between."""
-    accused = test.judge.accused + (test.replies.accused if test.replies else Counter())
+    anomalies_by_chat = test.judge.anomalies_by_chat + (
+        test.replies.anomalies_by_chat if test.replies else Counter()
+    )
     by_count = [chat for chat, _ in test.judge.ledger.by_chat().most_common()]
     middle = by_count[:: max(1, len(by_count) // 4)]
-    order = [chat for chat, _ in accused.most_common(5) if chat]
+    order = [chat for chat, _ in anomalies_by_chat.most_common(5) if chat]
     order += [*by_count[:4], *by_count[-3:], *middle, *by_count]
     chosen = list(dict.fromkeys(order))[:_LANES]
     said: dict[int, list[float]] = {chat: [] for chat in chosen}

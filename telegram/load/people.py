@@ -40,24 +40,24 @@ class People:
 
     def groups(self, said: Counter[int]) -> list[Group]:
         """Return all chats in groups by activity; `said`: number of updates by chat."""
-        everybody = sorted(self._chats, key=lambda chat: -said[chat])
-        count = len(everybody)
+        by_activity = sorted(self._chats, key=lambda chat: -said[chat])
+        count = len(by_activity)
         match self._skew:
             case "zipf":
                 busiest = max(1, round(count * _BUSIEST))
                 half = max(busiest, count // 2)
                 parts = {
-                    _people("the busiest", busiest): everybody[:busiest],
-                    _people("the middle", half - busiest): everybody[busiest:half],
-                    _people("the quiet half,", count - half): everybody[half:],
+                    _people("the busiest", busiest): by_activity[:busiest],
+                    _people("the middle", half - busiest): by_activity[busiest:half],
+                    _people("the quiet half,", count - half): by_activity[half:],
                 }
             case "flood":
                 parts = {
                     "the flooding chat": [FIRST_CHAT],
-                    _people("the other", count - 1): [chat for chat in everybody if chat != FIRST_CHAT],
+                    _people("the other", count - 1): [chat for chat in by_activity if chat != FIRST_CHAT],
                 }
             case _:
-                parts = {_people("all", count): everybody}
+                parts = {_people("all", count): by_activity}
         return [Group(name, frozenset(chats)) for name, chats in parts.items() if chats]
 
 

@@ -23,14 +23,14 @@ PATIENCE_S: Final = 3.0
 
 _COMMAND_SHARE: Final = 0.02  # probability of a command although there is a button or a question
 _RARE: Final = 0.05  # weight of buttons that lead back or cancel
-_LEADS_AWAY: Final = re.compile(
+_LEAVING: Final = re.compile(
     r"\b(back|cancel|abort|stop|quit|previous|restart)\b|«|назад|отмен", re.IGNORECASE
 )
 _NUMBERS: Final = re.compile(r"\d+")
 _QUESTIONS_MAX: Final = 1000  # remembered
 
 
-class Way(Enum):
+class ActionKind(Enum):
     """Kinds of actions."""
 
     WRITE = "text"
@@ -38,11 +38,11 @@ class Way(Enum):
     KEY = "key"
 
 
-class Act(NamedTuple):
+class Action(NamedTuple):
     """A user's action: write `text`, press the inline button with this data, or the reply keyboard's button with this label."""
 
     chat_id: int
-    way: Way
+    way: ActionKind
     text: str
     message_id: int = 0
     """Of the message with the inline button."""
@@ -66,17 +66,20 @@ class Shown(NamedTuple):
         """The bot's text without numbers."""
         return "" if self.message is None else _NUMBERS.sub("", str(self.message.get("text", ""))).strip()
 
-    def buttons(self, chat_id: int) -> list[tuple[str, Act]]:
+    def buttons(self, chat_id: int) -> list[tuple[str, Action]]:
         """Return the labels of all buttons, each with its action."""
         message = self.message or {}
         rows = (message.get("reply_markup") or {}).get("inline_keyboard", [])
         pressed = [
-            (button["text"], Act(chat_id, Way.PRESS, button["callback_data"], message["message_id"]))
+            (
+                button["text"],
+                Action(chat_id, ActionKind.PRESS, button["callback_data"], message["message_id"]),
+            )
             for row in rows
             for button in row
             if "callback_data" in button
         ]
-        return pressed + [(key, Act(chat_id, Way.KEY, key)) for row in self.keys for key in row]
+        return pressed + [(key, Action(chat_id, ActionKind.KEY, key)) for row in self.keys for key in row]
 
 
 class Step(NamedTuple):
@@ -141,12 +144,12 @@ class Players:
         self._script = script
         self._rng = rng
         self._people: dict[int, _Person] = {}
-        self._leads_on: dict[str, str] = {}  # question -> accepted answer
+        self._accepted: dict[str, str] = {}  # question -> accepted answer
         self._tried: dict[str, int] = {}  # question -> number of texts that were tried
         self.played = 0
         """Number of completed scripts."""
 
-    def next(self, chat_id: int, shown: Shown, now_s: float) -> Act | None:
+    def next(self, chat_id: int, shown: Shown, now_s: float) -> Action | None:
         """Return the next action of the user of a chat who sees `shown`; None: the user waits for an answer."""
         person = self._people.setdefault(chat_id, _Person())
         answered = shown.mark != person.seen
@@ -158,7 +161,7 @@ class Players:
             return self._follow(chat_id, person, shown)
         return self._choose(chat_id, person, shown, answered=answered)
 
-    def _follow(self, chat_id: int, person: _Person, shown: Shown) -> Act:
+    def _follow(self, chat_id: int, person: _Person, shown: Shown) -> Action:
         """Return the next step of the script; it restarts if there is no such button."""
         if person.next_step == len(self._script):
             self.played += 1
@@ -172,43 +175,43 @@ class Players:
                 return pressed
             person.next_step, step = 0, self._script[0]  # always a text
         person.next_step += 1
-        return Act(chat_id, Way.WRITE, step.text)
+        return Action(chat_id, ActionKind.WRITE, step.text)
 
-    def _choose(self, chat_id: int, person: _Person, shown: Shown, *, answered: bool) -> Act:
+    def _choose(self, chat_id: int, person: _Person, shown: Shown, *, answered: bool) -> Action:
         buttons, question = shown.buttons(chat_id), shown.question
         has_commands = bool(self._commands.begin or self._commands.others)
-        asks = question.endswith("?") or question in self._leads_on or not has_commands
+        asks = question.endswith("?") or question in self._accepted or not has_commands
         if not answered or shown.message is None or self._rng.random() < _COMMAND_SHARE:
             return self._command(chat_id) if has_commands else self._write(chat_id, person, question)
         if buttons:
-            weights = [_RARE if _LEADS_AWAY.search(f"{label} {act.text}") else 1.0 for label, act in buttons]
-            if question in self._leads_on or max(weights) < 1:
+            weights = [_RARE if _LEAVING.search(f"{label} {act.text}") else 1.0 for label, act in buttons]
+            if question in self._accepted or max(weights) < 1:
                 return self._write(chat_id, person, question)
             return self._rng.choices([act for _, act in buttons], weights)[0]
         if asks or self._rng.random() < 0.5:
             return self._write(chat_id, person, question)
         return self._command(chat_id)
 
-    def _command(self, chat_id: int) -> Act:
+    def _command(self, chat_id: int) -> Action:
         begin, others = self._commands
         rare = others and (not begin or self._rng.random() < _RARE)
-        return Act(chat_id, Way.WRITE, f"/{self._rng.choice(others if rare else begin)}")
+        return Action(chat_id, ActionKind.WRITE, f"/{self._rng.choice(others if rare else begin)}")
 
-    def _write(self, chat_id: int, person: _Person, question: str) -> Act:
-        written = self._leads_on.get(question)
+    def _write(self, chat_id: int, person: _Person, question: str) -> Action:
+        written = self._accepted.get(question)
         if written is None:
             number = self._tried.get(question, 0)
             if len(self._tried) < _QUESTIONS_MAX:
                 self._tried[question] = number + 1
             written = TEXTS[number % len(TEXTS)]
         person.asked, person.tried = question, written
-        return Act(chat_id, Way.WRITE, written)
+        return Action(chat_id, ActionKind.WRITE, written)
 
     def _learn(self, person: _Person, shown: Shown, *, answered: bool) -> None:
         """Remember whether the last text was accepted: the bot's next text is then another one."""
         if person.tried and answered and shown.question != person.asked:
-            if len(self._leads_on) < _QUESTIONS_MAX:
-                self._leads_on.setdefault(person.asked, person.tried)
-        elif person.tried and self._leads_on.get(person.asked) == person.tried:
-            del self._leads_on[person.asked]
+            if len(self._accepted) < _QUESTIONS_MAX:
+                self._accepted.setdefault(person.asked, person.tried)
+        elif person.tried and self._accepted.get(person.asked) == person.tried:
+            del self._accepted[person.asked]
         person.asked = person.tried = ""

@@ -30,7 +30,7 @@ class Replies:
         self.anomalies: list[Anomaly] = []
         """The first SHOWN_MAX of each kind."""
 
-        self.accused: Counter[int] = Counter()
+        self.anomalies_by_chat: Counter[int] = Counter()
         self.answered = 0
         """Number of updates with a reply."""
 
@@ -89,7 +89,7 @@ class Replies:
                 if anomaly.kind == "lost" and not complete:
                     continue
                 self.counts[anomaly.kind] += 1
-                self.accused[anomaly.chat_id] += 1
+                self.anomalies_by_chat[anomaly.chat_id] += 1
                 if self.counts[anomaly.kind] <= SHOWN_MAX:
                     self.anomalies.append(anomaly)
 

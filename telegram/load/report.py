@@ -98,9 +98,9 @@ def write_report(recording: Recording, path: Path) -> None:
         plotly=scripts[0],
         script=scripts[1],
         data=json.dumps(drawn, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
-        mood=_mood(recording),
+        mood=_css_class(recording),
         verdict=escape(verdict(recording)),
-        deeds=escape(deeds(recording)),
+        summary=escape(summary(recording)),
         tiles="\n".join(_tile(*each) for each in tiles(recording)),
         promises="\n".join(_promises(recording)),
         classes="\n".join(map(_class_row, recording.classes)),
@@ -129,7 +129,7 @@ def verdict(recording: Recording) -> str:
     return f"{head}: {_plural(updates, 'update')}{where}{promises}."
 
 
-def deeds(recording: Recording) -> str:
+def summary(recording: Recording) -> str:
     """Return start, duration and faults of the test, in one or two sentences."""
     began = datetime.fromtimestamp(recording.began_at, UTC)
     ran = f"The test began on {began:%Y-%m-%d at %H:%M:%S} UTC and ran {_duration(recording.took_s * 1000)}."
@@ -162,7 +162,7 @@ def tiles(recording: Recording) -> list[tuple[str, str, str]]:
     return found + [(name, f"{count:,}", "") for name, count in counts.items()]
 
 
-def _mood(recording: Recording) -> str:
+def _css_class(recording: Recording) -> str:
     if not recording.is_good:
         return "bad"
     return "good" if _updates(recording) else "empty"

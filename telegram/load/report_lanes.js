@@ -55,7 +55,7 @@ function runs(from, to, pixel) {
   return found;
 }
 
-function told({ row, place, begin, end, count }) {
+function hoverText({ row, place, begin, end, count }) {
   const lane = data.lanes[row];
   const where = `<b>${short(lane.key, 60)}</b><br>`;
   const when = `${seconds(begin)} to ${seconds(end)} (${lasting((end - begin) * 1000)})`;
@@ -93,7 +93,7 @@ function laneTraces([from, to]) {
       base: mine.map((run) => run.begin),
       x: mine.map((run) => Math.max(run.end - run.begin, pixel)),
       y: mine.map((run) => run.row + offset),
-      text: mine.map(told), textposition: "none", hovertemplate: "%{text}<extra></extra>",
+      text: mine.map(hoverText), textposition: "none", hovertemplate: "%{text}<extra></extra>",
       marker: isProcess ? { ...marker, opacity: mine.map((run) => (run.count === 1 && run.place % 2 ? 0.6 : 1)) } : marker,
     };
   });

@@ -17,7 +17,7 @@ from telegram.load.plan import BotPlan
 ROOT: Final = Path(__file__).parents[2]
 STARTED_WITHIN_S: Final = 60.0
 ENDED_WITHIN_S: Final = 60.0
-_LOOK_EVERY_S: Final = 0.02
+_POLL_EVERY_S: Final = 0.02
 _LINE_BYTES_MAX: Final = 1 << 20
 _TAIL: Final = 10
 
@@ -31,7 +31,7 @@ class Ended(NamedTuple):
     took_s: float
 
 
-class Noted(NamedTuple):
+class JournalEntry(NamedTuple):
     """One line of the journal: see telegram/load/watched.py."""
 
     event: str
@@ -206,7 +206,7 @@ class Service:
         """Return the log of the current process; a line that is not JSON (a traceback, say) is the event "?"."""
         return self._log
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """Return the last line of the log."""
         line = self._log[-1] if self._log else {"line": "nothing"}
         return str(line.get("line", line)).strip()
@@ -222,16 +222,16 @@ class Service:
 
         return await self._soon(found, f"the event {event!r}", timeout_s)
 
-    def journal(self) -> list[Noted]:
+    def journal(self) -> list[JournalEntry]:
         """Return the journal of all processes in this folder."""
         path = self.folder / "journal"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [Noted.parse(line) for line in lines]
+        return [JournalEntry.parse(line) for line in lines]
 
-    async def noted(self, event: str, update_id: int, *, timeout_s: float = 30.0) -> Noted:
+    async def noted(self, event: str, update_id: int, *, timeout_s: float = 30.0) -> JournalEntry:
         """Wait for the current process's journal line about an update; return it. TimeoutError."""
 
-        def found() -> Noted | None:
+        def found() -> JournalEntry | None:
             wanted = (event, update_id, self.pid)
             return next(
                 (line for line in self.journal() if (line.event, line.update_id, line.pid) == wanted), None
@@ -252,7 +252,7 @@ class Service:
                 return result
             if is_over:
                 raise TimeoutError(f"no sign of {what}; the end of the log: {self._log[-_TAIL:]}")
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(_POLL_EVERY_S)
 
     async def _keep_log(self, process: Process) -> None:
         if process.stdout is None:

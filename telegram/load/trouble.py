@@ -18,7 +18,7 @@ _BETWEEN_S: Final = 0.5  # pause between two faults, in which the bot works
 _LENGTH_MIN_S: Final = 0.5
 _LENGTH_MAX_S: Final = 3.0  # less than IN_FLIGHT_MAX_S of telegram/load/checker.py
 
-SPELLS: Final[dict[str, Callable[[], Sequence[Fault]]]] = {
+SERVER_FAULTS: Final[dict[str, Callable[[], Sequence[Fault]]]] = {
     "429": lambda: [Fault("status", code=429, retry_after=1, method="sendMessage", probability=0.5)],
     "5xx": lambda: [Fault("html", probability=0.2), Fault("status", code=500, probability=0.2)],
     "slow": lambda: [Fault("slow", seconds=0.5, probability=0.3)],
@@ -26,7 +26,7 @@ SPELLS: Final[dict[str, Callable[[], Sequence[Fault]]]] = {
 }
 """Faults of the server, for all methods; 429 for sendMessage only, since polls hardly ever get it."""
 
-Rest = Callable[[float], Awaitable[bool]]
+Sleep = Callable[[float], Awaitable[bool]]
 """Sleeps for a number of seconds; returns False if the test was ended early meanwhile."""
 
 
@@ -54,14 +54,14 @@ def plan(kinds: Sequence[str], saying_s: float, rng: random.Random) -> list[Plan
     ]
 
 
-class Trouble:
+class FaultInjector:
     """Causes the faults. `killed` is called after a kill, `started` after the restart, `paused` with the lost seconds."""
 
     def __init__(
         self,
         fake: RemoteFake,
         bot: Service,
-        rest: Rest,
+        sleep: Sleep,
         *,
         killed: Callable[[], None],
         started: Callable[[], None],
@@ -80,7 +80,7 @@ class Trouble:
 
         self._fake = fake
         self._bot = bot
-        self._rest = rest
+        self._sleep = sleep
         self._killed = killed
         self._started = started
         self._paused = paused
@@ -95,7 +95,7 @@ class Trouble:
         """Cause the faults as scheduled, until the test is ended. NotRunningError or TimeoutError if the bot has ended."""
         began = time.monotonic()
         for fault in planned:
-            if not await self._rest(max(_BETWEEN_S, began + fault.at_s - time.monotonic())):
+            if not await self._sleep(max(_BETWEEN_S, began + fault.at_s - time.monotonic())):
                 return
             self.began.append((fault.kind, time.monotonic()))
             match fault.kind:
@@ -104,7 +104,7 @@ class Trouble:
                 case "stop":
                     await self._stop(fault.length_s)
                 case _:
-                    await self._spell(SPELLS[fault.kind](), fault.length_s)
+                    await self._inject(SERVER_FAULTS[fault.kind](), fault.length_s)
             self.marks.append(FaultMark(*self.began[-1], time.monotonic()))
 
     async def _kill(self) -> None:
@@ -124,14 +124,14 @@ class Trouble:
         began, self._stopped_at = time.monotonic(), time.time()
         self._bot.send_signal(signal.SIGSTOP)
         try:
-            await self._rest(length_s)
+            await self._sleep(length_s)
         finally:
             self._bot.send_signal(signal.SIGCONT)
         self._paused(time.monotonic() - began)
 
-    async def _spell(self, faults: Sequence[Fault], length_s: float) -> None:
+    async def _inject(self, faults: Sequence[Fault], length_s: float) -> None:
         for fault in faults:
             await self._fake.add_fault(fault)
-        await self._rest(length_s)
+        await self._sleep(length_s)
         self.hits += sum(fault.hits for fault in await self._fake.faults())
         await self._fake.clear_faults()

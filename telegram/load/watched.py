@@ -47,7 +47,7 @@ class _Handling:
         self.is_stopped = False  # by an update
 
 
-class _Watched:
+class _RecordedEntry:
     """An entry of a router whose handlings are recorded."""
 
     def __init__(self, entry: Entry, journal: Journal) -> None:
@@ -79,24 +79,24 @@ class _Watched:
     async def _run(
         self, ctx: Context, handling: "_Handling", run: Callable[..., Awaitable[Any]], *more: Any
     ) -> None:
-        told = (ctx.update_id, ctx.key)
+        about = (ctx.update_id, ctx.key)
         went_on = self._goes_on(ctx)
         handling.has_begun = True
-        self._journal.note("begin", *told)
+        self._journal.note("begin", *about)
         try:
             await run(*more)
         except Invalid:  # the update is handled: the user gets the reason
-            self._journal.note("end", *told)
+            self._journal.note("end", *about)
             raise
         except BaseException:
-            self._journal.note("end" if handling.is_stopped else "fail", *told)
+            self._journal.note("end" if handling.is_stopped else "fail", *about)
             raise
         if went_on != self._goes_on(ctx):
             left = "leave" if ctx.command is None else "cancel"
-            self._journal.note(left if went_on else "enter", *told)
+            self._journal.note(left if went_on else "enter", *about)
         if self._entry is _UNTAKEN:
-            self._journal.note("untaken", *told)
-        self._journal.note("end", *told)
+            self._journal.note("untaken", *about)
+        self._journal.note("end", *about)
 
     def _goes_on(self, ctx: Context) -> bool:
         """Whether the entry is a flow with a running conversation."""
@@ -106,7 +106,7 @@ class _Watched:
         return record is not None and record["stack"][0]["flow"] == self._entry.name
 
 
-class Witness(Router):
+class RecordingRouter(Router):
     """Matches like `router` and records all handlings, also updates that no handler takes."""
 
     def __init__(self, router: Router, journal: Journal) -> None:
@@ -125,8 +125,8 @@ class Witness(Router):
     def entries(self, above: tuple[Filter, ...] = ()) -> Iterator[tuple[Entry, tuple[Filter, ...]]]:
         """Yield all entries of the router, and one for updates that no handler takes."""
         for entry, filters in self._router.entries(above):
-            yield _Watched(entry, self._journal), filters
-        yield _Watched(_UNTAKEN, self._journal), ()
+            yield _RecordedEntry(entry, self._journal), filters
+        yield _RecordedEntry(_UNTAKEN, self._journal), ()
 
 
 async def _nothing(ctx: Context) -> None:

@@ -6,7 +6,7 @@ import threading
 
 from telegram.dialogue import Router, load_router
 from telegram.load.plan import BotPlan
-from telegram.load.watched import Journal, Witness
+from telegram.load.watched import Journal, RecordingRouter
 
 
 def _die_with_parent() -> None:
@@ -28,7 +28,7 @@ def _watch(plan: BotPlan) -> Router:
         return router
     journal = Journal(plan.journal)
     sys.addaudithook(lambda event, _: journal.note("connect") if event == "socket.connect" else None)
-    return Witness(router, journal)
+    return RecordingRouter(router, journal)
 
 
 router = _watch(BotPlan.read())

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from engine import StoreUnavailable
 from engine.store import Operator
 from telegram.fake.answers import Json
-from telegram.fake.clock import PlayedClock
+from telegram.fake.clock import MovableClock
 from telegram.fake.entities import utf16_length
 from telegram.fake.markup import CALLBACK_DATA_BYTES_MAX
 from telegram.fake.messages import CAPTION_MAX, TEXT_MAX
@@ -58,7 +58,7 @@ class Refused(Exception):  # noqa: N818 - an answer to the page
 class Actions:
     """The actions of all pages; `clock` is the clock of the fake Telegram, which the store uses too."""
 
-    def __init__(self, world: World, lanes: LaneBoard, store: Operator, clock: PlayedClock) -> None:
+    def __init__(self, world: World, lanes: LaneBoard, store: Operator, clock: MovableClock) -> None:
         self._world = world
         self._lanes = lanes
         self._store = store
@@ -175,7 +175,7 @@ class Actions:
         self._note(action.user, act(action.user))
 
     def _pass(self, hours: float) -> None:
-        self._clock.let_pass(hours * 3600)
+        self._clock.advance(hours * 3600)
         self._store.clock_moved()
         self._world.emit("passed", hours=hours, ahead_s=self._clock.ahead_s)
 

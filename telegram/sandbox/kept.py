@@ -34,7 +34,7 @@ _UNREADABLE: Final = (
 )
 
 
-class KeptChats:
+class SavedChats:
     """Loads `path` into a new fake server, and saves it after calls of `changed`."""
 
     def __init__(self, fake: FakeServer, path: Path) -> None:

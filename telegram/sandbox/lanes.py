@@ -44,7 +44,7 @@ class _Row:
 
 
 class LaneBoard:
-    """Collects the activity of each lane; `look` returns the current state."""
+    """Collects the activity of each lane; `snapshot` returns the current state."""
 
     def __init__(self, fake: FakeServer, bot: RunningBot, store: FullStore) -> None:
         self._fake = fake
@@ -65,10 +65,10 @@ class LaneBoard:
         self._row(f"chat:{chat_id}").sent += 1
 
     def dead_letters_changed(self) -> None:
-        """Make the next `look` read the dead letters again, even if their number is unchanged."""
+        """Make the next `snapshot` read the dead letters again, even if their number is unchanged."""
         self._dead_known = None
 
-    async def look(self) -> Json:
+    async def snapshot(self) -> Json:
         """Return the message "lanes": totals of both queues, a row per lane, the latest dead letters.
 
         A row has `at_telegram`, the number of updates that the bot has not confirmed yet. Its `inbox` and `outbox` have
@@ -83,11 +83,11 @@ class LaneBoard:
             "type": "lanes",
             "inbox": stats.inbox._asdict(),
             "outbox": stats.outbox._asdict(),
-            "rows": self._look_at_rows(names),
+            "rows": self._row_views(names),
             "dead": [{**letter, "name": lane_name(letter["key"], names)} for letter in dead],
         }
 
-    def _look_at_rows(self, names: dict[str, str]) -> list[Json]:
+    def _row_views(self, names: dict[str, str]) -> list[Json]:
         now = asyncio.get_running_loop().time()
         lanes = {queue: {v.key: v for v in self._store.lanes(queue, LANES_MAX)} for queue in Queue}
         running = {

@@ -28,7 +28,7 @@ from telegram.fake.methods import METHODS
 from telegram.fake.server import HOST, FakeServer
 from telegram.fake.visitors import is_key, new_key, refusal
 from telegram.sandbox.actions import Actions, Refused
-from telegram.sandbox.kept import KeptChats
+from telegram.sandbox.kept import SavedChats
 from telegram.sandbox.lanes import LaneBoard, RunningBot
 
 _FOLDER: Final = Path(__file__).parent
@@ -39,7 +39,7 @@ _FILES: Final = frozenset({
 _PEOPLE: Final = ("Ada", "Grace", "Linus")
 _GROUP: Final = "Tea room"
 _QUERIES_MAX: Final = 1000
-_LOOK_EVERY_S: Final = 0.05
+_POLL_EVERY_S: Final = 0.05
 _ACTION_BYTES_MAX: Final = 1 << 20  # a photo
 _CLOSE_TIMEOUT_S: Final = 1.0
 _PRIVATE: Final = {
@@ -74,7 +74,7 @@ class Sandbox:
         self._port = port
         self._answer_after_s = answer_after_s
         self._commands = tuple(commands)
-        self._kept = KeptChats(fake, kept) if kept is not None else None
+        self._kept = SavedChats(fake, kept) if kept is not None else None
         self._lanes = LaneBoard(fake, bot, store)
         self._actions = Actions(fake.world, self._lanes, store, fake.clock)
         self._keyboards: dict[int, Json] = {}  # reply keyboards, which are no part of a stored message
@@ -90,11 +90,11 @@ class Sandbox:
         return f"http://{HOST}:{self._port}/"
 
     async def __aenter__(self) -> Self:
-        app = web.Application(middlewares=[_no_other_site])
+        app = web.Application(middlewares=[_refuse_other_sites])
         app.add_routes(
             [
                 web.get("/", _file),
-                web.get("/key", self._tell_key),
+                web.get("/key", self._send_key),
                 web.get("/live", self._live),
                 web.get("/{name}", _file),
             ]
@@ -116,7 +116,7 @@ class Sandbox:
             raise OSError(errno.EADDRINUSE, reason) from None
         self._runner = runner
         self._port = runner.addresses[0][1]
-        self._set_the_scene()
+        self._add_initial_chats()
         tasks = [self._watch(), *([self._kept.keep()] if self._kept is not None else [])]
         self._tasks = [asyncio.create_task(each, name="sandbox") for each in tasks]
         return self
@@ -131,7 +131,7 @@ class Sandbox:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _set_the_scene(self) -> None:
+    def _add_initial_chats(self) -> None:
         if self._kept is not None and self._kept.read():
             self._keyboards |= self._world.keyboards
         else:
@@ -179,7 +179,7 @@ class Sandbox:
 
     # -- one page --------------------------------------------------------------------------------------------
 
-    async def _tell_key(self, _request: web.Request) -> web.Response:
+    async def _send_key(self, _request: web.Request) -> web.Response:
         return web.Response(text=self._key, headers=_PRIVATE)
 
     async def _live(self, request: web.Request) -> web.WebSocketResponse:
@@ -193,14 +193,14 @@ class Sandbox:
         try:
             # If sending fails, receiving ends too: the page reconnects and gets a new snapshot.
             async with asyncio.TaskGroup() as group:
-                telling = (
-                    group.create_task(self._tell_events(page)),
-                    group.create_task(self._tell_lanes(page)),
+                sending = (
+                    group.create_task(self._send_events(page)),
+                    group.create_task(self._send_lanes(page)),
                 )
                 async for message in page:
                     if message.type is WSMsgType.TEXT:
                         await self._perform(page, message.data)
-                for task in telling:
+                for task in sending:
                     task.cancel()
         except* ConnectionError:
             pass  # the page was closed or reloaded during a send
@@ -216,7 +216,7 @@ class Sandbox:
         if answer is not None:
             await page.send_json(answer)
 
-    async def _tell_events(self, page: web.WebSocketResponse) -> None:
+    async def _send_events(self, page: web.WebSocketResponse) -> None:
         with self._world.listen() as events:
             missed = 0
             await page.send_json(self._snapshot())
@@ -227,14 +227,14 @@ class Sandbox:
                 more = {"commands": self._suggested()} if event["type"] == "commands" else {}
                 await page.send_json({**event, **more})
 
-    async def _tell_lanes(self, page: web.WebSocketResponse) -> None:
-        told: Json | None = None
+    async def _send_lanes(self, page: web.WebSocketResponse) -> None:
+        sent: Json | None = None
         while True:
-            seen = await self._lanes.look()
-            if seen != told:
+            seen = await self._lanes.snapshot()
+            if seen != sent:
                 await page.send_json(seen)
-                told = seen
-            await asyncio.sleep(_LOOK_EVERY_S)
+                sent = seen
+            await asyncio.sleep(_POLL_EVERY_S)
 
     def _snapshot(self) -> Json:
         world = self._world
@@ -270,7 +270,7 @@ class Sandbox:
 
 
 @web.middleware
-async def _no_other_site(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _refuse_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
     if reason := refusal(request.headers):
         raise web.HTTPForbidden(text=reason)
     return await handler(request)

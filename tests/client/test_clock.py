@@ -81,7 +81,7 @@ async def test_each_answer_to_get_updates_tells_the_time(monkeypatch):
 
 async def test_the_hours_that_pass_in_the_sandbox_are_no_wrong_clock():
     async with FakeServer() as fake, TgClient(fake.token, base_url=fake.url, wall=fake.clock) as client:
-        fake.clock.let_pass(3600)
+        fake.clock.advance(3600)
         with capture_logs() as logs:
             await client.get_updates(0, timeout_s=0)
         assert logs == []

@@ -372,7 +372,7 @@ async def test_a_reminder_that_is_late_by_seconds_comes(stage: Stage):
 
     async with stage.bot(router):
         await stage.says(5, 5, "/tea")
-    stage.fake.clock.let_pass(65)
+    stage.fake.clock.advance(65)
     stage.store.clock_moved()  # it is due while no bot runs
     async with stage.bot(router):
         await stage.fake.wait_for_calls(1, "sendMessage", delivered=True)

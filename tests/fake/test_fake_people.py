@@ -41,18 +41,18 @@ def test_deleted_and_future_messages_are_gone_but_old_ones_may_exist():
     for _ in range(4):
         chat.keep(message(chat.take_message_id()), 3)
     chat.forget(3)
-    assert [chat.is_gone(n) for n in (0, 1, 2, 3, 4, 5)] == [True, False, False, True, False, True]
+    assert [chat.is_missing(n) for n in (0, 1, 2, 3, 4, 5)] == [True, False, False, True, False, True]
 
 
 def test_the_only_message_is_gone_when_it_is_deleted():
     chat = Chat(5, "Ann")
     chat.keep(message(chat.take_message_id()), 3)
     chat.forget(1)
-    assert chat.is_gone(1)
+    assert chat.is_missing(1)
 
 
 def test_without_history_nothing_counts_as_gone():
     chat = Chat(5, "Ann")
     chat.keep(message(chat.take_message_id()), 0)
-    assert not chat.is_gone(1)
-    assert chat.is_gone(2)
+    assert not chat.is_missing(1)
+    assert chat.is_missing(2)

@@ -4,7 +4,7 @@ import pytest
 
 from telegram.load.handlings import KINDS, SHOWN_MAX, Handlings, Killed, Paused
 from telegram.load.recording import Handling
-from telegram.load.service import Noted
+from telegram.load.service import JournalEntry
 
 A, B, C = 5, 6, 7
 S = 1_000_000_000
@@ -54,7 +54,7 @@ class Story:
         return dict(self.judge.counts)
 
     def _note(self, event, update, at, pid):
-        self.judge.feed([Noted(event, update, int(at * S), pid, "chat:5")])
+        self.judge.feed([JournalEntry(event, update, int(at * S), pid, "chat:5")])
         return self
 
 
@@ -218,7 +218,7 @@ def test_only_the_first_anomalies_are_told_and_all_are_counted():
     story = Story().say(*[A] * (SHOWN_MAX + 3))
     assert story.kinds() == {"lost": SHOWN_MAX + 3}
     assert len(story.judge.anomalies) == SHOWN_MAX
-    assert (story.judge.accused[A], story.judge.anomalies[0].chat_id) == (SHOWN_MAX + 3, A)
+    assert (story.judge.anomalies_by_chat[A], story.judge.anomalies[0].chat_id) == (SHOWN_MAX + 3, A)
 
 
 def test_ids_with_a_gap_are_refused():

@@ -20,7 +20,7 @@ from telegram.load.ledger import Ledger
 from telegram.load.people import FIRST_CHAT, FLOOD_SHARE, People
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
 from telegram.load.replies import Replies, text_of
-from telegram.load.trouble import SPELLS, plan
+from telegram.load.trouble import SERVER_FAULTS, plan
 from telegram.settings.load_test import FAULTS, Load
 
 # -- options -----------------------------------------------------------------------------------------------------------
@@ -153,8 +153,8 @@ def test_a_seed_repeats_the_faults():
 
 
 def test_every_fault_that_has_a_flag_can_be_made():
-    assert set(FAULTS) - {"kill", "stop"} == set(SPELLS)
-    assert all(make() for make in SPELLS.values())
+    assert set(FAULTS) - {"kill", "stop"} == set(SERVER_FAULTS)
+    assert all(make() for make in SERVER_FAULTS.values())
 
 
 # -- replies -----------------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_what_is_wrong_with_replies(tmp_path, ledger):
         replies.judge(ledger, [])
     assert replies.total == 3
     assert dict(replies.counts) == {"lost": 4, "skipped": 1, "stray": 1}
-    assert replies.accused[FIRST_CHAT + 1] == 2
+    assert replies.anomalies_by_chat[FIRST_CHAT + 1] == 2
 
 
 def test_what_has_no_reply_for_a_reason_is_not_lost(tmp_path, ledger):
@@ -309,7 +309,7 @@ def test_every_kind_of_anomaly_is_told_as_a_promise():
 def test_a_test_whose_updates_mostly_match_no_handler_is_no_success(players, untaken, kinds):
     test: Any = SimpleNamespace(
         died="",
-        doings={"untaken": range(untaken)},
+        handler_events={"untaken": range(untaken)},
         judge=SimpleNamespace(ledger=SimpleNamespace(updates=10)),
         players=object() if players else None,
         replies=None,

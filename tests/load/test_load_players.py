@@ -10,8 +10,18 @@ from pydantic import ValidationError
 from handlers import survey
 from telegram.dialogue import CallbackContext, Context, Invalid, MessageContext, Router, command, data, text
 from telegram.load.command import run_load
-from telegram.load.players import PATIENCE_S, TEXTS, Act, Commands, Players, Shown, Step, Way, read_script
-from telegram.load.watched import Journal, Witness
+from telegram.load.players import (
+    PATIENCE_S,
+    TEXTS,
+    Action,
+    ActionKind,
+    Commands,
+    Players,
+    Shown,
+    Step,
+    read_script,
+)
+from telegram.load.watched import Journal, RecordingRouter
 from telegram.settings.load_test import Load
 from telegram.testing import Conversations
 
@@ -43,7 +53,7 @@ def test_commands_are_read_from_the_filters_of_the_router():
 
 def test_who_gets_no_answer_waits_and_then_begins_anew():
     crowd = players()
-    assert crowd.next(5, Shown(), 0.0) == Act(5, Way.WRITE, "/survey")
+    assert crowd.next(5, Shown(), 0.0) == Action(5, ActionKind.WRITE, "/survey")
     assert crowd.next(5, Shown(), PATIENCE_S - 0.1) is None
     assert crowd.next(6, Shown(), PATIENCE_S - 0.1) is not None  # others do not wait for that
     assert crowd.next(5, Shown(), PATIENCE_S) is not None
@@ -52,19 +62,19 @@ def test_who_gets_no_answer_waits_and_then_begins_anew():
 def test_buttons_are_pressed_and_seldom_those_that_lead_back():
     question = said(7, "Is that right?", ("Yes", "confirm"), ("« Back", "back"))
     done = Counter(players(seed=seed).next(5, question, 0.0) for seed in range(300))
-    assert done[Act(5, Way.PRESS, "confirm", 7)] > 250
-    assert 1 <= done[Act(5, Way.PRESS, "back", 7)] < 40
+    assert done[Action(5, ActionKind.PRESS, "confirm", 7)] > 250
+    assert 1 <= done[Action(5, ActionKind.PRESS, "back", 7)] < 40
 
 
 def test_where_only_the_way_back_can_be_pressed_something_is_written():
     question = said(7, "How old are you?", ("« Back", "back"))
     done = Counter(players(seed=seed).next(5, question, 0.0) for seed in range(100))
-    assert done[Act(5, Way.WRITE, TEXTS[0])] > 90
+    assert done[Action(5, ActionKind.WRITE, TEXTS[0])] > 90
 
 
 def test_keys_below_the_chat_are_pressed():
     shown = Shown({"message_id": 1, "text": "Your number"}, [["Send it"]])
-    assert players().next(5, shown, 0.0) == Act(5, Way.KEY, "Send it")
+    assert players().next(5, shown, 0.0) == Action(5, ActionKind.KEY, "Send it")
 
 
 def test_what_leads_on_from_a_question_is_written_first_the_next_time():
@@ -98,15 +108,15 @@ def test_a_script_is_followed_and_begun_again_where_it_leads_no_further(tmp_path
     )
     crowd = players(*script)
     menu = said(1, "What?", ("Pizza", "d1"), ("Pasta", "d2"))
-    assert crowd.next(5, Shown(), 0.0) == Act(5, Way.WRITE, "/order")
-    assert crowd.next(5, menu, 1.0) == Act(5, Way.PRESS, "d1", 1)
-    assert crowd.next(5, said(2, "How many?"), 2.0) == Act(5, Way.WRITE, "two please")
-    assert crowd.next(5, said(3, "Right?", ("Sure", "yes")), 3.0) == Act(5, Way.PRESS, "yes", 3)
+    assert crowd.next(5, Shown(), 0.0) == Action(5, ActionKind.WRITE, "/order")
+    assert crowd.next(5, menu, 1.0) == Action(5, ActionKind.PRESS, "d1", 1)
+    assert crowd.next(5, said(2, "How many?"), 2.0) == Action(5, ActionKind.WRITE, "two please")
+    assert crowd.next(5, said(3, "Right?", ("Sure", "yes")), 3.0) == Action(5, ActionKind.PRESS, "yes", 3)
     assert crowd.played == 0
-    assert crowd.next(5, said(4, "Thanks"), 4.0) == Act(5, Way.WRITE, "/order")
+    assert crowd.next(5, said(4, "Thanks"), 4.0) == Action(5, ActionKind.WRITE, "/order")
     assert crowd.played == 1
-    assert crowd.next(5, said(5, "We are closed"), 5.0) == Act(5, Way.WRITE, "/order")
-    assert crowd.next(5, menu, 6.0) == Act(5, Way.PRESS, "d1", 1)
+    assert crowd.next(5, said(5, "We are closed"), 5.0) == Action(5, ActionKind.WRITE, "/order")
+    assert crowd.next(5, menu, 6.0) == Action(5, ActionKind.PRESS, "d1", 1)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +150,7 @@ class Noting(Journal):
 
 def test_what_handlers_do_is_noted():
     journal = Noting()
-    with Conversations(Witness(survey.router, journal)) as bot:
+    with Conversations(RecordingRouter(survey.router, journal)) as bot:
         ann = bot.chat("Ann")
         ann.says("hello")
         assert journal.noted == ["begin", "untaken", "end"]
@@ -168,7 +178,7 @@ def test_a_handler_that_an_update_stops_has_ended():
     async def cancel() -> None: ...
 
     journal = Noting()
-    with Conversations(Witness(router, journal)) as bot:
+    with Conversations(RecordingRouter(router, journal)) as bot:
         ann = bot.chat("Ann")
         ann.says("/draw", wait=False)
         ann.says("/cancel")
@@ -200,7 +210,7 @@ def test_a_timer_is_not_noted_and_what_is_not_valid_is_no_failure():
         pass
 
     journal = Noting()
-    with Conversations(Witness(router, journal)) as bot:
+    with Conversations(RecordingRouter(router, journal)) as bot:
         ann = bot.chat("Ann")
         ann.says("/remind")
         bot.passes(seconds=10)

@@ -11,7 +11,7 @@ from playwright.async_api import async_playwright, expect
 
 from telegram.load.checker import Anomaly
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
-from telegram.load.report import deeds, tiles, verdict, write_report
+from telegram.load.report import summary, tiles, verdict, write_report
 from telegram.load.report_data import drawing, overlapping, percentile
 from tests.kit.page import ARGUMENTS, CHROMIUM
 
@@ -245,12 +245,13 @@ def test_a_test_without_updates_shows_nothing():
 
 
 def test_the_faults_are_told():
-    assert deeds(GOOD).endswith(
+    assert summary(GOOD).endswith(
         "the test caused 2 kills of the bot's process (kill -9), 1 period of “too many requests” (429), 1 period of"
         " server errors (5xx), 1 period of slow answers, 1 period of cut connections and 1 freeze of the process (SIGSTOP)."
     )
     assert (
-        deeds(NOTHING) == "The test began on 2026-09-21 at 14:13:20 UTC and ran 0.0 ms. No fault was caused."
+        summary(NOTHING)
+        == "The test began on 2026-09-21 at 14:13:20 UTC and ran 0.0 ms. No fault was caused."
     )
 
 
@@ -289,7 +290,7 @@ def test_the_page_tells_verdict_promises_and_command(tmp_path):
     text = squeezed(page.text)
     assert verdict(broken(GOOD)) in text
     assert "not set" in text
-    assert deeds(GOOD) in text
+    assert summary(GOOD) in text
     assert all(kind in text for kind in KINDS)
     assert "First: chat 1017 Said(chat_id=1017" in text.replace("chat 1017Said", "chat 1017 Said")
     assert GOOD.command in text

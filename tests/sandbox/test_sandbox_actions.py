@@ -3,7 +3,7 @@ import json
 import pytest
 
 from engine import StoreUnavailable
-from telegram.fake.clock import PlayedClock
+from telegram.fake.clock import MovableClock
 from telegram.fake.methods import run
 from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
@@ -54,7 +54,7 @@ def world():
 
 @pytest.fixture
 def actions(world, noted):
-    return Actions(world, noted, noted, PlayedClock())
+    return Actions(world, noted, noted, MovableClock())
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ async def test_a_key_sends_what_it_asks_for(action, world, noted):
 async def test_what_is_refused_changes_nothing(world, noted, actioned, reason):
     before = (world.people(), world.chats())
     with pytest.raises(Refused, match=reason):
-        await Actions(world, noted, noted, PlayedClock()).perform(json.dumps(actioned))
+        await Actions(world, noted, noted, MovableClock()).perform(json.dumps(actioned))
     assert (world.people(), world.chats()) == before
     assert (updates(world), noted.arrivals) == ([], [])
 
@@ -317,7 +317,7 @@ async def test_blocking_is_told_to_the_bot_and_refuses_what_it_sends(action, wor
 
 
 async def test_an_hour_passes_for_telegram_and_the_timers_look_at_once(world, noted):
-    clock = PlayedClock()
+    clock = MovableClock()
     before = clock(), clock.monotonic()
     actions = Actions(world, noted, noted, clock)
     await actions.perform('{"do": "pass", "hours": 1}')

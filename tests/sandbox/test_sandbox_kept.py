@@ -13,7 +13,7 @@ from engine.stores import open_store
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, TimerContext, command, text
 from telegram.fake import FakeServer
-from telegram.sandbox.kept import KeptChats
+from telegram.sandbox.kept import SavedChats
 from telegram.sandbox.samples import contents
 from telegram.sandbox.server import Sandbox
 from telegram.service.bot import Bot, BotConfig
@@ -84,12 +84,12 @@ async def test_a_flow_goes_on_after_a_restart(place):
 async def test_the_hours_that_passed_have_passed(tmp_path):
     url, kept = f"sqlite:{tmp_path / 'bot.db'}", tmp_path / "chats"
     async with sandbox(url, kept) as (fake, _):
-        fake.clock.let_pass(10 * 3600)
+        fake.clock.advance(10 * 3600)
         fake.world.say(ADA, ADA, "/name")
         await fake.wait_for_calls(1, "sendMessage")
     async with sandbox(url, kept) as (fake, store):
         assert fake.clock.ahead_s == 36_000
-        fake.clock.let_pass(3600)
+        fake.clock.advance(3600)
         store.clock_moved()
         await fake.wait_for_calls(1, "sendMessage")
         assert texts(fake, ADA)[-1] == "Too late."
@@ -97,7 +97,7 @@ async def test_the_hours_that_passed_have_passed(tmp_path):
 
 async def kept_after(fake: FakeServer, path: Path) -> None:
     """Save the chats as a killed process leaves them: without the final save."""
-    kept = KeptChats(fake, path)
+    kept = SavedChats(fake, path)
     keeping = asyncio.create_task(kept.keep())
     kept.changed()
     async with asyncio.timeout(10):
@@ -118,7 +118,7 @@ async def test_after_a_kill_no_id_is_given_twice(tmp_path):
     lost_update = fake.world.say(ADA, ADA, "handled, and not written")
     lost = fake.world.messages(ADA)[-1]["message_id"]
     again = FakeServer(seed=2)
-    assert KeptChats(again, path).read()
+    assert SavedChats(again, path).read()
     assert again.world.say(ADA, ADA, "new") > lost_update
     assert again.world.messages(ADA)[-1]["message_id"] > lost
     (waiting, new) = (json.loads(raw)["message"]["text"] for raw in again.queue.read(0, 100))
@@ -146,7 +146,7 @@ async def test_everything_that_people_see_is_kept(tmp_path):
     await kept_after(fake, path)
     assert oct(path.stat().st_mode & 0o777) == "0o600"
     again = FakeServer(seed=2)
-    assert KeptChats(again, path).read()
+    assert SavedChats(again, path).read()
     assert again.world.messages(ADA) == world.messages(ADA)
     assert again.world.messages(GROUP) == world.messages(GROUP)
     assert again.world.chats() == world.chats()
@@ -179,7 +179,7 @@ async def test_a_damaged_file_is_one_warning_and_a_new_start(tmp_path, content):
     path.write_bytes(content)
     fake = FakeServer(seed=1)
     with structlog.testing.capture_logs() as logs:
-        assert not KeptChats(fake, path).read()
+        assert not SavedChats(fake, path).read()
     assert [entry["log_level"] for entry in logs] == ["warning"]
     assert fake.world.chats() == []
 
@@ -192,13 +192,13 @@ async def test_what_is_damaged_at_its_end_is_not_taken_over_in_part(tmp_path):
     state = json.loads(path.read_text())
     path.write_text(json.dumps({**state, "queue": {"next_id": "x", "pending": []}}))
     again = FakeServer(seed=2)
-    assert not KeptChats(again, path).read()
+    assert not SavedChats(again, path).read()
     assert again.world.people() == again.world.chats() == []
 
 
 async def test_a_file_that_cannot_be_written_is_one_warning(tmp_path):
     path = tmp_path / "missing" / "chats"
-    kept = KeptChats(FakeServer(seed=1), path)
+    kept = SavedChats(FakeServer(seed=1), path)
     with structlog.testing.capture_logs() as logs:
         keeping = asyncio.create_task(kept.keep())
         await asyncio.sleep(0)

@@ -38,7 +38,7 @@ class Stage:
         self.fake.queue.read(first + waiting, 100)
 
     async def rows(self):
-        return (await self.board.look())["rows"]
+        return (await self.board.snapshot())["rows"]
 
 
 def staged(test):
@@ -54,7 +54,7 @@ def staged(test):
 
 @staged
 async def test_an_idle_bot_has_an_empty_board(stage):
-    board = await stage.board.look()
+    board = await stage.board.snapshot()
     assert (board["type"], board["rows"], board["dead"]) == ("lanes", [], [])
     for queue in ("inbox", "outbox"):
         assert board[queue]["appended"] == board[queue]["committed"] == board[queue]["pending"] == 0
@@ -167,7 +167,7 @@ async def test_dead_letters_newest_first_and_again_after_a_replay(stage):
     await stage.take_in()
     for reason in ("first", "second"):
         await stage.store.bury(await stage.store.claim(Queue.INBOX), reason)
-    board = await stage.board.look()
+    board = await stage.board.snapshot()
     assert [letter["reason"] for letter in board["dead"]] == ["second", "first"]
     assert board["dead"][0] == {
         "number": board["dead"][0]["number"],
@@ -204,13 +204,13 @@ async def test_dead_letters_are_read_when_they_changed_only(stage):
     letter = DeadLetter(5, Queue.OUTBOX, Envelope(1, "chat:9", "", b""), 1, "why", 0.0)
     store = Unwilling(stage.store, [letter])
     board = LaneBoard(stage.fake, stage, store)
-    assert [(each["number"], each["name"]) for each in (await board.look())["dead"]] == [(5, "")]
-    await board.look()
+    assert [(each["number"], each["name"]) for each in (await board.snapshot())["dead"]] == [(5, "")]
+    await board.snapshot()
     assert store.reads == 1
     store.letters = []
     board.dead_letters_changed()
-    assert (await board.look())["dead"] == []
+    assert (await board.snapshot())["dead"] == []
     store.is_broken = True
     board.dead_letters_changed()
-    assert (await board.look())["dead"] == []  # what was known stays, and the page lives on
+    assert (await board.snapshot())["dead"] == []  # what was known stays, and the page lives on
     assert store.reads == 3

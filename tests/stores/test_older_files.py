@@ -79,8 +79,8 @@ async def running(
             assert await store.replay(number)
         async with FakeServer(seed=7) as fake, TgClient(fake.token, base_url=fake.url) as client:
             for chat_id, user_id in ((-200, 2), (-100, 3), *((number, number) for number in range(1, 10))):
-                fake.world._somewhere(chat_id, user_id)
-                fake.world._someone(user_id)
+                fake.world._get_or_add_chat(chat_id, user_id)
+                fake.world._get_or_add_person(user_id)
             bot = Bot(client, store, router(is_open=True), BotConfig(drain_timeout_s=5, messages_per_s=0))
             await bot.start()
             found = Running(fake, store)

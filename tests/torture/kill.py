@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from telegram.load.service import Noted
+from telegram.load.service import JournalEntry
 from tests.torture import aims
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import SENDERS, Stage, open_stage
@@ -47,7 +47,7 @@ async def _round(stage: Stage, updates: int, aim: aims.Aim) -> None:
     await stage.look()
 
 
-def cut_off(notes: Iterable[Noted]) -> int:
+def cut_off(notes: Iterable[JournalEntry]) -> int:
     """How many handlers began and did not end, whatever became of their updates later."""
     runs: dict[str, set[tuple[int, int]]] = {"begin": set(), "end": set()}
     for note in notes:

@@ -6,7 +6,7 @@ from typing import Final
 
 from telegram.fake import Fault
 from telegram.load.plan import BotPlan
-from telegram.load.service import Ended, Noted
+from telegram.load.service import Ended, JournalEntry
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage
 
@@ -64,13 +64,13 @@ async def _round(stage: Stage, updates: int) -> tuple[int, Ended]:
     return signal_ns, ended
 
 
-def running_at(moment_ns: int, notes: list[Noted]) -> int:
+def running_at(moment_ns: int, notes: list[JournalEntry]) -> int:
     """How many handlers had begun and not ended then."""
     at = [note.event for note in notes if note.at_ns <= moment_ns]
     return at.count("begin") - at.count("end")
 
 
-def unfinished(notes: list[Noted]) -> list[str]:
+def unfinished(notes: list[JournalEntry]) -> list[str]:
     """What a graceful stop must not leave: a beginning without an end, or an update that was begun again."""
     begun = [note.update_id for note in notes if note.event == "begin"]
     finished = {note.update_id for note in notes if note.event == "end"}

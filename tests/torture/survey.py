@@ -20,7 +20,7 @@ from engine.model import TIMER_IDS
 from telegram.fake import FakeServer, Fault, FaultKind
 from telegram.load.checker import Interruption, Verdict
 from telegram.load.plan import BotPlan
-from telegram.load.service import Noted, Service
+from telegram.load.service import JournalEntry, Service
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import stalled_store
 from tests.torture.survey_judge import Findings, judge
@@ -316,13 +316,13 @@ def _met(town: Town, update_id: int) -> str | None:
     return next((met for person in town.people.values() if (met := person.met.get(update_id))), None)
 
 
-def _last_noted(journal: Path) -> Noted | None:
+def _last_noted(journal: Path) -> JournalEntry | None:
     if not journal.exists():
         return None
     with journal.open("rb") as file:
         file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
         lines = file.read().decode().splitlines()
-    return Noted.parse(lines[-1]) if lines else None
+    return JournalEntry.parse(lines[-1]) if lines else None
 
 
 async def _soon(has_come: Callable[[], bool], within_s: float = _WITHIN_S) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from telegram.fake import Call
 from telegram.load.checker import Anomaly, Evidence, Interruption, Said, Seen, Verdict
-from telegram.load.service import Finished, Noted
+from telegram.load.service import Finished, JournalEntry
 from tests.torture import trouble, weather
 from tests.torture.kill import cut_off
 from tests.torture.report import Plan, Result, found, table
@@ -41,7 +41,7 @@ def test_another_chat_need_not_wait():
 
 
 def noted(*lines):
-    return [Noted(event, update_id, at, 1) for at, (event, update_id) in enumerate(lines)]
+    return [JournalEntry(event, update_id, at, 1) for at, (event, update_id) in enumerate(lines)]
 
 
 def test_a_handler_that_ends_is_finished():

@@ -15,7 +15,7 @@ from telegram.fake.shapes import schema
 from telegram.fake.world import World
 
 from . import bot, chats, editing, files, links, media, members, polls, queries, sending, stickers, topics
-from .generic import made_up
+from .generic import sample_method
 
 
 class Method(NamedTuple):
@@ -155,7 +155,7 @@ _WITH_STATE: dict[str, Callable[[World, Params], Any]] = {
 }
 
 METHODS = {
-    name.lower(): Method(name, _WITH_STATE.get(name) or made_up(name))
+    name.lower(): Method(name, _WITH_STATE.get(name) or sample_method(name))
     for name in schema().methods
     if name != "getUpdates"
 }

@@ -25,7 +25,7 @@ _EMPTY = {
 """Empty results of methods that list past events."""
 
 
-def made_up(name: str) -> Callable[[World, Params], Any]:
+def sample_method(name: str) -> Callable[[World, Params], Any]:
     """Return an implementation of the method of this name."""
 
     def run(world: World, params: Params) -> Any:

@@ -31,7 +31,7 @@ def edit_forum_topic(world: World, params: Params) -> bool:
     if not wanted or wanted.items() <= topic.items():
         raise bad_request("TOPIC_NOT_MODIFIED")
     topic |= wanted
-    _tell(world, chat, thread_id, {"forum_topic_edited": wanted})
+    _announce(world, chat, thread_id, {"forum_topic_edited": wanted})
     return True
 
 
@@ -51,7 +51,7 @@ def opener(*, closed: bool, general: bool = False) -> Callable[[World, Params], 
         if topic["closed"] == closed:
             raise bad_request("TOPIC_NOT_MODIFIED")
         topic["closed"] = closed
-        _tell(world, chat, thread_id, {"forum_topic_closed" if closed else "forum_topic_reopened": {}})
+        _announce(world, chat, thread_id, {"forum_topic_closed" if closed else "forum_topic_reopened": {}})
         return True
 
     return set_closed
@@ -111,5 +111,5 @@ def _name(params: Params) -> str:
     return name
 
 
-def _tell(world: World, chat: Chat, thread_id: int, content: Json) -> None:
+def _announce(world: World, chat: Chat, thread_id: int, content: Json) -> None:
     world.announce(chat, content | {"message_thread_id": thread_id, "is_topic_message": True})
