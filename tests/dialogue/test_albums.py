@@ -294,8 +294,9 @@ async def test_albums_of_a_whole_bot_on_both_stores(
         world.say(-100, 5, "", photo=PHOTO, media_group_id="a")
         world.say(-200, 5, "", photo=PHOTO, media_group_id="c")
         await fake.wait_for_calls(2, "sendMessage", delivered=True)
-        while (await opened.stats()).inbox.pending:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while (await opened.stats()).inbox.pending:
+                await asyncio.sleep(0)
         await bot.stop()
         assert await opened.dead_letters() == []
         await opened.close()

@@ -44,15 +44,17 @@ class House:
 
     async def appended(self, count: int) -> None:
         """Wait until so many updates have reached the inbox."""
-        while (await self.store.stats()).inbox.appended < count:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while (await self.store.stats()).inbox.appended < count:
+                await asyncio.sleep(0.01)
 
     async def idle(self) -> None:
-        while True:
-            stats = await self.store.stats()
-            if not stats.inbox.pending + stats.outbox.pending:
-                return
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while True:
+                stats = await self.store.stats()
+                if not stats.inbox.pending + stats.outbox.pending:
+                    return
+                await asyncio.sleep(0.01)
 
     def texts(self) -> list[str]:
         return [call.text for call in self.fake.calls if call.method == "sendMessage"]

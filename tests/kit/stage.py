@@ -11,6 +11,7 @@ from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
 
 STORES = ("memory:", "sqlite:")
+IDLE_WITHIN_S = 30.0  # with the pauses between attempts, on a busy machine
 
 
 class Stage:
@@ -33,7 +34,11 @@ class Stage:
                 await bot.stop()
 
     async def idle(self) -> None:
-        """Return when nothing waits: at Telegram's, in the inbox, in the outbox."""
+        """Return when nothing waits: at Telegram's, in the inbox, in the outbox; TimeoutError after IDLE_WITHIN_S."""
+        async with asyncio.timeout(IDLE_WITHIN_S):
+            await self._idle()
+
+    async def _idle(self) -> None:
         while True:
             await asyncio.sleep(0.01)
             stats = await self.store.stats()

@@ -22,7 +22,7 @@ from tests.mutants.catalogue import ROOT, Mutant
 from tests.mutants.workplace import Workplace, files_to_copy
 
 HANGS_S: Final = 300.0
-"""Far above what the suspects take; a single test is ended by tests/conftest.py (SECONDS_MAX)."""
+"""Far above what the suspects take; a single test has a limit of its own (tests/mutants/quickest.py)."""
 
 LATER_HANG_S: Final = 1800.0
 SEED_S: Final = 1.0  # several times what a seed takes

@@ -531,8 +531,9 @@ class StoreContract:
         workers = [asyncio.create_task(work()) for _ in range(10)]
         for start in range(0, 500, 50):
             await store.append([update(id_, f"chat:{id_ * 7 % 13}") for id_ in range(start, start + 50)])
-        while (await store.stats()).inbox.pending:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            while (await store.stats()).inbox.pending:
+                await asyncio.sleep(0)
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)

@@ -33,11 +33,12 @@ class Running:
         self.store = store
 
     async def idle(self) -> None:
-        while True:
-            await asyncio.sleep(0.01)
-            stats = await self.store.stats()
-            if not (stats.inbox.pending or stats.outbox.pending or self.fake.queue.pending):
-                return
+        async with asyncio.timeout(30):
+            while True:
+                await asyncio.sleep(0.01)
+                stats = await self.store.stats()
+                if not (stats.inbox.pending or stats.outbox.pending or self.fake.queue.pending):
+                    return
 
     def texts(self, chat_id: int) -> list[str]:
         return [
