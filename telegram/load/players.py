@@ -27,7 +27,7 @@ _LEAVING: Final = re.compile(
     r"\b(back|cancel|abort|stop|quit|previous|restart)\b|«|назад|отмен", re.IGNORECASE
 )
 _NUMBERS: Final = re.compile(r"\d+")
-_QUESTIONS_MAX: Final = 1000  # remembered
+_QUESTIONS_MAX: Final = 1000  # stored
 
 
 class ActionKind(Enum):

@@ -198,7 +198,7 @@ async def test_ctrl_c_ends_it_cleanly(tmp_path):
     os.killpg(loading.pid, signal.SIGINT)  # as a terminal does: everything that was started from it
     out, err = await asyncio.to_thread(loading.communicate, timeout=60)
     assert (loading.returncode, err) == (130, "")
-    assert "It was interrupted" in out
+    assert "The test was interrupted" in out
     assert "all promises kept" in out
     assert kept(tmp_path)["counts"]["updates"] < 100_000
     assert_gone(family)
