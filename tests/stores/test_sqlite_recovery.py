@@ -18,6 +18,7 @@ from engine.stores.sqlite import schema as sqlite_schema
 from engine.stores.sqlite.disk import Reserve
 from engine.stores.sqlite.file import connect, renew
 from engine.stores.sqlite.group import Group, apply
+from tests.stores.effects_contract import WITHIN_S
 
 
 def update(id_, key="chat:1"):
@@ -106,7 +107,7 @@ def no_pauses(monkeypatch):
 
 async def append(store, id_, key="chat:1"):
     """As a source of updates does: ask again until it is stored."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while True:
             try:
                 return await store.append([update(id_, key)])
@@ -119,7 +120,7 @@ def readings():
 
 
 async def entered(faults):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while not faults.entered.is_set():
             await asyncio.sleep(0)
 
@@ -135,7 +136,7 @@ async def test_who_waits_for_a_lane_is_served_after_trouble_on_trouble(store, fa
     faults.fail("SELECT segment, bits", sqlite3.SQLITE_IOERR_READ)
     for id_ in range(8):
         await append(store, id_, f"chat:{id_}")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         deliveries = await asyncio.gather(*waiting)
     assert [delivery.envelope.id for delivery in deliveries] == list(range(8))
 
@@ -149,7 +150,7 @@ async def test_the_file_is_read_anew_though_nobody_asks(store, faults):
     faults.fail("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable):
         await store.append([update(2)])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         assert (await waiting).envelope.body == b"t"
 
 
@@ -255,7 +256,7 @@ async def test_closing_while_the_file_is_read_anew(store, path, faults, moment, 
         closing.cancel()  # its caller may go: it is closed all the same
         await asyncio.gather(closing, return_exceptions=True)
         faults.let_go.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         await store.close()
         with pytest.raises(StoreUnavailable, match="closed"):
             await waiting
@@ -302,7 +303,7 @@ async def test_a_look_at_the_timers_that_fails_for_a_full_disk_is_made_again(sto
     await store.append([update(1)])
     await store.commit(await store.claim(Queue.INBOX), Effects(timers=(Timer("t", 0.001, b"t"),)), more=False)
     faults.fail("SELECT at, place, key", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         assert (await store.claim(Queue.INBOX)).envelope.body == b"t"
 
 
@@ -339,7 +340,7 @@ async def test_what_is_pending_but_not_in_the_file_means_to_read_it_anew(store):
     await store.append([update(1), update(2)])
     store._queues[Queue.INBOX].envelopes.clear()
     store._file.connection.execute("DELETE FROM inbox WHERE place = 1")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         assert (await store.claim(Queue.INBOX)).envelope.id == 2
     assert store._file.owner_epoch == 2
 
@@ -351,7 +352,7 @@ async def lost(store, match):
     """The store ends with this reason, also for who only waits."""
     waiting = asyncio.create_task(store.claim(Queue.INBOX))
     await asyncio.sleep(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(StoreError, match=match):
             while True:
                 try:
@@ -483,7 +484,7 @@ async def test_an_idle_store_notices_within_the_time_between_two_looks(path):
     waiting = asyncio.create_task(store.claim(Queue.INBOX))
     await asyncio.sleep(0)
     other_file(path)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(StoreError, match="was replaced"):
             await waiting
     await store.close()
@@ -585,7 +586,7 @@ async def test_two_failures_in_one_group_begin_one_reading(store, faults):
 
 async def test_a_thread_that_breaks_leaves_nobody_waiting(store, monkeypatch):
     monkeypatch.setattr(store._writer, "_work", lambda _: 1 / 0)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(StoreError, match="thread failed: ZeroDivisionError"):
             await store.append([update(1)])
         with pytest.raises(StoreError, match="thread failed"):

@@ -10,6 +10,7 @@ from engine.dispatcher import Engine
 from engine.model import TIMER_IDS
 from engine.store import DIED, DIED_WITH_OTHERS
 from engine.stores import open_store
+from tests.stores.effects_contract import WITHIN_S
 
 ATTEMPTS_MAX = 3
 
@@ -250,7 +251,7 @@ class Pool:
         await self.group.__aexit__(None, None, None)
 
     async def until(self, is_so):
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(WITHIN_S):
             while not await is_so():
                 await asyncio.sleep(0.005)
 

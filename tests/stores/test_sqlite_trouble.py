@@ -10,6 +10,7 @@ from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite import writer as sqlite_writer
 from engine.stores.sqlite.file import renew
 from engine.stores.sqlite.writer import Writer
+from tests.stores.effects_contract import WITHIN_S
 
 
 def update(id_, key="chat:1"):
@@ -130,7 +131,7 @@ async def test_who_was_cut_off_does_not_keep_a_failure_from_the_others(store, mo
     first, second = (asyncio.create_task(store.commit(each, Effects(), more=True)) for each in deliveries)
     await asyncio.sleep(0)  # both are in one group now
     first.cancel()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(StoreUnavailable):
             await second
     monkeypatch.undo()
@@ -188,7 +189,7 @@ async def test_who_asks_while_the_writer_closes_is_not_left_waiting_for_ever(sto
 
     asking = asyncio.create_task(ask_twice())
     await asyncio.sleep(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         await writer.close()
         assert await asking == (2,)
 
@@ -198,7 +199,7 @@ async def test_who_asks_a_closed_writer_is_told(tmp_path):
     await store.append([update(1)])
     delivery = await store.claim(Queue.INBOX)
     await store.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(StoreUnavailable, match="closed"):
             await store.commit(delivery, Effects(), more=True)
         with pytest.raises(StoreUnavailable, match="closed"):

@@ -924,7 +924,8 @@ class TestSqliteInTrouble:
             await store.commit(second, Effects((Call("chat:1", b"a"),)), more=True)
         with pytest.raises(LeaseLost):
             await store.commit(second, Effects((Call("chat:1", b"a"),)), more=True)
-        assert (await waiting).envelope.body == b"a"  # the waiting claim found the new lanes
+        served = await asyncio.wait_for(waiting, WITHIN_S)
+        assert served.envelope.body == b"a"  # the waiting claim found the new lanes
         assert (await store.stats()).inbox.pending == 0
         assert await store.append([update(1), update(2)]) == 0
 
