@@ -139,6 +139,16 @@ class Disk(apsw.VFS):
         inode = self._files.get(str(path))
         return None if inode is None else Seen(0, inode.number, len(inode.cached), 0)
 
+    def allocate(self, path: Path, offset: int, size: int) -> None:
+        """As the store allocates space for its database file; OSError if that fails."""
+        try:
+            self.operate("write", apsw.SQLITE_IOERR_WRITE, grows=True)
+        except apsw.Error as error:
+            raise OSError(
+                errno.ENOSPC if isinstance(error, apsw.FullError) else errno.EIO, str(error)
+            ) from None
+        self._files[str(path)].change(offset, bytes(size))
+
     def close(self) -> None:
         """Take the VFS from SQLite's list."""
         self.unregister()

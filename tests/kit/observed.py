@@ -117,6 +117,7 @@ class Sqlite:
         """The process dies: its connection, its lock and its alarms go with it, whatever is under way."""
         self._store._timers.close()  # else it would look for timers each second, in vain, for days
         self._store._file.connection.close()
+        self._store._file._space.close()
         os.close(self._store._file._lock or -1)
         os.close(self._store._file.running._fd)
 

@@ -15,7 +15,7 @@ from engine import Call, Effects, StateChange
 from engine.checks import checked_effects
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
-from engine.stores.sqlite.file import connect
+from engine.stores.sqlite.disk import connect
 from tests.kit.virtual import run_virtual
 from tests.stores.store_contract import INBOX, NOTHING, OUTBOX, update
 

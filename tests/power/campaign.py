@@ -152,6 +152,7 @@ class Life:
                     connect=self._connect,
                     renew=self.disk.renew,
                     look=self.disk.look,
+                    allocate=lambda _, offset, size: self.disk.allocate(self._path, offset, size),
                     look_every_s=None,
                 )
             except StoreError:

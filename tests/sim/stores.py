@@ -20,7 +20,7 @@ from engine.model import DeadLetter, LaneView, Lease, Stats
 from engine.store import FullStore, Limits, NoNotes
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
-from engine.stores.sqlite.file import connect, renew
+from engine.stores.sqlite.disk import connect, renew
 from engine.stores.sqlite.running import RunningFile
 from tests.sim.loop import Process
 from tests.sim.telegram_side import TelegramSide

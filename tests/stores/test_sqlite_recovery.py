@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from engine import Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite import schema as sqlite_schema
-from engine.stores.sqlite.disk import Reserve
-from engine.stores.sqlite.file import connect, renew
+from engine.stores.sqlite.disk import connect, renew
 from engine.stores.sqlite.group import Group, apply
+from engine.stores.sqlite.space import Reserve
 from tests.stores.effects_contract import WITHIN_S
 
 

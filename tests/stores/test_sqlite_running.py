@@ -183,8 +183,12 @@ def test_notes_go_on_after_the_file_was_read_anew(tmp_path):
 
 
 def test_without_room_for_notes_the_store_opens_and_counts_nothing(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    allocate = os.posix_fallocate
+
+    def full(fd, offset, size):
+        if offset == 0:  # the notes and the reserve; the database file becomes longer
+            raise OSError(28, "No space left on device")
+        allocate(fd, offset, size)
 
     async def live():
         lives = Lives(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from engine import Call, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite import writer as sqlite_writer
-from engine.stores.sqlite.file import renew
+from engine.stores.sqlite.disk import renew
 from engine.stores.sqlite.writer import Writer
 from tests.stores.effects_contract import WITHIN_S
 

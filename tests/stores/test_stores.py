@@ -15,8 +15,8 @@ from engine.store import WALL_LOOK_S
 from engine.stores import open_store as open_by_url
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite.disk import connect
 from engine.stores.sqlite.errors import translated
-from engine.stores.sqlite.file import connect
 from engine.stores.sqlite.writer import Writer
 from tests.kit.virtual import run_virtual
 from tests.stores.effects_contract import WITHIN_S, Clock, EffectsContract, pending

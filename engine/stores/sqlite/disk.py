@@ -1,12 +1,12 @@
-"""The store's files in the file system: whether they are still there, and a reserve of disk space.
+"""The store's files in the file system: whether they are still there.
 
 SQLite continues with a file that was deleted, replaced or unmounted while it has it open, and what it writes then is lost
 with the process. So the store checks the paths: after each transaction with updates, before they count as stored, and once
 a second.
 """
 
-import errno
 import os
+import sqlite3
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,13 +15,8 @@ from typing import Final, NamedTuple
 
 from engine.errors import StoreError, StoreUnavailable
 
-RESERVE_BYTES_MAX: Final = 16 << 20
-"""The bound of the WAL's size: with this much space it can always be checkpointed into the database."""
-
 _DATABASE_BYTES_MIN: Final = 512  # SQLite, "Database File Format": the smallest page
 _PRIVATE: Final = 0o600  # who can read the file can read what people write to the bot
-_RESERVE_BYTES_MIN: Final = 64 << 10
-_RESERVE_SHARE: Final = 8  # the reserve takes at most an eighth of the free space
 
 
 class Seen(NamedTuple):
@@ -79,6 +74,8 @@ def check_kinds(*paths: Path) -> None:
                 raise StoreError(f"cannot open {path}: it is {kind}: set STORE_URL to a file")
 
 
+Connect = Callable[[Path], sqlite3.Connection]
+Renew = Callable[[Path], None]
 Look = Callable[[Path], Seen | None]
 """Returns the file at a path, None if there is none; OSError if that cannot be determined."""
 
@@ -107,9 +104,13 @@ class Watch:
         seen = self._look(self._log)
         return 0 if seen is None else seen.size
 
+    def database_bytes(self) -> int | None:
+        """Return the recorded size of the database file, in bytes; None if it could not be determined."""
+        return None if self._database is None else self._database.size
+
     def opened(self) -> bool:
         """Record what SQLite has opened; return False if there is no WAL, or that cannot be determined."""
-        self._log_inode = None
+        self._database = self._log_inode = None
         with suppress(OSError):
             log = self._look(self._log)
             self._log_inode = None if log is None else log[:2]
@@ -117,10 +118,14 @@ class Watch:
         return self._log_inode is not None
 
     def written(self) -> None:
-        """Record the database file after the store itself has written to it, which only a checkpoint does."""
-        self._database = None  # if `look` fails now, the next check raises
+        """Record the database file after the store itself has written to it: a checkpoint, or more space.
+
+        A file that has replaced it meanwhile is not recorded, so that the next check finds it.
+        """
+        was, self._database = self._database, None  # if `look` fails now, the next check raises
         with suppress(OSError):
-            self._database = self._look(self._path)
+            seen = self._look(self._path)
+            self._database = was if was is not None and seen is not None and seen[:2] != was[:2] else seen
 
     def has_foreign_log(self) -> bool:
         """Return whether the file at the WAL's path is not the one that SQLite has opened; False if undetermined."""
@@ -167,46 +172,27 @@ class Watch:
         )
 
 
-class Reserve:
-    """Disk space that is freed when the disk is full, so that pending work can still be committed and deleted."""
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a connection without implicit transactions, usable by any thread; it never creates a file."""
+    return sqlite3.connect(
+        f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+    )
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.size = 0
-        """In bytes; 0 if there is none."""
 
-        with suppress(OSError):
-            self.size = path.stat().st_size
+def renew(log: Path) -> None:
+    """Rewrite the WAL in place and sync it, if it exists; OSError if that fails.
 
-    def keep(self) -> bool:
-        """Allocate the reserve, by the disk's free space; return False if the disk is too full for it."""
-        try:
-            status = os.statvfs(self._path.parent)
-            free = status.f_bavail * status.f_frsize
-            wanted = min(RESERVE_BYTES_MAX, (free + self.size) // _RESERVE_SHARE)
-            if wanted < _RESERVE_BYTES_MIN:
-                return self.size > 0
-            if wanted >= 2 * self.size and hasattr(os, "posix_fallocate"):
-                self._allocate(wanted)
-        except OSError as error:
-            return error.errno not in {errno.ENOSPC, errno.EDQUOT}  # e.g. a file system that cannot allocate
-        return True
-
-    def give_up(self) -> bool:
-        """Free the reserve; return whether there was one."""
-        had, self.size = self.size > 0, 0
-        with suppress(OSError):
-            self._path.unlink()
-            return had
-        return False
-
-    def _allocate(self, size: int) -> None:
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(fd, 0, size)
-        except OSError:
-            self.give_up()
-            raise
-        finally:
-            os.close(fd)
-        self.size = size
+    After a failed sync Linux marks the cached pages clean ("fsyncgate"). SQLite would read such a WAL from the cache and
+    append to it, and with the next power cut everything after the lost pages would be gone.
+    """
+    try:
+        fd = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        offset = 0
+        while piece := os.pread(fd, 1 << 20, offset):
+            offset += os.pwrite(fd, piece, offset)
+        os.fsync(fd)
+    finally:
+        os.close(fd)

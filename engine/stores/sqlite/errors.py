@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import StoreError, StoreUnavailable
+from engine.stores.sqlite.space import no_space
 
 _REASON_MAX: Final = 200
 
@@ -18,11 +19,11 @@ def translated(error: Exception) -> tuple[Exception, bool]:
     """
     if isinstance(error, StoreError | StoreUnavailable):
         return error, True
+    if is_full(error):
+        return StoreUnavailable("the disk is full: make room on it"), False
     if isinstance(error, OSError):
         return StoreUnavailable(f"the store's file cannot be reached: {error}"), True
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_FULL:
-            return StoreUnavailable("the disk is full: make room on it"), False
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreUnavailable("another program has locked the store's file: close it"), False
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
@@ -37,7 +38,11 @@ def at_opening(path: Path, error: Exception) -> StoreError:
     known, _ = translated(error)
     match known:
         case StoreError() | StoreUnavailable():
-            reason = str(error.strerror or error) if isinstance(error, OSError) else str(known)
+            reason = (
+                str(known)
+                if is_full(error) or not isinstance(error, OSError)
+                else str(error.strerror or error)
+            )
         case sqlite3.OperationalError() if "json_each" in str(error):
             reason = f"{error} (this Python's SQLite is {sqlite3.sqlite_version}, 3.38 is needed)"
         case MemoryError():
@@ -54,6 +59,8 @@ def damaged(what: str) -> str:
 
 def is_full(error: Exception) -> bool:
     """Return whether the error says that the disk is full."""
+    if isinstance(error, OSError):
+        return no_space(error)
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL
 
 

@@ -13,8 +13,9 @@ from engine.embedded.lanes import ParkedLane
 from engine.errors import StoreError, StoreUnavailable
 from engine.stores.sqlite.check import check_contents
 from engine.stores.sqlite.disk import (
+    Connect,
     Look,
-    Reserve,
+    Renew,
     Watch,
     check_kinds,
     make_database,
@@ -26,9 +27,7 @@ from engine.stores.sqlite.disk import look as look_at
 from engine.stores.sqlite.errors import at_opening, damaged, is_full, translated
 from engine.stores.sqlite.running import RunningFile
 from engine.stores.sqlite.schema import APPLICATION_ID, VERSION, create, migrate
-
-Connect = Callable[[Path], sqlite3.Connection]
-Renew = Callable[[Path], None]
+from engine.stores.sqlite.space import Allocate, Reserve, Space
 
 
 class StoreFile:
@@ -38,13 +37,17 @@ class StoreFile:
     `reopen` accepts the same file only: the file names its owner by a random text, new in each process.
     """
 
-    def __init__(self, path: Path, bot: str, connect: Connect, renew: Renew, look: Look) -> None:
+    def __init__(
+        self, path: Path, bot: str, connect: Connect, renew: Renew, look: Look, allocate: Allocate
+    ) -> None:
         self.path = resolved(path)  # SQLite puts the WAL beside the resolved path
         self._given = path
         self.connection: sqlite3.Connection
         self.owner_epoch = -1
         self.watch = Watch(self.path, self._beside("-wal"), look)
         self.reserve = Reserve(self._beside("-reserve"))
+        self._space = Space(self.path, self._log, self.watch, allocate)
+        self._page_bytes = 0
         self._connect = connect
         self._renew = renew
         self._look = look
@@ -77,7 +80,7 @@ class StoreFile:
             raise
         except Exception as error:  # noqa: BLE001 - whatever reading a damaged file may raise
             raise at_opening(self._given, error) from None
-        self.reserve.keep()
+        self._take_space()
 
     def reopen(self) -> None:
         """Open the file again after an error that leaves its contents in doubt.
@@ -98,7 +101,7 @@ class StoreFile:
             if isinstance(known, StoreError):
                 raise known from None
             raise StoreUnavailable(f"cannot reopen {self.path}: {error}") from None
-        self.reserve.keep()
+        self._take_space()
 
     def close(self) -> None:
         """Close the file; SQLite checkpoints the WAL, or leaves it for the next start if it cannot."""
@@ -116,6 +119,12 @@ class StoreFile:
         if not os.access(self.path, os.W_OK):  # also on a file system mounted read-only
             raise StoreUnavailable(f"the store's file {self.path} cannot be written (any more)")
         self._keep_locked()
+
+    def commit(self, connection: sqlite3.Connection) -> None:
+        """Commit the open transaction, which can be checkpointed then whatever happens to the disk; OSError if it is full."""
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        self._space.claim(pages * self._page_bytes)
+        connection.execute("COMMIT")
 
     def fold_log(self) -> bool:
         """Checkpoint the WAL into the database; return whether all of it is there, so that the WAL can start over."""
@@ -170,10 +179,16 @@ class StoreFile:
     def _beside(self, ending: str) -> Path:
         return self.path.with_name(self.path.name + ending)
 
+    def _take_space(self) -> None:
+        self._space.claim_log()
+        self.reserve.keep()
+
     def _open(self, check: Callable[[sqlite3.Connection], None]) -> None:
         connection = self._connect(self.path)
         try:
+            self._space.open()
             check(connection)
+            (self._page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
             connection.execute("SELECT value FROM json_each('[1]')")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -192,13 +207,14 @@ class StoreFile:
                 self.running.count_deaths(connection, _stamp(_meta(connection, "owner")))
             connection.execute("UPDATE meta SET value = ? WHERE name = 'owner_epoch'", (epoch,))
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", (self._owner,))
-            connection.execute("COMMIT")
             if not self.watch.opened():  # switching to WAL can fail without an error
                 raise StoreUnavailable(
                     f"SQLite keeps no log (WAL) beside {self.path}: is it on a local disk?"
                 )
+            self.commit(connection)
         except BaseException:
             connection.close()
+            self._space.close()
             self.watch.written()
             raise
         self.connection, self.owner_epoch, self._is_open = connection, epoch, True
@@ -224,6 +240,7 @@ class StoreFile:
         try:
             self.connection.close()
         finally:
+            self._space.close()
             self.watch.written()
             if is_foreign:
                 with suppress(OSError):
@@ -301,32 +318,6 @@ class StoreFile:
             raise StoreError(
                 f"{self._given} belongs to bot {bot!s:.40}, not to bot {self._bot}: set STORE_URL to a different file"
             )
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a connection without implicit transactions, usable by any thread; it never creates a file."""
-    return sqlite3.connect(
-        f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
-    )
-
-
-def renew(log: Path) -> None:
-    """Rewrite the WAL in place and sync it, if it exists; OSError if that fails.
-
-    After a failed sync Linux marks the cached pages clean ("fsyncgate"). SQLite would read such a WAL from the cache and
-    append to it, and with the next power cut everything after the lost pages would be gone.
-    """
-    try:
-        fd = os.open(log, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        offset = 0
-        while piece := os.pread(fd, 1 << 20, offset):
-            offset += os.pwrite(fd, piece, offset)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _meta(connection: sqlite3.Connection, name: str) -> Any:

@@ -32,11 +32,12 @@ from engine.model import (
     Stats,
 )
 from engine.store import DIED, ID_MASK, Limits
-from engine.stores.sqlite.disk import Look, look
-from engine.stores.sqlite.file import Connect, Renew, StoreFile, connect, renew
+from engine.stores.sqlite.disk import Connect, Look, Renew, connect, look, renew
+from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.group import Group
 from engine.stores.sqlite.letters import bury
 from engine.stores.sqlite.operator import SqliteOperator
+from engine.stores.sqlite.space import Allocate, allocate
 
 T = TypeVar("T")
 
@@ -320,6 +321,7 @@ async def open_sqlite(
     connect: Connect = connect,
     renew: Renew = renew,
     look: Look = look,
+    allocate: Allocate = allocate,
     look_every_s: float | None = 1.0,
 ) -> SqliteStore:
     """Open or create the file of one bot; StoreError says in one line what a person has to do.
@@ -327,7 +329,7 @@ async def open_sqlite(
     The store checks every `look_every_s` seconds whether the file is still there; None (for virtual time): only when it
     writes. `wall` returns Unix time in seconds.
     """
-    file = StoreFile(path, bot, connect, renew, look)
+    file = StoreFile(path, bot, connect, renew, look, allocate)
     store = SqliteStore(file, limits or Limits(), wall, look_every_s=look_every_s)
     try:
         await store.open()

@@ -16,15 +16,14 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from engine.errors import StoreError, StoreUnavailable
-from engine.stores.sqlite.disk import RESERVE_BYTES_MAX
 from engine.stores.sqlite.errors import is_fault_of_values, is_full, outcome_of, translated
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.group import Group, Row, Steps, apply, only_deletes
+from engine.stores.sqlite.space import LOG_BYTES_MIN, RESERVE_BYTES_MAX
 
 LOG_BYTES_MAX = RESERVE_BYTES_MAX
 """The WAL is checkpointed into the database when it is longer than this on the disk, or than the reserve; ~50 ms each."""
 
-_LOG_BYTES_MIN: Final = 64 << 10
 _MEASURE_EVERY: Final = 4
 
 T = TypeVar("T")
@@ -121,8 +120,7 @@ class Writer:
         if self.suspect:
             self._failed(group, StoreUnavailable("the store is closed, or read anew"))
             return
-        if len(group.steps) > group.whole:
-            del group.steps[group.whole :]
+        del group.steps[group.whole :]
         working = self._loop.run_in_executor(self._thread, self._work, group)
         working.add_done_callback(partial(self._worked, group))
 
@@ -265,7 +263,7 @@ class Writer:
                 continue
             try:
                 if doubt is None:
-                    self._transact(steps, durable=group.durable)
+                    self._transact_alone(steps, durable=group.durable)
                 else:
                     failures[index] = doubt
             except Exception as error:  # noqa: BLE001 - its caller gets it
@@ -273,6 +271,15 @@ class Writer:
                 failures[index], suspect = outcome_of(error)
                 doubt = failures[index] if suspect else None
         return failures, doubt
+
+    def _transact_alone(self, steps: Steps, *, durable: bool) -> None:
+        try:
+            self._transact(steps, durable=durable)
+        except Exception as error:
+            if not (is_full(error) and only_deletes(steps) and self._give_up_reserve()):
+                raise
+            self._roll_back()
+            self._transact(steps, durable=durable)
 
     def _transact(self, steps: Steps, *, durable: bool) -> None:
         execute = self._connection.execute
@@ -285,7 +292,7 @@ class Writer:
         if execute("SELECT value FROM meta WHERE name = 'owner_epoch'").fetchone() != (self._owner_epoch,):
             raise StoreError("another process has opened the store's file: only one may own it")
         apply(self._connection, steps)
-        execute("COMMIT")
+        self._file.commit(self._connection)
 
     def _keep_log_short(self, size: int | None) -> Exception | None:
         """Checkpoint the WAL if it is long; return why the file's contents are in doubt, or None.
@@ -300,7 +307,7 @@ class Writer:
         try:
             if size is None:
                 size = self._file.watch.log_bytes()
-            longest = min(LOG_BYTES_MAX, max(self._file.reserve.size, _LOG_BYTES_MIN))
+            longest = min(LOG_BYTES_MAX, max(self._file.reserve.size, LOG_BYTES_MIN))
             if size > max(longest, self._fold_at):
                 self._fold_log(size, longest)
         except Exception as error:  # noqa: BLE001 - returned if it matters
@@ -322,20 +329,19 @@ class Writer:
 
     def _make_room(self) -> None:
         """Checkpoint the WAL, so that it starts over in the space it has; free the reserve if that needs space."""
-        try:
-            self._file.fold_log()
-        except sqlite3.Error as error:
-            if not is_full(error):
-                raise
-        else:
-            return
-        self._file.reserve.give_up()
+        for _ in range(2):
+            try:
+                self._file.fold_log()
+            except sqlite3.Error as error:
+                if not is_full(error):
+                    raise
+                self._give_up_reserve()
+            else:
+                return
+
+    def _give_up_reserve(self) -> bool:
         self._is_scarce = True
-        try:
-            self._file.fold_log()
-        except sqlite3.Error as error:
-            if not is_full(error):
-                raise
+        return self._file.reserve.give_up()
 
     def _roll_back(self) -> None:
         try:
