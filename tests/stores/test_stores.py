@@ -710,6 +710,21 @@ class TestSqliteTimers:
             await store.close()
         assert len(ids) == 3
 
+    async def test_more_timers_of_one_moment_than_one_look_reads_all_come_due(self, path, monkeypatch):
+        monkeypatch.setattr("engine.stores.sqlite.timers.LOOK_ROWS", 3)
+        await (await open_sqlite(path, "1")).close()
+        connection = sqlite3.connect(path)
+        rows = ((TIMER_IDS + n, f"chat:{n}", "7", "t", 2000.0, b"") for n in range(10))
+        connection.executemany("INSERT INTO timer VALUES (?, ?, ?, ?, ?, ?)", rows)
+        connection.commit()
+        connection.close()
+        clock = Clock()
+        store: Any = await open_sqlite(path, "1", wall=clock)
+        clock.now = 2000.0
+        store.clock_moved()
+        await pending(store, 10)
+        await store.close()
+
     async def test_a_hundred_thousand_timers_stay_in_the_file(self, path):
         """Nothing of them is in memory, and no more than is due is read."""
         await (await open_sqlite(path, "1")).close()
