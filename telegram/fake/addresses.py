@@ -2,7 +2,6 @@
 
 import re
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from .answers import Json
 
@@ -87,11 +86,6 @@ def is_emoji(text: str) -> bool:
 def is_date_format(text: str) -> bool:
     """Whether the text is a date format: "r", "R", or letters of "tTdDwW" (Telegram Bot API, MessageEntity)."""
     return _DATE_FORMAT.fullmatch(text) is not None
-
-
-def percent_decoded(text: str) -> str:
-    """Percent-decode as tdlib does (misc.cpp, url_decode): invalid escapes are kept, and "+" is not a space."""
-    return unquote_to_bytes(text).decode("utf-8", "replace")
 
 
 def _argument(query: str, name: str) -> str | None:

@@ -7,10 +7,10 @@ an `Upload`. A null counts as absent.
 import json
 import re
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from .addresses import percent_decoded
 from .answers import ApiError, Json, bad_request
 
 Params = dict[str, Any]
@@ -55,7 +55,7 @@ async def _read_body(request: web.BaseRequest, form_bytes_max: int) -> Params:
         if content_type.startswith(("application/x-www-form-urlencoded", "multipart/form-data")):
             # the real server reads the body of a GET, too; aiohttp's `post` does not
             form = await request.clone(method="POST", client_max_size=form_bytes_max).post()
-            decoded = percent_decoded if content_type.startswith("multipart/") else str
+            decoded = _percent_decoded if content_type.startswith("multipart/") else str
             return {decoded(name): _form_value(value) for name, value in form.items()}
     except web.HTTPRequestEntityTooLarge:
         raise ApiError(413, "Request Entity Too Large") from None
@@ -97,7 +97,12 @@ def _file_name(disposition: str) -> str | None:
     found = _FILE_NAME.search(disposition)
     if found is None:
         return None
-    return percent_decoded(found[2].strip() if found[1] is None else re.sub(r"\\(.)", r"\1", found[1]))
+    return _percent_decoded(found[2].strip() if found[1] is None else re.sub(r"\\(.)", r"\1", found[1]))
+
+
+def _percent_decoded(text: str) -> str:
+    """Percent-decode as tdlib does (misc.cpp, url_decode): invalid escapes are kept, and "+" is not a space."""
+    return unquote_to_bytes(text).decode("utf-8", "replace")
 
 
 def text(params: Params, name: str) -> str:
