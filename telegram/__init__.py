@@ -24,10 +24,19 @@ _ROOMS: Final = {
     "service": "bot letters logs outage pace poller secrecy sender serving",
 }
 
+_FAKE_FOLDERS: Final = {
+    "protocol": "answers params",
+}
+
 redirect(
     {
         f"telegram.{each}": f"telegram.{room}.{each}"
         for room, names in _ROOMS.items()
+        for each in names.split()
+    }
+    | {
+        f"telegram.fake.{each}": f"telegram.fake.{folder}.{each}"
+        for folder, names in _FAKE_FOLDERS.items()
         for each in names.split()
     }
     | {

@@ -18,6 +18,7 @@ from telegram.load.service import ROOT
         ("telegram.bot", "telegram.service.bot"),
         ("telegram.fake.sandbox_lanes", "telegram.sandbox.lanes"),
         ("telegram.fake.sandbox", "telegram.sandbox.server"),
+        ("telegram.fake.answers", "telegram.fake.protocol.answers"),
         ("engine.keeper", "engine.leases"),
         ("engine.stores.sqlite_file", "engine.stores.sqlite.file"),
     ],

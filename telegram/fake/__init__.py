@@ -20,11 +20,11 @@ later calls; methods without state return generated values (`methods/generic.py`
 Not supported: webhooks (setWebhook is refused), ephemeral messages.
 """
 
-from .answers import ApiError
 from .calls import Call, Poll, Stats
 from .events import Listener
 from .faults import Fault, FaultKind, Faults
 from .flood import FloodLimits
+from .protocol.answers import ApiError
 from .queue import UpdateQueue
 from .remote import RemoteFake
 from .server import DEFAULT_TOKEN, FakeServer

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from .answers import ApiError, Json, bad_request
 from .files import FILE_BYTES_MAX, StoredFile
-from .params import Params, Upload, boolean, integer, text
+from .protocol.answers import ApiError, Json, bad_request
+from .protocol.params import Params, Upload, boolean, integer, text
 from .society import Society
 
 KINDS: Final = (

@@ -27,10 +27,10 @@ from typing import Any
 
 from aiohttp import web
 
-from .answers import encode
 from .calls import as_row
 from .faults import Fault
 from .flood import FloodLimits
+from .protocol.answers import encode
 from .server import HOST, FakeServer
 from .visitors import is_key, new_key, refusal
 

@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from .answers import ApiError
 from .files import Files
+from .protocol.answers import ApiError
 from .replies import Reply
 
 _PATH = re.compile(r"/file/bot(?P<token>[^/]+)/(?:test/)?(?P<path>.+)")

@@ -5,7 +5,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from .answers import Json
+from .protocol.answers import Json
 
 EVENTS_MAX = 10_000
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from telegram.client.safe_name import safe_name
 
-from .answers import Json
+from .protocol.answers import Json
 
 FILE_BYTES_MAX: Final = 50 << 20
 DOWNLOAD_BYTES_MAX: Final = 20 << 20

@@ -3,9 +3,9 @@
 from functools import cache
 from typing import Final
 
-from .answers import ApiError, Json, bad_request, forbidden
 from .people import Chat
-from .shapes import schema
+from .protocol.answers import ApiError, Json, bad_request, forbidden
+from .protocol.shapes import schema
 
 NOT_ENOUGH: Final = {
     "can_restrict_members": "not enough rights to restrict/unrestrict chat member",

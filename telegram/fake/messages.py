@@ -2,13 +2,13 @@
 
 from typing import Any, NamedTuple
 
-from .answers import Json, bad_request
 from .entities import utf16_length, with_users
 from .formatting import formatted, usable
-from .markup import check_place, is_inline
 from .members import check_may_send, status_of
-from .params import Params, boolean, integer, structure, text
 from .people import Chat
+from .protocol.answers import Json, bad_request
+from .protocol.markup import check_place, is_inline
+from .protocol.params import Params, boolean, integer, structure, text
 from .society import Society
 
 TEXT_MAX = 4096  # UTF-16 code units, after entities parsing

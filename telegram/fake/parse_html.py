@@ -8,8 +8,8 @@ import re
 from typing import Final, NamedTuple
 
 from .addresses import is_date_format, is_emoji, link, moment
-from .answers import ApiError, Json, bad_request
 from .entities import in_order
+from .protocol.answers import ApiError, Json, bad_request
 
 _TYPES: Final = {
     **dict.fromkeys(("b", "strong"), "bold"),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from .answers import ApiError
+from .protocol.answers import ApiError
 from .queue import UpdateQueue
 
 TERMINATED = (

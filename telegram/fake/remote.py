@@ -12,10 +12,10 @@ from typing import Any, Self
 
 import aiohttp
 
-from .answers import Json
 from .calls import Call, Stats
 from .faults import Fault
 from .flood import FloodLimits
+from .protocol.answers import Json
 from .server import DEFAULT_TOKEN
 
 _ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from telegram.botapi.schema import Field
 
-from .shapes import schema
+from .protocol.shapes import schema
 
 DATE: Final = 1_700_000_000
 _TEXTS: Final = {

@@ -16,15 +16,22 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from . import methods
-from .answers import ApiError, accepted, forbidden, refused
 from .calls import Call, CallLog, Poll, Stats
-from .checks import check
 from .clock import MovableClock
 from .downloads import download
 from .faults import Fault, Faults
 from .files import Files
-from .params import FORM_BYTES_MAX, FORM_BYTES_MAX_LOCAL, Params, forget_contents, integer, read_parameters
 from .polling import LongPoll
+from .protocol.answers import ApiError, accepted, forbidden, refused
+from .protocol.checks import check
+from .protocol.params import (
+    FORM_BYTES_MAX,
+    FORM_BYTES_MAX_LOCAL,
+    Params,
+    forget_contents,
+    integer,
+    read_parameters,
+)
 from .queue import UpdateQueue
 from .replies import Cut, Reply, for_aiohttp
 from .visitors import refusal

@@ -3,12 +3,12 @@
 import json
 from typing import Any, Final
 
-from .answers import Json
 from .attachments import store_files
 from .entities import commands
 from .formatting import formatted, usable
-from .params import integer, text
 from .people import Chat
+from .protocol.answers import Json
+from .protocol.params import integer, text
 from .society import Society
 
 CALLBACKS_MAX = 100_000  # stored unanswered queries, button presses among them

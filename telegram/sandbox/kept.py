@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from telegram.fake.answers import Json
+from telegram.fake.protocol.answers import Json
 from telegram.fake.server import FakeServer
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,7 @@ import structlog
 
 from engine import LaneView, Queue, Running, StoreUnavailable
 from engine.store import FullStore
-from telegram.fake.answers import Json
+from telegram.fake.protocol.answers import Json
 from telegram.fake.server import FakeServer
 
 log = structlog.get_logger(__name__)

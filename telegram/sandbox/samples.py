@@ -6,8 +6,8 @@ from base64 import b64decode
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from telegram.fake.answers import Json
 from telegram.fake.attachments import described
+from telegram.fake.protocol.answers import Json
 from telegram.fake.world import World
 
 Sample = Literal["photo", "album", "contact", "location"]

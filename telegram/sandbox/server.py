@@ -22,9 +22,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 
 from engine.store import FullStore
-from telegram.fake.answers import Json
 from telegram.fake.faults import Fault
 from telegram.fake.methods import METHODS
+from telegram.fake.protocol.answers import Json
 from telegram.fake.server import HOST, FakeServer
 from telegram.fake.visitors import is_key, new_key, refusal
 from telegram.sandbox.actions import Actions, Refused

@@ -9,9 +9,9 @@ from telegram.botapi.types import File
 from telegram.client import TgClient
 from telegram.client.multipart import put, unpacked
 from telegram.client.wire import Answer
-from telegram.fake.answers import ApiError, Described, refused
 from telegram.fake.methods import METHODS, run
-from telegram.fake.params import Upload
+from telegram.fake.protocol.answers import ApiError, Described, refused
+from telegram.fake.protocol.params import Upload
 from telegram.fake.world import World
 
 

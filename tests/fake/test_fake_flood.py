@@ -6,9 +6,9 @@ import aiohttp
 import pytest
 
 from telegram.fake import FakeServer, FloodLimits
-from telegram.fake.answers import ApiError
 from telegram.fake.control import Control
 from telegram.fake.flood import FloodControl, messages_of
+from telegram.fake.protocol.answers import ApiError
 
 NO_LIMIT = {"overall_per_s": 0, "chat_per_s": 0, "group_per_min": 0}
 

@@ -1,7 +1,7 @@
 import pytest
 
-from telegram.fake.answers import ApiError
 from telegram.fake.methods import run
+from telegram.fake.protocol.answers import ApiError
 from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
 

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from telegram.fake.answers import ApiError, accepted
 from telegram.fake.methods import METHODS, run
+from telegram.fake.protocol.answers import ApiError, accepted
 from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
 

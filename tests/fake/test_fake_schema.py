@@ -9,13 +9,13 @@ from telegram.botapi.generate import _type_hint
 from telegram.botapi.invoking import _reader
 from telegram.botapi.objects import TelegramObject, Unknown
 from telegram.botapi.schema import Field, Method
-from telegram.fake.answers import ApiError, Described
-from telegram.fake.checks import check
 from telegram.fake.methods import METHODS, run
-from telegram.fake.params import Upload
+from telegram.fake.protocol.answers import ApiError, Described
+from telegram.fake.protocol.checks import check
+from telegram.fake.protocol.params import Upload
+from telegram.fake.protocol.shapes import schema
 from telegram.fake.queue import UpdateQueue
 from telegram.fake.samples import Samples
-from telegram.fake.shapes import schema
 from telegram.fake.world import World
 
 ANN, GROUP, FORUM = 5, -1_005, -1_006

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from telegram.fake.answers import ApiError
 from telegram.fake.methods import run
-from telegram.fake.params import Upload
+from telegram.fake.protocol.answers import ApiError
+from telegram.fake.protocol.params import Upload
 from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
 

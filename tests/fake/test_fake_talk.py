@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from telegram.fake.answers import ApiError
 from telegram.fake.methods import run
+from telegram.fake.protocol.answers import ApiError
 from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
 

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from telegram.fake.answers import ApiError
+from telegram.fake.protocol.answers import ApiError
 from telegram.fake.queue import UpdateQueue
 from telegram.fake.talk import CALLBACKS_MAX
 from telegram.fake.world import World

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable
 
-from telegram.fake.answers import Described, Json, bad_request, encode
 from telegram.fake.attachments import described, stored
 from telegram.fake.members import flags
 from telegram.fake.messages import object_of
-from telegram.fake.params import Params, boolean, integer, structure, text
+from telegram.fake.protocol.answers import Described, Json, bad_request, encode
+from telegram.fake.protocol.params import Params, boolean, integer, structure, text
 from telegram.fake.queue import DEFAULT_KINDS
 from telegram.fake.world import World
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from telegram.fake.answers import Json, bad_request
 from telegram.fake.attachments import described, stored
 from telegram.fake.members import check_right, flags
 from telegram.fake.messages import message_in, object_of, topic_of
-from telegram.fake.params import Params, integer, text
 from telegram.fake.people import Chat
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.params import Params, integer, text
 from telegram.fake.world import World
 
 CHAT_ACTIONS = frozenset(

@@ -1,7 +1,5 @@
 """Methods that edit and delete messages, and set reactions."""
 
-from telegram.fake.answers import Json, bad_request
-from telegram.fake.markup import reply_markup
 from telegram.fake.members import status_of
 from telegram.fake.messages import (
     Editable,
@@ -16,8 +14,10 @@ from telegram.fake.messages import (
     text_content,
     without,
 )
-from telegram.fake.params import Params, integer, text
 from telegram.fake.people import Chat
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.markup import reply_markup
+from telegram.fake.protocol.params import Params, integer, text
 from telegram.fake.world import World
 
 from .sending import checklist, rich_message

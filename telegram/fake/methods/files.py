@@ -1,8 +1,8 @@
 """The method getFile."""
 
-from telegram.fake.answers import Json, bad_request
 from telegram.fake.files import DOWNLOAD_BYTES_MAX
-from telegram.fake.params import Params, text
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.params import Params, text
 from telegram.fake.world import World
 
 

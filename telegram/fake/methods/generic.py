@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from telegram.botapi.schema import Method
-from telegram.fake.answers import bad_request
-from telegram.fake.params import Params, integer, text
+from telegram.fake.protocol.answers import bad_request
+from telegram.fake.protocol.params import Params, integer, text
+from telegram.fake.protocol.shapes import schema
 from telegram.fake.samples import Samples
-from telegram.fake.shapes import schema
 from telegram.fake.world import World
 
 _EMPTY = {

@@ -1,8 +1,8 @@
 """Methods for invite links and requests to join."""
 
-from telegram.fake.answers import Json, bad_request
-from telegram.fake.params import Params, boolean, integer, text
 from telegram.fake.people import Chat
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.params import Params, boolean, integer, text
 from telegram.fake.world import World
 
 from .chats import group_of

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from telegram.fake.answers import Json, bad_request
 from telegram.fake.attachments import described, media, stored
-from telegram.fake.markup import reply_markup
 from telegram.fake.messages import (
     caption_content,
     editable,
@@ -15,7 +13,9 @@ from telegram.fake.messages import (
     replace,
     without,
 )
-from telegram.fake.params import Params, integer, text
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.markup import reply_markup
+from telegram.fake.protocol.params import Params, integer, text
 from telegram.fake.world import World
 
 from .sending import send

@@ -1,10 +1,10 @@
 """Methods for members: status, bans, restrictions, administrators, tags."""
 
-from telegram.fake.answers import Json, bad_request
 from telegram.fake.members import administrator, check_right, flags, restricted
 from telegram.fake.messages import object_of
-from telegram.fake.params import Params, boolean, integer, text
 from telegram.fake.people import Chat
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.params import Params, boolean, integer, text
 from telegram.fake.world import World
 
 from .chats import group_of

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from telegram.fake.answers import Json, bad_request
 from telegram.fake.messages import object_of
-from telegram.fake.params import Params, boolean, text
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.params import Params, boolean, text
 from telegram.fake.world import World
 
 CALLBACK_TEXT_MAX = 200

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from telegram.fake.answers import Json, bad_request
-from telegram.fake.markup import reply_markup
 from telegram.fake.messages import (
     caption_content,
     check_length,
@@ -14,9 +12,11 @@ from telegram.fake.messages import (
     source,
     text_content,
 )
-from telegram.fake.params import Params, boolean, integer, text
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.markup import reply_markup
+from telegram.fake.protocol.params import Params, boolean, integer, text
+from telegram.fake.protocol.shapes import schema
 from telegram.fake.samples import Samples
-from telegram.fake.shapes import schema
 from telegram.fake.world import World
 
 _DICE_MAX = {"🎲": 6, "🎯": 6, "🎳": 6, "🏀": 5, "⚽": 5, "🎰": 64}

@@ -1,9 +1,9 @@
 """Methods for the bot's sticker sets."""
 
-from telegram.fake.answers import Json, bad_request
 from telegram.fake.attachments import described, stored
 from telegram.fake.messages import object_of
-from telegram.fake.params import Params, boolean, integer, text
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.params import Params, boolean, integer, text
 from telegram.fake.world import World
 
 STICKERS_MAX = 120  # Telegram Bot API, addStickerToSet

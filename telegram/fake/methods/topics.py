@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from telegram.fake.answers import Json, bad_request
 from telegram.fake.members import check_right
 from telegram.fake.messages import GENERAL_TOPIC
-from telegram.fake.params import Params, integer, text
 from telegram.fake.people import Chat
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.params import Params, integer, text
 from telegram.fake.world import World
 
 NAME_MAX = 128  # Telegram Bot API, createForumTopic

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from telegram.fake.answers import ApiError
-from telegram.fake.markup import is_inline, reply_markup
+from telegram.fake.protocol.answers import ApiError
+from telegram.fake.protocol.markup import is_inline, reply_markup
 
 
 def inline(*buttons):

@@ -1,8 +1,8 @@
 import pytest
 
-from telegram.fake.answers import ApiError
-from telegram.fake.checks import check
-from telegram.fake.params import Upload
+from telegram.fake.protocol.answers import ApiError
+from telegram.fake.protocol.checks import check
+from telegram.fake.protocol.params import Upload
 
 SEND = {"chat_id": 5, "text": "hi"}
 PART = Upload("a.jpg", b"jpg", "image/jpeg")

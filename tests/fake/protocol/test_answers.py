@@ -1,6 +1,6 @@
 import json
 
-from telegram.fake.answers import ApiError, Described, accepted, bad_request, forbidden, refused
+from telegram.fake.protocol.answers import ApiError, Described, accepted, bad_request, forbidden, refused
 
 
 def test_a_result():

@@ -1,6 +1,6 @@
 import pytest
 
-from telegram.fake.params import boolean, integer, structure, text
+from telegram.fake.protocol.params import boolean, integer, structure, text
 
 
 @pytest.mark.parametrize(
