@@ -26,6 +26,7 @@ _ROOMS: Final = {
 
 _FAKE_FOLDERS: Final = {
     "protocol": "answers params",
+    "text": "entities",
 }
 
 redirect(

@@ -4,12 +4,12 @@ import json
 from typing import Any, Final
 
 from .attachments import store_files
-from .entities import commands
-from .formatting import formatted, usable
 from .people import Chat
 from .protocol.answers import Json
 from .protocol.params import integer, text
 from .society import Society
+from .text.entities import commands
+from .text.formatting import formatted, usable
 
 CALLBACKS_MAX = 100_000  # stored unanswered queries, button presses among them
 _QUERY_IDS: Final = {

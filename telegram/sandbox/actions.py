@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from engine import StoreUnavailable
 from engine.store import Operator
 from telegram.fake.clock import MovableClock
-from telegram.fake.entities import utf16_length
 from telegram.fake.messages import CAPTION_MAX, TEXT_MAX
 from telegram.fake.protocol.answers import Json
 from telegram.fake.protocol.markup import CALLBACK_DATA_BYTES_MAX
+from telegram.fake.text.entities import utf16_length
 from telegram.fake.world import World
 from telegram.sandbox.forms import (
     ACTION,

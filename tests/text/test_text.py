@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from telegram.fake.entities import utf16_length
-from telegram.fake.parse_html import parse_html
+from telegram.fake.text.entities import utf16_length
+from telegram.fake.text.parse_html import parse_html
 from telegram.text import (
     TEXT_MAX,
     Text,

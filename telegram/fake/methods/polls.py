@@ -1,10 +1,10 @@
 """Methods for polls; users vote with `World.vote`."""
 
-from telegram.fake.formatting import formatted
 from telegram.fake.messages import editable, given_entities, inline, object_of, without
 from telegram.fake.protocol.answers import Json, bad_request
 from telegram.fake.protocol.markup import reply_markup
 from telegram.fake.protocol.params import Params, boolean, integer, text
+from telegram.fake.text.formatting import formatted
 from telegram.fake.world import World
 
 from .sending import send

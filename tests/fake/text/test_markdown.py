@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from telegram.fake.formatting import formatted
-from telegram.fake.parse_markdown import parse_markdown, parse_markdown_v2
 from telegram.fake.protocol.answers import ApiError
+from telegram.fake.text.formatting import formatted
+from telegram.fake.text.parse_markdown import parse_markdown, parse_markdown_v2
 from telegram.text import escape_markdown, to_markdown
 from tests.text.test_text import MANY, QUOTES, painted, read_markdown
 from tests.text.test_text import formatted as any_text

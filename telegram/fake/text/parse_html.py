@@ -7,9 +7,10 @@ Offsets in errors are bytes of the UTF-8 text, those of entities UTF-16 code uni
 import re
 from typing import Final, NamedTuple
 
+from telegram.fake.protocol.answers import ApiError, Json, bad_request
+
 from .addresses import is_date_format, is_emoji, link, moment
 from .entities import in_order
-from .protocol.answers import ApiError, Json, bad_request
 
 _TYPES: Final = {
     **dict.fromkeys(("b", "strong"), "bold"),

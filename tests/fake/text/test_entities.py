@@ -1,8 +1,8 @@
 import pytest
 
-from telegram.fake.entities import commands, utf16_length, with_users
-from telegram.fake.parse_html import parse_html
 from telegram.fake.protocol.answers import ApiError
+from telegram.fake.text.entities import commands, utf16_length, with_users
+from telegram.fake.text.parse_html import parse_html
 
 WRONG_SURROGATES = "Text contains invalid Unicode characters after decoding HTML entities, check for unmatched surrogate code units"
 

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from .protocol.answers import Json
+from telegram.fake.protocol.answers import Json
 
 _USER: Final = re.compile(r"tg:(?://)?user(/?\?[^#]*)", re.IGNORECASE)
 _PARTS: Final = re.compile(r"(?:(?P<scheme>[^:/?#@\[\]]*)://)?(?P<place>[^/?#]*)(?P<rest>.*)", re.DOTALL)

@@ -6,9 +6,10 @@ The rules are those of tdlib/td, MessageEntity.cpp (parse_markdown_v2, parse_mar
 
 from typing import Final, NamedTuple
 
+from telegram.fake.protocol.answers import ApiError, Json, bad_request
+
 from .addresses import emoji_or_moment, link
 from .entities import in_order
-from .protocol.answers import ApiError, Json, bad_request
 
 _RESERVED: Final = frozenset(b"_*[]()~`>#+-=|{}.!\n")
 _RESERVED_IN_CODE: Final = frozenset(b"`")

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any, Final
 
+from telegram.fake.protocol.answers import ApiError, Json, bad_request
+from telegram.fake.protocol.params import integer
+
 from .entities import RANKS, commands, in_order, utf16_length
 from .parse_html import parse_html
 from .parse_markdown import parse_markdown, parse_markdown_v2
-from .protocol.answers import ApiError, Json, bad_request
-from .protocol.params import integer
 
 _PARSERS: Final = {"html": parse_html, "markdown": parse_markdown, "markdownv2": parse_markdown_v2}
 _SOURCE_BYTES_MAX: Final = 1 << 15  # telegram-bot-api, Client.cpp, get_formatted_text
