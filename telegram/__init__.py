@@ -27,6 +27,7 @@ _ROOMS: Final = {
 _FAKE_FOLDERS: Final = {
     "protocol": "answers params",
     "text": "entities",
+    "world": "events files flood members messages people queue",
 }
 
 redirect(

@@ -21,14 +21,14 @@ Not supported: webhooks (setWebhook is refused), ephemeral messages.
 """
 
 from .calls import Call, Poll, Stats
-from .events import Listener
 from .faults import Fault, FaultKind, Faults
-from .flood import FloodLimits
 from .protocol.answers import ApiError
-from .queue import UpdateQueue
 from .remote import RemoteFake
 from .server import DEFAULT_TOKEN, FakeServer
 from .world import World
+from .world.events import Listener
+from .world.flood import FloodLimits
+from .world.queue import UpdateQueue
 
 __all__ = [
     "DEFAULT_TOKEN",

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 
 from .control import Control
-from .flood import FloodLimits
 from .server import DEFAULT_TOKEN, FakeServer
+from .world.flood import FloodLimits
 
 
 def _arguments() -> argparse.Namespace:

@@ -29,10 +29,10 @@ from aiohttp import web
 
 from .calls import as_row
 from .faults import Fault
-from .flood import FloodLimits
 from .protocol.answers import encode
 from .server import HOST, FakeServer
 from .visitors import is_key, new_key, refusal
+from .world.flood import FloodLimits
 
 ROWS_MAX = 10_000
 _BODY_BYTES_MAX = 256 << 20

@@ -9,9 +9,9 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from .files import Files
 from .protocol.answers import ApiError
 from .replies import Reply
+from .world.files import Files
 
 _PATH = re.compile(r"/file/bot(?P<token>[^/]+)/(?:test/)?(?P<path>.+)")
 _NOT_TO_RUN = (

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from .protocol.answers import ApiError
-from .queue import UpdateQueue
+from .world.queue import UpdateQueue
 
 TERMINATED = (
     "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"

@@ -14,9 +14,9 @@ import aiohttp
 
 from .calls import Call, Stats
 from .faults import Fault
-from .flood import FloodLimits
 from .protocol.answers import Json
 from .server import DEFAULT_TOKEN
+from .world.flood import FloodLimits
 
 _ROOT = Path(__file__).parents[2]
 _STOP_TIMEOUT_S = 10

@@ -20,7 +20,6 @@ from .calls import Call, CallLog, Poll, Stats
 from .clock import MovableClock
 from .downloads import download
 from .faults import Fault, Faults
-from .files import Files
 from .polling import LongPoll
 from .protocol.answers import ApiError, accepted, forbidden, refused
 from .protocol.checks import check
@@ -32,10 +31,11 @@ from .protocol.params import (
     integer,
     read_parameters,
 )
-from .queue import UpdateQueue
 from .replies import Cut, Reply, for_aiohttp
 from .visitors import refusal
 from .world import World
+from .world.files import Files
+from .world.queue import UpdateQueue
 
 HOST = "127.0.0.1"
 DEFAULT_TOKEN = "4200000042:made-up-for-the-fake-server"  # noqa: S105 - it opens nothing

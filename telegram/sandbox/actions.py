@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from engine import StoreUnavailable
 from engine.store import Operator
 from telegram.fake.clock import MovableClock
-from telegram.fake.messages import CAPTION_MAX, TEXT_MAX
 from telegram.fake.protocol.answers import Json
 from telegram.fake.protocol.markup import CALLBACK_DATA_BYTES_MAX
 from telegram.fake.text.entities import utf16_length
 from telegram.fake.world import World
+from telegram.fake.world.messages import CAPTION_MAX, TEXT_MAX
 from telegram.sandbox.forms import (
     ACTION,
     Action,

@@ -6,14 +6,14 @@ from base64 import b64decode
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from telegram.fake.attachments import described
 from telegram.fake.protocol.answers import Json
 from telegram.fake.world import World
+from telegram.fake.world.attachments import described
 
 Sample = Literal["photo", "album", "contact", "location"]
 ALBUM_SIZE: Final = 3
 
-_WIDTH, _HEIGHT = 800, 600  # the size that telegram/fake/attachments.py gives for every photo
+_WIDTH, _HEIGHT = 800, 600  # the size that telegram/fake/world/attachments.py gives for every photo
 _Colour = tuple[int, int, int]
 _SCENES: Final[tuple[tuple[_Colour, _Colour, _Colour], ...]] = (  # the sky above and at the horizon, the hill
     ((86, 150, 214), (210, 232, 246), (74, 128, 82)),

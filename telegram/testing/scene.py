@@ -3,8 +3,8 @@
 from collections import defaultdict
 from typing import Any
 
-from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
+from telegram.fake.world.queue import UpdateQueue
 
 Json = dict[str, Any]
 

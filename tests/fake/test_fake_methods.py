@@ -4,8 +4,8 @@ import pytest
 
 from telegram.fake.methods import METHODS, run
 from telegram.fake.protocol.answers import ApiError, accepted
-from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
+from telegram.fake.world.queue import UpdateQueue
 
 BOT = {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}
 

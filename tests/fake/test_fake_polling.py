@@ -5,7 +5,7 @@ import pytest
 
 from telegram.fake.polling import LongPoll
 from telegram.fake.protocol.answers import ApiError
-from telegram.fake.queue import UpdateQueue
+from telegram.fake.world.queue import UpdateQueue
 
 
 class Sleep:

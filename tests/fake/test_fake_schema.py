@@ -14,9 +14,9 @@ from telegram.fake.protocol.answers import ApiError, Described
 from telegram.fake.protocol.checks import check
 from telegram.fake.protocol.params import Upload
 from telegram.fake.protocol.shapes import schema
-from telegram.fake.queue import UpdateQueue
 from telegram.fake.samples import Samples
 from telegram.fake.world import World
+from telegram.fake.world.queue import UpdateQueue
 
 ANN, GROUP, FORUM = 5, -1_005, -1_006
 METHODS_OF_SCHEMA = sorted(schema().methods)

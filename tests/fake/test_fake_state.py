@@ -7,8 +7,8 @@ import pytest
 from telegram.fake.methods import run
 from telegram.fake.protocol.answers import ApiError
 from telegram.fake.protocol.params import Upload
-from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
+from telegram.fake.world.queue import UpdateQueue
 
 BOT = {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}
 GROUP, FORUM, CHANNEL, PLAIN = -1_005, -1_006, -1_007, -8

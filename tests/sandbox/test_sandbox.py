@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import WSCloseCode, WSMsgType
 
-import telegram.fake.events
+import telegram.fake.world.events
 import telegram.sandbox.lanes
 from telegram.fake import Fault
 from telegram.sandbox.lanes import lane_name
@@ -396,7 +396,7 @@ async def test_the_played_telegram_takes_its_time_but_not_for_news(play):
 
 
 async def test_a_page_that_fell_behind_gets_a_new_snapshot(play, http, monkeypatch):
-    monkeypatch.setattr(telegram.fake.events, "EVENTS_MAX", 3)
+    monkeypatch.setattr(telegram.fake.world.events, "EVENTS_MAX", 3)
     async with open_page(http, play.sandbox) as page:
         await page.until_type("world")
         for number in range(30):  # without a pause: the page cannot keep up

@@ -5,8 +5,8 @@ import pytest
 from engine import StoreUnavailable
 from telegram.fake.clock import MovableClock
 from telegram.fake.methods import run
-from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
+from telegram.fake.world.queue import UpdateQueue
 from telegram.sandbox.actions import Actions, Refused
 
 BOT = {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from telegram.fake.flood import FloodControl, FloodLimits
 from telegram.fake.protocol.answers import ApiError
+from telegram.fake.world.flood import FloodControl, FloodLimits
 from telegram.service.pace import Pace, messages_of
 
 BODY = b"{}"

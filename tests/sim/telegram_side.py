@@ -12,7 +12,7 @@ from telegram.botapi.intake import RawUpdate, split
 from telegram.botapi.types import User
 from telegram.fake.polling import LongPoll
 from telegram.fake.protocol.answers import ApiError
-from telegram.fake.queue import UpdateQueue
+from telegram.fake.world.queue import UpdateQueue
 from telegram.load.checker import Evidence, Said, Seen
 from tests.sim.loop import Process
 from tests.sim.trouble import NETWORK, Trouble

@@ -1,6 +1,6 @@
 """A thousand chats under Telegram's limits: how much of what is allowed arrives, and how much is refused?
 
-The fake server enforces the limits of telegram/fake/flood.py: 30 messages a second over all chats, one a second in a chat, 20
+The fake server enforces the limits of telegram/fake/world/flood.py: 30 messages a second over all chats, one a second in a chat, 20
 a minute in a group. Everybody writes more than that at first; then the backlog goes out at the bot's own pace.
 """
 

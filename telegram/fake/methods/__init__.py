@@ -7,12 +7,12 @@ ApiError. Methods that are not in this table are `generic`. getUpdates waits, so
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from telegram.fake.attachments import KINDS
 from telegram.fake.protocol.answers import ApiError
 from telegram.fake.protocol.checks import check
 from telegram.fake.protocol.params import Params, integer
 from telegram.fake.protocol.shapes import schema
 from telegram.fake.world import World
+from telegram.fake.world.attachments import KINDS
 
 from . import bot, chats, editing, files, links, media, members, polls, queries, sending, stickers, topics
 from .generic import sample_method

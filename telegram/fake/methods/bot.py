@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable
 
-from telegram.fake.attachments import described, stored
-from telegram.fake.members import flags
-from telegram.fake.messages import object_of
 from telegram.fake.protocol.answers import Described, Json, bad_request, encode
 from telegram.fake.protocol.params import Params, boolean, integer, structure, text
-from telegram.fake.queue import DEFAULT_KINDS
 from telegram.fake.world import World
+from telegram.fake.world.attachments import described, stored
+from telegram.fake.world.members import flags
+from telegram.fake.world.messages import object_of
+from telegram.fake.world.queue import DEFAULT_KINDS
 
 COMMANDS_MAX = 100
 _COMMAND = re.compile(r"[a-z0-9_]{1,32}")

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from telegram.fake.attachments import described, stored
-from telegram.fake.members import check_right, flags
-from telegram.fake.messages import message_in, object_of, topic_of
-from telegram.fake.people import Chat
 from telegram.fake.protocol.answers import Json, bad_request
 from telegram.fake.protocol.params import Params, integer, text
 from telegram.fake.world import World
+from telegram.fake.world.attachments import described, stored
+from telegram.fake.world.members import check_right, flags
+from telegram.fake.world.messages import message_in, object_of, topic_of
+from telegram.fake.world.people import Chat
 
 CHAT_ACTIONS = frozenset(
     {

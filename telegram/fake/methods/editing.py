@@ -1,7 +1,11 @@
 """Methods that edit and delete messages, and set reactions."""
 
-from telegram.fake.members import status_of
-from telegram.fake.messages import (
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.markup import reply_markup
+from telegram.fake.protocol.params import Params, integer, text
+from telegram.fake.world import World
+from telegram.fake.world.members import status_of
+from telegram.fake.world.messages import (
     Editable,
     caption_content,
     check_length,
@@ -14,11 +18,7 @@ from telegram.fake.messages import (
     text_content,
     without,
 )
-from telegram.fake.people import Chat
-from telegram.fake.protocol.answers import Json, bad_request
-from telegram.fake.protocol.markup import reply_markup
-from telegram.fake.protocol.params import Params, integer, text
-from telegram.fake.world import World
+from telegram.fake.world.people import Chat
 
 from .sending import checklist, rich_message
 from .sending import location as location_of

@@ -1,9 +1,9 @@
 """The method getFile."""
 
-from telegram.fake.files import DOWNLOAD_BYTES_MAX
 from telegram.fake.protocol.answers import Json, bad_request
 from telegram.fake.protocol.params import Params, text
 from telegram.fake.world import World
+from telegram.fake.world.files import DOWNLOAD_BYTES_MAX
 
 
 def get_file(world: World, params: Params) -> Json:

@@ -1,9 +1,9 @@
 """Methods for invite links and requests to join."""
 
-from telegram.fake.people import Chat
 from telegram.fake.protocol.answers import Json, bad_request
 from telegram.fake.protocol.params import Params, boolean, integer, text
 from telegram.fake.world import World
+from telegram.fake.world.people import Chat
 
 from .chats import group_of
 

@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from typing import Final
 
-from telegram.fake.attachments import described, media, stored
-from telegram.fake.messages import (
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.markup import reply_markup
+from telegram.fake.protocol.params import Params, integer, text
+from telegram.fake.world import World
+from telegram.fake.world.attachments import described, media, stored
+from telegram.fake.world.messages import (
     caption_content,
     editable,
     inline,
@@ -13,10 +17,6 @@ from telegram.fake.messages import (
     replace,
     without,
 )
-from telegram.fake.protocol.answers import Json, bad_request
-from telegram.fake.protocol.markup import reply_markup
-from telegram.fake.protocol.params import Params, integer, text
-from telegram.fake.world import World
 
 from .sending import send
 

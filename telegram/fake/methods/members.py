@@ -1,11 +1,11 @@
 """Methods for members: status, bans, restrictions, administrators, tags."""
 
-from telegram.fake.members import administrator, check_right, flags, restricted
-from telegram.fake.messages import object_of
-from telegram.fake.people import Chat
 from telegram.fake.protocol.answers import Json, bad_request
 from telegram.fake.protocol.params import Params, boolean, integer, text
 from telegram.fake.world import World
+from telegram.fake.world.members import administrator, check_right, flags, restricted
+from telegram.fake.world.messages import object_of
+from telegram.fake.world.people import Chat
 
 from .chats import group_of
 

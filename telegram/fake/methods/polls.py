@@ -1,11 +1,11 @@
 """Methods for polls; users vote with `World.vote`."""
 
-from telegram.fake.messages import editable, given_entities, inline, object_of, without
 from telegram.fake.protocol.answers import Json, bad_request
 from telegram.fake.protocol.markup import reply_markup
 from telegram.fake.protocol.params import Params, boolean, integer, text
 from telegram.fake.text.formatting import formatted
 from telegram.fake.world import World
+from telegram.fake.world.messages import editable, given_entities, inline, object_of, without
 
 from .sending import send
 

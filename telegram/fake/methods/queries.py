@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from telegram.fake.messages import object_of
 from telegram.fake.protocol.answers import Json, bad_request
 from telegram.fake.protocol.params import Params, boolean, text
 from telegram.fake.world import World
+from telegram.fake.world.messages import object_of
 
 CALLBACK_TEXT_MAX = 200
 INLINE_RESULTS_MAX = 50

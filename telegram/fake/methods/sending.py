@@ -2,7 +2,13 @@
 
 from collections.abc import Callable
 
-from telegram.fake.messages import (
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.markup import reply_markup
+from telegram.fake.protocol.params import Params, boolean, integer, text
+from telegram.fake.protocol.shapes import schema
+from telegram.fake.samples import Samples
+from telegram.fake.world import World
+from telegram.fake.world.messages import (
     caption_content,
     check_length,
     content_of,
@@ -12,12 +18,6 @@ from telegram.fake.messages import (
     source,
     text_content,
 )
-from telegram.fake.protocol.answers import Json, bad_request
-from telegram.fake.protocol.markup import reply_markup
-from telegram.fake.protocol.params import Params, boolean, integer, text
-from telegram.fake.protocol.shapes import schema
-from telegram.fake.samples import Samples
-from telegram.fake.world import World
 
 _DICE_MAX = {"🎲": 6, "🎯": 6, "🎳": 6, "🏀": 5, "⚽": 5, "🎰": 64}
 _MANY_MAX = 100  # Telegram Bot API, forwardMessages and copyMessages

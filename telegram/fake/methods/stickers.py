@@ -1,10 +1,10 @@
 """Methods for the bot's sticker sets."""
 
-from telegram.fake.attachments import described, stored
-from telegram.fake.messages import object_of
 from telegram.fake.protocol.answers import Json, bad_request
 from telegram.fake.protocol.params import Params, boolean, integer, text
 from telegram.fake.world import World
+from telegram.fake.world.attachments import described, stored
+from telegram.fake.world.messages import object_of
 
 STICKERS_MAX = 120  # Telegram Bot API, addStickerToSet
 _FORMATS = ("static", "animated", "video")

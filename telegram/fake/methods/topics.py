@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from telegram.fake.members import check_right
-from telegram.fake.messages import GENERAL_TOPIC
-from telegram.fake.people import Chat
 from telegram.fake.protocol.answers import Json, bad_request
 from telegram.fake.protocol.params import Params, integer, text
 from telegram.fake.world import World
+from telegram.fake.world.members import check_right
+from telegram.fake.world.messages import GENERAL_TOPIC
+from telegram.fake.world.people import Chat
 
 NAME_MAX = 128  # Telegram Bot API, createForumTopic
 _COLOUR = 7_322_096

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from telegram.fake.protocol.answers import ApiError, Json, bad_request
+from telegram.fake.protocol.params import Params, Upload, boolean, integer, text
+
 from .files import FILE_BYTES_MAX, StoredFile
-from .protocol.answers import ApiError, Json, bad_request
-from .protocol.params import Params, Upload, boolean, integer, text
 from .society import Society
 
 KINDS: Final = (

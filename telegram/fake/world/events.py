@@ -5,7 +5,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from .protocol.answers import Json
+from telegram.fake.protocol.answers import Json
 
 EVENTS_MAX = 10_000
 

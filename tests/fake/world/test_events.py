@@ -1,6 +1,6 @@
 import asyncio
 
-from telegram.fake.events import EVENTS_MAX, Listener
+from telegram.fake.world.events import EVENTS_MAX, Listener
 
 
 async def test_events_come_in_order_and_close_ends_the_iteration():

@@ -2,14 +2,15 @@
 
 from typing import Any, NamedTuple
 
+from telegram.fake.protocol.answers import Json, bad_request
+from telegram.fake.protocol.markup import check_place, is_inline
+from telegram.fake.protocol.params import Params, boolean, integer, structure, text
+from telegram.fake.text.entities import utf16_length, with_users
+from telegram.fake.text.formatting import formatted, usable
+
 from .members import check_may_send, status_of
 from .people import Chat
-from .protocol.answers import Json, bad_request
-from .protocol.markup import check_place, is_inline
-from .protocol.params import Params, boolean, integer, structure, text
 from .society import Society
-from .text.entities import utf16_length, with_users
-from .text.formatting import formatted, usable
 
 TEXT_MAX = 4096  # UTF-16 code units, after entities parsing
 CAPTION_MAX = 1024

@@ -9,8 +9,8 @@ import pytest
 
 from telegram.client import TgClient
 from telegram.fake import DEFAULT_TOKEN, FakeServer
-from telegram.fake.attachments import PHOTO_BYTES_MAX
-from telegram.fake.files import DOWNLOAD_BYTES_MAX, Files
+from telegram.fake.world.attachments import PHOTO_BYTES_MAX
+from telegram.fake.world.files import DOWNLOAD_BYTES_MAX, Files
 
 CONTENT = bytes(range(256)) * 8
 

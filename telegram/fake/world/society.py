@@ -10,13 +10,14 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
+from telegram.fake.protocol.answers import Json, bad_request, encode, forbidden
+from telegram.fake.protocol.params import Params, integer, text
+
 from .events import Listener
 from .files import Files
 from .flood import FloodControl, FloodLimits
 from .members import check_access, full_administrator, status_of
 from .people import Chat, ChatKind, Person
-from .protocol.answers import Json, bad_request, encode, forbidden
-from .protocol.params import Params, integer, text
 from .queue import UpdateQueue
 
 INLINE_MAX: Final = 100_000  # stored messages sent via the bot

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from telegram.fake.queue import (
+from telegram.fake.world.queue import (
     DEFAULT_KINDS,
     KINDS,
     OPT_IN_KINDS,

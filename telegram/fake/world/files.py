@@ -15,8 +15,7 @@ from pathlib import Path, PurePath
 from typing import Final, NamedTuple
 
 from telegram.client.safe_name import safe_name
-
-from .protocol.answers import Json
+from telegram.fake.protocol.answers import Json
 
 FILE_BYTES_MAX: Final = 50 << 20
 DOWNLOAD_BYTES_MAX: Final = 20 << 20

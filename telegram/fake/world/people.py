@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .protocol.answers import Json
+from telegram.fake.protocol.answers import Json
 
 ChatKind = Literal["private", "group", "supergroup", "channel"]
 

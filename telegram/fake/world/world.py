@@ -5,9 +5,10 @@ Unknown users and chats are created when they first appear.
 
 from typing import Final
 
+from telegram.fake.protocol.answers import Json
+
 from .members import administrator, full_administrator, restricted, status_of
 from .people import Chat
-from .protocol.answers import Json
 from .talk import Talk
 
 _ASKERS_S: Final = 300.0

@@ -1,4 +1,4 @@
-"""Flood control; the sources of the limits are in telegram/fake/flood.py."""
+"""Flood control; the sources of the limits are in telegram/fake/world/flood.py."""
 
 import json
 
@@ -7,8 +7,8 @@ import pytest
 
 from telegram.fake import FakeServer, FloodLimits
 from telegram.fake.control import Control
-from telegram.fake.flood import FloodControl, messages_of
 from telegram.fake.protocol.answers import ApiError
+from telegram.fake.world.flood import FloodControl, messages_of
 
 NO_LIMIT = {"overall_per_s": 0, "chat_per_s": 0, "group_per_min": 0}
 
@@ -151,7 +151,7 @@ def test_an_edit_in_an_inline_message_has_a_limit_of_its_own():
 
 
 def test_idle_chats_are_forgotten(monkeypatch):
-    monkeypatch.setattr("telegram.fake.flood._CHATS_MAX", 10)
+    monkeypatch.setattr("telegram.fake.world.flood._CHATS_MAX", 10)
     bot = Bot(chat_per_s=1, chat_burst=1)
     for n in range(100):
         bot.now += 0.2

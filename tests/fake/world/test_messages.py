@@ -2,8 +2,8 @@ import pytest
 
 from telegram.fake.methods import run
 from telegram.fake.protocol.answers import ApiError
-from telegram.fake.queue import UpdateQueue
 from telegram.fake.world import World
+from telegram.fake.world.queue import UpdateQueue
 
 BOT = {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}
 BUTTONS = {"inline_keyboard": [[{"text": "a", "callback_data": "x"}]]}

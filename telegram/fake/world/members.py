@@ -3,9 +3,10 @@
 from functools import cache
 from typing import Final
 
+from telegram.fake.protocol.answers import ApiError, Json, bad_request, forbidden
+from telegram.fake.protocol.shapes import schema
+
 from .people import Chat
-from .protocol.answers import ApiError, Json, bad_request, forbidden
-from .protocol.shapes import schema
 
 NOT_ENOUGH: Final = {
     "can_restrict_members": "not enough rights to restrict/unrestrict chat member",

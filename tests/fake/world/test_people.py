@@ -1,4 +1,4 @@
-from telegram.fake.people import Chat, Person
+from telegram.fake.world.people import Chat, Person
 
 
 def message(message_id):

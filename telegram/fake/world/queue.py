@@ -16,7 +16,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
-from .protocol.answers import Json
+from telegram.fake.protocol.answers import Json
 
 PENDING_MAX = 100_000
 PENDING_BYTES_MAX = 128 << 20

@@ -17,8 +17,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from .protocol.answers import ApiError
-from .protocol.params import Params, structure, text
+from telegram.fake.protocol.answers import ApiError
+from telegram.fake.protocol.params import Params, structure, text
 
 _SILENT: Final = frozenset({"sendchataction", "sendmessagedraft", "sendrichmessagedraft"})
 _COUNTED: Final = ("send", "forward", "copy", "editmessage")

@@ -3,13 +3,14 @@
 import json
 from typing import Any, Final
 
+from telegram.fake.protocol.answers import Json
+from telegram.fake.protocol.params import integer, text
+from telegram.fake.text.entities import commands
+from telegram.fake.text.formatting import formatted, usable
+
 from .attachments import store_files
 from .people import Chat
-from .protocol.answers import Json
-from .protocol.params import integer, text
 from .society import Society
-from .text.entities import commands
-from .text.formatting import formatted, usable
 
 CALLBACKS_MAX = 100_000  # stored unanswered queries, button presses among them
 _QUERY_IDS: Final = {
