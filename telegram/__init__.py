@@ -28,6 +28,7 @@ _FAKE_FOLDERS: Final = {
     "protocol": "answers params",
     "text": "entities",
     "world": "events files flood members messages people queue",
+    "server": "calls clock control faults remote",
 }
 
 redirect(

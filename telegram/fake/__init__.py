@@ -20,11 +20,11 @@ later calls; methods without state return generated values (`methods/generic.py`
 Not supported: webhooks (setWebhook is refused), ephemeral messages.
 """
 
-from .calls import Call, Poll, Stats
-from .faults import Fault, FaultKind, Faults
 from .protocol.answers import ApiError
-from .remote import RemoteFake
 from .server import DEFAULT_TOKEN, FakeServer
+from .server.calls import Call, Poll, Stats
+from .server.faults import Fault, FaultKind, Faults
+from .server.remote import RemoteFake
 from .world import World
 from .world.events import Listener
 from .world.flood import FloodLimits

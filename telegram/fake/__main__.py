@@ -13,8 +13,8 @@ import sys
 import threading
 from collections.abc import Callable
 
-from .control import Control
 from .server import DEFAULT_TOKEN, FakeServer
+from .server.control import Control
 from .world.flood import FloodLimits
 
 

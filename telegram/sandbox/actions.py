@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from engine import StoreUnavailable
 from engine.store import Operator
-from telegram.fake.clock import MovableClock
 from telegram.fake.protocol.answers import Json
 from telegram.fake.protocol.markup import CALLBACK_DATA_BYTES_MAX
+from telegram.fake.server.clock import MovableClock
 from telegram.fake.text.entities import utf16_length
 from telegram.fake.world import World
 from telegram.fake.world.messages import CAPTION_MAX, TEXT_MAX

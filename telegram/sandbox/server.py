@@ -22,11 +22,11 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 
 from engine.store import FullStore
-from telegram.fake.faults import Fault
 from telegram.fake.methods import METHODS
 from telegram.fake.protocol.answers import Json
 from telegram.fake.server import HOST, FakeServer
-from telegram.fake.visitors import is_key, new_key, refusal
+from telegram.fake.server.faults import Fault
+from telegram.fake.server.visitors import is_key, new_key, refusal
 from telegram.sandbox.actions import Actions, Refused
 from telegram.sandbox.kept import SavedChats
 from telegram.sandbox.lanes import LaneBoard, RunningBot

@@ -15,7 +15,7 @@ import uvloop
 
 from handlers.echo import router
 from telegram.client import TgClient
-from telegram.fake.remote import RemoteFake
+from telegram.fake.server.remote import RemoteFake
 from telegram.process.running import tune_garbage_collection
 from telegram.service.bot import Bot, BotConfig
 from tests.bench.material import a_store

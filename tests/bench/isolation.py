@@ -12,7 +12,7 @@ from engine import Queue
 from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, text
-from telegram.fake.remote import RemoteFake
+from telegram.fake.server.remote import RemoteFake
 from telegram.service.bot import Bot, BotConfig
 from tests.bench.material import a_store, batches
 from tests.bench.report import Row

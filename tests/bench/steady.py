@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from telegram.fake.remote import RemoteFake
+from telegram.fake.server.remote import RemoteFake
 from telegram.load.service import Service
 from tests.bench.report import Row
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from telegram.dialogue import MessageContext, Router, command, text
-from telegram.fake.faults import Fault
+from telegram.fake.server.faults import Fault
 from tests.kit.stage import Stage
 
 

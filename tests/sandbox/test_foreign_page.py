@@ -10,7 +10,7 @@ from aiohttp import web
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import async_playwright
 
-from telegram.fake.control import Control
+from telegram.fake.server.control import Control
 from tests.kit.page import ADA, ARGUMENTS, CHROMIUM, NEEDS_CHROMIUM
 from tests.kit.playground import playground
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from engine import StoreUnavailable
-from telegram.fake.clock import MovableClock
 from telegram.fake.methods import run
+from telegram.fake.server.clock import MovableClock
 from telegram.fake.world import World
 from telegram.fake.world.queue import UpdateQueue
 from telegram.sandbox.actions import Actions, Refused

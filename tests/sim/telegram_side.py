@@ -10,8 +10,8 @@ from telegram.botapi.errors import ApiError as ClientApiError
 from telegram.botapi.errors import Conflict, NotSent, OutcomeUnknown, RetryAfter, ServerTrouble
 from telegram.botapi.intake import RawUpdate, split
 from telegram.botapi.types import User
-from telegram.fake.polling import LongPoll
 from telegram.fake.protocol.answers import ApiError
+from telegram.fake.server.polling import LongPoll
 from telegram.fake.world.queue import UpdateQueue
 from telegram.load.checker import Evidence, Said, Seen
 from tests.sim.loop import Process

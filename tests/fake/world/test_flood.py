@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 
 from telegram.fake import FakeServer, FloodLimits
-from telegram.fake.control import Control
 from telegram.fake.protocol.answers import ApiError
+from telegram.fake.server.control import Control
 from telegram.fake.world.flood import FloodControl, messages_of
 
 NO_LIMIT = {"overall_per_s": 0, "chat_per_s": 0, "group_per_min": 0}

@@ -9,9 +9,10 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from .protocol.answers import ApiError
+from telegram.fake.protocol.answers import ApiError
+from telegram.fake.world.files import Files
+
 from .replies import Reply
-from .world.files import Files
 
 _PATH = re.compile(r"/file/bot(?P<token>[^/]+)/(?:test/)?(?P<path>.+)")
 _NOT_TO_RUN = (

@@ -27,12 +27,13 @@ from typing import Any
 
 from aiohttp import web
 
+from telegram.fake.protocol.answers import encode
+from telegram.fake.world.flood import FloodLimits
+
 from .calls import as_row
 from .faults import Fault
-from .protocol.answers import encode
 from .server import HOST, FakeServer
 from .visitors import is_key, new_key, refusal
-from .world.flood import FloodLimits
 
 ROWS_MAX = 10_000
 _BODY_BYTES_MAX = 256 << 20

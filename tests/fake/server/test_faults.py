@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from telegram.fake.faults import Fault, Faults
+from telegram.fake.server.faults import Fault, Faults
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from telegram.fake.polling import LongPoll
 from telegram.fake.protocol.answers import ApiError
+from telegram.fake.server.polling import LongPoll
 from telegram.fake.world.queue import UpdateQueue
 
 

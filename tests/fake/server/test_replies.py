@@ -1,4 +1,4 @@
-from telegram.fake.replies import Reply
+from telegram.fake.server.replies import Reply
 
 
 def test_a_reply_promises_the_length_of_its_body():

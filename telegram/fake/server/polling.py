@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from .protocol.answers import ApiError
-from .world.queue import UpdateQueue
+from telegram.fake.protocol.answers import ApiError
+from telegram.fake.world.queue import UpdateQueue
 
 TERMINATED = (
     "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"

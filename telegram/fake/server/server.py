@@ -15,15 +15,10 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from . import methods
-from .calls import Call, CallLog, Poll, Stats
-from .clock import MovableClock
-from .downloads import download
-from .faults import Fault, Faults
-from .polling import LongPoll
-from .protocol.answers import ApiError, accepted, forbidden, refused
-from .protocol.checks import check
-from .protocol.params import (
+from telegram.fake import methods
+from telegram.fake.protocol.answers import ApiError, accepted, forbidden, refused
+from telegram.fake.protocol.checks import check
+from telegram.fake.protocol.params import (
     FORM_BYTES_MAX,
     FORM_BYTES_MAX_LOCAL,
     Params,
@@ -31,11 +26,17 @@ from .protocol.params import (
     integer,
     read_parameters,
 )
+from telegram.fake.world import World
+from telegram.fake.world.files import Files
+from telegram.fake.world.queue import UpdateQueue
+
+from .calls import Call, CallLog, Poll, Stats
+from .clock import MovableClock
+from .downloads import download
+from .faults import Fault, Faults
+from .polling import LongPoll
 from .replies import Cut, Reply, for_aiohttp
 from .visitors import refusal
-from .world import World
-from .world.files import Files
-from .world.queue import UpdateQueue
 
 HOST = "127.0.0.1"
 DEFAULT_TOKEN = "4200000042:made-up-for-the-fake-server"  # noqa: S105 - it opens nothing

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, fields
 from http import HTTPStatus
 from typing import Any, Literal, get_args
 
-from .protocol.answers import ApiError
-from .protocol.params import Params, integer
+from telegram.fake.protocol.answers import ApiError
+from telegram.fake.protocol.params import Params, integer
 
 FaultKind = Literal["status", "html", "garbage", "cut_before", "hang", "slow", "cut_after", "truncate"]
 

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .protocol.params import Params, integer
+from telegram.fake.protocol.params import Params, integer
 
 POLLS_MAX = 10_000
 

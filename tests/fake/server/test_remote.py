@@ -12,7 +12,7 @@ from telegram.fake import Fault, FloodLimits, RemoteFake
 
 pytestmark = pytest.mark.processes
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 async def api(fake, method, **params):

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from telegram.fake.calls import POLLS_MAX, Call, CallLog, Poll, as_row
+from telegram.fake.server.calls import POLLS_MAX, Call, CallLog, Poll, as_row
 
 
 def note(log, method="sendMessage", *, delivered=True):

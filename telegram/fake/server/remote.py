@@ -12,13 +12,14 @@ from typing import Any, Self
 
 import aiohttp
 
+from telegram.fake.protocol.answers import Json
+from telegram.fake.world.flood import FloodLimits
+
 from .calls import Call, Stats
 from .faults import Fault
-from .protocol.answers import Json
 from .server import DEFAULT_TOKEN
-from .world.flood import FloodLimits
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _STOP_TIMEOUT_S = 10
 
 

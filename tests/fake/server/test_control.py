@@ -4,8 +4,8 @@ import aiohttp
 import pytest
 
 from telegram.fake import FakeServer
-from telegram.fake.control import Control
 from telegram.fake.methods import run
+from telegram.fake.server.control import Control
 
 
 @pytest.fixture
