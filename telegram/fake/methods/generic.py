@@ -10,8 +10,9 @@ from telegram.botapi.schema import Method
 from telegram.fake.protocol.answers import bad_request
 from telegram.fake.protocol.params import Params, integer, text
 from telegram.fake.protocol.shapes import schema
-from telegram.fake.samples import Samples
 from telegram.fake.world import World
+
+from .samples import Samples
 
 _EMPTY = {
     "getUserProfileAudios": {"total_count": 0, "audios": []},

@@ -6,7 +6,6 @@ from telegram.fake.protocol.answers import Json, bad_request
 from telegram.fake.protocol.markup import reply_markup
 from telegram.fake.protocol.params import Params, boolean, integer, text
 from telegram.fake.protocol.shapes import schema
-from telegram.fake.samples import Samples
 from telegram.fake.world import World
 from telegram.fake.world.messages import (
     caption_content,
@@ -18,6 +17,8 @@ from telegram.fake.world.messages import (
     source,
     text_content,
 )
+
+from .samples import Samples
 
 _DICE_MAX = {"🎲": 6, "🎯": 6, "🎳": 6, "🏀": 5, "⚽": 5, "🎰": 64}
 _MANY_MAX = 100  # Telegram Bot API, forwardMessages and copyMessages

@@ -10,11 +10,11 @@ from telegram.botapi.invoking import _reader
 from telegram.botapi.objects import TelegramObject, Unknown
 from telegram.botapi.schema import Field, Method
 from telegram.fake.methods import METHODS, run
+from telegram.fake.methods.samples import Samples
 from telegram.fake.protocol.answers import ApiError, Described
 from telegram.fake.protocol.checks import check
 from telegram.fake.protocol.params import Upload
 from telegram.fake.protocol.shapes import schema
-from telegram.fake.samples import Samples
 from telegram.fake.world import World
 from telegram.fake.world.queue import UpdateQueue
 
@@ -292,7 +292,7 @@ def test_each_parameter_of_a_wrong_type_is_refused(name):
     _, params = ready(name)
     for field in schema().methods[name].params:
         if name == "setMyCommands" and field.name == "commands":
-            continue  # in the server's own words: tests/fake/test_fake_methods.py
+            continue  # in the server's own words: tests/fake/methods/test_methods.py
         assert refused(name, params | {field.name: wrong_value(field)}, strict=True)
 
 

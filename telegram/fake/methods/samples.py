@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from telegram.botapi.schema import Field
-
-from .protocol.shapes import schema
+from telegram.fake.protocol.shapes import schema
 
 DATE: Final = 1_700_000_000
 _TEXTS: Final = {
