@@ -8,14 +8,17 @@
 FakeServer   the server: `url`, `token`, `world`, `queue`, `faults`, `calls`, `polls`, `clock`, `down()`, `up()`
 World        users and chats: `say`, `edit`, `press`, `ask_inline`, `choose`, `react`, `push`, `block`, `promote`, `listen` ...
 UpdateQueue  Telegram's update queue of one bot, with the rules of getUpdates; pure
-Fault        an injected fault; the kinds are in `faults`
+Fault        an injected fault; the kinds are in `server/faults.py`
 FloodLimits  rate limits, 429 above them: `server.world.limit(FloodLimits())`; none by default
 Call, Poll   recorded requests of the bot
 RemoteFake   the same server in its own process (`python -m telegram.fake`), controlled over its control port
 
-Each method of the Bot API returns a result of its type, and its parameters are checked against the schema (`checks`;
+Each method of the Bot API returns a result of its type, and its parameters are checked against the schema (`protocol/checks.py`;
 `FakeServer(strict=True)` for tests of a bot). Changes to chats, members, messages, files and stickers are visible to
 later calls; methods without state return generated values (`methods/generic.py`).
+
+Folders, each imports those after it: server (HTTP, control, faults), methods, world (state), text (formatted text), protocol
+(parameters, answers).
 
 Not supported: webhooks (setWebhook is refused), ephemeral messages.
 """
