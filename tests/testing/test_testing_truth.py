@@ -166,7 +166,7 @@ def test_a_pressed_button_stops_waiting_although_the_handler_fails():
 
 
 def test_an_answer_that_comes_late_is_not_seen():
-    """A press is shown as waiting for about 15 s (telegram/fake/world/society.py)."""
+    """A press is shown as waiting for about 15 s (telegram/fake/world/chat_state.py)."""
 
     async def slow(ctx: CallbackContext) -> None:
         await asyncio.sleep(int(ctx.button or 0))

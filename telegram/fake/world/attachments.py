@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 from telegram.fake.protocol.answers import ApiError, Json, bad_request
 from telegram.fake.protocol.params import Params, Upload, boolean, integer, text
 
+from .chat_state import ChatState
 from .files import FILE_BYTES_MAX, StoredFile
-from .society import Society
 
 KINDS: Final = (
     *("photo", "live_photo", "audio", "document", "video"),
@@ -21,7 +21,7 @@ PHOTO_BYTES_MAX: Final = 10 << 20  # Telegram Bot API, sendPhoto
 _WIDTH, _HEIGHT = 800, 600  # of all pictures: their content is not read
 
 
-def stored(world: Society, params: Params, value: Any, kind: str) -> StoredFile:
+def stored(world: ChatState, params: Params, value: Any, kind: str) -> StoredFile:
     """Return the file that `value` refers to; a new one is stored. ApiError with the server's text."""
     if isinstance(value, str) and value.startswith("attach://"):
         value = params.get(value.removeprefix("attach://"))
@@ -41,7 +41,7 @@ def stored(world: Society, params: Params, value: Any, kind: str) -> StoredFile:
     return found
 
 
-def store_files(world: Society, message: Json) -> None:
+def store_files(world: ChatState, message: Json) -> None:
     """Store the files of a user's message: the bot may send them again by file_id (Telegram Bot API, Sending files).
 
     Their content is unknown; the file_id stands for it.
@@ -87,7 +87,7 @@ def sticker_fields(given: Json) -> Json:
     return fields | ({"emoji": text(given, "emoji")} if text(given, "emoji") else {})
 
 
-def media(world: Society, params: Params, kind: str, value: Any, given: Json) -> Json:
+def media(world: ChatState, params: Params, kind: str, value: Any, given: Json) -> Json:
     """Return the fields of a message with this file."""
     file = stored(world, params, value, kind)
     thing = described(kind, file, given)
@@ -101,7 +101,7 @@ def media(world: Society, params: Params, kind: str, value: Any, given: Json) ->
     return content
 
 
-def _thumbnail(world: Society, params: Params, value: Any) -> Json:
+def _thumbnail(world: ChatState, params: Params, value: Any) -> Json:
     """Return the thumbnail, if it is an upload; other values are ignored (Telegram Bot API, sendDocument)."""
     if isinstance(value, str) and value.startswith("attach://"):
         value = params.get(value.removeprefix("attach://"))
@@ -110,14 +110,14 @@ def _thumbnail(world: Society, params: Params, value: Any) -> Json:
     return {"thumbnail": _uploaded(world, value, "photo").identity() | {"width": 320, "height": 240}}
 
 
-def _uploaded(world: Society, upload: Upload, kind: str) -> StoredFile:
+def _uploaded(world: ChatState, upload: Upload, kind: str) -> StoredFile:
     _check_size(world, len(upload.content), kind)
     return world.files.add(
         kind, upload.content, name=str(upload["file_name"]), mime_type=_mime(upload.mime_type)
     )
 
 
-def _from_disk(world: Society, url: str, kind: str) -> StoredFile:
+def _from_disk(world: ChatState, url: str, kind: str) -> StoredFile:
     path = Path(unquote(urlsplit(url).path))
     if not path.is_absolute() or not path.is_file():
         raise bad_request("invalid file HTTP URL specified: File not found")
@@ -126,7 +126,7 @@ def _from_disk(world: Society, url: str, kind: str) -> StoredFile:
     return world.files.add(kind, content, name=path.name)
 
 
-def _check_size(world: Society, size: int, kind: str) -> None:
+def _check_size(world: ChatState, size: int, kind: str) -> None:
     if not size:
         raise bad_request("file must be non-empty")
     if not world.files.local and size > FILE_BYTES_MAX:

@@ -8,9 +8,9 @@ from telegram.fake.protocol.params import Params, boolean, integer, structure, t
 from telegram.fake.text.entities import utf16_length, with_users
 from telegram.fake.text.formatting import formatted, usable
 
+from .chat_state import ChatState
 from .members import check_may_send, status_of
 from .people import Chat
-from .society import Society
 
 TEXT_MAX = 4096  # UTF-16 code units, after entities parsing
 CAPTION_MAX = 1024
@@ -81,7 +81,7 @@ def given_entities(params: Params, name: str) -> list[Json]:
 
 
 def post(
-    world: Society,
+    world: ChatState,
     chat: Chat,
     content: Json,
     markup: Json | None,
@@ -106,7 +106,7 @@ def inline(markup: Json | None) -> Json:
     return {"reply_markup": markup} if is_inline(markup) else {}
 
 
-def _extra(world: Society, params: Params, name: str) -> Json:
+def _extra(world: ChatState, params: Params, name: str) -> Json:
     match name:
         case "protect_content":
             return {"has_protected_content": True} if boolean(params, name) else {}
@@ -117,13 +117,13 @@ def _extra(world: Society, params: Params, name: str) -> Json:
     return {name: structure(params, name)} if params[name] else {}
 
 
-def _business(world: Society, connection_id: str) -> Json:
+def _business(world: ChatState, connection_id: str) -> Json:
     if connection_id and connection_id not in world.business:
         raise bad_request("business connection not found")
     return {"business_connection_id": connection_id} if connection_id else {}
 
 
-def topic_of(world: Society, chat: Chat, thread_id: int) -> Json:
+def topic_of(world: ChatState, chat: Chat, thread_id: int) -> Json:
     """Return the topic of a call as fields of the message. Refused in chats without topics, and for the general topic.
 
     telegram-bot-api, Client.cpp, check_message_topic; tucnak/telebot#762 (topics were turned off) and
@@ -140,7 +140,7 @@ def topic_of(world: Society, chat: Chat, thread_id: int) -> Json:
     return {"message_thread_id": thread_id, "is_topic_message": True}
 
 
-def _quoted(world: Society, chat: Chat, params: Params) -> Json:
+def _quoted(world: ChatState, chat: Chat, params: Params) -> Json:
     """Return the reply fields of a message; {} without a reply, or if the message is no longer stored.
 
     telegram-bot-api, Client.cpp, check_reply_parameters.
@@ -205,7 +205,7 @@ def origin_of(original: Json) -> Json:
 # -- existing messages ---------------------------------------------------------------------------------------------
 
 
-def is_own(world: Society, message: Json) -> bool:
+def is_own(world: ChatState, message: Json) -> bool:
     """Whether the bot is the sender; posts of a channel, which have no `from`, count as its own."""
     return bool(message.get("from", world.bot)["id"] == world.bot["id"])
 
@@ -223,7 +223,7 @@ class Editable(NamedTuple):
         return is_unknown or not self.message.keys().isdisjoint(names)
 
 
-def editable(world: Society, params: Params) -> Editable:
+def editable(world: ChatState, params: Params) -> Editable:
     """Return the message of an edit: by chat_id and message_id, else by inline_message_id (telegram-bot-api, Client.cpp)."""
     message_id = integer(params, "message_id")
     if not text(params, "chat_id") and not message_id:
@@ -237,7 +237,7 @@ def editable(world: Society, params: Params) -> Editable:
     return Editable(chat, "", message)
 
 
-def _sent_via_the_bot(world: Society, inline_message_id: str) -> Editable:
+def _sent_via_the_bot(world: ChatState, inline_message_id: str) -> Editable:
     if not inline_message_id:
         raise bad_request("message identifier is not specified")
     if inline_message_id not in world.inline:
@@ -245,7 +245,7 @@ def _sent_via_the_bot(world: Society, inline_message_id: str) -> Editable:
     return Editable(None, inline_message_id, world.inline[inline_message_id])
 
 
-def replace(world: Society, found: Editable, edited: Json) -> Json | bool:
+def replace(world: ChatState, found: Editable, edited: Json) -> Json | bool:
     """Store the new content; return the message, or True for one sent via the bot. ApiError if nothing has changed."""
     edited = with_users(edited, world.known_user)
     if edited == found.message:
@@ -264,7 +264,7 @@ def without(message: Json, *names: str) -> Json:
     return {name: value for name, value in message.items() if name not in names}
 
 
-def source(world: Society, params: Params, what: str, message_id: int) -> Json:
+def source(world: ChatState, params: Params, what: str, message_id: int) -> Json:
     """Return the message to forward or copy; ApiError if it is not stored."""
     message = world.chat_for_bot(params, "from_chat_id").find(message_id)
     if message is None:
@@ -277,7 +277,7 @@ def content_of(message: Json) -> Json:
     return without(message, *_ABOUT_THE_COPY_ONLY)
 
 
-def message_in(world: Society, params: Params, missing: str) -> tuple[Chat, Json]:
+def message_in(world: ChatState, params: Params, missing: str) -> tuple[Chat, Json]:
     """Return chat and message of a call, by any sender; ApiError `missing` if it is not stored."""
     chat = world.chat_for_bot(params)
     message = chat.find(integer(params, "message_id"))

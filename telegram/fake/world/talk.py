@@ -9,8 +9,8 @@ from telegram.fake.text.entities import commands
 from telegram.fake.text.formatting import formatted, usable
 
 from .attachments import store_files
+from .chat_state import ChatState
 from .people import Chat
-from .society import Society
 
 CALLBACKS_MAX = 100_000  # stored unanswered queries, button presses among them
 _QUERY_IDS: Final = {
@@ -25,7 +25,7 @@ _SENDS: Final = _PLAIN_BUTTON | {"request_contact", "request_location"}
 _AT: Final = {"latitude": 52.52, "longitude": 13.405}
 
 
-class Talk(Society):
+class Talk(ChatState):
     """The part of a World for messages and queries of users.
 
     An update_id of 0 means: not queued, since the bot did not request the kind or the queue is full.

@@ -34,7 +34,7 @@ ANSWERED_WITHIN_S: Final = {
 _OF_THE_MESSAGE: Final = frozenset({"message_id", "from", "chat", "date", "via_bot"})
 
 
-class Society:
+class ChatState:
     """State around one `bot` (its `User`); `clock` returns Unix time, `history`: number of messages stored per chat."""
 
     def __init__(
