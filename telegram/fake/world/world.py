@@ -8,14 +8,14 @@ from typing import Final
 from telegram.fake.protocol.answers import Json
 
 from .members import administrator, full_administrator, restricted, status_of
+from .messaging import Messaging
 from .people import Chat
-from .talk import Talk
 
 _ASKERS_S: Final = 300.0
 """Time in which the bot may write to a user who asked to join (Telegram Bot API, ChatJoinRequest: user_chat_id)."""
 
 
-class World(Talk):
+class World(Messaging):
     """Users and chats around one bot: actions of users become updates, calls of the bot change the chats."""
 
     # -- the bot's status in chats ------------------------------------------------------------------------

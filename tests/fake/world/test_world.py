@@ -5,8 +5,8 @@ import pytest
 
 from telegram.fake.protocol.answers import ApiError
 from telegram.fake.world import World
+from telegram.fake.world.messaging import CALLBACKS_MAX
 from telegram.fake.world.queue import UpdateQueue
-from telegram.fake.world.talk import CALLBACKS_MAX
 
 BOT = {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}
 

@@ -25,7 +25,7 @@ _SENDS: Final = _PLAIN_BUTTON | {"request_contact", "request_location"}
 _AT: Final = {"latitude": 52.52, "longitude": 13.405}
 
 
-class Talk(ChatState):
+class Messaging(ChatState):
     """The part of a World for messages and queries of users.
 
     An update_id of 0 means: not queued, since the bot did not request the kind or the queue is full.
