@@ -7,7 +7,7 @@ The page (page.html with its css and js) keeps one WebSocket open. The server se
 events of `World.listen`, new users and groups ("joined"), the "lanes" (lanes.py), and the reason why an action was
 "refused". The page sends the actions (forms.py). After a reconnect the page gets a new snapshot.
 
-Requests of other sites in the same browser are refused (visitors.py). The WebSocket also needs a key, new at each
+Requests of other sites in the same browser are refused (access.py). The WebSocket also needs a key, new at each
 start, which the page reads from `/key`: another site can request it, but not read the answer (Fetch Standard, CORS).
 """
 
@@ -25,8 +25,8 @@ from engine.store import FullStore
 from telegram.fake.methods import METHODS
 from telegram.fake.protocol.answers import Json
 from telegram.fake.server import HOST, FakeServer
+from telegram.fake.server.access import is_key, new_key, refusal
 from telegram.fake.server.faults import Fault
-from telegram.fake.server.visitors import is_key, new_key, refusal
 from telegram.sandbox.actions import Actions, Refused
 from telegram.sandbox.kept import SavedChats
 from telegram.sandbox.lanes import LaneBoard, RunningBot

@@ -30,10 +30,10 @@ from aiohttp import web
 from telegram.fake.protocol.answers import encode
 from telegram.fake.world.flood import FloodLimits
 
+from .access import is_key, new_key, refusal
 from .calls import as_row
 from .faults import Fault
 from .server import HOST, FakeServer
-from .visitors import is_key, new_key, refusal
 
 ROWS_MAX = 10_000
 _BODY_BYTES_MAX = 256 << 20

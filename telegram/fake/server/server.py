@@ -30,13 +30,13 @@ from telegram.fake.world import World
 from telegram.fake.world.files import Files
 from telegram.fake.world.queue import UpdateQueue
 
+from .access import refusal
 from .calls import Call, CallLog, Poll, Stats
 from .clock import MovableClock
 from .downloads import download
 from .faults import Fault, Faults
 from .polling import LongPoll
 from .replies import Cut, Reply, for_aiohttp
-from .visitors import refusal
 
 HOST = "127.0.0.1"
 DEFAULT_TOKEN = "4200000042:made-up-for-the-fake-server"  # noqa: S105 - it opens nothing

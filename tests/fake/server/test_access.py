@@ -4,8 +4,8 @@ import aiohttp
 import pytest
 
 from telegram.fake import FakeServer
+from telegram.fake.server.access import is_key, new_key, refusal
 from telegram.fake.server.control import Control
-from telegram.fake.server.visitors import is_key, new_key, refusal
 
 PORT = 8088
 
