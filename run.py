@@ -232,9 +232,9 @@ async def _open_page(
     from telegram.sandbox.server import Sandbox
 
     scheme, _, file = settings.effective_store_url.partition(":")
-    kept = Path(f"{file}-chats") if scheme == "sqlite" else None
+    chats_file = Path(f"{file}-chats") if scheme == "sqlite" else None
     sandbox = await stack.enter_async_context(
-        Sandbox(fake, bot, store, port=settings.sandbox_port, commands=commands, kept=kept)
+        Sandbox(fake, bot, store, port=settings.sandbox_port, commands=commands, chats_file=chats_file)
     )
     if settings.sandbox is None:
         print("\n  BOT_TOKEN is not set: this is the sandbox, no bot at Telegram.")

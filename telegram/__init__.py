@@ -42,12 +42,11 @@ redirect(
         for folder, names in _FAKE_FOLDERS.items()
         for each in names.split()
     }
-    | {
-        f"telegram.fake.sandbox_{each}": f"telegram.sandbox.{each}"
-        for each in ("forms", "kept", "lanes", "samples")
-    }
+    | {f"telegram.fake.sandbox_{each}": f"telegram.sandbox.{each}" for each in ("forms", "lanes", "samples")}
     | {
         "telegram.fake.sandbox": "telegram.sandbox.server",
+        "telegram.fake.sandbox_kept": "telegram.sandbox.saved_chats",
+        "telegram.sandbox.kept": "telegram.sandbox.saved_chats",
         "telegram.load.options": "telegram.settings.load_test",
     }
 )

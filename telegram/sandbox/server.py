@@ -28,8 +28,8 @@ from telegram.fake.server import HOST, FakeServer
 from telegram.fake.server.access import is_key, new_key, refusal
 from telegram.fake.server.faults import Fault
 from telegram.sandbox.actions import Actions, Refused
-from telegram.sandbox.kept import SavedChats
 from telegram.sandbox.lanes import LaneBoard, RunningBot
+from telegram.sandbox.saved_chats import SavedChats
 
 _FOLDER: Final = Path(__file__).parent
 _FILES: Final = frozenset({
@@ -55,7 +55,7 @@ class Sandbox:
 
     `port` 0 picks a free one; a port that is taken is an OSError of one line. Calls of the bot are answered after
     `answer_after_s`, as over a real network: otherwise lanes empty too fast to be seen. `commands` are suggested until
-    the bot sets its own. The chats are saved in the file `kept`; None: not saved.
+    the bot sets its own. The chats are saved in `chats_file`; None: not saved.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class Sandbox:
         port: int,
         answer_after_s: float = 0.1,
         commands: Sequence[str] = (),
-        kept: Path | None = None,
+        chats_file: Path | None = None,
     ) -> None:
         self._fake = fake
         self._world = fake.world
         self._port = port
         self._answer_after_s = answer_after_s
         self._commands = tuple(commands)
-        self._kept = SavedChats(fake, kept) if kept is not None else None
+        self._saved_chats = SavedChats(fake, chats_file) if chats_file is not None else None
         self._lanes = LaneBoard(fake, bot, store)
         self._actions = Actions(fake.world, self._lanes, store, fake.clock)
         self._keyboards: dict[int, Json] = {}  # reply keyboards, which are no part of a stored message
@@ -117,7 +117,7 @@ class Sandbox:
         self._runner = runner
         self._port = runner.addresses[0][1]
         self._add_initial_chats()
-        tasks = [self._watch(), *([self._kept.keep()] if self._kept is not None else [])]
+        tasks = [self._watch(), *([self._saved_chats.run()] if self._saved_chats is not None else [])]
         self._tasks = [asyncio.create_task(each, name="sandbox") for each in tasks]
         return self
 
@@ -132,7 +132,7 @@ class Sandbox:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _add_initial_chats(self) -> None:
-        if self._kept is not None and self._kept.read():
+        if self._saved_chats is not None and self._saved_chats.read():
             self._keyboards |= self._world.keyboards
         else:
             people = [self._world.person(name) for name in _PEOPLE]
@@ -150,8 +150,8 @@ class Sandbox:
                 chat_id = self._chat_of_call(event)
                 if chat_id is not None:
                     self._lanes.sent(chat_id)
-                if self._kept is not None:
-                    self._kept.changed()
+                if self._saved_chats is not None:
+                    self._saved_chats.changed()
                 if event["type"] == "inline_answer":
                     query = event["inline_query"]
                     self._actions.inline_answered(query["id"], query["query"], event["results"])

@@ -67,7 +67,7 @@ class SavedChats:
         """Request a save within SAVE_EVERY_S."""
         self._news.set()
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Save changes until cancelled; then save once more."""
         try:
             while True:

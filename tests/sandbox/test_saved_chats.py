@@ -13,8 +13,8 @@ from engine.stores import open_store
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, TimerContext, command, text
 from telegram.fake import FakeServer
-from telegram.sandbox.kept import SavedChats
 from telegram.sandbox.samples import contents
+from telegram.sandbox.saved_chats import SavedChats
 from telegram.sandbox.server import Sandbox
 from telegram.service.bot import Bot, BotConfig
 
@@ -48,11 +48,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 
 
 @asynccontextmanager
-async def sandbox(url: str, kept: Path, store: Any = None):
+async def sandbox(url: str, chats_file: Path, store: Any = None):
     async with FakeServer(strict=True) as fake, TgClient(fake.token, base_url=fake.url) as client:
         opened = store or await open_store(url, str(client.bot_id), wall=fake.clock)
         bot = Bot(client, opened, survey(), BotConfig(messages_per_s=0))
-        async with Sandbox(fake, bot, opened, port=0, answer_after_s=0, kept=kept):
+        async with Sandbox(fake, bot, opened, port=0, answer_after_s=0, chats_file=chats_file):
             await bot.start()
             try:
                 yield fake, opened
@@ -67,12 +67,12 @@ def texts(fake: FakeServer, chat_id: int) -> list[str]:
 
 
 async def test_a_flow_goes_on_after_a_restart(place):
-    url, kept = place
-    async with sandbox(url, kept) as (fake, store):
+    url, chats_file = place
+    async with sandbox(url, chats_file) as (fake, store):
         fake.world.say(ADA, ADA, "/name")
         await fake.wait_for_calls(1, "sendMessage")
     store = store if url == "memory:" else None
-    async with sandbox(url, kept, store) as (fake, _):
+    async with sandbox(url, chats_file, store) as (fake, _):
         assert texts(fake, ADA) == ["/name", "Your name?"]
         assert [person["first_name"] for person in fake.world.people()] == ["Ada", "Grace", "Linus"]
         fake.world.say(ADA, ADA, "Ada")
@@ -82,12 +82,12 @@ async def test_a_flow_goes_on_after_a_restart(place):
 
 
 async def test_the_hours_that_passed_have_passed(tmp_path):
-    url, kept = f"sqlite:{tmp_path / 'bot.db'}", tmp_path / "chats"
-    async with sandbox(url, kept) as (fake, _):
+    url, chats_file = f"sqlite:{tmp_path / 'bot.db'}", tmp_path / "chats"
+    async with sandbox(url, chats_file) as (fake, _):
         fake.clock.advance(10 * 3600)
         fake.world.say(ADA, ADA, "/name")
         await fake.wait_for_calls(1, "sendMessage")
-    async with sandbox(url, kept) as (fake, store):
+    async with sandbox(url, chats_file) as (fake, store):
         assert fake.clock.ahead_s == 36_000
         fake.clock.advance(3600)
         store.clock_moved()
@@ -95,17 +95,17 @@ async def test_the_hours_that_passed_have_passed(tmp_path):
         assert texts(fake, ADA)[-1] == "Too late."
 
 
-async def kept_after(fake: FakeServer, path: Path) -> None:
+async def save(fake: FakeServer, path: Path) -> None:
     """Save the chats as a killed process leaves them: without the final save."""
-    kept = SavedChats(fake, path)
-    keeping = asyncio.create_task(kept.keep())
-    kept.changed()
+    saved_chats = SavedChats(fake, path)
+    running = asyncio.create_task(saved_chats.run())
+    saved_chats.changed()
     async with asyncio.timeout(10):
         while not path.exists():
             await asyncio.sleep(0.01)
     content = path.read_bytes()
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     path.write_bytes(content)
 
 
@@ -114,7 +114,7 @@ async def test_after_a_kill_no_id_is_given_twice(tmp_path):
     fake = FakeServer(seed=1)
     fake.world.group("Us", [fake.world.person("Ada")["id"]])
     fake.world.say(ADA, ADA, "written")
-    await kept_after(fake, path)
+    await save(fake, path)
     lost_update = fake.world.say(ADA, ADA, "handled, and not written")
     lost = fake.world.messages(ADA)[-1]["message_id"]
     again = FakeServer(seed=2)
@@ -143,7 +143,7 @@ async def test_everything_that_people_see_is_kept(tmp_path):
     result = {"type": "article", "id": "1", "title": "T", "reply_markup": markup}
     world.choose_in(GROUP, ADA, {**result, "input_message_content": {"message_text": "Tea"}})
     world.push("callback_query", {"id": "77", "from": {"id": ADA}, "data": "x"})
-    await kept_after(fake, path)
+    await save(fake, path)
     assert oct(path.stat().st_mode & 0o777) == "0o600"
     again = FakeServer(seed=2)
     assert SavedChats(again, path).read()
@@ -188,7 +188,7 @@ async def test_what_is_damaged_at_its_end_is_not_taken_over_in_part(tmp_path):
     path = tmp_path / "chats"
     fake = FakeServer(seed=1)
     fake.world.person("Ada")
-    await kept_after(fake, path)
+    await save(fake, path)
     state = json.loads(path.read_text())
     path.write_text(json.dumps({**state, "queue": {"next_id": "x", "pending": []}}))
     again = FakeServer(seed=2)
@@ -198,11 +198,11 @@ async def test_what_is_damaged_at_its_end_is_not_taken_over_in_part(tmp_path):
 
 async def test_a_file_that_cannot_be_written_is_one_warning(tmp_path):
     path = tmp_path / "missing" / "chats"
-    kept = SavedChats(FakeServer(seed=1), path)
+    saved_chats = SavedChats(FakeServer(seed=1), path)
     with structlog.testing.capture_logs() as logs:
-        keeping = asyncio.create_task(kept.keep())
+        running = asyncio.create_task(saved_chats.run())
         await asyncio.sleep(0)
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
     assert [entry["event"] for entry in logs] == ["cannot save the sandbox's chats"]
     assert not path.exists()
