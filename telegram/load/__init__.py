@@ -1,7 +1,7 @@
 """Load tests: a bot and a fake Telegram as real processes, simulated users, and two checkers.
 
 command    `run.py load`: starts all parts, runs the test, checks it, shows the result
-conduct    one test from the first update to the last reply
+load_test  one test from the first update to the last reply
 people     distribution of the updates over the chats
 players    simulated users of a user's own handlers: commands, buttons, answers, or a script
 trouble    faults: their schedule, how each is started and ended

@@ -14,7 +14,7 @@ from typing import Final
 
 from telegram.dialogue import load_router
 from telegram.fake import FloodLimits, RemoteFake
-from telegram.load.conduct import LoadTest
+from telegram.load.load_test import LoadTest
 from telegram.load.plan import BotPlan
 from telegram.load.players import Commands, Players, read_script
 from telegram.load.replies import Replies

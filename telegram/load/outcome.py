@@ -14,8 +14,8 @@ from engine import DeadLetter, Queue
 from engine.stores import open_store
 from telegram.load import handlings
 from telegram.load.checker import Anomaly
-from telegram.load.conduct import LoadTest
 from telegram.load.handlings import SHOWN_MAX
+from telegram.load.load_test import LoadTest
 from telegram.load.players import Players
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording
 from telegram.service.secrecy import without_password

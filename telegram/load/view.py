@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from telegram.botapi.printable import printable
-from telegram.load.conduct import Now, Show
+from telegram.load.load_test import Now, Show
 from telegram.load.recording import Recording
 from telegram.load.report_data import percentile
 from telegram.settings.load_test import Load

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from telegram.fake import Call
 from telegram.load import command, handlings, outcome, view
 from telegram.load.checker import Anomaly, Evidence
-from telegram.load.conduct import Now
 from telegram.load.journal import Tail
 from telegram.load.ledger import Ledger
+from telegram.load.load_test import Now
 from telegram.load.people import FIRST_CHAT, FLOOD_SHARE, People
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
 from telegram.load.replies import Replies, text_of
