@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from telegram.fake import RemoteFake
+from telegram.load.faults import FaultInjector, plan
 from telegram.load.handlings import Handlings, Killed, Paused
 from telegram.load.journal import Tail
 from telegram.load.people import People
@@ -15,7 +16,6 @@ from telegram.load.players import Players, Shown
 from telegram.load.recording import Sample
 from telegram.load.replies import Replies, text_of
 from telegram.load.service import NotRunningError, Service
-from telegram.load.trouble import FaultInjector, plan
 from telegram.settings.load_test import Load
 
 _SAY_EVERY_S: Final = 0.05
@@ -79,7 +79,7 @@ class LoadTest:
 
         self.began_at, self.began_ns = time.time(), time.monotonic_ns()
         self.took_s = 0.0
-        self.trouble = FaultInjector(
+        self.faults = FaultInjector(
             fake, bot, self._sleep, killed=self._on_kill, started=self._on_start, paused=self._on_pause
         )
         self._fake = fake
@@ -109,7 +109,7 @@ class LoadTest:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._say())
-                group.create_task(self._make_trouble())
+                group.create_task(self._inject_faults())
             self._phase = "the rest is handled"
             await self._fake.clear_faults()
             await self._wait_for_the_rest()
@@ -179,11 +179,11 @@ class LoadTest:
             if update_id:
                 self.judge.said(act.chat_id, update_id, at_ns)
 
-    async def _make_trouble(self) -> None:
+    async def _inject_faults(self) -> None:
         saying_s = self.options.updates / self.options.rate
         rng = random.Random(f"faults {self.options.seed}")
         try:
-            await self.trouble.make(plan(self.options.fault_kinds, saying_s, rng))
+            await self.faults.run(plan(self.options.fault_kinds, saying_s, rng))
         except (NotRunningError, TimeoutError):  # the bot ended by itself, or does not restart
             self._record_exit()
 
@@ -210,7 +210,7 @@ class LoadTest:
         next_sample_s = _SAMPLE_EVERY_S
         while True:
             await self._observe()
-            if not self._bot.is_running and self.trouble.now != "kill":
+            if not self._bot.is_running and self.faults.now != "kill":
                 self._record_exit()
             if self._now_s() >= next_sample_s:
                 next_sample_s = self._now_s() // _SAMPLE_EVERY_S + _SAMPLE_EVERY_S
@@ -283,8 +283,8 @@ class LoadTest:
         )
 
     def _report(self) -> None:
-        trouble = self.trouble
-        self._show(Now(self.sample(), self._phase, trouble.now, trouble.kills, self.calls))
+        faults = self.faults
+        self._show(Now(self.sample(), self._phase, faults.now, faults.kills, self.calls))
 
     def _now_s(self) -> float:
         return (time.monotonic_ns() - self.began_ns) / _NS

@@ -54,7 +54,7 @@ def conclude(test: LoadTest, letters: Sequence[DeadLetter], command: str) -> Rec
     counted, first = judge.counts, [*judge.anomalies]
     kinds = [*handlings.KINDS]
     if replies is not None:
-        replies.judge(judge.ledger, test.trouble.interruptions, given_up, complete=test.is_complete)
+        replies.judge(judge.ledger, test.faults.interruptions, given_up, complete=test.is_complete)
         # An anomaly that both checkers find is counted once.
         first += [anomaly for anomaly in replies.anomalies if not judge.counts[anomaly.kind]]
         counted = judge.counts | replies.counts  # the larger of both
@@ -69,7 +69,7 @@ def conclude(test: LoadTest, letters: Sequence[DeadLetter], command: str) -> Rec
         versions=_versions(),
         took_s=round(test.took_s, 3),
         samples=tuple(test.samples),
-        faults=tuple(_since(mark, test.began_ns) for mark in test.trouble.marks),
+        faults=tuple(_since(mark, test.began_ns) for mark in test.faults.marks),
         classes=tuple(_classes(test)),
         lanes=tuple(_lanes(test)),
         counts=_counts(test, given_up, letters),
@@ -143,7 +143,7 @@ def _first_of_each(anomalies: Sequence[Anomaly]) -> list[Anomaly]:
 
 
 def _counts(test: LoadTest, given_up: Mapping[int, str], letters: Sequence[DeadLetter]) -> dict[str, int]:
-    judge, trouble = test.judge, test.trouble
+    judge, faults = test.judge, test.faults
     counts = {
         "updates": judge.ledger.updates,
         "handled": judge.handled,
@@ -156,10 +156,10 @@ def _counts(test: LoadTest, given_up: Mapping[int, str], letters: Sequence[DeadL
         counts["repeated replies (allowed)"] = test.replies.repeated
     if test.players is not None:
         counts |= _played(test, test.players)
-    counts["kills"] = trouble.kills
+    counts["kills"] = faults.kills
     counts["handlings cut off by kills"] = judge.cut
     counts["handled again after kills (allowed)"] = judge.repeated
-    counts["requests that were hit by faults"] = trouble.hits
+    counts["requests that were hit by faults"] = faults.hits
     if judge.failed:
         counts["handlings that failed"] = judge.failed
     for reason, count in Counter(given_up.values()).most_common(SHOWN_MAX):

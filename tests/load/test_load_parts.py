@@ -14,13 +14,13 @@ from pydantic import ValidationError
 from telegram.fake import Call
 from telegram.load import command, handlings, outcome, view
 from telegram.load.checker import Anomaly, Evidence
+from telegram.load.faults import SERVER_FAULTS, plan
 from telegram.load.journal import Tail
 from telegram.load.ledger import Ledger
 from telegram.load.load_test import Now
 from telegram.load.people import FIRST_CHAT, FLOOD_SHARE, People
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
 from telegram.load.replies import Replies, text_of
-from telegram.load.trouble import SERVER_FAULTS, plan
 from telegram.settings.load_test import FAULTS, Load
 
 # -- options -----------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ class FaultInjector:
         """The kind of the current fault; "" for none."""
         return self.began[-1][0] if len(self.began) > len(self.marks) else ""
 
-    async def make(self, planned: Sequence[Planned]) -> None:
+    async def run(self, planned: Sequence[Planned]) -> None:
         """Cause the faults as scheduled, until the test is ended. NotRunningError or TimeoutError if the bot has ended."""
         began = time.monotonic()
         for fault in planned:
