@@ -1,29 +1,29 @@
 """Load tests: a bot and a fake Telegram as real processes, simulated users, and two checkers.
 
-command    `run.py load`: starts all parts, runs the test, checks it, shows the result
-load_test  one test from the first update to the last reply
-people     distribution of the updates over the chats
-players    simulated users of a user's own handlers: commands, buttons, answers, or a script
-faults     faults: their schedule, how each is started and ended
-view       live view and result in a terminal (needs rich)
-outcome    runs both checkers at the end and makes the recording
-recording  all results of a test as plain data
-report     the recording as one HTML file (needs plotly)
+command           `run.py load`: starts all parts, runs the test, checks it, shows the result
+load_test         one test from the first update to the last reply
+people            distribution of the updates over the chats
+players           simulated users of a user's own handlers: commands, buttons, answers, or a script
+faults            faults: their schedule, how each is started and ended
+view              live view and result in a terminal (needs rich)
+outcome           runs both checkers at the end and makes the recording
+recording         all results of a test as plain data
+report            the recording as one HTML file (needs plotly)
 
 The checkers and their data:
 
-handlings  checks the journal: order and loss, for any handlers
-ledger     all updates and their handlings, in arrays
-journal    reads the journal while it is written
-checker    checks the replies against the updates that were sent
-replies    stores the replies on disk and checks them chat by chat
+handlings         checks the journal: order and loss, for any handlers
+ledger            all updates and their handlings, in arrays
+journal           reads the journal while it is written
+checker           checks the replies against the updates that were sent
+replies           stores the replies on disk and checks them chat by chat
 
 In the bot's process:
 
-service    run.py as a child process: start, kill, stop, read the log
-plan       parameters of the bot's process: handlers, their duration, journal
-counting   the default handlers: each reply carries evidence for the checker
-watched    wraps any handlers and records start and end of each handling
-witness    the handlers of the plan, wrapped
-tutorial   a bot of a wrong design, to show that the checkers find its errors
+service           run.py as a child process: start, kill, stop, read the log
+plan              parameters of the bot's process: handlers, their duration, journal
+counting          the default handlers: each reply carries evidence for the checker
+recording_router  wraps any handlers and records start and end of each handling
+entry_point       the handlers of the plan, wrapped
+tutorial          a bot of a wrong design, to show that the checkers find its errors
 """

@@ -1,6 +1,6 @@
 """Checks the journal: whether each update was handled, when, and in which order. Pure, and for any handlers.
 
-It needs only the journal of telegram/load/watched.py; the replies are checked by telegram/load/checker.py.
+It needs only the journal of telegram/load/recording_router.py; the replies are checked by telegram/load/checker.py.
 
 | anomaly       | meaning                                                                                    |
 |---------------|--------------------------------------------------------------------------------------------|

@@ -1,4 +1,4 @@
-"""Reads the journal of telegram/load/watched.py while it is written."""
+"""Reads the journal of telegram/load/recording_router.py while it is written."""
 
 from pathlib import Path
 

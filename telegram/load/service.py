@@ -32,7 +32,7 @@ class Ended(NamedTuple):
 
 
 class JournalEntry(NamedTuple):
-    """One line of the journal: see telegram/load/watched.py."""
+    """One line of the journal: see telegram/load/recording_router.py."""
 
     event: str
     update_id: int
@@ -112,7 +112,7 @@ class Service:
             "BOT_TOKEN": token,
             "TELEGRAM_API_URL": url,
             "STORE_URL": f"sqlite:{folder / 'bot.db'}",
-            "HANDLERS": "telegram.load.witness:router",
+            "HANDLERS": "telegram.load.entry_point:router",
             "LOG_FORMAT": "json",
             "MESSAGES_PER_S": "0",  # rate limiting would limit the load
             **settings,

@@ -21,7 +21,7 @@ from telegram.load.players import (
     Step,
     read_script,
 )
-from telegram.load.watched import Journal, RecordingRouter
+from telegram.load.recording_router import Journal, RecordingRouter
 from telegram.settings.load_test import Load
 from telegram.testing import Conversations
 

@@ -1,4 +1,4 @@
-"""The setting HANDLERS of the bot's process in a load test: the handlers of load.json, wrapped by watched.py."""
+"""The setting HANDLERS of the bot's process in a load test: the handlers of load.json, wrapped by recording_router.py."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import threading
 
 from telegram.dialogue import Router, load_router
 from telegram.load.plan import BotPlan
-from telegram.load.watched import Journal, RecordingRouter
+from telegram.load.recording_router import Journal, RecordingRouter
 
 
 def _die_with_parent() -> None:
@@ -20,7 +20,7 @@ def _die_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _watch(plan: BotPlan) -> Router:
+def _router(plan: BotPlan) -> Router:
     if plan.until_eof:
         _die_with_parent()
     router = load_router(plan.handlers)
@@ -31,4 +31,4 @@ def _watch(plan: BotPlan) -> Router:
     return RecordingRouter(router, journal)
 
 
-router = _watch(BotPlan.read())
+router = _router(BotPlan.read())
