@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from telegram.fake import RemoteFake
+from telegram.load.distribution import Distribution
 from telegram.load.faults import FaultInjector, plan
 from telegram.load.handlings import Handlings, Killed, Paused
 from telegram.load.journal import Tail
-from telegram.load.people import People
 from telegram.load.players import Players, Shown
 from telegram.load.recording import Sample
 from telegram.load.replies import Replies, text_of
@@ -56,7 +56,7 @@ class LoadTest:
         players: Players | None = None,
     ) -> None:
         self.options = options
-        self.people = People(options.chats, options.skew, random.Random(f"people {options.seed}"))
+        self.distribution = Distribution(options.chats, options.skew, random.Random(f"people {options.seed}"))
         self.judge = Handlings(starved_after_s=options.starved_after_s, on_end=self._note_latency)
         self.judge.started(bot.pid)
         self.replies = replies
@@ -159,14 +159,14 @@ class LoadTest:
             await self._play(self.players, count)
             return
         place = self.judge.ledger.updates
-        lines = [(chat, text_of(place + n)) for n, chat in enumerate(self.people.choose(count))]
+        lines = [(chat, text_of(place + n)) for n, chat in enumerate(self.distribution.choose(count))]
         at_ns = time.monotonic_ns()
         ids = await self._fake.say((chat, chat, text) for chat, text in lines)
         for (chat, _), update_id in zip(lines, ids, strict=True):
             self.judge.said(chat, update_id, at_ns)
 
     async def _play(self, players: Players, count: int) -> None:
-        chats = list(dict.fromkeys(self.people.choose(count)))
+        chats = list(dict.fromkeys(self.distribution.choose(count)))
         seen = await self._fake.shown(chats)
         now_s = time.monotonic()
         acts = [players.next(chat, Shown(*shown), now_s) for chat, shown in zip(chats, seen, strict=True)]

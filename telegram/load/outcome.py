@@ -185,7 +185,7 @@ def _played(test: LoadTest, players: Players) -> dict[str, int]:
 
 
 def _classes(test: LoadTest) -> list[ChatClass]:
-    groups = test.people.groups(test.judge.ledger.by_chat())
+    groups = test.distribution.groups(test.judge.ledger.by_chat())
     group_of = {chat: number for number, group in enumerate(groups) for chat in group.chats}
     latencies: list[list[float]] = [[] for _ in groups]
     for update in test.judge.ledger.all_updates():

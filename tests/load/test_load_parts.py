@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from telegram.fake import Call
 from telegram.load import command, handlings, outcome, view
 from telegram.load.checker import Anomaly, Evidence
+from telegram.load.distribution import FIRST_CHAT, FLOOD_SHARE, Distribution
 from telegram.load.faults import SERVER_FAULTS, plan
 from telegram.load.journal import Tail
 from telegram.load.ledger import Ledger
 from telegram.load.load_test import Now
-from telegram.load.people import FIRST_CHAT, FLOOD_SHARE, People
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
 from telegram.load.replies import Replies, text_of
 from telegram.settings.load_test import FAULTS, Load
@@ -84,13 +84,13 @@ async def test_a_report_that_is_a_folder(tmp_path):
         await command.run_load(Load(report=tmp_path), {}, "")
 
 
-# -- people ------------------------------------------------------------------------------------------------------------
+# -- distribution ------------------------------------------------------------------------------------------------------
 
 
 def wrote(skew, chats=200, updates=20_000):
-    people = People(chats, skew, random.Random(1))
-    said = Counter(people.choose(updates))
-    return people.groups(said), said
+    distribution = Distribution(chats, skew, random.Random(1))
+    said = Counter(distribution.choose(updates))
+    return distribution.groups(said), said
 
 
 def of(group, said):

@@ -20,7 +20,7 @@ class Group(NamedTuple):
     chats: AbstractSet[int]
 
 
-class People:
+class Distribution:
     """Chooses the chats of the next updates."""
 
     def __init__(self, chats: int, skew: str, rng: random.Random) -> None:
@@ -47,19 +47,19 @@ class People:
                 busiest = max(1, round(count * _BUSIEST))
                 half = max(busiest, count // 2)
                 parts = {
-                    _people("the busiest", busiest): by_activity[:busiest],
-                    _people("the middle", half - busiest): by_activity[busiest:half],
-                    _people("the quiet half,", count - half): by_activity[half:],
+                    _label("the busiest", busiest): by_activity[:busiest],
+                    _label("the middle", half - busiest): by_activity[busiest:half],
+                    _label("the quiet half,", count - half): by_activity[half:],
                 }
             case "flood":
                 parts = {
                     "the flooding chat": [FIRST_CHAT],
-                    _people("the other", count - 1): [chat for chat in by_activity if chat != FIRST_CHAT],
+                    _label("the other", count - 1): [chat for chat in by_activity if chat != FIRST_CHAT],
                 }
             case _:
-                parts = {_people("all", count): by_activity}
+                parts = {_label("all", count): by_activity}
         return [Group(name, frozenset(chats)) for name, chats in parts.items() if chats]
 
 
-def _people(which: str, count: int) -> str:
+def _label(which: str, count: int) -> str:
     return f"{which} {count} chats" if count != 1 else f"{which} chat"
