@@ -3,7 +3,7 @@
 command           `run.py load`: starts all parts, runs the test, checks it, shows the result
 load_test         one test from the first update to the last reply
 distribution      distribution of the updates over the chats
-players           simulated users of a user's own handlers: commands, buttons, answers, or a script
+simulated_users   simulated users of a user's own handlers: commands, buttons, answers, or a script
 faults            faults: their schedule, how each is started and ended
 view              live view and result in a terminal (needs rich)
 outcome           runs both checkers at the end and makes the recording

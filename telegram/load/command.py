@@ -16,9 +16,9 @@ from telegram.dialogue import load_router
 from telegram.fake import FloodLimits, RemoteFake
 from telegram.load.load_test import LoadTest
 from telegram.load.plan import BotPlan
-from telegram.load.players import Commands, Players, read_script
 from telegram.load.replies import Replies
 from telegram.load.service import ROOT, Service
+from telegram.load.simulated_users import Commands, SimulatedUsers, read_script
 from telegram.settings.load_test import Load
 
 EXIT_BROKEN: Final = 1
@@ -104,13 +104,13 @@ async def _run(options: Load, environment: Mapping[str, str], command: str, inte
         store_url = _store_url(options.store, folder)
         bot = await stack.enter_async_context(_service(options, fake, folder, store_url, environment))
         await _start(bot)
-        replies = players = None
+        replies = users = None
         if options.handlers is None:
             replies = stack.enter_context(Replies(folder, options.updates))
         else:
-            players = _players(options, options.handlers)
+            users = _simulated_users(options, options.handlers)
         with view.watching(options, sys.stdout) as show:
-            test = interrupts.test = LoadTest(options, fake, bot, show, replies=replies, players=players)
+            test = interrupts.test = LoadTest(options, fake, bot, show, replies=replies, users=users)
             await test.run()
         code = await _conclude(test, store_url, fake.token, command)
         return interrupts.exit_code or code
@@ -131,9 +131,11 @@ async def _conclude(test: LoadTest, store_url: str, token: str, command: str) ->
     return 0 if recording.is_good else EXIT_BROKEN
 
 
-def _players(options: Load, handlers: str) -> Players:
+def _simulated_users(options: Load, handlers: str) -> SimulatedUsers:
     script = () if options.script is None else read_script(options.script)
-    return Players(Commands.of(load_router(handlers)), script, random.Random(f"players {options.seed}"))
+    return SimulatedUsers(
+        Commands.of(load_router(handlers)), script, random.Random(f"players {options.seed}")
+    )
 
 
 def _store_url(store: str, folder: Path) -> str:

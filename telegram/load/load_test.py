@@ -12,10 +12,10 @@ from telegram.load.distribution import Distribution
 from telegram.load.faults import FaultInjector, plan
 from telegram.load.handlings import Handlings, Killed, Paused
 from telegram.load.journal import Tail
-from telegram.load.players import Players, Shown
 from telegram.load.recording import Sample
 from telegram.load.replies import Replies, text_of
 from telegram.load.service import NotRunningError, Service
+from telegram.load.simulated_users import Shown, SimulatedUsers
 from telegram.settings.load_test import Load
 
 _SAY_EVERY_S: Final = 0.05
@@ -53,14 +53,14 @@ class LoadTest:
         show: Show,
         *,
         replies: Replies | None = None,
-        players: Players | None = None,
+        users: SimulatedUsers | None = None,
     ) -> None:
         self.options = options
         self.distribution = Distribution(options.chats, options.skew, random.Random(f"people {options.seed}"))
         self.judge = Handlings(starved_after_s=options.starved_after_s, on_end=self._note_latency)
         self.judge.started(bot.pid)
         self.replies = replies
-        self.players = players
+        self.users = users
         self.handler_events: dict[str, set[int]] = {each: set() for each in HANDLER_EVENTS}
         """Update ids by event (HANDLER_EVENTS). Sets, since a handler that was interrupted runs again."""
 
@@ -155,8 +155,8 @@ class LoadTest:
         return (await self._fake.stats()).pending < _QUEUE_MAX
 
     async def _say_some(self, count: int) -> None:
-        if self.players is not None:
-            await self._play(self.players, count)
+        if self.users is not None:
+            await self._act(self.users, count)
             return
         place = self.judge.ledger.updates
         lines = [(chat, text_of(place + n)) for n, chat in enumerate(self.distribution.choose(count))]
@@ -165,11 +165,11 @@ class LoadTest:
         for (chat, _), update_id in zip(lines, ids, strict=True):
             self.judge.said(chat, update_id, at_ns)
 
-    async def _play(self, players: Players, count: int) -> None:
+    async def _act(self, users: SimulatedUsers, count: int) -> None:
         chats = list(dict.fromkeys(self.distribution.choose(count)))
         seen = await self._fake.shown(chats)
         now_s = time.monotonic()
-        acts = [players.next(chat, Shown(*shown), now_s) for chat, shown in zip(chats, seen, strict=True)]
+        acts = [users.next(chat, Shown(*shown), now_s) for chat, shown in zip(chats, seen, strict=True)]
         done = [act for act in acts if act is not None]
         at_ns = time.monotonic_ns()
         ids = await self._fake.act(

@@ -16,8 +16,8 @@ from telegram.load import handlings
 from telegram.load.checker import Anomaly
 from telegram.load.handlings import SHOWN_MAX
 from telegram.load.load_test import LoadTest
-from telegram.load.players import Players
 from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording
+from telegram.load.simulated_users import SimulatedUsers
 from telegram.service.secrecy import without_password
 from telegram.settings.load_test import Load
 
@@ -110,7 +110,7 @@ def _of_the_bot(test: LoadTest, given_up: Mapping[int, str]) -> list[Anomaly]:
     if test.died:
         found.append(Anomaly("exit", 0, f"the bot ended by itself: {test.died}"))
     untaken, said = len(test.handler_events["untaken"]), test.judge.ledger.updates
-    if test.players is not None and untaken > said * _UNTAKEN_MAX:
+    if test.users is not None and untaken > said * _UNTAKEN_MAX:
         found.append(
             Anomaly(
                 "untaken", 0, f"{untaken:,} of {said:,} matched no handler: that tests nothing; see --script"
@@ -154,8 +154,8 @@ def _counts(test: LoadTest, given_up: Mapping[int, str], letters: Sequence[DeadL
     else:
         counts["replies"] = test.replies.total
         counts["repeated replies (allowed)"] = test.replies.repeated
-    if test.players is not None:
-        counts |= _played(test, test.players)
+    if test.users is not None:
+        counts |= _counts_of_users(test, test.users)
     counts["kills"] = faults.kills
     counts["handlings cut off by kills"] = judge.cut
     counts["handled again after kills (allowed)"] = judge.repeated
@@ -170,7 +170,7 @@ def _counts(test: LoadTest, given_up: Mapping[int, str], letters: Sequence[DeadL
     return counts
 
 
-def _played(test: LoadTest, players: Players) -> dict[str, int]:
+def _counts_of_users(test: LoadTest, users: SimulatedUsers) -> dict[str, int]:
     """Return the counts of conversations and scripts."""
     done = {name: len(ids) for name, ids in test.handler_events.items()}
     counts = {"updates that no handler took": done["untaken"]}
@@ -180,7 +180,7 @@ def _played(test: LoadTest, players: Players) -> dict[str, int]:
         counts["of a hundred conversations to their end"] = round(100 * done["leave"] / done["enter"])
         counts["conversations ended by a command"] = done["cancel"]
     if test.options.script is not None:
-        counts["scripts played to their end"] = players.played
+        counts["scripts played to their end"] = users.completed_scripts
     return counts
 
 

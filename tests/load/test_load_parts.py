@@ -304,14 +304,14 @@ def test_every_kind_of_anomaly_is_told_as_a_promise():
 
 
 @pytest.mark.parametrize(
-    ("players", "untaken", "kinds"), [(True, 5, []), (True, 6, ["untaken"]), (False, 10, [])]
+    ("users", "untaken", "kinds"), [(True, 5, []), (True, 6, ["untaken"]), (False, 10, [])]
 )
-def test_a_test_whose_updates_mostly_match_no_handler_is_no_success(players, untaken, kinds):
+def test_a_test_whose_updates_mostly_match_no_handler_is_no_success(users, untaken, kinds):
     test: Any = SimpleNamespace(
         died="",
         handler_events={"untaken": range(untaken)},
         judge=SimpleNamespace(ledger=SimpleNamespace(updates=10)),
-        players=object() if players else None,
+        users=object() if users else None,
         replies=None,
         exit_code=0,
     )

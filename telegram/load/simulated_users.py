@@ -125,7 +125,7 @@ def read_script(path: Path) -> tuple[Step, ...]:
     return steps
 
 
-class _Person:
+class _User:
     __slots__ = ("acted_at_s", "asked", "next_step", "seen", "tried")
 
     def __init__(self) -> None:
@@ -136,60 +136,60 @@ class _Person:
         self.next_step = 0
 
 
-class Players:
+class SimulatedUsers:
     """All simulated users; with an empty `script` they choose their actions themselves."""
 
     def __init__(self, commands: Commands, script: Sequence[Step], rng: random.Random) -> None:
         self._commands = commands
         self._script = script
         self._rng = rng
-        self._people: dict[int, _Person] = {}
+        self._users: dict[int, _User] = {}
         self._accepted: dict[str, str] = {}  # question -> accepted answer
         self._tried: dict[str, int] = {}  # question -> number of texts that were tried
-        self.played = 0
+        self.completed_scripts = 0
         """Number of completed scripts."""
 
     def next(self, chat_id: int, shown: Shown, now_s: float) -> Action | None:
         """Return the next action of the user of a chat who sees `shown`; None: the user waits for an answer."""
-        person = self._people.setdefault(chat_id, _Person())
-        answered = shown.mark != person.seen
-        if not answered and now_s - person.acted_at_s < PATIENCE_S:
+        user = self._users.setdefault(chat_id, _User())
+        answered = shown.mark != user.seen
+        if not answered and now_s - user.acted_at_s < PATIENCE_S:
             return None
-        self._learn(person, shown, answered=answered)
-        person.seen, person.acted_at_s = shown.mark, now_s
+        self._learn(user, shown, answered=answered)
+        user.seen, user.acted_at_s = shown.mark, now_s
         if self._script:
-            return self._follow(chat_id, person, shown)
-        return self._choose(chat_id, person, shown, answered=answered)
+            return self._follow(chat_id, user, shown)
+        return self._choose(chat_id, user, shown, answered=answered)
 
-    def _follow(self, chat_id: int, person: _Person, shown: Shown) -> Action:
+    def _follow(self, chat_id: int, user: _User, shown: Shown) -> Action:
         """Return the next step of the script; it restarts if there is no such button."""
-        if person.next_step == len(self._script):
-            self.played += 1
-            person.next_step = 0
-        step = self._script[person.next_step]
+        if user.next_step == len(self._script):
+            self.completed_scripts += 1
+            user.next_step = 0
+        step = self._script[user.next_step]
         if step.presses:
             buttons = shown.buttons(chat_id)
             pressed = next((act for label, act in buttons if step.text in {label, act.text}), None)
             if pressed is not None:
-                person.next_step += 1
+                user.next_step += 1
                 return pressed
-            person.next_step, step = 0, self._script[0]  # always a text
-        person.next_step += 1
+            user.next_step, step = 0, self._script[0]  # always a text
+        user.next_step += 1
         return Action(chat_id, ActionKind.WRITE, step.text)
 
-    def _choose(self, chat_id: int, person: _Person, shown: Shown, *, answered: bool) -> Action:
+    def _choose(self, chat_id: int, user: _User, shown: Shown, *, answered: bool) -> Action:
         buttons, question = shown.buttons(chat_id), shown.question
         has_commands = bool(self._commands.begin or self._commands.others)
         asks = question.endswith("?") or question in self._accepted or not has_commands
         if not answered or shown.message is None or self._rng.random() < _COMMAND_SHARE:
-            return self._command(chat_id) if has_commands else self._write(chat_id, person, question)
+            return self._command(chat_id) if has_commands else self._write(chat_id, user, question)
         if buttons:
             weights = [_RARE if _LEAVING.search(f"{label} {act.text}") else 1.0 for label, act in buttons]
             if question in self._accepted or max(weights) < 1:
-                return self._write(chat_id, person, question)
+                return self._write(chat_id, user, question)
             return self._rng.choices([act for _, act in buttons], weights)[0]
         if asks or self._rng.random() < 0.5:
-            return self._write(chat_id, person, question)
+            return self._write(chat_id, user, question)
         return self._command(chat_id)
 
     def _command(self, chat_id: int) -> Action:
@@ -197,21 +197,21 @@ class Players:
         rare = others and (not begin or self._rng.random() < _RARE)
         return Action(chat_id, ActionKind.WRITE, f"/{self._rng.choice(others if rare else begin)}")
 
-    def _write(self, chat_id: int, person: _Person, question: str) -> Action:
+    def _write(self, chat_id: int, user: _User, question: str) -> Action:
         written = self._accepted.get(question)
         if written is None:
             number = self._tried.get(question, 0)
             if len(self._tried) < _QUESTIONS_MAX:
                 self._tried[question] = number + 1
             written = TEXTS[number % len(TEXTS)]
-        person.asked, person.tried = question, written
+        user.asked, user.tried = question, written
         return Action(chat_id, ActionKind.WRITE, written)
 
-    def _learn(self, person: _Person, shown: Shown, *, answered: bool) -> None:
+    def _learn(self, user: _User, shown: Shown, *, answered: bool) -> None:
         """Remember whether the last text was accepted: the bot's next text is then another one."""
-        if person.tried and answered and shown.question != person.asked:
+        if user.tried and answered and shown.question != user.asked:
             if len(self._accepted) < _QUESTIONS_MAX:
-                self._accepted.setdefault(person.asked, person.tried)
-        elif person.tried and self._accepted.get(person.asked) == person.tried:
-            del self._accepted[person.asked]
-        person.asked = person.tried = ""
+                self._accepted.setdefault(user.asked, user.tried)
+        elif user.tried and self._accepted.get(user.asked) == user.tried:
+            del self._accepted[user.asked]
+        user.asked = user.tried = ""

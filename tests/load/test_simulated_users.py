@@ -10,26 +10,26 @@ from pydantic import ValidationError
 from handlers import survey
 from telegram.dialogue import CallbackContext, Context, Invalid, MessageContext, Router, command, data, text
 from telegram.load.command import run_load
-from telegram.load.players import (
+from telegram.load.recording_router import Journal, RecordingRouter
+from telegram.load.simulated_users import (
     PATIENCE_S,
     TEXTS,
     Action,
     ActionKind,
     Commands,
-    Players,
     Shown,
+    SimulatedUsers,
     Step,
     read_script,
 )
-from telegram.load.recording_router import Journal, RecordingRouter
 from telegram.settings.load_test import Load
 from telegram.testing import Conversations
 
 SURVEY = Commands(("survey",), ("cancel",))
 
 
-def players(*script, commands=SURVEY, seed=1):
-    return Players(commands, script, random.Random(seed))
+def users(*script, commands=SURVEY, seed=1):
+    return SimulatedUsers(commands, script, random.Random(seed))
 
 
 def said(message_id, text, *buttons, **more):
@@ -52,7 +52,7 @@ def test_commands_are_read_from_the_filters_of_the_router():
 
 
 def test_who_gets_no_answer_waits_and_then_begins_anew():
-    crowd = players()
+    crowd = users()
     assert crowd.next(5, Shown(), 0.0) == Action(5, ActionKind.WRITE, "/survey")
     assert crowd.next(5, Shown(), PATIENCE_S - 0.1) is None
     assert crowd.next(6, Shown(), PATIENCE_S - 0.1) is not None  # others do not wait for that
@@ -61,24 +61,24 @@ def test_who_gets_no_answer_waits_and_then_begins_anew():
 
 def test_buttons_are_pressed_and_seldom_those_that_lead_back():
     question = said(7, "Is that right?", ("Yes", "confirm"), ("« Back", "back"))
-    done = Counter(players(seed=seed).next(5, question, 0.0) for seed in range(300))
+    done = Counter(users(seed=seed).next(5, question, 0.0) for seed in range(300))
     assert done[Action(5, ActionKind.PRESS, "confirm", 7)] > 250
     assert 1 <= done[Action(5, ActionKind.PRESS, "back", 7)] < 40
 
 
 def test_where_only_the_way_back_can_be_pressed_something_is_written():
     question = said(7, "How old are you?", ("« Back", "back"))
-    done = Counter(players(seed=seed).next(5, question, 0.0) for seed in range(100))
+    done = Counter(users(seed=seed).next(5, question, 0.0) for seed in range(100))
     assert done[Action(5, ActionKind.WRITE, TEXTS[0])] > 90
 
 
 def test_keys_below_the_chat_are_pressed():
     shown = Shown({"message_id": 1, "text": "Your number"}, [["Send it"]])
-    assert players().next(5, shown, 0.0) == Action(5, ActionKind.KEY, "Send it")
+    assert users().next(5, shown, 0.0) == Action(5, ActionKind.KEY, "Send it")
 
 
 def test_what_leads_on_from_a_question_is_written_first_the_next_time():
-    crowd = players(commands=Commands())
+    crowd = users(commands=Commands())
     age, topic = "How old are you?", "Which topic?"
     number, written = 0, ""
     while written != "42":
@@ -91,7 +91,7 @@ def test_what_leads_on_from_a_question_is_written_first_the_next_time():
 
 
 def test_the_same_question_with_another_number_is_the_same():
-    crowd = players(commands=Commands())
+    crowd = users(commands=Commands())
     assert crowd.next(5, said(1, "Question 1?"), 0.0).text == TEXTS[0]
     assert crowd.next(6, said(1, "Question 2?"), 0.0).text == TEXTS[1]
 
@@ -106,15 +106,15 @@ def test_a_script_is_followed_and_begun_again_where_it_leads_no_further(tmp_path
         Step(False, "two please"),
         Step(True, "yes"),
     )
-    crowd = players(*script)
+    crowd = users(*script)
     menu = said(1, "What?", ("Pizza", "d1"), ("Pasta", "d2"))
     assert crowd.next(5, Shown(), 0.0) == Action(5, ActionKind.WRITE, "/order")
     assert crowd.next(5, menu, 1.0) == Action(5, ActionKind.PRESS, "d1", 1)
     assert crowd.next(5, said(2, "How many?"), 2.0) == Action(5, ActionKind.WRITE, "two please")
     assert crowd.next(5, said(3, "Right?", ("Sure", "yes")), 3.0) == Action(5, ActionKind.PRESS, "yes", 3)
-    assert crowd.played == 0
+    assert crowd.completed_scripts == 0
     assert crowd.next(5, said(4, "Thanks"), 4.0) == Action(5, ActionKind.WRITE, "/order")
-    assert crowd.played == 1
+    assert crowd.completed_scripts == 1
     assert crowd.next(5, said(5, "We are closed"), 5.0) == Action(5, ActionKind.WRITE, "/order")
     assert crowd.next(5, menu, 6.0) == Action(5, ActionKind.PRESS, "d1", 1)
 
