@@ -50,10 +50,10 @@ def test_every_example_is_tested() -> None:
 
 async def test_my_bot_counts() -> None:
     async with a_bot_of("my_bot.py") as fake:
-        fake.world.say(7, 7, "/start")
+        fake.world.send_message(7, 7, "/start")
         await fake.wait_for_calls(1, method="sendMessage")
-        fake.world.say(7, 7, "one")
-        fake.world.say(7, 7, "two")
+        fake.world.send_message(7, 7, "one")
+        fake.world.send_message(7, 7, "two")
         calls = await fake.wait_for_calls(3, method="sendMessage")
         assert [call.text for call in calls] == ["Hello!", "message 1: one", "message 2: two"]
         fake.world.press(7, 7, 2, "n")
@@ -72,7 +72,7 @@ def test_a_flow_and_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_hello_greets_with_buttons_that_answer() -> None:
     async with a_bot_of("hello.py") as fake:
-        fake.world.say(7, 7, "/hello")
+        fake.world.send_message(7, 7, "/hello")
         (greeting,) = await fake.wait_for_calls(1, method="sendMessage")
         assert greeting.params["reply_parameters"] == {"message_id": 1, "allow_sending_without_reply": True}
         assert [each["type"] for each in greeting.params["entities"]] == ["bold"]
@@ -86,7 +86,7 @@ async def test_hello_greets_with_buttons_that_answer() -> None:
 
 async def test_a_long_story_comes_in_parts() -> None:
     async with a_bot_of("hello.py") as fake:
-        fake.world.say(7, 7, "/story")
+        fake.world.send_message(7, 7, "/story")
         parts = await fake.wait_for_calls(3, method="sendMessage")
         assert all(len(part.text) <= 4096 for part in parts)
         assert " ".join(part.text for part in parts).split().count("so") == 1000
@@ -97,14 +97,14 @@ async def test_an_album_of_the_disk_and_the_web(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "album" / "1.jpg").write_bytes(b"picture")
     monkeypatch.chdir(tmp_path)
     async with a_bot_of("hello.py") as fake:
-        fake.world.say(7, 7, "/album")
+        fake.world.send_message(7, 7, "/album")
         (album,) = await fake.wait_for_calls(1, method="sendMediaGroup")
         assert album.status == 200
 
 
 async def test_a_client_sends_and_fetches(tmp_path: Path) -> None:
     async with FakeServer(seed=1, strict=True) as fake, TgClient(fake.token, base_url=fake.url) as client:
-        fake.world.say(7, 7, "hi")
+        fake.world.send_message(7, 7, "hi")
         path = await example("outside.py")["send_and_fetch"](client, 7, tmp_path)
         assert path.read_bytes() == b"notes"
 

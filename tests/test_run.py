@@ -245,7 +245,7 @@ async def test_a_token_that_is_revoked_while_the_bot_runs(tmp_path):
     async with FakeServer() as server, Service(tmp_path, server.url, server.token) as bot:
         await bot.start()
         server.world.logged_out = True
-        server.world.say(5, 5, "wakes the poll")
+        server.world.send_message(5, 5, "wakes the poll")
         assert await bot.ended() == 2
         assert bot.log()[-1]["line"].startswith("run.py: Telegram refuses BOT_TOKEN")
 
@@ -448,7 +448,7 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
 
         def say(count):
             texts = [(5 + n % 20, f"{n} {'long ' * 200}") for n in range(count)]
-            return [Said(chat, server.world.say(chat, chat, text), text) for chat, text in texts]
+            return [Said(chat, server.world.send_message(chat, chat, text), text) for chat, text in texts]
 
         await bot.start()
         said = say(50)
@@ -479,7 +479,7 @@ async def test_a_log_that_cannot_be_written_stops_nobody(tmp_path):
                 *(sys.executable, str(ROOT / "run.py")), cwd=tmp_path, env=environment(settings), stderr=full
             )
         try:
-            server.world.say(5, 5, "hello")
+            server.world.send_message(5, 5, "hello")
             await server.wait_for_calls(1, "sendMessage", timeout_s=50)
         finally:
             process.terminate()
@@ -496,7 +496,7 @@ async def test_a_call_that_may_have_been_executed_can_be_given_up(tmp_path):
     ):
         await bot.start()
         server.faults.add(Fault("status", code=502, method="sendMessage", times=1))
-        server.world.say(5, 5, "are you there?")
+        server.world.send_message(5, 5, "are you there?")
         letter = await bot.logged("dead letter", queue="outbox")
         assert letter["reason"].startswith("outcome unknown, not tried again: sendMessage: 502")
 
@@ -506,8 +506,8 @@ async def test_a_dead_letter_is_listed_and_replayed(tmp_path):
         assert (await bot.command("dead")).out == "no dead letters\n"
         await bot.start()
         server.world.block(5)
-        server.world.say(5, 5, "are you there?")
-        server.world.say(6, 6, "I am")
+        server.world.send_message(5, 5, "are you there?")
+        server.world.send_message(6, 6, "I am")
         await bot.logged("dead letter", queue="outbox")
         await server.wait_for_calls(1, "sendMessage", delivered=True)
         await bot.stop()

@@ -1,12 +1,12 @@
 """A fake Bot API server with the rules of the real one, for tests, the sandbox, benchmarks and fault injection.
 
     async with FakeServer() as server:
-        server.world.say(42, 42, "hello")             # a user writes; the bot gets an update
+        server.world.send_message(42, 42, "hello")             # a user writes; the bot gets an update
         await server.wait_for_calls(1, "sendMessage")
         server.faults.add(Fault("status", code=429, retry_after=3, times=1))
 
 FakeServer   the server: `url`, `token`, `world`, `queue`, `faults`, `calls`, `polls`, `clock`, `down()`, `up()`
-World        users and chats: `say`, `edit`, `press`, `ask_inline`, `choose`, `react`, `push`, `block`, `promote`, `listen` ...
+World        users and chats: `send_message`, `edit`, `press`, `ask_inline`, `choose`, `react`, `push`, `block`, `promote`, `listen` ...
 UpdateQueue  Telegram's update queue of one bot, with the rules of getUpdates; pure
 Fault        an injected fault; the kinds are in `server/faults.py`
 FloodLimits  rate limits, 429 above them: `server.world.limit(FloodLimits())`; none by default

@@ -161,7 +161,7 @@ class LoadTest:
         place = self.judge.ledger.updates
         lines = [(chat, text_of(place + n)) for n, chat in enumerate(self.distribution.choose(count))]
         at_ns = time.monotonic_ns()
-        ids = await self._fake.say((chat, chat, text) for chat, text in lines)
+        ids = await self._fake.send_messages((chat, chat, text) for chat, text in lines)
         for (chat, _), update_id in zip(lines, ids, strict=True):
             self.judge.said(chat, update_id, at_ns)
 

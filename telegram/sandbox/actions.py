@@ -114,7 +114,7 @@ class Actions:
         match action:
             case Say(chat=chat, user=user, text=text):
                 _check_length(text, TEXT_MAX)
-                self._note(chat, world.say(chat, user, text))
+                self._note(chat, world.send_message(chat, user, text))
             case Press(chat=chat, user=user):
                 self._press(action)
             case Key(chat=chat, user=user, text=text):
@@ -123,7 +123,7 @@ class Actions:
                 _check_length(action.caption, CAPTION_MAX)
                 own = [own_photo(world, action.picture, action.caption)] if action.picture else None
                 for content in own or contents(world, user, action.what, action.caption):
-                    self._note(chat, world.say(chat, user, "", **content))
+                    self._note(chat, world.send_message(chat, user, "", **content))
             case Edit(chat=chat, user=user, text=text):
                 _check_length(text, TEXT_MAX)
                 self._note(chat, world.edit(chat, user, action.message, text))
@@ -204,7 +204,7 @@ class Actions:
         speakers = [(chat["id"], cycle(self._speakers(chat))) for chat in self._world.chats()]
         for number in range(1, BURST + 1):
             for chat_id, people in speakers:
-                self._note(chat_id, self._world.say(chat_id, next(people), f"{number} of {BURST}"))
+                self._note(chat_id, self._world.send_message(chat_id, next(people), f"{number} of {BURST}"))
 
     async def _replay(self, number: int) -> None:
         try:

@@ -50,13 +50,13 @@ class Chat:
 
     def says(self, text: str, *, wait: bool = True, failing: bool = False, **fields: Any) -> None:
         """Write a text; `fields`: further fields of the Message, like message_thread_id."""
-        self._bot.scene.say(self.id, self.user_id, text, **fields)
+        self._bot.scene.send_message(self.id, self.user_id, text, **fields)
         self._turn(wait, failing)
 
     def sends(self, *, wait: bool = True, failing: bool = False, **fields: Any) -> None:
         """Send a message of any content: `sends(photo=True, caption="Me")`. True stands for a generated one."""
         contents = {name: _made_up(name) if value is True else value for name, value in fields.items()}
-        self._bot.scene.say(self.id, self.user_id, "", **contents)
+        self._bot.scene.send_message(self.id, self.user_id, "", **contents)
         self._turn(wait, failing)
 
     def sends_update(self, kind: str, /, *, wait: bool = True, failing: bool = False, **fields: Any) -> None:

@@ -113,7 +113,7 @@ async def measured(variant: Callable[[RemoteFake, int], Awaitable[Measured]], me
     async with await RemoteFake.spawn(history=0) as fake:
         for start in range(0, messages, 5000):
             numbers = range(start, min(start + 5000, messages))
-            await fake.say((number % CHATS + 1, number % CHATS + 1, TEXT) for number in numbers)
+            await fake.send_messages((number % CHATS + 1, number % CHATS + 1, TEXT) for number in numbers)
         return await variant(fake, messages)
 
 

@@ -41,7 +41,7 @@ async def pending_grows_by(store: FullStore, fake: RemoteFake) -> float:
     """Say FLOOD texts, wait until they are stored, return the memory for each in bytes."""
     tracemalloc.start()
     before, had = allocated(), (await store.stats()).inbox.appended
-    await fake.say((1, 1, f"flood {number}") for number in range(FLOOD))
+    await fake.send_messages((1, 1, f"flood {number}") for number in range(FLOOD))
     while (await store.stats()).inbox.appended < had + FLOOD:
         await asyncio.sleep(0.02)
     per_update = (allocated() - before) / FLOOD
@@ -58,12 +58,12 @@ async def flood(store_kind: str) -> tuple[list[float], float]:
     ):
         bot = Bot(client, store, router, BotConfig(drain_timeout_s=5))
         await bot.start()
-        await fake.say((number % 50 + 2, number % 50 + 2, "warm up") for number in range(FLOOD))
+        await fake.send_messages((number % 50 + 2, number % 50 + 2, "warm up") for number in range(FLOOD))
         while (await store.stats()).outbox.committed < FLOOD:
             await asyncio.sleep(0.02)
         per_update = await pending_grows_by(store, fake)
         for _ in range(PROBES):
-            await fake.say([(2, 2, str(time.time()))])
+            await fake.send_messages([(2, 2, str(time.time()))])
             await asyncio.sleep(PROBE_EVERY_S)
         assert any(view.key == "chat:1" and view.depth > FLOOD / 4 for view in store.lanes(Queue.INBOX))
         replies = [call for call in await fake.calls() if call.chat_id == 2 and call.text != "warm up"]

@@ -66,7 +66,7 @@ async def say(fake: RemoteFake, first: int, seconds: float) -> dict[str, float]:
         await asyncio.sleep(began + number / RATE - time.monotonic())
         text = f"text {first + number}"
         said[text] = time.time()  # by the server's clock
-        await fake.say([(number % CHATS + 1, number % CHATS + 1, text)])
+        await fake.send_messages([(number % CHATS + 1, number % CHATS + 1, text)])
     return said
 
 

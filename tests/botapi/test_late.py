@@ -205,7 +205,7 @@ async def test_a_reply_to_a_message_that_was_deleted_is_sent_without_the_quote(u
     """Black-Bulls-Bots/zerotwobot#43, InsanusMokrassar/ktgbotapi#191: the author deletes the command at once."""
     async with a_scene(url, asks) as scene:
         scene.fake.world.person("Bob", user_id=6)
-        scene.fake.world.say(5, 5, "go")
+        scene.fake.world.send_message(5, 5, "go")
         await scene.entered.wait()
         delete_the_message(scene.fake)
         scene.open.set()
@@ -218,7 +218,7 @@ async def test_a_reply_to_a_message_that_was_deleted_is_sent_without_the_quote(u
 
 async def test_a_reply_to_a_message_that_is_there_has_its_quote(url: str) -> None:
     async with a_scene(url, reply_with_quote) as scene:
-        scene.fake.world.say(5, 5, "go")
+        scene.fake.world.send_message(5, 5, "go")
         scene.open.set()
         await scene.goes_on()
         late = next(m for m in scene.fake.world.messages(5) if m.get("text") == "late")
@@ -231,7 +231,7 @@ async def test_a_reply_that_needs_its_message_is_a_dead_letter_without_it(url: s
         ctx.reply("late", reply_parameters=reply)
 
     async with a_scene(url, asks) as scene:
-        scene.fake.world.say(5, 5, "go")
+        scene.fake.world.send_message(5, 5, "go")
         await scene.entered.wait()
         delete_the_message(scene.fake)
         scene.open.set()
@@ -297,12 +297,12 @@ async def test_a_call_that_comes_late_has_the_outcome_that_is_declared(url: str,
     async with a_scene(url, story.asks) as scene:
         world = scene.fake.world
         world.group("Forum", [5, 6], chat_id=GROUP, is_forum=True)
-        world.say(GROUP, 6, "hi", message_thread_id=7, is_topic_message=True)
+        world.send_message(GROUP, 6, "hi", message_thread_id=7, is_topic_message=True)
         await scene.fake.wait_for_calls(1, "sendMessage")
         world.person("Ann", user_id=5)
         world.person("Bob", user_id=6)
         world.post(world.chat_for_bot({"chat_id": 5}), {"text": "old"})
-        world.say(5, 5, "go")
+        world.send_message(5, 5, "go")
         await scene.entered.wait()
         story.happens(scene.fake)
         scene.open.set()
@@ -320,10 +320,10 @@ async def test_a_call_that_comes_late_has_the_outcome_that_is_declared(url: str,
 async def test_what_is_dropped_is_logged(url: str) -> None:
     with structlog.testing.capture_logs() as logs:
         async with a_scene(url, edit) as scene:
-            scene.fake.world.say(5, 5, "hi")
+            scene.fake.world.send_message(5, 5, "hi")
             await scene.fake.wait_for_calls(1, "sendMessage")
             scene.fake.world.delete_message(5, 1)
-            scene.fake.world.say(5, 5, "go")
+            scene.fake.world.send_message(5, 5, "go")
             scene.open.set()
             await scene.goes_on()
     (line,) = [each for each in logs if each["event"] == "a call came too late and is dropped"]

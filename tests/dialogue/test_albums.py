@@ -62,7 +62,7 @@ class People:
     def picture(self, chat_id: int, user_id: int = 0, group: str = "g", **fields: Any) -> None:
         fields = {name: value for name, value in fields.items() if value is not None}
         fields = {"photo": PHOTO, **fields} if "video" not in fields else fields
-        self.bot.scene.say(chat_id, user_id or self.ann.user_id, "", media_group_id=group, **fields)
+        self.bot.scene.send_message(chat_id, user_id or self.ann.user_id, "", media_group_id=group, **fields)
 
     def hand_over(self, *, failing: bool = False) -> None:
         self.bot.happens(failing=failing)
@@ -96,9 +96,9 @@ def test_other_peoples_messages_between_stay_where_they_are_and_are_handled() ->
     with Conversations(diary.router) as bot:
         people = People(bot)
         people.picture(people.group)
-        bot.scene.say(people.group, people.bob.user_id, "nice")
+        bot.scene.send_message(people.group, people.bob.user_id, "nice")
         people.picture(people.group)
-        bot.scene.say(people.group, people.bob.user_id, "really")
+        bot.scene.send_message(people.group, people.bob.user_id, "really")
         people.picture(people.group)
         people.hand_over()
         assert diary.calls == [("album", ["p1", "p3", "p5"]), ("text", "nice"), ("text", "really")]
@@ -113,7 +113,7 @@ def test_only_those_that_are_not_directly_behind_are_left_in_the_lane() -> None:
         people = People(bot)
         for _ in range(2):
             people.picture(people.group)
-        bot.scene.say(people.group, people.bob.user_id, "nice")
+        bot.scene.send_message(people.group, people.bob.user_id, "nice")
         for _ in range(2):
             people.picture(people.group)
         people.hand_over()
@@ -232,7 +232,7 @@ def test_an_album_that_fails_is_tried_again_whole() -> None:
     with Conversations(router) as bot:
         people = People(bot)
         people.picture(people.group)
-        bot.scene.say(people.group, people.bob.user_id, "hi")
+        bot.scene.send_message(people.group, people.bob.user_id, "hi")
         people.picture(people.group)
         people.hand_over(failing=True)
         bot.passes(minutes=1, failing=True)
@@ -249,7 +249,7 @@ def test_a_restart_between_the_album_and_its_last_message_hands_nothing_out_twic
     with Conversations(diary.router) as bot:
         people = People(bot)
         people.picture(people.group)
-        bot.scene.say(people.group, people.bob.user_id, "between")
+        bot.scene.send_message(people.group, people.bob.user_id, "between")
         people.picture(people.group)
         bot.happens(wait=False)
         bot.passes(seconds=0.5)
@@ -286,13 +286,13 @@ async def test_albums_of_a_whole_bot_on_both_stores(
         bot = Bot(client, opened, diary.router, BotConfig(drain_timeout_s=10))
         await bot.start()
         await fake.wait_for_long_poll()
-        world.say(-100, 5, "", photo=PHOTO, media_group_id="a", caption="first only")
-        world.say(-100, 6, "between")
-        world.say(-100, 5, "", video=VIDEO, media_group_id="a")
-        world.say(-200, 5, "", photo=PHOTO, media_group_id="c")
+        world.send_message(-100, 5, "", photo=PHOTO, media_group_id="a", caption="first only")
+        world.send_message(-100, 6, "between")
+        world.send_message(-100, 5, "", video=VIDEO, media_group_id="a")
+        world.send_message(-200, 5, "", photo=PHOTO, media_group_id="c")
         await fake.wait_for_long_poll()  # another batch of getUpdates
-        world.say(-100, 5, "", photo=PHOTO, media_group_id="a")
-        world.say(-200, 5, "", photo=PHOTO, media_group_id="c")
+        world.send_message(-100, 5, "", photo=PHOTO, media_group_id="a")
+        world.send_message(-200, 5, "", photo=PHOTO, media_group_id="c")
         await fake.wait_for_calls(2, "sendMessage", delivered=True)
         async with asyncio.timeout(10):
             while (await opened.stats()).inbox.pending:

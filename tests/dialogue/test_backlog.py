@@ -150,14 +150,14 @@ async def test_over_http_a_long_backlog_is_told_of_once_and_then_it_goes_on(stor
     handled: list[str] = []
     async with FakeServer(seed=1) as fake:
         for number in range(250):  # of three polls
-            fake.world.say(5, 5, f"{number}", date=int(time.time()) - HOUR)
-        fake.world.say(5, 5, "fresh")
+            fake.world.send_message(5, 5, f"{number}", date=int(time.time()) - HOUR)
+        fake.world.send_message(5, 5, "fresh")
         opened = await open_store(url, "1")
         for start in range(2):  # the second one finds nothing of it
             async with TgClient(fake.token, base_url=fake.url) as client:
                 bot = Bot(client, opened, noting(handled), BotConfig(backlog="tell:60", messages_per_s=0))
                 await bot.start()
-                fake.world.say(6, 6, "more")
+                fake.world.send_message(6, 6, "more")
                 await fake.wait_for_calls(3 + start, "sendMessage", delivered=True)
                 await bot.stop()
             assert bot.dropped == ({} if start else {"backlog": 250})

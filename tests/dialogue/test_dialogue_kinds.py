@@ -236,7 +236,7 @@ async def test_reactions_joins_and_presses_come_though_a_former_program_had_aske
         bot = Bot(client, store, router, BotConfig())
         await bot.start()
         await fake.wait_for_long_poll()
-        fake.world.say(7, 7, "/start")
+        fake.world.send_message(7, 7, "/start")
         await fake.wait_for_calls(1, method="sendMessage")
         fake.world.press(7, 7, fake.world.messages(7)[-1]["message_id"], "x")
         fake.world.push("message_reaction", REACTION)

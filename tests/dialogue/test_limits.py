@@ -327,9 +327,9 @@ def test_an_old_album_is_dropped_whole_and_an_old_message_ends_no_burst():
                 ann.sends(photo=True, media_group_id=f"g{ago}", date=at(bot, ago), wait=False)
             bot.settles()
         assert [len(each) for each in calls] == [3]
-        bot.scene.say(ann.id, ann.user_id, "old", date=at(bot, HOUR))
-        bot.scene.say(ann.id, ann.user_id, "a", date=at(bot, 0))
-        bot.scene.say(ann.id, ann.user_id, "b", date=at(bot, 0))
+        bot.scene.send_message(ann.id, ann.user_id, "old", date=at(bot, HOUR))
+        bot.scene.send_message(ann.id, ann.user_id, "a", date=at(bot, 0))
+        bot.scene.send_message(ann.id, ann.user_id, "b", date=at(bot, 0))
         bot.happens()
         assert said(bot) == ["a b"]
         assert (bot.dropped(), bot.dead_letters()) == ({"stale": 2}, [])
@@ -387,7 +387,7 @@ def test_the_groups_and_the_private_chat_of_a_person_count_together_also_at_the_
     with Conversations(router) as bot:
         chats = [bot.chat("Ann"), *(bot.group(f"G{n}").member("Ann") for n in range(9))]
         for chat in chats:
-            bot.scene.say(chat.id, chat.user_id, "hi")
+            bot.scene.send_message(chat.id, chat.user_id, "hi")
         bot.happens()
         assert (len(entered), bot.dropped()) == (3, {"throttled": 7})
 
@@ -458,7 +458,7 @@ def test_updates_that_other_filters_do_not_let_pass_are_not_counted():
     with Conversations(router) as bot:
         ann = bot.chat("Ann")
         for words in ("x", "y", "/a"):
-            bot.scene.say(ann.id, ann.user_id, words)
+            bot.scene.send_message(ann.id, ann.user_id, words)
         bot.happens()  # the burst looks at the command behind it
         assert said(bot) == ["2", "a"]
 
@@ -477,7 +477,7 @@ def test_each_message_of_a_burst_is_counted():
     with Conversations(router) as bot:
         ann = bot.chat("Ann")
         for number in range(8):
-            bot.scene.say(ann.id, ann.user_id, f"{number}")
+            bot.scene.send_message(ann.id, ann.user_id, f"{number}")
         bot.happens(
             failing=True
         )  # the burst fails and is handled one by one: what was counted is not counted again
@@ -503,7 +503,7 @@ def test_who_writes_slowly_is_not_dropped_because_the_bot_was_slow():
         assert said(bot) == [f"echo {n}" for n in range(5)]
         bot.passes(hours=1)
         for ago in (50, 40, 30, 20, 10):  # they waited at Telegram's
-            bot.scene.say(ann.id, ann.user_id, f"{ago}", date=at(bot, ago))
+            bot.scene.send_message(ann.id, ann.user_id, f"{ago}", date=at(bot, ago))
         bot.happens()
         assert (len(said(bot)), bot.dropped()) == (10, {})
 
@@ -585,10 +585,10 @@ async def test_over_http_a_clock_that_is_an_hour_ahead_drops_nothing_that_is_fre
         slow = throttle(2, per_s=HOUR, tell="Slower")
         bot = Bot(client, opened, echo(slow, stale_s=600), BotConfig(messages_per_s=0))
         await bot.start()
-        fake.world.say(5, 5, "old", date=int(time.time()) - 2 * HOUR)
+        fake.world.send_message(5, 5, "old", date=int(time.time()) - 2 * HOUR)
         for number in range(4):
-            fake.world.say(5, 5, f"{number}")
-        fake.world.say(6, 6, "last")
+            fake.world.send_message(5, 5, f"{number}")
+        fake.world.send_message(6, 6, "last")
         await fake.wait_for_calls(4, "sendMessage", delivered=True)
         await bot.stop()
         assert sorted(call.text for call in fake.calls if call.method == "sendMessage") == [

@@ -152,7 +152,7 @@ async def test_answers_that_are_forwarded_at_once_go_to_their_states(start):
     gate = Gate()
     async with start(survey(gate)) as house:
         for what in ("/survey", "Ann", "42", "Oslo", "and more"):
-            house.fake.world.say(1, 1, what)
+            house.fake.world.send_message(1, 1, what)
         await gate.entered.wait()
         await house.appended(5)  # all of them wait while the first answer is being handled
         gate.open.set()
@@ -165,7 +165,7 @@ async def test_a_wrong_answer_among_them_is_asked_again_and_the_next_one_is_take
     gate.open.set()
     async with start(survey(gate)) as house:
         for what in ("/survey", "Ann", "old", "42", "Oslo"):
-            house.fake.world.say(1, 1, what)
+            house.fake.world.send_message(1, 1, what)
         await house.appended(5)
         await house.idle()
         sent = house.texts()
@@ -183,8 +183,8 @@ async def test_people_who_answer_at_once_do_not_get_into_each_others_way(start):
                 answer = (
                     what if what == "/survey" else f"{what}{user}".replace("N", "Ann").replace("C", "City")
                 )
-                house.fake.world.say(group, user, answer)
-                house.fake.world.say(user, user, answer)
+                house.fake.world.send_message(group, user, answer)
+                house.fake.world.send_message(user, user, answer)
         await house.appended(24)
         await house.idle()
         done = sorted(each for each in house.texts() if ", " in each)
@@ -206,10 +206,10 @@ async def test_a_counter_that_is_read_and_written_around_an_await_loses_nothing(
         ctx.reply(f"{ctx.text}: {before + 1}")
 
     async with start(router) as house:
-        house.fake.world.say(1, 1, "0")
+        house.fake.world.send_message(1, 1, "0")
         await gate.entered.wait()
         for number in range(1, 20):  # while the first one is being handled
-            house.fake.world.say(1, 1, f"{number}")
+            house.fake.world.send_message(1, 1, f"{number}")
         await house.appended(20)
         gate.open.set()
         await house.idle()
@@ -263,7 +263,7 @@ def shop(gate: Gate) -> Router:
 async def test_a_button_that_is_pressed_three_times_is_bought_once(start):
     gate = Gate()
     async with start(shop(gate)) as house:
-        house.fake.world.say(1, 1, "/shop")
+        house.fake.world.send_message(1, 1, "/shop")
         (asked,) = await house.fake.wait_for_calls(1, method="sendMessage")
         assert asked.text == "Buy?"
         message = house.fake.world.messages(1)[-1]
@@ -312,7 +312,7 @@ async def test_a_step_that_throws_does_not_hold_the_conversation_up(start, attem
     router.include(flow)
     async with start(router, attempts_max=attempts_max) as house:
         for what in ("/survey", "Bad", "Ann", "42"):
-            house.fake.world.say(1, 1, what)
+            house.fake.world.send_message(1, 1, what)
         await house.appended(4)
         await house.idle()
         told = [each for each in house.texts() if not each.startswith("Sorry")]
@@ -357,12 +357,12 @@ async def test_cancel_ends_a_long_step_within_100_ms_and_what_came_behind_it_is_
 
     async with start(router) as house:
         for what in ("/survey", "Ann"):
-            house.fake.world.say(1, 1, what)
+            house.fake.world.send_message(1, 1, what)
         await gate.entered.wait()
         await house.fake.wait_for_long_poll()
-        house.fake.world.say(1, 1, "/cancel")
+        house.fake.world.send_message(1, 1, "/cancel")
         said_at = asyncio.get_running_loop().time()
-        house.fake.world.say(1, 1, "hello")
+        house.fake.world.send_message(1, 1, "hello")
         await house.appended(4)
         await house.idle()
         assert house.texts() == ["cancelled: ''", "other: hello"]

@@ -67,7 +67,7 @@ async def test_an_anonymous_admins_press_comes_under_his_own_id_and_is_told_why_
     world = stage.fake.world
     async with stage.bot(settings()):
         for user_id in (5, 6):
-            world.say(-100, user_id, "/settings", **{"from": GROUP_ANONYMOUS_BOT}, sender_chat=GROUP)
+            world.send_message(-100, user_id, "/settings", **{"from": GROUP_ANONYMOUS_BOT}, sender_chat=GROUP)
             await stage.idle()
             shown = world.messages(-100)[-1]
             pressed = shown["reply_markup"]["inline_keyboard"][0][0]["callback_data"]
@@ -94,10 +94,10 @@ async def test_who_writes_as_the_group_is_an_admin_and_who_writes_as_a_channel_i
 
     channel = {"id": -1009, "type": "channel", "title": "News"}
     async with stage.bot(router):
-        stage.fake.world.say(-100, 5, "/ban", **{"from": GROUP_ANONYMOUS_BOT}, sender_chat=GROUP)
+        stage.fake.world.send_message(-100, 5, "/ban", **{"from": GROUP_ANONYMOUS_BOT}, sender_chat=GROUP)
         await stage.idle()
-        stage.fake.world.say(-100, 5, "/ban", **{"from": GROUP_ANONYMOUS_BOT}, sender_chat=channel)
-        stage.fake.world.say(-100, 7, "/ban")
+        stage.fake.world.send_message(-100, 5, "/ban", **{"from": GROUP_ANONYMOUS_BOT}, sender_chat=channel)
+        stage.fake.world.send_message(-100, 7, "/ban")
         await stage.idle()
     assert stage.texts() == ["banned", "no: -1009", "no: 7"]
 
@@ -105,7 +105,7 @@ async def test_who_writes_as_the_group_is_an_admin_and_who_writes_as_a_channel_i
 async def test_a_time_out_that_is_due_while_nobody_runs_ends_the_conversation_at_the_next_start(stage):
     """python-telegram-bot/python-telegram-bot#1825 and #3522: the conversation is persisted, its time-out is not."""
     async with stage.bot(settings(timeout_s=1)):
-        stage.fake.world.say(5, 5, "/settings")
+        stage.fake.world.send_message(5, 5, "/settings")
         await stage.fake.wait_for_calls(1, "sendMessage", delivered=True)
     async with stage.bot(settings(timeout_s=1)):
         await stage.fake.wait_for_calls(2, "sendMessage", delivered=True)
@@ -127,7 +127,7 @@ async def test_a_reminder_survives_restarts_and_comes_once(stage):
         ctx.reply(ctx.payload["what"])
 
     async with stage.bot(router):
-        stage.fake.world.say(5, 5, "tea!")
+        stage.fake.world.send_message(5, 5, "tea!")
         await stage.fake.wait_for_calls(1, "sendMessage", delivered=True)
     for _ in range(3):
         async with stage.bot(router):
@@ -167,7 +167,7 @@ async def test_a_misspelled_parameter_is_named_at_the_first_attempt_and_the_user
         wrong(ctx)
 
     async with stage.bot(router):
-        stage.fake.world.say(5, 5, "go")
+        stage.fake.world.send_message(5, 5, "go")
         await stage.idle()
     ((reason, attempts),) = await stage.reasons()
     assert (attempts, named in reason) == (1, True), reason
@@ -190,13 +190,13 @@ async def test_user_ids_as_keys_do_not_become_other_keys(stage):
         ctx.reply(f"{awake}")
 
     async with stage.bot(router):
-        stage.fake.world.say(5, 5, "/wake")
+        stage.fake.world.send_message(5, 5, "/wake")
         await stage.idle()
     ((reason, attempts),) = await stage.reasons()
     assert (attempts, "data['awake']" in reason) == (1, True), reason
     for _ in range(2):
         async with stage.bot(router):
-            stage.fake.world.say(5, 5, "/up")
+            stage.fake.world.send_message(5, 5, "/up")
             await stage.idle()
     assert stage.texts() == [APOLOGY, "{'5': 1}", "{'5': 2}"]
 
@@ -212,7 +212,7 @@ async def test_who_asks_for_members_only_still_gets_messages_and_presses(stage):
     stage.fake.queue.allow(["chat_member"])  # what an earlier program had asked for
     async with stage.bot(router) as bot:
         await stage.fake.wait_for_long_poll()
-        stage.fake.world.say(5, 5, "/settings")
+        stage.fake.world.send_message(5, 5, "/settings")
         await stage.idle()
         shown = stage.fake.world.messages(5)[-1]
         stage.fake.world.press(

@@ -242,9 +242,9 @@ async def test_an_album_behind_a_full_page_is_one(stage: Stage):
     """zeroclaw-labs/zeroclaw#8955: the page of getUpdates ends in the middle of the album, which becomes two turns."""
     router, calls = diary(photo)
     for number in range(98):
-        stage.fake.world.say(100 + number, 100 + number, "hi")
+        stage.fake.world.send_message(100 + number, 100 + number, "hi")
     for _ in range(4):
-        stage.fake.world.say(5, 5, "", photo=PHOTO, media_group_id="a")
+        stage.fake.world.send_message(5, 5, "", photo=PHOTO, media_group_id="a")
     async with stage.bot(router):
         await stage.idle()
     assert calls == [["", "", "", ""]]
@@ -255,10 +255,10 @@ async def test_a_stop_in_the_middle_of_an_album_does_not_cut_it(stage: Stage):
     """sipeed/picoclaw#2758: what had come of an album is handed out, or lost, when the program is stopped."""
     router, calls = diary(photo)
     async with stage.bot(router) as bot:
-        stage.fake.world.say(5, 5, "", photo=PHOTO, media_group_id="a")
+        stage.fake.world.send_message(5, 5, "", photo=PHOTO, media_group_id="a")
         while not bot.running()[0]:  # it waits for more of the album
             await asyncio.sleep(0)
-    stage.fake.world.say(5, 5, "", photo=PHOTO, media_group_id="a")
+    stage.fake.world.send_message(5, 5, "", photo=PHOTO, media_group_id="a")
     async with stage.bot(router):
         await stage.idle()
     assert calls == [["", ""]]
@@ -271,7 +271,7 @@ async def test_a_command_in_any_caption_of_an_album_is_for_all_of_it(stage: Stag
     router, calls = diary(command("post"))
     async with stage.bot(router):
         for caption in captions:
-            stage.fake.world.say(
+            stage.fake.world.send_message(
                 5, 5, "", photo=PHOTO, media_group_id="a", **({"caption": caption} if caption else {})
             )
         await stage.idle()
@@ -352,7 +352,7 @@ async def test_what_was_written_while_the_bot_was_away_is_handled(stage: Stage):
         heard.append(ctx.event.text)
 
     for number in range(150):
-        stage.fake.world.say(5, 5, f"{number}")
+        stage.fake.world.send_message(5, 5, f"{number}")
     async with stage.bot(router):
         await stage.idle()
     assert heard == [f"{number}" for number in range(150)]

@@ -18,9 +18,9 @@ async def test_who_waits_in_a_handler_waits_for_himself(stage: Stage):
         ctx.reply(f"{ctx.chat_id} {ctx.text}")
 
     async with stage.bot(router):
-        stage.fake.world.say(5, 5, "wait")
-        stage.fake.world.say(5, 5, "then")
-        stage.fake.world.say(6, 6, "hi")
+        stage.fake.world.send_message(5, 5, "wait")
+        stage.fake.world.send_message(5, 5, "then")
+        stage.fake.world.send_message(6, 6, "hi")
         await stage.fake.wait_for_calls(1, "sendMessage", delivered=True)
         assert stage.texts() == ["6 hi"]
         gate.set()
@@ -43,7 +43,7 @@ async def test_a_loop_that_began_with_a_command_is_ended_by_another_one(stage: S
         ctx.reply("stopped")
 
     async with stage.bot(router):
-        stage.fake.world.say(5, 5, "/start")
+        stage.fake.world.send_message(5, 5, "/start")
         await began.wait()
         await stage.says(5, 5, "/stop")
     assert stage.texts() == ["stopped"]
@@ -63,7 +63,7 @@ async def test_a_flood_in_one_group_is_waited_out_there_and_nothing_is_lost(stag
     )
     async with stage.bot(router):
         for number in range(3):
-            stage.fake.world.say(-100, 5, f"{number}")
+            stage.fake.world.send_message(-100, 5, f"{number}")
         await stage.fake.wait_for_calls(1, "sendMessage")
         await stage.says(6, 6, "hi")
     calls = [call for call in stage.fake.calls if call.method == "sendMessage"]
@@ -85,8 +85,8 @@ async def test_a_front_that_answers_with_html_is_waited_out(stage: Stage):
     for method in ("getUpdates", "sendMessage"):
         stage.fake.faults.add(Fault("html", method=method, times=1))
     async with stage.bot(router):
-        stage.fake.world.say(5, 5, "a")
-        stage.fake.world.say(5, 5, "b")
+        stage.fake.world.send_message(5, 5, "a")
+        stage.fake.world.send_message(5, 5, "b")
         await stage.idle()
     sent = [
         call.params["text"]

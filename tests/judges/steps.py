@@ -147,7 +147,7 @@ class Visit:
         """What Ann sends is downloaded, byte for byte."""
         file = self._world.files.add("document", DOCUMENT, name="chairs.txt")
         document = file.identity() | {"file_name": file.name, "mime_type": file.mime_type}
-        self._world.say(ANN, ANN, "", document=document)
+        self._world.send_message(ANN, ANN, "", document=document)
         facts = await self._told("file")
         expected = {
             "file_name": "chairs.txt",
@@ -207,7 +207,7 @@ class Visit:
 
     def _say(self, text: str) -> None:
         entity = {"type": "bot_command", "offset": 0, "length": len(text)}
-        self._world.say(ANN, ANN, text, **({"entities": [entity]} if text.startswith("/") else {}))
+        self._world.send_message(ANN, ANN, text, **({"entities": [entity]} if text.startswith("/") else {}))
 
     async def _told(self, step: str, *, within_s: float = _STEP_WITHIN_S) -> Facts:
         """What the bot reports of the step, as soon as it does."""

@@ -70,7 +70,7 @@ class Stage:
 
     async def says(self, chat_id: int, user_id: int, text: str, **fields: Any) -> None:
         """Write a message, and wait until nothing waits."""
-        self.fake.world.say(chat_id, user_id, text, **fields)
+        self.fake.world.send_message(chat_id, user_id, text, **fields)
         await self.idle()
 
     async def reasons(self) -> list[tuple[str, int]]:

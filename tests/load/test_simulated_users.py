@@ -184,8 +184,8 @@ def test_a_handler_that_an_update_stops_has_ended():
         ann.says("/cancel")
         assert journal.noted == ["begin", "end"] * 2
         journal.noted.clear()
-        bot.scene.say(ann.id, ann.id, "/draw")
-        bot.scene.say(ann.id, ann.id, "/cancel")
+        bot.scene.send_message(ann.id, ann.id, "/draw")
+        bot.scene.send_message(ann.id, ann.id, "/cancel")
         bot.happens()  # it has not begun
         assert journal.noted == ["begin", "end"] * 2
 

@@ -98,7 +98,7 @@ class Job:
     async def _say(self, chats: list[int], work_ms: tuple[float, float]) -> list[Said]:
         first = len(self._ids)
         lines = [(chat, f"{n} {self._rng.uniform(*work_ms):.1f}") for n, chat in enumerate(chats, first)]
-        ids = await self._fake.say((chat, chat, text) for chat, text in lines)
+        ids = await self._fake.send_messages((chat, chat, text) for chat, text in lines)
         said = [Said(chat, id_, text) for (chat, text), id_ in zip(lines, ids, strict=True)]
         self._ids.update((line.text, line.update_id) for line in said)
         return said

@@ -192,7 +192,7 @@ async def test_a_page_of_another_site_reads_writes_and_stops_nothing(play, contr
             assert reached == {}
         assert state(play) == before
     await context.close()
-    play.fake.world.say(ADA, ADA, "still there")
+    play.fake.world.send_message(ADA, ADA, "still there")
     await play.fake.wait_for_calls(1, "sendMessage")
 
 

@@ -696,7 +696,7 @@ async def test_a_page_that_was_cut_off_keeps_what_is_still_there(play, browser):
             await expect(bubbles(page, ADA, ".bot")).to_have_text(["before"])
             await second.__aexit__(None, None, None)
             await expect(page.locator("#lost")).to_be_visible()
-            play.fake.world.say(ADA, ADA, "meanwhile")
+            play.fake.world.send_message(ADA, ADA, "meanwhile")
             async with Sandbox(play.fake, play.bot, play.store, port=port, answer_after_s=0):
                 await expect(page.locator("#lost")).to_be_hidden()
                 await expect(bubbles(page, ADA)).to_have_text(["before", "before", "meanwhile", "meanwhile"])

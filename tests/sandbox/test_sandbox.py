@@ -400,7 +400,7 @@ async def test_a_page_that_fell_behind_gets_a_new_snapshot(play, http, monkeypat
     async with open_page(http, play.sandbox) as page:
         await page.until_type("world")
         for number in range(30):  # without a pause: the page cannot keep up
-            play.fake.world.say(ADA, ADA, f"{number}")
+            play.fake.world.send_message(ADA, ADA, f"{number}")
         ada, *_ = (await page.until_type("world"))["chats"]
         assert "7" in [message["text"] for message in ada["messages"]]
 

@@ -25,7 +25,7 @@ class Stage:
         return self.workers
 
     def say(self, chat_id):
-        self.board.arrived(chat_id, self.world.say(chat_id, chat_id, "x"))
+        self.board.arrived(chat_id, self.world.send_message(chat_id, chat_id, "x"))
 
     async def take_in(self):
         """Do what the poller does: append the updates of Telegram's queue, then confirm them."""

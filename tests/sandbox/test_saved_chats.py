@@ -69,13 +69,13 @@ def texts(fake: FakeServer, chat_id: int) -> list[str]:
 async def test_a_flow_goes_on_after_a_restart(place):
     url, chats_file = place
     async with sandbox(url, chats_file) as (fake, store):
-        fake.world.say(ADA, ADA, "/name")
+        fake.world.send_message(ADA, ADA, "/name")
         await fake.wait_for_calls(1, "sendMessage")
     store = store if url == "memory:" else None
     async with sandbox(url, chats_file, store) as (fake, _):
         assert texts(fake, ADA) == ["/name", "Your name?"]
         assert [person["first_name"] for person in fake.world.people()] == ["Ada", "Grace", "Linus"]
-        fake.world.say(ADA, ADA, "Ada")
+        fake.world.send_message(ADA, ADA, "Ada")
         await fake.wait_for_calls(1, "sendMessage")
         assert texts(fake, ADA) == ["/name", "Your name?", "Ada", "Hello!"]
         assert len({message["message_id"] for message in fake.world.messages(ADA)}) == 4
@@ -85,7 +85,7 @@ async def test_the_hours_that_passed_have_passed(tmp_path):
     url, chats_file = f"sqlite:{tmp_path / 'bot.db'}", tmp_path / "chats"
     async with sandbox(url, chats_file) as (fake, _):
         fake.clock.advance(10 * 3600)
-        fake.world.say(ADA, ADA, "/name")
+        fake.world.send_message(ADA, ADA, "/name")
         await fake.wait_for_calls(1, "sendMessage")
     async with sandbox(url, chats_file) as (fake, store):
         assert fake.clock.ahead_s == 36_000
@@ -113,13 +113,13 @@ async def test_after_a_kill_no_id_is_given_twice(tmp_path):
     path = tmp_path / "chats"
     fake = FakeServer(seed=1)
     fake.world.group("Us", [fake.world.person("Ada")["id"]])
-    fake.world.say(ADA, ADA, "written")
+    fake.world.send_message(ADA, ADA, "written")
     await save(fake, path)
-    lost_update = fake.world.say(ADA, ADA, "handled, and not written")
+    lost_update = fake.world.send_message(ADA, ADA, "handled, and not written")
     lost = fake.world.messages(ADA)[-1]["message_id"]
     again = FakeServer(seed=2)
     assert SavedChats(again, path).read()
-    assert again.world.say(ADA, ADA, "new") > lost_update
+    assert again.world.send_message(ADA, ADA, "new") > lost_update
     assert again.world.messages(ADA)[-1]["message_id"] > lost
     (waiting, new) = (json.loads(raw)["message"]["text"] for raw in again.queue.read(0, 100))
     assert (waiting, new) == ("written", "new")
@@ -133,7 +133,7 @@ async def test_everything_that_people_see_is_kept(tmp_path):
     world = fake.world
     world.group("Us", [world.person("Ada")["id"]])
     for content in contents(world, ADA, "album", "Look"):
-        world.say(ADA, ADA, "", **content)
+        world.send_message(ADA, ADA, "", **content)
     world.promote(GROUP, by=ADA)
     world.react(ADA, ADA, 1, "👍")
     world.block(ADA)

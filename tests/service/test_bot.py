@@ -66,7 +66,7 @@ async def test_texts_come_back_in_order_each_once(fake, tmp_path):
     async with a_bot(fake, echo_router(), f"sqlite:{tmp_path / 'bot.db'}") as bot:
         await bot.start()
         for number in range(30):
-            fake.world.say(number % 3 + 1, number % 3 + 1, f"text {number}")
+            fake.world.send_message(number % 3 + 1, number % 3 + 1, f"text {number}")
         calls = await fake.wait_for_calls(30, method="sendMessage")
     assert sorted(call.text for call in calls) == sorted(f"text {number}" for number in range(30))
     for chat in (1, 2, 3):
@@ -91,7 +91,7 @@ async def test_a_command_for_another_bot_is_not_ours(fake):
     async with a_bot(fake, router) as bot:
         await bot.start()
         for text_ in ("/start@other_bot", "/start@chatlane_bot"):
-            fake.world.say(1, 1, text_)
+            fake.world.send_message(1, 1, text_)
         (call,) = await fake.wait_for_calls(1, method="sendMessage")
     assert call.text == "/start@chatlane_bot"
 
@@ -101,9 +101,9 @@ async def test_a_stop_lets_the_handler_finish_and_its_reply_go_out_and_starts_no
     url = f"sqlite:{tmp_path / 'bot.db'}"
     async with a_bot(fake, gate.router, url, workers=1) as bot:
         await bot.start()
-        fake.world.say(1, 1, "first")
+        fake.world.send_message(1, 1, "first")
         await gate.entered.wait()
-        fake.world.say(1, 1, "second")
+        fake.world.send_message(1, 1, "second")
         await fake.wait_for_long_poll()
         stopping = asyncio.create_task(bot.stop())
         await asyncio.sleep(0)
@@ -120,7 +120,7 @@ async def test_a_stop_sends_everything_that_the_last_handlers_replied(fake):
     gate = Gate(replies=20)
     async with a_bot(fake, gate.router, messages_per_s=0) as bot:
         await bot.start()
-        fake.world.say(1, 1, "first")
+        fake.world.send_message(1, 1, "first")
         await gate.entered.wait()
         stopping = asyncio.create_task(bot.stop())
         await asyncio.sleep(0)
@@ -181,7 +181,7 @@ async def test_what_does_not_finish_in_time_is_handed_back_and_comes_again(fake,
     url = f"sqlite:{tmp_path / 'bot.db'}"
     async with a_bot(fake, gate.router, url, drain_timeout_s=2) as bot:
         await bot.start()
-        fake.world.say(1, 1, "first")
+        fake.world.send_message(1, 1, "first")
         await gate.entered.wait()
     assert not [call for call in fake.calls if call.method == "sendMessage"]
     async with a_bot(fake, echo_router(), url) as bot:
@@ -206,10 +206,10 @@ async def test_a_token_that_is_revoked_ends_the_bot_but_not_its_running_handlers
     async with TgClient(fake.token, base_url=fake.url) as client:
         bot = Bot(client, store, gate.router)
         await bot.start()
-        fake.world.say(1, 1, "first")
+        fake.world.send_message(1, 1, "first")
         await gate.entered.wait()
         revoked = fake.faults.add(Fault("status", code=401, description="Unauthorized", method="getUpdates"))
-        fake.world.say(2, 2, "wakes the poll")
+        fake.world.send_message(2, 2, "wakes the poll")
         while not revoked.hits:
             await asyncio.sleep(0.01)
         gate.open.set()
@@ -229,7 +229,7 @@ async def test_a_server_that_is_away_at_the_start_is_waited_for(fake):
             await fake.up()
             await starting
         assert "cannot be reached" in logs[0]["event"]
-        fake.world.say(1, 1, "hello")
+        fake.world.send_message(1, 1, "hello")
         await fake.wait_for_calls(1, method="sendMessage")
 
 
@@ -237,7 +237,7 @@ async def test_running_tells_what_is_being_handled(fake):
     gate = Gate()
     async with a_bot(fake, gate.router) as bot:
         await bot.start()
-        fake.world.say(5, 5, "first")
+        fake.world.send_message(5, 5, "first")
         await gate.entered.wait()
         (handling,), sending = bot.running()
         assert (handling.delivery.envelope.key, sending) == ("chat:5", [])
@@ -273,10 +273,10 @@ async def test_a_group_that_becomes_a_supergroup_keeps_its_state_its_order_and_i
     async with a_bot(fake, gate.router, url, drain_timeout_s=2) as bot:
         await bot.start()
         for name in "ab":
-            fake.world.say(old, 1, name)
+            fake.world.send_message(old, 1, name)
         new = fake.world.migrate(old)["id"]
         for name in "cd":
-            fake.world.say(new, 1, name)
+            fake.world.send_message(new, 1, name)
         await fake.wait_for_long_poll()
         await gate.entered.wait()
         (handling,) = bot.running()[0]  # one lane, so one handler
@@ -288,7 +288,7 @@ async def test_a_group_that_becomes_a_supergroup_keeps_its_state_its_order_and_i
         gate.open.set()
         async with a_bot(fake, gate.router, url) as bot:
             await bot.start()
-            fake.world.say(new, 1, "e")
+            fake.world.send_message(new, 1, "e")
             await fake.wait_for_calls(6, method="sendMessage")
     sent = [message["text"] for message in fake.world.messages(new) if message["from"]["is_bot"]]
     assert sent == ["a: 1", "b: 2", "c: 3", "d: 4", "e: 5"][: 5 if restarted else 4]
@@ -312,7 +312,7 @@ async def test_calls_from_elsewhere_go_to_the_lane_that_the_group_kept(fake):
         await bot.start()
         new = fake.world.migrate(old)["id"]
         await fake.wait_for_long_poll()
-        fake.world.say(1, 1, "first")
+        fake.world.send_message(1, 1, "first")
         await fake.wait_for_calls(4, method="sendMessage")
         await bot.stop()
     assert [call.chat_id for call in fake.calls if call.method == "sendMessage"] == [old, new, new, new]
@@ -332,12 +332,12 @@ async def test_who_blocks_the_bot_is_left_alone_until_they_are_back(fake):
     async with TgClient(fake.token, base_url=fake.url) as client:
         bot = Bot(client, store, router, BotConfig(drain_timeout_s=10))
         await bot.start()
-        fake.world.say(5, 5, "a")
+        fake.world.send_message(5, 5, "a")
         await fake.wait_for_calls(1, method="sendMessage")
         fake.world.block(5)
         await fake.wait_for_long_poll()
         for number in range(4):
-            fake.world.say(1, 1, f"{number}")
+            fake.world.send_message(1, 1, f"{number}")
         while (await store.stats()).outbox.committed < 4:
             await asyncio.sleep(0.01)
         (letter,) = await store.dead_letters()
@@ -345,7 +345,7 @@ async def test_who_blocks_the_bot_is_left_alone_until_they_are_back(fake):
         assert (bot.peers.gone, bot.peers.dropped) == (1, 3)
         fake.world.unblock(5)
         await fake.wait_for_long_poll()
-        fake.world.say(1, 1, "back")
+        fake.world.send_message(1, 1, "back")
         await fake.wait_for_calls(3, method="sendMessage")
         await bot.stop()
     assert [call.text for call in fake.calls if call.method == "sendMessage"] == ["a", "0", "back"]
@@ -358,7 +358,7 @@ async def test_a_call_of_which_nobody_knows_whether_it_was_executed(fake, policy
     async with TgClient(fake.token, base_url=fake.url) as client:
         bot = Bot(client, store, echo_router(), BotConfig(unknown_outcome=policy))
         await bot.start()
-        fake.world.say(1, 1, "hello")
+        fake.world.send_message(1, 1, "hello")
         await fake.wait_for_calls(sent, method="sendMessage")
         await bot.stop()
     letters = [letter.reason for letter in await store.dead_letters()]

@@ -48,7 +48,7 @@ class Running:
         ]
 
     async def says(self, chat_id: int, user_id: int, words: str) -> None:
-        self.fake.world.say(chat_id, user_id, words)
+        self.fake.world.send_message(chat_id, user_id, words)
         await self.idle()
 
     async def presses(self, chat_id: int, user_id: int, data: str) -> None:

@@ -106,7 +106,7 @@ def test_more_updates_than_one_poll_brings_are_all_delivered():
     with Conversations(router_of(note)) as bot:
         ann = bot.chat("Ann")
         for number in range(149):
-            bot.scene.say(ann.id, ann.user_id, str(number))
+            bot.scene.send_message(ann.id, ann.user_id, str(number))
         ann.says("149")
     assert seen == [str(number) for number in range(150)]
 

@@ -73,7 +73,7 @@ class Ward:
         await stage.start()
         async with self._kept_running(), self._others_write():
             await asyncio.sleep(0.5)
-            (bad_id,) = await stage.fake.say([(self._bad, self._bad, name)])
+            (bad_id,) = await stage.fake.send_messages([(self._bad, self._bad, name)])
             if not POISONS[name].is_dead:
                 stage.said.append(Said(self._bad, bad_id, name))
             (behind,) = await stage.say(1, [self._bad])

@@ -67,7 +67,7 @@ class Stage:
             self._texts += count
             texts = (f"text {start + n}{self.padding}" for n in range(count))
             lines = list(zip(self.rng.choices(among, k=count), texts, strict=True))
-            ids = await self.fake.say((chat, chat, text) for chat, text in lines)
+            ids = await self.fake.send_messages((chat, chat, text) for chat, text in lines)
             said = [Said(chat, id_, text) for (chat, text), id_ in zip(lines, ids, strict=True)]
             self.said += said
         return said
@@ -76,7 +76,7 @@ class Stage:
         """Each of the chats writes this once."""
         async with self._saying:
             lines = [(chat, f"{text} {chat}") for chat in chats]
-            ids = await self.fake.say((chat, chat, said) for chat, said in lines)
+            ids = await self.fake.send_messages((chat, chat, said) for chat, said in lines)
             self.said += [Said(chat, id_, said) for (chat, said), id_ in zip(lines, ids, strict=True)]
 
     async def say_evenly(self, count: int, over_s: float) -> None:

@@ -49,7 +49,7 @@ async def _bout(stage: Stage, name: str) -> Bout:
     failures = []
     await stage.start()
     async with _others_write(stage, others):
-        (bad_id,) = await stage.fake.say([(bad, bad, name)])
+        (bad_id,) = await stage.fake.send_messages([(bad, bad, name)])
         stage.said.append(said := Said(bad, bad_id, name))
         await _struck(stage, bad_id)
         await asyncio.sleep(_RESISTS_S)

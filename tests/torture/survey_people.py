@@ -146,9 +146,9 @@ class Person:
             mark = str(read_mark(carried)[0])
             act = Act(world.push("callback_query", press), at, "button", what, query, mark)
         elif what == STICKER:
-            act = Act(world.say(self.chat_id, self.chat_id, "", **_STICKER), at, "sticker")
+            act = Act(world.send_message(self.chat_id, self.chat_id, "", **_STICKER), at, "sticker")
         else:
-            act = Act(world.say(self.chat_id, self.chat_id, what), at, "text", what)
+            act = Act(world.send_message(self.chat_id, self.chat_id, what), at, "text", what)
         self.acts.append(act)
         self.met[act.update_id] = step
         return True

@@ -80,13 +80,13 @@ async def test_what_was_stored_but_not_confirmed_comes_again_and_is_ignored(tmp_
         await bot.start()
         await server.wait_for_long_poll()
         server.faults.add(Fault("cut_before", method="getUpdates"))  # the next poll, which would confirm
-        said = [Said(5, server.world.say(5, 5, text), text) for text in "abc"]
+        said = [Said(5, server.world.send_message(5, 5, text), text) for text in "abc"]
         await server.wait_for_calls(3, "sendMessage")
         await bot.stop()
         assert server.queue.pending == 3
         server.faults.clear()
         await bot.start()
-        said.append(Said(5, server.world.say(5, 5, "d"), "d"))
+        said.append(Said(5, server.world.send_message(5, 5, "d"), "d"))
         calls = await server.wait_for_calls(4, "sendMessage")
         seen = [Seen(5, Evidence.parse(call.text), call.at, call.status == 200) for call in calls]
         assert check(said, seen).anomalies == ()
@@ -239,14 +239,14 @@ async def test_a_handler_that_blocks_the_loop_for_ever_ends_the_process_and_then
         Service(tmp_path, server.url, server.token, None, program, **settings) as bot,
     ):
         await bot.start()
-        server.world.say(5, 5, "block")
+        server.world.send_message(5, 5, "block")
         for _ in range(2):
             line = await bot.logged("the event loop is blocked for longer than a handler may take")
             assert line["at"].endswith("handle")
             assert await bot.ended() == 1
             await bot.start()
-        server.world.say(5, 5, "behind it")
-        server.world.say(6, 6, "another")
+        server.world.send_message(5, 5, "behind it")
+        server.world.send_message(6, 6, "another")
         calls = await server.wait_for_calls(2, "sendMessage")
         assert {call.chat_id for call in calls} == {5, 6}
         assert (await bot.stop()).code == 0

@@ -3,7 +3,7 @@
 It is separate from the Bot API's port, so it works while that is down. Bodies and answers are JSON. Each request needs
 the header `Authorization: Bearer KEY` (401 without); the key is new at each start and known to the parent process only.
 
-POST /say          [{"chat", "user", "text", ...fields}, ...] -> [update_id, ...]
+POST /messages     [{"chat", "user", "text", ...fields}, ...] -> [update_id, ...]; former name: /say
 POST /press        {"chat", "user", "message", "data"} -> update_id
 POST /key          {"chat", "user", "text"}: a button of the reply keyboard -> update_id
 POST /shown        [chat, ...] -> [[the bot's newest message or null, [[label of a reply button, ...], ...]], ...]
@@ -63,7 +63,8 @@ class Control:
         )
         app.add_routes(
             [
-                web.post("/say", self._say),
+                web.post("/messages", self._send_messages),
+                web.post("/say", self._send_messages),
                 web.post("/press", self._press),
                 web.post("/key", self._key),
                 web.post("/shown", self._shown),
@@ -103,10 +104,12 @@ class Control:
             raise web.HTTPUnauthorized(text="the control port needs its key: Authorization: Bearer KEY")
         return await handler(request)
 
-    async def _say(self, request: web.Request) -> web.Response:
+    async def _send_messages(self, request: web.Request) -> web.Response:
         ids = []
         for line in await request.json():
-            ids.append(self._server.world.say(line.pop("chat"), line.pop("user"), line.pop("text"), **line))
+            ids.append(
+                self._server.world.send_message(line.pop("chat"), line.pop("user"), line.pop("text"), **line)
+            )
             if len(ids) % _SAY_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return _json(ids)
@@ -134,7 +137,7 @@ class Control:
                     case "key":
                         ids.append(world.press_key(chat_id, chat_id, text))
                     case _:
-                        ids.append(world.say(chat_id, chat_id, text))
+                        ids.append(world.send_message(chat_id, chat_id, text))
             except ValueError:  # the button no longer exists, or cannot be pressed here
                 ids.append(0)
             if len(ids) % _SAY_AT_ONCE == 0:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import warnings
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -27,7 +28,7 @@ class RemoteFake:
     """A running fake server: `url` and `token` for the bot, methods that act as the users. ValueError for bad input.
 
     async with await RemoteFake.spawn() as fake:
-        await fake.say([(42, 42, "hello")])
+        await fake.send_messages([(42, 42, "hello")])
     """
 
     def __init__(self, process: Process, ready: dict[str, str]) -> None:
@@ -83,10 +84,15 @@ class RemoteFake:
     ) -> None:
         await self.stop()
 
-    async def say(self, lines: Iterable[tuple[int, int, str]]) -> list[int]:
+    async def send_messages(self, lines: Iterable[tuple[int, int, str]]) -> list[int]:
         """Send texts of users, (chat_id, user_id, text) each, in this order; return the update_ids (0: not queued)."""
         body = [{"chat": chat_id, "user": user_id, "text": text} for chat_id, user_id, text in lines]
-        return list(await self._ask("POST", "/say", body))
+        return list(await self._ask("POST", "/messages", body))
+
+    async def say(self, lines: Iterable[tuple[int, int, str]]) -> list[int]:
+        """The former name of `send_messages`."""
+        warnings.warn("RemoteFake.say is now RemoteFake.send_messages", DeprecationWarning, stacklevel=2)
+        return await self.send_messages(lines)
 
     async def press(self, chat_id: int, user_id: int, message_id: int, data: str) -> int:
         """Press an inline button; return the update_id."""

@@ -1,6 +1,7 @@
 """Messages, presses, queries and deletions of users: they are stored as Telegram does and become updates."""
 
 import json
+import warnings
 from typing import Any, Final
 
 from telegram.fake.protocol.answers import Json
@@ -33,7 +34,7 @@ class Messaging(ChatState):
 
     # -- messages ---------------------------------------------------------------------------------------------
 
-    def say(self, chat_id: int, user_id: int, text: str, **message_fields: Any) -> int:
+    def send_message(self, chat_id: int, user_id: int, text: str, **message_fields: Any) -> int:
         """A user sends a message, with further fields of `Message`; return the update_id."""
         person, chat = self._get_or_add_person(user_id), self._get_or_add_chat(chat_id, user_id)
         is_post = chat.kind == "channel"
@@ -54,6 +55,11 @@ class Messaging(ChatState):
         chat.keep(message, self.history)
         self.emit("message", message=message)
         return self._push("channel_post" if is_post else "message", message)
+
+    def say(self, chat_id: int, user_id: int, text: str, **message_fields: Any) -> int:
+        """The former name of `send_message`."""
+        warnings.warn("World.say is now World.send_message", DeprecationWarning, stacklevel=2)
+        return self.send_message(chat_id, user_id, text, **message_fields)
 
     def edit(self, chat_id: int, user_id: int, message_id: int, text: str) -> int:
         """A user edits the text or caption of an own message, or of any post of a channel; return the update_id.
@@ -119,14 +125,14 @@ class Messaging(ChatState):
         if found.get("request_contact"):
             person = self._get_or_add_person(user_id)
             contact = {"phone_number": f"+{user_id:011}", "first_name": person.first_name, "user_id": user_id}
-            return self.say(chat_id, user_id, "", contact=contact)
+            return self.send_message(chat_id, user_id, "", contact=contact)
         if found.get("request_location"):
-            return self.say(chat_id, user_id, "", location=dict(_AT))
+            return self.send_message(chat_id, user_id, "", location=dict(_AT))
         if opens := found.keys() - _PLAIN_BUTTON:
             raise ValueError(
-                f"{button!r} opens a dialog ({', '.join(sorted(opens))}): use say() with its result"
+                f"{button!r} opens a dialog ({', '.join(sorted(opens))}): use send_message() with its result"
             )
-        return self.say(chat_id, user_id, found["text"])
+        return self.send_message(chat_id, user_id, found["text"])
 
     def ask_inline(self, user_id: int, query: str, chat_id: int = 0) -> int:
         """A user types the bot's username and `query` in a chat, of which the bot gets only the type; return the update_id.
@@ -154,7 +160,9 @@ class Messaging(ChatState):
         inline_message_id = self.choose(user_id, result, query)
         content = shown_of(result)
         markup = {"reply_markup": result["reply_markup"]} if inline_message_id else {}
-        update_id = self.say(chat_id, user_id, content.pop("text", ""), via_bot=self.bot, **content, **markup)
+        update_id = self.send_message(
+            chat_id, user_id, content.pop("text", ""), via_bot=self.bot, **content, **markup
+        )
         if inline_message_id:
             self.inline_places[inline_message_id] = chat_id, self._chats[chat_id].last_message_id
         return update_id

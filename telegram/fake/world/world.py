@@ -65,7 +65,7 @@ class World(Messaging):
         chat.about.topics[thread_id]["closed"] = closed
         change: Json = {"forum_topic_closed" if closed else "forum_topic_reopened": {}}
         place = {"message_thread_id": thread_id, "is_topic_message": True}
-        return self.say(chat_id, by or min(chat.members or {1}), "", **change, **place)
+        return self.send_message(chat_id, by or min(chat.members or {1}), "", **change, **place)
 
     def delete_topic(self, chat_id: int, thread_id: int) -> None:
         """A user deletes a topic with its messages; the bot gets no update."""
@@ -93,8 +93,8 @@ class World(Messaging):
         new = self._chats[made["id"]]
         new.about.statuses |= old.about.statuses
         by = min(old.members or {new.id})
-        self.say(old.id, by, "", migrate_to_chat_id=new.id)
-        self.say(new.id, by, "", migrate_from_chat_id=old.id)
+        self.send_message(old.id, by, "", migrate_to_chat_id=new.id)
+        self.send_message(new.id, by, "", migrate_from_chat_id=old.id)
         old.about.migrated_to = new.id
         return new.chat()
 

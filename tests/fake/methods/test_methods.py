@@ -82,7 +82,7 @@ def test_get_chat_member(world):
         return run(world, "getchatmember", {"chat_id": chat_id, "user_id": user_id})["status"]
 
     assert [status(group, user_id) for user_id in (6, 5, 7)] == ["member", "left", "member"]
-    world.say(group, 5, "hello, I am new here")
+    world.send_message(group, 5, "hello, I am new here")
     assert status(group, 5) == "member"
     assert [status(5, user_id) for user_id in (5, 6)] == ["member", "left"]
     assert refusal(world, "getchatmember", chat_id=group, user_id=404) == (400, "Bad Request: user not found")
@@ -138,7 +138,7 @@ def test_webhooks_are_refused_truthfully(world):
 
 def test_a_webhook_set_elsewhere_can_be_deleted(world):
     world.queue.webhook_url = "https://example.org/"
-    world.say(5, 5, "hi")
+    world.send_message(5, 5, "hi")
     assert run(world, "getwebhookinfo", {}) == {
         "url": "https://example.org/",
         "has_custom_certificate": False,
@@ -153,7 +153,7 @@ def test_webhook_info_tells_an_unusual_choice_of_kinds(world):
     world.queue.allow(["poll", "message"])
     assert run(world, "getwebhookinfo", {})["allowed_updates"] == ["message", "poll"]
     assert run(world, "deletewebhook", {})
-    world.say(5, 5, "hi")
+    world.send_message(5, 5, "hi")
     assert world.queue.pending == 1
 
 

@@ -45,7 +45,7 @@ def a_world() -> World:
         world.push(kind, {"id": "q1", "from": world.people()[0]})
     world.push("guest_message", {"guest_query_id": "q1", "chat": {"id": ANN}})
     world.ask_to_join(GROUP, ANN, query_id="q1")
-    world.say(ANN, ANN, "hello")
+    world.send_message(ANN, ANN, "hello")
     return world
 
 

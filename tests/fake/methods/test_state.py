@@ -159,7 +159,7 @@ def test_tags(do):
     ],
 )
 def test_what_a_bot_may_not_do(world, refusal, method, params, reason):
-    world.say(PLAIN, 5, "hi")
+    world.send_message(PLAIN, 5, "hi")
     assert refusal(method, **params) == (400, reason)
 
 
@@ -218,7 +218,7 @@ def test_channels(world, do, refusal):
     post = do("sendMessage", chat_id=CHANNEL, text="news")
     assert ("from" in post, post["sender_chat"]["id"]) == (False, CHANNEL)
     assert do("editMessageText", chat_id=CHANNEL, message_id=post["message_id"], text="old news")
-    world.say(CHANNEL, 5, "another")
+    world.send_message(CHANNEL, 5, "another")
     assert updates(world, "channel_post")[0]["text"] == "another"
     origin = do("forwardMessage", chat_id=5, from_chat_id=CHANNEL, message_id=1)["forward_origin"]
     assert (origin["type"], origin["message_id"]) == ("channel", 1)
@@ -434,7 +434,7 @@ def test_only_stars_need_no_provider(do, refusal):
 def test_a_post_of_a_channel_is_edited_as_one(world):
     """Telegram Bot API, Update: edited_channel_post."""
     world.queue.allow(["edited_channel_post", "edited_message"])
-    world.say(CHANNEL, 5, "hi")
+    world.send_message(CHANNEL, 5, "hi")
     world.edit(CHANNEL, 5, world.messages(CHANNEL)[-1]["message_id"], "hello")
     assert [each["text"] for each in updates(world, "edited_channel_post")] == ["hello"]
 
@@ -445,12 +445,12 @@ def test_a_post_of_a_channel_is_edited_as_one(world):
 def test_the_bot_cannot_begin_a_private_chat(world, do, refusal):
     """leonschreiber96/telegram-stat-bot#14, telegraf/telegraf#15: no private message to a user met only in a group."""
     eve = world.person("Eve", has_started=False)["id"]
-    world.say(GROUP, eve, "hi")
+    world.send_message(GROUP, eve, "hi")
     assert refusal("sendMessage", chat_id=eve, text="x") == (
         403,
         "bot can't initiate conversation with a user",
     )
-    world.say(eve, eve, "/start")
+    world.send_message(eve, eve, "/start")
     assert do("sendMessage", chat_id=eve, text="x")["text"] == "x"
 
 
@@ -463,7 +463,7 @@ def test_for_five_minutes_it_may_write_to_who_asks_to_join(world, do, refusal, c
     assert refusal("sendMessage", chat_id=9, text="x") == (403, "bot can't initiate conversation with a user")
     world.ask_to_join(GROUP, 9)
     do("sendMessage", chat_id=9, text="Why?")
-    world.say(9, 9, "/start")
+    world.send_message(9, 9, "/start")
     clock.now += 400
     do("sendMessage", chat_id=9, text="Hello")
 
@@ -496,7 +496,7 @@ def test_for_five_minutes_it_may_write_to_who_asks_to_join(world, do, refusal, c
 )
 def test_what_people_send_can_be_sent_again_by_its_id(world, do, content, method, given):
     """Telegram Bot API, Sending files: "If the file is already stored somewhere on the Telegram servers"."""
-    world.say(GROUP, 5, "", **content)
+    world.send_message(GROUP, 5, "", **content)
     ((name, file_id),) = given.items()
     sent = do(method, chat_id=GROUP, **given)[name]
     found = sent[0] if isinstance(sent, list) else sent
@@ -559,9 +559,9 @@ def test_many_at_once(world, do, refusal):
 
 
 def test_what_can_be_deleted(world, do, refusal, clock):
-    world.say(PLAIN, 5, "hers")
+    world.send_message(PLAIN, 5, "hers")
     assert refusal("deleteMessage", chat_id=PLAIN, message_id=1) == (400, "message can't be deleted")
-    world.say(GROUP, 5, "hers")
+    world.send_message(GROUP, 5, "hers")
     assert do("deleteMessage", chat_id=GROUP, message_id=1)
     do("sendMessage", chat_id=5, text="x")
     clock.now += 48 * 3600 + 1

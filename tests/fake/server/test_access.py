@@ -126,6 +126,7 @@ async def test_a_file_is_saved_and_never_run(http, rest, file_name):
 
 
 ROUTES = [
+    ("POST", "/messages"),
     ("POST", "/say"),
     ("POST", "/press"),
     ("POST", "/key"),
@@ -144,7 +145,7 @@ ROUTES = [
     ("POST", "/restart-ids"),
     ("GET", "/stats"),
     ("GET", "/"),
-    ("OPTIONS", "/say"),
+    ("OPTIONS", "/messages"),
 ]
 
 

@@ -31,11 +31,15 @@ async def control(server):
     await control.stop()
 
 
-async def test_say_takes_many_lines_with_fields(control, server):
+async def test_many_messages_with_fields_are_sent_at_once(control, server):
     lines = [{"chat": n % 7 + 1, "user": n % 7 + 1, "text": str(n)} for n in range(2000)]
     lines[0]["dice"] = {"value": 3}
-    assert await control("POST", "/say", json=lines) == (200, list(range(100, 2100)))
+    assert await control("POST", "/messages", json=lines) == (200, list(range(100, 2100)))
     assert b'"dice":{"value":3}' in server.queue.read(0, 1)[0]
+
+
+async def test_messages_are_sent_over_the_former_path_too(control):
+    assert await control("POST", "/say", json=[{"chat": 5, "user": 5, "text": "a"}]) == (200, [100])
 
 
 async def test_press_push_and_raw(control, server):
@@ -61,7 +65,7 @@ async def test_what_people_see_and_what_they_do(control):
     async with FakeServer(history=20) as server:
         world = server.world
         world.person("Ann", user_id=5)
-        world.say(5, 5, "/start")
+        world.send_message(5, 5, "/start")
         markup = {"inline_keyboard": [[{"text": "Yes", "callback_data": "y"}]]}
         run(world, "sendmessage", {"chat_id": 5, "text": "Well?", "reply_markup": markup})
         keys = {
@@ -74,7 +78,7 @@ async def test_what_people_see_and_what_they_do(control):
             ]
         }
         run(world, "sendmessage", {"chat_id": 5, "text": "Or?", "reply_markup": keys})
-        world.say(5, 5, "hm")
+        world.send_message(5, 5, "hm")
         other = Control(server)
         await other.start()
         headers = {"Authorization": f"Bearer {other.key}"}
@@ -159,8 +163,8 @@ async def test_restart_ids_and_stats(control, server):
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/say", [{"chat": 5}]),
-        ("/say", [{"chat": 5, "user": 6, "text": "x"}]),
+        ("/messages", [{"chat": 5}]),
+        ("/messages", [{"chat": 5, "user": 6, "text": "x"}]),
         ("/faults", {"kind": "gremlin"}),
         ("/faults", {"kind": "slow", "colour": "red"}),
         ("/restart-ids", {"next_id": 0}),

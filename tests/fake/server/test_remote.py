@@ -26,12 +26,14 @@ async def api(fake, method, **params):
 async def test_a_bot_and_a_harness_at_a_server_of_its_own():
     async with await RemoteFake.spawn(token="9:other", history=5, seed=1) as fake:
         await fake.restart_ids(100)
-        assert await fake.say([(5, 5, "one"), (-1001, 6, "two")]) == [100, 101]
+        assert await fake.send_messages([(5, 5, "one"), (-1001, 6, "two")]) == [100, 101]
         assert await fake.press(5, 5, 1, "x") == 102
         assert await fake.push("poll", {"id": "1"}) == 103
         assert await fake.push_raw(b'"message":{}') == 104
         updates = (await api(fake, "getUpdates"))["result"]
         assert [update["update_id"] for update in updates] == [100, 101, 102, 103, 104]
+        with pytest.deprecated_call(match="RemoteFake.say is now RemoteFake.send_messages"):
+            assert await fake.say([]) == []
 
         await fake.add_fault(Fault("status", code=429, retry_after=1, times=1))
         assert (await api(fake, "sendMessage", chat_id=5, text="a"))["error_code"] == 429
@@ -72,7 +74,7 @@ async def test_a_bot_and_a_harness_at_a_server_of_its_own():
 @pytest.mark.parametrize("kind", ["cut_before", "cut_after", "truncate"])
 async def test_cuts_look_the_same_from_another_process(kind):
     async with await RemoteFake.spawn() as fake:
-        await fake.say([(5, 5, "hi")])
+        await fake.send_messages([(5, 5, "hi")])
         await fake.add_fault(Fault(kind))
         error = aiohttp.ClientPayloadError if kind == "truncate" else aiohttp.ServerDisconnectedError
         with pytest.raises(error):

@@ -205,7 +205,7 @@ async def test_updates_arrive_byte_for_byte(http, server):
 async def test_offset_limit_and_allowed_updates(api, server):
     server.queue.restart_ids(100)
     for n in range(3):
-        server.world.say(5, 5, str(n))
+        server.world.send_message(5, 5, str(n))
     assert ids(await api("getUpdates", json={"limit": 2, "allowed_updates": ["message"]})) == [100, 101]
     assert ids(await api("getUpdates", params={"offset": "101"})) == [101, 102]
     assert ids(await api("getUpdates", data={"offset": "103", "allowed_updates": "[]"})) == []
@@ -225,7 +225,7 @@ async def test_wrong_parameters_of_get_updates(api, server):
 async def test_a_long_poll_wakes_up_at_once(api, server):
     poll = asyncio.create_task(api("getUpdates", json={"timeout": 50}))
     await server.wait_for_long_poll()
-    update_id = server.world.say(5, 5, "hi")
+    update_id = server.world.send_message(5, 5, "hi")
     assert ids(await poll) == [update_id]
 
 
@@ -238,7 +238,7 @@ async def test_a_second_poller_ends_the_first(api, server):
     assert answer["description"] == (
         "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
     )
-    server.world.say(5, 5, "hi")
+    server.world.send_message(5, 5, "hi")
     assert len(ids(await newer)) == 1
     assert [poll.returned for poll in server.polls] == [-1, 1]
 
@@ -249,7 +249,7 @@ async def test_a_poller_that_went_away_is_not_waited_for(api, server):
     poll.cancel()
     await asyncio.wait([poll])
     assert (await api("getMe"))[0] == 200  # the server has seen the connection close
-    server.world.say(5, 5, "hi")
+    server.world.send_message(5, 5, "hi")
     assert len(ids(await api("getUpdates", json={"offset": 1}))) == 1
     assert len(server.polls) == 1
 
@@ -381,8 +381,8 @@ async def test_a_truncated_reply_is_an_error_to_the_client(server, api):
 @pytest.mark.parametrize("kind", ["cut_after", "truncate"])
 async def test_a_lost_reply_to_get_updates_confirms_nevertheless(server, api, kind):
     server.queue.restart_ids(100)
-    server.world.say(5, 5, "one")
-    server.world.say(5, 5, "two")
+    server.world.send_message(5, 5, "one")
+    server.world.send_message(5, 5, "two")
     server.faults.add(Fault(kind, method="getUpdates", times=1))
     with pytest.raises(aiohttp.ClientError):
         await api("getUpdates", json={"offset": 101})
@@ -392,7 +392,7 @@ async def test_a_lost_reply_to_get_updates_confirms_nevertheless(server, api, ki
 
 async def test_a_refused_poll_confirms_nothing_and_is_noted(server, api):
     server.queue.restart_ids(100)
-    server.world.say(5, 5, "one")
+    server.world.send_message(5, 5, "one")
     server.faults.add(Fault("status", code=500, times=1))
     assert (await api("getUpdates", json={"offset": 101}))[0] == 500
     assert server.queue.pending == 1
@@ -423,7 +423,7 @@ async def test_down_cuts_everything_and_up_brings_it_back(server, api):
     await server.down()
     with pytest.raises(aiohttp.ClientError):
         await poll
-    server.world.say(5, 5, "while it was down")
+    server.world.send_message(5, 5, "while it was down")
     with pytest.raises(aiohttp.ClientConnectorError):
         await api("getMe")
     await server.up()

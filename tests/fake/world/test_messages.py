@@ -116,7 +116,7 @@ def test_mentions(world):
 
 
 def test_a_reply_quotes(world):
-    world.say(5, 5, "first")
+    world.send_message(5, 5, "first")
     second = send(world, "second", reply_parameters={"message_id": 1})
     assert second["reply_to_message"]["text"] == "first"
     third = send(world, "third", reply_to_message_id="2")
@@ -139,7 +139,7 @@ def test_a_reply_to_nothing(world):
 
 
 def test_a_reply_to_a_message_that_its_author_has_deleted(world):
-    world.say(5, 5, "first")
+    world.send_message(5, 5, "first")
     assert world.delete_message(5, 1)
     assert not world.delete_message(5, 1)
     reply = {"message_id": 1}
@@ -153,7 +153,7 @@ def test_a_reply_to_a_message_that_its_author_has_deleted(world):
 
 def test_a_reply_in_another_chat(world):
     """Telegram Bot API, ReplyParameters: allow_sending_without_reply is always False there."""
-    world.say(6, 6, "hers")
+    world.send_message(6, 6, "hers")
     reply = {"message_id": 1, "chat_id": 6, "allow_sending_without_reply": True}
     shown = send(world, reply_parameters=reply)["external_reply"]
     assert (shown["chat"]["id"], shown["message_id"], shown["origin"]["type"]) == (6, 1, "user")
@@ -164,7 +164,7 @@ def test_a_reply_in_another_chat(world):
 
 def test_a_quote_is_a_part_of_the_message(world):
     """Telegram Bot API, ReplyParameters: the message is not sent if the quote is not found."""
-    world.say(5, 5, "😀 one two")
+    world.send_message(5, 5, "😀 one two")
     quote = {"message_id": 1, "quote": "<b>one</b>", "quote_parse_mode": "HTML"}
     assert send(world, reply_parameters=quote)["quote"] == {
         "text": "one",
@@ -183,7 +183,7 @@ def thread(world, chat_id, thread_id, method="sendmessage", **params):
 def test_where_there_are_no_topics_none_can_be_named(world):
     """telegram-bot-api, Client.cpp, check_message_topic; tucnak/telebot#762; westacks/telebot#135 (a chain of replies)."""
     world.group("Us", [5], chat_id=-100)
-    world.say(-100, 5, "a reply", message_thread_id=1)
+    world.send_message(-100, 5, "a reply", message_thread_id=1)
     for chat_id in (5, -100):
         assert thread(world, chat_id, 1, text="x") == "message thread not found"
         assert thread(world, chat_id, 1, "sendchataction", action="typing") == "message thread not found"
@@ -192,7 +192,7 @@ def test_where_there_are_no_topics_none_can_be_named(world):
 def test_topics(world):
     """python-telegram-bot/python-telegram-bot#4739: the general topic has no id that a call may name."""
     world.group("Forum", [5], chat_id=-100, is_forum=True)
-    world.say(-100, 5, "hi", message_thread_id=7, is_topic_message=True)
+    world.send_message(-100, 5, "hi", message_thread_id=7, is_topic_message=True)
     place = {"chat_id": -100, "message_thread_id": 7}
     sent = run(world, "sendmessage", {**place, "text": "x"})
     assert (sent["message_thread_id"], sent["is_topic_message"]) == (7, True)
@@ -277,7 +277,7 @@ def test_edit_markup(world):
 
 
 def test_edits_that_are_refused(world):
-    world.say(5, 5, "hers")
+    world.send_message(5, 5, "hers")
     world.post(world.chat_for_bot({"chat_id": 5}), {"dice": {}})
     refusals = [
         refusal(world, "editmessagetext", text="x", **params)
@@ -312,7 +312,7 @@ def test_delete(world):
 
 
 def test_forward_names_the_origin(world):
-    world.say(5, 5, "/hers")
+    world.send_message(5, 5, "/hers")
     forward = run(world, "forwardmessage", {"chat_id": 6, "from_chat_id": 5, "message_id": 1})
     assert (forward["text"], forward["chat"]["id"], forward["from"]) == ("/hers", 6, BOT)
     assert forward["forward_origin"]["sender_user"]["id"] == 5
@@ -325,7 +325,7 @@ def test_forward_names_the_origin(world):
 
 
 def test_a_copy_does_not_name_the_origin(world):
-    world.say(5, 5, "hers")
+    world.send_message(5, 5, "hers")
     params = {"chat_id": 6, "from_chat_id": 5, "message_id": 1, "reply_markup": BUTTONS}
     assert run(world, "copymessage", params) == {"message_id": 1}
     (copy,) = world.messages(6)

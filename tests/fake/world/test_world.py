@@ -41,9 +41,16 @@ def test_a_group_has_a_supergroup_id(world):
     assert world.group("Them", [], chat_id=-100_5)["id"] == -100_5
 
 
-def test_what_is_said_becomes_an_update_and_history(world):
+def test_say_is_the_former_name_of_send_message(world):
+    with pytest.deprecated_call(match="World.say is now World.send_message"):
+        assert world.say(5, 5, "hello", via_bot=BOT) == 100
+    (update,) = updates(world)
+    assert update["message"].items() >= {"text": "hello", "via_bot": BOT}.items()
+
+
+def test_a_message_of_a_user_becomes_an_update_and_history(world):
     ann = world.person("Ann", user_id=5)
-    assert world.say(5, 5, "/start now") == 100
+    assert world.send_message(5, 5, "/start now") == 100
     (update,) = updates(world)
     assert update == {
         "update_id": 100,
@@ -60,16 +67,16 @@ def test_what_is_said_becomes_an_update_and_history(world):
 
 
 def test_message_fields_are_added_and_no_text_is_no_text(world):
-    world.say(5, 5, "", dice={"emoji": "x", "value": 3})
+    world.send_message(5, 5, "", dice={"emoji": "x", "value": 3})
     message = updates(world)[0]["message"]
     assert message["dice"]["value"] == 3
     assert "text" not in message
 
 
 def test_strangers_and_strange_groups_come_into_being(world):
-    world.say(5, 5, "hi")
-    world.say(-1001, 6, "hi")
-    world.say(-1001, 6, "again")
+    world.send_message(5, 5, "hi")
+    world.send_message(-1001, 6, "hi")
+    world.send_message(-1001, 6, "again")
     assert [person["id"] for person in world.people()] == [5, 6]
     assert [chat["id"] for chat in world.chats()] == [5, -1001]
     assert [message["message_id"] for message in world.messages(-1001)] == [1, 2]
@@ -77,17 +84,17 @@ def test_strangers_and_strange_groups_come_into_being(world):
 
 def test_nobody_writes_in_somebody_elses_private_chat(world):
     with pytest.raises(ValueError, match="private chat 5"):
-        world.say(5, 6, "hi")
+        world.send_message(5, 6, "hi")
 
 
 def test_history_can_be_switched_off():
     world = World(BOT, UpdateQueue(), history=0)
-    world.say(5, 5, "hi")
+    world.send_message(5, 5, "hi")
     assert world.messages(5) == []
 
 
 def test_a_press_carries_the_message(world):
-    world.say(5, 5, "hi")
+    world.send_message(5, 5, "hi")
     assert world.press(5, 5, 1, "yes") == 101
     query = updates(world)[1]["callback_query"]
     assert query["data"] == "yes"
@@ -152,7 +159,7 @@ def test_a_raw_update_has_its_kind(world):
 
 
 def test_blocking_is_told_to_the_bot(world):
-    world.say(5, 5, "hi")
+    world.send_message(5, 5, "hi")
     world.block(5)
     world.unblock(5)
     _, blocked, unblocked = (update.get("my_chat_member") for update in updates(world))
@@ -164,8 +171,8 @@ def test_blocking_is_told_to_the_bot(world):
 
 
 def test_whom_the_bot_may_write_to(world):
-    world.say(5, 5, "hi")
-    world.say(-1001, 6, "hi")
+    world.send_message(5, 5, "hi")
+    world.send_message(-1001, 6, "hi")
     assert world.chat_for_bot({"chat_id": 5}).id == world.chat_for_bot({"chat_id": "5"}).id == 5
     assert world.chat_for_bot({"from_chat_id": -1001}, "from_chat_id").id == -1001
     world.block(5)
@@ -187,7 +194,7 @@ def test_whom_the_bot_may_write_to(world):
 
 async def test_listeners_hear_everything(world):
     with world.listen() as first, world.listen() as second:
-        world.say(5, 5, "hi")
+        world.send_message(5, 5, "hi")
         chat = world.chat_for_bot({"chat_id": 5})
         sent = world.post(chat, {"text": "yes?"}, {"force_reply": True})
         world.replace(chat, {**sent, "text": "yes!"})
@@ -207,7 +214,7 @@ async def test_listeners_hear_everything(world):
 
 
 def test_deleting_twice(world):
-    world.say(5, 5, "hi")
+    world.send_message(5, 5, "hi")
     chat = world.chat_for_bot({"chat_id": 5})
     assert world.delete(chat, 1)
     assert not world.delete(chat, 1)

@@ -45,18 +45,18 @@ async def main(out: Path) -> None:
             bot = Bot(client, store, router, BotConfig(drain_timeout_s=2))
             await bot.start()
             world = fake.world
-            world.say(4, 4, "/count")
-            world.say(4, 4, "/count")
+            world.send_message(4, 4, "/count")
+            world.send_message(4, 4, "/count")
             await fake.wait_for_calls(2, "sendMessage", delivered=True)
             if has_flows:
                 await begin_flows(fake)
             known = len([call for call in fake.calls if call.method == "sendMessage"])
-            world.say(6, 6, "/bad")
-            world.say(7, 7, "/later")
-            world.say(8, 8, "/hang")
+            world.send_message(6, 6, "/bad")
+            world.send_message(7, 7, "/later")
+            world.send_message(8, 8, "/hang")
             for _ in range(3):
-                world.say(8, 8, "/count")
-                world.say(7, 7, "/count")
+                world.send_message(8, 8, "/count")
+                world.send_message(7, 7, "/count")
             if has_flows:  # there is an apology for /bad
                 await fake.wait_for_calls(known + 1, "sendMessage", delivered=True)
             while not (letters := await store.dead_letters()) or not (await store.stats()).inbox.parked:
@@ -72,12 +72,12 @@ async def main(out: Path) -> None:
 async def begin_flows(fake: Any) -> None:
     """Begin a flow of each scope, and one that is led into its second state; set a timer."""
     world = fake.world
-    world.say(1, 1, "/pizza")
-    world.say(2, 2, "/account")
-    world.say(-100, 3, "/table")
-    world.say(5, 5, "/remind")
-    world.say(5, 5, "/count")
-    world.say(9, 9, "/pizza")
+    world.send_message(1, 1, "/pizza")
+    world.send_message(2, 2, "/account")
+    world.send_message(-100, 3, "/table")
+    world.send_message(5, 5, "/remind")
+    world.send_message(5, 5, "/count")
+    world.send_message(9, 9, "/pizza")
     await fake.wait_for_calls(8, "sendMessage", delivered=True)
     shown = world.messages(9)[-1]
     world.press(9, 9, shown["message_id"], "large")
