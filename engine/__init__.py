@@ -5,11 +5,11 @@
 * A handler returns effects: new state, outgoing calls and timers, committed in one step with the ack.
 * Outgoing calls are a second queue of the same kind: the same order, retry, parking and dead letters apply to them.
 
-    Inbox.accept -> Store.append ... Store.claim -> Handler(Delivery) -> Effects -> Store.commit -> outbox ...
+    Inbox.accept -> Store.append ... Store.claim -> Handler(Work) -> Effects -> Store.commit -> outbox ...
 """
 
 from engine.config import EngineConfig
-from engine.dispatcher import Engine, Handler, current_delivery
+from engine.dispatcher import Engine, current_delivery
 from engine.errors import (
     LeaseLost,
     NotPeeked,
@@ -42,6 +42,7 @@ from engine.model import (
 from engine.moved import redirect
 from engine.outcome import outcome_of
 from engine.store import Limits, Operator, Store
+from engine.work import FullHandler, Handler, Work
 
 __all__ = [
     "KEEP",
@@ -53,6 +54,7 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "Envelope",
+    "FullHandler",
     "Handler",
     "Inbox",
     "LaneView",
@@ -75,6 +77,7 @@ __all__ = [
     "StoreUnavailable",
     "Timer",
     "TooManyTimers",
+    "Work",
     "current_delivery",
     "is_mistake",
     "outcome_of",

@@ -17,7 +17,7 @@ Not promised: order across lanes, and exactly-once for what a handler does outsi
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any, Final
@@ -28,17 +28,15 @@ from engine.asking import Asking
 from engine.checks import checked_effects
 from engine.config import EngineConfig
 from engine.errors import Park, Reject, Retry, StoreError
-from engine.isolate import Isolated
+from engine.isolate import isolated
 from engine.leases import Keeper, Running, Worker
 from engine.model import Delivery, Effects, Queue
 from engine.outcome import Released, described, outcome_of
-from engine.settling import Farewell, Settling
-from engine.store import DIED, NoNotes, Notes, Store
+from engine.settling import Failed, Settling
+from engine.store import DIED, Arrived, NoNotes, Notes, Store
+from engine.work import Handler, Work, guarded
 
 log = structlog.get_logger(__name__)
-
-Handler = Callable[[Delivery], Awaitable[Effects]]
-"""Handles one delivery: returns its effects, or raises Retry, Park or Reject for another outcome."""
 
 current_delivery: Final[ContextVar[Delivery | None]] = ContextVar("current_delivery", default=None)
 """The delivery that the running handler handles, for logs."""
@@ -63,9 +61,9 @@ class Engine:
         handler: Handler,
         config: EngineConfig | None = None,
         *,
-        farewell: Farewell | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """Use the hooks of a FullHandler that `handler` has: `failed`, and for the inbox `arrived`."""
         self._config = config or EngineConfig()
         self._store = store
         self._queue = queue
@@ -77,7 +75,8 @@ class Engine:
             renew_every_s=self._config.renew_every_s,
         )
         self._asking = Asking(queue.value, self._backoff)
-        self._settling = Settling(store, queue, self._config, self._asking, self._backoff, farewell)
+        failed: Failed | None = getattr(handler, "failed", None)
+        self._settling = Settling(store, queue, self._config, self._asking, self._backoff, failed)
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
@@ -86,6 +85,9 @@ class Engine:
         self._suspect_runs = False
         self._suspects_seen: set[int] = set()  # by id
         self._suspects_parked: set[int] = set()
+        arrived: Arrived | None = getattr(handler, "arrived", None)
+        if queue is Queue.INBOX and arrived is not None:
+            store.watch(guarded(arrived))
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start the workers; a StoreError fails the group.
@@ -114,10 +116,6 @@ class Engine:
     def running(self) -> list[Running]:
         """Return the running handlers, longest running first."""
         return self._keeper.running()
-
-    def allow(self, delivery: Delivery, seconds: float) -> None:
-        """Give the running handler of `delivery` a time-out of `seconds` from its start, not `handler_timeout_s`."""
-        self._keeper.allow(delivery, seconds)
 
     async def settle(self, until: float) -> None:
         """Wait until no lane is ready or leased (parked lanes do not count), or until loop time `until`."""
@@ -279,7 +277,7 @@ class Engine:
         self._keeper.enter(worker, delivery)
         self._notes.begin(worker.number, delivery.envelope.id)
         try:
-            outcome = await Isolated(context, self._handler(delivery))
+            outcome = await isolated(context, self._handler(Work(delivery, self._keeper)))
             if isinstance(outcome, Effects):
                 outcome = checked_effects(outcome, self._queue)
             else:

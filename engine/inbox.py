@@ -1,7 +1,7 @@
 """The entry for sources of updates: waits for room, and makes updates durable."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -16,17 +16,9 @@ _FULL_POLL_S = 0.2
 class Inbox:
     """The inbox as a source of updates sees it. `pending_max` is the number of pending updates that stops polling."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        pending_max: int = 1_000_000,
-        arrived: Callable[[Sequence[Envelope]], None] | None = None,
-    ) -> None:
-        """`arrived` is called with each batch once it is durable, each envelope with the key of its lane."""
+    def __init__(self, store: Store, *, pending_max: int = 1_000_000) -> None:
         self._store = store
         self._pending_max = pending_max
-        self._arrived = arrived
 
     async def room(self) -> int:
         """Wait until there is room; return how many more updates fit, at least 1.
@@ -44,14 +36,6 @@ class Inbox:
     async def accept(self, batch: Sequence[Envelope]) -> None:
         """Make updates durable; StoreUnavailable if that cannot be done now."""
         await self._store.append(batch)
-        if self._arrived is not None:
-            lane = self._store.lane
-            self._arrived(
-                [
-                    envelope if (key := lane(envelope.key)) == envelope.key else envelope._replace(key=key)
-                    for envelope in batch
-                ]
-            )
 
     async def alias(self, name: str, key: str) -> None:
         """Append what comes for the lane `name` to the lane `key` from now on; StoreUnavailable as `accept`."""

@@ -61,7 +61,7 @@ class Keeper:
     """Renews the leases of running handlers, and cancels handlers; the worker's task itself goes on."""
 
     def __init__(self, store: Store, *, handler_timeout_s: float, renew_every_s: float) -> None:
-        self._store = store
+        self.store = store
         self._timeout_s = handler_timeout_s
         self._renew_every_s = renew_every_s
         self._running: dict[Worker, None] = {}  # an ordered set: longest running first
@@ -119,7 +119,7 @@ class Keeper:
         """Renew the leases until cancelled; cut handlers whose lease is lost. Raises StoreError only."""
         while True:
             try:
-                lost = set(await self._store.renew([worker.delivery.lease for worker in self._running]))
+                lost = set(await self.store.renew([worker.delivery.lease for worker in self._running]))
                 for worker in list(self._running):
                     if worker.delivery.lease in lost:
                         self.cut(worker, LeaseLost(worker.delivery.lease.key))

@@ -18,7 +18,7 @@ from engine.store import Store
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-Farewell = Callable[[Delivery, bool], tuple[Call, ...]]
+Failed = Callable[[Delivery, bool], tuple[Call, ...]]
 """Returns calls to send for a failed delivery: after each counted failure, and (second argument True) on giving up."""
 
 _CHANGED_MAX: Final = 10
@@ -76,14 +76,14 @@ class Settling:
         config: EngineConfig,
         asking: Asking,
         backoff: Callable[[int], float],
-        farewell: Farewell | None,
+        failed: Failed | None,
     ) -> None:
         self._store = store
         self._queue = queue
         self._config = config
         self._asking = asking
         self._backoff = backoff
-        self._farewell = farewell
+        self._failed = failed
         self.changed: dict[str, _Lost] = {}  # by lane: heads whose last commit met StateChanged
         self._first: _First | None = None
 
@@ -254,10 +254,14 @@ class Settling:
         await self._asking.insist(lambda: self._store.bury(delivery, reason, calls))
 
     def _last_words(self, delivery: Delivery, *, given_up: bool) -> tuple[Call, ...]:
-        if self._farewell is None:
+        if self._failed is None:
             return ()
         try:
-            return checked_calls(self._farewell(delivery, given_up))
+            return checked_calls(self._failed(delivery, given_up))
         except BaseException:  # the delivery is settled all the same
-            log.exception("the farewell failed", key=delivery.lease.key, id=delivery.envelope.id)
+            log.exception(
+                "the calls to send at a failure could not be made",
+                key=delivery.lease.key,
+                id=delivery.envelope.id,
+            )
             return ()

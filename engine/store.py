@@ -23,7 +23,7 @@ What every store promises (tests/stores/store_contract.py holds each to it):
 * `StoreUnavailable` means that nothing is confirmed; the same call may be repeated.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from engine.model import (
@@ -74,6 +74,10 @@ class Limits(NamedTuple):
     lane_timers_max: int = 10_000
     """Timers of one lane, due or not; a commit that sets one and would exceed the bound is refused (TooManyTimers). A group
     with one time-out per member has as many timers as members who talk to the bot at the same time."""
+
+
+Arrived = Callable[[Sequence[Envelope]], object]
+"""Called on the event loop with updates that an append has brought. It neither raises nor waits."""
 
 
 class Notes(Protocol):
@@ -137,6 +141,13 @@ class Store(Protocol):
 
         Durable when it returns. What is pending in `name` stays there. Ignored if `name` is an alias already, or other
         aliases refer to it.
+        """
+
+    def watch(self, arrived: Arrived) -> None:
+        """Call `arrived` with the new updates of each append, once they are durable and before the append returns.
+
+        Each envelope has the key of its lane. Updates that became dead letters (lane full) are among them. If several
+        processes share the store, it is called in each that may hold the lane. A session has one: a new one replaces it.
         """
 
     def lane(self, key: str) -> str:

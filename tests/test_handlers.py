@@ -6,12 +6,12 @@ from typing import Any
 from engine.model import KEEP, Effects
 from handlers import router
 from handlers.start import SLOW_JOB_S
-from telegram.dialogue import InboxHandler, load_router
+from telegram.dialogue import load_router
 from telegram.dialogue.conduct import OLD_BUTTON
-from tests.kit.deliveries import delivery, message, press, sent
+from tests.kit.deliveries import Direct, delivery, message, press, sent
 from tests.kit.virtual import run_virtual
 
-handle = InboxHandler(router)
+handle = Direct(router)
 
 
 def calls(effects: Effects) -> list[tuple[str, dict[str, Any]]]:

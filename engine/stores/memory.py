@@ -26,7 +26,7 @@ from engine.model import (
     Stats,
     Timer,
 )
-from engine.store import ID_MASK, Limits, NoNotes
+from engine.store import ID_MASK, Arrived, Limits, NoNotes
 from engine.stores.memory_data import Data
 
 
@@ -57,7 +57,8 @@ class MemoryStore:
         data.seen.drop(data.seen.old(now, inbox.lanes.pending_ids()), now)
         new, planned = data.seen.plan([envelope.id for envelope in batch])
         data.seen.apply(planned, now)
-        for envelope in data.aliases.addressed([batch[index] for index in new]):
+        updates = data.aliases.addressed([batch[index] for index in new])
+        for envelope in updates:
             if inbox.lanes.depth(envelope.key) < data.limits.lane_depth_max:
                 inbox.add(envelope, inbox.lanes.place_of(envelope.id))
             else:
@@ -65,11 +66,15 @@ class MemoryStore:
                 inbox.lanes.lane_full += 1
                 data.bury(Queue.INBOX, envelope, 0, "lane full")
                 data.bursts.note("lane full", Queue.INBOX, envelope.key)
+        data.notify(updates)
         return len(new)
 
     async def alias(self, name: str, key: str) -> None:
         if (lane := self._data.aliases.plan(name, key)) is not None:
             self._data.aliases.add(name, lane)
+
+    def watch(self, arrived: Arrived) -> None:
+        self._data.watchers[self._session] = arrived
 
     def lane(self, key: str) -> str:
         return self._data.aliases.lane(key)
@@ -155,6 +160,7 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._data.deadlines.pop(self._session, None)
+        self._data.watchers.pop(self._session, None)
         self._data.bursts.close()
         for data in self._data.queues.values():
             data.lanes.reap(self._session)

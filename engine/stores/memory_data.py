@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Final
@@ -23,7 +23,7 @@ from engine.model import (
     Queue,
     Timer,
 )
-from engine.store import WALL_LOOK_S, Limits
+from engine.store import WALL_LOOK_S, Arrived, Limits
 
 _COMPACT_AT: Final = 64
 """The heap is rebuilt without outdated entries when it has more than this plus twice the number of timers."""
@@ -67,6 +67,7 @@ class Data:
         self.bursts = Bursts()
         self.dead_number = 0
         self.deadlines: dict[object, float] = {}  # session -> when its lanes may be taken over
+        self.watchers: dict[object, Arrived] = {}  # by session
 
     def set_state(self, key: str, scope: str, state: bytes | None) -> None:
         """Store a state; None deletes it."""
@@ -171,6 +172,12 @@ class Data:
             del self.dead[number]
             self.queues[lane.queue].lanes.dropped += 1
             self.bursts.note("dead letters dropped", lane.queue, lane.key)
+
+    def notify(self, updates: Sequence[Envelope]) -> None:
+        """Call the watchers of all sessions with new updates."""
+        if updates:
+            for arrived in list(self.watchers.values()):
+                arrived(updates)
 
     def reap_all_but(self, mine: object) -> float | None:
         """Release the lanes of other sessions that did not renew in time; return the next deadline (loop time), or None."""

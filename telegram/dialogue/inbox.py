@@ -17,6 +17,7 @@ from engine import (
     Queue,
     Reject,
     Retry,
+    Work,
     is_mistake,
 )
 from telegram.botapi.decoding import decode
@@ -36,7 +37,7 @@ from telegram.dialogue.contexts import (
     context_of,
 )
 from telegram.dialogue.filters import Filter, Invalid
-from telegram.dialogue.lending import Behind, asked, lend, may_lend
+from telegram.dialogue.lending import asked, lend, may_lend
 from telegram.dialogue.limits import Dropped, Limits
 from telegram.dialogue.marks import is_of
 from telegram.dialogue.newest import Newest
@@ -75,18 +76,13 @@ class InboxHandler:
         *,
         tools: Tools | None = None,
         peers: Peers | None = None,
-        behind: Behind | None = None,
         conduct: Conduct | None = None,
-        allow: Callable[[Delivery, float], None] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`behind` is the store; `allow` sets a running handler's time-out in seconds."""
         self.router = router
         self.tools = tools or Tools()
         self._peers = Peers() if peers is None else peers
-        self._behind = behind
         self._conduct = conduct or Conduct()
-        self._allow = allow
         self._wall = wall
         self._table: Table | None = None
         self._splits = Splits()
@@ -98,12 +94,12 @@ class InboxHandler:
         self._limits = Limits(self.dropped)
         self.arrived = self._stoppable.arrived
 
-    async def __call__(self, delivery: Delivery) -> Effects:
+    async def __call__(self, work: Work) -> Effects:
         """Handle one update: Reject if it is unreadable; an update without a handler is acknowledged.
 
         A query that is too old to be answered is handled all the same: its button may have other effects.
         """
-        ctx = self._context(delivery)
+        ctx = self._context(delivery := work.delivery)
         if ctx.update.lost:
             log.warning("parts of an update are not readable", id=ctx.update_id, lost=ctx.update.lost)
         note_reachable(ctx, self._peers)
@@ -113,13 +109,13 @@ class InboxHandler:
         current.set(ctx)  # visible to this handler only: the engine runs each in its own context
         match = None
         may_be_void = self._conduct.backlog is not None or ctx.kind == "inline_query"
-        if may_be_void and not await self._is_wanted(ctx, delivery):
+        if may_be_void and not await self._is_wanted(ctx, work):
             return ctx.effects()
-        if self._table.has_albums and not await self._gather(ctx, delivery):
+        if self._table.has_albums and not await self._gather(ctx, work):
             return ctx.effects()
         try:
             if may_lend(ctx, self._table, delivery):
-                await self._lend(ctx, self._table, delivery)
+                await lend(ctx, self._table, delivery, work)
             if isinstance(ctx, TimerContext) and is_void(ctx.event, ctx.memory):
                 log.debug("a timer was replaced or removed from another lane", key=ctx.key, timer=ctx.timer)
                 return ctx.effects()
@@ -129,7 +125,7 @@ class InboxHandler:
             elif match.options.is_plain and not match.around:
                 await _called(match)
             elif self._limits.allow(ctx, delivery, match.options.limits, match.around, self._wall()):
-                await self._run(ctx, match, self._table, delivery)
+                await self._run(ctx, match, self._table, work)
             else:
                 refuse_payment(ctx, self._conduct.apology)
             for progress in ctx.shows:
@@ -153,11 +149,11 @@ class InboxHandler:
             for progress in ctx.shows:
                 await progress.end()
         if self._table.has_albums:
-            await self._close(ctx, match, delivery)
+            await self._close(ctx, match, work)
         answer_if_needed(ctx, self._conduct.apology)  # at each attempt: one may have died before
         return ctx.effects()
 
-    def farewell(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
+    def failed(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
         """Return calls for a failed update: the answer to a press, and if it is given up the apology."""
         try:
             ctx = self._context(delivery)
@@ -187,23 +183,23 @@ class InboxHandler:
             ctx.is_late = self._is_late(ctx.kind, envelope.at)
         return ctx
 
-    async def _run(self, ctx: Context, match: Match, table: Table, delivery: Delivery) -> None:
+    async def _run(self, ctx: Context, match: Match, table: Table, work: Work) -> None:
         options = match.options
-        if options.timeout_s is not None and self._allow is not None:
-            self._allow(delivery, options.timeout_s)
+        if options.timeout_s is not None:
+            work.extend(options.timeout_s)
         if options.stop is None:
-            await self._work(ctx, match, table, delivery)
+            await self._call(ctx, match, table, work)
             return
-        stops = partial(self._stops, ctx, delivery, options.stop, options.scope)
+        stops = partial(self._stops, ctx, work.delivery, options.stop, options.scope)
 
-        async def work() -> None:
-            if any(map(stops, await self._look(delivery))):
+        async def unless_stopped() -> None:
+            if any(map(stops, await _look(work))):
                 raise Stopped
-            await self._work(ctx, match, table, delivery)
+            await self._call(ctx, match, table, work)
 
-        await self._stoppable.run(delivery.envelope.key, work(), stops)
+        await self._stoppable.run(work.envelope.key, unless_stopped(), stops)
 
-    async def _work(self, ctx: Context, match: Match, table: Table, delivery: Delivery) -> None:
+    async def _call(self, ctx: Context, match: Match, table: Table, work: Work) -> None:
         batch = match.options.batch
         if batch is None or not isinstance(ctx, MessageContext):
             await _called(match)
@@ -211,7 +207,7 @@ class InboxHandler:
         if batch == "album":
             await _called(match, [each.message for each in getattr(ctx, "album", (ctx,))])
             return
-        head = delivery.envelope
+        delivery, head = work.delivery, work.envelope
         if delivery.attempt > 1 or self._splits.has(head):
             await _called(match, [ctx.message])
             return
@@ -221,7 +217,7 @@ class InboxHandler:
             other = self._waiting(envelope, delivery.state)
             if not isinstance(other, MessageContext) or other.place() != ctx.place():
                 return None
-            await self._lend(other, table, delivery._replace(envelope=envelope))
+            await lend(other, table, delivery._replace(envelope=envelope), work)
             try:
                 found = table.find(other)
             except Exception:  # noqa: BLE001 - raised again when its turn comes
@@ -234,7 +230,7 @@ class InboxHandler:
             ids.add(envelope.id)
             return other
 
-        messages = await gather(ctx, partial(self._peek, delivery), read)
+        messages = await gather(ctx, partial(_peek, work), read)
         ctx.also = len(messages) - 1
         if not ctx.also:
             await _called(match, messages)
@@ -249,31 +245,31 @@ class InboxHandler:
                 raise
             raise _split(head, error) from error
 
-    async def _is_wanted(self, ctx: Context, delivery: Delivery) -> bool:
+    async def _is_wanted(self, ctx: Context, work: Work) -> bool:
         """Return False for an update to drop: a message of the backlog, or an inline query if a newer one is pending."""
-        backlog, behind = self._conduct.backlog, self._behind
-        if backlog is not None and backlog.concerns(ctx, delivery):
-            if behind is not None:
-                await backlog.tell(ctx, lambda key, scope: asked(behind.state(key, scope)), self._wall())
+        backlog = self._conduct.backlog
+        if backlog is not None and backlog.concerns(ctx, work.delivery):
+            if work.store is not None:
+                await backlog.tell(ctx, lambda key, scope: asked(work.state_of(key, scope)), self._wall())
             self.dropped.note("backlog", ctx.key)
             return False
         return ctx.kind != "inline_query" or await self._newest.is_wanted(
-            ctx, delivery, partial(self._look, delivery), self._waiting
+            ctx, work.delivery, partial(_look, work), self._waiting
         )
 
-    async def _gather(self, ctx: Context, delivery: Delivery) -> bool:
+    async def _gather(self, ctx: Context, work: Work) -> bool:
         """Gather the album that a message begins; False for a message that was handled with its album before."""
-        if not is_album(ctx) or self._behind is None:
+        if not is_album(ctx) or work.store is None:
             return True
-        was = await asked(self._behind.state(ctx.key, scope_of(ctx)))
-        read = partial(self._waiting, state=delivery.state)
-        return await self.albums.gather(ctx, delivery, was, partial(self._look, delivery), read)
+        was = await asked(work.state_of(ctx.key, scope_of(ctx)))
+        read = partial(self._waiting, state=work.delivery.state)
+        return await self.albums.gather(ctx, work.delivery, was, partial(_look, work), read)
 
-    async def _close(self, ctx: Context, match: Match | None, delivery: Delivery) -> None:
-        if not is_album(ctx) or self._behind is None:
+    async def _close(self, ctx: Context, match: Match | None, work: Work) -> None:
+        if not is_album(ctx) or work.store is None:
             return
         if match is not None and match.options.batch == "album":
-            await self.albums.close(ctx, partial(self._peek, delivery, ALBUM_MAX - 1))
+            await self.albums.close(ctx, partial(_peek, work, ALBUM_MAX - 1))
         else:
             self.albums.leave(ctx)
 
@@ -298,16 +294,6 @@ class InboxHandler:
             return self._context(Delivery(_NO_LEASE, envelope, 1, state))
         except Reject:
             return None
-
-    async def _look(self, delivery: Delivery) -> list[Envelope]:
-        return [] if self._behind is None else await asked(self._behind.look(delivery, _LOOK_BEHIND))
-
-    async def _peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        return [] if self._behind is None else await asked(self._behind.peek(delivery, limit))
-
-    async def _lend(self, ctx: Context, table: Table, delivery: Delivery) -> None:
-        if self._behind is not None:
-            await lend(ctx, table, delivery, self._behind)
 
     def _unmatched(self, ctx: Context, table: Table) -> None:
         """Handle an update without a handler: answer a flow's button, refuse a payment, Reject an unknown timer.
@@ -339,6 +325,14 @@ class InboxHandler:
     def _is_late(self, kind: str, arrived: float) -> bool:
         """Return whether a query of this kind, which arrived at Unix time `arrived`, has expired at Telegram."""
         return arrived > 0 and self._wall() - arrived > EXPIRES_S[kind]
+
+
+async def _look(work: Work) -> list[Envelope]:
+    return await asked(work.look(_LOOK_BEHIND))
+
+
+async def _peek(work: Work, limit: int) -> list[Envelope]:
+    return await asked(work.peek(limit))
 
 
 async def _called(match: Match, *messages: list[Message]) -> None:

@@ -4,9 +4,9 @@ Another lane may change them meanwhile: the commit compares them (StateChanged),
 """
 
 from collections.abc import Awaitable
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
-from engine import Delivery, Envelope, LeaseLost, Park, Reject, StoreUnavailable
+from engine import Delivery, LeaseLost, Park, Reject, StoreUnavailable, Work
 from telegram.botapi.routing import JOIN_REQUEST, chat_beside, scope_without_topic
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import TimerContext
@@ -31,22 +31,6 @@ _ASK_AGAIN_S: Final = 1.0
 """Delay after which an update is handled again if the store was unavailable."""
 
 
-class Behind(Protocol):
-    """What the handler needs of a store: pending updates behind its delivery, and other states."""
-
-    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return the updates directly behind the delivery, of the same scope (Store.peek)."""
-        ...
-
-    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return the updates behind the delivery, of any scope (Store.look)."""
-        ...
-
-    async def state(self, key: str, scope: str) -> bytes | None:
-        """Return the state of a key and a scope (Store.state)."""
-        ...
-
-
 def may_lend(ctx: Context, table: Table, delivery: Delivery) -> bool:
     """Return whether there may be something for `lend` to read."""
     if table.looks_elsewhere or ctx.kind in ELSEWHERE:
@@ -62,22 +46,24 @@ def _before_topics(delivery: Delivery) -> str | None:
     return scope_without_topic(delivery.envelope.scope) if delivery.state is None else None
 
 
-async def lend(ctx: Context, table: Table, delivery: Delivery, behind: Behind) -> None:
+async def lend(ctx: Context, table: Table, delivery: Delivery, work: Work) -> None:
     """Read the conversations that the router's flows use, and those in other lanes, and add them to the context."""
+    if work.store is None:
+        return
     if (before := _before_topics(delivery)) is not None:
-        was = await asked(behind.state(delivery.envelope.key, before))
+        was = await asked(work.state_of(delivery.envelope.key, before))
         if was is not None:
             ctx.memory.inherit(before, was)
     if (key := ctx.key).startswith(JOIN_REQUEST):
         group = chat_beside(key), delivery.envelope.scope
-        was = await asked(behind.state(*group))
+        was = await asked(work.state_of(*group))
         for name in (OWN, DATA):
             ctx.memory.lend(name, group, was)
-    home = await _place_that_waits(ctx, table, behind)
+    home = await _place_that_waits(ctx, table, work)
     if home is None and ctx.kind in ELSEWHERE:
         home = _home_of(ctx, table)
     if home is not None:
-        was = await asked(behind.state(*home[:2]))
+        was = await asked(work.state_of(*home[:2]))
         for name in (OWN, DATA) if home[2] else (OWN,):
             ctx.memory.lend(name, home[:2], was)
     if (
@@ -86,15 +72,15 @@ async def lend(ctx: Context, table: Table, delivery: Delivery, behind: Behind) -
         and _is_in_a_group(ctx.memory.place(OWN), person)
     ):
         where = place_of_waits(person)
-        ctx.memory.lend(WAITS, where, await asked(behind.state(*where)))
+        ctx.memory.lend(WAITS, where, await asked(work.state_of(*where)))
     for scope in table.scopes:
         place = place_of_scope(scope, ctx)
         if place is not None:
-            was = await asked(behind.state(place.key, place.scope))
+            was = await asked(work.state_of(place.key, place.scope))
             ctx.memory.lend(scope, (place.key, place.scope), was)
 
 
-async def _place_that_waits(ctx: Context, table: Table, behind: Behind) -> tuple[str, str, bool] | None:
+async def _place_that_waits(ctx: Context, table: Table, work: Work) -> tuple[str, str, bool] | None:
     """Return the conversation in a group whose flow waits for this update without a chat, as `_home_of`; None if none does.
 
     None also if a flow of the private chat waits for it, which has priority. Sets `ctx.home` to the flow's chat.
@@ -109,18 +95,18 @@ async def _place_that_waits(ctx: Context, table: Table, behind: Behind) -> tuple
         return None
     key, own = _private(person)
     for lies in (own, *(each for name, each in _SHARED.items() if name in table.scopes)):
-        if await _waits(ctx, table, (key, lies), behind):
+        if await _waits(ctx, table, (key, lies), work):
             return None
-    noted = _read(await asked(behind.state(*place_of_waits(person))))
+    noted = _read(await asked(work.state_of(*place_of_waits(person))))
     for place in places_of({} if noted is None else noted.data):
-        if await _waits(ctx, table, (place["key"], place["lies"]), behind):
+        if await _waits(ctx, table, (place["key"], place["lies"]), work):
             ctx.home = place["home"]
             return place["key"], place["scope"], ctx.kind in BESIDE
     return None
 
 
-async def _waits(ctx: Context, table: Table, where: Where, behind: Behind) -> bool:
-    found = _read(await asked(behind.state(*where)))
+async def _waits(ctx: Context, table: Table, where: Where, work: Work) -> bool:
+    found = _read(await asked(work.state_of(*where)))
     return found is not None and awaits(table.flows, found.flow, ctx.kind)
 
 

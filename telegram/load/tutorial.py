@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from engine import KEEP, Delivery, Effects, Lease, Queue
+from engine import KEEP, Delivery, Effects, Lease, Queue, Work
 from telegram.botapi.calls import decode_call
 from telegram.botapi.errors import TelegramError
 from telegram.botapi.routing import envelope
@@ -66,7 +66,7 @@ class Tutorial:
 
     async def _do(self, delivery: Delivery) -> None:
         conversation = (delivery.envelope.key, delivery.envelope.scope)
-        effects: Effects = await self._handle(delivery._replace(state=self._states.get(conversation)))
+        effects: Effects = await self._handle(Work(delivery._replace(state=self._states.get(conversation))))
         if isinstance(effects.state, bytes):
             self._states[conversation] = effects.state
         elif effects.state is not KEEP:

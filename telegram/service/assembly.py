@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from engine import Engine, Handler, Inbox, Queue
+from engine import Engine, FullHandler, Inbox, Queue
 from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.client.peers import Peers
@@ -26,7 +26,7 @@ class Assembly:
         wall: Callable[[], float],
         jitter: Callable[[], float] = random.random,
         renew_every_s: float | None = None,
-        around: Callable[[Handler], Handler] = lambda handler: handler,
+        around: Callable[[FullHandler], FullHandler] = lambda handler: handler,
     ) -> None:
         """`wall` returns Unix time by Telegram's clock, `jitter` a float in [0, 1).
 
@@ -39,10 +39,8 @@ class Assembly:
             router,
             tools=self.tools,
             peers=self.peers,
-            behind=store,
             conduct=config.conduct(),
             wall=wall,
-            allow=lambda delivery, seconds: self.handling.allow(delivery, seconds),  # noqa: PLW0108 - it is set below
         )
         handling, sending = config.handling(), config.sending()
         if renew_every_s is not None:
@@ -53,7 +51,6 @@ class Assembly:
             Queue.INBOX,
             around(self.handler),
             handling,
-            farewell=self.handler.farewell,
             jitter=jitter,
         )
         sender = Sender(
@@ -64,6 +61,6 @@ class Assembly:
             jitter=jitter,
         )
         self.sending = Engine(store, Queue.OUTBOX, sender, sending, jitter=jitter)
-        self.inbox = Inbox(store, pending_max=config.pending_max, arrived=self.handler.arrived)
+        self.inbox = Inbox(store, pending_max=config.pending_max)
         self.asked = list(config.allowed_updates or router.allowed_updates())
         """The kinds of update requested from Telegram (getUpdates, `allowed_updates`)."""

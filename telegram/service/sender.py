@@ -27,7 +27,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from engine import Delivery, Effects, Park, Reject, Retry
+from engine import Effects, Park, Reject, Retry, Work
 from telegram.botapi.calls import Files, decode_call, files_of
 from telegram.botapi.errors import (
     Conflict,
@@ -88,9 +88,10 @@ class Sender:
         self._jitter = jitter
         self._outage = Outage(jitter)
 
-    async def __call__(self, delivery: Delivery) -> Effects:
+    async def __call__(self, work: Work) -> Effects:
         """Send one call; raises Park, Retry or Reject by the table above."""
         loop = asyncio.get_running_loop()
+        delivery = work.delivery
         method, body = decode_call(delivery.envelope.body)
         files = files_of(delivery.envelope.body)
         body = self._peers.readdressed(body)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
-from engine import DeadLetter, Delivery, Effects, Handler, Park, Reject, outcome_of
+from engine import DeadLetter, Effects, FullHandler, Park, Reject, Work, outcome_of
 from engine.stores.memory import MemoryStore
 from telegram.botapi.intake import UPDATES_MAX, split
 from telegram.dialogue import Router
@@ -176,22 +176,20 @@ class Conversations:
             for engine in (parts.handling, parts.sending):
                 engine.start(group)
 
-    def _watched(self, handle: Handler) -> Handler:
-        async def watched(delivery: Delivery) -> Effects:
-            try:
-                return await handle(delivery)
-            except (Park, Reject):  # the latter is among the dead letters
-                raise
-            except asyncio.CancelledError:
-                if not self._stopping:
-                    self._failed.append(TimeoutError("the handler was cut off: it ran too long"))
-                raise
-            except Exception as error:
-                self._failed.append(error)
-                programming_errors = self._config.handling().programming_errors
-                raise outcome_of(error, programming_errors) from error  # as the engine would, without its log
+    def _watched(self, handler: FullHandler) -> FullHandler:
+        return _Watched(handler, self._noted)
 
-        return watched
+    def _noted(self, error: BaseException) -> BaseException:
+        """Record an error that a handler raised; return the one that the engine gets."""
+        if isinstance(error, asyncio.CancelledError):
+            if not self._stopping:
+                self._failed.append(TimeoutError("the handler was cut off: it ran too long"))
+            return error
+        if isinstance(error, Park | Reject) or not isinstance(error, Exception):
+            return error  # a Reject is among the dead letters
+        self._failed.append(error)
+        # as the engine would, without its log
+        return outcome_of(error, self._config.handling().programming_errors)
 
     async def _accept(self) -> None:
         """Append updates as the poller does, until none is left."""
@@ -247,6 +245,24 @@ class Conversations:
         if failed and not failing:
             raise failed[0]
         self.failures += failed
+
+
+class _Watched:
+    """The bot's handler; `noted` is called with each error it raises, and returns the error for the engine."""
+
+    def __init__(self, handler: FullHandler, noted: Callable[[BaseException], BaseException]) -> None:
+        self._handler = handler
+        self._noted = noted
+        self.failed = handler.failed
+        self.arrived = handler.arrived
+
+    async def __call__(self, work: Work) -> Effects:
+        try:
+            return await self._handler(work)
+        except (Exception, asyncio.CancelledError) as error:
+            if (outcome := self._noted(error)) is error:
+                raise
+            raise outcome from error
 
 
 def _no_jitter() -> float:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import psutil
 import uvloop
 
-from engine import Delivery, Effects, Engine, EngineConfig, Queue
+from engine import Effects, Engine, EngineConfig, Queue, Work
 from engine.stores.sqlite import open_sqlite
 from tests.bench.material import a_store, batches
 from tests.bench.report import Row
@@ -35,7 +35,7 @@ async def start_with(path: Path) -> None:
     started = time.perf_counter()
     handled = asyncio.Event()
 
-    async def first(_: Delivery) -> Effects:
+    async def first(_: Work) -> Effects:
         handled.set()
         return NOTHING
 
@@ -65,7 +65,7 @@ async def cost_with(kind: str, pending: int, updates: int) -> float:
         handled = 0
         done = asyncio.Event()
 
-        async def no_op(_: Delivery) -> Effects:
+        async def no_op(_: Work) -> Effects:
             nonlocal handled
             handled += 1
             if handled >= updates:

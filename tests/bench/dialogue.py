@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Literal
 
 import uvloop
 from pydantic import BaseModel
 
-from engine import Delivery, Effects, Engine, EngineConfig, Inbox, Queue
+from engine import Effects, Engine, EngineConfig, Handler, Inbox, Queue, Work
 from telegram.dialogue import (
     Flow,
     InboxHandler,
@@ -83,17 +82,17 @@ def crowded(flow: Flow[Side, Count]) -> Router:
     return outer
 
 
-async def cpu_us(handler: Callable[[Delivery], Awaitable[Effects]], updates: int) -> float:
+async def cpu_us(handler: Handler, updates: int) -> float:
     """CPU of the whole engine for one update, in us; the calls stay in the outbox."""
     left = updates
     all_handled = asyncio.Event()
 
-    async def counted(delivery: Delivery) -> Effects:
+    async def counted(work: Work) -> Effects:
         nonlocal left
         left -= 1
         if not left:
             all_handled.set()
-        return await handler(delivery)
+        return await handler(work)
 
     work = batches(updates, CHATS)
     async with a_store("memory") as store, asyncio.TaskGroup() as group:
@@ -112,7 +111,7 @@ async def cpu_us(handler: Callable[[Delivery], Awaitable[Effects]], updates: int
     return took / updates * 1e6
 
 
-async def _no_op(_: Delivery) -> Effects:
+async def _no_op(_: Work) -> Effects:
     return Effects()
 
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import uvloop
 
-from engine import Delivery, Effects, Engine, EngineConfig, Inbox, Queue
+from engine import Effects, Engine, EngineConfig, Inbox, Queue, Work
 from tests.bench.material import a_store, batches, raw_update
 from tests.bench.report import Row
 
@@ -23,7 +23,7 @@ async def dispatch(kind: str, updates: int, *, workers: int) -> float:
     left = updates
     all_handled = asyncio.Event()
 
-    async def no_op(_: Delivery) -> Effects:
+    async def no_op(_: Work) -> Effects:
         nonlocal left
         left -= 1
         if not left:

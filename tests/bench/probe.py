@@ -61,7 +61,7 @@ def aiogram_reader():
 
 
 def chatlane_router():
-    from engine import Delivery, Envelope, Lease, Queue
+    from engine import Delivery, Envelope, Lease, Queue, Work
     from telegram.dialogue import InboxHandler, Router
     from telegram.service.bot import Bot  # noqa: F401 - all that a bot imports
 
@@ -73,7 +73,7 @@ def chatlane_router():
 
     handler = InboxHandler(router)
     return lambda body: handler(
-        Delivery(Lease(Queue.INBOX, "chat:7", 1), Envelope(1, "chat:7", "7", body), 1, None)
+        Work(Delivery(Lease(Queue.INBOX, "chat:7", 1), Envelope(1, "chat:7", "7", body), 1, None))
     )
 
 

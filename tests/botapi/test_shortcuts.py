@@ -3,8 +3,7 @@
 import pytest
 
 from telegram.dialogue import Context, Router
-from telegram.dialogue.inbox import InboxHandler
-from tests.kit.deliveries import GROUP, delivery, message, press, sent
+from tests.kit.deliveries import GROUP, Direct, delivery, message, press, sent
 
 
 async def calls(update, act):
@@ -15,7 +14,7 @@ async def calls(update, act):
     async def handler(ctx: Context) -> None:
         act(ctx)
 
-    return sent(await InboxHandler(router)(delivery(update)))
+    return sent(await Direct(router)(delivery(update)))
 
 
 async def test_answer_and_reply():

@@ -14,7 +14,6 @@ from telegram.dialogue import (
     CHAT,
     OWN,
     Flow,
-    InboxHandler,
     Invalid,
     MessageContext,
     Router,
@@ -24,7 +23,7 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.albums import ALBUM_MAX
 from telegram.dialogue.batches import BURST_MAX, SPLIT_MAX, Splits
-from tests.kit.deliveries import delivery
+from tests.kit.deliveries import Direct, delivery
 from tests.kit.offline import BOB, Scene, now, play, pressed, said
 
 PHOTO = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]
@@ -251,7 +250,7 @@ async def test_a_new_process_handles_one_message_of_a_burst_that_was_tried():
     for attempt in (1, 2):
         head = await store.claim(Queue.INBOX)
         assert head.attempt == attempt
-        await InboxHandler(router, behind=store)(head)
+        await Direct(router, behind=store)(head)
         await store.park(head, 0.0, counted=True, reason="the process died")
     assert calls == [["a", "b"], ["a"]]
 

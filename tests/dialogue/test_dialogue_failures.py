@@ -17,7 +17,6 @@ from telegram.dialogue import (
     Conduct,
     Context,
     Flow,
-    InboxHandler,
     Invalid,
     MessageContext,
     Resource,
@@ -28,7 +27,7 @@ from telegram.dialogue import (
 from telegram.dialogue.conduct import APOLOGY
 from telegram.service.bot import Bot
 from tests.dialogue.test_dialogue_stopping import Nothing, Step
-from tests.kit.deliveries import GROUP, delivery, message, press, sent
+from tests.kit.deliveries import GROUP, Direct, delivery, message, press, sent
 from tests.kit.offline import OfflineTelegram, Scene, play
 from tests.kit.virtual import run_virtual
 
@@ -45,14 +44,14 @@ def parts(calls: tuple[Any, ...]) -> list[tuple[str, dict[str, Any]]]:
     return [(method, json.loads(params)) for method, params in (decode_call(call.body) for call in calls)]
 
 
-def farewell(
+def last_words(
     update: dict[str, Any], *, given_up: bool, attempt: int = 1, conduct: Conduct | None = None
 ) -> list[tuple[str, dict[str, Any]]]:
-    handler = InboxHandler(Router(), conduct=conduct)
-    return parts(handler.farewell(delivery(update, attempt=attempt), given_up=given_up))
+    handler = Direct(Router(), conduct=conduct)
+    return parts(handler.failed(delivery(update, attempt=attempt), given_up=given_up))
 
 
-# -- the farewell ----------------------------------------------------------------------------------------------------
+# -- calls at a failure ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -86,26 +85,26 @@ def farewell(
     ],
 )
 def test_what_goes_out_although_the_handler_failed(update, attempt, given_up, calls):
-    assert farewell(update, attempt=attempt, given_up=given_up) == calls
+    assert last_words(update, attempt=attempt, given_up=given_up) == calls
 
 
 def test_the_apology_goes_to_the_topic_and_says_what_the_author_wants():
     update = {"message": message(chat=GROUP, is_topic_message=True, message_thread_id=3)}
-    said = farewell(update, given_up=True, conduct=Conduct(apology="Oh no"))
+    said = last_words(update, given_up=True, conduct=Conduct(apology="Oh no"))
     assert said == [("sendMessage", {"chat_id": -100, "message_thread_id": 3, "text": "Oh no"})]
-    assert farewell(update, given_up=True, conduct=Conduct(apology="")) == []
+    assert last_words(update, given_up=True, conduct=Conduct(apology="")) == []
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"update_id":5,"message":{}}'])
 def test_nothing_goes_out_for_what_cannot_be_read(body):
-    assert InboxHandler(Router()).farewell(delivery(body), True) == ()
+    assert Direct(Router()).failed(delivery(body), True) == ()
 
 
 def test_a_button_that_expired_meanwhile_is_not_answered():
-    handler = InboxHandler(Router(), wall=lambda: 1_000_151.0)
+    handler = Direct(Router(), wall=lambda: 1_000_151.0)
     given = delivery({"callback_query": press("x")})
     late = given._replace(envelope=given.envelope._replace(at=1_000_000.0))
-    assert parts(handler.farewell(late, True)) == [TOLD]
+    assert parts(handler.failed(late, True)) == [TOLD]
 
 
 @pytest.mark.parametrize("apology", [APOLOGY, "Oh no", ""])
@@ -146,7 +145,7 @@ async def test_a_button_is_answered_once_by_the_handler_or_else_by_us():
     @router.callback_query(lambda ctx: ctx.button == "silent")
     async def silent() -> None: ...
 
-    handle = InboxHandler(router)
+    handle = Direct(router)
     for button, expected in (
         ("answers", ["Yes"]),
         ("invalid", [None]),
@@ -189,7 +188,7 @@ async def test_what_is_too_old_to_be_answered_is_handled_without_the_answer(kind
         ctx.call("answerCallbackQuery", callback_query_id="of another press")
         ctx.send(7, "handled")
 
-    handle = InboxHandler(router, wall=lambda: wall)
+    handle = Direct(router, wall=lambda: wall)
     given = delivery({kind: event})
     for at, is_late in (
         (wall - 29, False),
@@ -216,7 +215,7 @@ async def test_the_answer_to_a_query_has_a_lane_of_its_own(method):
         ctx.reply("in the chat")
         ctx.call(method, **{name.get(method, "chat_join_request_query_id"): "\u00fc" * 300})
 
-    effects = await InboxHandler(router)(delivery({"message": message()}))
+    effects = await Direct(router)(delivery({"message": message()}))
     first, second = (call.key for call in effects.calls)
     assert first == "chat:7"
     assert second == "query:" + "\\xfc" * 128
@@ -238,7 +237,7 @@ async def test_what_is_invalid_is_told_and_nothing_else_happens():
         ctx.set_timer("t", 5)
         raise Invalid("a number, please")
 
-    effects = await InboxHandler(router)(delivery({"message": message()}, state=b'{"a":1}'))
+    effects = await Direct(router)(delivery({"message": message()}, state=b'{"a":1}'))
     assert [params["text"] for _, _, params in sent(effects)] == ["a number, please"]
     assert effects == Effects(effects.calls)
 
@@ -254,18 +253,18 @@ async def test_no_reason_carries_a_token(error):
         raise error
 
     with pytest.raises((Retry, Reject)) as caught:
-        await InboxHandler(router)(delivery({"message": message()}))
+        await Direct(router)(delivery({"message": message()}))
     assert isinstance(caught.value, Retry | Reject)
     assert "secret" not in caught.value.reason
     assert caught.value.__cause__ is None
 
 
 async def test_what_could_not_be_read_of_an_update_is_logged_once_per_attempt():
-    handler = InboxHandler(Router())
+    handler = Direct(Router())
     given = delivery({"message": message(reply_to_message={"message_id": "x"})})
     with capture_logs() as logs:
         await handler(given)
-        handler.farewell(given, True)
+        handler.failed(given, True)
     assert [(line["log_level"], line["id"]) for line in logs if "lost" in line] == [("warning", 5)]
 
 
@@ -294,7 +293,7 @@ async def test_a_store_that_cannot_be_asked_is_no_failure_of_the_handler(error):
         raise AssertionError
 
     with pytest.raises(Park):
-        await InboxHandler(router, behind=Away(error))(delivery({"message": message()}))
+        await Direct(router, behind=Away(error))(delivery({"message": message()}))
 
 
 async def test_a_batch_of_which_the_store_cannot_tell_more_is_no_failure_either():
@@ -305,14 +304,14 @@ async def test_a_batch_of_which_the_store_cannot_tell_more_is_no_failure_either(
         raise AssertionError
 
     with pytest.raises(Park):
-        await InboxHandler(router, behind=Away(StoreUnavailable("x")))(delivery({"message": message()}))
+        await Direct(router, behind=Away(StoreUnavailable("x")))(delivery({"message": message()}))
 
 
 async def test_a_state_that_cannot_be_read_now_is_no_failure_either():
     router = Router()
     router.include(Flow("f", Step, Nothing, scope=CHAT))
     with pytest.raises(Park):
-        await InboxHandler(router, behind=Away(StoreUnavailable("x")))(delivery({"message": message()}))
+        await Direct(router, behind=Away(StoreUnavailable("x")))(delivery({"message": message()}))
 
 
 # -- resources -----------------------------------------------------------------------------------------------------------

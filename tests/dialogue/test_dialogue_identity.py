@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from engine import Delivery, Envelope
-from telegram.dialogue import END, USER, End, Flow, InboxHandler, MessageContext, Router, command, text
-from tests.kit.deliveries import GROUP, context, delivery, message, press, sent
+from telegram.dialogue import END, USER, End, Flow, MessageContext, Router, command, text
+from tests.kit.deliveries import GROUP, Direct, context, delivery, message, press, sent
 
 GROUP_ANONYMOUS_BOT = {
     "id": 1087968824,
@@ -113,7 +113,7 @@ async def test_anonymous_admins_of_two_groups_share_no_conversation() -> None:
         async def state(self, key: str, scope: str) -> bytes | None:
             return store.get((key, scope))
 
-    handle = InboxHandler(router, behind=States())
+    handle = Direct(router, behind=States())
 
     async def says(chat: dict[str, Any], words: str) -> list[str]:
         given = delivery({"message": message(words, chat=chat, sender_chat=chat, **by(GROUP_ANONYMOUS_BOT))})

@@ -4,8 +4,8 @@ import pytest
 
 from engine.errors import Reject, Retry
 from engine.model import Effects
-from telegram.dialogue import InboxHandler, MessageContext, Router, Tools, command
-from tests.kit.deliveries import delivery, message, sent
+from telegram.dialogue import MessageContext, Router, Tools, command
+from tests.kit.deliveries import Direct, delivery, message, sent
 
 
 async def test_decode_route_run_effects():
@@ -16,7 +16,7 @@ async def test_decode_route_run_effects():
         ctx.data["sum"] = ctx.data.get("sum", 0) + int(ctx.args)
         ctx.reply(str(ctx.data["sum"]))
 
-    handle = InboxHandler(router, tools=Tools(username="my_bot"))
+    handle = Direct(router, tools=Tools(username="my_bot"))
     effects = await handle(delivery({"message": message("/add@my_bot 3")}, state=b'{"sum":4}'))
     assert sent(effects) == [("chat:7", "sendMessage", {"chat_id": 7, "text": "7"})]
     assert effects.state == b'{"sum":7}'
@@ -24,7 +24,7 @@ async def test_decode_route_run_effects():
 
 
 async def test_what_nobody_wants_is_acknowledged():
-    assert await InboxHandler(Router())(delivery({"message": message()}, state=b"{}")) == Effects()
+    assert await Direct(Router())(delivery({"message": message()}, state=b"{}")) == Effects()
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ async def test_what_nobody_wants_is_acknowledged():
 )
 async def test_an_unreadable_update_is_rejected(body):
     with pytest.raises(Reject) as caught:
-        await InboxHandler(Router())(delivery(body))
+        await Direct(Router())(delivery(body))
     assert caught.value.reason
     assert caught.value.__suppress_context__
 
@@ -49,7 +49,7 @@ async def test_what_a_handler_raises_goes_to_the_engine_as_it_is(error):
         raise error
 
     with pytest.raises(type(error)) as caught:
-        await InboxHandler(router)(delivery({"message": message()}))
+        await Direct(router)(delivery({"message": message()}))
     assert caught.value is error
 
 
@@ -61,7 +61,7 @@ async def test_a_lone_surrogate_fails_in_the_handler_and_not_at_the_sender():
         ctx.reply("half of 👋: \ud83d")
 
     with pytest.raises(UnicodeEncodeError):
-        await InboxHandler(router)(delivery({"message": message()}))
+        await Direct(router)(delivery({"message": message()}))
 
 
 async def test_each_update_has_its_own_context():
@@ -72,6 +72,6 @@ async def test_each_update_has_its_own_context():
         await asyncio.sleep(0)
         ctx.reply(ctx.text)
 
-    handle = InboxHandler(router)
+    handle = Direct(router)
     both = await asyncio.gather(*(handle(delivery({"message": message(what)})) for what in "ab"))
     assert [sent(effects)[0][2]["text"] for effects in both] == ["a", "b"]

@@ -20,7 +20,6 @@ from telegram.dialogue import (
     Context,
     End,
     Flow,
-    InboxHandler,
     MessageContext,
     Router,
     TimerContext,
@@ -33,7 +32,7 @@ from telegram.dialogue import (
 from telegram.dialogue.conversation import Scope
 from telegram.dialogue.timers import read_timer
 from telegram.testing import Conversations
-from tests.kit.deliveries import context, message
+from tests.kit.deliveries import Direct, context, message
 
 
 def reminders() -> Router:
@@ -254,7 +253,7 @@ async def fire(router: Router, name: str, **fields: Any) -> Any:
     """What becomes of a timer that an earlier program has set."""
     fired = {"name": name, "chat_id": 7, "user_id": 7, "place": {}, "payload": {}, **fields}
     due = Envelope(TIMER_IDS + 1, "chat:7", "7", encode_json(fired))
-    return await InboxHandler(router)(Delivery(Lease(Queue.INBOX, "chat:7", 1), due, 1, None))
+    return await Direct(router)(Delivery(Lease(Queue.INBOX, "chat:7", 1), due, 1, None))
 
 
 async def test_one_that_an_earlier_program_set_and_no_handler_takes_is_a_dead_letter():

@@ -25,7 +25,6 @@ from telegram.dialogue import (
     Context,
     End,
     Flow,
-    InboxHandler,
     Invalid,
     MessageContext,
     Router,
@@ -39,7 +38,7 @@ from telegram.dialogue.keyboards import keyboard
 from telegram.dialogue.marks import Mark, mark_buttons, owner_of, read_mark
 from telegram.service.bot import BotConfig
 from telegram.testing import Conversations
-from tests.kit.deliveries import delivery, message, press, sent
+from tests.kit.deliveries import Direct, delivery, message, press, sent
 
 YES_NO = [("Yes", "yes"), ("No", "no")]
 
@@ -366,7 +365,7 @@ def stored(**more: Any) -> bytes:
 
 
 async def handled(update: dict[str, Any], state: bytes | None) -> Any:
-    return await InboxHandler(survey())(delivery(update, state=state))
+    return await Direct(survey())(delivery(update, state=state))
 
 
 async def test_an_old_conversation_goes_on_with_the_buttons_that_it_has_sent():

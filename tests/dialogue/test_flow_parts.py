@@ -22,7 +22,6 @@ from telegram.dialogue import (
     Context,
     End,
     Flow,
-    InboxHandler,
     Invalid,
     MessageContext,
     Router,
@@ -31,7 +30,7 @@ from telegram.dialogue import (
     text,
 )
 from telegram.testing import Conversations
-from tests.kit.deliveries import GROUP, delivery, message, sent
+from tests.kit.deliveries import GROUP, Direct, delivery, message, sent
 
 
 class Outer(Enum):
@@ -266,7 +265,7 @@ def stored(state: str = "asked", version: int = 1, **data: Any) -> bytes:
 async def handled(flow: Flow[Any, Any, Any], state: bytes, **settings: Any) -> Any:
     router = Router()
     router.include(flow)
-    return await InboxHandler(router, **settings)(delivery({"message": message("x")}, state=state))
+    return await Direct(router, **settings)(delivery({"message": message("x")}, state=state))
 
 
 def said(effects: Any) -> list[str]:
@@ -405,7 +404,7 @@ def kept(effects: Effects) -> bytes:
 
 
 async def test_a_time_out_is_set_with_each_step_and_cancelled_when_none_is_due():
-    handler = InboxHandler(scoped(OWN))
+    handler = Direct(scoped(OWN))
     effects = await handler(delivery({"message": message("/go")}))
     assert [(timer.name, timer.after_s, timer.scope) for timer in effects.timers] == [("~timeout", 60, None)]
     effects = await handler(delivery({"message": message("x")}, state=kept(effects)))
@@ -418,7 +417,7 @@ async def test_a_time_out_is_set_with_each_step_and_cancelled_when_none_is_due()
 
     router = Router()
     router.include(flow)
-    effects = await InboxHandler(router)(delivery({"message": message("x")}, state=kept(effects)))
+    effects = await Direct(router)(delivery({"message": message("x")}, state=kept(effects)))
     assert [(timer.name, timer.after_s) for timer in effects.timers] == [("~timeout", None)]
 
 
@@ -434,7 +433,7 @@ async def test_a_stale_time_out_is_ignored(state):
     router.include(flow)
     body = encode_json({"name": "~timeout", "chat_id": 7, "user_id": 7, "place": {}, "payload": {}})
     due = Envelope(TIMER_IDS + 1, "chat:7", "7", body)
-    effects = await InboxHandler(router)(Delivery(Lease(Queue.INBOX, "chat:7", 1), due, 1, state))
+    effects = await Direct(router)(Delivery(Lease(Queue.INBOX, "chat:7", 1), due, 1, state))
     assert effects == Effects()
 
 
@@ -460,7 +459,7 @@ async def test_a_state_elsewhere_is_committed_against_what_was_read():
     behind = Elsewhere(stored(count=1))
     router = Router()
     router.include(counting(scope=CHAT))
-    handler = InboxHandler(router, behind=behind)
+    handler = Direct(router, behind=behind)
     effects = await handler(delivery({"message": message("x", chat=GROUP)}, state=b'{"own":1}'))
     assert behind.asked == [("chat:-100", "~chat")]
     (change,) = effects.states

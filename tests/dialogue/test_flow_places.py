@@ -24,7 +24,6 @@ from telegram.dialogue import (
     Context,
     End,
     Flow,
-    InboxHandler,
     MessageContext,
     Router,
     TimerContext,
@@ -36,7 +35,7 @@ from telegram.dialogue import (
 from telegram.dialogue.table import Table
 from telegram.testing import Conversations
 from tests.dialogue.test_flow_parts import Elsewhere
-from tests.kit.deliveries import delivery, press, sent
+from tests.kit.deliveries import Direct, delivery, press, sent
 
 
 class S(Enum):
@@ -157,7 +156,7 @@ async def test_a_conversation_that_goes_on_in_a_polls_lane_since_before_goes_on_
         "user": {"id": 7, "is_bot": False, "first_name": "A"},
     }  # fmt: skip
     behind = Elsewhere(b"{}")
-    effects = await InboxHandler(flow_by("poll_answer"), behind=behind)(
+    effects = await Direct(flow_by("poll_answer"), behind=behind)(
         delivery({"poll_answer": answer}, state=state)
     )
     assert behind.asked == []
@@ -219,7 +218,7 @@ async def test_under_an_inline_message_a_flow_asks_in_private():
     frame = {"flow": "f", "version": 1, "state": "pay", "data": {"said": ""}, "history": []}
     state = json.dumps({"~flow": {"stack": [frame], "timer": False}}).encode()
     update = {"callback_query": {**press("x"), "message": None, "inline_message_id": "i1"}}
-    effects = await InboxHandler(router)(delivery(update, state=state))
+    effects = await Direct(router)(delivery(update, state=state))
     assert [(key, method) for key, method, _ in sent(effects)] == [
         ("chat:7", "sendMessage"),
         ("query:query-1", "answerCallbackQuery"),

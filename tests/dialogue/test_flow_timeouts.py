@@ -21,7 +21,6 @@ from telegram.dialogue import (
     USER,
     End,
     Flow,
-    InboxHandler,
     MessageContext,
     Router,
     TimerContext,
@@ -30,6 +29,7 @@ from telegram.dialogue import (
 )
 from telegram.testing import Conversations
 from tests.dialogue.test_flow_parts import Elsewhere
+from tests.kit.deliveries import Direct
 
 
 class S(Enum):
@@ -148,7 +148,7 @@ async def fires(state: bytes, payload: dict[str, Any]) -> Effects:
     fired = {"name": "~timeout", "chat_id": 7, "user_id": 7, "place": {}, "payload": payload}
     due = Envelope(TIMER_IDS + 1, "chat:7", "~user:7", encode_json(fired))
     given = Delivery(Lease(Queue.INBOX, "chat:7", 1), due, 1, None)
-    return await InboxHandler(survey(), behind=Elsewhere(state))(given)
+    return await Direct(survey(), behind=Elsewhere(state))(given)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ async def test_a_time_out_fires_in_the_run_that_set_it(armed, payload, is_due):
 
 
 async def test_what_a_turn_sets_names_it_in_the_timer_and_in_the_record():
-    handler = InboxHandler(survey(), behind=Elsewhere(record("one", True)))
+    handler = Direct(survey(), behind=Elsewhere(record("one", True)))
     update = {"update_id": 5, "message": {
         "message_id": 1, "date": 1, "text": "x",
         "chat": {"id": 7, "type": "private"}, "from": {"id": 7, "is_bot": False, "first_name": "A"},

@@ -18,7 +18,7 @@ from telegram.botapi.routing import envelope, route, scope_without_topic
 from telegram.dialogue import InboxHandler, MessageContext, Router, command, text
 from telegram.testing import Conversations
 from tests.dialogue.test_flow_buttons import survey
-from tests.kit.deliveries import message, press
+from tests.kit.deliveries import Direct, message, press
 
 FORUM = {"id": -100, "type": "supergroup", "title": "Forum", "is_forum": True}
 PRIVATE = {"id": 7, "type": "private", "first_name": "Alice"}
@@ -115,7 +115,7 @@ async def test_what_was_remembered_before_goes_on_in_the_topic_where_it_changes(
     store = await open_store("memory:" if kind == "memory" else f"sqlite:{tmp_path / 'x.db'}", "1")
     try:
         await put(store, "7", b'{"count":4}')
-        handler = InboxHandler(remembering(), behind=store)
+        handler = Direct(remembering(), behind=store)
         effects = await turn(store, handler, 2, "/look", **topic(3))
         assert b"{'count': 4}" in effects.calls[0].body
         assert (effects.state, effects.states) == (KEEP, ())  # whoever only looks moves nothing
@@ -136,7 +136,7 @@ async def test_a_flow_of_before_goes_on_and_is_over_everywhere_when_it_ends(kind
     try:
         frame = {"flow": "survey", "version": 1, "state": "name", "data": {"given": ["old"]}, "history": []}
         await put(store, "7", encode_json({"~flow": {"stack": [frame], "timer": False}}))
-        handler = InboxHandler(survey(), behind=store)
+        handler = Direct(survey(), behind=store)
         effects = await turn(store, handler, 2, "Alice", **topic(3))
         assert b'"text":"old"' in effects.calls[0].body
         assert await store.state("chat:-100", "7") is None
@@ -146,7 +146,7 @@ async def test_a_flow_of_before_goes_on_and_is_over_everywhere_when_it_ends(kind
 
 
 async def test_what_lies_in_the_topic_comes_before_what_lay_outside():
-    handler = InboxHandler(remembering(), behind=Before(b'{"count":4}'))
+    handler = Direct(remembering(), behind=Before(b'{"count":4}'))
     update = {"update_id": 5, "message": message("x", chat=FORUM, **topic(3))}
     head = envelope(RawUpdate(5, json.dumps(update).encode(), update))
     given = Delivery(None, head, 1, None)  # type: ignore[arg-type] # not looked at

@@ -20,7 +20,6 @@ from telegram.dialogue import (
     Context,
     End,
     Flow,
-    InboxHandler,
     Invalid,
     MessageContext,
     Router,
@@ -31,7 +30,7 @@ from telegram.dialogue import (
 from telegram.dialogue.flows.turn import HISTORY_MAX
 from telegram.testing import Conversations
 from tests.dialogue.test_flow_parts import Elsewhere, kept, says, scoped
-from tests.kit.deliveries import GROUP, delivery, message, press, sent
+from tests.kit.deliveries import GROUP, Direct, delivery, message, press, sent
 from tests.kit.updates import KINDS
 
 INLINE_PRESS = {**press("x"), "message": None, "inline_message_id": "i1"}
@@ -73,7 +72,7 @@ def stored(*frames: tuple[str, str, dict[str, Any]], version: int = 1) -> bytes:
 
 
 async def handled(router: Router, update: dict[str, Any], state: bytes | None, **settings: Any) -> Effects:
-    return await InboxHandler(router, **settings)(delivery(update, state=state))
+    return await Direct(router, **settings)(delivery(update, state=state))
 
 
 def stack(effects: Effects) -> list[Any]:
@@ -432,7 +431,7 @@ async def test_a_time_out_of_a_chats_flow_has_one_state_not_two():
     body = encode_json({"name": "~timeout", "chat_id": -100, "user_id": 7, "place": {}, "payload": {}})
     due = Envelope(TIMER_IDS + 1, "chat:-100", "~chat", body)
     given = Delivery(Lease(Queue.INBOX, "chat:-100", 1), due, 1, state)
-    effects = await InboxHandler(router, behind=Elsewhere(state))(given)
+    effects = await Direct(router, behind=Elsewhere(state))(given)
     assert effects.states == ()
     assert stack(effects) == [("outer", "b")]
     assert json.loads(kept(effects))["late"] is True

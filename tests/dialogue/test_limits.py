@@ -21,7 +21,6 @@ from telegram.dialogue import (
     CallbackContext,
     Context,
     Flow,
-    InboxHandler,
     MessageContext,
     Park,
     Retry,
@@ -39,7 +38,7 @@ from telegram.dialogue.limits import MOMENTS
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations
-from tests.kit.deliveries import delivery, message, sent
+from tests.kit.deliveries import Direct, delivery, message, sent
 from tests.kit.virtual import run_virtual
 
 HOUR = 3600
@@ -192,14 +191,14 @@ def test_what_is_replayed_is_handled():
     """Nobody knows when it arrived: an operator wants it handled now."""
     old = delivery({"message": message("old")})
     assert old.envelope.at == 0.0
-    effects = run_virtual(InboxHandler(echo(stale_s=60))(old))
+    effects = run_virtual(Direct(echo(stale_s=60))(old))
     assert [params["text"] for _, _, params in sent(effects)] == ["echo old"]
 
 
 def test_a_commit_that_was_refused_makes_nothing_old():
     """The handler runs again when a state was changed meanwhile (StateChanged): the same attempt of the same update."""
     now = [1_700_000_010.0]
-    handler = InboxHandler(echo(throttle(1, per_s=60), stale_s=60), wall=lambda: now[0])
+    handler = Direct(echo(throttle(1, per_s=60), stale_s=60), wall=lambda: now[0])
     fields = {"update_id": 5, "message": message("hi")}
     head = envelope(
         RawUpdate(5, b'{"update_id":5,"message":%s}' % json.dumps(fields["message"]).encode(), fields), now[0]

@@ -18,7 +18,7 @@ import pytest
 from pydantic import BaseModel
 from structlog.testing import capture_logs
 
-from engine import Effects, Envelope, Park, Queue, Reject
+from engine import Effects, Envelope, Park, Queue, Reject, Work
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import envelope
 from telegram.botapi.types import KINDS
@@ -39,7 +39,7 @@ from telegram.dialogue import (
 )
 from telegram.dialogue import text as any_text
 from telegram.dialogue.conduct import APOLOGY
-from tests.kit.deliveries import GROUP
+from tests.kit.deliveries import GROUP, Beside
 from tests.kit.rig import STORES, Rig, checkout, open_rig, text, typed
 from tests.kit.stage import Stage
 from tests.kit.virtual import run_virtual
@@ -343,7 +343,7 @@ def test_a_payment_that_an_older_file_has_in_the_chats_lane_goes_on(store: str, 
             body = json.dumps({"update_id": 91, **checkout()}).encode()
             await rig.store.append([Envelope(91, "chat:7", "7", body, rig.wall())])
             given = await rig.store.claim(Queue.INBOX)
-            effects = await rig.handler(given)
+            effects = await rig.handler(Work(given, Beside(rig.store)))
             assert effects.states == ()  # its state is the delivery's own
             await rig.store.commit(given, effects, more=False)
             assert (await rig.data("chat:7"))["~flow"]["stack"][0]["state"] == "wait"

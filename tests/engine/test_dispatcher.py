@@ -207,7 +207,7 @@ def test_a_handler_may_be_allowed_more_time_or_less_than_the_others(allowed_s):
     async def handler(house: House, delivery: Delivery) -> None:
         if delivery.envelope.id == 1:
             await asyncio.sleep(1.1)  # the watch over the deadlines sleeps until 2
-            house.engine.allow(delivery, allowed_s)
+            house.works[1].extend(allowed_s)
         try:
             await asyncio.sleep(5000)
         except asyncio.CancelledError:
@@ -867,7 +867,7 @@ def test_to_set_more_timers_than_a_lane_may_have_is_a_failure_of_the_handler():
     assert dead(house) == [(2, 2, "TooManyTimers: the lane chat:1 would have more than 3 timers")]
 
 
-def farewell(delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
+def last_words(delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
     return (Call("chat:1", b"given up" if given_up else b"failed %d" % delivery.attempt),)
 
 
@@ -875,7 +875,7 @@ def test_calls_go_out_with_each_failure_and_other_ones_with_the_last():
     async def fail(_: House, __: Delivery) -> Effects:
         raise Retry("x")
 
-    house = House(fail, farewell=farewell, attempts_max=3)
+    house = House(fail, failed=last_words, attempts_max=3)
     in_house(house, update(1))
     assert sent(house) == [b"failed 1", b"failed 2", b"given up"]
 
@@ -884,7 +884,7 @@ def test_calls_go_out_with_a_rejection():
     async def fail(_: House, __: Delivery) -> Effects:
         raise Reject("x")
 
-    house = House(fail, farewell=farewell)
+    house = House(fail, failed=last_words)
     in_house(house, update(1))
     assert sent(house) == [b"given up"]
 
@@ -898,7 +898,7 @@ def test_no_calls_go_out_when_a_handler_only_waits():
         waited.append(True)
         raise Park("not now", delay_s=60.0)
 
-    house = House(wait, farewell=farewell)
+    house = House(wait, failed=last_words)
     in_house(house, update(1))
     assert sent(house) == []
 
@@ -908,13 +908,13 @@ def test_calls_go_out_when_a_handler_overruns():
         await asyncio.sleep(3600.0)
         return Effects()
 
-    house = House(stay, farewell=farewell, attempts_max=1, handler_timeout_s=5.0)
+    house = House(stay, failed=last_words, attempts_max=1, handler_timeout_s=5.0)
     in_house(house, update(1))
     assert sent(house) == [b"given up"]
 
 
 @pytest.mark.parametrize("slip", [ZeroDivisionError(), (Call("\ud800", b""),), (Call("chat:1", "text"),)])  # type: ignore[arg-type]
-def test_a_farewell_that_fails_stops_nobody(slip: Any):
+def test_calls_at_a_failure_that_cannot_be_made_stop_nobody(slip: Any):
     def fail(_: Delivery, __: bool) -> tuple[Call, ...]:
         if isinstance(slip, Exception):
             raise slip
@@ -923,7 +923,7 @@ def test_a_farewell_that_fails_stops_nobody(slip: Any):
     async def reject(_: House, __: Delivery) -> Effects:
         raise Reject("x")
 
-    house = House(reject, farewell=fail)
+    house = House(reject, failed=fail)
     in_house(house, update(1))
     assert sent(house) == []
     assert house.store._data.dead_number == 1

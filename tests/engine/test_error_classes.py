@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from engine import Delivery, Effects, Envelope, Lease, Park, Queue, Reject, Retry
+from engine import Delivery, Effects, Envelope, Lease, Park, Queue, Reject, Retry, Work
 from telegram.botapi.calls import Files, encode_call
 from telegram.botapi.errors import (
     ApiError,
@@ -43,12 +43,12 @@ class Server:
         await self.post(method, body)
 
 
-def delivery(method: str = "sendMessage", *, attempt: int = 1, **params: Any) -> Delivery:
+def delivery(method: str = "sendMessage", *, attempt: int = 1, **params: Any) -> Work:
     head = Envelope(1, "chat:1", "", encode_call(method, {"chat_id": 1, "text": "hi", **params}))
-    return Delivery(Lease(Queue.OUTBOX, head.key, 1), head, attempt, None)
+    return Work(Delivery(Lease(Queue.OUTBOX, head.key, 1), head, attempt, None))
 
 
-def outcome(server: Server, given: Delivery, unknown_outcome: UnknownOutcome = "repeat") -> str:
+def outcome(server: Server, given: Work, unknown_outcome: UnknownOutcome = "repeat") -> str:
     sender = Sender(server, unknown_outcome=unknown_outcome, jitter=lambda: 0.0)
 
     async def send() -> Effects:

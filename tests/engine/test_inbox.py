@@ -1,12 +1,10 @@
 """The door for updates: room, and durability."""
 
 import asyncio
-from collections.abc import Sequence
 
-import pytest
 import structlog
 
-from engine import Effects, Envelope, Inbox, Queue, StoreUnavailable
+from engine import Effects, Envelope, Inbox, Queue
 from engine.stores.memory import MemoryStore
 from tests.kit.virtual import run_virtual
 
@@ -26,28 +24,6 @@ def test_room_shrinks_with_what_is_pending_and_comes_back():
     with structlog.testing.capture_logs() as logs:
         run_virtual(main())
     assert [entry["event"] for entry in logs] == ["inbox full: polling waits"]
-
-
-async def test_who_is_told_of_a_batch_learns_its_lanes():
-    store = MemoryStore()
-    told: list[str] = []
-    inbox = Inbox(store, arrived=lambda batch: told.extend(envelope.key for envelope in batch))
-    await inbox.alias("chat:new", "chat:old")
-    await inbox.accept([Envelope(1, "chat:new", "", b""), Envelope(2, "chat:other", "", b"")])
-    assert told == ["chat:old", "chat:other"]
-
-
-class Away(MemoryStore):
-    async def append(self, batch: Sequence[Envelope]) -> int:
-        raise StoreUnavailable("disk full")
-
-
-async def test_nobody_is_told_of_what_is_not_durable():
-    told: list[Envelope] = []
-    inbox = Inbox(Away(), arrived=told.extend)
-    with pytest.raises(StoreUnavailable):
-        await inbox.accept([Envelope(1, "chat:1", "", b"")])
-    assert told == []
 
 
 async def test_an_alias_is_the_stores():

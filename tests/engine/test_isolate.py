@@ -1,18 +1,18 @@
-"""`await Isolated(context, x)` is `await x`, but for the context."""
+"""`await isolated(context, x)` is `await x`, but for the context."""
 
 import asyncio
 from contextvars import ContextVar, copy_context
 
 import pytest
 
-from engine.isolate import Isolated
+from engine import isolate
 from tests.kit.virtual import run_virtual
 
 name: ContextVar[str] = ContextVar("name", default="outside")
 
 
 def isolated(coroutine):
-    return Isolated(copy_context(), coroutine)
+    return isolate.isolated(copy_context(), coroutine)
 
 
 async def test_values_come_out_and_variables_do_not():

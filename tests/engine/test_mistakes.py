@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from engine import PROGRAMMING_ERRORS, Effects, Reject, Retry, is_mistake, outcome_of
 from telegram.botapi.types import User
-from telegram.dialogue import ChatContext, Flow, InboxHandler, MessageContext, Router, command, text
+from telegram.dialogue import ChatContext, Flow, MessageContext, Router, command, text
 from telegram.testing import Conversations
-from tests.kit.deliveries import delivery, message
+from tests.kit.deliveries import Direct, delivery, message
 from tests.kit.house import House, dead, in_house, update
 from tests.kit.offline import Scene, play
 
@@ -220,6 +220,6 @@ async def test_a_mistake_whose_text_holds_a_token_is_given_up_without_it():
         raise TypeError("bot123456789:AAmade-up-secret_0123456789abcdefghi")
 
     with pytest.raises(Reject) as caught:
-        await InboxHandler(router)(delivery({"message": message()}))
+        await Direct(router)(delivery({"message": message()}))
     assert "secret" not in caught.value.reason
     assert json.dumps(caught.value.reason)

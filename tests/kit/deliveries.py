@@ -1,14 +1,15 @@
 """Deliveries as the engine would make them, from updates written as plain dicts."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.model import Delivery, Effects, Lease, Queue
+from engine.work import Reads, Work
 from telegram.botapi.calls import decode_call
 from telegram.botapi.decoding import decode
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import envelope
-from telegram.dialogue import Context, Handler, Router, Tools
+from telegram.dialogue import Context, Handler, InboxHandler, Router, Tools
 from telegram.dialogue.contexts import context_of
 
 ALICE = {"id": 7, "is_bot": False, "first_name": "Alice"}
@@ -66,3 +67,23 @@ def naive_match(router: Router, ctx: Context) -> Handler | None:
             if taken is not None:
                 return taken.handler
     return None
+
+
+class Direct(InboxHandler):
+    """Called with a delivery, without an engine. `behind` is a store, or what a test puts in its place."""
+
+    def __init__(self, router: Router, *, behind: Reads | None = None, **options: Any) -> None:
+        super().__init__(router, **options)
+        self._runner = None if behind is None else Beside(behind)
+
+    async def __call__(self, given: Delivery | Work) -> Effects:
+        return await super().__call__(given if isinstance(given, Work) else Work(given, self._runner))
+
+
+class Beside(NamedTuple):
+    """A store for a Work without an engine; time-outs are ignored."""
+
+    store: Reads
+
+    def allow(self, delivery: Delivery, seconds: float) -> None:
+        pass

@@ -1,10 +1,10 @@
 """An engine on a memory store with a diary of what its handler did, on virtual time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from engine import Delivery, Effects, Engine, EngineConfig, Envelope, Queue
+from engine import Call, Delivery, Effects, Engine, EngineConfig, Envelope, Handler, Queue, Work
 from engine.stores.memory import MemoryStore
 from tests.kit.virtual import run_virtual
 
@@ -30,17 +30,19 @@ class House:
         self.diary: list[tuple[float, str, int]] = []
         self._handler = handler
         jitter = config.pop("jitter", 1.0)
-        farewell = config.pop("farewell", None)
+        failed, arrived = config.pop("failed", None), config.pop("arrived", None)
+        self.works: dict[int, Work] = {}  # by id, the last of each
         self.engine = Engine(
             self.store,
             INBOX,
-            self._handle,
+            Hooked(self._handle, failed, arrived),
             EngineConfig(**{"workers": 4, **config}),
-            farewell=farewell,
             jitter=lambda: jitter,
         )
 
-    async def _handle(self, delivery: Delivery) -> Effects:
+    async def _handle(self, work: Work) -> Effects:
+        delivery = work.delivery
+        self.works[delivery.envelope.id] = work
         self.note("begin", delivery)
         effects = await self._handler(self, delivery)
         self.note("end", delivery)
@@ -52,6 +54,23 @@ class House:
     async def until_idle(self) -> None:
         while (await self.store.stats()).inbox.pending:
             await asyncio.sleep(0.01)
+
+
+class Hooked:
+    """A handler with hooks; None: without that one."""
+
+    def __init__(
+        self,
+        handle: Handler,
+        failed: Callable[[Delivery, bool], tuple[Call, ...]] | None,
+        arrived: Callable[[Sequence[Envelope]], object] | None,
+    ) -> None:
+        self._handle = handle
+        self.failed = failed
+        self.arrived = arrived
+
+    async def __call__(self, work: Work) -> Effects:
+        return await self._handle(work)
 
 
 def in_house(

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine import Delivery, Effects, Engine, EngineConfig, Queue
+from engine import Effects, Engine, EngineConfig, Queue, Work
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
 from telegram.botapi.calls import decode_call
@@ -38,12 +38,8 @@ class Rig:
         self.group: asyncio.TaskGroup
         self._began = asyncio.get_running_loop().time()
         self._next_id = 0
-        self.handler = InboxHandler(
-            router, tools=Tools(client=client), behind=store, conduct=Conduct(), wall=self.wall
-        )
-        self.inbox = Engine(
-            store, Queue.INBOX, self.handler, config, farewell=self.handler.farewell, jitter=lambda: 0.0
-        )
+        self.handler = InboxHandler(router, tools=Tools(client=client), conduct=Conduct(), wall=self.wall)
+        self.inbox = Engine(store, Queue.INBOX, self.handler, config, jitter=lambda: 0.0)
         self.outbox = Engine(store, Queue.OUTBOX, self._send, EngineConfig(workers=8))
 
     def wall(self) -> float:
@@ -81,10 +77,10 @@ class Rig:
         state = await self.store.state(key, scope)
         return None if state is None else json.loads(state)
 
-    async def _send(self, delivery: Delivery) -> Effects:
-        method, params = decode_call(delivery.envelope.body)
+    async def _send(self, work: Work) -> Effects:
+        method, params = decode_call(work.envelope.body)
         at = asyncio.get_running_loop().time() - self._began
-        self.out.append(Out(at, delivery.lease.key, method, json.loads(params)))
+        self.out.append(Out(at, work.lease.key, method, json.loads(params)))
         return Effects()
 
 

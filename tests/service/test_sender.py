@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from engine import Delivery, Effects, Envelope, Lease, Park, Queue, Reject, Retry
+from engine import Delivery, Effects, Envelope, Lease, Park, Queue, Reject, Retry, Work
 from telegram.botapi.calls import Files, encode_call
 from telegram.botapi.errors import (
     Conflict,
@@ -40,10 +40,10 @@ class ScriptedPoster:
         await self.post(method, body)
 
 
-def delivery(number: int = 1) -> Delivery:
+def delivery(number: int = 1) -> Work:
     body = encode_call("sendMessage", {"chat_id": number, "text": "hi"})
     envelope = Envelope(number, f"chat:{number}", "", body)
-    return Delivery(Lease(Queue.OUTBOX, envelope.key, 1), envelope, 1, None)
+    return Work(Delivery(Lease(Queue.OUTBOX, envelope.key, 1), envelope, 1, None))
 
 
 def send(poster: ScriptedPoster) -> Effects:
@@ -100,7 +100,9 @@ DOCUMENT = InputFile("/no/where.pdf")
 def send_document(poster: ScriptedPoster) -> Effects:
     body = encode_call("sendDocument", {"chat_id": 1, "document": DOCUMENT})
     envelope = Envelope(1, "chat:1", "", body)
-    return run_virtual(Sender(poster)(Delivery(Lease(Queue.OUTBOX, envelope.key, 1), envelope, 1, None)))
+    return run_virtual(
+        Sender(poster)(Work(Delivery(Lease(Queue.OUTBOX, envelope.key, 1), envelope, 1, None)))
+    )
 
 
 def test_a_file_is_sent_from_its_reference():
@@ -212,9 +214,9 @@ def test_an_answer_of_any_kind_ends_the_outage(answer):
 # -- the pace ----------------------------------------------------------------------------------------------------------
 
 
-def spaced(key: str, method: str = "sendMessage") -> Delivery:
+def spaced(key: str, method: str = "sendMessage") -> Work:
     envelope = Envelope(1, key, "", encode_call(method, {"chat_id": 1}))
-    return Delivery(Lease(Queue.OUTBOX, key, 1), envelope, 1, None)
+    return Work(Delivery(Lease(Queue.OUTBOX, key, 1), envelope, 1, None))
 
 
 def test_a_call_that_has_to_wait_for_long_gives_its_sender_to_others_and_counts_no_attempt():

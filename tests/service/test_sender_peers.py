@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import structlog
 
-from engine import Delivery, Effects, Envelope, Lease, Queue, Reject
+from engine import Delivery, Effects, Envelope, Lease, Queue, Reject, Work
 from telegram.botapi.calls import Files, encode_call
 from telegram.botapi.errors import Refused
 from telegram.botapi.files import InputFile
 from telegram.client.peers import ASK_AGAIN_S, Peers
-from telegram.dialogue import InboxHandler, Router
+from telegram.dialogue import Router
 from telegram.service.sender import Sender
 from tests.kit import deliveries
-from tests.kit.deliveries import ALICE, message
+from tests.kit.deliveries import ALICE, Direct, message
 from tests.kit.virtual import run_virtual
 
 GROUP, SUPERGROUP = -4_000_000_001, -1_001_000_000_001
@@ -58,13 +58,13 @@ class Bot:
     def __init__(self, telegram: Telegram, **settings: Any) -> None:
         self.peers = Peers(**settings)
         self._sender = Sender(telegram, peers=self.peers, jitter=lambda: 0.0)
-        self._handler = InboxHandler(Router(), peers=self.peers)
+        self._handler = Direct(Router(), peers=self.peers)
 
     async def send(self, chat_id: int | str | None = 7, method: str = "sendMessage", **params: Any) -> str:
         given = {"text": "hi", **params} if chat_id is None else {"chat_id": chat_id, "text": "hi", **params}
         head = Envelope(1, "chat:1", "", encode_call(method, given))
         try:
-            effects = await self._sender(Delivery(Lease(Queue.OUTBOX, head.key, 1), head, 1, None))
+            effects = await self._sender(Work(Delivery(Lease(Queue.OUTBOX, head.key, 1), head, 1, None)))
         except Reject as verdict:
             return str(verdict)
         assert effects == Effects()

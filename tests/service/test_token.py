@@ -24,7 +24,7 @@ from pydantic import SecretBytes
 
 import run
 import telegram.botapi.errors
-from engine import Delivery, Envelope, Lease, Park, Queue, Reject, Retry
+from engine import Delivery, Envelope, Lease, Park, Queue, Reject, Retry, Work
 from engine.stores import open_store
 from telegram.botapi.calls import encode_call
 from telegram.botapi.decoding import decode
@@ -71,7 +71,9 @@ Call = Callable[[], Awaitable[object]]
 async def send(client: TgClient, files: bool) -> None:
     params = {"chat_id": 1, "document": InputFile(b"x" * 99, filename="x")} if files else {"chat_id": 1}
     envelope_ = Envelope(1, "chat:1", "", encode_call("sendDocument", params))
-    await Sender(client, jitter=lambda: 0.5)(Delivery(Lease(Queue.OUTBOX, "chat:1", 1), envelope_, 1, None))
+    await Sender(client, jitter=lambda: 0.5)(
+        Work(Delivery(Lease(Queue.OUTBOX, "chat:1", 1), envelope_, 1, None))
+    )
 
 
 async def read(client: TgClient) -> None:

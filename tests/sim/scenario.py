@@ -9,7 +9,7 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from itertools import count
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-from engine import Call, Delivery, Effects, Envelope, Park, Queue, Reject, Retry
+from engine import Call, Delivery, Effects, Envelope, Handler, Park, Queue, Reject, Retry, Work
 from engine.model import Stats
 from engine.store import DIED, ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
 from telegram.botapi.calls import decode_call
@@ -146,7 +146,7 @@ class Scenario:
 
         return router
 
-    def with_timers(self, handle: Callable[[Delivery], Awaitable[Effects]], store: FullStore) -> TimerPlay:
+    def with_timers(self, handle: Handler, store: FullStore) -> TimerPlay:
         """Return the handler, which now sets timers beside."""
         return TimerPlay(
             handle,
@@ -157,17 +157,15 @@ class Scenario:
             is_over=lambda: self.trouble.over,
         )
 
-    def timed(
-        self, handle: Callable[[Delivery], Awaitable[Effects]], process: Process
-    ) -> Callable[[Delivery], Awaitable[Effects]]:
+    def timed(self, handle: Handler, process: Process) -> Handler:
         """Return the handler, and note how long it ran: a process that is frozen does not run."""
 
-        async def run(delivery: Delivery) -> Effects:
+        async def run(work: Work) -> Effects:
             began, frozen_s = self.loop.time(), process.frozen_s
             try:
-                return await handle(delivery)
+                return await handle(work)
             finally:
-                self.ran_s[process.number, delivery] = (
+                self.ran_s[process.number, work.delivery] = (
                     self.loop.time() - began - (process.frozen_s - frozen_s)
                 )
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from engine import Call, Delivery, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable
 from engine.model import DeadLetter, LaneView, Lease, Stats
-from engine.store import FullStore, Limits, NoNotes
+from engine.store import Arrived, FullStore, Limits, NoNotes
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
 from engine.stores.sqlite.disk import connect, renew
@@ -88,6 +88,9 @@ class Connection:
 
     async def alias(self, name: str, key: str) -> None:
         await self._ask(lambda: self._session.alias(name, key))
+
+    def watch(self, arrived: Arrived) -> None:
+        self._session.watch(arrived)
 
     def lane(self, key: str) -> str:
         return self._session.lane(key)

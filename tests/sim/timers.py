@@ -8,11 +8,11 @@ updates that were in its lane by then, and (in a store that nobody opens anew) b
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from engine import Delivery, Effects, Park, StateChange, StoreUnavailable, Timer
+from engine import Effects, Handler, Park, StateChange, StoreUnavailable, Timer, Work
 from engine.store import FullStore
 
 LASTS_MAX_S: Final = 60.0
@@ -32,7 +32,7 @@ class TimerPlay:
 
     def __init__(
         self,
-        handle: Callable[[Delivery], Awaitable[Effects]],
+        handle: Handler,
         store: FullStore,
         rng: random.Random,
         *,
@@ -47,11 +47,11 @@ class TimerPlay:
         self._number = number
         self._is_over = is_over
 
-    async def __call__(self, delivery: Delivery) -> Effects:
+    async def __call__(self, work: Work) -> Effects:
         """Handle it, set timers beside, and note both in the lane's log."""
-        envelope = delivery.envelope
+        envelope = work.envelope
         handled_at = self._wall()
-        effects = Effects() if envelope.is_timer else await self._handle(delivery)
+        effects = Effects() if envelope.is_timer else await self._handle(work)
         name = log_name(envelope.key)
         try:
             async with asyncio.timeout(_ANSWER_S):

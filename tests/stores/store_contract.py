@@ -110,6 +110,36 @@ class StoreContract:
         assert sorted(id_ for _, id_ in await drain_ids(store)) == [1, 2, 4]
         await conserved(store)
 
+    # -- watch -----------------------------------------------------------------------------------------------
+
+    async def test_who_watches_is_told_of_what_is_new_with_its_lane_before_the_append_returns(self, store):
+        told: list[tuple[int, str]] = []
+        store.watch(lambda batch: told.extend((each.id, each.key) for each in batch))
+        await store.alias("chat:new", "chat:old")
+        await store.append([update(1, "chat:new"), update(2, "chat:2")])
+        assert told == [(1, "chat:old"), (2, "chat:2")]
+        await store.append([update(2, "chat:2"), update(3, "chat:3")])
+        assert told[2:] == [(3, "chat:3")]
+
+    async def test_who_watches_is_not_called_without_a_new_update_and_is_told_of_one_for_a_full_lane(
+        self, open_store
+    ):
+        store = await open_store(limits=Limits(lane_depth_max=1))
+        batches: list[list[int]] = []
+        store.watch(lambda batch: batches.append([each.id for each in batch]))
+        await store.append([update(1)])
+        await store.append([update(1)])
+        await store.append([update(2)])
+        assert batches == [[1], [2]]
+
+    async def test_who_watches_later_takes_the_place_of_an_earlier_one(self, store):
+        first: list[Envelope] = []
+        second: list[Envelope] = []
+        store.watch(first.extend)
+        store.watch(second.extend)
+        await store.append([update(1)])
+        assert (len(first), len(second)) == (0, 1)
+
     # -- alias -----------------------------------------------------------------------------------------------
 
     async def test_what_comes_for_an_alias_goes_on_in_the_lane_with_its_order_and_its_state(self, store):

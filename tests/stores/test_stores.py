@@ -134,6 +134,17 @@ class TestMemorySessions:
 
         run_virtual(main())
 
+    async def test_each_session_that_is_open_is_told_of_new_updates(self):
+        store = MemoryStore()
+        peer, closed = store.peer(), store.peer()
+        told: list[str] = []
+        store.watch(lambda _: told.append("store"))
+        peer.watch(lambda _: told.append("peer"))
+        closed.watch(lambda _: told.append("closed"))
+        await closed.close()
+        await store.append([update(1)])
+        assert told == ["store", "peer"]
+
     def test_a_session_that_renews_keeps_its_lanes(self):
         async def main() -> None:
             store = MemoryStore(lease_ttl_s=15)

@@ -29,7 +29,7 @@ from engine.embedded.lanes import Lane
 from engine.embedded.seen import SeenIds
 from engine.errors import LeaseLost, StoreError, StoreUnavailable
 from engine.model import TIMER_IDS, Delivery, Envelope, Queue
-from engine.store import ID_MASK, Limits
+from engine.store import ID_MASK, Arrived, Limits
 from engine.stores.sqlite.errors import at_opening, damaged, translated
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.group import Group, Row
@@ -115,6 +115,7 @@ class LoadedFile:
         self._letters: Letters
         self._writer: Writer
         self._appended: Group | None = None  # the last one with an append; its caller may have been cancelled
+        self._arrived: Arrived = lambda _: None
         self._looking: asyncio.TimerHandle | None = None
         self._ended: Exception | None = None  # why the store is closed or lost
         self._closing: asyncio.Task[None] | None = None

@@ -31,7 +31,7 @@ from engine.model import (
     Queue,
     Stats,
 )
-from engine.store import DIED, ID_MASK, Limits
+from engine.store import DIED, ID_MASK, Arrived, Limits
 from engine.stores.sqlite.disk import Connect, Look, Renew, connect, look, renew
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.group import Group
@@ -72,6 +72,7 @@ class SqliteStore(SqliteOperator):
             inbox.lanes.appended += len(full)
             for envelope in full:
                 self._letters.lane_full(envelope.key)
+            self._arrived(updates)
 
         self._appended = group
         await self._writer.done(appended)
@@ -84,6 +85,9 @@ class SqliteStore(SqliteOperator):
             group.durable = True
             group.insert("alias", (name, lane))
             await self._writer.done(lambda: self._aliases.add(name, lane))
+
+    def watch(self, arrived: Arrived) -> None:
+        self._arrived = arrived
 
     def lane(self, key: str) -> str:
         return self._aliases.lane(key)

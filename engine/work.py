@@ -1,0 +1,158 @@
+"""What a handler gets (Work), and what it is (Handler, FullHandler): the only boundary between the engine and handlers."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeAlias
+
+import structlog
+
+from engine.checks import check_delay
+from engine.model import Call, Delivery, Effects, Envelope, Lease
+from engine.store import Arrived
+
+log = structlog.get_logger(__name__)
+
+
+class Reads(Protocol):
+    """What a handler may ask the store: StoreUnavailable if it cannot answer now, LeaseLost if the lease is lost."""
+
+    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        """Return the updates directly behind the head, of the same scope (Store.peek)."""
+        ...
+
+    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        """Return the updates among the next `limit` entries behind the head, of any scope (Store.look)."""
+        ...
+
+    async def state(self, key: str, scope: str) -> bytes | None:
+        """Return the current state of a key and a scope (Store.state)."""
+        ...
+
+
+class Runner(Protocol):
+    """What runs the handler: it has the store, and bounds how long handlers run."""
+
+    @property
+    def store(self) -> Reads:
+        """The store of the delivery."""
+        ...
+
+    def allow(self, delivery: Delivery, seconds: float) -> None:
+        """Give the handler of `delivery` a time-out of `seconds` from its start; ignored if it does not run."""
+        ...
+
+
+class Work:
+    """One delivery, and what its handler may ask while it runs.
+
+    Without a runner (a unit test), nothing is pending behind the delivery and no other state exists. The methods may be
+    called until the handler has ended; later, `extend` has no effect, and `peek` and `look` raise LeaseLost.
+    """
+
+    __slots__ = ("_runner", "delivery")
+
+    def __init__(self, delivery: Delivery, runner: Runner | None = None) -> None:
+        self.delivery = delivery
+        self._runner = runner
+
+    @property
+    def envelope(self) -> Envelope:
+        """The update, timer or call."""
+        return self.delivery.envelope
+
+    @property
+    def attempt(self) -> int:
+        """Attempt number, starting at 1."""
+        return self.delivery.attempt
+
+    @property
+    def state(self) -> bytes | None:
+        """The conversation state of the delivery's scope."""
+        return self.delivery.state
+
+    @property
+    def lease(self) -> Lease:
+        """The lease of the delivery's lane."""
+        return self.delivery.lease
+
+    @property
+    def store(self) -> Reads | None:
+        """The store; None without a runner."""
+        return None if self._runner is None else self._runner.store
+
+    def extend(self, seconds: float) -> None:
+        """Set the handler's time-out to `seconds` from its start, instead of `EngineConfig.handler_timeout_s`.
+
+        ValueError for anything but a number from 0 to DELAY_MAX_S.
+        """
+        seconds = check_delay(seconds)
+        if self._runner is not None:
+            self._runner.allow(self.delivery, seconds)
+
+    @property
+    def _reads(self) -> Reads:
+        return _NOTHING if self._runner is None else self._runner.store
+
+    # Not `async def`: each would be one more coroutine per call.
+
+    def peek(self, limit: int) -> Awaitable[list[Envelope]]:
+        """Return at most `limit` updates directly behind the head, up to a timer or another scope.
+
+        `Effects.also` may ack them.
+        """
+        return self._reads.peek(self.delivery, limit)
+
+    def look(self, limit: int) -> Awaitable[list[Envelope]]:
+        """Return the updates among the next `limit` entries behind the head, of any scope. They cannot be acked."""
+        return self._reads.look(self.delivery, limit)
+
+    def state_of(self, key: str, scope: str) -> Awaitable[bytes | None]:
+        """Return the current state of another conversation, None if there is none; `Effects.states` changes it."""
+        return self._reads.state(key, scope)
+
+
+class _Nothing:
+    async def peek(self, _: Delivery, limit: int) -> list[Envelope]:  # noqa: ARG002 - the protocol's
+        return []
+
+    async def look(self, _: Delivery, limit: int) -> list[Envelope]:  # noqa: ARG002
+        return []
+
+    async def state(self, key: str, scope: str) -> bytes | None:  # noqa: ARG002
+        return None
+
+
+_NOTHING: Final = _Nothing()
+
+Handler: TypeAlias = Callable[[Work], Awaitable[Effects]]
+"""Handles one delivery: returns its effects, or raises Retry, Park or Reject for another outcome."""
+
+
+class FullHandler(Protocol):
+    """A handler with hooks. Both are optional for an Engine: it uses those that its handler has.
+
+    They are called on the event loop, and must not block. What they raise is logged and changes nothing else.
+    """
+
+    async def __call__(self, work: Work) -> Effects:
+        """Handle one delivery."""
+        ...
+
+    def failed(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
+        """Return the calls to send for a failed delivery: after each counted failure, and (`given_up`) on giving up."""
+        ...
+
+    def arrived(self, batch: Sequence[Envelope]) -> object:
+        """Note the updates that an append has brought, each with the key of its lane (Store.watch). Inbox only."""
+        ...
+
+
+def guarded(arrived: Arrived) -> Arrived:
+    """Return a function that calls the hook and logs what it raises: the append that calls it has not failed."""
+
+    def call(batch: Sequence[Envelope]) -> None:
+        try:
+            arrived(batch)
+        except BaseException:
+            log.exception("the handler's hook for arriving updates failed")
+
+    return call
