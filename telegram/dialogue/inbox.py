@@ -284,7 +284,7 @@ class InboxHandler:
             return False
         try:
             return stop(other)
-        except Exception:  # the author's code: its error must not reach the appending caller
+        except BaseException:  # the author's code: other updates of the batch are checked all the same
             log.exception("a stop filter failed", id=envelope.id)
             return False
 

@@ -477,9 +477,10 @@ def test_a_stop_and_a_lost_lease_at_once():
     assert "lease lost" in {line["event"] for line in logs}
 
 
-def test_a_stop_filter_that_fails_hurts_neither_the_handler_nor_the_poller():
+@pytest.mark.parametrize("error", [ZeroDivisionError(), SystemExit()])
+def test_a_stop_filter_that_fails_hurts_neither_the_handler_nor_the_poller(error: BaseException):
     def broken(ctx: Context) -> bool:
-        raise ZeroDivisionError
+        raise error
 
     work = Work(stop=broken)
     logs: list[Any] = []
