@@ -666,6 +666,18 @@ async def test_a_payment_that_is_not_taken_is_refused_at_once(stage: Stage, rout
     assert len(stage.sent("answerPreCheckoutQuery")) == 2
 
 
+async def test_a_payment_that_a_limit_drops_is_no_answer_that_its_handler_forgot(stage: Stage):
+    with capture_logs() as logs:
+        async with stage.bot(a_shop(throttle(1, per_s=600)), allowed_updates=KINDS):
+            for number in range(2):
+                stage.fake.world.push(
+                    "pre_checkout_query", {**checkout(f"pay-{number}")["pre_checkout_query"]}
+                )
+                await stage.idle()
+    assert [answer["ok"] for answer in stage.sent("answerPreCheckoutQuery")][1:] == [False]
+    assert [entry for entry in logs if "without an answer" in entry["event"]] == []
+
+
 async def test_an_address_that_is_not_taken_is_refused_at_once(stage: Stage):
     async with stage.bot(for_all(), apology=""):
         stage.fake.world.push("shipping_query", SHIPPING)
