@@ -21,7 +21,8 @@ from engine.store import Arrived, FullStore, Limits, NoNotes
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
 from engine.stores.sqlite.disk import connect, renew
-from engine.stores.sqlite.running import RunningFile
+from engine.stores.sqlite.file import StoreFile
+from engine.stores.sqlite.space import allocate
 from tests.sim.loop import Process
 from tests.sim.telegram_side import TelegramSide
 from tests.sim.trouble import STORE, Trouble
@@ -206,6 +207,7 @@ class FileStores:
     async def open(self, process: Process) -> FullStore:
         if self._away.exists():
             raise StoreError("simulated: the volume is not mounted")
+        trouble = self._trouble
         connections: list[BadDisk] = []
         opened: list[SqliteStore] = []
 
@@ -220,11 +222,16 @@ class FileStores:
                 raise OSError(errno.EIO, "simulated")
             renew(log)
 
+        def allocate_badly(fd: int, offset: int, size: int) -> None:
+            if self._fails("allocate"):
+                raise OSError(trouble.rng.choice((errno.ENOSPC, errno.EIO)), "simulated")
+            allocate(fd, offset, size)
+
         def let_go() -> None:
             for connection in connections:
                 connection.die()
             for store in opened:
-                _let_go(store._file.running)
+                _let_go(store._file)
             self._unlock()
 
         process.at_crash.append(let_go)
@@ -235,6 +242,7 @@ class FileStores:
             wall=self._wall,
             connect=connect_badly,
             renew=renew_badly,
+            allocate=allocate_badly,
             look_every_s=_LOOK_EVERY_S,
         )
         opened.append(store)
@@ -267,8 +275,10 @@ class FileStores:
         return await open_sqlite(self._path, "1", limits=self._limits, wall=self._wall, look_every_s=None)
 
 
-def _let_go(running: RunningFile) -> None:
+def _let_go(file: StoreFile) -> None:
     """As the kernel does for a dead process."""
+    file._space.close()
+    running = file.running
     if running._fd >= 0:
         os.close(running._fd)
         running._fd = -1
