@@ -63,10 +63,10 @@ class _Waiting(NamedTuple):
 class _Chat:
     """The state of one lane; updates are identified by their index in the ledger."""
 
-    __slots__ = ("ended_by", "is_busy", "last_ended", "last_said", "newest", "open", "waiting")
+    __slots__ = ("ended_by", "is_busy", "last_ended", "last_sent", "newest", "open", "waiting")
 
     def __init__(self) -> None:
-        self.last_said = -1
+        self.last_sent = -1
         self.newest = -1  # of those whose handling has begun
         self.last_ended = -1
         self.ended_by = 0  # the process
@@ -110,12 +110,12 @@ class Handlings:
         self._busy_chats = 0
         self._again: list[tuple[int, str]] = []
 
-    def said(self, chat_id: int, update_id: int, at_ns: int) -> None:
+    def sent(self, chat_id: int, update_id: int, at_ns: int) -> None:
         """Record a sent update; update ids are consecutive (ValueError)."""
         chat = self._chats.get(chat_id)
         if chat is None:
             chat = self._chats[chat_id] = _Chat()
-        chat.last_said = self.ledger.say(chat_id, update_id, at_ns)
+        chat.last_sent = self.ledger.add_update(chat_id, update_id, at_ns)
         if not chat.is_busy:
             self._make_busy(chat)
             chat.waiting = self._waiting(at_ns)
@@ -207,8 +207,8 @@ class Handlings:
         if first:
             self.handled += 1
             if self._on_end is not None:
-                self._on_end(note.at_ns - self.ledger.update(place).said_ns, note.at_ns)
-        if chat.last_said > chat.newest:
+                self._on_end(note.at_ns - self.ledger.update(place).sent_ns, note.at_ns)
+        if chat.last_sent > chat.newest:
             chat.waiting = self._waiting(note.at_ns)
         elif not chat.open:
             chat.is_busy = False

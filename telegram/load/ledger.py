@@ -21,7 +21,7 @@ class Update(NamedTuple):
 
     chat_id: int
     update_id: int
-    said_ns: int
+    sent_ns: int
     ended_ns: int
 
 
@@ -30,29 +30,29 @@ class Ledger:
 
     def __init__(self) -> None:
         self.first_id = 0
-        self._chat_ids, self._said_ns, self._ended_ns = array("q"), array("q"), array("q")
+        self._chat_ids, self._sent_ns, self._ended_ns = array("q"), array("q"), array("q")
         self._places, self._begun_ns, self._over_ns = array("q"), array("q"), array("q")
         self._outcomes, self._processes = array("b"), array("i")
 
     @property
     def updates(self) -> int:
         """Number of sent updates."""
-        return len(self._said_ns)
+        return len(self._sent_ns)
 
     @property
     def handlings(self) -> int:
         """Number of started handlings."""
         return len(self._places)
 
-    def say(self, chat_id: int, update_id: int, at_ns: int) -> int:
+    def add_update(self, chat_id: int, update_id: int, at_ns: int) -> int:
         """Add a sent update; return its place. ValueError if its id is not the next one."""
-        place = len(self._said_ns)
+        place = len(self._sent_ns)
         if not place:
             self.first_id = update_id
         elif update_id != self.first_id + place:
             raise ValueError(f"update {update_id} follows update {self.first_id + place - 1}")
         self._chat_ids.append(chat_id)
-        self._said_ns.append(at_ns)
+        self._sent_ns.append(at_ns)
         self._ended_ns.append(0)
         return place
 
@@ -75,7 +75,7 @@ class Ledger:
     def update(self, place: int) -> Update:
         """Return the update at `place`."""
         return Update(
-            self._chat_ids[place], self.first_id + place, self._said_ns[place], self._ended_ns[place]
+            self._chat_ids[place], self.first_id + place, self._sent_ns[place], self._ended_ns[place]
         )
 
     def process(self, number: int) -> int:
@@ -84,7 +84,7 @@ class Ledger:
 
     def all_updates(self) -> Iterator[Update]:
         """Iterate over the updates in the order of sending."""
-        return map(self.update, range(len(self._said_ns)))
+        return map(self.update, range(len(self._sent_ns)))
 
     def by_chat(self) -> Counter[int]:
         """Return the number of updates by chat."""

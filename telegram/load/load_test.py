@@ -18,8 +18,8 @@ from telegram.load.service import NotRunningError, Service
 from telegram.load.simulated_users import Shown, SimulatedUsers
 from telegram.settings.load_test import Load
 
-_SAY_EVERY_S: Final = 0.05
-_SAY_MAX: Final = 1000  # updates in one step; a test that is late catches up in several
+_SEND_EVERY_S: Final = 0.05
+_SEND_MAX: Final = 1000  # updates in one step; a test that is late catches up in several
 _POLL_EVERY_S: Final = 0.25
 _SAMPLE_EVERY_S: Final = 1.0
 _RECENT_S: Final = 5.0
@@ -108,7 +108,7 @@ class LoadTest:
         watching = asyncio.create_task(self._watch())
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._say())
+                group.create_task(self._send_updates())
                 group.create_task(self._inject_faults())
             self._phase = "the rest is handled"
             await self._fake.clear_faults()
@@ -139,14 +139,14 @@ class LoadTest:
 
     # -- actions ---------------------------------------------------------------------------------------------------
 
-    async def _say(self) -> None:
+    async def _send_updates(self) -> None:
         """Send updates at the given rate, independent of the bot; only a full queue of the fake Telegram delays them."""
         began, updates = time.monotonic(), self.options.updates
         while (said := self.judge.ledger.updates) < updates:
             due = min(updates, int((time.monotonic() - began) * self.options.rate) + 1)
             if due > said and await self._has_room():
-                await self._say_some(min(due - said, _SAY_MAX))
-            if not await self._sleep(_SAY_EVERY_S):
+                await self._send_some(min(due - said, _SEND_MAX))
+            if not await self._sleep(_SEND_EVERY_S):
                 return
 
     async def _has_room(self) -> bool:
@@ -154,7 +154,7 @@ class LoadTest:
             return True
         return (await self._fake.stats()).pending < _QUEUE_MAX
 
-    async def _say_some(self, count: int) -> None:
+    async def _send_some(self, count: int) -> None:
         if self.users is not None:
             await self._act(self.users, count)
             return
@@ -163,7 +163,7 @@ class LoadTest:
         at_ns = time.monotonic_ns()
         ids = await self._fake.send_messages((chat, chat, text) for chat, text in lines)
         for (chat, _), update_id in zip(lines, ids, strict=True):
-            self.judge.said(chat, update_id, at_ns)
+            self.judge.sent(chat, update_id, at_ns)
 
     async def _act(self, users: SimulatedUsers, count: int) -> None:
         chats = list(dict.fromkeys(self.distribution.choose(count)))
@@ -177,7 +177,7 @@ class LoadTest:
         )
         for act, update_id in zip(done, ids, strict=True):
             if update_id:
-                self.judge.said(act.chat_id, update_id, at_ns)
+                self.judge.sent(act.chat_id, update_id, at_ns)
 
     async def _inject_faults(self) -> None:
         saying_s = self.options.updates / self.options.rate

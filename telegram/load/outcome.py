@@ -190,7 +190,7 @@ def _classes(test: LoadTest) -> list[ChatClass]:
     latencies: list[list[float]] = [[] for _ in groups]
     for update in test.judge.ledger.all_updates():
         if update.ended_ns:
-            latencies[group_of[update.chat_id]].append(round((update.ended_ns - update.said_ns) / 1e6, 2))
+            latencies[group_of[update.chat_id]].append(round((update.ended_ns - update.sent_ns) / 1e6, 2))
     return [
         ChatClass(group.name, len(group.chats), tuple(sorted(found)))
         for group, found in zip(groups, latencies, strict=True)
@@ -211,7 +211,7 @@ def _lanes(test: LoadTest) -> list[Lane]:
     handled: dict[int, list[Handling]] = {chat: [] for chat in chosen}
     for update in test.judge.ledger.all_updates():
         if update.chat_id in said and len(said[update.chat_id]) < _LANE_HANDLINGS_MAX:
-            said[update.chat_id].append(round((update.said_ns - test.began_ns) / _NS, 6))
+            said[update.chat_id].append(round((update.sent_ns - test.began_ns) / _NS, 6))
     for chat, handling in test.judge.ledger.handlings_of(said, test.began_ns):
         if len(handled[chat]) < _LANE_HANDLINGS_MAX:
             handled[chat].append(handling)

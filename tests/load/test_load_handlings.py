@@ -23,7 +23,7 @@ class Story:
     def say(self, *chats, at=0.0):
         for chat in chats:
             self._said += 1
-            self.judge.said(chat, self._said, int(at * S))
+            self.judge.sent(chat, self._said, int(at * S))
         return self
 
     def begin(self, update, at, pid=1):
@@ -224,7 +224,7 @@ def test_only_the_first_anomalies_are_told_and_all_are_counted():
 def test_ids_with_a_gap_are_refused():
     story = Story().say(A)
     with pytest.raises(ValueError, match="update 3 follows update 1"):
-        story.judge.said(A, 3, 0)
+        story.judge.sent(A, 3, 0)
 
 
 def test_the_handlings_of_a_chat_as_they_were():

@@ -165,7 +165,7 @@ def ledger():
     """Six updates, from id 11 on, in three chats."""
     ledger = Ledger()
     for place in range(6):
-        ledger.say(FIRST_CHAT + place % 3, 11 + place, 0)
+        ledger.add_update(FIRST_CHAT + place % 3, 11 + place, 0)
     return ledger
 
 
