@@ -15,6 +15,7 @@ import structlog
 
 from telegram.botapi.calls import encode_json
 from telegram.botapi.errors import Refused
+from telegram.botapi.routing import POSTS
 
 log = structlog.get_logger(__name__)
 V = TypeVar("V")
@@ -25,6 +26,7 @@ KEPT_MAX: Final = 100_000
 ASK_AGAIN_S: Final = 3600.0
 """Interval at which a call to an unreachable chat is sent, if there are any."""
 
+_LANES_OF_CHATS: Final = frozenset(("chat:", POSTS))
 _SEEN_MAX: Final = 10_000  # far more chats than send updates during one call
 # A group's id is above this and below 0, a supergroup's is below (Telegram Bot API, dialog identifiers).
 _GROUP_MIN: Final = -(10**12)
@@ -51,10 +53,10 @@ class Peers:
         """Number of chats known to be unreachable."""
         return len(self._gone)
 
-    def drops(self, params: bytes) -> bool:
-        """Return whether to drop this call; a dropped one is counted."""
-        chat_id = _chat_of(json.loads(params)) if self._gone else None
-        if chat_id is None or chat_id not in self._gone:
+    def drops(self, lane: str, params: bytes) -> bool:
+        """Return whether to drop this call of an outbox lane; a dropped one is counted."""
+        chat_id = self._gone_chat(lane, params) if self._gone else None
+        if chat_id is None:
             return False
         now = asyncio.get_running_loop().time()
         dropped, ask_at = self._gone[chat_id]
@@ -79,9 +81,9 @@ class Peers:
             _keep(self._gone, chat_id, _Gone(0, ask_at), self._kept_max)
         return known
 
-    def reached(self, params: bytes) -> None:
-        """Record that a call succeeded: its chat is reachable."""
-        if self._gone and (chat_id := _chat_of(json.loads(params))) is not None:
+    def reached(self, lane: str, params: bytes) -> None:
+        """Record that a call of an outbox lane succeeded: its chat is reachable."""
+        if self._gone and (chat_id := self._gone_chat(lane, params)) is not None:
             self._back(chat_id)
 
     def seen(self, chat_id: int) -> None:
@@ -114,6 +116,19 @@ class Peers:
             return None
         _keep(self._moved, old.pop(), error.migrate_to_chat_id, self._kept_max)
         return self.readdressed(params)
+
+    def _gone_chat(self, lane: str, params: bytes) -> int | None:
+        """Return the id of the unreachable chat that a call goes to; None if it goes to another one.
+
+        The params are parsed only if the lane's name is that of an unreachable chat.
+        """
+        kind, _, chat = lane.partition(":")
+        if f"{kind}:" not in _LANES_OF_CHATS or (chat_id := _number(chat)) is None:
+            return None
+        if self._moved.get(chat_id, chat_id) not in self._gone:
+            return None
+        chat_id = _chat_of(json.loads(params))
+        return chat_id if chat_id in self._gone else None
 
     def _drop(self, chat_id: int, ask_at: float) -> None:
         self.dropped += 1

@@ -95,7 +95,7 @@ class Sender:
         method, body = decode_call(delivery.envelope.body)
         files = files_of(delivery.envelope.body)
         body = self._peers.readdressed(body)
-        if self._peers.drops(body):
+        if self._peers.drops(delivery.lease.key, body):
             return _DONE
         call = Tried(delivery.lease.key, method, loop.time())
         if self._pace is not None:
@@ -132,7 +132,7 @@ class Sender:
             raise Park(str(error), delay_s=_UNAUTHORIZED_PARK_S) from None
         else:
             self._outage.over(call)
-            self._peers.reached(body)
+            self._peers.reached(call.lane, body)
         return _DONE
 
     def _refused(self, error: Refused, body: bytes, call: Tried) -> None:

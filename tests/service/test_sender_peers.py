@@ -11,6 +11,7 @@ from engine import Delivery, Effects, Envelope, Lease, Queue, Reject, Work
 from telegram.botapi.calls import Files, encode_call
 from telegram.botapi.errors import Refused
 from telegram.botapi.files import InputFile
+from telegram.botapi.routing import lane_for
 from telegram.client.peers import ASK_AGAIN_S, Peers
 from telegram.dialogue import Router
 from telegram.service.sender import Sender
@@ -62,7 +63,13 @@ class Bot:
 
     async def send(self, chat_id: int | str | None = 7, method: str = "sendMessage", **params: Any) -> str:
         given = {"text": "hi", **params} if chat_id is None else {"chat_id": chat_id, "text": "hi", **params}
-        head = Envelope(1, "chat:1", "", encode_call(method, given))
+        here = (
+            f"business:{params['business_connection_id']}:7"
+            if "business_connection_id" in params
+            else "chat:1"
+        )
+        lane = here if here.startswith("business:") else lane_for(chat_id, None, here)
+        head = Envelope(1, lane, "", encode_call(method, given))
         try:
             effects = await self._sender(Work(Delivery(Lease(Queue.OUTBOX, head.key, 1), head, 1, None)))
         except Reject as verdict:
@@ -311,6 +318,33 @@ async def test_what_happens_at_the_new_id_counts_as_at_any():
     assert telegram.asked == []
 
 
+async def test_a_call_of_a_chats_lane_on_behalf_of_a_business_account_is_not_dropped():
+    bot = Bot(Telegram(7))
+    assert await bot.send(7) == str(BLOCKED)
+    head = Envelope(
+        1,
+        "chat:7",
+        "",
+        encode_call("sendMessage", {"chat_id": 7, "business_connection_id": "b", "text": "x"}),
+    )
+    assert not bot.peers.drops(head.key, head.body.partition(b"\n")[2])
+    assert bot.peers.drops(head.key, b'{"chat_id":7}')
+
+
+def test_the_params_of_calls_to_chats_that_can_be_reached_are_not_parsed(monkeypatch):
+    peers = Peers()
+    run_virtual(_lose(peers))
+    monkeypatch.setattr(json, "loads", None)
+    for lane in ("chat:8", "post:8", "chat:@name", "query:7", "business:b:7", "inline:7"):
+        assert not peers.drops(lane, b"{}")
+        peers.reached(lane, b"{}")
+    assert peers.gone == 1
+
+
+async def _lose(peers: Peers) -> None:
+    assert not peers.lost(BLOCKED, b'{"chat_id":7}', 0.0)
+
+
 def test_which_refusals_say_that_a_chat_is_out_of_reach():
     assert BLOCKED.unreachable
     assert not Refused("x", 400, "Bad Request: bot was blocked by the user").unreachable
@@ -323,10 +357,10 @@ def test_what_is_no_chats_number_is_no_chat(chat_id):
         peers = Peers()
         assert not peers.lost(BLOCKED, b'{"chat_id":1}', 0.0)
         params = json.dumps({"chat_id": chat_id}).encode()
-        assert not peers.drops(params)
+        assert not peers.drops(f"chat:{chat_id}", params)
         assert not peers.lost(BLOCKED, params, 0.0)
         assert peers.moved(Refused("x", 400, "x", {"migrate_to_chat_id": SUPERGROUP}), params) is None
-        peers.reached(params)
+        peers.reached(f"chat:{chat_id}", params)
         assert peers.gone == 1
 
     run_virtual(play())
