@@ -39,6 +39,7 @@ from telegram.settings.load_test import Load
 
 if TYPE_CHECKING:
     from telegram.fake import FakeServer
+    from telegram.sandbox.lanes import LaneBoard
 
 log = structlog.get_logger(__name__)
 
@@ -208,9 +209,10 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
         store = await open_store(settings.effective_store_url, str(client.bot_id), wall=wall)
         stack.push_async_callback(store.close)
         watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
-        bot = Bot(client, store, router, config)
-        if fake is not None:
-            await _open_page(settings, stack, fake, bot, store, router.commands())
+        lanes = None if fake is None else _lane_board(fake, store)
+        bot = Bot(client, store, router, config, observe=None if lanes is None else lanes.observe)
+        if fake is not None and lanes is not None:
+            await _open_page(settings, stack, fake, bot, store, lanes, router.commands())
         return await run_until_signal(bot, watchdog)
 
 
@@ -220,12 +222,19 @@ def _fake(settings: Settings) -> "FakeServer":
     return FakeServer(token=settings.token, strict=True)
 
 
+def _lane_board(fake: "FakeServer", store: FullStore) -> "LaneBoard":
+    from telegram.sandbox.lanes import LaneBoard
+
+    return LaneBoard(fake, store)
+
+
 async def _open_page(
     settings: Settings,
     stack: AsyncExitStack,
     fake: "FakeServer",
     bot: Bot,
     store: FullStore,
+    lanes: "LaneBoard",
     commands: Sequence[str],
 ) -> None:
     """Start the sandbox's page, and print where it is."""
@@ -234,7 +243,7 @@ async def _open_page(
     scheme, _, file = settings.effective_store_url.partition(":")
     chats_file = Path(f"{file}-chats") if scheme == "sqlite" else None
     sandbox = await stack.enter_async_context(
-        Sandbox(fake, bot, store, port=settings.sandbox_port, commands=commands, chats_file=chats_file)
+        Sandbox(fake, bot, store, lanes, port=settings.sandbox_port, commands=commands, chats_file=chats_file)
     )
     if settings.sandbox is None:
         print("\n  BOT_TOKEN is not set: this is the sandbox, no bot at Telegram.")

@@ -40,9 +40,10 @@ from engine.model import (
     Timer,
 )
 from engine.moved import redirect
+from engine.observe import Event, Observe, observed_handler, observed_store
 from engine.outcome import outcome_of
 from engine.store import Limits, Operator, Store
-from engine.work import FullHandler, Handler, Work
+from engine.work import FullHandler, Handler, Work, guarded
 
 __all__ = [
     "KEEP",
@@ -54,6 +55,7 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "Envelope",
+    "Event",
     "FullHandler",
     "Handler",
     "Inbox",
@@ -62,6 +64,7 @@ __all__ = [
     "LeaseLost",
     "Limits",
     "NotPeeked",
+    "Observe",
     "Operator",
     "Park",
     "Queue",
@@ -79,7 +82,10 @@ __all__ = [
     "TooManyTimers",
     "Work",
     "current_delivery",
+    "guarded",
     "is_mistake",
+    "observed_handler",
+    "observed_store",
     "outcome_of",
 ]
 

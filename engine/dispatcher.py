@@ -87,7 +87,7 @@ class Engine:
         self._suspects_parked: set[int] = set()
         arrived: Arrived | None = getattr(handler, "arrived", None)
         if queue is Queue.INBOX and arrived is not None:
-            store.watch(guarded(arrived))
+            store.watch(guarded(arrived, "the handler's hook for arriving updates failed"))
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start the workers; a StoreError fails the group.

@@ -1,15 +1,15 @@
 """What a handler gets (Work), and what it is (Handler, FullHandler): the only boundary between the engine and handlers."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import structlog
 
 from engine.checks import check_delay
 from engine.model import Call, Delivery, Effects, Envelope, Lease
-from engine.store import Arrived
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 class Reads(Protocol):
@@ -146,13 +146,13 @@ class FullHandler(Protocol):
         ...
 
 
-def guarded(arrived: Arrived) -> Arrived:
-    """Return a function that calls the hook and logs what it raises: the append that calls it has not failed."""
+def guarded(hook: Callable[[T], object], failed: str) -> Callable[[T], None]:
+    """Return a function that calls the hook and logs what it raises, with the message `failed`: its caller has not failed."""
 
-    def call(batch: Sequence[Envelope]) -> None:
+    def call(value: T) -> None:
         try:
-            arrived(batch)
+            hook(value)
         except BaseException:
-            log.exception("the handler's hook for arriving updates failed")
+            log.exception(failed)
 
     return call

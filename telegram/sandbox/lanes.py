@@ -7,11 +7,12 @@ activity, with the number of updates handled and calls sent since it appeared.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from engine import LaneView, Queue, Running, StoreUnavailable
+from engine.observe import Committed
 from engine.store import FullStore
 from telegram.fake.protocol.answers import Json
 from telegram.fake.server import FakeServer
@@ -23,19 +24,10 @@ LANES_MAX: Final = 100
 DEAD_MAX: Final = 50
 
 
-class RunningBot(Protocol):
-    """What the sandbox needs of a Bot."""
-
-    def running(self) -> tuple[list[Running], list[Running]]:
-        """Return the running handlers of the inbox and the running calls of the outbox."""
-        ...
-
-
 @dataclass(slots=True)
 class _Row:
     """The activity of a lane since it appeared; `waiting`: update_ids that may still be in Telegram's queue."""
 
-    arrived: int = 0
     waiting: list[int] = field(default_factory=list)
     handled: int = 0
     sent: int = 0
@@ -44,11 +36,10 @@ class _Row:
 
 
 class LaneBoard:
-    """Collects the activity of each lane; `snapshot` returns the current state."""
+    """Collects the activity of each lane; `snapshot` returns the current state. `observe` is the bot's observer."""
 
-    def __init__(self, fake: FakeServer, bot: RunningBot, store: FullStore) -> None:
+    def __init__(self, fake: FakeServer, store: FullStore) -> None:
         self._fake = fake
-        self._bot = bot
         self._store = store
         self._rows: dict[str, _Row] = {}  # by key, in the order of appearance
         self._dead: list[Json] = []
@@ -56,20 +47,26 @@ class LaneBoard:
 
     def arrived(self, chat_id: int, update_id: int) -> None:
         """Record that an update of this chat has entered Telegram's queue."""
-        row = self._row(f"chat:{chat_id}")
-        row.arrived += 1
-        row.waiting.append(update_id)
+        self._row(f"chat:{chat_id}").waiting.append(update_id)
 
-    def sent(self, chat_id: int) -> None:
-        """Record that a call of the bot took effect in this chat."""
-        self._row(f"chat:{chat_id}").sent += 1
+    def observe(self, event: object) -> None:
+        """Count what is handled and sent: the observer of the bot."""
+        if isinstance(event, Committed):
+            lease = event.delivery.lease
+            row = self._row(lease.key)
+            if lease.queue is Queue.INBOX:
+                row.handled += 1 + event.effects.also
+            else:
+                row.sent += 1
 
     def dead_letters_changed(self) -> None:
         """Make the next `snapshot` read the dead letters again, even if their number is unchanged."""
         self._dead_known = None
 
-    async def snapshot(self) -> Json:
+    async def snapshot(self, running: tuple[list[Running], list[Running]]) -> Json:
         """Return the message "lanes": totals of both queues, a row per lane, the latest dead letters.
+
+        `running` are the running handlers of the inbox and the running calls of the outbox (Bot.running).
 
         A row has `at_telegram`, the number of updates that the bot has not confirmed yet. Its `inbox` and `outbox` have
         `status` ("ready", "leased", "parked", or "idle" without work), `pending` (the running delivery included),
@@ -83,16 +80,15 @@ class LaneBoard:
             "type": "lanes",
             "inbox": stats.inbox._asdict(),
             "outbox": stats.outbox._asdict(),
-            "rows": self._row_views(names),
+            "rows": self._row_views(names, dict(zip(Queue, running, strict=True))),
             "dead": [{**letter, "name": lane_name(letter["key"], names)} for letter in dead],
         }
 
-    def _row_views(self, names: dict[str, str]) -> list[Json]:
+    def _row_views(self, names: dict[str, str], running: dict[Queue, list[Running]]) -> list[Json]:
         now = asyncio.get_running_loop().time()
         lanes = {queue: {v.key: v for v in self._store.lanes(queue, LANES_MAX)} for queue in Queue}
-        running = {
-            queue: {each.delivery.lease.key: each for each in those}
-            for queue, those in zip(Queue, self._bot.running(), strict=True)
+        by_lane = {
+            queue: {each.delivery.lease.key: each for each in those} for queue, those in running.items()
         }
         first_waiting = self._fake.queue.next_id - self._fake.queue.pending
         for key in (*lanes[Queue.INBOX], *lanes[Queue.OUTBOX]):
@@ -104,10 +100,8 @@ class LaneBoard:
             if self._is_over(row, now, busy=bool(row.waiting) or any(views.values())):
                 del self._rows[key]
                 continue
-            inbox = views[Queue.INBOX]
-            row.handled = max(row.handled, row.arrived - len(row.waiting) - (inbox.depth if inbox else 0))
             halves = {
-                queue.value: _half(row, queue, views[queue], running[queue].get(key), now) for queue in Queue
+                queue.value: _half(row, queue, views[queue], by_lane[queue].get(key), now) for queue in Queue
             }
             rows.append(
                 {"key": key, "name": lane_name(key, names), "at_telegram": len(row.waiting), **halves}

@@ -1,6 +1,8 @@
 """The sandbox: a web page for chatting with the bot as several users and watching its lanes. On 127.0.0.1 only.
 
-    async with Sandbox(fake, bot, store, port=8088) as sandbox:
+    lanes = LaneBoard(fake, store)
+    bot = Bot(client, store, router, observe=lanes.observe)
+    async with Sandbox(fake, bot, store, lanes, port=8088) as sandbox:
         print(sandbox.url)
 
 The page (page.html with its css and js) keeps one WebSocket open. The server sends a snapshot ("world"), then the
@@ -16,11 +18,12 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 
+from engine import Running
 from engine.store import FullStore
 from telegram.fake.methods import METHODS
 from telegram.fake.protocol.answers import Json
@@ -28,7 +31,7 @@ from telegram.fake.server import HOST, FakeServer
 from telegram.fake.server.access import is_key, new_key, refusal
 from telegram.fake.server.faults import Fault
 from telegram.sandbox.actions import Actions, Refused
-from telegram.sandbox.lanes import LaneBoard, RunningBot
+from telegram.sandbox.lanes import LaneBoard
 from telegram.sandbox.saved_chats import SavedChats
 
 _FOLDER: Final = Path(__file__).parent
@@ -38,7 +41,6 @@ _FILES: Final = frozenset({
 })  # fmt: skip
 _PEOPLE: Final = ("Ada", "Grace", "Linus")
 _GROUP: Final = "Tea room"
-_QUERIES_MAX: Final = 1000
 _POLL_EVERY_S: Final = 0.05
 _ACTION_BYTES_MAX: Final = 1 << 20  # a photo
 _CLOSE_TIMEOUT_S: Final = 1.0
@@ -48,6 +50,14 @@ _PRIVATE: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+
+class RunningBot(Protocol):
+    """What the sandbox needs of a Bot."""
+
+    def running(self) -> tuple[list[Running], list[Running]]:
+        """Return the running handlers of the inbox and the running calls of the outbox."""
+        ...
 
 
 class Sandbox:
@@ -63,6 +73,7 @@ class Sandbox:
         fake: FakeServer,
         bot: RunningBot,
         store: FullStore,
+        lanes: LaneBoard,
         *,
         port: int,
         answer_after_s: float = 0.1,
@@ -75,10 +86,10 @@ class Sandbox:
         self._answer_after_s = answer_after_s
         self._commands = tuple(commands)
         self._saved_chats = SavedChats(fake, chats_file) if chats_file is not None else None
-        self._lanes = LaneBoard(fake, bot, store)
+        self._bot = bot
+        self._lanes = lanes
         self._actions = Actions(fake.world, self._lanes, store, fake.clock)
         self._keyboards: dict[int, Json] = {}  # reply keyboards, which are no part of a stored message
-        self._chat_of_query: dict[str, int] = {}  # button presses that wait for an answer
         self._key = new_key()
         self._pages: set[web.WebSocketResponse] = set()
         self._runner: web.AppRunner | None = None
@@ -144,12 +155,9 @@ class Sandbox:
     # -- events of the fake Telegram -------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Record what the world does not store: reply keyboards, results of inline queries, the chat of each call."""
+        """Record what the world does not store: reply keyboards, results of inline queries."""
         with self._world.listen() as events:
             async for event in events:
-                chat_id = self._chat_of_call(event)
-                if chat_id is not None:
-                    self._lanes.sent(chat_id)
                 if self._saved_chats is not None:
                     self._saved_chats.changed()
                 if event["type"] == "inline_answer":
@@ -157,25 +165,6 @@ class Sandbox:
                     self._actions.inline_answered(query["id"], query["query"], event["results"])
                 if "keyboard" in event:
                     self._keyboards[event["message"]["chat"]["id"]] = event["keyboard"]
-
-    def _chat_of_call(self, event: Json) -> int | None:
-        """Return the chat of an event that was caused by a call of the bot; None for events caused by users."""
-        match event:
-            case {
-                "type": "callback",
-                "callback_query": {"id": str(query_id), "message": {"chat": {"id": int(chat_id)}}},
-            }:
-                self._chat_of_query[query_id] = chat_id
-                if len(self._chat_of_query) > _QUERIES_MAX:
-                    del self._chat_of_query[next(iter(self._chat_of_query))]
-                return None
-            case {"type": "answer", "callback_query_id": query_id}:
-                return self._chat_of_query.pop(query_id, None)
-            case {"message": {"from": {"id": user_id}, "chat": {"id": int(chat_id)}}}:
-                return chat_id if user_id == self._world.bot["id"] else None
-            case {"type": "delete" | "chat_action", "chat_id": int(chat_id)}:
-                return chat_id
-        return None
 
     # -- one page --------------------------------------------------------------------------------------------
 
@@ -230,7 +219,7 @@ class Sandbox:
     async def _send_lanes(self, page: web.WebSocketResponse) -> None:
         sent: Json | None = None
         while True:
-            seen = await self._lanes.snapshot()
+            seen = await self._lanes.snapshot(self._bot.running())
             if seen != sent:
                 await page.send_json(seen)
                 sent = seen

@@ -4,11 +4,12 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from engine import Engine, FullHandler, Inbox, Queue
+from engine import Engine, Handler, Inbox, Observe, Queue, guarded, observed_handler, observed_store
 from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
+from telegram.service.observe import ObservedPoster
 from telegram.service.sender import Sender
 from telegram.settings.bot_config import BotConfig
 
@@ -26,11 +27,11 @@ class Assembly:
         wall: Callable[[], float],
         jitter: Callable[[], float] = random.random,
         renew_every_s: float | None = None,
-        around: Callable[[FullHandler], FullHandler] = lambda handler: handler,
+        observe: Observe | None = None,
     ) -> None:
         """`wall` returns Unix time by Telegram's clock, `jitter` a float in [0, 1).
 
-        `around` wraps the handler of the inbox, for an observer of its outcomes.
+        `observe` is called with the events of engine/observe.py and telegram/service/observe.py.
         """
         self.router = router
         self.peers = Peers()
@@ -46,21 +47,24 @@ class Assembly:
         if renew_every_s is not None:
             handling = replace(handling, renew_every_s=renew_every_s)
             sending = replace(sending, renew_every_s=renew_every_s)
-        self.handling = Engine(
-            store,
-            Queue.INBOX,
-            around(self.handler),
-            handling,
-            jitter=jitter,
-        )
+        handle: Handler = self.handler
+        self.observe: Observe | None = None
+        """The observer, guarded: it does not raise. None: there is none."""
+
+        if observe is not None:
+            self.observe = guarded(observe, "the observer failed")
+            store = observed_store(store, observe)
+            handle = observed_handler(handle, observe)
         sender = Sender(
-            client,
+            client if self.observe is None else ObservedPoster(client, self.observe),
             peers=self.peers,
             unknown_outcome=config.unknown_outcome,
             per_s=config.messages_per_s,
             jitter=jitter,
         )
-        self.sending = Engine(store, Queue.OUTBOX, sender, sending, jitter=jitter)
+        send: Handler = sender if observe is None else observed_handler(sender, observe)
+        self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter)
+        self.sending = Engine(store, Queue.OUTBOX, send, sending, jitter=jitter)
         self.inbox = Inbox(store, pending_max=config.pending_max)
         self.asked = list(config.allowed_updates or router.allowed_updates())
         """The kinds of update requested from Telegram (getUpdates, `allowed_updates`)."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from engine import Running
+from engine import Observe, Running
 from engine.store import FullStore
 from telegram.botapi.decoding import warm_up
 from telegram.botapi.errors import TelegramError, Unauthorized
@@ -38,12 +38,16 @@ class Bot:
         config: BotConfig | None = None,
         *,
         rng: random.Random | None = None,
+        observe: Observe | None = None,
     ) -> None:
+        """`observe` is called with the events of engine/observe.py and telegram/service/observe.py; it must not block."""
         self._rng = rng = rng or random.Random()  # for the jitter of all pauses
         self._config = config = config or BotConfig()
         self._client = client
         self._store = store
-        self._parts = Assembly(client, store, router, config, wall=client.time, jitter=rng.random)
+        self._parts = Assembly(
+            client, store, router, config, wall=client.time, jitter=rng.random, observe=observe
+        )
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
         self.me: User | None = None
@@ -122,6 +126,7 @@ class Bot:
                 allowed_updates=self.asked,
                 rng=self._rng,
                 wall=self._client.time,
+                observe=parts.observe,
             )
             poller = asyncio.create_task(polling.run(), name="poller")
             stop = asyncio.create_task(self._stop.wait(), name="stop")

@@ -6,9 +6,10 @@ A group that becomes a supergroup continues in its old lane: the alias is stored
 from collections.abc import Sequence
 from typing import Protocol
 
-from engine import Envelope
+from engine import Envelope, Observe
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import envelope, migration
+from telegram.service.observe import Received
 
 
 class Inbox(Protocol):
@@ -27,11 +28,15 @@ class Inbox(Protocol):
         ...
 
 
-async def take_in(inbox: Inbox, updates: Sequence[RawUpdate], at: float) -> None:
+async def take_in(
+    inbox: Inbox, updates: Sequence[RawUpdate], at: float, observe: Observe | None = None
+) -> None:
     """Append updates that arrived at Unix time `at`, by Telegram's clock; they are durable when it returns.
 
-    After StoreUnavailable repeat it with the same updates; those already stored are ignored.
+    `observe` is called with Received first; it must not raise. After StoreUnavailable repeat it with the same updates; those already stored are ignored.
     """
+    if observe is not None:
+        observe(Received(tuple(updates), at))
     for update in updates:
         if (moved := migration(update.fields)) is not None:
             await inbox.alias(*moved)

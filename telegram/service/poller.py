@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from engine import StoreUnavailable
+from engine import Observe, StoreUnavailable
 from telegram.botapi.errors import Conflict, Refused, RetryAfter, TelegramError, Unauthorized
 from telegram.botapi.intake import RawUpdate
 from telegram.service.incoming import Inbox, take_in
@@ -99,8 +99,10 @@ class Poller:
         rng: random.Random | None = None,
         wall: Callable[[], float] = time.time,
         log: Any = None,
+        observe: Observe | None = None,
     ) -> None:
-        """`wall` returns Unix time by Telegram's clock."""
+        """`wall` returns Unix time by Telegram's clock. `observe` is called with Received; it must not raise."""
+        self._observe = observe
         self._client = client
         self._wall = wall
         self._inbox = inbox
@@ -146,7 +148,7 @@ class Poller:
             await asyncio.sleep(began + EMPTY_EVERY_S - clock())
             return
         went_back = updates[0].update_id < self._offset
-        store = partial(take_in, self._inbox, updates, self._wall())
+        store = partial(take_in, self._inbox, updates, self._wall(), self._observe)
         await self._insist(store)
         self._offset = updates[-1].update_id + 1
         if went_back:

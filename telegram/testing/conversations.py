@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
-from engine import DeadLetter, Effects, FullHandler, Park, Reject, Work, outcome_of
+from engine import DeadLetter, Park, Queue, Reject
+from engine.observe import Handled
 from engine.stores.memory import MemoryStore
 from telegram.botapi.intake import UPDATES_MAX, split
 from telegram.dialogue import Router
@@ -163,7 +164,7 @@ class Conversations:
             wall=self._wall,
             jitter=_no_jitter,
             renew_every_s=_NEVER_S,
-            around=self._watched,
+            observe=self._observe,
         )
         self._parts.tools.username = self.scene.bot["username"]
         self.scene.queue.allow(self._parts.asked)
@@ -176,27 +177,24 @@ class Conversations:
             for engine in (parts.handling, parts.sending):
                 engine.start(group)
 
-    def _watched(self, handler: FullHandler) -> FullHandler:
-        return _Watched(handler, self._noted)
-
-    def _noted(self, error: BaseException) -> BaseException:
-        """Record an error that a handler raised; return the one that the engine gets."""
-        if isinstance(error, asyncio.CancelledError):
-            if not self._stopping:
+    def _observe(self, event: object) -> None:
+        """Record the errors that handlers of updates raise."""
+        if not isinstance(event, Handled) or event.delivery.lease.queue is Queue.OUTBOX:
+            return
+        match event.outcome:
+            case asyncio.CancelledError() if not self._stopping:
                 self._failed.append(TimeoutError("the handler was cut off: it ran too long"))
-            return error
-        if isinstance(error, Park | Reject) or not isinstance(error, Exception):
-            return error  # a Reject is among the dead letters
-        self._failed.append(error)
-        # as the engine would, without its log
-        return outcome_of(error, self._config.handling().programming_errors)
+            case Park() | Reject():
+                pass  # the latter is among the dead letters
+            case Exception() as error:
+                self._failed.append(error)
 
     async def _accept(self) -> None:
         """Append updates as the poller does, until none is left."""
         while raw := self.scene.queue.read(self._offset, UPDATES_MAX):
             updates = split(b'{"ok":true,"result":[%b]}' % b",".join(raw))
             self._offset = updates[-1].update_id + 1
-            await take_in(self._parts.inbox, updates, self._wall())
+            await take_in(self._parts.inbox, updates, self._wall(), self._parts.observe)
 
     def _stop(self) -> None:
         """Stop at once, as the bot does: cancel and release running handlers, then close the resources."""
@@ -245,24 +243,6 @@ class Conversations:
         if failed and not failing:
             raise failed[0]
         self.failures += failed
-
-
-class _Watched:
-    """The bot's handler; `noted` is called with each error it raises, and returns the error for the engine."""
-
-    def __init__(self, handler: FullHandler, noted: Callable[[BaseException], BaseException]) -> None:
-        self._handler = handler
-        self._noted = noted
-        self.failed = handler.failed
-        self.arrived = handler.arrived
-
-    async def __call__(self, work: Work) -> Effects:
-        try:
-            return await self._handler(work)
-        except (Exception, asyncio.CancelledError) as error:
-            if (outcome := self._noted(error)) is error:
-                raise
-            raise outcome from error
 
 
 def _no_jitter() -> float:

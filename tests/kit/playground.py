@@ -26,6 +26,7 @@ from telegram.dialogue import (
     text,
 )
 from telegram.fake import FakeServer
+from telegram.sandbox.lanes import LaneBoard
 from telegram.sandbox.server import Sandbox
 from telegram.service.bot import Bot, BotConfig
 
@@ -53,6 +54,7 @@ class Playground:
     fake: FakeServer
     bot: Bot
     store: FullStore
+    lanes: LaneBoard
     sandbox: Sandbox
     gate: asyncio.Event
 
@@ -67,13 +69,14 @@ async def playground(*, port: int = 0, router: Router | None = None) -> AsyncIte
     ):
         store = await open_store("memory:", str(client.bot_id), wall=fake.clock)
         router = router or _router(gate)
-        bot = Bot(client, store, router, BotConfig(messages_per_s=0))
+        lanes = LaneBoard(fake, store)
+        bot = Bot(client, store, router, BotConfig(messages_per_s=0), observe=lanes.observe)
         async with Sandbox(
-            fake, bot, store, port=port, answer_after_s=0, commands=router.commands()
+            fake, bot, store, lanes, port=port, answer_after_s=0, commands=router.commands()
         ) as sandbox:
             await bot.start()
             try:
-                yield Playground(fake, bot, store, sandbox, gate)
+                yield Playground(fake, bot, store, lanes, sandbox, gate)
             finally:
                 gate.set()
                 await bot.stop()

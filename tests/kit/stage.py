@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from engine import Observe
 from telegram.client import TgClient
 from telegram.dialogue import Router
 from telegram.fake import FakeServer
@@ -22,11 +23,13 @@ class Stage:
         self.store = store
 
     @asynccontextmanager
-    async def bot(self, router: Router, **config: Any) -> AsyncIterator[Bot]:
+    async def bot(
+        self, router: Router, *, observe: Observe | None = None, **config: Any
+    ) -> AsyncIterator[Bot]:
         """A bot that runs; `config` as of BotConfig."""
         config = {"messages_per_s": 0, "drain_timeout_s": 3, **config}
         async with TgClient(self.fake.token, base_url=self.fake.url) as client:
-            bot = Bot(client, self.store, router, BotConfig(**config))
+            bot = Bot(client, self.store, router, BotConfig(**config), observe=observe)
             await bot.start()
             try:
                 yield bot

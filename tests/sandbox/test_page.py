@@ -689,7 +689,7 @@ async def test_a_bot_that_was_restarted_finds_its_page_again(browser):
 
 
 async def test_a_page_that_was_cut_off_keeps_what_is_still_there(play, browser):
-    async with Sandbox(play.fake, play.bot, play.store, port=0, answer_after_s=0) as second:
+    async with Sandbox(play.fake, play.bot, play.store, play.lanes, port=0, answer_after_s=0) as second:
         port = int(second.url.rstrip("/").rpartition(":")[2])
         async with opened(browser, second.url, complaints=("ERR_CONNECTION_REFUSED",)) as page:
             await write(page, ADA, "before")
@@ -697,7 +697,7 @@ async def test_a_page_that_was_cut_off_keeps_what_is_still_there(play, browser):
             await second.__aexit__(None, None, None)
             await expect(page.locator("#lost")).to_be_visible()
             play.fake.world.send_message(ADA, ADA, "meanwhile")
-            async with Sandbox(play.fake, play.bot, play.store, port=port, answer_after_s=0):
+            async with Sandbox(play.fake, play.bot, play.store, play.lanes, port=port, answer_after_s=0):
                 await expect(page.locator("#lost")).to_be_hidden()
                 await expect(bubbles(page, ADA)).to_have_text(["before", "before", "meanwhile", "meanwhile"])
 

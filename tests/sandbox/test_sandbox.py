@@ -173,7 +173,7 @@ async def test_a_socket_needs_the_key_of_this_start(play, http, key):
 
 async def test_the_key_is_new_with_each_start(play, http):
     async with (
-        Sandbox(play.fake, play.bot, play.store, port=0) as second,
+        Sandbox(play.fake, play.bot, play.store, play.lanes, port=0) as second,
         http.get(f"{second.url}key") as answer,
     ):
         assert await answer.text() != await key_of(play, http)
@@ -197,7 +197,7 @@ async def test_a_taken_port_is_said_in_one_line(play):
         port = taken.getsockname()[1]
         other = port + 2 if port < 65_000 else port - 2
         with pytest.raises(OSError, match="taken") as error:
-            async with Sandbox(play.fake, play.bot, play.store, port=port):
+            async with Sandbox(play.fake, play.bot, play.store, play.lanes, port=port):
                 pass
     assert error.value.errno == errno.EADDRINUSE
     assert error.value.strerror == (
@@ -261,7 +261,11 @@ async def test_the_text_of_an_answer_reaches_the_page(page):
     await page.action("press", chat=GROUP, user=GRACE, message=1, data="alert")
     answer = await page.until_type("answer")
     assert (answer["text"], answer["show_alert"], answer["user_id"]) == ("an <i>alert</i>", True, GRACE)
-    await page.until_lanes(lambda lanes: row(lanes, GROUP)["outbox"]["done"] == 1)
+    lanes = await page.until_lanes(
+        lambda lanes: len(lanes["rows"]) == 2 and lanes["outbox"]["committed"] == 1
+    )
+    (answered,) = [row for row in lanes["rows"] if row["key"].startswith("query:")]
+    assert (answered["name"], answered["outbox"]["done"]) == ("Answer to a query", 1)
 
 
 async def test_typing_and_deleting_reach_the_page(page):
@@ -386,7 +390,7 @@ async def test_dead_letters_are_listed_and_can_be_put_back(play, page):
 
 
 async def test_the_played_telegram_takes_its_time_but_not_for_news(play):
-    async with Sandbox(play.fake, play.bot, play.store, port=0, answer_after_s=0.5):
+    async with Sandbox(play.fake, play.bot, play.store, play.lanes, port=0, answer_after_s=0.5):
         assert play.fake.faults.pick("sendmessage", {}).seconds == 0.5
         assert play.fake.faults.pick("getupdates", {}) is None
         play.fake.faults.clear()

@@ -1,6 +1,7 @@
 import asyncio
 
-from engine import Call, DeadLetter, Effects, Envelope, Queue, Running, StoreUnavailable
+from engine import Call, DeadLetter, Delivery, Effects, Envelope, Lease, Queue, Running, StoreUnavailable
+from engine.observe import Committed, observed_store
 from engine.stores.memory import MemoryStore
 from telegram.fake import FakeServer
 from telegram.sandbox.lanes import LINGER_S, LaneBoard
@@ -17,12 +18,19 @@ class Stage:
         self.world = self.fake.world
         for name in ("Ada", "Ben"):
             self.world.person(name)
-        self.store = MemoryStore()
+        store = MemoryStore()
         self.workers: tuple[list[Running], list[Running]] = ([], [])
-        self.board = LaneBoard(self.fake, self, self.store)
+        self.board = LaneBoard(self.fake, store)
+        self.store = observed_store(store, self.board.observe)
 
-    def running(self):
-        return self.workers
+    def sent(self, chat_id):
+        """A call of this chat is sent."""
+        envelope = Envelope(1, f"chat:{chat_id}", "", b"")
+        delivery = Delivery(Lease(Queue.OUTBOX, envelope.key, 1), envelope, 1, None)
+        self.board.observe(Committed(delivery, Effects()))
+
+    async def snapshot(self):
+        return await self.board.snapshot(self.workers)
 
     def say(self, chat_id):
         self.board.arrived(chat_id, self.world.send_message(chat_id, chat_id, "x"))
@@ -38,7 +46,7 @@ class Stage:
         self.fake.queue.read(first + waiting, 100)
 
     async def rows(self):
-        return (await self.board.snapshot())["rows"]
+        return (await self.snapshot())["rows"]
 
 
 def staged(test):
@@ -54,7 +62,7 @@ def staged(test):
 
 @staged
 async def test_an_idle_bot_has_an_empty_board(stage):
-    board = await stage.board.snapshot()
+    board = await stage.snapshot()
     assert (board["type"], board["rows"], board["dead"]) == ("lanes", [], [])
     for queue in ("inbox", "outbox"):
         assert board[queue]["appended"] == board[queue]["committed"] == board[queue]["pending"] == 0
@@ -99,12 +107,22 @@ async def test_a_lane_from_ready_to_done(stage):
     assert (row["inbox"]["worker"], row["inbox"]["running_s"], row["inbox"]["done"]) == (17, 0.0, 1)
     assert (row["outbox"]["status"], row["outbox"]["pending"], row["outbox"]["worker"]) == ("ready", 1, None)
     await stage.store.commit(delivery, Effects(), more=True)
-    stage.board.sent(ADA)
     await stage.store.commit(await stage.store.claim(Queue.OUTBOX), Effects(), more=True)
     row = (await stage.rows())[0]
     assert [row[queue]["status"] for queue in ("inbox", "outbox")] == ["idle", "idle"]
     assert [row[queue]["done"] for queue in ("inbox", "outbox")] == [2, 1]
     assert row["inbox"]["worker"] is None
+
+
+@staged
+async def test_messages_that_were_handled_together_are_counted_each(stage):
+    for _ in range(3):
+        stage.say(ADA)
+    await stage.take_in()
+    delivery = await stage.store.claim(Queue.INBOX)
+    assert len(await stage.store.peek(delivery, 5)) == 2
+    await stage.store.commit(delivery, Effects(also=2), more=False)
+    assert (await stage.rows())[0]["inbox"]["done"] == 3
 
 
 @staged
@@ -133,7 +151,7 @@ async def test_a_row_stays_for_a_while_and_starts_anew(stage):
     assert [row["name"] for row in await stage.rows()] == ["Ada", "Ben"]
     await asyncio.sleep(0.2)
     assert [row["name"] for row in await stage.rows()] == ["Ben"]  # still has work
-    stage.board.sent(ADA)
+    stage.sent(ADA)
     rows = await stage.rows()
     assert [(row["name"], row["inbox"]["done"], row["outbox"]["done"]) for row in rows] == [
         ("Ben", 0, 0),
@@ -144,7 +162,7 @@ async def test_a_row_stays_for_a_while_and_starts_anew(stage):
 @staged
 async def test_new_work_keeps_a_row_alive_with_its_numbers(stage):
     for _ in range(3):
-        stage.board.sent(ADA)
+        stage.sent(ADA)
         await stage.rows()
         await asyncio.sleep(LINGER_S - 0.1)
         await stage.store.append([Envelope(int(asyncio.get_running_loop().time()), "chat:1001", "", b"")])
@@ -167,7 +185,7 @@ async def test_dead_letters_newest_first_and_again_after_a_replay(stage):
     await stage.take_in()
     for reason in ("first", "second"):
         await stage.store.bury(await stage.store.claim(Queue.INBOX), reason)
-    board = await stage.board.snapshot()
+    board = await stage.snapshot()
     assert [letter["reason"] for letter in board["dead"]] == ["second", "first"]
     assert board["dead"][0] == {
         "number": board["dead"][0]["number"],
@@ -203,14 +221,14 @@ class Unwilling:
 async def test_dead_letters_are_read_when_they_changed_only(stage):
     letter = DeadLetter(5, Queue.OUTBOX, Envelope(1, "chat:9", "", b""), 1, "why", 0.0)
     store = Unwilling(stage.store, [letter])
-    board = LaneBoard(stage.fake, stage, store)
-    assert [(each["number"], each["name"]) for each in (await board.snapshot())["dead"]] == [(5, "")]
-    await board.snapshot()
+    board = LaneBoard(stage.fake, store)
+    assert [(each["number"], each["name"]) for each in (await board.snapshot(([], [])))["dead"]] == [(5, "")]
+    await board.snapshot(([], []))
     assert store.reads == 1
     store.letters = []
     board.dead_letters_changed()
-    assert (await board.snapshot())["dead"] == []
+    assert (await board.snapshot(([], [])))["dead"] == []
     store.is_broken = True
     board.dead_letters_changed()
-    assert (await board.snapshot())["dead"] == []  # what was known stays, and the page lives on
+    assert (await board.snapshot(([], [])))["dead"] == []  # what was known stays, and the page lives on
     assert store.reads == 3

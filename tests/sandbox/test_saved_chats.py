@@ -13,6 +13,7 @@ from engine.stores import open_store
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, TimerContext, command, text
 from telegram.fake import FakeServer
+from telegram.sandbox.lanes import LaneBoard
 from telegram.sandbox.samples import contents
 from telegram.sandbox.saved_chats import SavedChats
 from telegram.sandbox.server import Sandbox
@@ -51,8 +52,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 async def sandbox(url: str, chats_file: Path, store: Any = None):
     async with FakeServer(strict=True) as fake, TgClient(fake.token, base_url=fake.url) as client:
         opened = store or await open_store(url, str(client.bot_id), wall=fake.clock)
-        bot = Bot(client, opened, survey(), BotConfig(messages_per_s=0))
-        async with Sandbox(fake, bot, opened, port=0, answer_after_s=0, chats_file=chats_file):
+        lanes = LaneBoard(fake, opened)
+        bot = Bot(client, opened, survey(), BotConfig(messages_per_s=0), observe=lanes.observe)
+        async with Sandbox(fake, bot, opened, lanes, port=0, answer_after_s=0, chats_file=chats_file):
             await bot.start()
             try:
                 yield fake, opened

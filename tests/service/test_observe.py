@@ -1,0 +1,62 @@
+"""What an observer sees of a whole bot, from Telegram to Telegram."""
+
+from typing import Any
+
+from engine import Queue
+from engine.observe import Appended, Buried, Claimed, Committed, Handled, Parked, StoreCalled
+from telegram.botapi.errors import Refused as TelegramRefused
+from telegram.dialogue import MessageContext, Router
+from telegram.fake import Fault
+from telegram.service.observe import Received, Refused, Sent
+from tests.kit.stage import Stage
+
+
+def echo() -> Router:
+    router = Router()
+
+    @router.message()
+    async def answer(ctx: MessageContext) -> None:
+        ctx.reply("echo")
+
+    return router
+
+
+def _queue(event: Any) -> Queue | None:
+    return event.delivery.lease.queue if isinstance(event, Claimed | Handled | Committed) else None
+
+
+async def test_the_line_of_an_update_in_events(stage: Stage):
+    events: list[Any] = []
+    async with stage.bot(echo(), observe=events.append):
+        await stage.says(7, 7, "hello")
+    line = [event for event in events if not isinstance(event, StoreCalled | Sent)]
+    of_call = [event for event in line if _queue(event) is Queue.OUTBOX]
+    assert [type(event) for event in line if event not in of_call] == [
+        *(Received, Appended, Claimed, Handled, Committed),
+    ]
+    assert [type(event) for event in of_call] == [Claimed, Handled, Committed]
+    assert b"hello" in line[0].updates[0].body
+    (sent,) = [event for event in events if isinstance(event, Sent)]
+    assert events.index(of_call[0]) < events.index(sent) < events.index(of_call[1])
+    assert (sent.lane, sent.method, b"echo" in sent.body) == ("chat:7", "sendMessage", True)
+    assert sent.took_s > 0
+    assert {event.name for event in events if isinstance(event, StoreCalled)} >= {"append", "commit"}
+
+
+async def test_a_call_that_telegram_refuses_is_reported_before_its_outcome(stage: Stage):
+    events: list[Any] = []
+    async with stage.bot(echo(), observe=events.append):
+        stage.fake.faults.add(Fault("status", code=400, method="sendMessage", times=1))
+        await stage.says(7, 7, "hello")
+    (refused,) = [event for event in events if isinstance(event, Refused)]
+    assert (refused.lane, refused.method) == ("chat:7", "sendMessage")
+    assert isinstance(refused.error, TelegramRefused)
+    after = events[events.index(refused) :]
+    assert any(isinstance(event, Parked | Buried) for event in after)
+
+
+async def test_a_bot_without_an_observer_has_the_store_itself(stage: Stage):
+    async with stage.bot(echo()) as bot:
+        assert bot._parts.handling._store is stage.store
+        assert bot._parts.sending._store is stage.store
+        assert bot._parts.handling._handler is bot._parts.handler
