@@ -1,6 +1,6 @@
 """`python -m telegram.fake`: the fake server as a process.
 
-Prints one JSON line `{"url": ..., "token": ..., "control": ..., "control_key": ...}` when it is ready; stops on SIGTERM
+The token and the control key are new at each start, so that no page of another site knows them. Prints one JSON line `{"url": ..., "token": ..., "control": ..., "control_key": ...}` when it is ready; stops on SIGTERM
 and SIGINT.
 """
 
@@ -13,16 +13,19 @@ import sys
 import threading
 from collections.abc import Callable
 
-from .server import DEFAULT_TOKEN, FakeServer
+from .server import FakeServer
+from .server.access import new_key
 from .server.control import Control
 from .world.flood import FloodLimits
+
+_BOT_ID = 4200000042
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m telegram.fake", description="A fake Bot API server.")
     parser.add_argument("--port", type=int, default=0, help="of the Bot API; 0 picks a free one")
     parser.add_argument("--control-port", type=int, default=0, help="of the control API; 0 picks a free one")
-    parser.add_argument("--token", default=DEFAULT_TOKEN, help="of the bot that is served")
+    parser.add_argument("--token", help="of the bot that is served; by default a random one")
     parser.add_argument("--history", type=int, default=200, help="messages kept per chat, 0 for none")
     parser.add_argument("--seed", type=int, default=None, help="of faults with a probability")
     parser.add_argument(
@@ -46,7 +49,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     if arguments.until_eof:
         _at_eof(lambda: loop.call_soon_threadsafe(stop.set))
     server = FakeServer(
-        arguments.token,
+        arguments.token or f"{_BOT_ID}:{new_key()}",
         port=arguments.port,
         history=arguments.history,
         seed=arguments.seed,

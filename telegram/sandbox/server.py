@@ -28,7 +28,7 @@ from engine.store import FullStore
 from telegram.fake.methods import METHODS
 from telegram.fake.protocol.answers import Json
 from telegram.fake.server import HOST, FakeServer
-from telegram.fake.server.access import is_key, new_key, refusal
+from telegram.fake.server.access import is_key, new_key, refusal, server_log
 from telegram.fake.server.faults import Fault
 from telegram.sandbox.actions import Actions, Refused
 from telegram.sandbox.lanes import LaneBoard
@@ -111,7 +111,11 @@ class Sandbox:
             ]
         )
         runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=_CLOSE_TIMEOUT_S
+            app,
+            access_log=None,
+            logger=server_log,
+            handler_cancellation=True,
+            shutdown_timeout=_CLOSE_TIMEOUT_S,
         )
         await runner.setup()
         try:

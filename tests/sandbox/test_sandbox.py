@@ -192,6 +192,12 @@ async def test_only_our_own_page_may_open_the_socket(play, http, origin):
     assert refusal.value.status == 403
 
 
+async def test_a_malformed_request_leaves_nothing_in_the_log(play, http, caplog):
+    async with http.get(f"{play.sandbox.url}{'a' * 9000}") as answer:
+        assert answer.status == 400
+    assert [each for each in caplog.records if "request" in each.getMessage()] == []
+
+
 async def test_a_taken_port_is_said_in_one_line(play):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -9,13 +9,17 @@ Origin           the page that sends the request; absent from programs, typed UR
 Sec-Fetch-Site   the relation of that page to the server (W3C, Fetch Metadata Request Headers): "none" for a typed URL,
                  "same-site" also for another port of this machine. Programs and old browsers do not send it.
 
-A program of this machine can send any headers. Actions that it must not perform need a key (`new_key`).
+A program of this machine can send any headers. Actions that it must not perform need a key (`new_key`). The same holds
+for a typed address that its site redirects to this machine: Sec-Fetch-Site is "none" then, too.
 """
 
+import logging
 import re
 import secrets
 from collections.abc import Mapping
 from typing import Final
+
+from aiohttp.http_exceptions import HttpProcessingError
 
 _OUR_NAME: Final = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?", re.IGNORECASE)
 _KEY_BYTES: Final = 24
@@ -32,6 +36,15 @@ def refusal(headers: Mapping[str, str]) -> str | None:
     if origin is not None and origin.lower() != f"http://{host}".lower():
         return "this server is not for pages of other sites"
     return None
+
+
+def _is_of_a_malformed_request(record: logging.LogRecord) -> bool:
+    return record.exc_info is not None and isinstance(record.exc_info[1], HttpProcessingError)
+
+
+server_log: Final = logging.getLogger(__name__)
+"""aiohttp's logger of a local server. Without malformed requests, which are answered with 400: any page can send them."""
+server_log.addFilter(lambda record: not _is_of_a_malformed_request(record))
 
 
 def new_key() -> str:

@@ -30,7 +30,7 @@ from aiohttp import web
 from telegram.fake.protocol.answers import encode
 from telegram.fake.world.flood import FloodLimits
 
-from .access import is_key, new_key, refusal
+from .access import is_key, new_key, refusal, server_log
 from .calls import as_row
 from .faults import Fault
 from .server import HOST, FakeServer
@@ -85,7 +85,9 @@ class Control:
                 web.get("/stats", self._stats),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=server_log, handler_cancellation=True, shutdown_timeout=1
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, self._port).start()
         self._port = self._runner.addresses[0][1]

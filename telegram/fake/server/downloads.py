@@ -19,6 +19,9 @@ _NOT_TO_RUN = (
     "Content-Disposition: attachment\r\nX-Content-Type-Options: nosniff\r\n"
     "Content-Security-Policy: sandbox; default-src 'none'\r\n"
 )
+_TYPE = re.compile(
+    r"[!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+", re.ASCII
+)  # RFC 9110, section 8.3.1; users choose it
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 
 
@@ -33,7 +36,8 @@ def download(files: Files, token: str, request: web.BaseRequest) -> Reply | None
     if there is None:
         raise ApiError(404, "Not Found")
     file, content = there
-    return _part(content, request.headers.get("Range", ""), file.mime_type)
+    content_type = file.mime_type if _TYPE.fullmatch(file.mime_type) else "application/octet-stream"
+    return _part(content, request.headers.get("Range", ""), content_type)
 
 
 def _part(content: bytes, wanted: str, content_type: str) -> Reply:

@@ -30,7 +30,7 @@ from telegram.fake.world import World
 from telegram.fake.world.files import Files
 from telegram.fake.world.queue import UpdateQueue
 
-from .access import refusal
+from .access import refusal, server_log
 from .calls import Call, CallLog, Poll, Stats
 from .clock import MovableClock
 from .downloads import download
@@ -134,7 +134,11 @@ class FakeServer:
     async def start(self) -> None:
         """Start listening. OSError if the port is taken."""
         self._web = web.Server(
-            self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE_S
+            self._handle,
+            access_log=None,
+            logger=server_log,
+            handler_cancellation=True,
+            keepalive_timeout=KEEP_ALIVE_S,
         )
         await self.up()
 

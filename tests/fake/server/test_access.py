@@ -1,5 +1,8 @@
 """No page of another site reaches the servers of this machine, with any headers that its browser sends."""
 
+import asyncio
+import logging
+
 import aiohttp
 import pytest
 
@@ -125,6 +128,20 @@ async def test_a_file_is_saved_and_never_run(http, rest, file_name):
             assert answer.headers["Content-Security-Policy"].startswith("sandbox; ")
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["text/html\r\nX-Content-Type-Options: no", "text/html\r\n\r\n<script>", "text", "a/b c", "ä/b", "a/b\n"],
+)
+async def test_the_type_of_a_users_file_adds_no_header(http, given):
+    """Users choose the mime_type of a document (Bot API, Document: "as defined by the sender")."""
+    async with FakeServer() as server:
+        file = server.world.files.add("document", b"x", name="a.html", mime_type=given)
+        async with http.get(f"{server.url}/file/bot{server.token}/{file.path}") as answer:
+            assert await answer.read() == b"x"
+            assert answer.headers["Content-Type"] == "application/octet-stream"
+            assert answer.headers.getall("X-Content-Type-Options") == ["nosniff"]
+
+
 ROUTES = [
     ("POST", "/messages"),
     ("POST", "/say"),
@@ -179,3 +196,30 @@ async def test_the_control_port_does_nothing_without_the_key(http, control, give
 async def test_each_start_of_the_control_port_has_a_key_of_its_own(control):
     async with FakeServer() as server:
         assert Control(server).key != control.key
+
+
+MALFORMED = {
+    "a long address": b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "a long header": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nReferer: " + b"a" * 9000 + b"\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "no method": b"\x16\x03\x01 / HTTP/1.1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_a_malformed_request_is_answered_and_leaves_nothing_in_the_log(control, caplog, name):
+    """Any page can send a long address: it must not fill the terminal with tracebacks."""
+    for url in (control.url, control._server.url):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(MALFORMED[name])
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    assert [each for each in caplog.records if each.levelno > logging.DEBUG] == []
+
+
+async def test_a_bug_in_a_server_is_still_in_the_log(http, control, caplog, monkeypatch):
+    monkeypatch.setattr(control._server, "stats", lambda: 1 / 0)
+    headers = {"Authorization": f"Bearer {control.key}"}
+    assert await asked(http, "GET", control.url + "/stats", headers) == 500
+    assert [each.exc_info[0] for each in caplog.records] == [ZeroDivisionError]

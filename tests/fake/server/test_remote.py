@@ -94,6 +94,19 @@ async def test_a_server_that_cannot_start_says_so(capfd):
     assert "form of a bot token" in capfd.readouterr().err
 
 
+def test_each_start_has_a_token_and_a_key_of_its_own():
+    """A typed address that its site redirects here is like one of this machine: only the token is unknown to it."""
+    command = [sys.executable, "-m", "telegram.fake", "--until-eof"]
+    ready = []
+    for _ in range(2):
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
+            ready.append(json.loads(process.stdout.readline()))
+            process.stdin.close()
+    for name in ("token", "control_key"):
+        assert ready[0][name] != ready[1][name]
+        assert len(ready[0][name]) >= 32
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, "eof"])
 def test_the_process_prints_one_line_and_stops_when_told(how):
     command = [sys.executable, "-m", "telegram.fake", "--token", "9:other", "--until-eof"]
