@@ -31,6 +31,7 @@ from engine.errors import Park, Reject, Retry, StoreError
 from engine.isolate import isolated
 from engine.leases import Keeper, Running, Worker
 from engine.model import Delivery, Effects, Queue
+from engine.moved import deprecated
 from engine.outcome import Released, described, outcome_of
 from engine.settling import Failed, Settling
 from engine.store import DIED, Arrived, NoNotes, Notes, Store
@@ -62,8 +63,11 @@ class Engine:
         config: EngineConfig | None = None,
         *,
         jitter: Callable[[], float] = random.random,
+        farewell: Failed | None = None,
     ) -> None:
         """Use the hooks of a FullHandler that `handler` has: `failed`, and for the inbox `arrived`."""
+        if farewell is not None:
+            deprecated("farewell=", "a handler has the method failed(delivery, given_up)")
         self._config = config or EngineConfig()
         self._store = store
         self._queue = queue
@@ -75,7 +79,7 @@ class Engine:
             renew_every_s=self._config.renew_every_s,
         )
         self._asking = Asking(queue.value, self._backoff)
-        failed: Failed | None = getattr(handler, "failed", None)
+        failed: Failed | None = farewell or getattr(handler, "failed", None)
         self._settling = Settling(store, queue, self._config, self._asking, self._backoff, failed)
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[None]] = []

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import structlog
 
 from engine.model import Envelope
-from engine.store import Store
+from engine.moved import deprecated
+from engine.store import Arrived, Store
 
 log = structlog.get_logger(__name__)
 
@@ -16,7 +17,10 @@ _FULL_POLL_S = 0.2
 class Inbox:
     """The inbox as a source of updates sees it. `pending_max` is the number of pending updates that stops polling."""
 
-    def __init__(self, store: Store, *, pending_max: int = 1_000_000) -> None:
+    def __init__(self, store: Store, *, pending_max: int = 1_000_000, arrived: Arrived | None = None) -> None:
+        if arrived is not None:
+            deprecated("arrived=", "use store.watch(arrived), or a handler with the method arrived(batch)")
+            store.watch(arrived)
         self._store = store
         self._pending_max = pending_max
 

@@ -1,4 +1,4 @@
-"""Old names of moved modules: importing one gives the module of the new name, for one version, with a DeprecationWarning."""
+"""Former names, for one version, with a DeprecationWarning: modules that moved, arguments that are not needed any more."""
 
 import sys
 import warnings
@@ -25,6 +25,11 @@ class _Moved(MetaPathFinder, Loader):
         was, now = module.__name__, self._names[module.__name__]
         warnings.warn(f"{was} is now {now}: import that", DeprecationWarning, stacklevel=2)
         sys.modules[was] = import_module(now)
+
+
+def deprecated(was: str, now: str) -> None:
+    """Warn, at the caller's caller, that the argument or name `was` is `now` from the next version on."""
+    warnings.warn(f"{was}: {now}", DeprecationWarning, stacklevel=3)
 
 
 def redirect(names: Mapping[str, str]) -> None:

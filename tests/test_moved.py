@@ -1,12 +1,17 @@
 """Former module names import the modules of today."""
 
+import asyncio
 import subprocess
 import sys
 from importlib import import_module
+from typing import Any
 
 import pytest
 
 import engine.moved
+from engine import Engine, EngineConfig, Envelope, Inbox, Queue
+from engine.stores.memory import MemoryStore
+from telegram.dialogue import InboxHandler, Router
 from telegram.load.service import ROOT
 
 
@@ -45,3 +50,29 @@ def test_production_loads_no_fake():
     loaded = {name.split(".")[1] for name in run.stdout.split()}
     assert loaded.isdisjoint({"fake", "load", "sandbox", "testing"})
     assert "service" in loaded
+
+
+async def test_former_arguments_of_embedders_work_with_a_warning():
+    """An engine put together by hand as before: `behind=`, `allow=`, `farewell=` and `arrived=`."""
+    store = MemoryStore()
+    arrived: list[Any] = []
+    with pytest.deprecated_call(match="not needed"):
+        handler = InboxHandler(Router(), behind=store, allow=print)
+    with pytest.deprecated_call(match="has the method failed"):
+        engine = Engine(store, Queue.INBOX, handler, EngineConfig(attempts_max=1), farewell=handler.farewell)
+    with pytest.deprecated_call(match="store.watch"):
+        inbox = Inbox(store, arrived=arrived.append)
+    async with asyncio.TaskGroup() as group:
+        engine.start(group)
+        await inbox.accept([Envelope(1, "chat:1", "1", b"{")])
+        async with asyncio.timeout(10):
+            while not await store.dead_letters():
+                await asyncio.sleep(0)
+        await engine.drain(0.0)
+    assert [len(batch) for batch in arrived] == [1]
+
+
+def test_former_places_of_functions():
+    from engine.stores.sqlite import disk, file
+
+    assert (file.connect, file.renew) == (disk.connect, disk.renew)

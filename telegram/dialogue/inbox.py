@@ -20,6 +20,7 @@ from engine import (
     Work,
     is_mistake,
 )
+from engine.moved import deprecated
 from telegram.botapi.decoding import decode
 from telegram.botapi.errors import Unreadable, redact
 from telegram.botapi.shortcuts import current
@@ -78,7 +79,11 @@ class InboxHandler:
         peers: Peers | None = None,
         conduct: Conduct | None = None,
         wall: Callable[[], float] = time.time,
+        behind: object = None,
+        allow: object = None,
     ) -> None:
+        if behind is not None or allow is not None:
+            deprecated("behind=, allow=", "they are not needed: the engine gives each delivery as a Work")
         self.router = router
         self.tools = tools or Tools()
         self._peers = Peers() if peers is None else peers
@@ -169,6 +174,8 @@ class InboxHandler:
         if given_up:
             refuse_payment(ctx, self._conduct.apology)
         return ctx.effects().calls
+
+    farewell = failed  # its former name, for one version
 
     def _context(self, delivery: Delivery) -> Context:
         envelope = delivery.envelope

@@ -23,7 +23,9 @@ from engine.stores.sqlite.disk import (
     open_private,
     resolved,
 )
+from engine.stores.sqlite.disk import connect as connect  # noqa: PLC0414 - their former place
 from engine.stores.sqlite.disk import look as look_at
+from engine.stores.sqlite.disk import renew as renew  # noqa: PLC0414
 from engine.stores.sqlite.errors import at_opening, damaged, is_full, translated
 from engine.stores.sqlite.running import RunningFile
 from engine.stores.sqlite.schema import APPLICATION_ID, VERSION, create, migrate
