@@ -144,6 +144,8 @@ CASES = {
     "wrong value in .env": Case("WORKERS: Input should be a valid integer", dotenv=b"WORKERS=lots\n"),
     ".env that is not UTF-8": Case(".env is not UTF-8", dotenv="WORKERS=8 # für".encode("latin-1")),
     "replay without a number": Case("--help", arguments=("replay",)),
+    "replay of a number beyond all": Case("REPLAY.NUMBERS.0: ", arguments=("replay", "9223372036854775808")),
+    "replay of number zero": Case("REPLAY.NUMBERS.0: ", arguments=("replay", "0")),
     "replay of no number": Case("NUMBERS", arguments=("replay", "first")),
     "dead with a wrong limit": Case("LIMIT", arguments=("dead", "--limit=0")),
 }

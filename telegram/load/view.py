@@ -17,6 +17,7 @@ from telegram.botapi.printable import printable
 from telegram.load.load_test import Now, Show
 from telegram.load.recording import Recording
 from telegram.load.report_data import percentile
+from telegram.service.secrecy import without_password
 from telegram.settings.load_test import Load
 
 _REFRESH_S: Final = 0.5
@@ -166,12 +167,11 @@ def introduce(options: Load, out: TextIO) -> None:
     """Print the parameters of the test, and how to end it."""
     whose = options.handlers or f"handlers of {options.handler_ms:g} ms"
     faults = ", ".join(options.fault_kinds) or "none"
-    _console(out).print(
-        f"[bold]Load test[/bold]: {options.chats:,} chats write {options.updates:,} updates, {options.rate:,g} a "
-        f"second ({options.skew}), to {whose} ({options.engine}, {options.store}). Faults: {faults}. "
-        "Ctrl+C ends it early.",
-        highlight=False,
+    text = (
+        f": {options.chats:,} chats write {options.updates:,} updates, {options.rate:,g} a second ({options.skew}), to "
+        f"{whose} ({options.engine}, {without_password(options.store)}). Faults: {faults}. Ctrl+C ends it early."
     )
+    _console(out).print(Text.assemble(("Load test", "bold"), printable(text)))
 
 
 def conclude(recording: Recording, options: Load, out: TextIO, *, complete: bool) -> None:

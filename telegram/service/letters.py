@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
@@ -11,6 +12,7 @@ from engine.store import Operator
 from telegram.botapi.errors import redact
 from telegram.botapi.printable import printable
 
+_NUMBER_MAX: Final = 2**63 - 1  # as a store counts
 _REASON_MAX = 1000
 _BODY_MAX = 120  # characters that are shown of an update or a call
 _BODY_READ_MAX = 10_000  # bytes that are decoded for it
@@ -25,7 +27,9 @@ class Dead(BaseModel):
 class Replay(BaseModel):
     """Put dead letters back into their lanes, each before newer updates."""
 
-    numbers: CliPositionalArg[list[int]] = Field(description="their numbers, as `dead` shows them")
+    numbers: CliPositionalArg[list[Annotated[int, Field(ge=1, le=_NUMBER_MAX)]]] = Field(
+        description="their numbers, as `dead` shows them"
+    )
 
 
 async def show_dead(store: Operator, command: Dead, token: str) -> None:

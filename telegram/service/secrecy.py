@@ -23,8 +23,8 @@ def warn_of_readable_settings(path: Path) -> None:
 
 
 def without_password(text: str) -> str:
-    """Return a text with user and password removed from URLs in it (RFC 3986, userinfo)."""
-    return re.sub(r"//[^/]*@", "//***@", text)
+    """Return a text with user and password removed from URLs in it (RFC 3986, userinfo), also if they contain a slash."""
+    return re.sub(r"//\S*@", "//***@", text)
 
 
 def without_secrets(argument: str, token: str) -> str:

@@ -1,12 +1,16 @@
 """What strangers write does nothing to a terminal: in each line of a log, and in what each command prints."""
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 from engine import DeadLetter, Envelope, Queue
@@ -140,6 +144,16 @@ def test_the_list_of_dead_letters_is_harmless() -> None:
     assert len(lines.split("\n")) == 2
 
 
+@pytest.mark.parametrize("name", ["handlers", "store"])
+def test_the_beginning_of_a_load_test_is_harmless(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    from telegram.load import view
+
+    view.introduce(Load(**{name: f"sqlite:{EVIL}[/bold]"}), sys.stdout)
+    told = capsys.readouterr().out
+    check(told, is_wrapped=True)
+    assert "[/bold]" in told
+
+
 def test_the_verdict_of_a_load_test_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     from telegram.load import view
 
@@ -196,6 +210,99 @@ def message(name: str, text: str) -> dict[str, object]:
     return {"message_id": 1, "date": 1, "chat": {**person, "type": "private"}, "from": person, "text": text}
 
 
+FLOWS = """
+from enum import Enum
+from typing import Literal
+from pydantic import BaseModel
+from telegram.dialogue import MessageContext, Router, command
+from telegram.dialogue.flows.flow import Flow
+
+EVIL = {evil!a}
+router = Router()
+State = Enum("State", {{"ONE": EVIL}})
+
+class Data(BaseModel):
+    pass
+
+flow = Flow(EVIL, State, Data)
+
+@flow.entry.message(command("go"))
+async def go(ctx: MessageContext, data: Data) -> Literal[State.ONE]:
+    return State.ONE
+
+router.include(flow)
+"""
+
+
+@pytest.mark.processes
+async def test_names_of_flows_are_harmless(tmp_path: Path) -> None:
+    """Names from a database, for example."""
+    (tmp_path / "evil.py").write_text(FLOWS.format(evil=EVIL.replace("\ud800", "")))
+    done = await command("flows", folder=tmp_path, HANDLERS="evil:router")
+    assert (done.code, done.out.count("\n"), done.err.count("\n")) == (1, 2, 1)
+    assert "no handler takes anything here" in done.err
+    check(done.out)
+    check(done.err)
+
+
+@pytest.mark.processes
+async def test_users_of_the_sandbox_are_harmless(tmp_path: Path) -> None:
+    """A name, a text and a refused action in the sandbox's page, and a handler that fails with them."""
+    (tmp_path / "failing.py").write_text(
+        "import structlog\n"
+        "from telegram.dialogue import Router, text\n"
+        "router = Router()\n"
+        "@router.message(text)\n"
+        "async def fail(ctx):\n"
+        "    structlog.get_logger().info(ctx.text, name=ctx.update.message.from_.first_name)\n"
+        "    ctx.call('sendMessage', chat_id=5, text=ctx.text)\n"
+        "    raise ValueError(ctx.text)\n"
+    )
+    settings = {
+        "HANDLERS": "failing:router",
+        "LOG_FORMAT": "console",
+        "ATTEMPTS_MAX": "1",
+        "SANDBOX_PORT": "0",
+    }
+    program = (str(ROOT / "run.py"), "sandbox")
+    bot = Service(tmp_path, "http://127.0.0.1:1", "1000001:" + "x" * 30, None, program, **settings)
+    await bot.spawn()
+    async with bot, aiohttp.ClientSession() as http:
+        url = await told_url(tmp_path / "log", bot)
+        async with http.get(f"{url}key") as answer:
+            key = await answer.text()
+        evil = EVIL.replace("\ud800", "")
+        async with http.ws_connect(f"{url}live?key={key}", origin=url.rstrip("/")) as page:
+            await page.send_json({"do": "add_person", "name": evil[:60]})
+            joined = await told(page, lambda event: event["type"] == "joined")
+            user = joined["user"]["id"]
+            await page.send_json({"do": evil})
+            await told(page, lambda event: event["type"] == "refused")
+            await page.send_json({"do": "say", "chat": user, "user": user, "text": evil})
+            await told(page, lambda event: event["type"] == "message" and event["message"]["from"]["is_bot"])
+        assert (await bot.stop()).code == 0
+        log = (tmp_path / "log").read_text()
+        assert "A\\x1b[2J" in log
+        check(log)
+
+
+async def told_url(log: Path, bot: Service) -> str:
+    while bot.is_running:
+        if log.exists() and (found := re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())):
+            return found[0]
+        await asyncio.sleep(0.02)
+    raise AssertionError(log.read_text())
+
+
+async def told(
+    page: aiohttp.ClientWebSocketResponse, is_it: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    async with asyncio.timeout(30):
+        while not is_it(event := await page.receive_json()):
+            pass
+    return event  # type: ignore[no-any-return]
+
+
 @pytest.mark.processes
 async def test_what_is_wrong_with_a_setting_is_harmless(tmp_path: Path) -> None:
     evil = EVIL.replace("\0", "").replace("\ud800", "")
@@ -206,6 +313,10 @@ async def test_what_is_wrong_with_a_setting_is_harmless(tmp_path: Path) -> None:
         ([], {"HANDLERS": f"{evil}:router"}),
         (["flows"], {"HANDLERS": f"{evil}:router"}),
         ([f"--{evil}"], {}),
+        (["replay", evil], {}),
+        (["load", "--handlers", f"{evil}:router"], {}),
+        (["load", "--script", evil, "--handlers", "handlers:router"], {}),
+        (["load", "--faults", evil], {}),
     ):
         done = await command(*arguments, folder=tmp_path, **{**base, **settings})
         check(done.err)

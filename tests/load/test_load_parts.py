@@ -325,6 +325,13 @@ def test_the_introduction_says_what_will_happen():
     assert "Faults: kill." in out.getvalue()
 
 
+def test_the_introduction_shows_no_password():
+    out = io.StringIO()
+    view.introduce(Load(store="postgres://user:se/cr@t@host/db"), out)
+    assert "//***@host/db" in out.getvalue()
+    assert not any(each in out.getvalue() for each in ("user", "se/cr", "cr@t"))
+
+
 def test_a_recording_as_json(tmp_path):
     path = tmp_path / "new" / "load.json"
     outcome.save_json(recording(), path)
