@@ -342,7 +342,13 @@ export class ChatPanel {
     new ResizeObserver(() => this.#followsEnd && this.#toEnd()).observe(this.list);
     this.notices = make("div", { class: "notices", role: "status" });
     this.suggestions = make("div", { class: "suggestions" });
-    this.results = make("div", { class: "results", role: "group", "aria-label": "Results of the inline query", hidden: true });
+    this.results = make("div", {
+      class: "results",
+      role: "group",
+      "aria-label": "Results of the inline query",
+      hidden: true,
+      onkeydown: (event) => this.#onEscape(event) && this.box.focus(),
+    });
     this.banner = make("p", { class: "banner", hidden: true }, "Editing your message. Escape cancels.");
     this.unblock = make(
       "button",
@@ -432,9 +438,16 @@ export class ChatPanel {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       this.#submit();
-    } else if (event.key === "Escape" && this.cancel()) {
-      event.preventDefault();
+    } else {
+      this.#onEscape(event);
     }
+  }
+
+  /** Cancel an edit or a query with Escape; returns whether there was one. */
+  #onEscape(event) {
+    const isCancelled = event.key === "Escape" && this.cancel();
+    if (isCancelled) event.preventDefault();
+    return isCancelled;
   }
 
   #submit() {

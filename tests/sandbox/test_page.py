@@ -53,6 +53,17 @@ async def page(play, browser):
         yield page
 
 
+SMALL_AND_COVERED: Final = """() => {
+  const buttons = [...document.querySelectorAll("button:not(.command)")].filter((each) => each.offsetParent);
+  const box = (element) => element.getBoundingClientRect();
+  const small = buttons.filter((each) => Math.min(box(each).width, box(each).height) < 24);
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const covered = [...document.querySelectorAll(".bubble time")].filter(
+    (time) => [...document.querySelectorAll(".dots-menu")].some((each) => meet(box(each), box(time))));
+  return { count: buttons.length, small: small.map((each) => each.outerHTML), covered: covered.map((each) => each.outerHTML) };
+}"""
+
+
 async def width_beyond_the_window(page):
     return await page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
 
@@ -410,6 +421,19 @@ async def test_an_inline_query_shows_results_of_which_one_is_sent_and_voted_on(p
     await expect(bubbles(page, GROUP, ".mine")).to_have_text(["One vote."])
 
 
+async def test_results_of_an_inline_query_take_the_place_of_suggestions(page):
+    """Beside both there is no room for the suggestions: they covered the results, and the chat's name."""
+    suggestions = chat(page, GROUP).locator(".suggestions")
+    await expect(suggestions).to_be_visible()
+    await write(page, GROUP, "@chatlane_bot tea")
+    await expect(chat(page, GROUP).locator(".results button")).to_have_count(2)
+    await expect(suggestions).to_be_hidden()
+    await expect(chat(page, GROUP).locator(".results button").first).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(suggestions).to_be_visible()
+    await expect(chat(page, GROUP).locator("textarea")).to_be_focused()
+
+
 async def test_an_inline_query_without_an_answer_says_so_and_escape_leaves_it(play, page):
     await page.clock.install()
     play.fake.faults.add(Fault("hang", method="answerInlineQuery"))
@@ -724,6 +748,19 @@ async def test_a_phone_shows_one_chat_below_the_other(play, browser):
         assert all(360 <= box["width"] <= 390 for box in boxes)
         play.gate.set()
         await expect(bubbles(page, ADA, ".bot")).to_have_count(22)
+
+
+@pytest.mark.parametrize("is_phone", [False, True])
+async def test_buttons_are_large_enough_and_cover_nothing(play, browser, is_phone):
+    """At least 24 x 24 pixels, except in a text (WCAG 2.2, criterion 2.5.8); the menus of messages leave the time readable."""
+    options = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    async with opened(browser, play.sandbox.url, **options if is_phone else {}) as page:
+        await write(page, ADA, "/start")
+        await expect(bubbles(page, ADA)).to_have_count(2)
+        found = await page.evaluate(SMALL_AND_COVERED)
+        assert found["count"] > 20
+        assert found["small"] == []
+        assert not is_phone or found["covered"] == []
 
 
 async def test_every_button_and_box_has_a_name(page):
