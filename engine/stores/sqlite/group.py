@@ -201,9 +201,12 @@ def _flush(
     keyed: dict[str, dict[Row, Row | None]],
 ) -> None:
     for queue, places in gone.items():
-        connection.execute(
-            f"DELETE FROM {queue} WHERE rowid IN (SELECT value FROM json_each(?))", (str(places),)
-        )
+        if len(places) == 1:  # most transactions of a bot that is not busy
+            connection.execute(f"DELETE FROM {queue} WHERE rowid = ?", places)
+        else:
+            connection.execute(
+                f"DELETE FROM {queue} WHERE rowid IN (SELECT value FROM json_each(?))", (str(places),)
+            )
     for table, rows in new.items():
         _insert(connection, table, rows)
     for table, by_key in keyed.items():
