@@ -22,6 +22,9 @@ class EngineConfig:
     """Errors that make a dead letter at the first attempt, if the program and not a library raised them
     (engine/mistakes.py)."""
 
+    log_failures: bool = True
+    """Log what a handler raises, with its traceback. False: an observer reports it (engine/observe.py, Handled)."""
+
     backoff_s: float = 1.0
     """Pause after the first failure, in seconds; it doubles with each further one. Jitter shortens it by up to half."""
 

@@ -307,7 +307,7 @@ class Engine:
     def _failed(self, delivery: Delivery, error: BaseException) -> Exception:
         if isinstance(error, asyncio.CancelledError):
             return Retry("the handler raised CancelledError")
-        if not isinstance(error, Reject | Park | Retry):
+        if self._config.log_failures and not isinstance(error, Reject | Park | Retry):
             try:
                 log.error("handler failed", key=delivery.lease.key, id=delivery.envelope.id, exc_info=error)
             except BaseException:  # noqa: BLE001 - the error's __str__ is the author's code

@@ -27,6 +27,7 @@ class Assembly:
         wall: Callable[[], float],
         jitter: Callable[[], float] = random.random,
         renew_every_s: float | None = None,
+        log_failures: bool = True,
         observe: Observe | None = None,
     ) -> None:
         """`wall` returns Unix time by Telegram's clock, `jitter` a float in [0, 1).
@@ -47,6 +48,7 @@ class Assembly:
         if renew_every_s is not None:
             handling = replace(handling, renew_every_s=renew_every_s)
             sending = replace(sending, renew_every_s=renew_every_s)
+        handling = replace(handling, log_failures=log_failures)
         handle: Handler = self.handler
         self.observe: Observe | None = None
         """The observer, guarded: it does not raise. None: there is none."""

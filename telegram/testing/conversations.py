@@ -164,6 +164,7 @@ class Conversations:
             wall=self._wall,
             jitter=_no_jitter,
             renew_every_s=_NEVER_S,
+            log_failures=False,  # the turn raises them
             observe=self._observe,
         )
         self._parts.tools.username = self.scene.bot["username"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 import telegram.testing
 from engine.errors import Park, Reject, Retry
@@ -455,11 +456,12 @@ def test_a_handlers_exception_is_raised_by_the_turn(error):
         assert not bot.failures
 
 
-def test_failures_that_are_expected_are_kept():
-    with Conversations(failing_with(error := ZeroDivisionError())) as bot:
+def test_failures_that_are_expected_are_kept_and_not_logged():
+    with capture_logs() as logs, Conversations(failing_with(error := ZeroDivisionError())) as bot:
         alice = bot.chat("Alice")
         alice.says("x", failing=True)
         assert bot.failures == [error]
+        assert [entry for entry in logs if "exc_info" in entry] == []
         bot.passes(hours=1, failing=True)
         assert bot.failures[:5] == [error] * 5
         (letter,) = bot.dead_letters()
