@@ -32,7 +32,7 @@ from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot
 from telegram.service.letters import Dead, Replay, replay, show_dead
 from telegram.service.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logging
-from telegram.service.secrecy import warn_of_readable_settings, without_secrets
+from telegram.service.secrecy import warn_of_readable_settings, without_password, without_secrets
 from telegram.service.serving import run_until_signal
 from telegram.settings.bot_settings import BotSettings
 from telegram.settings.load_test import Load
@@ -320,7 +320,7 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None) -> int:
     # Of a router with flows, one for each thing wrong.
     lines = reason.split("\n") if reason.startswith("HANDLERS: ") else [reason]
     for line in lines:
-        print(f"run.py: {printable(redact(line, token))}", file=sys.stderr)
+        print(f"run.py: {printable(without_password(redact(line, token)))}", file=sys.stderr)
     return EXIT_WRONG_SETTING
 
 

@@ -112,6 +112,9 @@ CASES = {
         "STORE_URL 'postgres:...' is not known: use sqlite:FILE",
         {"STORE_URL": f"postgres://user:{SECRET}@host/db?password={SECRET}"},
     ),
+    "store of another scheme than its URL": Case(
+        r"the folder //\*\*\*@host does not exist", {"STORE_URL": f"sqlite://user:{SECRET}@host/x.db"}
+    ),
     "store that is a password": Case("STORE_URL '...' is not known", {"STORE_URL": SECRET}),
     "store in words": Case("STORE_URL '...' is not known", {"STORE_URL": f"my {SECRET}: x"}),
     "store without file": Case("STORE_URL 'sqlite:' is not known", {"STORE_URL": "sqlite:"}),
