@@ -1,17 +1,20 @@
 """What the bot of the survey's campaign runs: handlers/, with a short time-out, and handlers that take a moment.
 
-The moment comes when a handler has decided everything and nothing is committed: that is when a kill is worst.
+The moment comes when a handler has decided everything and nothing is committed: that is when a kill is worst. Timers are
+recorded here, since the load test's router records updates only.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 from handlers import router as all_of_them
 from handlers.survey import Step, survey, too_late
-from telegram.dialogue import Context, Filter, Resource, Router
+from telegram.dialogue import Context, Filter, Resource, Router, TimerContext
 from telegram.dialogue.routes import Entry, Match
+from telegram.load.plan import BotPlan
+from telegram.load.recording_router import Journal
 from tests.torture.survey_model import TIMEOUT_S
 
 MOMENT_S: Final = 0.03
@@ -31,7 +34,26 @@ class _Slow:
     def take(self, ctx: Context) -> Match | None:
         """Take what the entry takes."""
         taken = self._entry.take(ctx)
-        return None if taken is None else taken._replace(run=partial(_slowly, taken.run))
+        if taken is None:
+            return None
+        run = partial(_slowly, taken.run)
+        return taken._replace(run=partial(_recorded, ctx, run) if isinstance(ctx, TimerContext) else run)
+
+
+async def _recorded(ctx: Context, run: Callable[..., Awaitable[Any]], *more: Any) -> None:
+    note = partial(_journal().note, update_id=ctx.update_id, key=ctx.key)
+    note("begin")
+    try:
+        await run(*more)
+    except BaseException:
+        note("fail")
+        raise
+    note("end")
+
+
+@cache
+def _journal() -> Journal:
+    return Journal(str(BotPlan.read().journal))
 
 
 async def _slowly(run: Callable[..., Awaitable[Any]], *more: Any) -> None:
