@@ -275,6 +275,13 @@ DAMAGED: dict[str, tuple[Spoil, str]] = {
     "a log that is a pipe": (beside("-wal", os.mkfifo), "no regular file"),
     "a log of another database": (a_log_of_another, "another program's database|damaged"),
     "an index of the log that is a pipe": (beside("-shm", os.mkfifo), "no regular file"),
+    "a journal that is a folder": (beside("-journal", Path.mkdir), "it is a folder"),
+    "a journal that is a pipe": (beside("-journal", os.mkfifo), "no regular file"),
+    "a journal that is a socket": (beside("-journal", a_socket), "no regular file"),
+    "a journal that ends never": (
+        beside("-journal", lambda path: path.symlink_to("/dev/zero")),
+        "no regular file",
+    ),
     "a lock that is a folder": (beside("-lock", Path.mkdir), "it is a folder"),
     "a lock that is a pipe": (beside("-lock", os.mkfifo), "no regular file"),
     **{name: (sql(statement), "damaged") for name, statement in WRONG_TYPES.items()},

@@ -10,6 +10,7 @@ from engine.dispatcher import Engine
 from engine.model import TIMER_IDS
 from engine.store import DIED, DIED_WITH_OTHERS
 from engine.stores import open_store
+from engine.stores.sqlite import open_sqlite
 from tests.stores.effects_contract import WITHIN_S
 
 ATTEMPTS_MAX = 3
@@ -211,6 +212,15 @@ async def _notes_of_two_pages(lives):
     lives.store.notes.begin(10_000, 2)
     await lives.die()
     assert await lives.pending() == {1: (2, DIED_WITH_OTHERS), 2: (2, DIED_WITH_OTHERS), 3: (1, None)}
+
+
+async def test_a_file_of_notes_without_an_end_fills_neither_disk_nor_memory(tmp_path):
+    path = tmp_path / "bot.db-running"
+    path.touch()
+    os.truncate(path, 8 << 20)
+    store = await open_sqlite(tmp_path / "bot.db", "1", look_every_s=None)
+    assert path.stat().st_size == 4096
+    await store.close()
 
 
 def test_notes_are_kept_where_room_cannot_be_reserved(tmp_path, monkeypatch):

@@ -66,7 +66,8 @@ class StoreFile:
                 raise StoreError(
                     f"the folder {self._given.parent} does not exist: create it, or change STORE_URL"
                 )
-            check_kinds(self._given, self._beside("-lock"), self._log, self._beside("-shm"))
+            endings = ("-lock", "-shm", "-journal")  # the last is looked for by SQLite at each start
+            check_kinds(self._given, self._log, *map(self._beside, endings))
             self._lock = _lock(self._beside("-lock"), self._given)
             self.running.open()
             make_database(self._given)

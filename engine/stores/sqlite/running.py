@@ -37,6 +37,8 @@ _NOTE_BYTES: Final = _NOTE.size
 _NO_NOTE: Final = bytes(_NOTE_BYTES)
 _CHECK: Final = 0x9E3779B97F4A7C15
 _PAGE: Final = 4096
+_BYTES_MAX: Final = 1 << 20
+"""Of a file that was left: more than 40,000 workers. A longer one is no file of notes; it must not fill disk and memory."""
 
 
 class RunningFile:
@@ -59,6 +61,8 @@ class RunningFile:
         """Map the file, created if missing."""
         try:
             self._fd = open_private(self._path)
+            if os.fstat(self._fd).st_size > _BYTES_MAX:
+                os.ftruncate(self._fd, 0)
             self._extend(os.fstat(self._fd).st_size)
         except (OSError, ValueError) as error:
             log.warning(
