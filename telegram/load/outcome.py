@@ -110,12 +110,11 @@ def _of_the_bot(test: LoadTest, given_up: Mapping[int, str]) -> list[Anomaly]:
     if test.died:
         found.append(Anomaly("exit", 0, f"the bot ended by itself: {test.died}"))
     untaken, said = len(test.handler_events["untaken"]), test.judge.ledger.updates
-    if test.users is not None and untaken > said * _UNTAKEN_MAX:
-        found.append(
-            Anomaly(
-                "untaken", 0, f"{untaken:,} of {said:,} matched no handler: that tests nothing; see --script"
-            )
-        )
+    failed = sum(reason != _LANE_FULL for reason in given_up.values())
+    if test.users is not None and untaken + failed > said * _UNTAKEN_MAX:
+        and_failed = f", and {failed:,} were given up" if failed else ""
+        why = f"{untaken:,} of {said:,} matched no handler{and_failed}: that tests nothing; see --script"
+        found.append(Anomaly("untaken", 0, why))
     if test.exit_code:
         found.append(Anomaly("exit", 0, f"exit code {test.exit_code} after SIGTERM"))
     if test.replies is not None:

@@ -304,9 +304,19 @@ def test_every_kind_of_anomaly_is_told_as_a_promise():
 
 
 @pytest.mark.parametrize(
-    ("users", "untaken", "kinds"), [(True, 5, []), (True, 6, ["untaken"]), (False, 10, [])]
+    ("users", "untaken", "given_up", "kinds"),
+    [
+        (True, 5, 0, []),
+        (True, 6, 0, ["untaken"]),
+        (False, 10, 0, []),
+        (True, 2, 3, []),
+        (True, 2, 4, ["untaken"]),
+        (True, 0, 10, ["untaken"]),
+    ],
 )
-def test_a_test_whose_updates_mostly_match_no_handler_is_no_success(users, untaken, kinds):
+def test_a_test_whose_updates_mostly_match_no_handler_or_are_given_up_is_no_success(
+    users, untaken, given_up, kinds
+):
     test: Any = SimpleNamespace(
         died="",
         handler_events={"untaken": range(untaken)},
@@ -315,7 +325,8 @@ def test_a_test_whose_updates_mostly_match_no_handler_is_no_success(users, untak
         replies=None,
         exit_code=0,
     )
-    assert [anomaly.kind for anomaly in outcome._of_the_bot(test, {})] == kinds
+    letters = {99: "lane full", **dict.fromkeys(range(given_up), "no")}
+    assert [anomaly.kind for anomaly in outcome._of_the_bot(test, letters)] == kinds
 
 
 def test_the_introduction_says_what_will_happen():
