@@ -15,18 +15,6 @@ GROUP, FORUM, CHANNEL, PLAIN = -1_005, -1_006, -1_007, -8
 ANN = {"chat_id": GROUP, "user_id": 5}
 
 
-class Clock:
-    now = 1_700_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def world(clock):
     world = World(BOT, UpdateQueue(), clock=clock)

@@ -16,18 +16,6 @@ NOT_MODIFIED = (
 )
 
 
-class Clock:
-    now = 1_700_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def world(clock):
     world = World(BOT, UpdateQueue(), clock=clock)
