@@ -32,21 +32,21 @@ _TRACE_S: Final = 0.15
 _TRACE_LOOKS: Final = 15
 
 
-def guard(wakeup: socket.socket, told: socket.socket, stop_s: float) -> None:
+def guard(wakeup: socket.socket, forwarded: socket.socket, stop_s: float) -> None:
     """End the parent process LATER_S after it should have ended: `stop_s` after its first signal, AT_ONCE_S after the second.
 
     The interpreter writes a byte for each signal to `wakeup` at once; the bot's thread reads it, and forwards it through
-    `told`. A byte that stays unread has not reached the bot.
+    `forwarded`. A byte that stays unread has not reached the bot.
     """
     bot = os.getppid()
     heard, left_s, is_stopping = 0, stop_s + LATER_S, False
     before = time.monotonic()
     while os.getppid() == bot:
         if not is_stopping:
-            wait(wakeup, told)
+            wait(wakeup, forwarded)
         unread = 0
         with suppress(BlockingIOError):
-            if not (data := told.recv(100)):
+            if not (data := forwarded.recv(100)):
                 return  # the bot's process has ended
             heard += _signals(data)
         with suppress(BlockingIOError):

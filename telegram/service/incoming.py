@@ -33,7 +33,8 @@ async def take_in(
 ) -> None:
     """Append updates that arrived at Unix time `at`, by Telegram's clock; they are durable when it returns.
 
-    `observe` is called with Received first; it must not raise. After StoreUnavailable repeat it with the same updates; those already stored are ignored.
+    `observe` is called with Received first; it must not raise. After StoreUnavailable repeat it with the same updates; those
+    already stored are ignored.
     """
     if observe is not None:
         observe(Received(tuple(updates), at))

@@ -33,7 +33,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class SendFailed:
     """A call has failed with `error` after `took_s` seconds. It may be sent again (Parked, or Buried, follows)."""
 
     lane: str
@@ -66,7 +66,7 @@ class ObservedPoster:
         try:
             result = await request
         except TelegramError as error:
-            self._observe(Refused(lane, method, body, clock() - began, error))
+            self._observe(SendFailed(lane, method, body, clock() - began, error))
             raise
         self._observe(Sent(lane, method, body, clock() - began))
         return result

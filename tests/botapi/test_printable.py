@@ -149,9 +149,9 @@ def test_the_beginning_of_a_load_test_is_harmless(capsys: pytest.CaptureFixture[
     from telegram.load import view
 
     view.introduce(Load(**{name: f"sqlite:{EVIL}[/bold]"}), sys.stdout)
-    told = capsys.readouterr().out
-    check(told, is_wrapped=True)
-    assert "[/bold]" in told
+    output = capsys.readouterr().out
+    check(output, is_wrapped=True)
+    assert "[/bold]" in output
 
 
 def test_the_verdict_of_a_load_test_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,12 +274,14 @@ async def test_users_of_the_sandbox_are_harmless(tmp_path: Path) -> None:
         evil = EVIL.replace("\ud800", "")
         async with http.ws_connect(f"{url}live?key={key}", origin=url.rstrip("/")) as page:
             await page.send_json({"do": "add_person", "name": evil[:60]})
-            joined = await told(page, lambda event: event["type"] == "joined")
+            joined = await event_of(page, lambda event: event["type"] == "joined")
             user = joined["user"]["id"]
             await page.send_json({"do": evil})
-            await told(page, lambda event: event["type"] == "refused")
+            await event_of(page, lambda event: event["type"] == "refused")
             await page.send_json({"do": "say", "chat": user, "user": user, "text": evil})
-            await told(page, lambda event: event["type"] == "message" and event["message"]["from"]["is_bot"])
+            await event_of(
+                page, lambda event: event["type"] == "message" and event["message"]["from"]["is_bot"]
+            )
         assert (await bot.stop()).code == 0
         log = (tmp_path / "log").read_text()
         assert "A\\x1b[2J" in log
@@ -294,7 +296,7 @@ async def told_url(log: Path, bot: Service) -> str:
     raise AssertionError(log.read_text())
 
 
-async def told(
+async def event_of(
     page: aiohttp.ClientWebSocketResponse, is_it: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
     async with asyncio.timeout(30):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 TOKEN = "123456789:AAmade-up-secret_0123456789abcdefghi"
 INLINE_PRESS = {**press("x"), "message": None, "inline_message_id": "i1"}
-TOLD = ("sendMessage", {"chat_id": 7, "text": APOLOGY})
+APOLOGIZED = ("sendMessage", {"chat_id": 7, "text": APOLOGY})
 ANSWERED = ("answerCallbackQuery", {"callback_query_id": "query-1"})
 
 
@@ -58,12 +58,12 @@ def last_words(
     ("update", "attempt", "given_up", "calls"),
     [
         ({"message": message()}, 1, False, []),
-        ({"message": message()}, 1, True, [TOLD]),
-        ({"message": message()}, 5, True, [TOLD]),
+        ({"message": message()}, 1, True, [APOLOGIZED]),
+        ({"message": message()}, 5, True, [APOLOGIZED]),
         ({"callback_query": press("x")}, 1, False, [ANSWERED]),
         ({"callback_query": press("x")}, 2, False, []),
-        ({"callback_query": press("x")}, 5, True, [TOLD, ANSWERED]),
-        ({"callback_query": press("x")}, 1, True, [TOLD, ANSWERED]),
+        ({"callback_query": press("x")}, 5, True, [APOLOGIZED, ANSWERED]),
+        ({"callback_query": press("x")}, 1, True, [APOLOGIZED, ANSWERED]),
         ({"callback_query": INLINE_PRESS}, 1, False, [ANSWERED]),
         (
             {"callback_query": INLINE_PRESS},
@@ -77,7 +77,7 @@ def last_words(
             {"message": message(guest_query_id="g1", chat=GROUP)},
             1,
             True,
-            [(TOLD[0], {**TOLD[1], "chat_id": -100})],
+            [(APOLOGIZED[0], {**APOLOGIZED[1], "chat_id": -100})],
         ),
         ({"guest_message": message(guest_query_id="g1", chat=GROUP)}, 1, True, []),
         ({"my_chat_member": {"chat": GROUP, "from": {"id": 7}}}, 1, True, []),
@@ -104,7 +104,7 @@ def test_a_button_that_expired_meanwhile_is_not_answered():
     handler = Direct(Router(), wall=lambda: 1_000_151.0)
     given = delivery({"callback_query": press("x")})
     late = given._replace(envelope=given.envelope._replace(at=1_000_000.0))
-    assert parts(handler.failed(late, True)) == [TOLD]
+    assert parts(handler.failed(late, True)) == [APOLOGIZED]
 
 
 @pytest.mark.parametrize("apology", [APOLOGY, "Oh no", ""])

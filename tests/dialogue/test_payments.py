@@ -703,7 +703,7 @@ async def test_what_the_handler_has_answered_is_not_answered_again(stage: Stage)
 
 @pytest.mark.parametrize("name", ["pre_checkout_query", "shipping_query"])
 async def test_a_handler_that_forgets_the_answer_refuses_the_payment(stage: Stage, name: str):
-    """yagop/node-telegram-bot-api#763, grammyjs/grammY#552: the invoice is sent, nobody answers, and Pay turns for 10 s."""
+    """yagop/node-telegram-bot-api#763, grammyjs/grammY#552: the invoice is sent, and without an answer Pay turns for 10 s."""
     router, seen = Router(), []
 
     @router.update(kind("pre_checkout_query", "shipping_query"))

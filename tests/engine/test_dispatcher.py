@@ -913,12 +913,12 @@ def test_calls_go_out_when_a_handler_overruns():
     assert sent(house) == [b"given up"]
 
 
-@pytest.mark.parametrize("slip", [ZeroDivisionError(), (Call("\ud800", b""),), (Call("chat:1", "text"),)])  # type: ignore[arg-type]
-def test_calls_at_a_failure_that_cannot_be_made_stop_nobody(slip: Any):
+@pytest.mark.parametrize("wrong", [ZeroDivisionError(), (Call("\ud800", b""),), (Call("chat:1", "text"),)])  # type: ignore[arg-type]
+def test_calls_at_a_failure_that_cannot_be_made_fail_nothing_else(wrong: Any):
     def fail(_: Delivery, __: bool) -> tuple[Call, ...]:
-        if isinstance(slip, Exception):
-            raise slip
-        return cast("tuple[Call, ...]", slip)
+        if isinstance(wrong, Exception):
+            raise wrong
+        return cast("tuple[Call, ...]", wrong)
 
     async def reject(_: House, __: Delivery) -> Effects:
         raise Reject("x")

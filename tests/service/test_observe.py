@@ -4,10 +4,10 @@ from typing import Any
 
 from engine import Queue
 from engine.observe import Appended, Buried, Claimed, Committed, Handled, Parked, StoreCalled
-from telegram.botapi.errors import Refused as TelegramRefused
+from telegram.botapi.errors import Refused
 from telegram.dialogue import MessageContext, Router
 from telegram.fake import Fault
-from telegram.service.observe import Received, Refused, Sent
+from telegram.service.observe import Received, SendFailed, Sent
 from tests.kit.stage import Stage
 
 
@@ -48,10 +48,10 @@ async def test_a_call_that_telegram_refuses_is_reported_before_its_outcome(stage
     async with stage.bot(echo(), observe=events.append):
         stage.fake.faults.add(Fault("status", code=400, method="sendMessage", times=1))
         await stage.says(7, 7, "hello")
-    (refused,) = [event for event in events if isinstance(event, Refused)]
-    assert (refused.lane, refused.method) == ("chat:7", "sendMessage")
-    assert isinstance(refused.error, TelegramRefused)
-    after = events[events.index(refused) :]
+    (failed,) = [event for event in events if isinstance(event, SendFailed)]
+    assert (failed.lane, failed.method) == ("chat:7", "sendMessage")
+    assert isinstance(failed.error, Refused)
+    after = events[events.index(failed) :]
     assert any(isinstance(event, Parked | Buried) for event in after)
 
 
