@@ -19,6 +19,7 @@ from tests.kit.page import (
     chromium,
     opened,
     press,
+    stop_clock,
     write,
 )
 from tests.kit.playground import playground
@@ -36,6 +37,7 @@ async def sandbox():
         playground(router=router) as play,
         opened(browser, play.sandbox.url) as page,
     ):
+        await stop_clock(page)
         yield page
 
 
@@ -59,10 +61,6 @@ async def new_chat(page: Page, name: str) -> int:
 async def is_told(page: Page, chat_id: int, *texts: str) -> None:
     """The current texts of all messages of the bot."""
     await expect(bubbles(page, chat_id, ".bot")).to_have_text(list(texts))
-
-
-async def double_click(page: Page, chat_id: int, label: str) -> None:
-    await chat(page, chat_id).locator(".message .keyboard button", has_text=label).last.dblclick()
 
 
 async def test_echo(page):
@@ -97,10 +95,10 @@ async def test_survey(page):
     await write(page, ADA, "events, please")
     asked += [TOPIC, "Please answer the question, or leave with /cancel."]
     await is_told(page, ADA, *asked, TOPIC)
-    await double_click(page, ADA, "Events")
+    await press(page, ADA, "Events", times=2)
     asked += ["You want to hear about events."]
     await is_told(page, ADA, *asked, "Ada, 36, events. Is that right?")
-    await double_click(page, ADA, "Yes")
+    await press(page, ADA, "Yes", times=2)
     await is_told(page, ADA, *asked, "Registered: Ada, 36, events.")
     await write(page, ADA, "What now?")
     await is_told(page, ADA, *asked, "Registered: Ada, 36, events.", "What now?")
@@ -122,11 +120,11 @@ async def test_order(page):
     await press(page, GRACE, "Done")
     basket = ["What would you like?", "The basket is empty.", "What would you like?"]
     await is_told(page, GRACE, *basket)
-    await double_click(page, GRACE, "tea")
+    await press(page, GRACE, "tea", times=2)
     await expect(chat(page, GRACE).locator(".toast").last).to_have_text("2 in the basket, 6 €")
     await press(page, GRACE, "cake")
     await expect(chat(page, GRACE).locator(".toast").last).to_have_text("3 in the basket, 11 €")
-    await double_click(page, GRACE, "Done")
+    await press(page, GRACE, "Done", times=2)
     await is_told(page, GRACE, *basket, "Street and number?")
     await write(page, GRACE, "Main Street 1")
     await is_told(page, GRACE, *basket, "Street and number?", "City?")
@@ -135,7 +133,7 @@ async def test_order(page):
     await is_told(page, GRACE, *address, "tea, tea, cake: 11 €\nto Main Street 1, Arlington")
     await press(page, GRACE, "Done")  # the menu's, which is far above
     await press(page, GRACE, "tea")
-    await double_click(page, GRACE, "Order")
+    await press(page, GRACE, "Order", times=2)
     await is_told(page, GRACE, *address, "Ordered for 11 €. Thank you!")
 
 
@@ -151,7 +149,7 @@ async def test_quiz(page):
     await press(page, GROUP, "Mercury")
     await expect(toast).to_have_text("You have had your try.")
     await speaker.select_option(label="Grace")
-    await double_click(page, GROUP, "Mercury")
+    await press(page, GROUP, "Mercury", times=2)
     known = ["Grace has it: Mercury."]
     await is_told(page, GROUP, *known, "2/3: How many bits are in a byte?")
     await press(page, GROUP, "8")
