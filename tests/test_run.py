@@ -20,7 +20,8 @@ import run
 from engine import StoreError
 from engine.stores import open_store
 from telegram.fake import FakeServer, Fault
-from telegram.load.checker import Evidence, Interruption, Said, Seen, check
+from telegram.load.checker import Interruption, Said, Seen, check
+from telegram.load.evidence import Evidence
 from telegram.load.plan import BotPlan
 from telegram.load.service import ROOT, Finished, Service, command, environment
 from telegram.process.watchdog import Watchdog

@@ -14,7 +14,6 @@ The checkers and their data:
 
 handlings         checks the journal: order and loss, for any handlers
 ledger            all updates and their handlings, in arrays
-journal           reads the journal while it is written
 checker           checks the replies against the updates that were sent
 replies           stores the replies on disk and checks them chat by chat
 
@@ -23,6 +22,8 @@ In the bot's process:
 service           run.py as a child process: start, kill, stop, read the log
 plan              parameters of the bot's process: handlers, their duration, journal
 counting          the default handlers: each reply carries evidence for the checker
+journal           a line for each event of the handlers: written, and read while it is written
+evidence          the contents of a reply of the default handlers
 recording_router  wraps any handlers and records start and end of each handling
 entry_point       the handlers of the plan, wrapped
 tutorial          a bot of a wrong design, to show that the checkers find its errors

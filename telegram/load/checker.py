@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from telegram.load.evidence import Evidence
+
 IN_FLIGHT_MAX_S: Final = 5.0
 """Maximum time between the execution of a call and the bot's commit of it; generous for a busy machine."""
 
@@ -30,31 +32,6 @@ class Said(NamedTuple):
     chat_id: int
     update_id: int
     text: str
-
-
-class Evidence(NamedTuple):
-    """The contents of a reply: which handling made it, with its count in the state, its interval and its process."""
-
-    text: str
-    update_id: int
-    counted: int
-    begin_ns: int
-    end_ns: int
-    pid: int
-
-    def __str__(self) -> str:
-        return "|".join(map(str, self))
-
-    @property
-    def label(self) -> str:
-        """The handling in words."""
-        return f"update {self.update_id} (process {self.pid}, count {self.counted})"
-
-    @classmethod
-    def parse(cls, reply: str) -> "Evidence":
-        """Parse the result of `str`; ValueError for other texts."""
-        text, *numbers = reply.rsplit("|", 5)
-        return cls(text, *map(int, numbers))
 
 
 class Seen(NamedTuple):

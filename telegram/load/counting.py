@@ -5,7 +5,7 @@ import os
 import time
 
 from telegram.dialogue import MessageContext, Router, text
-from telegram.load.checker import Evidence
+from telegram.load.evidence import Evidence
 from telegram.load.plan import BotPlan
 
 HANDLER_S = BotPlan.read().handler_ms / 1000

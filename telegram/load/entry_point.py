@@ -5,8 +5,9 @@ import sys
 import threading
 
 from telegram.dialogue import Router, load_router
+from telegram.load.journal import Journal
 from telegram.load.plan import BotPlan
-from telegram.load.recording_router import Journal, RecordingRouter
+from telegram.load.recording_router import RecordingRouter
 
 
 def _die_with_parent() -> None:

@@ -1,6 +1,6 @@
 """Checks the journal: whether each update was handled, when, and in which order. Pure, and for any handlers.
 
-It needs only the journal of telegram/load/recording_router.py; the replies are checked by telegram/load/checker.py.
+It needs only the journal (telegram/load/journal.py); the replies are checked by telegram/load/checker.py.
 
 | anomaly       | meaning                                                                                    |
 |---------------|--------------------------------------------------------------------------------------------|
@@ -21,8 +21,8 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
 from telegram.load.checker import IN_FLIGHT_MAX_S, Anomaly
+from telegram.load.journal import JournalEntry
 from telegram.load.ledger import Ledger
-from telegram.load.service import JournalEntry
 from telegram.settings.load_test import STARVED_AFTER_S
 
 KINDS: Final = ("lost", "stray", "swapped", "overlapping", "handled again", "starved")

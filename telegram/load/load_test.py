@@ -26,7 +26,7 @@ _RECENT_S: Final = 5.0
 _QUEUE_MAX: Final = 90_000  # Telegram keeps 100,000 updates for a bot and drops further ones
 _NS: Final = 1_000_000_000
 HANDLER_EVENTS: Final = ("untaken", "enter", "leave", "cancel")
-"""Events of the journal about the effects of a handler (telegram/load/recording_router.py)."""
+"""Events of the journal about the effects of a handler (telegram/load/journal.py)."""
 
 
 class Now(NamedTuple):

@@ -17,7 +17,7 @@ class BotPlan(NamedTuple):
     """Duration of a handler of `counting`, in milliseconds."""
 
     journal: str | None = "journal"
-    """File of the journal (telegram/load/recording_router.py); None: no journal."""
+    """File of the journal (telegram/load/journal.py); None: no journal."""
 
     until_eof: bool = False
     """Exit when standard input ends, so that a killed load test leaves no bot behind."""

@@ -1,21 +1,8 @@
-"""Wraps the handlers of a router and records start and end of each handling in a journal.
-
-One line per event: `EVENT UPDATE_ID MONOTONIC_NS PID KEY`. The events:
-
-    begin     a handling starts, also for an update that no handler takes: it is acknowledged
-    end       the handler returned, raised Invalid, or was stopped by an update: the update is handled
-    fail      the handler raised, or was cancelled otherwise
-    untaken   no handler takes the update; this and the next three come before "end"
-    enter     a conversation has begun
-    leave     a conversation has ended
-    cancel    a conversation was ended by a command
-    connect   the process tries to open a connection; a refused one is recorded nowhere else
+"""Wraps the handlers of a router and records start and end of each handling in the journal (journal.py).
 
 Timers are not recorded: they are not updates that a user has sent.
 """
 
-import os
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,19 +11,7 @@ from typing import Any, Final
 from telegram.dialogue import Context, Filter, Invalid, Resource, Router, TimerContext
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.routes import Entry, Match, Route
-
-PID: Final = os.getpid()
-
-
-class Journal:
-    """A file of whole lines, also after a kill: each is written by one system call."""
-
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-
-    def note(self, event: str, update_id: int = 0, key: str = "-") -> None:
-        """Append one line."""
-        os.write(self._fd, f"{event} {update_id} {time.monotonic_ns()} {PID} {key}\n".encode())
+from telegram.load.journal import Journal
 
 
 class _Handling:

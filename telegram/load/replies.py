@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from telegram.fake import Call
-from telegram.load.checker import Anomaly, Evidence, Interruption, Said, Seen, check
+from telegram.load.checker import Anomaly, Interruption, Said, Seen, check
+from telegram.load.evidence import Evidence
 from telegram.load.handlings import SHOWN_MAX
 from telegram.load.ledger import Ledger
 

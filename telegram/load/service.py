@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
+from telegram.load.journal import JournalEntry
 from telegram.load.plan import BotPlan
 
 ROOT: Final = Path(__file__).parents[2]
@@ -29,22 +30,6 @@ class Ended(NamedTuple):
 
     code: int
     took_s: float
-
-
-class JournalEntry(NamedTuple):
-    """One line of the journal: see telegram/load/recording_router.py."""
-
-    event: str
-    update_id: int
-    at_ns: int
-    pid: int
-    key: str = "-"
-
-    @classmethod
-    def parse(cls, line: str) -> Self:
-        """Parse a line of the journal."""
-        event, update_id, at_ns, pid, key = line.split()
-        return cls(event, int(update_id), int(at_ns), int(pid), key)
 
 
 class NotRunningError(RuntimeError):

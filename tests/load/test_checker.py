@@ -2,7 +2,8 @@
 
 import pytest
 
-from telegram.load.checker import Evidence, Interruption, Said, Seen, check
+from telegram.load.checker import Interruption, Said, Seen, check
+from telegram.load.evidence import Evidence
 
 A, B = 5, 6
 KILL = Interruption(104.0, 105.0)

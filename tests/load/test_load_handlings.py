@@ -3,8 +3,8 @@
 import pytest
 
 from telegram.load.handlings import KINDS, SHOWN_MAX, Handlings, Killed, Paused
+from telegram.load.journal import JournalEntry
 from telegram.load.recording import Handling
-from telegram.load.service import JournalEntry
 
 A, B, C = 5, 6, 7
 S = 1_000_000_000

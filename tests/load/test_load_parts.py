@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from telegram.fake import Call
 from telegram.load import command, handlings, outcome, view
-from telegram.load.checker import Anomaly, Evidence
+from telegram.load.checker import Anomaly
 from telegram.load.distribution import FIRST_CHAT, FLOOD_SHARE, Distribution
+from telegram.load.evidence import Evidence
 from telegram.load.faults import SERVER_FAULTS, plan
 from telegram.load.journal import Tail
 from telegram.load.ledger import Ledger

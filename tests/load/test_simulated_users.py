@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from handlers import survey
 from telegram.dialogue import CallbackContext, Context, Invalid, MessageContext, Router, command, data, text
 from telegram.load.command import run_load
-from telegram.load.recording_router import Journal, RecordingRouter
+from telegram.load.journal import Journal
+from telegram.load.recording_router import RecordingRouter
 from telegram.load.simulated_users import (
     PATIENCE_S,
     TEXTS,

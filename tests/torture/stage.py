@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from telegram.fake import Call, RemoteFake
-from telegram.load.checker import Evidence, Interruption, Said, Seen, Verdict, check
+from telegram.load.checker import Interruption, Said, Seen, Verdict, check
+from telegram.load.evidence import Evidence
 from telegram.load.plan import BotPlan
 from telegram.load.service import Service
 from tests.torture.report import Plan, Tell

@@ -6,7 +6,8 @@ import tempfile
 import pytest
 
 from telegram.fake import FakeServer, Fault
-from telegram.load.checker import Anomaly, Evidence, Said, Seen, Verdict, check
+from telegram.load.checker import Anomaly, Said, Seen, Verdict, check
+from telegram.load.evidence import Evidence
 from telegram.load.plan import BotPlan
 from telegram.load.service import Service
 from tests.torture import (
