@@ -20,10 +20,10 @@ import run
 from engine import StoreError
 from engine.stores import open_store
 from telegram.fake import FakeServer, Fault
-from telegram.load.checker import Interruption, Said, Seen, check
-from telegram.load.evidence import Evidence
-from telegram.load.plan import BotPlan
-from telegram.load.service import ROOT, Finished, Service, command, environment
+from telegram.load.bot.evidence import Evidence
+from telegram.load.bot.plan import BotPlan
+from telegram.load.bot.service import ROOT, Finished, Service, command, environment
+from telegram.load.checkers.checker import Interruption, Said, Seen, check
 from telegram.process.watchdog import Watchdog
 from telegram.service.secrecy import warn_of_readable_settings
 from telegram.service.serving import run_until_signal

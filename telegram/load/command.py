@@ -14,11 +14,11 @@ from typing import Final
 
 from telegram.dialogue import load_router
 from telegram.fake import FloodLimits, RemoteFake
-from telegram.load.load_test import LoadTest
-from telegram.load.plan import BotPlan
-from telegram.load.replies import Replies
-from telegram.load.service import ROOT, Service
-from telegram.load.simulated_users import Commands, SimulatedUsers, read_script
+from telegram.load.bot.plan import BotPlan
+from telegram.load.bot.service import ROOT, Service
+from telegram.load.checkers.replies import Replies
+from telegram.load.workload.load_test import LoadTest
+from telegram.load.workload.simulated_users import Commands, SimulatedUsers, read_script
 from telegram.settings.load_test import Load
 
 EXIT_BROKEN: Final = 1
@@ -88,7 +88,7 @@ def _check(options: Load) -> None:
 
 
 async def _run(options: Load, environment: Mapping[str, str], command: str, interrupts: Interrupts) -> int:
-    from telegram.load import view  # needs rich, which a bot does not
+    from telegram.load.results import view  # needs rich, which a bot does not
 
     view.introduce(options, sys.stdout)
     async with AsyncExitStack() as stack:
@@ -118,8 +118,8 @@ async def _run(options: Load, environment: Mapping[str, str], command: str, inte
 
 
 async def _conclude(test: LoadTest, store_url: str, token: str, command: str) -> int:
-    from telegram.load import outcome, view
-    from telegram.load.report import write_report
+    from telegram.load.results import outcome, view
+    from telegram.load.results.report import write_report
 
     options = test.options
     letters = await outcome.dead_letters(store_url, token) if options.engine == "chatlane" else []
@@ -156,7 +156,7 @@ def _service(
         plan = plan._replace(handlers=options.handlers)
     program: tuple[str, ...] = (str(ROOT / "run.py"),)
     if options.engine == "tutorial":
-        program = ("-m", "telegram.load.tutorial", fake.url, fake.token, str(options.workers))
+        program = ("-m", "telegram.load.bot.tutorial", fake.url, fake.token, str(options.workers))
     settings = {"STORE_URL": store_url, "WORKERS": str(options.workers)}
     if options.limits == "telegram":
         settings["MESSAGES_PER_S"] = "30"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from telegram.fake.server.remote import RemoteFake
-from telegram.load.service import Service
+from telegram.load.bot.service import Service
 from tests.bench.report import Row
 
 RATE: Final = 200

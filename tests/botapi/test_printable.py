@@ -15,11 +15,11 @@ import pytest
 
 from engine import DeadLetter, Envelope, Queue
 from telegram.botapi.printable import printable, printable_json
-from telegram.load.checker import Anomaly
-from telegram.load.service import ROOT, Service, command
+from telegram.load.bot.service import ROOT, Service, command
+from telegram.load.checkers.checker import Anomaly
 from telegram.service.letters import letter_lines
 from telegram.settings.load_test import Load
-from tests.load.test_load_report import GOOD as RECORDING
+from tests.load.results.test_report import GOOD as RECORDING
 
 # Of each kind: ESC, CR, LF, BEL, C1, bidi; a forged line; the title of the window; a link; an answerback.
 EVIL = (
@@ -146,7 +146,7 @@ def test_the_list_of_dead_letters_is_harmless() -> None:
 
 @pytest.mark.parametrize("name", ["handlers", "store"])
 def test_the_beginning_of_a_load_test_is_harmless(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    from telegram.load import view
+    from telegram.load.results import view
 
     view.introduce(Load(**{name: f"sqlite:{EVIL}[/bold]"}), sys.stdout)
     output = capsys.readouterr().out
@@ -155,7 +155,7 @@ def test_the_beginning_of_a_load_test_is_harmless(capsys: pytest.CaptureFixture[
 
 
 def test_the_verdict_of_a_load_test_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
-    from telegram.load import view
+    from telegram.load.results import view
 
     recording = RECORDING._replace(
         anomaly_kinds={"given up": 1},

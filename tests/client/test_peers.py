@@ -5,8 +5,8 @@ import time
 import pytest
 
 from telegram.fake import Call
-from telegram.load.checker import Said, Seen
-from telegram.load.evidence import Evidence
+from telegram.load.bot.evidence import Evidence
+from telegram.load.checkers.checker import Said, Seen
 from tests.peers.bots.work import evidence, work_s
 from tests.peers.contenders import CONTENDERS
 from tests.peers.figures import (

@@ -9,7 +9,7 @@ import pytest
 from telegram.dialogue.flows.command import Flows, draw_flows
 from telegram.dialogue.flows.diagram import picture_of
 from telegram.dialogue.flows.svg import svg
-from telegram.load.service import ROOT
+from telegram.load.bot.service import ROOT
 from tests.flows import sound, unsound
 
 PROBLEMS = [

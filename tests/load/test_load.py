@@ -11,7 +11,7 @@ import sys
 import psutil
 import pytest
 
-from telegram.load.service import ROOT, command, environment
+from telegram.load.bot.service import ROOT, command, environment
 
 pytestmark = pytest.mark.processes
 

@@ -12,16 +12,18 @@ import pytest
 from pydantic import ValidationError
 
 from telegram.fake import Call
-from telegram.load import command, handlings, outcome, view
-from telegram.load.checker import Anomaly
-from telegram.load.distribution import FIRST_CHAT, FLOOD_SHARE, Distribution
-from telegram.load.evidence import Evidence
-from telegram.load.faults import SERVER_FAULTS, plan
-from telegram.load.journal import Tail
-from telegram.load.ledger import Ledger
-from telegram.load.load_test import Now
-from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
-from telegram.load.replies import Replies, text_of
+from telegram.load import command
+from telegram.load.bot.evidence import Evidence
+from telegram.load.bot.journal import Tail
+from telegram.load.checkers import handlings
+from telegram.load.checkers.checker import Anomaly
+from telegram.load.checkers.ledger import Ledger
+from telegram.load.checkers.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
+from telegram.load.checkers.replies import Replies, text_of
+from telegram.load.results import outcome, view
+from telegram.load.workload.distribution import FIRST_CHAT, FLOOD_SHARE, Distribution
+from telegram.load.workload.faults import SERVER_FAULTS, plan
+from telegram.load.workload.load_test import Now
 from telegram.settings.load_test import FAULTS, Load
 
 # -- options -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Self
 
 import psutil
 
-from telegram.load.service import ROOT, environment
+from telegram.load.bot.service import ROOT, environment
 
 PEERS_PYTHON: Final = ROOT / ".venv-peers/bin/python"
 GRACE_S: Final = 30.0

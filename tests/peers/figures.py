@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from telegram.fake import Call
-from telegram.load.checker import Said, Seen, check
-from telegram.load.evidence import Evidence
+from telegram.load.bot.evidence import Evidence
+from telegram.load.checkers.checker import Said, Seen, check
 
 
 class Speed(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from telegram.fake import RemoteFake
-from telegram.load.checker import Said, Seen
+from telegram.load.checkers.checker import Said, Seen
 from tests.peers.contenders import BotProcess, Contender
 from tests.peers.figures import Disorder, Figures, Losses, Speed, disorder, losses, replies, speed
 

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from telegram.load.service import ROOT
+from telegram.load.bot.service import ROOT
 from telegram.process import guard, watchdog
 
 pytestmark = pytest.mark.processes

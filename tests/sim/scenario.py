@@ -22,8 +22,8 @@ from engine.model import Stats
 from engine.store import DIED, ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
 from telegram.botapi.calls import decode_call
 from telegram.dialogue import MessageContext, Router, text
-from telegram.load.checker import Interruption, check
-from telegram.load.evidence import Evidence
+from telegram.load.bot.evidence import Evidence
+from telegram.load.checkers.checker import Interruption, check
 from telegram.settings.bot_config import SEND_ATTEMPTS_MAX, BotConfig
 from tests.sim.loop import Process, SimLoop
 from tests.sim.stores import FileStores, SharedStores, Stores

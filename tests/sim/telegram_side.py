@@ -13,8 +13,8 @@ from telegram.botapi.types import User
 from telegram.fake.protocol.answers import ApiError
 from telegram.fake.server.polling import LongPoll
 from telegram.fake.world.queue import UpdateQueue
-from telegram.load.checker import Said, Seen
-from telegram.load.evidence import Evidence
+from telegram.load.bot.evidence import Evidence
+from telegram.load.checkers.checker import Said, Seen
 from tests.sim.loop import Process
 from tests.sim.trouble import NETWORK, Trouble
 

@@ -22,7 +22,7 @@ from engine.model import Timer
 from engine.stores import open_store
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.file import StoreFile
-from telegram.load.service import ROOT
+from telegram.load.bot.service import ROOT
 from tests.kit.chosen import chosen
 
 pytestmark = pytest.mark.processes

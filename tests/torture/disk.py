@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 
 from engine.stores.sqlite.writer import LOG_BYTES_MAX
 from telegram.fake import Fault
-from telegram.load.checker import Interruption, Verdict
-from telegram.load.plan import BotPlan
+from telegram.load.bot.plan import BotPlan
+from telegram.load.checkers.checker import Interruption, Verdict
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import SENDERS, Stage, open_stage
 from tests.torture.window import together

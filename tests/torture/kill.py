@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from telegram.load.journal import JournalEntry
+from telegram.load.bot.journal import JournalEntry
 from tests.torture import aims
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import SENDERS, Stage, open_stage

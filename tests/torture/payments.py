@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from telegram.fake import Call, Fault
-from telegram.load.checker import Verdict
-from telegram.load.plan import BotPlan
+from telegram.load.bot.plan import BotPlan
+from telegram.load.checkers.checker import Verdict
 from tests.torture.payments_bot import SLOW
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from telegram.dialogue import CallbackContext, ChatContext, Context, MessageContext, Router, text
-from telegram.load.counting import count
+from telegram.load.bot.counting import count
 
 SLOW = "slow"
 

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from telegram.load.checker import Interruption, Said, Verdict
-from telegram.load.plan import BotPlan
+from telegram.load.bot.plan import BotPlan
+from telegram.load.checkers.checker import Interruption, Said, Verdict
 from tests.torture.poisons import POISONS
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from telegram.dialogue import MessageContext, Router, text
-from telegram.load.counting import count
+from telegram.load.bot.counting import count
 from tests.torture.poisons import POISONS
 
 _SPARE: Final = 512 << 20

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from telegram.load.checker import Anomaly, Verdict
+from telegram.load.checkers.checker import Anomaly, Verdict
 
 
 class Tell(Protocol):

@@ -5,9 +5,9 @@ import time
 from typing import Final
 
 from telegram.fake import Fault
-from telegram.load.journal import JournalEntry
-from telegram.load.plan import BotPlan
-from telegram.load.service import Ended
+from telegram.load.bot.journal import JournalEntry
+from telegram.load.bot.plan import BotPlan
+from telegram.load.bot.service import Ended
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from telegram.fake import Call, Fault, FaultKind
-from telegram.load.checker import Interruption
+from telegram.load.checkers.checker import Interruption
 from tests.torture.stage import PATIENCE_S, SENDERS, Stage
 
 _POLL_FIRST_S: Final = 0.5

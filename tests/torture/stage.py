@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from telegram.fake import Call, RemoteFake
-from telegram.load.checker import Interruption, Said, Seen, Verdict, check
-from telegram.load.evidence import Evidence
-from telegram.load.plan import BotPlan
-from telegram.load.service import Service
+from telegram.load.bot.evidence import Evidence
+from telegram.load.bot.plan import BotPlan
+from telegram.load.bot.service import Service
+from telegram.load.checkers.checker import Interruption, Said, Seen, Verdict, check
 from tests.torture.report import Plan, Tell
 from tests.torture.window import stretched
 

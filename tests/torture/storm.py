@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
-from telegram.load.checker import Interruption, Verdict
+from telegram.load.checkers.checker import Interruption, Verdict
 from tests.torture import aims, weather
 from tests.torture.kill import cut_off
 from tests.torture.report import Plan, Result, Tell, found

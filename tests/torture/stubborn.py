@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from telegram.load.checker import Interruption, Said
-from telegram.load.plan import BotPlan
+from telegram.load.bot.plan import BotPlan
+from telegram.load.checkers.checker import Interruption, Said
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage
 from tests.torture.stubbornness import KINDS

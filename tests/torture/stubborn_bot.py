@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from telegram.dialogue import MessageContext, Router, text
-from telegram.load.counting import count
+from telegram.load.bot.counting import count
 from tests.torture.stubbornness import KINDS, RESOURCE_CLOSES
 
 router = Router()

@@ -18,10 +18,10 @@ from typing import Final
 
 from engine.model import TIMER_IDS
 from telegram.fake import FakeServer, Fault, FaultKind
-from telegram.load.checker import Interruption, Verdict
-from telegram.load.journal import JournalEntry
-from telegram.load.plan import BotPlan
-from telegram.load.service import Service
+from telegram.load.bot.journal import JournalEntry
+from telegram.load.bot.plan import BotPlan
+from telegram.load.bot.service import Service
+from telegram.load.checkers.checker import Interruption, Verdict
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import stalled_store
 from tests.torture.survey_judge import Findings, judge

@@ -13,8 +13,8 @@ from handlers import router as all_of_them
 from handlers.survey import Step, survey, too_late
 from telegram.dialogue import Context, Filter, Resource, Router, TimerContext
 from telegram.dialogue.routes import Entry, Match
-from telegram.load.journal import Journal
-from telegram.load.plan import BotPlan
+from telegram.load.bot.journal import Journal
+from telegram.load.bot.plan import BotPlan
 from tests.torture.survey_model import TIMEOUT_S
 
 MOMENT_S: Final = 0.03

@@ -16,7 +16,7 @@ the press, and once.
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from telegram.load.checker import Anomaly, Interruption
+from telegram.load.checkers.checker import Anomaly, Interruption
 from tests.torture.survey_model import IDLE, TIMED_OUT, Act, Reply, Survey, says
 
 IN_FLIGHT_MAX_S: Final = 1.0

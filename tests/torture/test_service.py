@@ -6,10 +6,10 @@ import tempfile
 import pytest
 
 from telegram.fake import FakeServer, Fault
-from telegram.load.checker import Anomaly, Said, Seen, Verdict, check
-from telegram.load.evidence import Evidence
-from telegram.load.plan import BotPlan
-from telegram.load.service import Service
+from telegram.load.bot.evidence import Evidence
+from telegram.load.bot.plan import BotPlan
+from telegram.load.bot.service import Service
+from telegram.load.checkers.checker import Anomaly, Said, Seen, Verdict, check
 from tests.torture import (
     aims,
     kill,

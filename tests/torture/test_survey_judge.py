@@ -2,7 +2,7 @@
 
 import pytest
 
-from telegram.load.checker import Interruption
+from telegram.load.checkers.checker import Interruption
 from tests.torture import survey
 from tests.torture.report import Plan
 from tests.torture.survey_judge import LATE_MAX_S, Heard, Story, judge

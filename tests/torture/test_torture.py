@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from telegram.fake import Call
-from telegram.load.checker import Anomaly, Interruption, Said, Seen, Verdict
-from telegram.load.evidence import Evidence
-from telegram.load.journal import JournalEntry
-from telegram.load.service import Finished
+from telegram.load.bot.evidence import Evidence
+from telegram.load.bot.journal import JournalEntry
+from telegram.load.bot.service import Finished
+from telegram.load.checkers.checker import Anomaly, Interruption, Said, Seen, Verdict
 from tests.torture import trouble, weather
 from tests.torture.kill import cut_off
 from tests.torture.report import Plan, Result, found, table

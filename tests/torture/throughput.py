@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from telegram.load.plan import BotPlan
+from telegram.load.bot.plan import BotPlan
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import WORKERS, open_stage
 

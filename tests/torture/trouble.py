@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from telegram.load.service import Finished
+from telegram.load.bot.service import Finished
 from tests.torture import spells
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from telegram.fake import Fault
-from telegram.load.checker import Interruption
+from telegram.load.checkers.checker import Interruption
 from tests.torture.stage import Stage
 
 _OUTAGE: Final = 0.15  # of the spells; the others are faults

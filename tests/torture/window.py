@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from telegram.load.checker import IN_FLIGHT_MAX_S, Interruption, Said, Seen, Verdict, check
+from telegram.load.checkers.checker import IN_FLIGHT_MAX_S, Interruption, Said, Seen, Verdict, check
 
 
 class Windows:

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
-from telegram.load.journal import JournalEntry
-from telegram.load.plan import BotPlan
+from telegram.load.bot.journal import JournalEntry
+from telegram.load.bot.plan import BotPlan
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[3]
 STARTED_WITHIN_S: Final = 60.0
 ENDED_WITHIN_S: Final = 60.0
 _POLL_EVERY_S: Final = 0.02
@@ -97,7 +97,7 @@ class Service:
             "BOT_TOKEN": token,
             "TELEGRAM_API_URL": url,
             "STORE_URL": f"sqlite:{folder / 'bot.db'}",
-            "HANDLERS": "telegram.load.entry_point:router",
+            "HANDLERS": "telegram.load.bot.entry_point:router",
             "LOG_FORMAT": "json",
             "MESSAGES_PER_S": "0",  # rate limiting would limit the load
             **settings,

@@ -1,12 +1,12 @@
-"""The default bot under test: answers each text with the evidence for telegram/load/checker.py."""
+"""The default bot under test: answers each text with the evidence for telegram/load/checkers/checker.py."""
 
 import asyncio
 import os
 import time
 
 from telegram.dialogue import MessageContext, Router, text
-from telegram.load.evidence import Evidence
-from telegram.load.plan import BotPlan
+from telegram.load.bot.evidence import Evidence
+from telegram.load.bot.plan import BotPlan
 
 HANDLER_S = BotPlan.read().handler_ms / 1000
 PID = os.getpid()

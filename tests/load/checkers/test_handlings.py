@@ -2,9 +2,9 @@
 
 import pytest
 
-from telegram.load.handlings import KINDS, SHOWN_MAX, Handlings, Killed, Paused
-from telegram.load.journal import JournalEntry
-from telegram.load.recording import Handling
+from telegram.load.bot.journal import JournalEntry
+from telegram.load.checkers.handlings import KINDS, SHOWN_MAX, Handlings, Killed, Paused
+from telegram.load.checkers.recording import Handling
 
 A, B, C = 5, 6, 7
 S = 1_000_000_000

@@ -1,6 +1,6 @@
 """Checks the replies of a bot against the updates that were sent to it. Pure: no clock, no process.
 
-The bot under test is telegram/load/counting.py. Its replies carry evidence, which distinguishes a reply that was *sent*
+The bot under test is telegram/load/bot/counting.py. Its replies carry evidence, which distinguishes a reply that was *sent*
 twice (guarantee: at least once) from an update that was *committed* twice (guarantee: exactly once).
 
 | anomaly         | meaning                                                                               |
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from telegram.load.evidence import Evidence
+from telegram.load.bot.evidence import Evidence
 
 IN_FLIGHT_MAX_S: Final = 5.0
 """Maximum time between the execution of a call and the bot's commit of it; generous for a busy machine."""

@@ -1,4 +1,4 @@
-"""The contents of a reply of telegram/load/counting.py: what telegram/load/checker.py checks."""
+"""The contents of a reply of telegram/load/bot/counting.py: what telegram/load/checkers/checker.py checks."""
 
 from typing import NamedTuple
 

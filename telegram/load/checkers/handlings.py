@@ -1,6 +1,6 @@
 """Checks the journal: whether each update was handled, when, and in which order. Pure, and for any handlers.
 
-It needs only the journal (telegram/load/journal.py); the replies are checked by telegram/load/checker.py.
+It needs only the journal (telegram/load/bot/journal.py); the replies are checked by telegram/load/checkers/checker.py.
 
 | anomaly       | meaning                                                                                    |
 |---------------|--------------------------------------------------------------------------------------------|
@@ -20,9 +20,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
-from telegram.load.checker import IN_FLIGHT_MAX_S, Anomaly
-from telegram.load.journal import JournalEntry
-from telegram.load.ledger import Ledger
+from telegram.load.bot.journal import JournalEntry
+from telegram.load.checkers.checker import IN_FLIGHT_MAX_S, Anomaly
+from telegram.load.checkers.ledger import Ledger
 from telegram.settings.load_test import STARVED_AFTER_S
 
 KINDS: Final = ("lost", "stray", "swapped", "overlapping", "handled again", "starved")

@@ -5,7 +5,7 @@ Times are seconds since the start of the test, unless their name says otherwise.
 
 from typing import Any, NamedTuple
 
-from telegram.load.checker import Anomaly
+from telegram.load.checkers.checker import Anomaly
 
 
 class Sample(NamedTuple):

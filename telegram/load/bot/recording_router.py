@@ -11,7 +11,7 @@ from typing import Any, Final
 from telegram.dialogue import Context, Filter, Invalid, Resource, Router, TimerContext
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.routes import Entry, Match, Route
-from telegram.load.journal import Journal
+from telegram.load.bot.journal import Journal
 
 
 class _Handling:

@@ -5,9 +5,9 @@ import sys
 import threading
 
 from telegram.dialogue import Router, load_router
-from telegram.load.journal import Journal
-from telegram.load.plan import BotPlan
-from telegram.load.recording_router import RecordingRouter
+from telegram.load.bot.journal import Journal
+from telegram.load.bot.plan import BotPlan
+from telegram.load.bot.recording_router import RecordingRouter
 
 
 def _die_with_parent() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from telegram.load.checker import Interruption, Said, Seen, check
-from telegram.load.evidence import Evidence
+from telegram.load.bot.evidence import Evidence
+from telegram.load.checkers.checker import Interruption, Said, Seen, check
 
 A, B = 5, 6
 KILL = Interruption(104.0, 105.0)

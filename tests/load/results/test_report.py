@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 import pytest
 from playwright.async_api import async_playwright, expect
 
-from telegram.load.checker import Anomaly
-from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
-from telegram.load.report import summary, tiles, verdict, write_report
-from telegram.load.report_data import drawing, overlapping, percentile
+from telegram.load.checkers.checker import Anomaly
+from telegram.load.checkers.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
+from telegram.load.results.report import summary, tiles, verdict, write_report
+from telegram.load.results.report_data import drawing, overlapping, percentile
 from tests.kit.page import ARGUMENTS, CHROMIUM
 
 KINDS = ("lost", "stray", "swapped", "committed twice", "skipped", "forgotten", "overlapping", "sent twice")

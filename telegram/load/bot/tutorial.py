@@ -18,7 +18,7 @@ from telegram.botapi.errors import TelegramError
 from telegram.botapi.routing import envelope
 from telegram.client import TgClient
 from telegram.dialogue import InboxHandler
-from telegram.load.entry_point import router
+from telegram.load.bot.entry_point import router
 from telegram.service.logs import set_up_logging
 
 _AFTER_TROUBLE_S: Final = 1.0

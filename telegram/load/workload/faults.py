@@ -7,16 +7,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from telegram.fake import Fault, RemoteFake
-from telegram.load.checker import Interruption
-from telegram.load.recording import FaultMark
-from telegram.load.service import Service
+from telegram.load.bot.service import Service
+from telegram.load.checkers.checker import Interruption
+from telegram.load.checkers.recording import FaultMark
 
 _ROUNDS_MIN: Final = 2
 _ROUND_S: Final = 60.0
 _LULL: Final = 0.1  # share of the sending time without faults, at the start and at the end
 _BETWEEN_S: Final = 0.5  # pause between two faults, in which the bot works
 _LENGTH_MIN_S: Final = 0.5
-_LENGTH_MAX_S: Final = 3.0  # less than IN_FLIGHT_MAX_S of telegram/load/checker.py
+_LENGTH_MAX_S: Final = 3.0  # less than IN_FLIGHT_MAX_S of telegram/load/checkers/checker.py
 
 SERVER_FAULTS: Final[dict[str, Callable[[], Sequence[Fault]]]] = {
     "429": lambda: [Fault("status", code=429, retry_after=1, method="sendMessage", probability=0.5)],

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
-from telegram.load.recording import Handling
+from telegram.load.checkers.recording import Handling
 
 RUNNING: Final = 0
 _OUTCOMES: Final = ("running", "end", "fail", "cut")

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from telegram.fake import RemoteFake
-from telegram.load.distribution import Distribution
-from telegram.load.faults import FaultInjector, plan
-from telegram.load.handlings import Handlings, Killed, Paused
-from telegram.load.journal import Tail
-from telegram.load.recording import Sample
-from telegram.load.replies import Replies, text_of
-from telegram.load.service import NotRunningError, Service
-from telegram.load.simulated_users import Shown, SimulatedUsers
+from telegram.load.bot.journal import Tail
+from telegram.load.bot.service import NotRunningError, Service
+from telegram.load.checkers.handlings import Handlings, Killed, Paused
+from telegram.load.checkers.recording import Sample
+from telegram.load.checkers.replies import Replies, text_of
+from telegram.load.workload.distribution import Distribution
+from telegram.load.workload.faults import FaultInjector, plan
+from telegram.load.workload.simulated_users import Shown, SimulatedUsers
 from telegram.settings.load_test import Load
 
 _SEND_EVERY_S: Final = 0.05
@@ -26,7 +26,7 @@ _RECENT_S: Final = 5.0
 _QUEUE_MAX: Final = 90_000  # Telegram keeps 100,000 updates for a bot and drops further ones
 _NS: Final = 1_000_000_000
 HANDLER_EVENTS: Final = ("untaken", "enter", "leave", "cancel")
-"""Events of the journal about the effects of a handler (telegram/load/journal.py)."""
+"""Events of the journal about the effects of a handler (telegram/load/bot/journal.py)."""
 
 
 class Now(NamedTuple):

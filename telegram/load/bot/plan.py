@@ -10,14 +10,14 @@ FILE: Final = "load.json"
 class BotPlan(NamedTuple):
     """Parameters of the bot's process in a load test."""
 
-    handlers: str = "telegram.load.counting:router"
+    handlers: str = "telegram.load.bot.counting:router"
     """Like the setting HANDLERS."""
 
     handler_ms: float = 20.0
     """Duration of a handler of `counting`, in milliseconds."""
 
     journal: str | None = "journal"
-    """File of the journal (telegram/load/journal.py); None: no journal."""
+    """File of the journal (telegram/load/bot/journal.py); None: no journal."""
 
     until_eof: bool = False
     """Exit when standard input ends, so that a killed load test leaves no bot behind."""

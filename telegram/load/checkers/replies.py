@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from telegram.fake import Call
-from telegram.load.checker import Anomaly, Interruption, Said, Seen, check
-from telegram.load.evidence import Evidence
-from telegram.load.handlings import SHOWN_MAX
-from telegram.load.ledger import Ledger
+from telegram.load.bot.evidence import Evidence
+from telegram.load.checkers.checker import Anomaly, Interruption, Said, Seen, check
+from telegram.load.checkers.handlings import SHOWN_MAX
+from telegram.load.checkers.ledger import Ledger
 
 _UPDATES_AT_ONCE: Final = 100_000  # checked together; about 100 MB of memory
 
@@ -22,7 +22,7 @@ def text_of(place: int) -> str:
 
 
 class Replies:
-    """Collects the replies of telegram/load/counting.py in files; all replies of a chat are in the same one."""
+    """Collects the replies of telegram/load/bot/counting.py in files; all replies of a chat are in the same one."""
 
     def __init__(self, folder: Path, updates: int) -> None:
         self.total = 0
@@ -72,7 +72,7 @@ class Replies:
         *,
         complete: bool = True,
     ) -> None:
-        """Check all replies (telegram/load/checker.py), without the updates `given_up`; call it once, at the end.
+        """Check all replies (telegram/load/checkers/checker.py), without the updates `given_up`; call it once, at the end.
 
         Unless `complete`, updates without a reply are not lost.
         """

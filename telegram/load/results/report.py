@@ -15,8 +15,8 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
-from telegram.load.recording import ChatClass, Recording
-from telegram.load.report_data import drawing, percentile
+from telegram.load.checkers.recording import ChatClass, Recording
+from telegram.load.results.report_data import drawing, percentile
 
 _HERE: Final = Path(__file__).parent
 

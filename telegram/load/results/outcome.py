@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from engine import DeadLetter, Queue
 from engine.stores import open_store
-from telegram.load import handlings
-from telegram.load.checker import Anomaly
-from telegram.load.handlings import SHOWN_MAX
-from telegram.load.load_test import LoadTest
-from telegram.load.recording import ChatClass, FaultMark, Handling, Lane, Recording
-from telegram.load.simulated_users import SimulatedUsers
+from telegram.load.checkers import handlings
+from telegram.load.checkers.checker import Anomaly
+from telegram.load.checkers.handlings import SHOWN_MAX
+from telegram.load.checkers.recording import ChatClass, FaultMark, Handling, Lane, Recording
+from telegram.load.workload.load_test import LoadTest
+from telegram.load.workload.simulated_users import SimulatedUsers
 from telegram.service.secrecy import without_password
 from telegram.settings.load_test import Load
 

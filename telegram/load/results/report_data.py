@@ -6,7 +6,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from telegram.load.recording import FaultMark, Handling, Lane, Recording, Sample
+from telegram.load.checkers.recording import FaultMark, Handling, Lane, Recording, Sample
 
 _DIGITS = 5  # 10 us: finer than a pixel at any useful zoom
 _CURVE_POINTS = 160

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from handlers import survey
 from telegram.dialogue import CallbackContext, Context, Invalid, MessageContext, Router, command, data, text
+from telegram.load.bot.journal import Journal
+from telegram.load.bot.recording_router import RecordingRouter
 from telegram.load.command import run_load
-from telegram.load.journal import Journal
-from telegram.load.recording_router import RecordingRouter
-from telegram.load.simulated_users import (
+from telegram.load.workload.simulated_users import (
     PATIENCE_S,
     TEXTS,
     Action,

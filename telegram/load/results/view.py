@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from telegram.botapi.printable import printable
-from telegram.load.load_test import Now, Show
-from telegram.load.recording import Recording
-from telegram.load.report_data import percentile
+from telegram.load.checkers.recording import Recording
+from telegram.load.results.report_data import percentile
+from telegram.load.workload.load_test import Now, Show
 from telegram.service.secrecy import without_password
 from telegram.settings.load_test import Load
 
