@@ -31,6 +31,13 @@ _FAKE_FOLDERS: Final = {
     "server": "calls clock control faults remote",
 }
 
+_LOAD_FOLDERS: Final = {
+    "bot": "counting entry_point journal plan recording_router service tutorial",
+    "checkers": "checker handlings ledger recording replies",
+    "workload": "distribution faults load_test simulated_users",
+    "results": "outcome report report_data view",
+}
+
 redirect(
     {
         f"telegram.{each}": f"telegram.{room}.{each}"
@@ -38,8 +45,9 @@ redirect(
         for each in names.split()
     }
     | {
-        f"telegram.fake.{each}": f"telegram.fake.{folder}.{each}"
-        for folder, names in _FAKE_FOLDERS.items()
+        f"telegram.{package}.{each}": f"telegram.{package}.{folder}.{each}"
+        for package, folders in (("fake", _FAKE_FOLDERS), ("load", _LOAD_FOLDERS))
+        for folder, names in folders.items()
         for each in names.split()
     }
     | {f"telegram.fake.sandbox_{each}": f"telegram.sandbox.{each}" for each in ("forms", "lanes", "samples")}

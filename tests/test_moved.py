@@ -12,7 +12,7 @@ import engine.moved
 from engine import Engine, EngineConfig, Envelope, Inbox, Queue
 from engine.stores.memory import MemoryStore
 from telegram.dialogue import InboxHandler, Router
-from telegram.load.service import ROOT
+from telegram.load.bot.service import ROOT
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ from telegram.load.service import ROOT
         ("telegram.fake.sandbox_lanes", "telegram.sandbox.lanes"),
         ("telegram.fake.sandbox", "telegram.sandbox.server"),
         ("telegram.fake.answers", "telegram.fake.protocol.answers"),
+        ("telegram.load.checker", "telegram.load.checkers.checker"),
         ("engine.keeper", "engine.leases"),
         ("engine.stores.sqlite_file", "engine.stores.sqlite.file"),
     ],
