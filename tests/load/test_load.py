@@ -27,7 +27,7 @@ router = Router()
 @router.message(text)
 async def picky(ctx: Context) -> None:
     assert os.environ["MY_KEY"] == "mine" and "WORKERS" in os.environ
-    if ctx.text == "12:30":
+    if ctx.text == "12:30" and ctx.chat_id % 2:  # of half of the chats: a test that gives up most updates is no success
         raise Reject("that is lunch time")
     ctx.reply("fine")
 
