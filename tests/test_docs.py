@@ -1,0 +1,31 @@
+"""Every Python example of docs/*.md runs, and its own tests (test_...) pass; what they do is tested in the named modules."""
+
+import re
+
+import pytest
+
+from tests.kit.docs import DOCS, modules, pages
+
+TESTED = {"web.md": "tests/web/test_web_docs.py"}
+"""Which test module uses the examples of a page."""
+
+
+@pytest.mark.parametrize("page", [page.name for page in pages()])
+def test_the_examples_run(page):
+    with modules(page) as made:
+        for module in made.values():
+            for name, each in list(vars(module).items()):
+                if name.startswith("test_") and callable(each):
+                    each()
+
+
+@pytest.mark.parametrize("page", [page.name for page in pages()])
+def test_the_examples_are_used_by_a_test(page):
+    path = DOCS.parent / TESTED[page]
+    assert f'modules("{page}")' in path.read_text()
+
+
+@pytest.mark.parametrize("page", [page.name for page in pages()])
+def test_links_to_files_are_true(page):
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", (DOCS / page).read_text()):
+        assert (DOCS / target).exists(), target
