@@ -33,7 +33,7 @@ def imported(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_nobody_imports_the_composition_root_or_the_tests(path):
+def test_no_module_imports_the_composition_root_or_the_tests(path):
     assert not {module for module in imported(path) if module.split(".")[0] in {"run", "tests"}}
 
 
@@ -57,6 +57,6 @@ def test_lock_files_name_no_registry(path):
     assert "://" not in path.read_text()
 
 
-def test_the_changelog_knows_the_version():
+def test_the_changelog_has_the_version():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()

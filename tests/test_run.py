@@ -182,7 +182,7 @@ async def make_store(path, bot):
 @pytest.fixture(scope="module")
 def finished(request, tmp_path_factory):
     """The cases of the tests that were chosen, run one after the other: name -> how it went."""
-    names = chosen(request, test_what_is_wrong_is_said_in_one_line, "name")
+    names = chosen(request, test_each_error_is_one_line, "name")
     cases = []
     for case in map(CASES.__getitem__, names):
         folder = tmp_path_factory.mktemp("case")
@@ -212,7 +212,7 @@ def assert_one_clear_line(done: Finished, says: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_wrong_is_said_in_one_line(finished, name):
+def test_each_error_is_one_line(finished, name):
     assert_one_clear_line(finished[name], CASES[name].says)
 
 
@@ -271,7 +271,7 @@ async def test_the_sandboxs_port_that_is_taken(tmp_path):
     assert_one_clear_line(done, f"{port}")
 
 
-async def test_what_a_person_can_mend_is_told_also_from_inside_a_group():
+async def test_an_error_that_the_user_can_fix_is_one_line_also_from_inside_a_group():
     class Bot:
         me = None
 
@@ -315,7 +315,7 @@ def test_the_sandbox_does_not_mix_with_a_real_bots_work(
         ((), {"WITHOUT_TOKEN": "sandbox"}, True),
     ],
 )
-async def test_the_sandbox_says_where_it_is_and_whether_it_was_asked_for(
+async def test_the_sandbox_prints_its_address_and_whether_it_was_requested(
     tmp_path, arguments, settings, is_told
 ):
     process = await asyncio.create_subprocess_exec(
@@ -348,7 +348,7 @@ async def test_the_sandbox_says_where_it_is_and_whether_it_was_asked_for(
         (0o644, b"WORKERS=8", False),
     ],
 )
-def test_a_token_that_others_can_read_is_told(tmp_path, mode, content, is_told):
+def test_a_token_that_others_can_read_is_a_warning(tmp_path, mode, content, is_told):
     path = tmp_path / ".env"
     path.write_bytes(content)
     path.chmod(mode)
@@ -391,7 +391,7 @@ def test_the_command_in_a_report_has_no_secret(monkeypatch, arguments):
     assert "run.py" in command
 
 
-def test_help_tells_every_setting(tmp_path):
+def test_help_lists_every_setting(tmp_path):
     command_line = [sys.executable, str(ROOT / "run.py"), "--help"]
     done = subprocess.run(command_line, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=50)
     for name in (
@@ -476,7 +476,7 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
         assert check(said, seen(server), [Interruption(began, time.time())]).anomalies == ()
 
 
-async def test_a_log_that_cannot_be_written_stops_nobody(tmp_path):
+async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
     """stderr on a full disk."""
     async with FakeServer() as server:
         settings = {**BASE, "BOT_TOKEN": server.token, "TELEGRAM_API_URL": server.url, "LOG_LEVEL": "debug"}

@@ -33,7 +33,7 @@ def test_a_type_has_its_fields(each):
     assert {field.alias or name for name, field in fields.items()} == {field.name for field in each.fields}
 
 
-def test_a_result_that_is_none_of_its_types_is_told_apart():
+def test_each_result_type_of_a_method_can_be_read():
     """Each result type of a method can be read: its validator can be built."""
     from telegram.botapi.generate import _type_hint
     from telegram.botapi.invoking import _reader

@@ -215,7 +215,7 @@ def test_parse_is_total(body: bytes) -> None:
     assert parse(body) is ...
 
 
-def test_every_error_is_a_telegram_error_and_says_what_happened() -> None:
+def test_every_error_is_a_telegram_error_with_a_reason() -> None:
     errors = [NotSent("getMe", "refused"), OutcomeUnknown("getMe", "reset"), Unreadable("broken JSON")]
     assert all(isinstance(error, TelegramError) for error in errors)
     assert [str(error) for error in errors] == [

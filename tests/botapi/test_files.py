@@ -107,7 +107,7 @@ def test_small_content_survives_the_outbox(content):
     assert InputFile.of(file.reference()) == file
 
 
-def test_what_cannot_wait_in_the_outbox_says_what_to_do():
+def test_content_that_cannot_wait_in_the_outbox_is_an_error_with_a_remedy():
     assert InputFile(b"x" * DURABLE_BYTES_MAX, filename="x").reference()
     for file in (
         InputFile(b"x" * (DURABLE_BYTES_MAX + 1), filename="x"),
@@ -167,7 +167,7 @@ async def test_a_file_that_is_missing_or_none(tmp_path):
         await content(tmp_path, 1)
 
 
-async def test_a_token_in_a_path_is_not_told(tmp_path):
+async def test_a_token_in_a_path_is_not_shown(tmp_path):
     with pytest.raises(FileUnusable) as caught:
         await InputFile(tmp_path / f"123456789:{SECRET}" / "x").size()
     assert SECRET not in f"{caught.value} {caught.value!r} {vars(caught.value)}"
@@ -299,7 +299,7 @@ async def test_a_lone_surrogate_is_refused_before_anything_is_sent():
         Multipart({"text": "\ud800"}, [])
 
 
-async def test_a_local_server_is_told_paths(tmp_path):
+async def test_a_local_server_gets_paths(tmp_path):
     (tmp_path / "a b%.pdf").write_bytes(b"123")
     plain, renamed = InputFile(tmp_path / "a b%.pdf"), InputFile(tmp_path / "a b%.pdf", filename="c.pdf")
     params: dict[str, Any] = {"document": None, "media": [{"media": None}]}

@@ -117,7 +117,7 @@ LENIENT = {"message_id": 1, "allow_sending_without_reply": True}
         ('{"message_id":1}', '{"message_id":1}'),
     ],
 )
-def test_a_reply_outlives_its_message_unless_its_author_says_otherwise(given: Any, sent: Any) -> None:
+def test_a_reply_outlives_its_message_by_default(given: Any, sent: Any) -> None:
     assert outlives_its_message(given) == sent
 
 

@@ -137,7 +137,7 @@ def test_fake_users_own_nothing(fake: int, kind: str, actor: str) -> None:
 
 
 @pytest.mark.parametrize("fields", [None, {}, {"update_id": 7}, {"message": None}, {"message": []}])
-def test_what_says_nothing_has_a_lane_of_its_own(fields: dict[str, Any] | None) -> None:
+def test_an_update_without_a_chat_or_user_has_a_lane_of_its_own(fields: dict[str, Any] | None) -> None:
     assert route(fields, 7) == Route("update:7", "")
 
 
@@ -226,7 +226,5 @@ NEW_GROUP, OLD_GROUP = {"id": -100555, "type": "supergroup"}, {"id": -555, "type
         (None, None),
     ],
 )
-def test_a_group_that_becomes_a_supergroup_says_so_in_both_chats(
-    fields: Any, moved: tuple[str, str] | None
-) -> None:
+def test_a_migration_is_recognised_in_both_chats(fields: Any, moved: tuple[str, str] | None) -> None:
     assert migration(fields) == moved

@@ -99,7 +99,7 @@ def test_forward_origin() -> None:
         (update(**{"x\n" + "y" * 99: {}}), "unknown kind of update: not a name"),
     ],
 )
-def test_unreadable_says_why(body: bytes, reason: str) -> None:
+def test_unreadable_has_a_reason(body: bytes, reason: str) -> None:
     with pytest.raises(Unreadable) as caught:
         decode(body)
     assert caught.value.reason == reason
@@ -119,7 +119,7 @@ def test_unreadable_says_why(body: bytes, reason: str) -> None:
          ("message.reply_to_message.reply_to_message",)),
     ],
 )  # fmt: skip
-def test_a_broken_part_is_lost_and_told_of_and_the_update_lives(
+def test_an_invalid_part_is_dropped_and_listed_and_the_update_is_handled(
     broken: dict[str, Any], lost: tuple[str, ...]
 ) -> None:
     found = decode(message(**broken))

@@ -328,7 +328,7 @@ async def test_interim_answers_are_passed_over(server: Server, client: TgClient)
     assert await client.call("getSomething") == 5
 
 
-async def test_compressed_answer_is_read_though_nobody_asked_for_it(server: Server, client: TgClient) -> None:
+async def test_an_unrequested_compressed_answer_is_read(server: Server, client: TgClient) -> None:
     server.gives(
         lambda: web.Response(
             body=gzip.compress(b'{"ok":true,"result":5}'), headers={"Content-Encoding": "gzip"}

@@ -798,7 +798,7 @@ async def local(server: Server, root: Path) -> AsyncIterator[TgClient]:
         yield opened
 
 
-async def test_a_local_server_is_told_the_path(server: Server, local: TgClient, document: Path) -> None:
+async def test_a_local_server_gets_the_path(server: Server, local: TgClient, document: Path) -> None:
     media = InputMediaDocument(media=InputFile(document))
     await local.call("sendDocument", chat_id=5, document=InputFile(document))
     await local.call("sendMediaGroup", chat_id=5, media=[media])

@@ -70,7 +70,7 @@ def test_a_wrong_clock_is_logged_once():
     ]
 
 
-async def test_each_answer_to_get_updates_tells_the_time(monkeypatch):
+async def test_each_answer_to_get_updates_sets_the_clock(monkeypatch):
     async with FakeServer() as fake, TgClient(fake.token, base_url=fake.url) as client:
         monkeypatch.setattr(client, "_clock", TelegramClock(lambda: Wall(3600.0).at))
         before = client.time()

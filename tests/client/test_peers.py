@@ -97,7 +97,7 @@ def test_lost_and_answered_twice():
         ([0.333, 0.334], "0.33"),
     ],
 )
-def test_a_spread_is_told_in_digits_that_mean_something(values, told):
+def test_a_spread_is_shown_in_significant_digits(values, told):
     assert spread(values) == told
 
 
@@ -110,7 +110,7 @@ def figures(overlapping=0):
     )
 
 
-def test_every_column_tells_its_figure():
+def test_every_column_shows_its_figure():
     assert [figure(figures(5)) for figure in COLUMNS.values()] == [2000, 0.25, 5, 6, 3, 7, 8, 9, 10, 4.5]
     head, row = table({"somebody": [figures(5)]}).splitlines()
     assert row.split() == ["somebody", "2,000", "0.25", "5", "6", "3", "7", "8", "9", "10", "4.50"]
@@ -132,7 +132,7 @@ def test_the_pins_of_a_lock_file():
     assert pins("a-b==1.2 \\\n    --hash=sha256:0\n    # via x\nc==3\n") == {"a-b": "1.2", "c": "3"}
 
 
-def test_a_bot_works_as_long_as_the_text_says_and_tells_it_as_the_judge_reads_it():
+def test_a_handler_takes_the_time_in_the_text_and_replies_with_evidence():
     assert work_s("17 12.5") == 0.0125
     before = time.monotonic_ns()
     told = Evidence.parse(evidence("17 12.5", 3, 2, before))

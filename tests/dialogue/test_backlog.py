@@ -52,7 +52,7 @@ def ago(bot: Conversations, seconds: float) -> int:
 @pytest.mark.parametrize(
     ("policy", "expected"), [("handle", ["old", "young"]), ("drop:600", ["young"]), ("tell:600", ["young"])]
 )
-def test_what_waited_longer_is_dropped_if_the_policy_says_so(policy, expected):
+def test_updates_that_waited_longer_are_dropped_by_the_policy(policy, expected):
     handled: list[str] = []
     with conversations(handled, policy) as bot:
         ann = bot.chat("Ann")
@@ -63,7 +63,7 @@ def test_what_waited_longer_is_dropped_if_the_policy_says_so(policy, expected):
         assert bot.dead_letters() == []
 
 
-def test_each_private_chat_is_told_once_whatever_its_backlog_and_a_restart_in_it():
+def test_each_private_chat_gets_one_text_for_any_backlog_also_with_a_restart_in_it():
     handled: list[str] = []
     with conversations(handled, "tell:600", backlog_text="I was away.") as bot:
         ann, bob, group = bot.chat("Ann"), bot.chat("Bob"), bot.group("G").member("Ann")
@@ -119,7 +119,7 @@ def test_money_members_and_migrations_are_never_dropped():
         assert bot.dropped() == {"backlog": 1}
 
 
-def test_a_business_chat_is_told_nothing():
+def test_a_business_chat_gets_no_text():
     """The text would be sent as the person whose account it is (Telegram Bot API, sendMessage: business_connection_id)."""
     handled: list[str] = []
     with conversations(handled, "tell:600") as bot:
@@ -145,7 +145,7 @@ def test_policies_are_read():
 
 
 @pytest.mark.parametrize("store", ["memory:", "sqlite:"])
-async def test_over_http_a_long_backlog_is_told_of_once_and_then_it_goes_on(store, tmp_path):
+async def test_over_http_a_long_backlog_gets_one_text_and_new_updates_are_handled(store, tmp_path):
     url = store if store == "memory:" else f"sqlite:{tmp_path / 'bot.db'}"
     handled: list[str] = []
     async with FakeServer(seed=1) as fake:

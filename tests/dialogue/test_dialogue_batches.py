@@ -283,7 +283,7 @@ def test_failed_bursts_are_remembered_of_a_bounded_number_of_conversations():
     assert splits.has(heads[-1])
 
 
-def test_what_is_wrong_with_a_batch_is_told_once():
+def test_an_error_in_a_batch_is_reported_once():
     router = Router()
 
     @router.burst(text)

@@ -334,7 +334,7 @@ def test_a_call_after_the_effects_were_taken_is_refused():
 # ---- the conversation state
 
 
-def test_state_that_nobody_looked_at_is_kept():
+def test_state_that_was_not_read_is_kept():
     assert context({"message": message()}, state=b"not even JSON").effects().state is KEEP
 
 

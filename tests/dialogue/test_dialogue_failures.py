@@ -88,7 +88,7 @@ def test_what_goes_out_although_the_handler_failed(update, attempt, given_up, ca
     assert last_words(update, attempt=attempt, given_up=given_up) == calls
 
 
-def test_the_apology_goes_to_the_topic_and_says_what_the_author_wants():
+def test_the_apology_goes_to_the_topic_with_the_configured_text():
     update = {"message": message(chat=GROUP, is_topic_message=True, message_thread_id=3)}
     said = last_words(update, given_up=True, conduct=Conduct(apology="Oh no"))
     assert said == [("sendMessage", {"chat_id": -100, "message_thread_id": 3, "text": "Oh no"})]
@@ -108,7 +108,7 @@ def test_a_button_that_expired_meanwhile_is_not_answered():
 
 
 @pytest.mark.parametrize("apology", [APOLOGY, "Oh no", ""])
-def test_the_bot_says_what_its_setting_says_when_an_update_is_given_up(apology):
+def test_an_update_that_is_given_up_gets_the_apology_of_the_setting(apology):
     router = Router()
 
     @router.message()
@@ -224,7 +224,7 @@ async def test_the_answer_to_a_query_has_a_lane_of_its_own(method):
 # -- what is told, and what is not ----------------------------------------------------------------------------------------
 
 
-async def test_what_is_invalid_is_told_and_nothing_else_happens():
+async def test_the_reason_of_invalid_is_sent_and_nothing_else_happens():
     router = Router()
 
     @router.timer("t")

@@ -23,7 +23,7 @@ async def test_decode_route_run_effects():
     assert await handle(delivery({"message": message("/add@other_bot 3")})) == Effects()
 
 
-async def test_what_nobody_wants_is_acknowledged():
+async def test_an_update_without_a_handler_is_acknowledged():
     assert await Direct(Router())(delivery({"message": message()}, state=b"{}")) == Effects()
 
 

@@ -63,7 +63,7 @@ def test_a_handler_of_any_update_asks_for_all_that_is_known():
     assert router.allowed_updates() == list(KINDS)
 
 
-def test_a_filter_that_names_kinds_says_what_a_handler_of_any_update_asks_for():
+def test_a_filter_of_kinds_decides_what_a_handler_of_any_update_requests():
     router = Router(kind("chat_boost", "poll", "chat_member"))
     router.update(any_of(kind("chat_boost"), kind("poll")))(handler)
     assert asked(router) == {"chat_boost", "poll"}

@@ -70,20 +70,20 @@ def test_a_router_is_loaded(module):
         ),
     ],
 )
-def test_what_cannot_be_loaded_is_said_in_one_line(module, source, spec, says):
+def test_a_router_that_cannot_be_loaded_is_an_error_of_one_line(module, source, spec, says):
     module(source)
     with pytest.raises(ValueError) as caught:
         load_router(spec)
     assert str(caught.value) == says
 
 
-def test_a_syntax_error_is_said_in_one_line(module):
+def test_a_syntax_error_is_an_error_of_one_line(module):
     module("def (:\n")
     with pytest.raises(ValueError, match=r"^importing 'their_handlers' failed: SyntaxError: [^\n]*$"):
         load_router("their_handlers:router")
 
 
-def test_a_slip_in_a_handler_is_told_with_its_line(module):
+def test_a_programming_error_in_a_handler_is_reported_with_its_line(module):
     module(
         "from telegram.dialogue import Router, text\n"
         "router = Router()\n"

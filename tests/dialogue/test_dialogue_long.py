@@ -103,7 +103,7 @@ def test_a_chat_action_that_fails_is_no_error_for_the_handler(trouble):
     assert [line["log_level"] for line in logs if line["event"] == "chat action not shown"] == ["debug"]
 
 
-def test_a_chat_action_waits_as_long_as_telegram_says():
+def test_a_chat_action_waits_for_retry_after():
     async def work(ctx: MessageContext) -> None:
         async with ctx.typing():
             await asyncio.sleep(12)
@@ -456,7 +456,7 @@ def test_a_handlers_own_time_is_more_than_the_others():
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
-def test_an_impossible_time_is_told_where_it_is_written(seconds):
+def test_an_impossible_time_is_an_error_at_its_line(seconds):
     with pytest.raises(ValueError, match="timeout_s"):
         Router().message(timeout_s=seconds)
 

@@ -49,7 +49,7 @@ def is_sync(ctx: MessageContext) -> None: ...
         (is_sync, (text,), "must be written with `async def`.*is_sync"),
     ],
 )
-def test_what_cannot_work_is_told_at_once(handler, filters, why):
+def test_an_impossible_signature_is_an_error_at_registration(handler, filters, why):
     router = Router()
     with pytest.raises(TypeError, match=why):
         on(router, "message", *filters)(handler)
@@ -85,7 +85,7 @@ def test_methods_objects_and_nested_names():
 
 
 @pytest.mark.parametrize("passes", [Extract, MessageContext, "text", None, wants_chat])
-def test_what_is_no_filter_is_told(passes):
+def test_a_value_that_is_no_filter_is_an_error(passes):
     wanting = [lambda: on(Router(), "message", passes), lambda: Router(passes)]
     if passes is not None:
         wanting.append(lambda: Router().message(stop=passes))

@@ -97,7 +97,7 @@ def captcha(scope: Scope = CHAT) -> Router:
 
 
 @pytest.mark.parametrize(("topic", "scope"), [(None, CHAT), (3, CHAT), (3, TOPIC)])
-def test_who_was_added_by_somebody_else_takes_the_chats_timer_away(topic: int | None, scope: Scope):
+def test_a_member_who_was_added_by_another_removes_the_chats_timer(topic: int | None, scope: Scope):
     """Bots like J-Rios/TLG_JoinCaptchaBot and 1inch/shieldy: Ann adds Bob and Eve, Bob presses his button, and stays."""
     with Conversations(captcha(scope)) as bot:
         team = bot.group("Team", is_forum=topic is not None)
@@ -373,7 +373,7 @@ def test_a_timer_for_another_chat_speaks_there_with_what_is_remembered_there(kin
         assert there.text == "three {'posts': 2, 'here': 'set'}"
 
 
-def test_what_it_says_stands_in_the_line_of_that_chat():
+def test_its_replies_are_in_the_lane_of_that_chat():
     ctx = context({"message": message()})
     ctx.set_timer("post", 1, chat_id=-100)
     (timer,) = ctx.effects().timers

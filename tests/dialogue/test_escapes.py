@@ -457,7 +457,7 @@ def test_a_pool_that_was_cancelled_before_its_first_step_leaves_no_worker_behind
     run_virtual(main())
 
 
-def test_a_store_that_is_away_at_the_end_of_the_pool_holds_nobody_up():
+def test_an_unavailable_store_at_the_end_of_the_pool_delays_no_stop():
     house = House(only_the_first(raising(ValueError())), store=Odd(StoreUnavailable("away"), "claim", "park"))
 
     async def main() -> None:
@@ -473,7 +473,7 @@ def test_a_store_that_is_away_at_the_end_of_the_pool_holds_nobody_up():
 # -- stalls ------------------------------------------------------------------------------------------------------------
 
 
-def test_time_in_which_the_process_stood_still_counts_for_nobody():
+def test_time_in_which_the_loop_was_blocked_counts_for_no_handler():
     async def handler(house: House, delivery: Delivery) -> None:
         await asyncio.sleep(1)
         if delivery.envelope.key == "blocks":

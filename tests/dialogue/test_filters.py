@@ -87,7 +87,7 @@ def test_arguments_in_the_order_of_the_fields(said_text, expected):
         ("/add 0 x", "number: Input should be greater than or equal to 1"),
     ],
 )
-def test_arguments_that_do_not_fit_are_told_with_the_usage(said_text, why):
+def test_arguments_that_do_not_fit_are_answered_with_the_usage(said_text, why):
     with pytest.raises(Invalid) as caught:
         parse(said_text)
     first, usage = caught.value.text.split("\n")

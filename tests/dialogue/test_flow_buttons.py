@@ -184,7 +184,7 @@ def test_an_answer_to_a_press_that_telegram_would_refuse_is_an_error_at_once():
         BotConfig(others_button="x" * 201)
 
 
-def test_somebody_elses_press_says_so_and_moves_nothing():
+def test_another_users_press_is_answered_and_changes_nothing():
     with Conversations(survey()) as bot:
         team = bot.group("Team")
         alice, bob = team.member("Alice"), team.member("Bob")

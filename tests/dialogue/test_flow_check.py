@@ -229,7 +229,7 @@ YES = inline([("Yes", "yes")])
         YES.model_dump(exclude_none=True),
     ],
 )
-def test_a_button_that_nobody_takes(markup):
+def test_a_button_without_a_handler(markup):
     assert problems(asked(markup)) == [UNTAKEN]
     assert problems(asked(markup, data("no"))) == [UNTAKEN]
     assert problems(asked(markup, data("yes"))) == []
@@ -369,7 +369,7 @@ def test_back_that_leads_somewhere_in_one_of_its_states():
         assert problems(made) == []
 
 
-def test_back_in_a_state_that_nothing_reaches_is_not_said_beside_that():
+def test_back_in_an_unreachable_state_is_no_second_problem():
     assert problems(flow(a=END, b=BACK)) == [NOWHERE]
 
 

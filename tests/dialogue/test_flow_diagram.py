@@ -291,7 +291,7 @@ def test_a_flow_that_begins_in_a_later_state():
     assert [edge[:2] for edge in picture_of(flow).edges] == [("start", "s2")]
 
 
-def test_what_takes_the_rest_is_said_once_and_where_it_leads():
+def test_a_handler_of_all_other_updates_is_drawn_once_with_its_outcomes():
     flow = Flow("f", S, Data)
 
     @flow.otherwise.message()

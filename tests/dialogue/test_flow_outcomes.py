@@ -96,7 +96,7 @@ async def test_what_takes_the_value_of_a_sub_flow_too():
         await say(made, "hello", state)
 
 
-async def test_what_decides_about_misfits_too():
+async def test_a_mismatch_handler_declares_its_outcomes_too():
     made = flow()
     made.at(S.A).message(text)(returning(END, End[None]))
     made.mismatch(returning(S.B, Literal[S.A], takes=3))
@@ -126,7 +126,7 @@ def test_an_annotation_names_states_of_this_flow_only(annotated):
         flow().at(S.A).message(text)(returning(S.A, annotated))
 
 
-def test_a_handler_says_where_it_leads():
+def test_a_handlers_annotation_declares_its_outcomes():
     async def silent(ctx, data): ...
     async def unknown(ctx: Any, data: Any) -> "Missing": ...  # type: ignore[name-defined] # noqa: F821
 
@@ -156,7 +156,7 @@ class Needs(BaseModel):
         (S, Needs, "f: give every field of Needs a default: n$"),
     ],
 )
-def test_what_cannot_be_a_flow_is_told_at_once(states, data, why):
+def test_an_impossible_flow_is_an_error_at_registration(states, data, why):
     with pytest.raises(TypeError, match=why):
         Flow("f", states, data)
 

@@ -186,7 +186,7 @@ def captcha() -> Router:
     return router
 
 
-def test_somebody_who_asks_to_join_is_asked_in_private_and_answers_there():
+def test_a_user_who_asks_to_join_is_asked_in_private_and_answers_there():
     with Conversations(captcha()) as bot:
         group, alice = bot.group("Team"), bot.chat("Alice")
         group.member("Alice").sends_update("chat_join_request", user_chat_id=alice.id)

@@ -142,7 +142,7 @@ def test_a_prompt_that_spoils_the_data_does_not_get_it_stored():
         ({"poll_answer": KINDS["poll_answer"]}, []),
     ],
 )
-async def test_what_is_not_valid_where_no_message_can_be_sent_is_told_if_there_is_a_way(update, told):
+async def test_the_reason_of_invalid_is_sent_if_any_message_is_possible(update, told):
     made = flow()
 
     @made.at(S.A).update()
@@ -345,7 +345,7 @@ async def test_no_time_out_is_taken_away_that_was_never_set():
 
 
 @pytest.mark.parametrize("error", [KeyError("n"), TypeError("n"), AttributeError("n"), ValueError("n")])
-async def test_a_migration_that_cannot_cope_is_a_misfit(error):
+async def test_a_migration_that_fails_is_a_mismatch(error):
     def migrate(version: int, data: dict[str, Any]) -> dict[str, Any]:
         raise error
 
@@ -361,7 +361,7 @@ async def test_a_migration_that_cannot_cope_is_a_misfit(error):
         (("outer", "a", {}), ("another", "a", {})),  # and here something else
     ],
 )
-async def test_a_sub_flow_that_does_not_run_there_any_more_is_a_misfit_of_the_flow_above(frames):
+async def test_a_sub_flow_that_no_longer_runs_there_is_a_mismatch_of_the_flow_above(frames):
     with pytest.raises(Reject, match=r"the flow outer cannot read its data .* runs in S\.[AB] any more"):
         await handled(three_deep(), {"message": message("x")}, stored(*frames))
 
@@ -369,7 +369,7 @@ async def test_a_sub_flow_that_does_not_run_there_any_more_is_a_misfit_of_the_fl
 # ---- whose it is
 
 
-async def test_an_update_of_nobody_is_in_no_flow():
+async def test_an_update_without_a_user_is_in_no_flow():
     made = flow(scope=USER)
     router = begun(made)
 

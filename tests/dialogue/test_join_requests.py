@@ -96,7 +96,7 @@ def test_it_is_answered_while_the_group_works_or_is_parked(store: str, tmp_path:
     run_virtual(main())
 
 
-def test_what_it_says_is_a_reply_in_both_chats(store: str, tmp_path: Path):
+def test_its_texts_are_replies_in_both_chats(store: str, tmp_path: Path):
     """Red before: the welcome was a post, behind two thousand others of a broadcast."""
 
     async def main() -> None:

@@ -345,7 +345,7 @@ def test_an_age_that_is_none_is_refused_at_once(wrong):
 # -- throttle ----------------------------------------------------------------------------------------------------------
 
 
-def test_too_many_are_dropped_and_the_sender_is_told_once_in_a_period():
+def test_too_many_are_dropped_and_the_sender_gets_one_text_in_a_period():
     with Conversations(echo(throttle(5, per_s=10, tell="Slower, please"))) as bot:
         ann, bob = bot.chat("Ann"), bot.chat("Bob")
         for number in range(9):

@@ -375,7 +375,7 @@ def test_a_kill_between_the_commits_of_both_lanes_loses_nothing(first: str, tmp_
 # ---- stopping
 
 
-def test_a_payment_stops_a_handler_of_its_chat_that_says_so(store: str, tmp_path: Path):
+def test_a_payment_stops_a_handler_of_its_chat_with_such_a_stop_filter(store: str, tmp_path: Path):
     router = Router()
 
     @router.message(command("remind"), stop=kind("pre_checkout_query"))

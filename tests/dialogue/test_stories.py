@@ -62,7 +62,7 @@ def settings(*, timeout_s: float = 3600) -> Router:
     return router
 
 
-async def test_an_anonymous_admins_press_comes_under_his_own_id_and_is_told_why_it_does_not_count(stage):
+async def test_an_anonymous_admins_press_has_his_own_id_and_is_answered_with_the_reason(stage):
     """tdlib/telegram-bot-api#667: /settings is from 1087968824, the press on its answer from the admin's real id."""
     world = stage.fake.world
     async with stage.bot(settings()):
@@ -102,7 +102,7 @@ async def test_who_writes_as_the_group_is_an_admin_and_who_writes_as_a_channel_i
     assert stage.texts() == ["banned", "no: -1009", "no: 7"]
 
 
-async def test_a_time_out_that_is_due_while_nobody_runs_ends_the_conversation_at_the_next_start(stage):
+async def test_a_time_out_that_is_due_while_the_bot_is_down_ends_the_conversation_at_the_next_start(stage):
     """python-telegram-bot/python-telegram-bot#1825 and #3522: the conversation is persisted, its time-out is not."""
     async with stage.bot(settings(timeout_s=1)):
         stage.fake.world.send_message(5, 5, "/settings")
@@ -153,7 +153,7 @@ def unknown_to_the_helper(ctx: MessageContext) -> None:
 @pytest.mark.parametrize(
     ("wrong", "named"), [(misspelled, "reply_markup"), (unknown_to_the_helper, "parse_mode")]
 )
-async def test_a_misspelled_parameter_is_named_at_the_first_attempt_and_the_user_is_told(
+async def test_a_misspelled_parameter_is_named_at_the_first_attempt_and_the_user_gets_the_apology(
     stage, wrong: Callable[[MessageContext], None], named
 ):
     """python-telegram-bot/python-telegram-bot#1918: the misspelled parameter is swallowed, the message goes without it.

@@ -88,7 +88,7 @@ async def test_a_button_works_whatever_program_had_the_token_before(stage: Stage
     assert stage.texts() == ["name?", "age?", "done"]
 
 
-async def test_members_are_told_of_because_a_handler_wants_them(stage: Stage):
+async def test_changes_of_members_come_because_a_handler_takes_them(stage: Stage):
     """rubenlagus/TelegramBots#1430, python-telegram-bot/python-telegram-bot#4519: nothing comes of those who join and leave."""
     router, heard = form(), []
 

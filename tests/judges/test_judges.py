@@ -28,7 +28,7 @@ def test_equal_facts_do_not_differ():
     assert differences({"a": 1, "b": [2, None]}, {"b": [2, None], "a": 1}) == []
 
 
-def test_every_difference_is_told():
+def test_every_difference_is_reported():
     assert differences({"a": 1, "b": None, "c": 3}, {"a": 2, "c": 3, "d": None}) == [
         "a is 1, the client says 2",
         "b is None, the client says None",
@@ -42,7 +42,7 @@ def test_calls_that_were_refused():
     assert refused(calls) == ["sendPhoto 400", "sendMessage 429"]
 
 
-def test_a_table_tells_what_went_wrong_and_how_far_a_client_came():
+def test_a_table_shows_the_errors_and_the_last_step_of_each_client():
     verdicts = [
         Verdict("good", dict.fromkeys(STEPS, "")),
         Verdict("other", {"echo": "", "photo": "no photo"}),
@@ -77,7 +77,7 @@ def test_every_bot_reports_every_step(client):
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.package)
-def test_a_client_that_is_not_installed_is_told(client, monkeypatch):
+def test_a_client_that_is_not_installed_is_reported(client, monkeypatch):
     monkeypatch.setenv("PATH", "")
     absent = client._replace(package="absent")
     assert absent.missing() == ("no node" if client.needs_node else "absent is not installed")

@@ -169,13 +169,13 @@ async def test_a_bot_that_ends_by_itself(tmp_path):
     ],
     ids=str,
 )
-async def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, says):
+async def test_each_error_is_one_line(tmp_path, arguments, says):
     done = await command("load", *arguments, folder=tmp_path)
     assert re.fullmatch(rf"run\.py: .*{says}.*\n", done.err), done.err
     assert done.code == 2
 
 
-async def test_help_tells_every_option(tmp_path):
+async def test_help_lists_every_option(tmp_path):
     done = await command("load", "--help", folder=tmp_path)
     assert done.code == 0
     for name in (
@@ -204,7 +204,7 @@ async def test_ctrl_c_ends_it_cleanly(tmp_path):
     assert_gone(family)
 
 
-async def test_a_test_that_is_killed_leaves_nobody_behind(tmp_path):
+async def test_a_test_that_is_killed_leaves_no_process_behind(tmp_path):
     loading, family = await started(tmp_path)
     loading.kill()
     await asyncio.to_thread(loading.communicate, timeout=60)

@@ -301,7 +301,7 @@ def test_a_bad_verdict():
     assert "all promises kept" not in shown
 
 
-def test_every_kind_of_anomaly_is_told_as_a_promise():
+def test_every_kind_of_anomaly_is_shown_as_a_guarantee():
     kinds = [*handlings.KINDS, *outcome.BY_REPLIES, "given up", "untaken", "exit"]
     assert set(kinds) == set(view.PROMISES)
 
@@ -332,7 +332,7 @@ def test_a_test_whose_updates_mostly_match_no_handler_or_are_given_up_is_no_succ
     assert [anomaly.kind for anomaly in outcome._of_the_bot(test, letters)] == kinds
 
 
-def test_the_introduction_says_what_will_happen():
+def test_the_introduction_lists_what_the_test_does():
     out = io.StringIO()
     view.introduce(Load(handlers="my_bot:router", faults="kill"), out)
     assert "my_bot:router" in out.getvalue()

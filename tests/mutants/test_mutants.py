@@ -39,7 +39,7 @@ def test_a_suspect_exists(suspect):
 
 
 @pytest.mark.parametrize("text", ["", "a\na\n", "b\n"])
-def test_a_change_that_does_not_fit_is_told(text):
+def test_a_change_that_does_not_fit_is_an_error(text):
     mutant = Mutant("x", "y", "file.py", "a\n", "b\n", (), sim=False)
     with pytest.raises(ValueError, match=r"file\.py has (0|2) times"):
         mutant.mutated(text)
@@ -105,7 +105,7 @@ def test_a_test_ends_at_its_limit():
     signal.setitimer(signal.ITIMER_REAL, 0)  # else it comes again
 
 
-def test_what_hangs_is_ended_however_much_it_says(tmp_path):
+def test_a_hanging_test_is_ended_whatever_its_output(tmp_path):
     async def ended():
         async with asyncio.timeout(20):
             return await Workplace(tmp_path, ()).python(

@@ -78,7 +78,7 @@ class TestDisk:
         content = self.after_cut(disk)
         assert (content[:300], content[900:]) == (b"a" * 300, b"a" * 600)
 
-    def test_the_cache_tells_what_was_written(self, disk):
+    def test_the_cache_returns_what_was_written(self, disk):
         file = self.opened_before(disk)
         file.xWrite(b"abc", 5)
         file.xTruncate(7)

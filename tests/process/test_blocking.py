@@ -142,7 +142,7 @@ def test_the_place_is_the_innermost_line_of_the_author():
     assert str(place) == f"{__file__}:{place.line} a_line_of_an_author"
 
 
-async def test_whoever_runs_the_loop_does_not_block_it():
+async def test_a_thread_that_runs_the_loop_does_not_block_it():
     """This module runs the loop, too; but inside of the loop there is only a library's line."""
     found: list[Place] = []
     code = compile("found.append(place_in(get_ident()))", threading.__file__, "exec")
@@ -167,7 +167,7 @@ def router_of(handler):
     return router
 
 
-def test_a_test_is_told_which_line_of_a_handler_blocks_the_loop():
+def test_a_test_fails_with_the_line_of_a_handler_that_blocks_the_loop():
     async def handle(ctx: MessageContext) -> None:
         time.sleep(BLOCKED_S + 2 * TICK_S)
         ctx.reply("done")

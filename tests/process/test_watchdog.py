@@ -231,7 +231,7 @@ def test_a_handler_that_lets_the_loop_run_does_not_delay_the_end(begin, handler)
 
 
 @pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
-def test_signals_of_the_author_are_heard_beside_ours(begin, factory):
+def test_signal_handlers_of_the_author_run_beside_ours(begin, factory):
     code, _, out = begin("ignore_signals", factory=factory).until("ready").signal().ended()
     assert code == 0
     assert "hangup" in out
@@ -280,7 +280,7 @@ def test_a_second_signal_ends_the_process_at_once(begin, handler):
 
 
 @pytest.mark.parametrize("handler", ["quick", "hold_the_interpreter_and_wait"])
-def test_signals_are_heard_when_1200_descriptors_are_open_already(begin, handler):
+def test_signals_arrive_when_1200_descriptors_are_open(begin, handler):
     """select(2) knows none above 1,023. The second of these is ended by the guard's process."""
     code, _, out = begin(handler, held=1200).until("ready").signal().ended()
     assert (code, "any more" in out) == (0 if handler == "quick" else -signal.SIGVTALRM, False), out

@@ -338,7 +338,7 @@ async def test_a_photo_from_this_computer_is_sent_smaller(page, play, tmp_path):
     assert content[:3] == b"\xff\xd8\xff"
 
 
-async def test_what_is_no_picture_is_said_to_be_none(page, tmp_path):
+async def test_a_file_that_is_no_picture_is_reported(page, tmp_path):
     await stop_clock(page)
     path = tmp_path / "text.png"
     path.write_text("no picture")
@@ -389,7 +389,7 @@ async def test_an_own_message_is_edited_and_escape_leaves_that(page):
     await expect(page.get_by_role("menuitem", name="Edit")).to_have_count(0)
 
 
-async def test_reactions_are_shown_and_told_to_an_administrator(page, play, browser):
+async def test_reactions_are_shown_and_a_bot_that_is_an_administrator_gets_them(page, play, browser):
     await stop_clock(page)
     await write(page, GROUP, "hi")
     await expect(bubbles(page, GROUP)).to_have_count(2)
@@ -437,7 +437,7 @@ async def test_results_of_an_inline_query_take_the_place_of_suggestions(page):
     await expect(chat(page, GROUP).locator("textarea")).to_be_focused()
 
 
-async def test_an_inline_query_without_an_answer_says_so_and_escape_leaves_it(play, page):
+async def test_an_inline_query_without_an_answer_shows_a_note_and_escape_leaves_it(play, page):
     await stop_clock(page)
     hung = play.fake.faults.add(Fault("hang", method="answerInlineQuery"))
     await write(page, ADA, "@chatlane_bot tea")
@@ -528,7 +528,7 @@ async def test_a_browser_that_remembers_nothing_folds_all_the_same(page):
     await expect(page.locator("#rows")).to_be_hidden()
 
 
-async def test_single_keys_work_while_nobody_writes(page):
+async def test_single_keys_work_outside_of_text_fields(page):
     await page.keyboard.press("2")
     await expect(chat(page, GRACE).locator("textarea")).to_be_focused()
     await page.keyboard.type("1f?l")  # these are letters now
@@ -626,7 +626,7 @@ async def test_show_me_holds_up_one_chat_only(play, page):
     await expect(page.locator("#show")).to_be_enabled()
 
 
-async def test_a_lane_with_more_than_fits_says_how_many_more(play, page):
+async def test_a_lane_with_more_than_fits_shows_how_many_more(play, page):
     await write(page, ADA, "/start")
     await press(page, ADA, "Slow")
     for _ in range(2):
@@ -643,7 +643,7 @@ async def test_without_a_bot_messages_wait_at_telegram(play, page):
     await expect(half(page, LINUS, "inbox").locator(".done")).to_have_text("")
 
 
-async def test_a_parked_lane_says_why(play, page):
+async def test_a_parked_lane_shows_the_reason(play, page):
     play.fake.faults.add(Fault("status", code=429, retry_after=30, method="sendMessage"))
     await write(page, ADA, "hi")
     pill = half(page, ADA, "outbox").locator(".pill")

@@ -198,7 +198,7 @@ async def test_a_malformed_request_leaves_nothing_in_the_log(play, http, caplog)
     assert [each for each in caplog.records if "request" in each.getMessage()] == []
 
 
-async def test_a_taken_port_is_said_in_one_line(play):
+async def test_a_taken_port_is_an_error_of_one_line(play):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         other = port + 2 if port < 65_000 else port - 2
@@ -241,7 +241,7 @@ async def test_two_people_and_a_group_are_answered_each_in_their_chat(play, page
     assert [len(play.fake.world.messages(chat)) for chat in (ADA, GRACE, LINUS, GROUP)] == [2, 2, 0, 2]
 
 
-async def test_a_later_page_sees_what_was_said(play, page, http):
+async def test_a_later_page_shows_earlier_messages(play, page, http):
     await page.action("say", chat=ADA, user=ADA, text="before")
     await page.until_bot_said(ADA, "before")
     async with open_page(http, play.sandbox) as later:
@@ -290,7 +290,7 @@ async def test_a_reply_keyboard_outlives_the_page(play, page, http):
         assert keyboards == {ADA: None, GRACE: None, LINUS: MENU, GROUP: None}
 
 
-async def test_newcomers_are_told_to_every_page(play, page, http):
+async def test_every_page_shows_new_users(play, page, http):
     async with open_page(http, play.sandbox) as other:
         await other.until_type("world")
         await page.action("add_person", name=" Edsger ")
@@ -364,7 +364,7 @@ async def test_a_burst_is_answered_in_order_in_every_chat(play, page):
     assert [each["outbox"]["done"] for each in lanes["rows"]] == [20] * 4
 
 
-async def test_a_parked_lane_says_why_and_for_how_long(play, page):
+async def test_a_parked_lane_shows_the_reason_and_for_how_long(play, page):
     play.fake.faults.add(Fault("status", code=429, retry_after=30, method="sendMessage"))
     await page.action("say", chat=ADA, user=ADA, text="hi")
     lanes = await page.until_lanes(
@@ -432,7 +432,7 @@ async def test_the_end_of_the_sandbox_closes_its_pages(http):
         await http.get(url)
 
 
-async def test_a_page_that_cannot_be_told_is_closed_so_that_it_comes_back(play, page, monkeypatch):
+async def test_a_page_that_cannot_be_updated_is_closed_so_that_it_reconnects(play, page, monkeypatch):
     await page.until_type("world")
 
     async def broken():

@@ -69,7 +69,7 @@ def updates(world):
     return [json.loads(raw) for raw in world.queue.read(0, 100)]
 
 
-async def test_what_is_said_goes_out_trimmed_and_is_noted(action, world, noted):
+async def test_a_sent_text_is_trimmed_and_noted(action, world, noted):
     await action("say", chat=GROUP, user=BEN, text="  hi\n")
     (update,) = updates(world)
     assert (update["message"]["text"], update["message"]["from"]["id"]) == ("hi", BEN)
@@ -167,7 +167,7 @@ async def test_a_burst_numbers_its_messages_and_people_take_turns_in_a_group(act
     assert [message["chat"]["id"] for message in said[:4]] == [ADA, BEN, GROUP, 1003]  # at once, not in turn
 
 
-async def test_newcomers_are_told_of_and_may_write_in_groups(action, world):
+async def test_new_users_are_shown_and_may_write_in_groups(action, world):
     with world.listen() as events:
         await action("add_person", name=" Cleo ")
         event = await anext(events)
@@ -257,14 +257,14 @@ async def test_own_text_and_own_caption_are_edited(action, world):
     assert all("edit_date" in message for message in edited)
 
 
-async def test_nobody_edits_what_somebody_else_wrote(action, world):
+async def test_no_user_edits_another_users_message(action, world):
     await action("say", chat=GROUP, user=ADA, text="mine")
     with pytest.raises(Refused, match="no such message of this person"):
         await action("edit", chat=GROUP, user=BEN, message=1, text="yours")
     assert world.messages(GROUP)[0]["text"] == "mine"
 
 
-async def test_the_bot_is_told_of_reactions_where_it_is_an_administrator(action, world):
+async def test_the_bot_gets_reactions_where_it_is_an_administrator(action, world):
     world.queue.allow(["message", "message_reaction", "my_chat_member"])
     await action("say", chat=GROUP, user=ADA, text="hi")
     with pytest.raises(Refused, match="only where it is an administrator"):
@@ -307,7 +307,7 @@ async def test_an_inline_result_is_sent_pressed_and_edited(action, actions, worl
     assert (shown["text"], shown["from"]["id"], "edit_date" in shown) == ("Two teas", ADA, True)
 
 
-async def test_blocking_is_told_to_the_bot_and_refuses_what_it_sends(action, world):
+async def test_blocking_is_an_update_for_the_bot_and_refuses_its_calls(action, world):
     await action("block", user=ADA, blocked=True)
     assert world.is_blocked(ADA)
     (update,) = updates(world)

@@ -172,7 +172,7 @@ async def test_new_work_keeps_a_row_alive_with_its_numbers(stage):
 
 
 @staged
-async def test_work_that_nobody_here_has_sent_is_shown_by_its_key(stage):
+async def test_work_that_was_not_sent_here_is_shown_by_its_key(stage):
     await stage.store.append([Envelope(1, "poll:x", "", b"")])
     (row,) = await stage.rows()
     assert (row["key"], row["name"], row["inbox"]["pending"], row["inbox"]["done"]) == ("poll:x", "", 1, 0)

@@ -74,7 +74,7 @@ async def test_texts_come_back_in_order_each_once(fake, tmp_path):
         assert numbers == sorted(numbers)
 
 
-async def test_it_knows_its_name(fake):
+async def test_it_has_its_own_user_after_the_start(fake):
     async with a_bot(fake, echo_router()) as bot:
         await bot.start()
         assert bot.me is not None
@@ -233,7 +233,7 @@ async def test_a_server_that_is_away_at_the_start_is_waited_for(fake):
         await fake.wait_for_calls(1, method="sendMessage")
 
 
-async def test_running_tells_what_is_being_handled(fake):
+async def test_running_returns_what_is_being_handled(fake):
     gate = Gate()
     async with a_bot(fake, gate.router) as bot:
         await bot.start()
@@ -352,7 +352,7 @@ async def test_who_blocks_the_bot_is_left_alone_until_they_are_back(fake):
 
 
 @pytest.mark.parametrize(("policy", "sent"), [("repeat", 2), ("give-up", 1)])
-async def test_a_call_of_which_nobody_knows_whether_it_was_executed(fake, policy, sent):
+async def test_a_call_whose_outcome_is_unknown(fake, policy, sent):
     fake.faults.add(Fault("status", code=502, description="Bad Gateway", method="sendMessage", times=1))
     store = await open_store("memory:", "1")
     async with TgClient(fake.token, base_url=fake.url) as client:

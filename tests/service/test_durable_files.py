@@ -81,7 +81,7 @@ def test_a_handler_sends_files_like_any_call(tmp_path: Path) -> None:
     assert path.as_uri().encode() in second
 
 
-def test_a_handler_is_told_at_once_what_cannot_wait() -> None:
+def test_content_that_cannot_wait_raises_in_the_handler() -> None:
     ctx = context({"message": message()})
     with pytest.raises(ValueError, match="write it to a file"):
         ctx.call("sendDocument", chat_id=5, document=InputFile(bytes(10**6), filename="x"))

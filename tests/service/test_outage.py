@@ -48,7 +48,7 @@ def test_failures_of_several_lanes_are_an_outage():
     assert not calls.passes("a").is_known
 
 
-def test_calls_that_cannot_be_sent_are_an_outage_whoever_they_are_for():
+def test_calls_that_cannot_be_sent_are_an_outage_whatever_their_chat():
     calls = Calls().fails("a", "a", sent=False)
     assert not calls.is_known
     assert calls.fails("a", sent=False).is_known

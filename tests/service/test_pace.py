@@ -156,7 +156,7 @@ def test_a_larger_album_than_the_burst_waits_for_an_untouched_one():
     assert say(pace, "chat:-1", 10.0, "sendMediaGroup", album) == 0.0
 
 
-def test_a_refused_chat_waits_and_nobody_else():
+def test_only_the_refused_chat_waits():
     pace = steady()
     pace.refused("chat:1", 12, 0.0)
     assert say(pace, "post:1", 1.0) == pytest.approx(11)

@@ -74,7 +74,7 @@ def test_ids_that_restart_lower_are_taken_and_the_offset_falls():  # a bot that 
     assert [poll.offset for poll in client.polls] == [0, 900_000_001, 19, 6]
 
 
-def test_an_update_that_nobody_can_parse_is_stored_like_the_others():  # it stops aiogram, PTB and telebot
+def test_an_unreadable_update_is_stored_like_the_others():  # it stops aiogram, PTB and telebot
     poison = RawUpdate(2, b'{"update_id":2,"callback_query":{"data":"\xff"}}', None)
 
     class Client(ScriptedClient):
@@ -190,7 +190,7 @@ def test_a_store_that_cannot_say_how_much_room_there_is_is_waited_for():
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_trouble_is_waited_out_with_backoff_and_told_twice(error):
+def test_errors_are_retried_with_backoff_and_logged_twice(error):
     client = ScriptedClient(*[error] * 30, [1])
     inbox = ListInbox()
     logs = drive(client, inbox, for_s=3600)
@@ -348,7 +348,7 @@ def test_a_waiting_poll_is_aborted_and_has_confirmed_already():
     assert logs[-1]["stopping_s"] == 0
 
 
-def test_what_is_stored_and_not_yet_told_is_confirmed():
+def test_stored_updates_are_confirmed_at_the_end():
     client = ScriptedClient([7, 8])
     logs = drive(client, ListInbox(full_after=2), for_s=10, allowed_updates=["message"])
     assert client.confirms == [Poll(10, 9, 1, 0, ["message"])]

@@ -65,7 +65,7 @@ def test_an_edit_that_changes_nothing_is_done():
     assert send(ScriptedPoster(NOT_MODIFIED)) == Effects()
 
 
-def test_a_flood_wait_parks_the_lane_for_as_long_as_telegram_says():
+def test_a_flood_wait_parks_the_lane_for_retry_after():
     with pytest.raises(Park) as caught:
         send(ScriptedPoster(RetryAfter("sendMessage", 429, "Too Many Requests", {"retry_after": 7})))
     assert caught.value.delay_s == 7.5
@@ -112,7 +112,7 @@ def test_a_file_is_sent_from_its_reference():
     assert poster.uploads == [((("document",), DOCUMENT),)]
 
 
-def test_a_file_that_is_missing_is_a_dead_letter_that_says_which():
+def test_a_file_that_is_missing_is_a_dead_letter_with_its_name():
     with pytest.raises(Reject) as caught:
         send_document(ScriptedPoster(FileUnusable("/no/where.pdf is missing")))
     assert str(caught.value) == "sendDocument: file /no/where.pdf is missing: put it there and replay"
@@ -150,7 +150,7 @@ def test_during_an_outage_one_call_at_a_time_tries_and_the_others_are_parked():
     run_virtual(main())
 
 
-def test_when_the_outage_is_over_nobody_waits_much_longer_than_the_pause():
+def test_when_the_outage_is_over_no_call_waits_much_longer_than_the_pause():
     async def main() -> None:
         poster = ScriptedPoster(*[REFUSED] * 10**4)
         sender = Sender(poster, jitter=lambda: 0.99)

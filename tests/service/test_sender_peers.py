@@ -122,7 +122,7 @@ async def test_the_first_refusal_is_a_dead_letter_and_what_follows_is_dropped_an
     ],
     ids=str,
 )
-async def test_who_comes_back_is_called_again_and_it_is_told_once_how_much_was_dropped(update):
+async def test_a_chat_that_comes_back_gets_calls_again_and_the_number_of_dropped_ones_is_logged_once(update):
     telegram = Telegram(7)
     bot = Bot(telegram)
     for _ in range(3):
@@ -194,13 +194,13 @@ async def test_only_calls_to_that_chat_are_dropped(params):
     [{"from_chat_id": 9}, {"user_id": 9}, {"business_connection_id": "c"}],
     ids=str,
 )
-async def test_a_refusal_that_may_mean_another_peer_marks_nobody(params):
+async def test_a_refusal_that_may_mean_another_peer_marks_no_chat(params):
     bot = Bot(Telegram(7))
     assert await bot.send(7, **params) == str(BLOCKED)
     assert bot.peers.gone == 0
 
 
-async def test_other_refusals_mark_nobody():
+async def test_other_refusals_mark_no_chat():
     class Refusing(Telegram):
         async def post(self, method: str, body: bytes) -> None:
             raise Refused(method, 403, "Forbidden: CHAT_WRITE_FORBIDDEN")
@@ -234,7 +234,7 @@ def test_now_and_then_a_call_finds_out_whether_a_chat_has_come_back_without_a_wo
     run_virtual(main())
 
 
-def test_a_call_that_was_on_its_way_when_the_chat_came_back_marks_nobody():
+def test_a_call_that_was_in_flight_when_the_chat_came_back_marks_no_chat():
     async def main() -> None:
         telegram = Telegram(7)
         telegram.takes_s = 1.0
@@ -292,7 +292,7 @@ async def test_files_go_to_the_new_id_too():
     assert [files[0].file for files in telegram.uploads] == [document, document]
 
 
-async def test_with_two_groups_nobody_knows_which_one_moved_until_one_call_names_it_alone():
+async def test_with_two_groups_it_is_unknown_which_one_moved_until_a_call_names_only_one():
     telegram = Telegram(moved={GROUP: SUPERGROUP})
     bot = Bot(telegram)
     other = GROUP - 1

@@ -52,7 +52,7 @@ def test_the_example_in_the_documentation_runs():
 # ---- turns
 
 
-def test_what_is_said_is_answered_and_seen():
+def test_a_sent_text_is_answered_and_the_reply_is_visible():
     async def echo(ctx: MessageContext) -> None:
         ctx.reply(f"you said {ctx.text}")
 
@@ -69,7 +69,7 @@ def test_what_is_said_is_answered_and_seen():
         assert not bot.calls("editMessageText")
 
 
-def test_what_was_seen_before_or_said_by_oneself_does_not_count():
+def test_messages_seen_before_and_own_messages_do_not_count():
     async def start(ctx: MessageContext) -> None:
         ctx.reply("hello")
 
@@ -135,7 +135,7 @@ def test_buttons_are_pressed_by_text_data_or_type(wanted):
             alice.presses("One")
 
 
-def test_the_newest_message_with_the_button_counts_and_a_missing_one_is_told():
+def test_the_newest_message_with_the_button_counts_and_a_missing_one_is_an_error():
     router = Router()
 
     @router.message()
@@ -355,7 +355,7 @@ def test_without_waiting_it_still_runs_and_can_be_stopped():
         assert alice.sees("worked")
 
 
-def test_a_handler_may_take_as_long_as_it_says():
+def test_a_handler_may_take_as_long_as_its_time_out():
     router = Router()
 
     @router.message(timeout_s=600)

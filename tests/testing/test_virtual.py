@@ -82,7 +82,7 @@ def test_results_and_errors_come_through():
         run_virtual(scenario())
 
 
-def test_what_is_given_to_a_thread_takes_no_time_and_is_done_even_if_nobody_waits():
+def test_work_of_a_thread_takes_no_time_and_is_done_without_a_waiter():
     async def main():
         done: list[int] = []
         loop = asyncio.get_running_loop()
@@ -108,7 +108,7 @@ def test_a_store_with_a_file_works_on_virtual_time(tmp_path):
     run_virtual(main())
 
 
-def test_a_loop_can_be_run_to_a_moment_and_tells_what_comes_next():
+def test_a_loop_can_be_run_to_a_moment_and_returns_the_next_one():
     async def note(after_s: float) -> None:
         await asyncio.sleep(after_s)
         seen.append(loop.time())

@@ -64,7 +64,7 @@ async def test_a_storm_breaks_nothing_and_leaves_nothing_behind(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_storm_that_breaks_something_tells_the_seed_and_keeps_the_evidence(tmp_path, monkeypatch):
+async def test_a_storm_with_findings_prints_the_seed_and_keeps_the_evidence(tmp_path, monkeypatch):
     lost = Verdict(1, 0, 0, 1, (Anomaly("lost", 5, "text 1"),))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(Windows, "judge", lambda *_: lost)
@@ -120,7 +120,7 @@ async def test_a_second_sigterm_stops_at_once_and_loses_nothing():
         assert len({note.pid for note in bot.journal() if note.event == "begin"}) == 2
 
 
-async def test_a_user_whose_messages_kill_the_process_or_its_tasks_harms_nobody_else():
+async def test_a_user_whose_messages_kill_the_process_or_its_tasks_harms_no_other_user():
     result = await poison.run(SMALL, silent, ("sys.exit in a child task", "cancels all tasks", "abort"))
     assert_kept(result)
     assert result.facts["starts"] == "3, at most 3 for one"

@@ -182,7 +182,7 @@ def test_a_time_out_of_the_survey_before_comes_too_early_for_this_one():
     assert kinds(did, [*said, (18.2, says(TIMED_OUT))]) == []
 
 
-def test_a_time_out_whose_moment_nobody_saw_comes_with_the_next_start():
+def test_a_time_out_that_was_due_while_the_bot_was_down_comes_with_the_next_start():
     gaps = [Interruption(11.0, 30.0)]
     findings = found(LEFT, times_out(30.5), gaps)
     assert (findings.anomalies, findings.slept) == ([], 1)

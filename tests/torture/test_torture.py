@@ -225,7 +225,7 @@ async def test_a_bot_that_ended_by_itself_was_not_killed():
         await stage_of(Process(1)).kill(may_have_ended=True)
 
 
-def test_every_blow_comes_as_often_as_its_weight_says():
+def test_every_fault_comes_as_often_as_its_weight():
     deck, same = Deck(random.Random(1)), Deck(random.Random(1))
     size = sum(blow.weight for blow in BLOWS)
     drawn = [deck.draw() for _ in range(2 * size)]

@@ -43,7 +43,7 @@ def test_a_callback_is_answered_once(world):
     assert refusal(world, "answercallbackquery", callback_query_id="1") == (400, too_old)
 
 
-async def test_an_answer_is_told_to_listeners(world):
+async def test_listeners_get_an_event_for_an_answer(world):
     world.push("callback_query", {"id": "9", "from": {"id": 5}})
     assert refusal(world, "answercallbackquery", callback_query_id="9", text="x" * 201)[0] == 400
     with world.listen() as events:
@@ -149,7 +149,7 @@ def test_a_webhook_set_elsewhere_can_be_deleted(world):
     assert world.queue.pending == 0
 
 
-def test_webhook_info_tells_an_unusual_choice_of_kinds(world):
+def test_webhook_info_has_the_allowed_updates_if_they_are_not_the_default(world):
     world.queue.allow(["poll", "message"])
     assert run(world, "getwebhookinfo", {})["allowed_updates"] == ["message", "poll"]
     assert run(world, "deletewebhook", {})

@@ -226,7 +226,7 @@ def test_all_185_methods_are_there():
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS_OF_SCHEMA) - {"getUpdates"}))
-def test_a_right_call_is_answered_as_the_schema_says(name):
+def test_a_valid_call_is_answered_with_the_type_of_the_schema(name):
     world, params = ready(name)
     answer = run(world, name.lower(), params, strict=True)
     answer = json.loads(json.dumps(answer.result if isinstance(answer, Described) else answer))
@@ -245,7 +245,7 @@ def test_the_same_call_as_a_form_is_answered_too(name):
 
 
 @pytest.mark.parametrize("name", METHODS_OF_SCHEMA)
-def test_whatever_the_bot_does_is_told_in_typed_updates(name):
+def test_all_updates_caused_by_the_bot_fit_their_types(name):
     from telegram.botapi.decoding import decode
 
     world, params = ready(name)

@@ -64,7 +64,7 @@ def updates(world, kind):
 # -- members ---------------------------------------------------------------------------------------------
 
 
-def test_a_ban_is_seen_told_and_lifted(world, do):
+def test_a_ban_is_visible_reported_as_an_update_and_lifted(world, do):
     assert do("banChatMember", **ANN)
     assert do("getChatMember", **ANN) == {"status": "kicked", "until_date": 0, "user": world.people()[0]}
     assert do("getChatMemberCount", chat_id=GROUP) == 2
@@ -76,7 +76,7 @@ def test_a_ban_is_seen_told_and_lifted(world, do):
     assert do("getChatMember", **ANN)["status"] == "left"
 
 
-def test_unban_throws_out_a_member_unless_told_otherwise(do):
+def test_unban_removes_a_member_unless_only_if_banned(do):
     do("unbanChatMember", **ANN, only_if_banned=True)
     assert do("getChatMember", **ANN)["status"] == "member"
     do("unbanChatMember", **ANN)
@@ -342,7 +342,7 @@ def test_an_answer_to_a_quiz_stays(world, do):
             world.vote(5, sent["poll"]["id"], chosen)
 
 
-def test_the_bot_is_told_of_members_where_it_is_an_administrator(world):
+def test_the_bot_gets_changes_of_members_where_it_is_an_administrator(world):
     """Telegram Bot API, Update: chat_member. yagop/node-telegram-bot-api#1161, eternnoir/pyTelegramBotAPI#1918: it never comes."""
     for chat_id in (GROUP, PLAIN):
         chat = world.chat_for_bot({"chat_id": chat_id})
@@ -492,7 +492,7 @@ def test_what_people_send_can_be_sent_again_by_its_id(world, do, content, method
     assert found.get("file_name") == content.get("document", {}).get("file_name")
 
 
-def test_a_file_of_somebody_keeps_its_kind_and_can_be_downloaded(world, do, refusal):
+def test_a_users_file_keeps_its_kind_and_can_be_downloaded(world, do, refusal):
     world.push(
         "business_message",
         {"message_id": 1, "chat": {"id": 5, "type": "private"}, "document": {"file_id": "D"}},

@@ -126,7 +126,7 @@ def test_what_real_clients_send_is_refused_in_strict_mode_only(method, params):
         ),
     ],
 )
-def test_what_is_wrong_is_said(method, params, reason):
+def test_an_invalid_call_is_refused_with_the_reason(method, params, reason):
     assert refusal(method, params) == reason
 
 

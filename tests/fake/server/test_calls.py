@@ -45,7 +45,7 @@ async def test_waiting_for_delivered_calls_only():
     assert [call.n for call in await log.wait(1, None, delivered=False, timeout_s=10)] == [1]
 
 
-async def test_waiting_in_vain_says_how_many_there_were():
+async def test_waiting_in_vain_is_an_error_with_the_number_of_calls():
     log = CallLog()
     note(log)
     with pytest.raises(TimeoutError, match="1 of 2 calls of sendMessage"):

@@ -99,7 +99,7 @@ async def test_repeated_409s_are_delayed_by_3_s(queue, long_poll, sleep):
     assert len(await polls[2]) == 1
 
 
-async def test_a_poll_that_need_not_wait_ends_nobody(queue, long_poll):
+async def test_a_poll_that_need_not_wait_ends_no_other_poll(queue, long_poll):
     older = asyncio.create_task(long_poll.take(0, 100, 50))
     await long_poll.waiting()
     assert await long_poll.take(1, 100, 0) == []

@@ -88,7 +88,7 @@ async def test_it_ends_clean():
     assert await fake.stop() == 0
 
 
-async def test_a_server_that_cannot_start_says_so(capfd):
+async def test_a_server_that_cannot_start_is_an_error(capfd):
     with pytest.raises(RuntimeError, match="did not start: exit code"):
         await RemoteFake.spawn(token="malformed")
     assert "form of a bot token" in capfd.readouterr().err
@@ -108,7 +108,7 @@ def test_each_start_has_a_token_and_a_key_of_its_own():
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, "eof"])
-def test_the_process_prints_one_line_and_stops_when_told(how):
+def test_the_process_prints_one_line_and_stops_on_request(how):
     command = [sys.executable, "-m", "telegram.fake", "--token", "9:other", "--until-eof"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
         ready = json.loads(process.stdout.readline())

@@ -19,7 +19,7 @@ def test_a_status_without_a_name():
     assert Reply(599, b"").parts()[0].startswith(b"HTTP/1.1 599 Status 599\r\n")
 
 
-def test_a_reply_that_closes_says_so():
+def test_a_reply_that_closes_the_connection_has_the_header():
     reply = Reply(200, b"")
     reply.keep_alive = False
     assert b"\r\nConnection: close\r\n" in reply.parts()[0]

@@ -444,7 +444,7 @@ async def test_down_lets_go_of_idle_and_hanging_connections(server, api):
         assert await idle.read() == b""
 
 
-async def test_nobody_gets_the_port_meanwhile():
+async def test_the_port_stays_reserved_meanwhile():
     async with FakeServer() as server:
         await server.down()
         with socket.socket() as thief, pytest.raises(OSError, match="in use"):

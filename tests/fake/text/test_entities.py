@@ -126,7 +126,7 @@ def test_a_mention_gets_its_user():
 
 
 @pytest.mark.parametrize("named", [{}, {"user": {"id": 43}}, {"user": {"id": []}}, {"user": 42}])
-def test_a_mention_of_somebody_unknown_is_plain_text(named):
+def test_a_mention_of_an_unknown_user_is_plain_text(named):
     mention = {"type": "text_mention", "offset": 0, "length": 1, **named}
     bold = {"type": "bold", "offset": 0, "length": 1}
     content = {"caption": "x", "caption_entities": [mention, bold]}

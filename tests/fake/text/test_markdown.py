@@ -73,7 +73,7 @@ def test_markdown_v2(source, text, entities):
         ("![x](tg://time?unix=5&format=wD)", {"type": "date_time", "unix_time": 5, "date_time_format": "wD"}),
     ],
 )
-def test_markdown_v2_says_more(source, entity):
+def test_markdown_v2_has_more_entities(source, entity):
     assert parse_markdown_v2(source)[1] == [{"offset": 0, "length": 1, **entity}]
 
 

@@ -25,7 +25,7 @@ async def test_a_waiting_reader_is_woken():
     assert await reader == {"n": 1}
 
 
-async def test_a_slow_listener_loses_the_oldest_and_knows():
+async def test_a_slow_listener_loses_the_oldest_events_and_gets_their_number():
     listener = Listener(set())
     for n in range(EVENTS_MAX + 2):
         listener.put({"n": n})

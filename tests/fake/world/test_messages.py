@@ -41,7 +41,7 @@ def test_send(world):
     assert world.messages(5) == [message]
 
 
-async def test_a_reply_keyboard_is_told_to_listeners_only(world):
+async def test_only_listeners_get_an_event_for_a_reply_keyboard(world):
     keyboard = {"keyboard": [["yes", "no"]]}
     with world.listen() as events:
         assert "reply_markup" not in send(world, reply_markup=keyboard)

@@ -99,7 +99,7 @@ def test_other_edits_of_a_message_sent_via_the_bot(world, method, params):
     assert refusal(world, method.lower(), inline_message_id="i9", **params) == "MESSAGE_ID_INVALID"
 
 
-def test_a_result_that_somebody_chooses(world):
+def test_a_result_that_a_user_chooses(world):
     """Telegram Bot API, ChosenInlineResult: the message is named only if it has an inline keyboard."""
     buttons = {"inline_keyboard": [[{"text": "a", "callback_data": "x"}]]}
     article = {"type": "article", "id": "r", "title": "T", "input_message_content": {"message_text": "hello"}}

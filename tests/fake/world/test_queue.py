@@ -230,7 +230,7 @@ def test_allowed_updates_do_not_act_on_what_waits(queue):
     assert len(queue.read(0, 100)) == 1
 
 
-def test_the_first_conflict_is_told_at_once_repeated_ones_after_3_s(queue, clock):
+def test_the_first_conflict_is_answered_at_once_repeated_ones_after_3_s(queue, clock):
     assert queue.conflict_delay_s() == 0
     assert queue.conflict_delay_s() == 3
     clock.now += 2.9

@@ -82,7 +82,7 @@ def test_strangers_and_strange_groups_come_into_being(world):
     assert [message["message_id"] for message in world.messages(-1001)] == [1, 2]
 
 
-def test_nobody_writes_in_somebody_elses_private_chat(world):
+def test_no_user_writes_in_another_users_private_chat(world):
     with pytest.raises(ValueError, match="private chat 5"):
         world.send_message(5, 6, "hi")
 
@@ -158,7 +158,7 @@ def test_a_raw_update_has_its_kind(world):
     assert world.push_raw(b' "chat_member": {}') == 0  # not in the default set
 
 
-def test_blocking_is_told_to_the_bot(world):
+def test_the_bot_gets_an_update_when_a_user_blocks_it(world):
     world.send_message(5, 5, "hi")
     world.block(5)
     world.unblock(5)

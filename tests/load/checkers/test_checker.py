@@ -69,7 +69,7 @@ def test_a_lost_reply_of_a_committed_update_shows_in_the_count():
     assert kinds([GOOD[0], GOOD[1], GOOD[3]]) == {"lost": 1, "skipped": 1}
 
 
-def test_stray_reply_to_what_nobody_said():
+def test_stray_reply_to_an_update_that_was_not_sent():
     assert kinds([*GOOD, seen(A, handled("a9", 9, 4, 40))]) == {"stray": 1}
 
 
@@ -168,7 +168,7 @@ def test_a_cut_answer_explains_one_repeat_only():
     assert (dict(verdict.kinds()), verdict.repeated) == ({"sent twice": 1}, 1)
 
 
-def test_an_anomaly_says_where():
+def test_an_anomaly_names_chat_and_update():
     (anomaly,) = check(SAID, GOOD[:3]).anomalies
     assert (anomaly.kind, anomaly.chat_id) == ("lost", A)
     assert "a3" in anomaly.details

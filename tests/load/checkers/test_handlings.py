@@ -64,7 +64,7 @@ def test_a_good_history_is_not_accused():
     assert (story.judge.handled, story.judge.active_most, story.judge.active) == (3, 2, 0)
 
 
-def test_latency_is_from_said_to_the_first_end():
+def test_latency_is_from_sending_to_the_first_end():
     story = Story().say(A, at=1).run(1, 3).kill(3.1).run(1, 5, pid=2)
     assert story.latencies == [(int(2.02 * S), int(3.02 * S))]
     assert story.judge.ledger.update(0).ended_ns == int(3.02 * S)
@@ -101,7 +101,7 @@ def test_stray():
     assert Story().say(A).run(1, 1).begin(0, 2).kinds() == {"stray": 1}
 
 
-def test_what_the_bot_notes_before_we_hear_that_it_was_said_is_understood_later():
+def test_journal_lines_of_updates_that_are_not_known_yet_wait():
     story = Story().run(1, 1).begin(2, 1.1).say(A, at=0.9).say(B, at=1).end(2, 1.3)
     assert story.kinds() == {}
     assert story.judge.handled == 2
@@ -175,11 +175,11 @@ def test_starved():
     assert flooded(41, starved_after_s=9).run(2, 10).judge.counts == {"starved": 1}
 
 
-def test_whoever_does_not_wait_that_long_is_not_starved():
+def test_a_chat_that_waits_shorter_is_not_starved():
     assert not flooded(41, starved_after_s=11).run(2, 10).judge.counts
 
 
-def test_whoever_waits_because_others_have_their_turns_is_not_starved():
+def test_a_chat_that_waits_for_the_fair_turns_of_others_is_not_starved():
     assert not flooded(40, starved_after_s=9).run(2, 10).judge.counts
     many = flooded(41, chats=(B, C), starved_after_s=9)
     assert not many.run(3, 10).judge.counts
@@ -214,7 +214,7 @@ def test_waiting_begins_anew_with_each_end():
     assert "update 3 waited 10.2 s" in story.judge.anomalies[0].details
 
 
-def test_only_the_first_anomalies_are_told_and_all_are_counted():
+def test_only_the_first_anomalies_are_kept_and_all_are_counted():
     story = Story().say(*[A] * (SHOWN_MAX + 3))
     assert story.kinds() == {"lost": SHOWN_MAX + 3}
     assert len(story.judge.anomalies) == SHOWN_MAX

@@ -233,7 +233,7 @@ def test_only_what_was_looked_for_is_claimed():
     assert verdict(GOOD._replace(anomaly_kinds={"lost": 0, "starved": 0})).endswith("50 chats, none lost.")
 
 
-def test_a_broken_test_says_what_is_broken():
+def test_the_summary_names_each_broken_guarantee():
     assert verdict(broken(GOOD)) == "Broken: 12 updates lost, 3 updates swapped, 3 overlaps within a chat."
     assert (
         verdict(GOOD._replace(anomaly_kinds={"lost": 1, "odd": 2})) == "Broken: 1 update lost, 2 times odd."
@@ -244,7 +244,7 @@ def test_a_test_without_updates_shows_nothing():
     assert verdict(NOTHING) == "Nothing was shown: no update was sent."
 
 
-def test_the_faults_are_told():
+def test_the_faults_are_listed():
     assert summary(GOOD).endswith(
         "the test caused 2 kills of the bot's process (kill -9), 1 period of “too many requests” (429), 1 period of"
         " server errors (5xx), 1 period of slow answers, 1 period of cut connections and 1 freeze of the process (SIGSTOP)."
@@ -281,11 +281,11 @@ def test_a_percentile_is_a_value_that_was_measured():
     assert percentile([], 0.5) == 0
 
 
-def test_a_test_that_was_ended_early_says_so():
+def test_a_report_of_a_test_that_was_ended_early_has_a_note():
     assert verdict(GOOD._replace(is_complete=False)).startswith("Ended early, and all promises kept")
 
 
-def test_the_page_tells_verdict_promises_and_command(tmp_path):
+def test_the_page_shows_verdict_guarantees_and_command(tmp_path):
     page = written(broken(GOOD), tmp_path)
     text = squeezed(page.text)
     assert verdict(broken(GOOD)) in text
@@ -364,7 +364,7 @@ def test_the_lanes_begin_at_the_first_kill_and_can_be_seen_whole():
 # -- offline, complete, escaped --------------------------------------------------------------------------
 
 
-def test_the_file_asks_nobody_for_anything(tmp_path):
+def test_the_file_makes_no_requests(tmp_path):
     page = written(GOOD, tmp_path)
     assert page.fetched == ["data:,"]
     assert not re.search(r"@import|url\(", "".join(page.styles))
@@ -537,7 +537,7 @@ async def test_in_the_diagrams_names_are_text(tmp_path):
 
 
 @in_browser
-async def test_an_empty_report_says_so_on_a_phone(tmp_path):
+async def test_an_empty_report_has_a_note_also_on_a_phone(tmp_path):
     async with opened(NOTHING, tmp_path / "report.html", viewport={"width": 390, "height": 844}) as page:
         await expect(page.locator(".plot.none")).to_have_count(3)
     async with opened(GOOD, tmp_path / "report.html", viewport={"width": 390, "height": 844}) as page:
