@@ -23,7 +23,7 @@ from telegram.fake import FakeServer, Fault
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import ROOT, Finished, Service, command, environment
-from telegram.load.checkers.checker import Interruption, Said, Seen, check
+from telegram.load.checkers.checker import BotReply, Interruption, SentText, check
 from telegram.process.watchdog import Watchdog
 from telegram.service.secrecy import warn_of_readable_settings
 from telegram.service.serving import run_until_signal
@@ -430,17 +430,17 @@ def test_a_disk_that_is_full_at_the_start(tmp_path):
     assert_one_clear_line(Finished(done.returncode, done.stdout, done.stderr), "cannot open bot.db: ")
 
 
-async def all_answered(server, said):
+async def all_answered(server, sent):
     """Wait until each of these updates has a reply."""
     give_up = time.monotonic() + 60
-    while {line.update_id for line in said} - {reply.evidence.update_id for reply in seen(server)}:
+    while {line.update_id for line in sent} - {reply.evidence.update_id for reply in seen(server)}:
         assert time.monotonic() < give_up
         await asyncio.sleep(0.05)
 
 
 def seen(server):
     return [
-        Seen(call.chat_id, Evidence.parse(call.text), call.at, call.status == 200)
+        BotReply(call.chat_id, Evidence.parse(call.text), call.at, call.status == 200)
         for call in server.calls
         if call.method == "sendMessage" and call.delivered
     ]
@@ -454,26 +454,26 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
 
         def say(count):
             texts = [(5 + n % 20, f"{n} {'long ' * 200}") for n in range(count)]
-            return [Said(chat, server.world.send_message(chat, chat, text), text) for chat, text in texts]
+            return [SentText(chat, server.world.send_message(chat, chat, text), text) for chat, text in texts]
 
         await bot.start()
-        said = say(50)
-        await all_answered(server, said)
+        sent = say(50)
+        await all_answered(server, sent)
         await bot.stop()  # folds the log into the file
         await bot.start()
         full = (tmp_path / "bot.db").stat().st_size + 3 * PAGE
         resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (full, UNLIMITED))
         began = time.time()
-        said += say(200)
+        sent += say(200)
         alarm = await bot.logged("store unavailable, polling waits", level="error")
         assert "cannot be written" in alarm["reason"]
         await bot.logged("the store's file is in doubt: reading it anew")
         assert server.queue.pending == 200  # nothing is confirmed that is not stored
         resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
-        await all_answered(server, said)
+        await all_answered(server, sent)
         await bot.logged("store unavailable, polling waits: over")
         assert (await bot.stop()).code == 0
-        assert check(said, seen(server), [Interruption(began, time.time())]).anomalies == ()
+        assert check(sent, seen(server), [Interruption(began, time.time())]).anomalies == ()
 
 
 async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):

@@ -47,27 +47,27 @@ async def measured(store_url: str, seconds: float) -> Measured:
             await bot.start()
             await say(fake, 0, _WARM_UP_S)
             before = cpu_s(bot.pid)
-            said = await say(fake, 1_000_000, seconds)
+            sent = await say(fake, 1_000_000, seconds)
             took_s = cpu_s(bot.pid) - before
             await asyncio.sleep(0.5)
             echoed = {
                 call.params["text"]: call.at for call in await fake.calls() if call.method == "sendMessage"
             }
-            delays = sorted(1000 * (echoed[text] - at) for text, at in said.items())
+            delays = sorted(1000 * (echoed[text] - at) for text, at in sent.items())
             await bot.stop()
-    return took_s / len(said) * 1e6, statistics.median(delays), delays[int(len(delays) * 0.99)]
+    return took_s / len(sent) * 1e6, statistics.median(delays), delays[int(len(delays) * 0.99)]
 
 
 async def say(fake: RemoteFake, first: int, seconds: float) -> dict[str, float]:
     """Write at RATE for so long; return when each text was written."""
-    said: dict[str, float] = {}
+    sent: dict[str, float] = {}
     began = time.monotonic()
     for number in range(int(RATE * seconds)):
         await asyncio.sleep(began + number / RATE - time.monotonic())
         text = f"text {first + number}"
-        said[text] = time.time()  # by the server's clock
+        sent[text] = time.time()  # by the server's clock
         await fake.send_messages([(number % CHATS + 1, number % CHATS + 1, text)])
-    return said
+    return sent
 
 
 def run(rounds: int, scale: float) -> list[Row]:

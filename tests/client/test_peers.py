@@ -6,7 +6,7 @@ import pytest
 
 from telegram.fake import Call
 from telegram.load.bot.evidence import Evidence
-from telegram.load.checkers.checker import Said, Seen
+from telegram.load.checkers.checker import BotReply, SentText
 from tests.peers.bots.work import evidence, work_s
 from tests.peers.contenders import CONTENDERS
 from tests.peers.figures import (
@@ -27,12 +27,12 @@ from tests.peers.figures import (
 from tests.peers.job import BURST, Size
 
 A, B = 5, 6
-SAID = [Said(A, 1, "a1"), Said(B, 2, "b1"), Said(A, 3, "a2")]
+SENT = [SentText(A, 1, "a1"), SentText(B, 2, "b1"), SentText(A, 3, "a2")]
 
 
 def seen(chat_id, update_id, count, begin, *, at=100.0):
-    text = next(line.text for line in SAID if line.update_id == update_id)
-    return Seen(chat_id, Evidence(text, update_id, count, begin, begin + 5, 1), at, answered=True)
+    text = next(line.text for line in SENT if line.update_id == update_id)
+    return BotReply(chat_id, Evidence(text, update_id, count, begin, begin + 5, 1), at, answered=True)
 
 
 A1, B1, A2 = seen(A, 1, 1, 10), seen(B, 2, 1, 11), seen(A, 3, 2, 20)
@@ -53,37 +53,37 @@ def test_an_update_id_that_a_bot_cannot_tell_is_found_by_the_text():
 
 def test_speed_is_from_the_beginning_to_the_last_reply():
     last = A1._replace(at=104.0)
-    assert speed(SAID[:2], [last, B1], 100.0, 0.5) == Speed(2, 0, 0.5, 250.0)
+    assert speed(SENT[:2], [last, B1], 100.0, 0.5) == Speed(2, 0, 0.5, 250.0)
 
 
 def test_speed_of_a_bot_that_forgets_and_repeats():
-    assert speed(SAID, [B1._replace(at=101.0), B1._replace(at=102.0)], 100.0, 0.5) == Speed(3, 2, 0.5, 500.0)
+    assert speed(SENT, [B1._replace(at=101.0), B1._replace(at=102.0)], 100.0, 0.5) == Speed(3, 2, 0.5, 500.0)
 
 
 def test_no_disorder():
-    assert disorder(SAID, [B1, A1, A2]) == Disorder(3, 0, 0, 0)
+    assert disorder(SENT, [B1, A1, A2]) == Disorder(3, 0, 0, 0)
 
 
 def test_two_handlers_of_a_chat_at_once():
-    assert disorder(SAID, [A1, B1, seen(A, 3, 2, 14)]) == Disorder(3, 0, 1, 0)
+    assert disorder(SENT, [A1, B1, seen(A, 3, 2, 14)]) == Disorder(3, 0, 1, 0)
 
 
 def test_answers_in_the_wrong_order_are_counted_once():
-    assert disorder(SAID, [A2, B1, A1]) == Disorder(3, 0, 0, 1)
-    assert disorder(SAID, [seen(A, 3, 1, 10), B1, seen(A, 1, 2, 20)]) == Disorder(3, 0, 0, 1)
+    assert disorder(SENT, [A2, B1, A1]) == Disorder(3, 0, 0, 1)
+    assert disorder(SENT, [seen(A, 3, 1, 10), B1, seen(A, 1, 2, 20)]) == Disorder(3, 0, 0, 1)
 
 
 def test_answers_in_order_of_handlers_in_the_wrong_one():
-    assert disorder(SAID, [seen(A, 1, 2, 20), B1, seen(A, 3, 1, 10)]) == Disorder(3, 0, 0, 0)
+    assert disorder(SENT, [seen(A, 1, 2, 20), B1, seen(A, 3, 1, 10)]) == Disorder(3, 0, 0, 0)
 
 
 def test_lost_without_a_reason():
-    assert disorder(SAID, [A1, A2]) == Disorder(3, 1, 0, 0)
+    assert disorder(SENT, [A1, A2]) == Disorder(3, 1, 0, 0)
 
 
 def test_lost_and_answered_twice():
-    assert losses(SAID, [A1, B1, A2], 0.5) == Losses(3, 0, 0, 0.5)
-    assert losses(SAID, [A1, A1, seen(A, 1, 2, 30), A2, A2], 0.5) == Losses(3, 1, 2, 0.5)
+    assert losses(SENT, [A1, B1, A2], 0.5) == Losses(3, 0, 0, 0.5)
+    assert losses(SENT, [A1, A1, seen(A, 1, 2, 30), A2, A2], 0.5) == Losses(3, 1, 2, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_row_has_the_median_of_the_rounds():
 
 def test_everything_is_in_the_json():
     (one,) = as_json({"somebody": [figures(5)]})["somebody"]
-    assert one["disorder"] == {"said": 11, "lost": 2, "overlapping": 5, "swapped": 6}
+    assert one["disorder"] == {"sent": 11, "lost": 2, "overlapping": 5, "swapped": 6}
     assert list(one) == ["speed", "disorder", "killed", "terminated"]
 
 

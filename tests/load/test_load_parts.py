@@ -92,36 +92,36 @@ async def test_a_report_that_is_a_folder(tmp_path):
 
 def wrote(skew, chats=200, updates=20_000):
     distribution = Distribution(chats, skew, random.Random(1))
-    said = Counter(distribution.choose(updates))
-    return distribution.groups(said), said
+    sent = Counter(distribution.choose(updates))
+    return distribution.groups(sent), sent
 
 
-def of(group, said):
-    return sum(said[chat] for chat in group.chats) / said.total()
+def of(group, sent):
+    return sum(sent[chat] for chat in group.chats) / sent.total()
 
 
 def test_everybody_writes_as_much():
-    groups, said = wrote("uniform")
+    groups, sent = wrote("uniform")
     assert [group.name for group in groups] == ["all 200 chats"]
-    assert max(said.values()) < 2 * min(said.values())
+    assert max(sent.values()) < 2 * min(sent.values())
 
 
 def test_some_write_most():
-    groups, said = wrote("zipf")
+    groups, sent = wrote("zipf")
     assert [group.name for group in groups] == [
         "the busiest 2 chats",
         "the middle 98 chats",
         "the quiet half, 100 chats",
     ]
-    assert 0.2 < of(groups[0], said) < 0.3
-    assert of(groups[2], said) < 0.15
+    assert 0.2 < of(groups[0], sent) < 0.3
+    assert of(groups[2], sent) < 0.15
 
 
 def test_one_floods():
-    groups, said = wrote("flood")
+    groups, sent = wrote("flood")
     assert [group.name for group in groups] == ["the flooding chat", "the other 199 chats"]
     assert groups[0].chats == {FIRST_CHAT}
-    assert of(groups[0], said) == pytest.approx(FLOOD_SHARE, abs=0.02)
+    assert of(groups[0], sent) == pytest.approx(FLOOD_SHARE, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_replies_are_judged_whatever_the_file(tmp_path, ledger, updates):
 def test_what_is_wrong_with_replies(tmp_path, ledger):
     with Replies(tmp_path, 6) as replies:
         replies.see([reply(ledger, 0, 1), reply(ledger, 1, 1, delivered=False)], ledger)
-        replies.see([reply(ledger, 2, 1, text="not said"), reply(ledger, 3, 3)], ledger)
+        replies.see([reply(ledger, 2, 1, text="not sent"), reply(ledger, 3, 3)], ledger)
         replies.judge(ledger, [])
     assert replies.total == 3
     assert dict(replies.counts) == {"lost": 4, "skipped": 1, "stray": 1}

@@ -1,4 +1,4 @@
-"""From what was said and seen to figures, and from the figures of several rounds to a table. Pure."""
+"""Computes figures from the texts sent and the replies, and a table from the figures of several rounds. Pure."""
 
 import statistics
 from collections import Counter
@@ -7,13 +7,13 @@ from typing import Any, Final, NamedTuple
 
 from telegram.fake import Call
 from telegram.load.bot.evidence import Evidence
-from telegram.load.checkers.checker import Said, Seen, check
+from telegram.load.checkers.checker import BotReply, SentText, check
 
 
 class Speed(NamedTuple):
     """Of handlers that do nothing."""
 
-    said: int
+    sent: int
     lost: int
     updates_per_s: float
     cpu_s: float
@@ -23,7 +23,7 @@ class Speed(NamedTuple):
 class Disorder(NamedTuple):
     """What went wrong while nobody disturbed the bot."""
 
-    said: int
+    sent: int
     lost: int
     overlapping: int
     """Handlers that began while another of the same chat was at work."""
@@ -35,7 +35,7 @@ class Disorder(NamedTuple):
 class Losses(NamedTuple):
     """Of updates, though the bot was started again after the signal."""
 
-    said: int
+    sent: int
     lost: int
     """Never answered."""
 
@@ -69,7 +69,7 @@ COLUMNS: Final[dict[str, Callable[[Figures], float]]] = {
 }
 
 
-def replies(calls: Iterable[Call], ids: Mapping[str, int]) -> list[Seen]:
+def replies(calls: Iterable[Call], ids: Mapping[str, int]) -> list[BotReply]:
     """The replies that arrived, in order; an update_id that a bot cannot tell (0) is found by the text."""
     seen = []
     for call in calls:
@@ -77,31 +77,31 @@ def replies(calls: Iterable[Call], ids: Mapping[str, int]) -> list[Seen]:
             evidence = Evidence.parse(call.text)
             if not evidence.update_id:
                 evidence = evidence._replace(update_id=ids[evidence.text])
-            seen.append(Seen(call.chat_id or 0, evidence, call.at, call.status == 200))
+            seen.append(BotReply(call.chat_id or 0, evidence, call.at, call.status == 200))
     return seen
 
 
-def speed(said: Sequence[Said], seen: Sequence[Seen], began: float, cpu_s: float) -> Speed:
+def speed(sent: Sequence[SentText], seen: Sequence[BotReply], began: float, cpu_s: float) -> Speed:
     """From `began` (Unix time) to the last reply; `cpu_s` is of all of them together."""
     answered = len({reply.evidence.update_id for reply in seen})
     wall_s = max(reply.at for reply in seen) - began
-    return Speed(len(said), len(said) - answered, answered / wall_s, cpu_s / answered * 1000)
+    return Speed(len(sent), len(sent) - answered, answered / wall_s, cpu_s / answered * 1000)
 
 
-def disorder(said: Sequence[Said], seen: Sequence[Seen]) -> Disorder:
+def disorder(sent: Sequence[SentText], seen: Sequence[BotReply]) -> Disorder:
     """What the judge of the load test says of order; "swapped" he says of states, too, which are not counted here."""
-    anomalies = check(said, seen).anomalies
+    anomalies = check(sent, seen).anomalies
     swapped = [each for each in anomalies if each.kind == "swapped" and each.details.startswith("answered")]
     overlapping = [each for each in anomalies if each.kind == "overlapping"]
     lost = [each for each in anomalies if each.kind == "lost"]
-    return Disorder(len(said), len(lost), len(overlapping), len(swapped))
+    return Disorder(len(sent), len(lost), len(overlapping), len(swapped))
 
 
-def losses(said: Sequence[Said], seen: Iterable[Seen], stop_s: float) -> Losses:
-    """Of what was said: how much has no reply, and how much has more than one."""
+def losses(sent: Sequence[SentText], seen: Iterable[BotReply], stop_s: float) -> Losses:
+    """Count texts without a reply, and texts with more than one."""
     answers = Counter(reply.evidence.update_id for reply in seen)
-    counts = [answers[line.update_id] for line in said]
-    return Losses(len(said), counts.count(0), sum(count > 1 for count in counts), stop_s)
+    counts = [answers[line.update_id] for line in sent]
+    return Losses(len(sent), counts.count(0), sum(count > 1 for count in counts), stop_s)
 
 
 def spread(values: Sequence[float]) -> str:

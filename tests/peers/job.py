@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from telegram.fake import RemoteFake
-from telegram.load.checkers.checker import Said, Seen
+from telegram.load.checkers.checker import BotReply, SentText
 from tests.peers.contenders import BotProcess, Contender
 from tests.peers.figures import Disorder, Figures, Losses, Speed, disorder, losses, replies, speed
 
@@ -55,7 +55,7 @@ class Job:
         self._rng = rng
         self._ids: dict[str, int] = {}  # of all updates, by their texts
         self._answered_ids: set[int] = set()
-        self._seen: list[Seen] = []
+        self._seen: list[BotReply] = []
         self._calls = 0
 
     async def start(self) -> None:
@@ -72,40 +72,40 @@ class Job:
 
     async def _at_once(self, count: int) -> Speed:
         began, cpu_began = time.time(), self._bot.cpu_s()
-        said = await self._say_in_bursts(count, NO_WORK)
-        await self._answered(said, count)
-        return speed(said, self._replies_to(said), began, self._bot.cpu_s() - cpu_began)
+        sent = await self._say_in_bursts(count, NO_WORK)
+        await self._answered(sent, count)
+        return speed(sent, self._replies_to(sent), began, self._bot.cpu_s() - cpu_began)
 
     async def in_bursts(self, count: int) -> Disorder:
         """Handlers that take a moment, and nobody disturbs them."""
-        said = await self._say_in_bursts(count, SHORT_WORK)
-        await self._answered(said, count)
-        return disorder(said, self._replies_to(said))
+        sent = await self._say_in_bursts(count, SHORT_WORK)
+        await self._answered(sent, count)
+        return disorder(sent, self._replies_to(sent))
 
     async def with_signal(self, count: int, number: signal.Signals, work_ms: tuple[float, float]) -> Losses:
         """The signal comes in the middle of the work; then a supervisor starts the bot again."""
-        said = await self._say_in_bursts(count, work_ms)
-        await self._answered(said, count // SIGNAL_AFTER, look_every_s=_LOOK_CLOSELY_EVERY_S)
+        sent = await self._say_in_bursts(count, work_ms)
+        await self._answered(sent, count // SIGNAL_AFTER, look_every_s=_LOOK_CLOSELY_EVERY_S)
         stop_s = await self._bot.end(number)
         await self.start()
-        await self._answered(said, count)
-        return losses(said, self._replies_to(said), stop_s)
+        await self._answered(sent, count)
+        return losses(sent, self._replies_to(sent), stop_s)
 
-    async def _say_in_bursts(self, count: int, work_ms: tuple[float, float]) -> list[Said]:
+    async def _say_in_bursts(self, count: int, work_ms: tuple[float, float]) -> list[SentText]:
         """`count` texts are written at once, BURST in each chat."""
         return await self._say([_FIRST_CHAT + n // BURST for n in range(count)], work_ms)
 
-    async def _say(self, chats: list[int], work_ms: tuple[float, float]) -> list[Said]:
+    async def _say(self, chats: list[int], work_ms: tuple[float, float]) -> list[SentText]:
         first = len(self._ids)
         lines = [(chat, f"{n} {self._rng.uniform(*work_ms):.1f}") for n, chat in enumerate(chats, first)]
         ids = await self._fake.send_messages((chat, chat, text) for chat, text in lines)
-        said = [Said(chat, id_, text) for (chat, text), id_ in zip(lines, ids, strict=True)]
-        self._ids.update((line.text, line.update_id) for line in said)
-        return said
+        sent = [SentText(chat, id_, text) for (chat, text), id_ in zip(lines, ids, strict=True)]
+        self._ids.update((line.text, line.update_id) for line in sent)
+        return sent
 
     async def _answered(
         self,
-        said: list[Said],
+        sent: list[SentText],
         enough: int,
         *,
         within_s: float = _PART_WITHIN_S,
@@ -113,7 +113,7 @@ class Job:
         look_every_s: float = _LOOK_EVERY_S,
     ) -> int:
         """Return how many are answered, as soon as there are enough or nothing more is to come."""
-        wanted = {line.update_id for line in said}
+        wanted = {line.update_id for line in sent}
         began = quiet_since = time.monotonic()
         done = 0
         while True:
@@ -133,8 +133,8 @@ class Job:
         self._seen += seen
         self._answered_ids.update(reply.evidence.update_id for reply in seen)
 
-    def _replies_to(self, said: list[Said]) -> list[Seen]:
-        wanted = {line.update_id for line in said}
+    def _replies_to(self, sent: list[SentText]) -> list[BotReply]:
+        wanted = {line.update_id for line in sent}
         return [reply for reply in self._seen if reply.evidence.update_id in wanted]
 
 

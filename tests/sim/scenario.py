@@ -105,7 +105,7 @@ class Scenario:
         self.opened_after_jump = False
         """A store that was opened after the clock was set goes by that; what sessions share was opened before."""
 
-        self.said_at: dict[int, float] = {}
+        self.sent_at: dict[int, float] = {}
         """By update id: the wall's time when somebody wrote it."""
 
         self.there_at: dict[int, float] = {}
@@ -270,7 +270,7 @@ class Scenario:
         return Outcome(
             self.seed,
             self.kind,
-            len(self.side.said),
+            len(self.side.sent),
             self.trouble.counts,
             self.loop.time(),
             tuple(self.failures),
@@ -285,7 +285,7 @@ class Scenario:
         for number, moment in enumerate(moments):
             await asyncio.sleep(moment - self.loop.time())
             self.side.say(self.rng.choice(self.chats), f"text {number}")
-            self.said_at[self.side.said[-1].update_id] = self.wall()
+            self.sent_at[self.side.sent[-1].update_id] = self.wall()
 
     async def _misfortunes(self) -> None:
         """What befalls whole processes, the clock and the numbering."""
@@ -418,18 +418,18 @@ class Scenario:
             entries = json.loads(await store.state(*log_name(f"chat:{chat}")) or b"[]")
             self.failures += judge(entries, is_clock_steady=is_clock_steady)
             if is_clock_steady:
-                written = self.said_at if self.kind == "shared" else {}
-                self.failures += misplaced(entries, there=self.there_at, said=written)
+                written = self.sent_at if self.kind == "shared" else {}
+                self.failures += misplaced(entries, there=self.there_at, sent=written)
         await store.close()
-        said = [line for line in self.side.said if line.update_id not in given_up]
+        sent = [line for line in self.side.sent if line.update_id not in given_up]
         seen = self.side.seen
         reasons = [Interruption(at - _REPEAT_WINDOW_S, at + _REPEAT_WINDOW_S) for at in self.trouble.moments]
-        repeated = [found for found in check(said, seen, reasons).anomalies if found.kind == "sent twice"]
+        repeated = [found for found in check(sent, seen, reasons).anomalies if found.kind == "sent twice"]
         # A repeat may come late and out of order, from a process that was frozen or a request that was on its way
         # for half a minute. The first ones may not.
         firsts = {reply.evidence: reply for reply in reversed(seen)}
         in_order = [reply for reply in seen if firsts[reply.evidence] is reply]
-        for found in [*repeated, *check(said, in_order).anomalies]:
+        for found in [*repeated, *check(sent, in_order).anomalies]:
             self.failures.append(f"{found.kind} in chat {found.chat_id}: {found.details}")
 
 

@@ -14,7 +14,7 @@ from telegram.fake.protocol.answers import ApiError
 from telegram.fake.server.polling import LongPoll
 from telegram.fake.world.queue import UpdateQueue
 from telegram.load.bot.evidence import Evidence
-from telegram.load.checkers.checker import Said, Seen
+from telegram.load.checkers.checker import BotReply, SentText
 from tests.sim.loop import Process
 from tests.sim.trouble import NETWORK, Trouble
 
@@ -26,29 +26,29 @@ POLL_SPARE_S: Final = 10.0
 
 
 class TelegramSide:
-    """The server: what people said, what the bot's processes took, and the replies in the order of their execution."""
+    """The server: what people sent, what the bot's processes took, and the replies in the order of their execution."""
 
     def __init__(self, trouble: Trouble) -> None:
         loop = asyncio.get_running_loop()
         self.trouble = trouble
         self.queue = UpdateQueue(clock=loop.time, rng=trouble.rng)
         self.poll = LongPoll(self.queue)
-        self.said: list[Said] = []
-        self.seen: list[Seen] = []
+        self.sent: list[SentText] = []
+        self.seen: list[BotReply] = []
         self.on_reply: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def say(self, chat_id: int, text: str) -> None:
         """Somebody writes to the bot."""
         message = {
-            "message_id": len(self.said) + 1,
+            "message_id": len(self.sent) + 1,
             "date": 1,
             "chat": {"id": chat_id, "type": "private"},
             "from": {"id": chat_id, "is_bot": False, "first_name": "X"},
             "text": text,
         }
         update_id = self.queue.push("message", b'"message":' + json.dumps(message).encode())
-        self.said.append(Said(chat_id, update_id, text))
+        self.sent.append(SentText(chat_id, update_id, text))
 
     def run(self, act: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Run something on the server's side: it goes on whatever becomes of who asked."""
@@ -67,7 +67,7 @@ class TelegramSide:
         params = json.loads(body)
         now = asyncio.get_running_loop().time()
         place = len(self.seen)
-        self.seen.append(Seen(params["chat_id"], Evidence.parse(params["text"]), now, answered=False))
+        self.seen.append(BotReply(params["chat_id"], Evidence.parse(params["text"]), now, answered=False))
 
         def mark() -> None:
             self.seen[place] = self.seen[place]._replace(answered=True)

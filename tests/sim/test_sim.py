@@ -213,12 +213,12 @@ def test_a_good_log_is_good():
         ["update", 7],
     ]
     assert judge(entries, is_clock_steady=True) == []
-    assert misplaced(entries, there={5: 1.0, 6: 109.0, 7: 111.0}, said={5: 1.0, 6: 109.0, 7: 111.0}) == []
+    assert misplaced(entries, there={5: 1.0, 6: 109.0, 7: 111.0}, sent={5: 1.0, 6: 109.0, 7: 111.0}) == []
 
 
 def test_a_timer_out_of_its_place_is_seen():
-    early = misplaced([CAME_1, ["update", 7]], there={7: 109.0}, said={7: 108.0})
-    late = misplaced([["update", 7], CAME_1], there={7: 112.0}, said={7: 111.0})
+    early = misplaced([CAME_1, ["update", 7]], there={7: 109.0}, sent={7: 108.0})
+    late = misplaced([["update", 7], CAME_1], there={7: 112.0}, sent={7: 111.0})
     assert early == ["timer 1 came before update 7"]
     assert late == ["timer 1 came after update 7"]
 

@@ -84,10 +84,10 @@ def log_name(key: str) -> tuple[str, str]:
     return f"log of {key}", ""
 
 
-def misplaced(entries: list[Any], *, there: Mapping[int, float], said: Mapping[int, float]) -> list[str]:
+def misplaced(entries: list[Any], *, there: Mapping[int, float], sent: Mapping[int, float]) -> list[str]:
     """Return which timers came out of order, by a clock that was not set.
 
-    An update was in its lane at the Unix time `there`, and not yet when it was `said`.
+    An update was `sent` before it was in its lane, at the Unix time `there`.
     """
     findings = []
     for place, (what, *details) in enumerate(entries):
@@ -99,7 +99,7 @@ def misplaced(entries: list[Any], *, there: Mapping[int, float], said: Mapping[i
             findings += [
                 f"timer {number} came before update {id_}" for id_ in after if there.get(id_, inf) < at
             ]
-            findings += [f"timer {number} came after update {id_}" for id_ in before if said.get(id_, 0) > at]
+            findings += [f"timer {number} came after update {id_}" for id_ in before if sent.get(id_, 0) > at]
     return findings
 
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 from telegram.load.bot.plan import BotPlan
-from telegram.load.checkers.checker import Interruption, Said, Verdict
+from telegram.load.checkers.checker import Interruption, SentText, Verdict
 from tests.torture.poisons import POISONS
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage
@@ -75,7 +75,7 @@ class Ward:
             await asyncio.sleep(0.5)
             (bad_id,) = await stage.fake.send_messages([(self._bad, self._bad, name)])
             if not POISONS[name].is_dead:
-                stage.said.append(Said(self._bad, bad_id, name))
+                stage.sent.append(SentText(self._bad, bad_id, name))
             (behind,) = await stage.say(1, [self._bad])
             is_settled = await self._answered(behind)
             took_s = time.monotonic() - began
@@ -84,7 +84,7 @@ class Ward:
             failures.append(
                 f"the bad user's lane stands still after {self._starts} starts, exit codes {self._ended[-5:]}"
             )
-            stage.said.remove(behind)  # told already
+            stage.sent.remove(behind)  # reported already
         elif self._starts > STARTS_MAX:
             failures.append(f"{self._starts} starts, exit codes {self._ended}")
         # A poison that is not settled goes on killing: nobody can be answered then.
@@ -116,7 +116,7 @@ class Ward:
         failures = [f"{len(dead - wanted)} updates of others are dead letters"] if dead - wanted else []
         return [*failures, "the bad update is no dead letter"] if wanted - dead else failures
 
-    async def _answered(self, line: Said) -> bool:
+    async def _answered(self, line: SentText) -> bool:
         give_up = time.monotonic() + _SETTLED_WITHIN_S
         while time.monotonic() < give_up and self._starts <= 2 * STARTS_MAX:
             await self._stage.look()
@@ -164,7 +164,7 @@ class Ward:
             over.set()
 
     def _waits(self) -> list[float]:
-        first = {reply.evidence.update_id: reply.at for reply in reversed(self._stage.seen())}
+        first = {reply.evidence.update_id: reply.at for reply in reversed(self._stage.replies())}
         now = time.time()
         return [first.get(update_id, now) - at for update_id, at in self._said_at.items()]
 

@@ -86,7 +86,7 @@ async def bad_gateway_for_sends(stage: Stage, length_s: float) -> list[Bound]:
 async def rival(stage: Stage, length_s: float) -> list[Bound]:
     """Somebody else polls with the same token: each one's waiting poll ends with 409 when the other one's comes."""
     before = await _requests(stage, "getUpdates")
-    said_before = len(stage.said)
+    sent_before = len(stage.sent)
     theirs = 0
     url = f"{stage.fake.url}/bot{stage.fake.token}/getUpdates"
     began = time.monotonic()
@@ -100,7 +100,7 @@ async def rival(stage: Stage, length_s: float) -> list[Bound]:
             await asyncio.sleep(_POLL_FIRST_S / 2)
     ours = await _requests(stage, "getUpdates") - before - theirs
     # A poll that brings updates may be followed by the next at once; one that fails, by 0.5 s of rest.
-    most = len(stage.said) - said_before + round(lasted_s / _POLL_FIRST_S) + _SPARE
+    most = len(stage.sent) - sent_before + round(lasted_s / _POLL_FIRST_S) + _SPARE
     return [Bound("polls", ours, most)]
 
 

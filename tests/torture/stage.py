@@ -17,7 +17,7 @@ from telegram.fake import Call, RemoteFake
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import Service
-from telegram.load.checkers.checker import Interruption, Said, Seen, Verdict, check
+from telegram.load.checkers.checker import BotReply, Interruption, SentText, Verdict, check
 from tests.torture.report import Plan, Tell
 from tests.torture.window import stretched
 
@@ -33,7 +33,7 @@ _WAL_WRITE_LOCK: Final = 120  # its byte in the -shm file (SQLite, "WAL-mode Fil
 
 
 class Stage:
-    """Made by `open_stage`. What is said, seen and interrupted is kept here for the judge.
+    """Made by `open_stage`. Texts, calls and interruptions are kept here for the judge.
 
     `keep_folder`: the bot's folder stays when the stage is closed, for people to look at.
     """
@@ -43,7 +43,7 @@ class Stage:
         self.bot = bot
         self.rng = random.Random(plan.seed)
         self.chats = range(_FIRST_CHAT, _FIRST_CHAT + plan.chats)
-        self.said: list[Said] = []
+        self.sent: list[SentText] = []
         self.calls: list[Call] = []
         self.interruptions: list[Interruption] = []
         self.freezes: list[Interruption] = []
@@ -57,10 +57,10 @@ class Stage:
         self._answered: set[int] = set()
         self._texts = 0
         self._calls_known = 0
-        self._saying = asyncio.Lock()  # `said` is in the order in which the server took it
+        self._saying = asyncio.Lock()  # `sent` is in the order in which the server took it
         self._tell = tell
 
-    async def say(self, count: int, chats: Iterable[int] = ()) -> list[Said]:
+    async def say(self, count: int, chats: Iterable[int] = ()) -> list[SentText]:
         """`count` texts are written, each in a random one of `chats` (default: all); return them."""
         among = list(chats) or self.chats
         async with self._saying:
@@ -69,16 +69,16 @@ class Stage:
             texts = (f"text {start + n}{self.padding}" for n in range(count))
             lines = list(zip(self.rng.choices(among, k=count), texts, strict=True))
             ids = await self.fake.send_messages((chat, chat, text) for chat, text in lines)
-            said = [Said(chat, id_, text) for (chat, text), id_ in zip(lines, ids, strict=True)]
-            self.said += said
-        return said
+            sent = [SentText(chat, id_, text) for (chat, text), id_ in zip(lines, ids, strict=True)]
+            self.sent += sent
+        return sent
 
     async def say_all(self, chats: Iterable[int], text: str) -> None:
         """Each of the chats writes this once."""
         async with self._saying:
             lines = [(chat, f"{text} {chat}") for chat in chats]
-            ids = await self.fake.send_messages((chat, chat, said) for chat, said in lines)
-            self.said += [Said(chat, id_, said) for (chat, said), id_ in zip(lines, ids, strict=True)]
+            ids = await self.fake.send_messages((chat, chat, sent) for chat, sent in lines)
+            self.sent += [SentText(chat, id_, sent) for (chat, sent), id_ in zip(lines, ids, strict=True)]
 
     async def say_evenly(self, count: int, over_s: float) -> None:
         """`count` texts are written, spread over a time."""
@@ -111,20 +111,20 @@ class Stage:
             self.calls.append(call)
             if _is_reply(call):
                 self._answered.add(Evidence.parse(call.text).update_id)
-        self._tell(f"{len(self.said)} said, {len(self._answered)} answered")
+        self._tell(f"{len(self.sent)} sent, {len(self._answered)} answered")
 
     @property
     def backlog(self) -> int:
-        """How much was said and is not answered, as far as is known."""
-        return len(self.said) - len(self._answered)
+        """Number of texts that are not answered, as far as is known."""
+        return len(self.sent) - len(self._answered)
 
-    def is_answered(self, line: Said) -> bool:
+    def is_answered(self, line: SentText) -> bool:
         """Return whether a reply was seen, as far as is known."""
         return line.update_id in self._answered
 
-    async def all_answered(self, said: Iterable[Said] | None = None) -> bool:
-        """Wait until all that was said up to now is answered; False if nothing came for PATIENCE_S."""
-        waiting = {line.update_id for line in (self.said if said is None else said)}
+    async def all_answered(self, sent: Iterable[SentText] | None = None) -> bool:
+        """Wait until all texts sent until now are answered; False after PATIENCE_S without a reply."""
+        waiting = {line.update_id for line in (self.sent if sent is None else sent)}
         give_up = time.monotonic() + PATIENCE_S
         while True:
             before = len(self._answered)
@@ -184,17 +184,17 @@ class Stage:
             self.faults[fault.kind] += fault.hits
         await self.fake.clear_faults()
 
-    def seen(self) -> list[Seen]:
+    def replies(self) -> list[BotReply]:
         """The replies that were executed, in order."""
         return [
-            Seen(call.chat_id or 0, Evidence.parse(call.text), call.at, call.status == 200)
+            BotReply(call.chat_id or 0, Evidence.parse(call.text), call.at, call.status == 200)
             for call in self.calls
             if _is_reply(call)
         ]
 
     def judge(self) -> Verdict:
         """What the checker says."""
-        return check(self.said, self.seen(), self.gaps())
+        return check(self.sent, self.replies(), self.gaps())
 
     def gaps(self) -> list[Interruption]:
         """When answers cannot have reached the bot."""
@@ -203,7 +203,7 @@ class Stage:
     async def begin_anew(self) -> None:
         """Forget what was seen up to now, and let the fake server forget it."""
         await self.fake.forget(self._calls_known)
-        for seen in (self.said, self.calls, self.interruptions, self.freezes):
+        for seen in (self.sent, self.calls, self.interruptions, self.freezes):
             seen.clear()
         self._answered.clear()
         self.faults.clear()

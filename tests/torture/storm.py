@@ -195,7 +195,7 @@ class Storm:
 
     def _judge(self, kills: int, blows: Counter[str], caught_up_s: float) -> None:
         stage = self._stage
-        verdict = self._windows.judge(stage.said, stage.seen(), stage.gaps())
+        verdict = self._windows.judge(stage.sent, stage.replies(), stage.gaps())
         unknown = sum(call.delivered and call.status != HTTPStatus.OK for call in stage.calls)
         cuts = kills + stage.faults["outage"] + blows[_BEYOND_TIMEOUTS]
         repeats_max = SENDERS * cuts + unknown
@@ -228,7 +228,7 @@ class Storm:
         """What the judge saw, beside what the bot left."""
         stage = self._stage
         evidence = {
-            "said": stage.said,
+            "sent": stage.sent,
             "calls": stage.calls,
             "interruptions": stage.interruptions,
             "freezes": stage.freezes,

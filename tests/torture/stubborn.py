@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from telegram.load.bot.plan import BotPlan
-from telegram.load.checkers.checker import Interruption, Said
+from telegram.load.checkers.checker import Interruption, SentText
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage
 from tests.torture.stubbornness import KINDS
@@ -50,7 +50,7 @@ async def _bout(stage: Stage, name: str) -> Bout:
     await stage.start()
     async with _others_write(stage, others):
         (bad_id,) = await stage.fake.send_messages([(bad, bad, name)])
-        stage.said.append(said := Said(bad, bad_id, name))
+        stage.sent.append(sent := SentText(bad, bad_id, name))
         await _struck(stage, bad_id)
         await asyncio.sleep(_RESISTS_S)
         pid, began, asked = stage.bot.pid, time.time(), time.monotonic()
@@ -63,7 +63,7 @@ async def _bout(stage: Stage, name: str) -> Bout:
         await stage.start()
         if code:
             stage.interruptions.append(Interruption(began, time.time()))
-        if not await stage.all_answered([said]):
+        if not await stage.all_answered([sent]):
             failures.append("the update that was cut off was not answered")
     if not await stage.all_answered():
         failures.append("the others were not all answered")

@@ -9,7 +9,7 @@ from telegram.fake import FakeServer, Fault
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import Service
-from telegram.load.checkers.checker import Anomaly, Said, Seen, Verdict, check
+from telegram.load.checkers.checker import Anomaly, BotReply, SentText, Verdict, check
 from tests.torture import (
     aims,
     kill,
@@ -81,16 +81,16 @@ async def test_what_was_stored_but_not_confirmed_comes_again_and_is_ignored(tmp_
         await bot.start()
         await server.wait_for_long_poll()
         server.faults.add(Fault("cut_before", method="getUpdates"))  # the next poll, which would confirm
-        said = [Said(5, server.world.send_message(5, 5, text), text) for text in "abc"]
+        sent = [SentText(5, server.world.send_message(5, 5, text), text) for text in "abc"]
         await server.wait_for_calls(3, "sendMessage")
         await bot.stop()
         assert server.queue.pending == 3
         server.faults.clear()
         await bot.start()
-        said.append(Said(5, server.world.send_message(5, 5, "d"), "d"))
+        sent.append(SentText(5, server.world.send_message(5, 5, "d"), "d"))
         calls = await server.wait_for_calls(4, "sendMessage")
-        seen = [Seen(5, Evidence.parse(call.text), call.at, call.status == 200) for call in calls]
-        assert check(said, seen).anomalies == ()
+        seen = [BotReply(5, Evidence.parse(call.text), call.at, call.status == 200) for call in calls]
+        assert check(sent, seen).anomalies == ()
 
 
 async def test_sigterm_loses_nothing_repeats_nothing_and_lets_handlers_finish():
@@ -103,15 +103,15 @@ async def test_a_second_sigterm_stops_at_once_and_loses_nothing():
     async with open_stage(Plan(chats=2), silent) as stage:
         bot = stage.bot
         await bot.start(SLOW, DRAIN_TIMEOUT_S="50")
-        (said,) = await stage.say(1)
-        await bot.noted("begin", said.update_id)
+        (sent,) = await stage.say(1)
+        await bot.noted("begin", sent.update_id)
         bot.send_signal(signal.SIGTERM)
         await bot.logged("stopping")
         ended = await bot.stop()
         assert ended.code == 128 + signal.SIGTERM
         assert ended.took_s < 20  # the drain itself would have taken 39 s
         await stage.look()
-        assert stage.seen() == []
+        assert stage.replies() == []
         assert [note.event for note in bot.journal() if note.update_id] == ["begin", "fail"]  # cut off
 
         await bot.start()
@@ -151,8 +151,8 @@ async def test_a_handler_that_overruns_the_drain_is_handed_back():
     async with open_stage(Plan(chats=1), silent) as stage:
         bot = stage.bot
         await bot.start(SLOW, DRAIN_TIMEOUT_S="2")
-        (said,) = await stage.say(1)
-        await bot.noted("begin", said.update_id)
+        (sent,) = await stage.say(1)
+        await bot.noted("begin", sent.update_id)
         assert (await bot.stop()).code == 0
         assert bot.log()[-1]["updates_kept"] == 1
         await bot.start()

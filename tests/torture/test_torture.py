@@ -11,7 +11,7 @@ from telegram.fake import Call
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.journal import JournalEntry
 from telegram.load.bot.service import Finished
-from telegram.load.checkers.checker import Anomaly, Interruption, Said, Seen, Verdict
+from telegram.load.checkers.checker import Anomaly, BotReply, Interruption, SentText, Verdict
 from tests.torture import trouble, weather
 from tests.torture.kill import cut_off
 from tests.torture.report import Plan, Result, found, table
@@ -113,23 +113,23 @@ def test_every_kind_of_anomaly_has_a_column():
         assert row.count("1") == 3, kind  # with the repeats and the seconds
 
 
-def window(chat_id, *counts, first_id=1, at=100.0) -> tuple[list[Said], list[Seen]]:
-    """Updates of one chat that were all handled, with these counts; what was said, and what was seen."""
-    said = [Said(chat_id, first_id + n, f"text {first_id + n}") for n in range(len(counts))]
+def window(chat_id, *counts, first_id=1, at=100.0) -> tuple[list[SentText], list[BotReply]]:
+    """Updates of one chat that were all handled, with these counts: the texts and the replies."""
+    sent = [SentText(chat_id, first_id + n, f"text {first_id + n}") for n in range(len(counts))]
     seen = [
-        Seen(chat_id, Evidence(text, id_, count, id_ * 10, id_ * 10 + 5, 7), at + n, True)
-        for n, ((_, id_, text), count) in enumerate(zip(said, counts, strict=True))
+        BotReply(chat_id, Evidence(text, id_, count, id_ * 10, id_ * 10 + 5, 7), at + n, True)
+        for n, ((_, id_, text), count) in enumerate(zip(sent, counts, strict=True))
     ]
-    return said, seen
+    return sent, seen
 
 
 def judged(*windows, gaps=()):
     """The kinds of anomaly in the last of several windows; those before it are good."""
     judge = Windows()
-    *before, (said, seen) = windows
+    *before, (sent, seen) = windows
     for earlier_said, earlier_seen in before:
         assert judge.judge(earlier_said, earlier_seen, ()).anomalies == ()
-    return dict(judge.judge(said, seen, gaps).kinds())
+    return dict(judge.judge(sent, seen, gaps).kinds())
 
 
 def test_a_window_goes_on_where_the_last_one_ended():
@@ -159,10 +159,10 @@ def test_an_update_of_the_window_before_that_is_handled_again():
 
 
 def test_a_reply_of_the_window_before_that_is_sent_again():
-    said, seen = window(5, 1, 2)
+    sent, seen = window(5, 1, 2)
     again = [seen[-1]._replace(at=110.0)]
-    assert judged((said, seen), ([], again)) == {"sent twice": 1}
-    assert judged((said, seen), ([], again), gaps=[Interruption(102.0, 105.0)]) == {}
+    assert judged((sent, seen), ([], again)) == {"sent twice": 1}
+    assert judged((sent, seen), ([], again), gaps=[Interruption(102.0, 105.0)]) == {}
 
 
 def test_windows_together():

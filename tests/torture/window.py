@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from telegram.load.checkers.checker import IN_FLIGHT_MAX_S, Interruption, Said, Seen, Verdict, check
+from telegram.load.checkers.checker import IN_FLIGHT_MAX_S, BotReply, Interruption, SentText, Verdict, check
 
 
 class Windows:
@@ -13,20 +13,22 @@ class Windows:
     """
 
     def __init__(self) -> None:
-        self._last: dict[int, tuple[Said, Seen]] = {}
+        self._last: dict[int, tuple[SentText, BotReply]] = {}
 
-    def judge(self, said: Sequence[Said], seen: Sequence[Seen], gaps: Sequence[Interruption]) -> Verdict:
+    def judge(
+        self, sent: Sequence[SentText], seen: Sequence[BotReply], gaps: Sequence[Interruption]
+    ) -> Verdict:
         """Judge the next window, at whose beginning and end everything was answered."""
         last = self._last.values()
         verdict = check(
-            [*(line for line, _ in last), *said],
+            [*(line for line, _ in last), *sent],
             map(self._counted_anew, [*(reply for _, reply in last), *seen]),
             gaps,
         )
-        self._remember(said, seen)
-        return verdict._replace(updates=len(said), replies=len(seen))
+        self._remember(sent, seen)
+        return verdict._replace(updates=len(sent), replies=len(seen))
 
-    def _counted_anew(self, reply: Seen) -> Seen:
+    def _counted_anew(self, reply: BotReply) -> BotReply:
         """Count from the remembered reply on: to the judge, a chat's count begins with 1."""
         if reply.chat_id not in self._last:
             return reply
@@ -34,9 +36,9 @@ class Windows:
         counted = reply.evidence.counted - last.evidence.counted
         return reply._replace(evidence=reply.evidence._replace(counted=counted))
 
-    def _remember(self, said: Iterable[Said], seen: Iterable[Seen]) -> None:
+    def _remember(self, sent: Iterable[SentText], seen: Iterable[BotReply]) -> None:
         replies = {(reply.chat_id, reply.evidence.update_id): reply for reply in seen}
-        for line in said:
+        for line in sent:
             if reply := replies.get((line.chat_id, line.update_id)):
                 self._last[line.chat_id] = (line, reply)
 

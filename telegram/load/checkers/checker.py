@@ -26,7 +26,7 @@ IN_FLIGHT_MAX_S: Final = 5.0
 """Maximum time between the execution of a call and the bot's commit of it; generous for a busy machine."""
 
 
-class Said(NamedTuple):
+class SentText(NamedTuple):
     """A text that a user sent to the bot."""
 
     chat_id: int
@@ -34,7 +34,7 @@ class Said(NamedTuple):
     text: str
 
 
-class Seen(NamedTuple):
+class BotReply(NamedTuple):
     """A reply that arrived at Unix time `at`; `answered`: the bot was sent a success for it."""
 
     chat_id: int
@@ -72,25 +72,27 @@ class Verdict(NamedTuple):
         return Counter(anomaly.kind for anomaly in self.anomalies)
 
 
-def check(said: Iterable[Said], seen: Iterable[Seen], interruptions: Sequence[Interruption] = ()) -> Verdict:
+def check(
+    sent: Iterable[SentText], replies: Iterable[BotReply], interruptions: Sequence[Interruption] = ()
+) -> Verdict:
     """Check a whole run; updates and replies are each in the order in which they were sent."""
-    lines, replies = defaultdict[int, list[Said]](list), defaultdict[int, list[Seen]](list)
-    for line in said:
+    lines, replies_of = defaultdict[int, list[SentText]](list), defaultdict[int, list[BotReply]](list)
+    for line in sent:
         lines[line.chat_id].append(line)
-    for reply in seen:
-        replies[reply.chat_id].append(reply)
+    for reply in replies:
+        replies_of[reply.chat_id].append(reply)
     anomalies: list[Anomaly] = []
     repeated = 0
-    for chat_id in sorted(lines.keys() | replies.keys()):
-        repeats = _repeats(replies[chat_id])
+    for chat_id in sorted(lines.keys() | replies_of.keys()):
+        repeats = _repeats(replies_of[chat_id])
         unexplained = [repeat for repeat in repeats if not _is_explained(*repeat, interruptions)]
         repeated += len(repeats) - len(unexplained)
-        findings = [*_of_one_chat(lines[chat_id], replies[chat_id]), *map(_sent_twice, unexplained)]
+        findings = [*_of_one_chat(lines[chat_id], replies_of[chat_id]), *map(_sent_twice, unexplained)]
         anomalies += (Anomaly(kind, chat_id, details) for kind, details in findings)
-    handlings = {reply.evidence for of_chat in replies.values() for reply in of_chat}
+    handlings = {reply.evidence for of_chat in replies_of.values() for reply in of_chat}
     return Verdict(
         updates=sum(map(len, lines.values())),
-        replies=sum(map(len, replies.values())),
+        replies=sum(map(len, replies_of.values())),
         repeated=repeated,
         chats_at_once=_most_at_once(handlings),
         anomalies=tuple(anomalies),
@@ -100,7 +102,7 @@ def check(said: Iterable[Said], seen: Iterable[Seen], interruptions: Sequence[In
 Finding = tuple[str, str]
 
 
-def _of_one_chat(lines: list[Said], replies: list[Seen]) -> Iterator[Finding]:
+def _of_one_chat(lines: list[SentText], replies: list[BotReply]) -> Iterator[Finding]:
     places = {line.update_id: place for place, line in enumerate(lines)}
     texts = {line.update_id: line.text for line in lines}
     known = []
@@ -120,7 +122,7 @@ def _of_one_chat(lines: list[Said], replies: list[Seen]) -> Iterator[Finding]:
             yield "overlapping", f"{later.label} during {earlier.label}"
 
 
-def _order(known: list[Evidence], replies: list[Seen], places: dict[int, int]) -> Iterator[Finding]:
+def _order(known: list[Evidence], replies: list[BotReply], places: dict[int, int]) -> Iterator[Finding]:
     trusted = set(known)
     answered = [reply.evidence for reply in replies if reply.evidence in trusted]
     counted = sorted(known, key=lambda evidence: evidence.counted)
@@ -148,9 +150,9 @@ def _counts(known: list[Evidence]) -> Iterator[Finding]:
             yield "forgotten", f"{evidence.label} after {other.label}"
 
 
-def _repeats(replies: list[Seen]) -> list[tuple[Seen, Seen]]:
+def _repeats(replies: list[BotReply]) -> list[tuple[BotReply, BotReply]]:
     """Return pairs of a reply and its next repetition."""
-    latest: dict[Evidence, Seen] = {}
+    latest: dict[Evidence, BotReply] = {}
     repeats = []
     for reply in replies:
         if reply.evidence in latest:
@@ -159,7 +161,7 @@ def _repeats(replies: list[Seen]) -> list[tuple[Seen, Seen]]:
     return repeats
 
 
-def _is_explained(first: Seen, again: Seen, interruptions: Sequence[Interruption]) -> bool:
+def _is_explained(first: BotReply, again: BotReply, interruptions: Sequence[Interruption]) -> bool:
     """Whether the repetition is allowed: the bot may not have known that the first call succeeded (at least once)."""
     if not first.answered:
         return True
@@ -168,7 +170,7 @@ def _is_explained(first: Seen, again: Seen, interruptions: Sequence[Interruption
     )
 
 
-def _sent_twice(repeat: tuple[Seen, Seen]) -> Finding:
+def _sent_twice(repeat: tuple[BotReply, BotReply]) -> Finding:
     return "sent twice", f"{repeat[0].evidence.label}, {repeat[1].at - repeat[0].at:.3f} s later again"
 
 

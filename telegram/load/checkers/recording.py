@@ -12,7 +12,7 @@ class Sample(NamedTuple):
     """Totals since the start of the test, and current values, at one moment."""
 
     at_s: float
-    said: int
+    sent: int
     handled: int
     backlog: int
     """Sent updates that are not handled yet."""
@@ -41,7 +41,7 @@ class Lane(NamedTuple):
     """The updates and handlings of one chat, in the order of sending and of starting."""
 
     key: str
-    said_s: tuple[float, ...]
+    sent_s: tuple[float, ...]
     handlings: tuple[Handling, ...]
 
 

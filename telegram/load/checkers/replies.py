@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from telegram.fake import Call
 from telegram.load.bot.evidence import Evidence
-from telegram.load.checkers.checker import Anomaly, Interruption, Said, Seen, check
+from telegram.load.checkers.checker import Anomaly, BotReply, Interruption, SentText, check
 from telegram.load.checkers.handlings import SHOWN_MAX
 from telegram.load.checkers.ledger import Ledger
 
@@ -78,13 +78,13 @@ class Replies:
         """
         self._open.close()
         for number, path in enumerate(self._parts):
-            said = [
-                Said(update.chat_id, update.update_id, text_of(place))
+            sent = [
+                SentText(update.chat_id, update.update_id, text_of(place))
                 for place, update in enumerate(ledger.all_updates())
                 if update.chat_id % len(self._parts) == number and update.update_id not in given_up
             ]
             with path.open() as file:
-                verdict = check(said, map(_parse, file), interruptions)
+                verdict = check(sent, map(_parse, file), interruptions)
             self.repeated += verdict.repeated
             for anomaly in verdict.anomalies:
                 if anomaly.kind == "lost" and not complete:
@@ -95,6 +95,6 @@ class Replies:
                     self.anomalies.append(anomaly)
 
 
-def _parse(line: str) -> Seen:
+def _parse(line: str) -> BotReply:
     chat_id, at, answered, text = line.rstrip("\n").split(" ", 3)
-    return Seen(int(chat_id), Evidence.parse(text), float(at), answered == "1")
+    return BotReply(int(chat_id), Evidence.parse(text), float(at), answered == "1")

@@ -109,11 +109,11 @@ def _of_the_bot(test: LoadTest, given_up: Mapping[int, str]) -> list[Anomaly]:
     found = []
     if test.died:
         found.append(Anomaly("exit", 0, f"the bot ended by itself: {test.died}"))
-    untaken, said = len(test.handler_events["untaken"]), test.judge.ledger.updates
+    untaken, sent = len(test.handler_events["untaken"]), test.judge.ledger.updates
     failed = sum(reason != _LANE_FULL for reason in given_up.values())
-    if test.users is not None and untaken + failed > said * _UNTAKEN_MAX:
+    if test.users is not None and untaken + failed > sent * _UNTAKEN_MAX:
         and_failed = f", and {failed:,} were given up" if failed else ""
-        why = f"{untaken:,} of {said:,} matched no handler{and_failed}: that tests nothing; see --script"
+        why = f"{untaken:,} of {sent:,} matched no handler{and_failed}: that tests nothing; see --script"
         found.append(Anomaly("untaken", 0, why))
     if test.exit_code:
         found.append(Anomaly("exit", 0, f"exit code {test.exit_code} after SIGTERM"))
@@ -206,15 +206,15 @@ def _lanes(test: LoadTest) -> list[Lane]:
     order = [chat for chat, _ in anomalies_by_chat.most_common(5) if chat]
     order += [*by_count[:4], *by_count[-3:], *middle, *by_count]
     chosen = list(dict.fromkeys(order))[:_LANES]
-    said: dict[int, list[float]] = {chat: [] for chat in chosen}
+    sent: dict[int, list[float]] = {chat: [] for chat in chosen}
     handled: dict[int, list[Handling]] = {chat: [] for chat in chosen}
     for update in test.judge.ledger.all_updates():
-        if update.chat_id in said and len(said[update.chat_id]) < _LANE_HANDLINGS_MAX:
-            said[update.chat_id].append(round((update.sent_ns - test.began_ns) / _NS, 6))
-    for chat, handling in test.judge.ledger.handlings_of(said, test.began_ns):
+        if update.chat_id in sent and len(sent[update.chat_id]) < _LANE_HANDLINGS_MAX:
+            sent[update.chat_id].append(round((update.sent_ns - test.began_ns) / _NS, 6))
+    for chat, handling in test.judge.ledger.handlings_of(sent, test.began_ns):
         if len(handled[chat]) < _LANE_HANDLINGS_MAX:
             handled[chat].append(handling)
-    return [Lane(f"chat:{chat}", tuple(said[chat]), tuple(handled[chat])) for chat in chosen]
+    return [Lane(f"chat:{chat}", tuple(sent[chat]), tuple(handled[chat])) for chat in chosen]
 
 
 def _since(mark: FaultMark, began_ns: int) -> FaultMark:

@@ -88,7 +88,7 @@ function strips(yaxis, top) {
 }
 
 function drawTime() {
-  const { at, said, handled, backlog, p99, active } = data.series;
+  const { at, sent, handled, backlog, p99, active } = data.series;
   if (at.length === 0) return none("time", "No samples were taken.");
   const strip = kinds.length * STRIP_PX;
   const height = 3 * 150 + strip;
@@ -97,7 +97,7 @@ function drawTime() {
     type: "scatter", mode: at.length > 1 ? "lines" : "markers", name, x: at, y, yaxis, yhoverformat: ",.0f", line: { color: colour, width: 2 }, ...more,
   });
   const traces = [
-    line("sent per second", said, "y3", "#8a8f99", { line: { color: "#8a8f99", width: 1.5, dash: "dot" } }),
+    line("sent per second", sent, "y3", "#8a8f99", { line: { color: "#8a8f99", width: 1.5, dash: "dot" } }),
     line("handled per second", handled, "y3", "#1c9a83"),
     line("backlog: sent, not handled yet", backlog, "y2", "#d6732b", { fill: "tozeroy", fillcolor: "rgba(214,115,43,.18)" }),
     line("running handlers", active, "y2", "#8a6fd8", { visible: "legendonly" }),

@@ -169,7 +169,7 @@ def _css_class(recording: Recording) -> str:
 
 
 def _updates(recording: Recording) -> int:
-    return recording.counts.get("updates", max((sample.said for sample in recording.samples), default=0))
+    return recording.counts.get("updates", max((sample.sent for sample in recording.samples), default=0))
 
 
 def _promises(recording: Recording) -> Iterable[str]:

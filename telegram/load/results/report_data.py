@@ -57,11 +57,11 @@ def _last_end(recording: Recording) -> float:
 
 
 def _series(samples: Sequence[Sample]) -> dict[str, list[float]]:
-    start = Sample(at_s=0.0, said=0, handled=0, backlog=0, active_lanes=0, p99_ms=0.0, anomalies=0)
+    start = Sample(at_s=0.0, sent=0, handled=0, backlog=0, active_lanes=0, p99_ms=0.0, anomalies=0)
     steps = [(a, b) for a, b in pairwise([start, *samples]) if b.at_s > a.at_s]
     return {
         "at": [b.at_s for _, b in steps],
-        "said": [round((b.said - a.said) / (b.at_s - a.at_s), 1) for a, b in steps],
+        "sent": [round((b.sent - a.sent) / (b.at_s - a.at_s), 1) for a, b in steps],
         "handled": [round((b.handled - a.handled) / (b.at_s - a.at_s), 1) for a, b in steps],
         "backlog": [b.backlog for _, b in steps],
         "p99": [b.p99_ms for _, b in steps],
@@ -84,7 +84,7 @@ def _lane(lane: Lane) -> dict[str, Any]:
     handlings = sorted(lane.handlings, key=lambda each: each.begin_s)
     return {
         "key": lane.key,
-        "said": [round(at_s, _DIGITS) for at_s in sorted(lane.said_s)],
+        "sent": [round(at_s, _DIGITS) for at_s in sorted(lane.sent_s)],
         "id": [each.update_id for each in handlings],
         "begin": [round(each.begin_s, _DIGITS) for each in handlings],
         "end": [round(each.end_s, _DIGITS) for each in handlings],

@@ -69,7 +69,7 @@ function ticks(from, to, pixel) {
   const found = { x: [], y: [], text: [] };
   data.lanes.forEach((lane, row) => {
     let before = -Infinity;
-    for (const at of lane.said) {
+    for (const at of lane.sent) {
       if (at < from || at > to || at - before < GAP_PX * pixel) continue;
       before = at;
       found.x.push(at);
@@ -97,11 +97,11 @@ function laneTraces([from, to]) {
       marker: isProcess ? { ...marker, opacity: mine.map((run) => (run.count === 1 && run.place % 2 ? 0.6 : 1)) } : marker,
     };
   });
-  const said = {
+  const sent = {
     type: "scatter", mode: "markers", name: "update sent", ...ticks(from - margin, to + margin, pixel),
     marker: { symbol: "line-ns-open", size: 5, color: color("quiet"), line: { width: 1 } }, hovertemplate: "%{text}<extra></extra>",
   };
-  return [...bars, said, ...strips("y", -kinds.length)];
+  return [...bars, sent, ...strips("y", -kinds.length)];
 }
 
 function drawLanes() {

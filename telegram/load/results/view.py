@@ -96,7 +96,7 @@ class _Lines:
         self._next = sample.at_s // 1 + 1
         fault = f"  {now.fault}" if now.fault else ""
         self._out.write(
-            f"{sample.at_s:4.0f} s  {sample.said} sent  {sample.handled} handled  {self._speed.of(now):.0f}/s"
+            f"{sample.at_s:4.0f} s  {sample.sent} sent  {sample.handled} handled  {self._speed.of(now):.0f}/s"
             f"  backlog {sample.backlog}  active {sample.active_lanes}  p99 {sample.p99_ms:.0f} ms"
             f"  anomalies {sample.anomalies}{fault}\n"
         )

@@ -38,9 +38,9 @@ class Distribution:
         """Return the chats of the next `count` updates."""
         return self._rng.choices(self._chats, cum_weights=self._weights, k=count)
 
-    def groups(self, said: Counter[int]) -> list[Group]:
-        """Return all chats in groups by activity; `said`: number of updates by chat."""
-        by_activity = sorted(self._chats, key=lambda chat: -said[chat])
+    def groups(self, sent: Counter[int]) -> list[Group]:
+        """Return all chats in groups by activity; `sent`: number of updates by chat."""
+        by_activity = sorted(self._chats, key=lambda chat: -sent[chat])
         count = len(by_activity)
         match self._skew:
             case "zipf":

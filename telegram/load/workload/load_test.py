@@ -142,10 +142,10 @@ class LoadTest:
     async def _send_updates(self) -> None:
         """Send updates at the given rate, independent of the bot; only a full queue of the fake Telegram delays them."""
         began, updates = time.monotonic(), self.options.updates
-        while (said := self.judge.ledger.updates) < updates:
+        while (sent := self.judge.ledger.updates) < updates:
             due = min(updates, int((time.monotonic() - began) * self.options.rate) + 1)
-            if due > said and await self._has_room():
-                await self._send_some(min(due - said, _SEND_MAX))
+            if due > sent and await self._has_room():
+                await self._send_some(min(due - sent, _SEND_MAX))
             if not await self._sleep(_SEND_EVERY_S):
                 return
 
@@ -200,9 +200,9 @@ class LoadTest:
                 return
 
     def _is_done(self) -> bool:
-        said, over = self.judge.ledger.updates, self.judge.handled + len(self.given_up)
-        answered = said if self.replies is None else self.replies.answered + len(self.given_up)
-        return over >= said and answered >= said and not self.judge.active
+        sent, over = self.judge.ledger.updates, self.judge.handled + len(self.given_up)
+        answered = sent if self.replies is None else self.replies.answered + len(self.given_up)
+        return over >= sent and answered >= sent and not self.judge.active
 
     # -- observation -----------------------------------------------------------------------------------------------
 
@@ -271,12 +271,12 @@ class LoadTest:
             self._recent.popleft()
         latencies = sorted(latency for _, latency in self._recent)
         judge = self.judge
-        said = judge.ledger.updates
+        sent = judge.ledger.updates
         return Sample(
             at_s=round(self._now_s(), 3),
-            said=said,
+            sent=sent,
             handled=judge.handled,
-            backlog=said - judge.handled,
+            backlog=sent - judge.handled,
             active_lanes=judge.active,
             p99_ms=round(latencies[len(latencies) * 99 // 100] / 1e6, 3) if latencies else 0.0,
             anomalies=judge.counts.total(),

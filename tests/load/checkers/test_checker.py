@@ -3,11 +3,11 @@
 import pytest
 
 from telegram.load.bot.evidence import Evidence
-from telegram.load.checkers.checker import Interruption, Said, Seen, check
+from telegram.load.checkers.checker import BotReply, Interruption, SentText, check
 
 A, B = 5, 6
 KILL = Interruption(104.0, 105.0)
-SAID = [Said(A, 1, "a1"), Said(B, 2, "b1"), Said(A, 3, "a2"), Said(A, 4, "a3")]
+SENT = [SentText(A, 1, "a1"), SentText(B, 2, "b1"), SentText(A, 3, "a2"), SentText(A, 4, "a3")]
 
 
 def handled(text, update_id, count, begin, end=None, pid=1):
@@ -15,7 +15,7 @@ def handled(text, update_id, count, begin, end=None, pid=1):
 
 
 def seen(chat_id, evidence, at=100.0, *, answered=True):
-    return Seen(chat_id, evidence, at, answered)
+    return BotReply(chat_id, evidence, at, answered)
 
 
 A1, A2, A3 = handled("a1", 1, 1, 10), handled("a2", 3, 2, 20), handled("a3", 4, 3, 30)
@@ -24,11 +24,11 @@ GOOD = [seen(A, A1), seen(B, B1), seen(A, A2), seen(A, A3)]
 
 
 def kinds(replies, interruptions=()):
-    return dict(check(SAID, replies, interruptions).kinds())
+    return dict(check(SENT, replies, interruptions).kinds())
 
 
 def test_a_good_history_is_not_accused():
-    verdict = check(SAID, GOOD)
+    verdict = check(SENT, GOOD)
     assert verdict.anomalies == ()
     assert (verdict.updates, verdict.replies, verdict.repeated) == (4, 4, 0)
 
@@ -38,14 +38,14 @@ def test_the_order_of_different_chats_does_not_matter():
 
 
 def test_handlers_side_by_side_in_different_chats_are_counted():
-    assert check(SAID, GOOD).chats_at_once == 2
-    assert check(SAID, [*GOOD[:1], *GOOD[2:], seen(B, handled("b1", 2, 1, 12))]).chats_at_once == 1
+    assert check(SENT, GOOD).chats_at_once == 2
+    assert check(SENT, [*GOOD[:1], *GOOD[2:], seen(B, handled("b1", 2, 1, 12))]).chats_at_once == 1
 
 
 def test_a_text_may_contain_the_separator():
     evidence = handled("a|1|x", 1, 1, 10)
     assert Evidence.parse(str(evidence)) == evidence
-    assert check([Said(A, 1, "a|1|x")], [seen(A, evidence)]).anomalies == ()
+    assert check([SentText(A, 1, "a|1|x")], [seen(A, evidence)]).anomalies == ()
 
 
 def test_what_is_no_evidence_is_refused():
@@ -140,7 +140,7 @@ def repeated_at(first_at, again_at, *, answered=True):
 
 
 def test_sent_twice_around_a_kill_is_allowed_and_counted():
-    verdict = check(SAID, repeated_at(103.9, 105.5), [KILL])
+    verdict = check(SENT, repeated_at(103.9, 105.5), [KILL])
     assert (verdict.anomalies, verdict.repeated, verdict.replies) == ((), 1, 5)
 
 
@@ -158,17 +158,17 @@ def test_a_kill_does_not_explain_every_repeat(first_at, again_at):
 
 
 def test_sent_again_after_a_cut_answer_is_allowed_and_counted():
-    verdict = check(SAID, repeated_at(103.0, 103.5, answered=False))
+    verdict = check(SENT, repeated_at(103.0, 103.5, answered=False))
     assert (verdict.anomalies, verdict.repeated) == ((), 1)
 
 
 def test_a_cut_answer_explains_one_repeat_only():
     replies = [*repeated_at(103.0, 103.5, answered=False)[:4], seen(A, A2, 103.9), GOOD[3]]
-    verdict = check(SAID, replies)
+    verdict = check(SENT, replies)
     assert (dict(verdict.kinds()), verdict.repeated) == ({"sent twice": 1}, 1)
 
 
 def test_an_anomaly_names_chat_and_update():
-    (anomaly,) = check(SAID, GOOD[:3]).anomalies
+    (anomaly,) = check(SENT, GOOD[:3]).anomalies
     assert (anomaly.kind, anomaly.chat_id) == ("lost", A)
     assert "a3" in anomaly.details

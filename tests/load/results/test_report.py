@@ -44,13 +44,13 @@ NOTHING = Recording(
 # -- generated recordings ------------------------------------------------------------------------------------
 
 
-def handled(said, rng, handler_s, downs):
+def handled(sent, rng, handler_s, downs):
     """One chat's handlings, one after another, by processes that are killed or frozen now and then."""
     found, free_s = [], 0.0
-    for update_id, said_s in said:
+    for update_id, sent_s in sent:
         is_done = False
         while not is_done:
-            begin_s = max(said_s + 0.004, free_s)
+            begin_s = max(sent_s + 0.004, free_s)
             for down in downs:
                 if down.began_s <= begin_s < down.ended_s:
                     begin_s = down.ended_s + rng.uniform(0, 0.03)
@@ -77,14 +77,14 @@ def recording(*, seed=1, chats=200, updates=10_000, took_s=36.0, faults=FAULTS, 
         (rng.uniform(0.5, took_s - 3), 0 if rng.random() < 0.05 else rng.randrange(1, chats))
         for _ in range(updates)
     )
-    said: dict[int, list[tuple[int, float]]] = {chat: [] for chat in range(chats)}
-    for update_id, (said_s, chat) in enumerate(writers, 5_000_000):
-        said[chat].append((update_id, said_s))
-    lanes = {chat: handled(of_chat, rng, handler_s, downs) for chat, of_chat in said.items()}
+    sent: dict[int, list[tuple[int, float]]] = {chat: [] for chat in range(chats)}
+    for update_id, (sent_s, chat) in enumerate(writers, 5_000_000):
+        sent[chat].append((update_id, sent_s))
+    lanes = {chat: handled(of_chat, rng, handler_s, downs) for chat, of_chat in sent.items()}
     done = {each.update_id: each.end_s for lane in lanes.values() for each in lane if each.outcome == "end"}
-    waited = {chat: [(done[one] - at) * 1000 for one, at in said[chat]] for chat in said}
-    all_said = {one: at for of_chat in said.values() for one, at in of_chat}
-    busiest = sorted(said, key=lambda chat: -len(said[chat]))[:sampled]
+    waited = {chat: [(done[one] - at) * 1000 for one, at in sent[chat]] for chat in sent}
+    all_sent = {one: at for of_chat in sent.values() for one, at in of_chat}
+    busiest = sorted(sent, key=lambda chat: -len(sent[chat]))[:sampled]
     return NOTHING._replace(
         command="python run.py load --chats 200 --updates 10000 --faults kill,429,5xx,slow,cut,stop --seed 1",
         settings={
@@ -102,7 +102,7 @@ def recording(*, seed=1, chats=200, updates=10_000, took_s=36.0, faults=FAULTS, 
             "system": "Linux x86_64, 2 CPUs",
         },
         took_s=took_s,
-        samples=samples(all_said, done, lanes, took_s),
+        samples=samples(all_sent, done, lanes, took_s),
         faults=faults,
         classes=(
             ChatClass("the flooding chat", 1, tuple(sorted(waited[0]))),
@@ -113,7 +113,7 @@ def recording(*, seed=1, chats=200, updates=10_000, took_s=36.0, faults=FAULTS, 
             ),
         ),
         lanes=tuple(
-            Lane(f"chat:{1000 + chat}", tuple(at for _, at in said[chat]), lanes[chat]) for chat in busiest
+            Lane(f"chat:{1000 + chat}", tuple(at for _, at in sent[chat]), lanes[chat]) for chat in busiest
         ),
         counts={
             "updates": updates,
@@ -127,15 +127,15 @@ def recording(*, seed=1, chats=200, updates=10_000, took_s=36.0, faults=FAULTS, 
     )
 
 
-def samples(said_s, done, lanes, took_s):
+def samples(sent_s, done, lanes, took_s):
     found = []
     for second in range(1, int(took_s) + 1):
-        said = sum(at <= second for at in said_s.values())
+        sent = sum(at <= second for at in sent_s.values())
         handled = sum(at <= second for at in done.values())
-        recent = sorted((at - said_s[one]) * 1000 for one, at in done.items() if second - 2 < at <= second)
+        recent = sorted((at - sent_s[one]) * 1000 for one, at in done.items() if second - 2 < at <= second)
         active = sum(any(each.begin_s <= second < each.end_s for each in lane) for lane in lanes.values())
         found.append(
-            Sample(float(second), said, handled, said - handled, active, percentile(recent, 0.99), 0)
+            Sample(float(second), sent, handled, sent - handled, active, percentile(recent, 0.99), 0)
         )
     return tuple(found)
 
@@ -155,7 +155,7 @@ def broken(good):
         lanes=(good.lanes[0], first._replace(handlings=tuple(handlings)), *good.lanes[2:]),
         anomaly_kinds=kinds,
         anomalies=(
-            Anomaly("lost", 1017, "Said(chat_id=1017, update_id=5000123, text='17-3')"),
+            Anomaly("lost", 1017, "SentText(chat_id=1017, update_id=5000123, text='17-3')"),
             Anomaly(
                 "swapped",
                 1001,
@@ -292,7 +292,7 @@ def test_the_page_shows_verdict_guarantees_and_command(tmp_path):
     assert "not set" in text
     assert summary(GOOD) in text
     assert all(kind in text for kind in KINDS)
-    assert "First: chat 1017 Said(chat_id=1017" in text.replace("chat 1017Said", "chat 1017 Said")
+    assert "First: chat 1017 SentText(chat_id=1017" in text.replace("chat 1017SentText", "chat 1017 SentText")
     assert GOOD.command in text
     assert "3 of them began before an earlier one of the same chat had ended" in text
     assert "none overlaps another one" in squeezed(written(GOOD, tmp_path).text)
@@ -329,7 +329,7 @@ def test_the_series_are_rates_between_samples():
     )
     assert drawing(NOTHING._replace(samples=samples))["series"] == {
         "at": [2.0, 3.0],
-        "said": [5.0, 20.0],
+        "sent": [5.0, 20.0],
         "handled": [2.0, 25.0],
         "backlog": [6, 1],
         "p99": [1.5, 2.5],
