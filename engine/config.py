@@ -37,9 +37,6 @@ class EngineConfig:
     urgent: tuple[str, ...] = ()
     """Key prefixes of lanes with time limits: they wait only briefly for a handler with precedence (engine/settling.py)."""
 
-    renew_every_s: float = 5.0
-    """Seconds between renewals: a third of the default lease time, so two may fail before a lease can be taken over."""
-
     def backoff(self, attempt: int, jitter: float) -> float:
         """Return the pause after failure number `attempt` (from 1), in seconds; `jitter` is in [0, 1)."""
         longest = min(self.backoff_max_s, self.backoff_s * 2.0 ** min(attempt - 1, 30))

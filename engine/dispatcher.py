@@ -73,11 +73,7 @@ class Engine:
         self._queue = queue
         self._handler = handler
         self._jitter = jitter
-        self._keeper = Keeper(
-            store,
-            handler_timeout_s=self._config.handler_timeout_s,
-            renew_every_s=self._config.renew_every_s,
-        )
+        self._keeper = Keeper(store, handler_timeout_s=self._config.handler_timeout_s)
         self._asking = Asking(queue.value, self._backoff)
         failed: Failed | None = farewell or getattr(handler, "failed", None)
         self._settling = Settling(store, queue, self._config, self._asking, self._backoff, failed)
@@ -90,8 +86,8 @@ class Engine:
         self._suspects_seen: set[int] = set()  # by id
         self._suspects_parked: set[int] = set()
         arrived: Arrived | None = getattr(handler, "arrived", None)
-        if queue is Queue.INBOX and arrived is not None:
-            store.watch(guarded(arrived, "the handler's hook for arriving updates failed"))
+        arrived = arrived and guarded(arrived, "the handler's hook for arriving updates failed")
+        store.watch(queue, self._keeper.lost, arrived)
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start the workers; a StoreError fails the group.
@@ -105,7 +101,6 @@ class Engine:
             worker = Worker(number)
             worker.task = self._start(self._work(worker), f"{name} worker {number}")
             self._workers.append(worker)
-        self._start(self._keeper.renew_leases(), f"{name} leases")
         self._start(self._keeper.watch_deadlines(), f"{name} deadlines")
         owner = group.create_task(self._own(self._ended), name=f"{name} pool")
         # A callback, since a task cancelled before its first step never runs its `finally`.

@@ -44,6 +44,10 @@ class LeaseLost(Exception):  # noqa: N818 - a fact about the holder
     """The lease is not (or no longer) in force: nothing was changed, and another holder may handle the lane."""
 
 
+class RightLost(Exception):  # noqa: N818 - a fact about the holder
+    """The right to append is not (or no longer) in force: nothing was changed, and nothing may be confirmed."""
+
+
 class StateChanged(Exception):  # noqa: N818 - a fact about a state
     """A state is not what it `was` (any longer): nothing was changed, and the lease is still in force."""
 

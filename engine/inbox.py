@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from engine.model import Envelope
+from engine.model import Envelope, Right
 from engine.moved import deprecated
 from engine.store import Arrived, Store
 
@@ -19,9 +19,9 @@ class Inbox:
 
     def __init__(self, store: Store, *, pending_max: int = 1_000_000, arrived: Arrived | None = None) -> None:
         if arrived is not None:
-            deprecated("arrived=", "use store.watch(arrived), or a handler with the method arrived(batch)")
-            store.watch(arrived)
+            deprecated("arrived=", "use a handler with the method arrived(batch)")
         self._store = store
+        self._arrived = arrived
         self._pending_max = pending_max
 
     async def room(self) -> int:
@@ -37,10 +37,21 @@ class Inbox:
             await asyncio.sleep(_FULL_POLL_S)
         return room
 
-    async def accept(self, batch: Sequence[Envelope]) -> None:
-        """Make updates durable; StoreUnavailable if that cannot be done now."""
-        await self._store.append(batch)
+    async def right(self) -> Right:
+        """Wait until this process alone may append; return its right, the same one for as long as it holds it."""
+        return await self._store.right()
 
-    async def alias(self, name: str, key: str) -> None:
-        """Append what comes for the lane `name` to the lane `key` from now on; StoreUnavailable as `accept`."""
-        await self._store.alias(name, key)
+    async def resign(self, right: Right) -> None:
+        """Let another process append."""
+        await self._store.resign(right)
+
+    async def accept(
+        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """Make aliases (name and key of the lane) and updates durable, in one step.
+
+        StoreUnavailable if that cannot be done now; RightLost if another process may append.
+        """
+        await self._store.append(right, batch, aliases)
+        if self._arrived is not None:
+            self._arrived(batch)

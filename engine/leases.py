@@ -1,13 +1,14 @@
-"""The running handlers: renews their leases, and cancels those that lost the lease, overran, or outlasted a drain."""
+"""The running handlers: cancels those that lost the lease, overran, or outlasted a drain."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import structlog
 
-from engine.errors import LeaseLost, Retry, StoreError, StoreUnavailable
-from engine.model import Delivery
+from engine.errors import LeaseLost, Retry
+from engine.model import Delivery, Lease
 from engine.store import Store
 
 log = structlog.get_logger(__name__)
@@ -36,7 +37,18 @@ class Running(NamedTuple):
 class Worker:
     """A task of the pool. `cut` is the outcome if its handler is cancelled, `cuts` how often it was cancelled."""
 
-    __slots__ = ("allowed_s", "claiming", "cut", "cuts", "delivery", "number", "since", "stalled_s", "task")
+    __slots__ = (
+        "again_at",
+        "allowed_s",
+        "claiming",
+        "cut",
+        "cuts",
+        "delivery",
+        "number",
+        "since",
+        "stalled_s",
+        "task",
+    )
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -48,6 +60,7 @@ class Worker:
         self.stalled_s: float  # how much of its time the process was stalled
         self.cut: Exception | None = None
         self.cuts = 0
+        self.again_at: float  # when it is cancelled again, if it was
 
     def is_cancelled(self) -> bool:
         """Return whether a cancellation of the task is counted, or still to be raised at its next await.
@@ -58,12 +71,11 @@ class Worker:
 
 
 class Keeper:
-    """Renews the leases of running handlers, and cancels handlers; the worker's task itself goes on."""
+    """Knows the running handlers, and cancels them; the worker's task itself goes on."""
 
-    def __init__(self, store: Store, *, handler_timeout_s: float, renew_every_s: float) -> None:
+    def __init__(self, store: Store, *, handler_timeout_s: float) -> None:
         self.store = store
         self._timeout_s = handler_timeout_s
-        self._renew_every_s = renew_every_s
         self._running: dict[Worker, None] = {}  # an ordered set: longest running first
         self._allowed = asyncio.Event()  # a deadline has changed
 
@@ -113,26 +125,18 @@ class Keeper:
             )
         worker.cut = worker.cut or why
         worker.cuts += 1
+        worker.again_at = asyncio.get_running_loop().time() + _CUT_AGAIN_S
         worker.task.cancel()
 
-    async def renew_leases(self) -> None:
-        """Renew the leases until cancelled; cut handlers whose lease is lost. Raises StoreError only."""
-        while True:
-            try:
-                lost = set(await self.store.renew([worker.delivery.lease for worker in self._running]))
-                for worker in list(self._running):
-                    if worker.delivery.lease in lost:
-                        self.cut(worker, LeaseLost(worker.delivery.lease.key))
-            except StoreUnavailable as error:
-                log.warning("cannot renew leases", reason=str(error))
-            except StoreError:
-                raise
-            except Exception:
-                log.exception("unexpected error at the renewal of leases")
-            await asyncio.sleep(self._renew_every_s)
+    def lost(self, leases: Collection[Lease]) -> None:
+        """Cut the handlers whose lease is lost (Store.watch)."""
+        lost = set(leases)
+        for worker in list(self._running):
+            if worker.delivery.lease in lost:
+                self.cut(worker, LeaseLost(worker.delivery.lease.key))
 
     async def watch_deadlines(self) -> None:
-        """Cut handlers that overrun, until cancelled.
+        """Cut handlers that overrun, or swallowed their cancellation, until cancelled.
 
         A deadline counts only the time in which the event loop ran, not the time in which another handler blocked it,
         or the process was stopped, or its machine suspended.
@@ -162,9 +166,9 @@ class Keeper:
         """Cut handlers past their deadline; return when to check again (loop time)."""
         look_at = now + min(_LOOK_EVERY_S, self._timeout_s / 4)
         for worker in list(self._running):
-            due = worker.since + worker.allowed_s + worker.stalled_s + worker.cuts * _CUT_AGAIN_S
+            due = worker.again_at if worker.cuts else worker.since + worker.allowed_s + worker.stalled_s
             if due <= now:
                 self.cut(worker, Retry(f"the handler ran longer than {worker.allowed_s:g} s"))
-                due = now + _CUT_AGAIN_S
+                due = worker.again_at
             look_at = min(look_at, due)
         return look_at

@@ -110,6 +110,12 @@ class Lease(NamedTuple):
     fence: int
 
 
+class Right(NamedTuple):
+    """The exclusive right to append to the inbox, and so to poll; each grant has a new `epoch`."""
+
+    epoch: int
+
+
 class Delivery(NamedTuple):
     """The head of a leased lane, handed to a handler with its state; `attempt` counts from 1.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from engine.errors import LeaseLost
-from engine.model import Call, Delivery, Effects, Envelope, Queue
+from engine.model import Call, Delivery, Effects, Envelope, Queue, Right
 from engine.store import FullStore
 from engine.work import FullHandler, Handler, Work, guarded
 
@@ -123,13 +123,12 @@ class _ObservedStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def append(self, batch: Sequence[Envelope]) -> int:
-        new = await self._called("append", self._store.append(batch))
+    async def append(
+        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+    ) -> int:
+        new = await self._called("append", self._store.append(right, batch, aliases))
         self._observe(Appended(tuple(batch), new))
         return new
-
-    async def alias(self, name: str, key: str) -> None:
-        await self._called("alias", self._store.alias(name, key))
 
     async def claim(self, queue: Queue) -> Delivery:
         delivery = await self._store.claim(queue)

@@ -18,12 +18,13 @@ What every store promises (tests/stores/store_contract.py holds each to it):
   the store is opened, if it came due before), before what is appended later. It exists until its delivery is committed,
   or it is replaced or removed, even when already due. While the store is open, setting the wall clock back delays no
   timer (engine/embedded/forward.py).
-* A stale holder changes nothing: peek, look, commit, park, bury and release raise LeaseLost.
+* A stale holder changes nothing: peek, look, commit, park, bury and release raise LeaseLost, append RightLost.
+* One session appends at a time: it alone knows which ids were seen, and the order of the lanes.
 * No lost wake-up: a lane with pending work is ready, leased or parked.
 * `StoreUnavailable` means that nothing is confirmed; the same call may be repeated.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from engine.model import (
@@ -36,6 +37,7 @@ from engine.model import (
     Lease,
     Overflow,
     Queue,
+    Right,
     Stats,
 )
 
@@ -78,6 +80,9 @@ class Limits(NamedTuple):
 
 Arrived = Callable[[Sequence[Envelope]], object]
 """Called on the event loop with updates that an append has brought. It neither raises nor waits."""
+
+Lost = Callable[[Collection[Lease]], object]
+"""Called on the event loop with leases that the session has lost. It neither raises nor waits."""
 
 
 class Notes(Protocol):
@@ -124,30 +129,44 @@ class NoNotes:
 
 
 class Store(Protocol):
-    """What the engine needs of a store. One object is one session: its leases begin and end with it."""
+    """What the engine needs of a store. One object is one session: its leases begin and end with it.
+
+    A session renews itself. If it cannot (the process was stopped, the connection is lost), another one may take over what
+    it holds.
+    """
 
     @property
     def notes(self) -> Notes:
         """The record of running inbox handlers."""
 
-    async def append(self, batch: Sequence[Envelope]) -> int:
-        """Make the batch durable in the inbox; ids seen in the last 24 h or more are ignored. Return how many were new.
+    async def right(self) -> Right:
+        """Wait until this session alone may append, and return its right; the same one for as long as it holds it.
 
-        An update for a lane that is full is new, too: it becomes a dead letter.
+        It ends with the session, or by `resign`. A cancelled call leaves no right that another one does not return.
         """
 
-    async def alias(self, name: str, key: str) -> None:
-        """Append updates and calls for the lane `name` to the lane `key` from now on.
+    async def resign(self, right: Right) -> None:
+        """Give the right up; another session may get it. Ignored if it is not in force."""
 
-        Durable when it returns. What is pending in `name` stays there. Ignored if `name` is an alias already, or other
-        aliases refer to it.
+    async def append(
+        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+    ) -> int:
+        """Make the aliases, then the batch durable in the inbox, in one step. Return how many updates were new.
+
+        Ids seen in the last 24 h or more are ignored. An update for a lane that is full is new, too: it becomes a dead
+        letter. An alias (name, key): updates and calls for the lane `name` are appended to the lane `key` from now on,
+        those of this batch included. What is pending in `name` stays there. Ignored if `name` is an alias already, or
+        other aliases refer to it. RightLost: nothing was changed.
         """
 
-    def watch(self, arrived: Arrived) -> None:
-        """Call `arrived` with the new updates of each append, once they are durable and before the append returns.
+    def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:
+        """Call `lost` with leases of this queue that end otherwise than by the holder's own requests, once that is known.
 
-        Each envelope has the key of its lane. Updates that became dead letters (lane full) are among them. If several
-        processes share the store, it is called in each that may hold the lane. A session has one: a new one replaces it.
+        `arrived` (inbox only): call it with the new updates of each append, once they are durable and before the append
+        returns. Each envelope has the key of its lane. Updates that became dead letters (lane full) are among them. If
+        several processes share the store, it is called in each that may hold the lane.
+
+        A session has one watcher of each queue: a new one replaces it.
         """
 
     def lane(self, key: str) -> str:
@@ -191,9 +210,6 @@ class Store(Protocol):
 
     async def release(self, delivery: Delivery) -> None:
         """Release the lane with its head unchanged and no attempt counted."""
-
-    async def renew(self, leases: Iterable[Lease]) -> list[Lease]:
-        """Keep this session's leases alive; return those of `leases` that are lost."""
 
     async def stats(self) -> Stats:
         """Return the counts of both queues, in constant time."""

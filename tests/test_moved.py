@@ -61,11 +61,11 @@ async def test_former_arguments_of_embedders_work_with_a_warning():
         handler = InboxHandler(Router(), behind=store, allow=print)
     with pytest.deprecated_call(match="has the method failed"):
         engine = Engine(store, Queue.INBOX, handler, EngineConfig(attempts_max=1), farewell=handler.farewell)
-    with pytest.deprecated_call(match="store.watch"):
+    with pytest.deprecated_call(match="arrived"):
         inbox = Inbox(store, arrived=arrived.append)
     async with asyncio.TaskGroup() as group:
         engine.start(group)
-        await inbox.accept([Envelope(1, "chat:1", "1", b"{")])
+        await inbox.accept(await inbox.right(), [Envelope(1, "chat:1", "1", b"{")])
         async with asyncio.timeout(10):
             while not await store.dead_letters():
                 await asyncio.sleep(0)

@@ -5,7 +5,7 @@ and pending work stay where they are, and the new key becomes an alias of the ol
 lost or reordered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from engine.model import Envelope
 
@@ -17,25 +17,33 @@ class Aliases:
         self._lanes: dict[str, str] = {}
         self._led_to: set[str] = set()
 
-    def plan(self, name: str, key: str) -> str | None:
-        """Return the lane for a new alias `name`; None if it is an alias already, or other aliases refer to it."""
-        is_settled = name in self._lanes or name in self._led_to
-        return None if is_settled else self.lane(key)
+    def plan(self, aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Return the lanes of new aliases, each (name, key) as if those before it were added; changes nothing.
 
-    def add(self, name: str, lane: str) -> None:
-        """Add an alias, with the lane that `plan` returned or that was read from a file."""
-        self._lanes[name] = lane
-        self._led_to.add(lane)
+        A name that is an alias already, or to which other aliases refer, is left out.
+        """
+        planned: dict[str, str] = {}
+        for name, key in aliases:
+            is_settled = name in self._lanes or name in self._led_to
+            if not is_settled and name not in planned and name not in planned.values():
+                planned[name] = planned.get(key) or self.lane(key)
+        return planned
+
+    def add(self, planned: Mapping[str, str]) -> None:
+        """Add aliases with their lanes, which `plan` returned or which were read from a file."""
+        self._lanes.update(planned)
+        self._led_to.update(planned.values())
 
     def lane(self, key: str) -> str:
         """Return the key of the lane that `key` is an alias of, or `key` itself if it is none."""
         return self._lanes.get(key, key)
 
-    def addressed(self, batch: Sequence[Envelope]) -> Sequence[Envelope]:
-        """Return the batch, each envelope with the key of its lane."""
-        if not self._lanes:
+    def addressed(self, batch: Sequence[Envelope], planned: Mapping[str, str]) -> Sequence[Envelope]:
+        """Return the batch, each envelope with the key of its lane; `planned` aliases count, too."""
+        lanes = {**self._lanes, **planned} if planned else self._lanes
+        if not lanes:
             return batch
         return [
-            envelope._replace(key=self.lane(envelope.key)) if envelope.key in self._lanes else envelope
+            envelope._replace(key=lanes[envelope.key]) if envelope.key in lanes else envelope
             for envelope in batch
         ]

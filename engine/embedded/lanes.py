@@ -284,11 +284,18 @@ class LaneTable:
                 self.park(lane, delay_s, attempts=attempts, reason=reason)
         self._ready = deque(lane for lane in self._ready if lane.status == "ready")
 
-    def reap(self, holder: object) -> None:
-        """Release every lane of a dead holder; its later requests raise LeaseLost."""
-        for lane in self._lanes.values():
-            if lane.status == "leased" and lane.holder is holder:
-                self.let_go(lane)
+    def leases(self, holder: object) -> list[Lease]:
+        """Return the leases of a holder that are in force."""
+        return [
+            lane.lease for lane in self._lanes.values() if lane.status == "leased" and lane.holder is holder
+        ]
+
+    def reap(self, holder: object) -> list[Lease]:
+        """Release every lane of a dead holder, whose later requests raise LeaseLost; return its leases."""
+        leases = self.leases(holder)
+        for lease in leases:
+            self.let_go(self._lanes[lease.key])
+        return leases
 
     def pending_ids(self) -> Iterator[int]:
         """Yield the ids of all pending updates or calls."""

@@ -1,16 +1,17 @@
 """memory: the simplest implementation of the store contract. Everything is lost with the process.
 
 For tests and throw-away bots. `peer()` returns another session over the same data, like another process at a shared
-store: the reference for stores that several processes share.
+store: the reference for stores that several processes share. A session renews itself for as long as it is open, until
+`hang` makes it stop, as a process does that is frozen, dead, or cut off from its store.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from engine.embedded.dead import DeadLane
 from engine.embedded.lanes import Lane, same_scope
-from engine.errors import LeaseLost, StateChanged
+from engine.errors import LeaseLost, RightLost, StateChanged
 from engine.model import (
     KEEP,
     REPLAYED,
@@ -20,18 +21,21 @@ from engine.model import (
     Effects,
     Envelope,
     LaneView,
-    Lease,
     Overflow,
     Queue,
+    Right,
     Stats,
     Timer,
 )
-from engine.store import ID_MASK, Arrived, Limits, NoNotes
+from engine.store import ID_MASK, Arrived, Limits, Lost, NoNotes
 from engine.stores.memory_data import Data
 
 
 class MemoryStore:
-    """Lanes, states and timers in dicts. `wall` returns Unix time; leases use the event loop's clock."""
+    """Lanes, states and timers in dicts. `wall` returns Unix time; leases use the event loop's clock.
+
+    What a session holds that does not renew may be taken over after `lease_ttl_s` seconds.
+    """
 
     def __init__(
         self,
@@ -50,14 +54,34 @@ class MemoryStore:
         """Return another session over the same data."""
         return MemoryStore(lease_ttl_s=self._ttl_s, _data=self._data)
 
-    async def append(self, batch: Sequence[Envelope]) -> int:
+    def hang(self) -> None:
+        """Stop renewing: other sessions take over what this one holds, `lease_ttl_s` after the last call of this."""
+        self._data.reap_later(self._session, self._ttl_s)
+
+    def go_on(self) -> None:
+        """Renew again; what was taken over meanwhile stays lost."""
+        self._data.keep(self._session)
+
+    async def right(self) -> Right:
+        return await self._data.grant(self._session)
+
+    async def resign(self, right: Right) -> None:
+        if self._may_append(right):
+            self._data.resign(self._session)
+
+    async def append(
+        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+    ) -> int:
         data = self._data
+        if not self._may_append(right):
+            raise RightLost(f"right {right.epoch} to append")
         inbox = data.queues[Queue.INBOX]
         now = asyncio.get_running_loop().time()
         data.seen.drop(data.seen.old(now, inbox.lanes.pending_ids()), now)
         new, planned = data.seen.plan([envelope.id for envelope in batch])
         data.seen.apply(planned, now)
-        updates = data.aliases.addressed([batch[index] for index in new])
+        data.aliases.add(data.aliases.plan(aliases))
+        updates = data.aliases.addressed([batch[index] for index in new], {})
         for envelope in updates:
             if inbox.lanes.depth(envelope.key) < data.limits.lane_depth_max:
                 inbox.add(envelope, inbox.lanes.place_of(envelope.id))
@@ -69,31 +93,17 @@ class MemoryStore:
         data.notify(updates)
         return len(new)
 
-    async def alias(self, name: str, key: str) -> None:
-        if (lane := self._data.aliases.plan(name, key)) is not None:
-            self._data.aliases.add(name, lane)
-
-    def watch(self, arrived: Arrived) -> None:
-        self._data.watchers[self._session] = arrived
+    def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:
+        self._data.watchers.setdefault(self._session, {})[queue] = (lost, arrived)
 
     def lane(self, key: str) -> str:
         return self._data.aliases.lane(key)
 
     async def claim(self, queue: Queue) -> Delivery:
-        data = self._data
-        lanes = data.queues[queue].lanes
-        while True:
-            others_deadline = None
-            if len(data.deadlines) != 1 or self._session not in data.deadlines:
-                self._stay()
-                others_deadline = data.reap_all_but(self._session)
-            if (lane := lanes.take(self._session)) is not None:
-                return self._delivery(queue, lane)
-            try:
-                async with asyncio.timeout_at(others_deadline):
-                    await lanes.wait()
-            except TimeoutError:
-                continue  # another session is due for reaping
+        lanes = self._data.queues[queue].lanes
+        while (lane := lanes.take(self._session)) is None:
+            await lanes.wait()
+        return self._delivery(queue, lane)
 
     async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
         data = self._data.queues[delivery.lease.queue]
@@ -150,20 +160,15 @@ class MemoryStore:
         lanes = self._data.queues[delivery.lease.queue].lanes
         lanes.let_go(lanes.head_held(delivery))
 
-    async def renew(self, leases: Iterable[Lease]) -> list[Lease]:
-        self._stay()
-        return [lease for lease in leases if not self._data.queues[lease.queue].lanes.is_held(lease)]
-
     async def stats(self) -> Stats:
         queues = self._data.queues
         return Stats(queues[Queue.INBOX].lanes.stats(), queues[Queue.OUTBOX].lanes.stats())
 
     async def close(self) -> None:
-        self._data.deadlines.pop(self._session, None)
         self._data.watchers.pop(self._session, None)
         self._data.bursts.close()
-        for data in self._data.queues.values():
-            data.lanes.reap(self._session)
+        self._data.keep(self._session)
+        self._data.reap(self._session)
 
     def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
         return list(self._data.queues[queue].lanes.views(limit))
@@ -223,8 +228,8 @@ class MemoryStore:
         for timer in effects.timers:
             data.set_timer(key, own_scope if timer.scope is None else timer.scope, timer)
 
-    def _stay(self) -> None:
-        self._data.deadlines[self._session] = asyncio.get_running_loop().time() + self._ttl_s
+    def _may_append(self, right: Right) -> bool:
+        return self._data.appender is self._session and self._data.right == right
 
     def _delivery(self, queue: Queue, lane: Lane) -> Delivery:
         envelope = self._data.queues[queue].envelopes[lane.head]

@@ -21,9 +21,10 @@ from engine.model import (
     Delivery,
     Envelope,
     Queue,
+    Right,
     Timer,
 )
-from engine.store import WALL_LOOK_S, Arrived, Limits
+from engine.store import WALL_LOOK_S, Arrived, Limits, Lost
 
 _COMPACT_AT: Final = 64
 """The heap is rebuilt without outdated entries when it has more than this plus twice the number of timers."""
@@ -66,8 +67,13 @@ class Data:
         self.book = DeadBook(limits)
         self.bursts = Bursts()
         self.dead_number = 0
-        self.deadlines: dict[object, float] = {}  # session -> when its lanes may be taken over
-        self.watchers: dict[object, Arrived] = {}  # by session
+        self._deadlines: dict[
+            object, asyncio.TimerHandle
+        ] = {}  # of sessions that do not renew: when they are reaped
+        self.watchers: dict[object, dict[Queue, tuple[Lost, Arrived | None]]] = {}  # by session
+        self.appender: object = None  # the session that has the right to append
+        self.right = Right(0)  # the last one granted
+        self._resigned: list[asyncio.Future[None]] = []  # of sessions that wait for the right
 
     def set_state(self, key: str, scope: str, state: bytes | None) -> None:
         """Store a state; None deletes it."""
@@ -176,15 +182,51 @@ class Data:
     def notify(self, updates: Sequence[Envelope]) -> None:
         """Call the watchers of all sessions with new updates."""
         if updates:
-            for arrived in list(self.watchers.values()):
-                arrived(updates)
+            for watcher in list(self.watchers.values()):
+                _, arrived = watcher.get(Queue.INBOX, (None, None))
+                if arrived is not None:
+                    arrived(updates)
 
-    def reap_all_but(self, mine: object) -> float | None:
-        """Release the lanes of other sessions that did not renew in time; return the next deadline (loop time), or None."""
-        now = asyncio.get_running_loop().time()
-        for session, deadline in list(self.deadlines.items()):
-            if session is not mine and deadline <= now:
-                del self.deadlines[session]
-                for data in self.queues.values():
-                    data.lanes.reap(session)
-        return min((at for session, at in self.deadlines.items() if session is not mine), default=None)
+    async def grant(self, session: object) -> Right:
+        """Wait until the right to append is free, or of this session; return it."""
+        while self.appender not in {None, session}:
+            resigned = asyncio.get_running_loop().create_future()
+            self._resigned.append(resigned)
+            await resigned
+        if self.appender is None:
+            self.appender, self.right = session, Right(self.right.epoch + 1)
+        return self.right
+
+    def resign(self, session: object) -> None:
+        """Free the right to append, if this session has it."""
+        if self.appender is session:
+            self.appender = None
+            for resigned in self._resigned:
+                if not resigned.done():
+                    resigned.set_result(None)
+            self._resigned.clear()
+
+    def reap_later(self, session: object, after_s: float) -> None:
+        """Let others take over what this session holds, after so many seconds and then again and again, until `keep`."""
+        self.keep(session)
+        self._deadlines[session] = asyncio.get_running_loop().call_later(
+            after_s, self._reap_again, session, after_s
+        )
+
+    def keep(self, session: object) -> None:
+        """Let the session keep what it holds."""
+        if (deadline := self._deadlines.pop(session, None)) is not None:
+            deadline.cancel()
+
+    def reap(self, session: object) -> None:
+        """End what the session holds: its leases, and the right to append."""
+        self.resign(session)
+        watchers = self.watchers.get(session, {})
+        for queue, data in self.queues.items():
+            leases = data.lanes.reap(session)
+            if leases and queue in watchers:
+                watchers[queue][0](leases)
+
+    def _reap_again(self, session: object, after_s: float) -> None:
+        self.reap_later(session, after_s)  # a claim of it that still waits may get a lane
+        self.reap(session)

@@ -26,7 +26,6 @@ class Assembly:
         *,
         wall: Callable[[], float],
         jitter: Callable[[], float] = random.random,
-        renew_every_s: float | None = None,
         log_failures: bool = True,
         observe: Observe | None = None,
     ) -> None:
@@ -44,11 +43,7 @@ class Assembly:
             conduct=config.conduct(),
             wall=wall,
         )
-        handling, sending = config.handling(), config.sending()
-        if renew_every_s is not None:
-            handling = replace(handling, renew_every_s=renew_every_s)
-            sending = replace(sending, renew_every_s=renew_every_s)
-        handling = replace(handling, log_failures=log_failures)
+        handling = replace(config.handling(), log_failures=log_failures)
         handle: Handler = self.handler
         self.observe: Observe | None = None
         """The observer, guarded: it does not raise. None: there is none."""
@@ -66,7 +61,7 @@ class Assembly:
         )
         send: Handler = sender if observe is None else observed_handler(sender, observe)
         self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter)
-        self.sending = Engine(store, Queue.OUTBOX, send, sending, jitter=jitter)
+        self.sending = Engine(store, Queue.OUTBOX, send, config.sending(), jitter=jitter)
         self.inbox = Inbox(store, pending_max=config.pending_max)
         self.asked = list(config.allowed_updates or router.allowed_updates())
         """The kinds of update requested from Telegram (getUpdates, `allowed_updates`)."""

@@ -3,21 +3,24 @@
 - Append first, confirm second: the offset moves only when the batch is durable in the inbox. Updates that were
   received but not stored are fetched again.
 - The next offset is the last received id + 1, even if that is lower: after an idle week Telegram continues at a random id.
+- It polls only while its process alone may append (a standby waits for the right), and begins anew when that right is
+  another one than before: another process may have polled meanwhile.
 - No error ends it except Unauthorized, and no error makes it spin. Consecutive failures are logged when they begin, once
   per kind, and when they end.
-- To stop it, cancel `run`: a waiting poll is aborted, and one short last call confirms what is stored.
+- To stop it, cancel `run`: a waiting poll is aborted, and one short last call confirms what is stored. Then it resigns.
 """
 
 import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from engine import Observe, StoreUnavailable
+from engine import Observe, Right, RightLost, StoreUnavailable
 from telegram.botapi.errors import Conflict, Refused, RetryAfter, TelegramError, Unauthorized
 from telegram.botapi.intake import RawUpdate
 from telegram.service.incoming import Inbox, take_in
@@ -112,7 +115,8 @@ class Poller:
         self._rng = random.Random() if rng is None else rng
         self._polling = Failures("polling fails", self._rng, self._log)
         self._storing = Failures("store unavailable, polling waits", self._rng, self._log)
-        self._offset = 0  # everything below it is stored; 0: nothing received yet
+        self._right: Right | None = None
+        self._offset = 0  # everything below it is stored; 0: nothing received yet, under this right
         self._sent_offset = 0  # of the last request: Telegram confirms when it arrives; -1: unknown
 
     async def run(self) -> None:
@@ -123,10 +127,17 @@ class Poller:
         except asyncio.CancelledError:
             await self._confirm()
             raise
+        finally:
+            await self._resign()
 
     async def _step(self) -> None:
         """One poll, and whatever waiting must come before the next."""
         limit = min(await self._insist(self._inbox.room), LIMIT_MAX)
+        right = await self._insist(self._inbox.right)
+        if right != self._right:
+            # Lost, perhaps while it waited for room. Telegram would forget what is below the offset, also what another
+            # process has not stored yet.
+            self._right, self._offset, self._sent_offset = right, 0, 0
         clock = asyncio.get_running_loop().time
         began = clock()
         self._sent_offset = self._offset
@@ -148,8 +159,12 @@ class Poller:
             await asyncio.sleep(began + EMPTY_EVERY_S - clock())
             return
         went_back = updates[0].update_id < self._offset
-        store = partial(take_in, self._inbox, updates, self._wall(), self._observe)
-        await self._insist(store)
+        store = partial(take_in, self._inbox, right, updates, self._wall(), self._observe)
+        try:
+            await self._insist(store)
+        except RightLost:
+            self._log.warning("another process polls: these updates are left to it", updates=len(updates))
+            return
         self._offset = updates[-1].update_id + 1
         if went_back:
             # Once: the numbering has restarted. Repeatedly: the server ignores the offset, so pause.
@@ -170,6 +185,13 @@ class Poller:
             else:
                 self._storing.over()
                 return answer
+
+    async def _resign(self) -> None:
+        """Let another process poll at once; if that fails, it waits until this one's session has ended."""
+        if self._right is not None:
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(CONFIRM_WITHIN_S):
+                    await self._inbox.resign(self._right)
 
     def _delay_after_s(self, error: TelegramError) -> float:
         """Seconds to wait after a failed poll."""
@@ -195,8 +217,10 @@ class Poller:
             return
         try:
             async with asyncio.timeout(CONFIRM_WITHIN_S):
+                if await self._inbox.right() != self._right:
+                    return
                 await self._client.get_updates(
                     self._offset, limit=1, timeout_s=0, allowed_updates=self._allowed_updates
                 )
-        except (TelegramError, TimeoutError) as error:
+        except (TelegramError, StoreUnavailable, TimeoutError) as error:
             self._log.debug("last confirm failed", kind=type(error).__name__, reason=str(error))

@@ -28,8 +28,6 @@ T = TypeVar("T")
 START: Final = datetime(2026, 1, 5, 12, tzinfo=UTC)
 """Default start time of a test: a Monday at noon."""
 
-_NEVER_S: Final = 366 * 86_400.0
-
 
 class Conversations:
     """Runs a bot with `router` for the simulated users of a test; `with` starts and stops it.
@@ -54,7 +52,7 @@ class Conversations:
         self.scene = Scene(username, self._wall)
         """The users, chats and messages; for actions without a method here: block, kick, vote, migrate, ..."""
         self._client = WorldClient(self.scene)
-        self._store = MemoryStore(lease_ttl_s=_NEVER_S, wall=self._wall)
+        self._store = MemoryStore(wall=self._wall)
         self._people: dict[str, int] = {}
         self._known_dead = 0
         self._offset = 0
@@ -163,7 +161,6 @@ class Conversations:
             replace(config, messages_per_s=0),  # a test is not slower than its handlers
             wall=self._wall,
             jitter=_no_jitter,
-            renew_every_s=_NEVER_S,
             log_failures=False,  # the turn raises them
             observe=self._observe,
         )
@@ -195,7 +192,8 @@ class Conversations:
         while raw := self.scene.queue.read(self._offset, UPDATES_MAX):
             updates = split(b'{"ok":true,"result":[%b]}' % b",".join(raw))
             self._offset = updates[-1].update_id + 1
-            await take_in(self._parts.inbox, updates, self._wall(), self._parts.observe)
+            inbox = self._parts.inbox
+            await take_in(inbox, await inbox.right(), updates, self._wall(), self._parts.observe)
 
     def _stop(self) -> None:
         """Stop at once, as the bot does: cancel and release running handlers, then close the resources."""

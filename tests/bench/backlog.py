@@ -15,6 +15,7 @@ from engine import Effects, Engine, EngineConfig, Queue, Work
 from engine.stores.sqlite import open_sqlite
 from tests.bench.material import a_store, batches
 from tests.bench.report import Row
+from tests.kit.appending import append
 
 PENDING = 1_000_000
 CHATS = 100_000
@@ -25,7 +26,7 @@ async def fill(path: Path, updates: int) -> None:
     store = await open_sqlite(path, "1")
     for start in range(1, updates + 1, 100_000):
         for batch in batches(min(100_000, updates + 1 - start), CHATS, first=start):
-            await store.append(batch)
+            await append(store, batch)
     await store.close()
 
 
@@ -55,11 +56,11 @@ async def cost_with(kind: str, pending: int, updates: int) -> float:
     async with a_store(kind) as store:
         for start in range(1, pending + 1, 100_000):
             for batch in batches(min(100_000, pending + 1 - start), CHATS, first=start):
-                await store.append(batch)
+                await append(store, batch)
         work = batches(updates, CHATS, first=pending + 1)
         cpu = time.process_time()
         for batch in work:
-            await store.append(batch)
+            await append(store, batch)
         to_append = (time.process_time() - cpu) / updates
 
         handled = 0

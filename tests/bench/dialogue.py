@@ -101,7 +101,7 @@ async def cpu_us(handler: Handler, updates: int) -> float:
         engine.start(group)
         started = time.process_time()
         for batch in work:
-            await inbox.accept(batch)
+            await inbox.accept(await inbox.right(), batch)
             await asyncio.sleep(0)
         await all_handled.wait()
         while (await store.stats()).inbox.pending:

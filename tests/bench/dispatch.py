@@ -36,7 +36,7 @@ async def dispatch(kind: str, updates: int, *, workers: int) -> float:
         engine.start(group)
         started = time.perf_counter()
         for batch in work:
-            await inbox.accept(batch)
+            await inbox.accept(await inbox.right(), batch)
             await asyncio.sleep(0)  # the poller's getUpdates would be here
         await all_handled.wait()
         while (await store.stats()).inbox.pending:

@@ -16,6 +16,7 @@ from telegram.fake.server.remote import RemoteFake
 from telegram.service.bot import Bot, BotConfig
 from tests.bench.material import a_store, batches
 from tests.bench.report import Row
+from tests.kit.appending import append
 
 FLOOD = 5000
 HANDLER_S = 0.05
@@ -78,8 +79,8 @@ async def at_rest(store_kind: str) -> float:
         tracemalloc.start()
         before = allocated()
         for batch in batches(FLOOD, 100):
-            await store.append(
-                [envelope._replace(body=bytes(bytearray(envelope.body[:300]))) for envelope in batch]
+            await append(
+                store, [envelope._replace(body=bytes(bytearray(envelope.body[:300]))) for envelope in batch]
             )
         del batch
         per_update = (allocated() - before) / FLOOD

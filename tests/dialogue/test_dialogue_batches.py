@@ -23,6 +23,7 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.albums import ALBUM_MAX
 from telegram.dialogue.batches import BURST_MAX, SPLIT_MAX, Splits
+from tests.kit.appending import append
 from tests.kit.deliveries import Direct, delivery
 from tests.kit.offline import BOB, Scene, now, play, pressed, said
 
@@ -239,7 +240,9 @@ def test_from_the_second_attempt_on_a_burst_is_one_message():
 
 async def test_a_new_process_handles_one_message_of_a_burst_that_was_tried():
     store = MemoryStore()
-    await store.append([delivery(said("a"), update_id=1).envelope, delivery(said("b"), update_id=2).envelope])
+    await append(
+        store, [delivery(said("a"), update_id=1).envelope, delivery(said("b"), update_id=2).envelope]
+    )
     calls: list[Any] = []
     router = Router()
 

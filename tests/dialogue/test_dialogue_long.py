@@ -13,6 +13,7 @@ from telegram.dialogue import Context, MessageContext, Router, command, no, text
 from tests.kit.deliveries import context
 from tests.kit.deliveries import message as a_message
 from tests.kit.offline import Scene, now, play, said
+from tests.kit.steals import Steals
 
 
 def router_of(work: Callable[[MessageContext], Any], **options: Any) -> Router:
@@ -472,23 +473,15 @@ def test_a_stop_ends_it():
     assert play(router_of(shows_all, stop=command("cancel")), scenario, handler_timeout_s=1000)[1:] == []
 
 
-class Steals(MemoryStore):
-    stolen = False
-
-    async def renew(self, leases: Any) -> Any:
-        asked = list(leases)
-        return asked if self.stolen else await super().renew(asked)
-
-
 def test_a_lost_lease_ends_it():
     store = Steals()
 
     async def scenario(scene: Scene) -> Any:
         scene.telegram.say("go")
         await asyncio.sleep(12)
-        store.stolen = True
+        store.steal()
         await asyncio.sleep(30)
-        return ticks(scene, 12), ticks(scene, 15)  # leases are renewed every 5 s
+        return ticks(scene, 11), ticks(scene, 12.5)
 
     logs: list[Any] = []
     until, after = play(

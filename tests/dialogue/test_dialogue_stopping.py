@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from engine import Delivery, Envelope, LeaseLost
+from engine import Delivery, Envelope
 from engine.stores.memory import MemoryStore
 from telegram.dialogue import (
     CHAT,
@@ -26,8 +26,10 @@ from telegram.dialogue import (
     text,
 )
 from telegram.dialogue.stopping import Stoppable, Stopped
+from tests.kit.appending import append
 from tests.kit.deliveries import delivery
 from tests.kit.offline import ALICE, BOB, Scene, now, play, pressed, said
+from tests.kit.steals import Steals
 from tests.kit.virtual import run_virtual
 
 GROUP = -100
@@ -438,17 +440,7 @@ def test_what_was_handed_back_by_a_drain_is_stopped_after_the_restart():
 
 
 async def _append(store: MemoryStore, update: Envelope) -> None:
-    await store.append([update])
-
-
-class Steals(MemoryStore):
-    """Loses every lease of the inbox once it is told to."""
-
-    stolen = False
-
-    async def renew(self, leases: Any) -> Any:
-        asked = list(leases)
-        return asked if self.stolen else await super().renew(asked)
+    await append(store, [update])
 
 
 def test_a_stop_and_a_lost_lease_at_once():
@@ -460,13 +452,12 @@ def test_a_stop_and_a_lost_lease_at_once():
     async def scenario(scene: Scene) -> Any:
         scene.telegram.say("go")
         await asyncio.sleep(4.99)
-        store.stolen = True
         (running,) = scene.bot.running()[0]
         worker = next(iter(scene.bot._parts.handling._keeper._running))
         scene.telegram.say("/cancel")
         while not worker.task.cancelling():
             await asyncio.sleep(0)
-        scene.bot._parts.handling._keeper.cut(worker, LeaseLost("chat:7"))
+        store.steal()
         cuts.append(worker.task.cancelling())
         await asyncio.sleep(0.1)
         return (await scene.store.stats()).inbox.committed, running.delivery.envelope.id

@@ -11,6 +11,7 @@ import structlog
 from engine import Delivery, Effects, Park, Reject, Retry, StoreError, StoreUnavailable
 from engine.asking import Asking
 from engine.stores.memory import MemoryStore
+from tests.kit.appending import append
 from tests.kit.house import NOTHING, House, begins, dead, in_house, now, update
 from tests.kit.virtual import run_virtual
 
@@ -174,7 +175,7 @@ def test_a_cancellation_that_comes_after_its_handler_ends_no_worker(after_s):
 
     async def then() -> None:
         await asyncio.sleep(2)
-        await house.store.append([update(2)])
+        await append(house.store, [update(2)])
         await house.until_idle()
 
     in_house(house, update(1), then=then)
@@ -300,7 +301,6 @@ def test_what_a_store_raises_for_one_commit_fails_that_delivery(error):
         ("bury", Reject("x")),
         ("release", None),
         ("claim", None),
-        ("renew", None),
     ],
 )
 def test_an_odd_error_that_comes_once_changes_nothing(method, outcome):
@@ -348,11 +348,11 @@ def test_a_claim_that_always_raises_is_asked_again_and_again_and_ends_nothing():
     assert [entry["event"] for entry in logs].count("unexpected error of the store") == 40
 
 
-def test_renewals_go_on_after_an_odd_error_and_deadlines_too():
+def test_deadlines_are_watched_after_an_odd_error_too():
     async def stay(_: House, __: Delivery) -> None:
         await asyncio.sleep(1000)
 
-    house = House(stay, store=Odd(ZeroDivisionError("odd"), "renew", times=3), attempts_max=1)
+    house = House(stay, attempts_max=1)
     cut_overdue = house.engine._keeper._cut_overdue
     failures = [ZeroDivisionError(), KeyError()]
 
@@ -365,10 +365,10 @@ def test_renewals_go_on_after_an_odd_error_and_deadlines_too():
     with structlog.testing.capture_logs() as logs:
         in_house(house, update(1))
     assert dead(house) == [(1, 1, "the handler ran longer than 60 s")]
-    assert [entry["event"] for entry in logs].count("unexpected error at the renewal of leases") == 3
+    assert [entry["event"] for entry in logs].count("unexpected error at the watch over deadlines") == 2
 
 
-@pytest.mark.parametrize("method", ["claim", "commit", "renew", "park"])
+@pytest.mark.parametrize("method", ["claim", "commit", "park"])
 def test_a_store_in_doubt_ends_the_pool_with_its_reason(method):
     store = Odd(StoreError("the file was replaced"), method)
     house = House(only_the_first(nothing if method == "commit" else raising(ValueError())), store=store)
@@ -412,7 +412,7 @@ def test_the_end_of_the_group_waits_for_no_handler_that_ignores_it_and_hands_its
         with contextlib.suppress(ExceptionGroup):
             async with asyncio.TaskGroup() as group:
                 house.engine.start(group)
-                await house.store.append([update(1)])
+                await append(house.store, [update(1)])
                 await asyncio.sleep(1)
                 raise ZeroDivisionError  # something else of the house dies
         assert now() < 3
@@ -435,7 +435,7 @@ def test_what_a_handler_raises_when_its_house_comes_down_is_no_failure(error):
         with contextlib.suppress(ExceptionGroup):
             async with asyncio.TaskGroup() as group:
                 house.engine.start(group)
-                await house.store.append([update(1)])
+                await append(house.store, [update(1)])
                 await asyncio.sleep(1)
                 raise ZeroDivisionError
         assert (await house.store.claim(update_queue())).attempt == 1
@@ -494,7 +494,7 @@ def test_after_a_stall_a_handler_that_began_later_has_the_usual_time():
         if delivery.envelope.key == "blocks":
             await asyncio.sleep(1)
             asyncio.get_running_loop()._jumping.now += 100  # type: ignore[attr-defined]
-            await house.store.append([update(2, "late")])
+            await append(house.store, [update(2, "late")])
             return
         try:
             await asyncio.sleep(1000)

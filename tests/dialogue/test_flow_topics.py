@@ -18,6 +18,7 @@ from telegram.botapi.routing import envelope, route, scope_without_topic
 from telegram.dialogue import InboxHandler, MessageContext, Router, command, text
 from telegram.testing import Conversations
 from tests.dialogue.test_flow_buttons import survey
+from tests.kit.appending import append
 from tests.kit.deliveries import Direct, message, press
 
 FORUM = {"id": -100, "type": "supergroup", "title": "Forum", "is_forum": True}
@@ -97,7 +98,7 @@ def remembering() -> Router:
 
 async def turn(store: Any, handler: InboxHandler, update_id: int, said: str, **fields: Any) -> Effects:
     update = {"update_id": update_id, "message": message(said, chat=FORUM, **fields)}
-    await store.append([envelope(RawUpdate(update_id, json.dumps(update).encode(), update))])
+    await append(store, [envelope(RawUpdate(update_id, json.dumps(update).encode(), update))])
     delivery = await store.claim(Queue.INBOX)
     effects = await handler(delivery)
     await store.commit(delivery, effects, more=False)
@@ -106,7 +107,7 @@ async def turn(store: Any, handler: InboxHandler, update_id: int, said: str, **f
 
 async def put(store: Any, scope: str, state: bytes) -> None:
     """A state as an earlier program has left it."""
-    await store.append([Envelope(1, "chat:-100", scope, b"{}")])
+    await append(store, [Envelope(1, "chat:-100", scope, b"{}")])
     await store.commit(await store.claim(Queue.INBOX), Effects(state=state), more=False)
 
 

@@ -39,6 +39,7 @@ from telegram.dialogue import (
 )
 from telegram.dialogue import text as any_text
 from telegram.dialogue.conduct import APOLOGY
+from tests.kit.appending import append
 from tests.kit.deliveries import GROUP, Beside
 from tests.kit.rig import STORES, Rig, checkout, open_rig, text, typed
 from tests.kit.stage import Stage
@@ -338,10 +339,10 @@ def test_a_payment_that_an_older_file_has_in_the_chats_lane_goes_on(store: str, 
         async with open_rig(store, tmp_path, order()) as rig:
             before = json.dumps({"update_id": 90, **text("x")}).encode()
             await rig.inbox.drain(0)
-            await rig.store.append([Envelope(90, "chat:7", "7", before)])
+            await append(rig.store, [Envelope(90, "chat:7", "7", before)])
             await rig.store.commit(await rig.store.claim(Queue.INBOX), Effects(state=old), more=False)
             body = json.dumps({"update_id": 91, **checkout()}).encode()
-            await rig.store.append([Envelope(91, "chat:7", "7", body, rig.wall())])
+            await append(rig.store, [Envelope(91, "chat:7", "7", body, rig.wall())])
             given = await rig.store.claim(Queue.INBOX)
             effects = await rig.handler(Work(given, Beside(rig.store)))
             assert effects.states == ()  # its state is the delivery's own

@@ -27,6 +27,7 @@ from engine import (
     current_delivery,
 )
 from engine.stores.memory import MemoryStore
+from tests.kit.appending import append
 from tests.kit.house import INBOX, NOTHING, House, begins, dead, in_house, now, update
 from tests.kit.virtual import run_virtual
 
@@ -79,7 +80,7 @@ def test_handlers_that_never_wait_do_not_starve_the_loop():
         ticks = 0
         async with asyncio.TaskGroup() as group:
             house.engine.start(group)
-            await house.store.append([update(id_) for id_ in range(1000)])
+            await append(house.store, [update(id_) for id_ in range(1000)])
             while (await house.store.stats()).inbox.pending:
                 ticks += 1
                 await asyncio.sleep(0)
@@ -386,32 +387,71 @@ def test_context_variables_do_not_leak_from_one_delivery_to_the_next():
 
 
 def test_a_handler_whose_lease_is_lost_is_cancelled_and_commits_nothing():
-    class Frozen(MemoryStore):
-        async def renew(self, leases):
-            await asyncio.sleep(100)  # this process does not get through to the store
-            return await super().renew(leases)
-
     async def handler(house: House, delivery: Delivery) -> Effects:
-        await asyncio.sleep(130)
+        try:
+            await asyncio.sleep(130)
+        except asyncio.CancelledError:
+            house.note("cut", delivery)
+            raise
         return Effects(state=b"from the grave")
 
-    house = House(handler, store=Frozen(lease_ttl_s=15), handler_timeout_s=1000)
+    house = House(handler, store=MemoryStore(lease_ttl_s=15), handler_timeout_s=1000, workers=1)
 
     async def then() -> None:
-        peer = MemoryStore(lease_ttl_s=15, _data=house.store._data)
+        peer = house.store.peer()
         await asyncio.sleep(1)
+        house.store.hang()
         taken = await peer.claim(INBOX)
-        assert now() == 15
-        while now() < 200:
-            await asyncio.sleep(5)
-            await peer.renew([])
+        assert now() == 16
+        await asyncio.sleep(200)
         assert await peer.commit(taken, NOTHING, more=True) is None
 
     with structlog.testing.capture_logs() as logs:
         in_house(house, update(1), then=then)
-    assert [what for _, what, _ in house.diary] == ["begin"]
+    assert house.diary == [(0, "begin", 1), (16, "cut", 1)]
     assert "lease lost" in [entry["event"] for entry in logs]
     assert house.store._data.states == {}
+
+
+def test_a_handler_of_a_lost_lease_that_swallows_its_cancellation_is_cancelled_again():
+    async def handler(house: House, delivery: Delivery) -> Effects:
+        for _ in range(3):
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                house.note("cut", delivery)
+        return Effects(state=b"from the grave")
+
+    house = House(handler, store=MemoryStore(lease_ttl_s=15), handler_timeout_s=500)
+
+    async def then() -> None:
+        house.store.hang()
+        await asyncio.sleep(15)
+        taken = await house.store.peer().claim(INBOX)
+        await asyncio.sleep(100)
+        await house.store.peer().close()
+        assert not house.store._data.states
+        assert taken.envelope.id == 1
+
+    in_house(house, update(1), then=then)
+    assert [at for at, what, _ in house.diary if what == "cut"] == [15, 20, 25]
+
+
+def test_a_lost_lease_cuts_its_handler_only():
+    async def handler(house: House, delivery: Delivery) -> None:
+        await asyncio.sleep(10)
+
+    house = House(handler)
+
+    async def then() -> None:
+        await asyncio.sleep(1)
+        (one, other) = house.engine.running()
+        house.engine._keeper.lost([one.delivery.lease, other.delivery.lease._replace(fence=7)])
+        await asyncio.sleep(20)
+
+    in_house(house, update(1), update(2, "chat:2"), then=then)
+    assert (10, "end", 1) not in house.diary
+    assert (10, "end", 2) in house.diary
 
 
 def test_a_long_handler_keeps_its_lease():
@@ -503,12 +543,6 @@ def test_an_unavailable_store_is_one_line_in_the_log_and_one_when_it_is_back():
     ]
 
 
-def test_a_failing_renewal_is_no_lost_lease():
-    house = House(slow, store=Unsteady("renew", failures=1))
-    in_house(house, update(1))
-    assert [what for _, what, _ in house.diary] == ["begin", "end"]
-
-
 async def for_ever() -> None:
     await asyncio.Event().wait()
 
@@ -595,7 +629,7 @@ def test_what_a_drain_has_cut_off_was_begun_if_the_store_can_note_it(raises):
     async def main() -> Delivery:
         async with asyncio.TaskGroup() as group:
             house.engine.start(group)
-            await store.append([update(1)])
+            await append(store, [update(1)])
             await asyncio.sleep(1)
             await house.engine.drain(now() + 10)
             assert now() == 11
@@ -652,7 +686,7 @@ def test_a_handler_that_will_not_stop_does_not_stop_the_drain():
         with structlog.testing.capture_logs() as logs:
             async with asyncio.TaskGroup() as group:
                 house.engine.start(group)
-                await house.store.append([update(1)])
+                await append(house.store, [update(1)])
                 await asyncio.sleep(1)
                 await house.engine.drain(now() + 10)
                 drained_at = now()

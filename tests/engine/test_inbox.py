@@ -2,9 +2,10 @@
 
 import asyncio
 
+import pytest
 import structlog
 
-from engine import Effects, Envelope, Inbox, Queue
+from engine import Effects, Envelope, Inbox, Queue, RightLost
 from engine.stores.memory import MemoryStore
 from tests.kit.virtual import run_virtual
 
@@ -14,7 +15,7 @@ def test_room_shrinks_with_what_is_pending_and_comes_back():
         store = MemoryStore()
         inbox = Inbox(store, pending_max=3)
         assert await inbox.room() == 3
-        await inbox.accept([Envelope(id_, "chat:1", "", b"") for id_ in range(3)])
+        await inbox.accept(await inbox.right(), [Envelope(id_, "chat:1", "", b"") for id_ in range(3)])
         waiting = asyncio.create_task(inbox.room())
         await asyncio.sleep(5)
         assert not waiting.done()
@@ -29,6 +30,20 @@ def test_room_shrinks_with_what_is_pending_and_comes_back():
 async def test_an_alias_is_the_stores():
     store = MemoryStore()
     inbox = Inbox(store)
-    await inbox.alias("chat:new", "chat:old")
-    await inbox.accept([Envelope(1, "chat:new", "", b"")])
+    await inbox.accept(await inbox.right(), [Envelope(1, "chat:new", "", b"")], [("chat:new", "chat:old")])
     assert (await store.claim(Queue.INBOX)).envelope.key == "chat:old"
+
+
+async def test_the_right_is_the_stores_and_is_given_up():
+    store = MemoryStore()
+    inbox, peer = Inbox(store), Inbox(store.peer())
+    mine = await inbox.right()
+    assert await inbox.right() == mine
+    waiting = asyncio.create_task(peer.right())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await inbox.resign(mine)
+    theirs = await waiting
+    await peer.accept(theirs, [Envelope(1, "chat:1", "", b"")])
+    with pytest.raises(RightLost):
+        await inbox.accept(mine, [Envelope(2, "chat:1", "", b"")])

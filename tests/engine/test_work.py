@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from engine import Call, Delivery, Effects, Engine, EngineConfig, Envelope, Lease, LeaseLost, Queue, Work
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
+from tests.kit.appending import append
 from tests.kit.house import INBOX, NOTHING, House, dead, in_house, now, update
 from tests.kit.virtual import run_virtual
 
@@ -71,7 +72,7 @@ def test_a_lease_lost_while_a_handler_peeks_sends_nothing_and_counts_nothing():
             await house.store.release(delivery)  # as another process would take it over
         await house.works[1].peek(5)
 
-    house = House(handler, store=SlowPeek(), failed=last_words, attempts_max=1, workers=1, renew_every_s=50)
+    house = House(handler, store=SlowPeek(), failed=last_words, attempts_max=1, workers=1)
     in_house(house, update(1))
     assert peeks == [0, 6]
     assert dead(house) == []
@@ -103,7 +104,7 @@ def test_a_handler_that_raises_before_it_returns_an_awaitable_has_failed():
         engine = Engine(store, INBOX, handler, EngineConfig(attempts_max=1))
         async with asyncio.TaskGroup() as group:
             engine.start(group)
-            await store.append([update(1)])
+            await append(store, [update(1)])
             await engine.settle(now() + 10)
             await engine.drain(now())
         return [(letter.envelope.id, letter.reason) for letter in await store.dead_letters()]
@@ -125,8 +126,8 @@ async def test_a_hook_for_arrivals_that_raises_fails_no_append(tmp_path, kind, e
     store: Any = MemoryStore() if kind == "memory" else await open_sqlite(tmp_path / "bot.db", "1")
     with capture_logs() as logs:
         House(handler, store=store, arrived=arrived)
-        assert await store.append([update(1)]) == 1
-        assert await store.append([update(2)]) == 1
+        assert await append(store, [update(1)]) == 1
+        assert await append(store, [update(2)]) == 1
     assert [line["event"] for line in logs] == ["the handler's hook for arriving updates failed"] * 2
     assert (await store.claim(INBOX)).envelope.id == 1
     await store.close()
@@ -146,7 +147,7 @@ async def test_the_hook_of_an_outbox_handler_does_not_replace_that_of_the_inbox(
     store, updates, calls = MemoryStore(), Handler(), Handler()
     Engine(store, INBOX, updates)
     Engine(store, Queue.OUTBOX, calls)
-    await store.append([update(1)])
+    await append(store, [update(1)])
     assert (updates.ids, calls.ids) == ([1], [])
 
 

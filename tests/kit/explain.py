@@ -6,6 +6,7 @@ Who was cut off may have been heard or not; who was answered was heard; who was 
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, combinations
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine import (
     StoreUnavailable,
     TooManyTimers,
 )
+from tests.kit.appending import append
 from tests.kit.model import Impossible, Model
 from tests.kit.view import plain_answer, plain_delivery
 
@@ -37,9 +39,8 @@ class Ask:
     task: "asyncio.Task[Any] | None" = None
 
     def start(self, store: Any) -> None:
-        self.task = asyncio.get_running_loop().create_task(
-            getattr(store, self.name)(*self.args, **self.named)
-        )
+        method = partial(append, store) if self.name == "append" else getattr(store, self.name)
+        self.task = asyncio.get_running_loop().create_task(method(*self.args, **self.named))
 
     def note_outcome(self) -> None:
         """Take the outcome over from the task; an error that no store may raise is raised here."""

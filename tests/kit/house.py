@@ -6,6 +6,7 @@ from typing import Any
 
 from engine import Call, Delivery, Effects, Engine, EngineConfig, Envelope, Handler, Queue, Work
 from engine.stores.memory import MemoryStore
+from tests.kit.appending import append
 from tests.kit.virtual import run_virtual
 
 NOTHING = Effects()
@@ -87,7 +88,7 @@ def in_house(
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
             house.engine.start(group)
-            await house.store.append(updates)
+            await append(house.store, updates)
             async with asyncio.timeout(within_s):
                 await (then or house.until_idle)()
             await house.engine.drain(now() + 10)

@@ -204,9 +204,6 @@ class Model:
         self._head_held(delivery)
         self._ready(delivery.lease[:2])
 
-    def renew(self, leases: Iterable[Lease]) -> list[Lease]:
-        return [lease for lease in leases if not self.is_held(lease)]
-
     def replay(self, number: int) -> bool:
         for entry in self.dead:
             letter, rank = entry

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from engine import Limits, Queue
+from engine import Limits, Queue, StoreUnavailable
 from engine.embedded.lanes import LaneTable
 from engine.model import Envelope
 from engine.store import ID_MASK
@@ -43,18 +43,12 @@ class Memory:
         await self.pass_time(0)
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time pass; whoever lives renews in time."""
-        until = asyncio.get_running_loop().time() + seconds
-        while True:
-            for session in self.sessions:
-                await session.renew([])
-            left = until - asyncio.get_running_loop().time()
-            if left <= 0:
-                return
-            await asyncio.sleep(min(left, TTL_S / 2))
+        """Let time pass; whoever lives renews by itself."""
+        await asyncio.sleep(seconds)
 
     def abandon(self, index: int) -> None:
         """A process dies: nobody renews for it any more."""
+        self.sessions[index].hang()
         self._replace(index)
 
     async def recover(self) -> None:
@@ -116,6 +110,9 @@ class Sqlite:
     def abandon(self, _: int) -> None:
         """The process dies: its connection, its lock and its alarms go with it, whatever is under way."""
         self._store._timers.close()  # else it would look for timers each second, in vain, for days
+        self._store._ended = StoreUnavailable("its process is dead")  # else it would read the file anew
+        if self._store._recovery is not None:
+            self._store._recovery.cancel()
         self._store._file.connection.close()
         self._store._file._space.close()
         os.close(self._store._file._lock or -1)

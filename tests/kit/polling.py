@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from structlog.testing import capture_logs
 
-from engine.model import Envelope
+from engine.model import Envelope, Right
 from telegram.botapi.errors import Conflict, ServerTrouble
 from telegram.botapi.intake import RawUpdate
 from telegram.service.poller import Poller
@@ -87,21 +87,29 @@ class ListInbox:
         self.accepts: list[tuple[float, list[int]]] = []
         self._rooms = list(rooms)
         self._troubles = list(troubles)
+        self.granted = Right(1)
+        self.resigned: list[Right] = []
+
+    async def right(self) -> Right:
+        return self.granted
+
+    async def resign(self, right: Right) -> None:
+        self.resigned.append(right)
 
     async def room(self) -> int:
         if len(self.ids) >= self._full_after:
             await asyncio.Event().wait()
         return self._rooms.pop(0) if self._rooms else 1000
 
-    async def accept(self, batch: Sequence[Envelope]) -> None:
+    async def accept(
+        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self.aliases += aliases
         ids = [envelope.id for envelope in batch]
         self.accepts.append((now(), ids))
         if self._troubles:
             raise self._troubles.pop(0)
         self.ids += ids
-
-    async def alias(self, name: str, key: str) -> None:
-        self.aliases.append((name, key))
 
 
 def drive(client: Any, inbox: Any, *, for_s: float, **settings: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from telegram.botapi.calls import decode_call
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import URGENT, envelope
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
+from tests.kit.appending import append
 from tests.kit.deliveries import ALICE, message
 
 STORES = ("memory", "sqlite")
@@ -54,7 +55,7 @@ class Rig:
             raw = RawUpdate(self._next_id, json.dumps(fields).encode(), fields)
             given = envelope(raw, self.wall())
             batch.append(given if key is None else given._replace(key=key))
-        await self.store.append(batch)
+        await append(self.store, batch)
         return [each.id for each in batch]
 
     async def settles(self, limit_s: float = 3600.0) -> None:

@@ -16,6 +16,7 @@ from engine.checks import checked_effects
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.disk import connect
+from tests.kit.appending import append
 from tests.kit.virtual import run_virtual
 from tests.stores.store_contract import INBOX, NOTHING, OUTBOX, update
 
@@ -98,7 +99,7 @@ def test_a_commit_costs_in_proportion_to_what_is_in_it(
                 tmp_path / f"{count}.db", "1", connect=operations.connect, look_every_s=None
             )
         )
-        await store.append([update(1)])
+        await append(store, [update(1)])
         given = effects(count)
         operations.count = 0
         with operations:

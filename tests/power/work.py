@@ -18,6 +18,7 @@ from engine import (
     Timer,
 )
 from engine.store import FullStore
+from tests.kit.appending import append
 from tests.power.history import Finding, History, Name, Update
 
 T = TypeVar("T")
@@ -123,7 +124,7 @@ class Work:
         expected = set(ids) - history.confirmed
         is_first = self._asked.isdisjoint(expected)
         self._asked |= expected
-        new, at_once = await self.ask(lambda: self._store.append(envelopes))
+        new, at_once = await self.ask(lambda: append(self._store, envelopes))
         if new != len(expected) and (new or (is_first and at_once)):
             self.findings.append(Finding("seen", f"append said {new} of {ids} were new, not {len(expected)}"))
         history.confirmed.update(ids)

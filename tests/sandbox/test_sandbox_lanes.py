@@ -5,6 +5,7 @@ from engine.observe import Committed, observed_store
 from engine.stores.memory import MemoryStore
 from telegram.fake import FakeServer
 from telegram.sandbox.lanes import LINGER_S, LaneBoard
+from tests.kit.appending import append
 from tests.kit.virtual import run_virtual
 
 ADA, BEN = 1001, 1002
@@ -40,8 +41,9 @@ class Stage:
         waiting = self.fake.queue.pending
         first = self.fake.queue.next_id - waiting
         keys = [f"chat:{chat['id']}" for chat in self.world.chats() for _ in self.world.messages(chat["id"])]
-        await self.store.append(
-            [Envelope(first + n, key, "", b"") for n, key in zip(range(waiting), keys, strict=True)]
+        await append(
+            self.store,
+            [Envelope(first + n, key, "", b"") for n, key in zip(range(waiting), keys, strict=True)],
         )
         self.fake.queue.read(first + waiting, 100)
 
@@ -165,7 +167,7 @@ async def test_new_work_keeps_a_row_alive_with_its_numbers(stage):
         stage.sent(ADA)
         await stage.rows()
         await asyncio.sleep(LINGER_S - 0.1)
-        await stage.store.append([Envelope(int(asyncio.get_running_loop().time()), "chat:1001", "", b"")])
+        await append(stage.store, [Envelope(int(asyncio.get_running_loop().time()), "chat:1001", "", b"")])
         await stage.rows()
         await stage.store.commit(await stage.store.claim(Queue.INBOX), Effects(), more=False)
     assert (await stage.rows())[0]["outbox"]["done"] == 3
@@ -173,7 +175,7 @@ async def test_new_work_keeps_a_row_alive_with_its_numbers(stage):
 
 @staged
 async def test_work_that_was_not_sent_here_is_shown_by_its_key(stage):
-    await stage.store.append([Envelope(1, "poll:x", "", b"")])
+    await append(stage.store, [Envelope(1, "poll:x", "", b"")])
     (row,) = await stage.rows()
     assert (row["key"], row["name"], row["inbox"]["pending"], row["inbox"]["done"]) == ("poll:x", "", 1, 0)
 

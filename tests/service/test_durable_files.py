@@ -15,6 +15,7 @@ from telegram.botapi.files import InputFile
 from telegram.botapi.types import InputMediaDocument
 from telegram.client.multipart import multipart
 from telegram.service.sender import Sender
+from tests.kit.appending import append
 from tests.kit.deliveries import context, message
 
 
@@ -44,7 +45,7 @@ async def sent(store: Any, client: Reading) -> None:
 
 
 async def commit(store: Any, calls: Iterable[Call]) -> None:
-    await store.append([Envelope(1, "chat:5", "", b"{}")])
+    await append(store, [Envelope(1, "chat:5", "", b"{}")])
     await store.commit(await store.claim(Queue.INBOX), Effects(tuple(calls)), more=False)
 
 

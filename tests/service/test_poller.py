@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine.errors import StoreUnavailable
-from engine.model import Envelope
+from engine.errors import RightLost, StoreUnavailable
+from engine.model import Envelope, Right
 from telegram.botapi.errors import (
     NotSent,
     OutcomeUnknown,
@@ -42,7 +42,7 @@ def test_the_offset_moves_only_after_accept_has_returned():
     inbox = ListInbox()
     slow = asyncio.sleep
 
-    async def accept(batch: Sequence[Envelope]) -> None:
+    async def accept(right: Right, batch: Sequence[Envelope], aliases: Any = ()) -> None:
         before = len(client.polls)
         await slow(10)
         assert len(client.polls) == before, "polled while a batch was not stored"
@@ -92,9 +92,9 @@ def test_an_unreadable_update_is_stored_like_the_others():  # it stops aiogram, 
 
 def test_updates_are_stored_with_the_moment_of_their_arrival():
     class Inbox(ListInbox):
-        async def accept(self, batch: Sequence[Envelope]) -> None:
+        async def accept(self, right: Right, batch: Sequence[Envelope], aliases: Any = ()) -> None:
             moments.extend(envelope.at for envelope in batch)
-            await super().accept(batch)
+            await super().accept(right, batch, aliases)
 
     moments: list[float] = []
     drive(ScriptedClient([1, 2]), Inbox(), for_s=1, wall=lambda: 1234.5)
@@ -149,10 +149,10 @@ def test_what_is_not_stored_at_the_stop_is_not_confirmed():
     inbox = ListInbox()
     real = inbox.accept
 
-    async def accept(batch: Sequence[Envelope]) -> None:
+    async def accept(right: Right, batch: Sequence[Envelope], aliases: Any = ()) -> None:
         if batch[0].id == 3:
             raise StoreUnavailable("connection lost")
-        await real(batch)
+        await real(right, batch, aliases)
 
     inbox.accept = accept  # type: ignore[method-assign]
     drive(client, inbox, for_s=100)
@@ -260,10 +260,10 @@ def test_an_error_of_ours_ends_it_and_confirms_nothing_more():
     client = ScriptedClient([1], [2])
 
     class Inbox(ListInbox):
-        async def accept(self, batch: Sequence[Envelope]) -> None:
+        async def accept(self, right: Right, batch: Sequence[Envelope], aliases: Any = ()) -> None:
             if batch[0].id == 2:
                 raise ZeroDivisionError
-            await super().accept(batch)
+            await super().accept(right, batch, aliases)
 
     with pytest.raises(ZeroDivisionError):
         drive(client, Inbox(), for_s=60)
@@ -467,7 +467,9 @@ class FaultyInbox(ListInbox):
         await asyncio.sleep(self._rng.choice([0, 0, 3]))
         return self._rng.randrange(1, 6)
 
-    async def accept(self, batch: Sequence[Envelope]) -> None:
+    async def accept(self, right: Right, batch: Sequence[Envelope], aliases: Any = ()) -> None:
+        if right != self.granted:
+            raise RightLost
         await asyncio.sleep(self._rng.choice([0, 0.5]))
         if self._rng.random() < 0.2:
             raise StoreUnavailable("before")
@@ -487,6 +489,84 @@ def test_whatever_happens_nothing_confirmed_is_lost_and_the_order_is_kept(seed):
     assert set(server.sent) == set(inbox.ids) | set(server.pending)
 
 
+# ---- the right to poll
+
+
+def test_a_poller_without_the_right_polls_nothing_until_it_has_it():
+    class Inbox(ListInbox):
+        async def right(self) -> Right:
+            await asyncio.sleep(max(0.0, 100 - now()))
+            return self.granted
+
+    client = ScriptedClient([1])
+    drive(client, Inbox(), for_s=200)
+    assert client.polls[0].at == 100
+
+
+def test_what_was_polled_under_a_lost_right_is_not_confirmed_and_polling_begins_anew():
+    class Inbox(ListInbox):
+        async def accept(self, right: Right, batch: Sequence[Envelope], aliases: Any = ()) -> None:
+            if batch[0].id == 7:
+                self.granted = Right(2)  # another process has polled meanwhile
+                raise RightLost
+            await super().accept(right, batch, aliases)
+
+    client, inbox = ScriptedClient([1, 2], [7, 8], [3]), Inbox()
+    logs = drive(client, inbox, for_s=60)
+    assert inbox.ids == [1, 2, 3]
+    assert [poll.offset for poll in client.polls] == [0, 3, 0, 4]
+    assert told(logs) == ["warning"]
+
+
+def test_a_right_that_was_lost_while_polls_brought_nothing_makes_polling_begin_anew():
+    inbox = ListInbox()
+
+    async def another_polls() -> list[int]:
+        inbox.granted = Right(2)
+        return []
+
+    client = ScriptedClient([900], another_polls, [17])
+    drive(client, inbox, for_s=60)
+    assert [poll.offset for poll in client.polls] == [0, 901, 0, 18]
+
+
+def test_a_right_that_was_lost_while_the_poller_waited_for_room_makes_polling_begin_anew():
+    class Inbox(ListInbox):
+        async def room(self) -> int:
+            if self.ids:
+                self.granted = Right(2)
+            return 1
+
+    client = ScriptedClient([900], [17])
+    drive(client, Inbox(), for_s=60)
+    assert [poll.offset for poll in client.polls] == [0, 0, 18]
+
+
+def test_nothing_is_confirmed_at_the_end_when_another_process_may_poll():
+    class Inbox(ListInbox):
+        async def room(self) -> int:
+            if self.ids:
+                self.granted = Right(2)
+                await asyncio.Event().wait()
+            return 1
+
+    client = ScriptedClient([1])
+    drive(client, Inbox(), for_s=60)
+    assert client.confirms == []
+
+
+def test_a_poller_that_ends_resigns_at_once_and_after_the_last_confirm():
+    class Inbox(ListInbox):
+        async def resign(self, right: Right) -> None:
+            assert len(client.confirms) == 1
+            await super().resign(right)
+            raise StoreUnavailable("away")
+
+    client, inbox = ScriptedClient([1]), Inbox(full_after=1)
+    drive(client, inbox, for_s=10)
+    assert inbox.resigned == [Right(1)]
+
+
 # ---- groups that become supergroups
 
 
@@ -500,15 +580,8 @@ class MovedClient(ScriptedClient):
         return [update._replace(fields=given) for update, given in zip(updates, fields, strict=False)]
 
 
-def test_a_group_goes_on_in_its_old_lane_before_anything_of_the_batch_is_stored():
-    class Inbox(ListInbox):
-        async def alias(self, name: str, key: str) -> None:
-            assert self.ids == []
-            await super().alias(name, key)
-            if len(self.aliases) == 1:
-                raise StoreUnavailable("once")
-
-    inbox = Inbox()
+def test_that_a_group_has_moved_is_stored_in_one_step_with_the_batch():
+    inbox = ListInbox(troubles=[StoreUnavailable("once")])
     drive(MovedClient([1, 2]), inbox, for_s=60)
     assert inbox.aliases == [("chat:-1005", "chat:-5")] * 2
     assert inbox.ids == [1, 2]

@@ -44,6 +44,7 @@ from telegram.service.bot import Bot, BotConfig
 from telegram.service.letters import Dead, show_dead
 from telegram.service.logs import LogFormat, set_up_logging
 from telegram.service.sender import Sender
+from tests.kit.appending import append
 from tests.kit.hostile import (
     PATH,
     SECRET,
@@ -369,7 +370,7 @@ async def test_the_list_of_dead_letters_does_not_tell_the_token(
     capsys: pytest.CaptureFixture[str], said: str
 ) -> None:
     store = await open_store("memory:", "1")
-    await store.append([Envelope(1, "chat:7", "7", said.encode())])
+    await append(store, [Envelope(1, "chat:7", "7", said.encode())])
     await store.bury(await store.claim(Queue.INBOX), f"ConnectionError: {said}")
     await show_dead(store, Dead(), TOKEN)
     await store.close()

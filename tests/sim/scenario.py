@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-from engine import Call, Delivery, Effects, Envelope, Handler, Park, Queue, Reject, Retry, Work
+from engine import Call, Delivery, Effects, Envelope, Handler, Park, Queue, Reject, Retry, Right, Work
 from engine.model import Stats
 from engine.store import DIED, ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
 from telegram.botapi.calls import decode_call
@@ -196,8 +196,8 @@ class Scenario:
         """Note when the store has an update for certain."""
         append = store.append
 
-        async def noting(batch: Sequence[Envelope]) -> int:
-            new = await append(batch)
+        async def noting(right: Right, batch: Sequence[Envelope], aliases: Any = ()) -> int:
+            new = await append(right, batch, aliases)
             for envelope in batch:
                 self.there_at.setdefault(envelope.id, self.wall())
             return new

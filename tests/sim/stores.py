@@ -10,14 +10,15 @@ import errno
 import os
 import shutil
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from engine import Call, Delivery, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable
-from engine.model import DeadLetter, LaneView, Lease, Stats
-from engine.store import Arrived, FullStore, Limits, NoNotes
+from engine.model import DeadLetter, LaneView, Lease, Right, Stats
+from engine.store import Arrived, FullStore, Limits, Lost, NoNotes
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
 from engine.stores.sqlite.disk import connect, renew
@@ -30,6 +31,7 @@ from tests.sim.trouble import STORE, Trouble
 T = TypeVar("T")
 
 LEASE_TTL_S: Final = 15.0
+_RENEW_EVERY_S: Final = 5.0
 _LOOK_EVERY_S: Final = 10.0
 
 
@@ -61,7 +63,10 @@ class SharedStores:
         self._first = MemoryStore(limits=limits, lease_ttl_s=LEASE_TTL_S, wall=wall)
 
     async def open(self, process: Process) -> FullStore:
-        return cast("FullStore", Connection(self._first.peer(), self._side, process))
+        connection = Connection(self._first.peer(), self._side, process)
+        await connection.renew()
+        connection.renewing = asyncio.create_task(connection.renew_often(), name="renewals")
+        return cast("FullStore", connection)
 
     def unmount(self) -> None:
         pass
@@ -74,24 +79,50 @@ class SharedStores:
 
 
 class Connection:
-    """One session, over a network that loses requests and answers; it keeps what engine/store.py promises."""
+    """One session, over a network that loses requests and answers; it keeps what engine/store.py promises.
+
+    The session renews itself, as the process does that opened it: not while it is frozen, and not when that fails.
+    """
 
     def __init__(self, session: MemoryStore, side: TelegramSide, process: Process) -> None:
         self._session = session
         self._side = side
         self._trouble = side.trouble
         process.at_crash.append(self._drop)
-        self._claims: set[asyncio.Task[Delivery]] = set()
+        self._waits: set[asyncio.Task[Any]] = set()
+        self.renewing: asyncio.Task[None]
         self.notes = NoNotes()
 
-    async def append(self, batch: Sequence[Envelope]) -> int:
-        return await self._ask(lambda: self._session.append(batch))
+    async def right(self) -> Right:
+        trouble = self._trouble
+        fault = self._pick()
+        await asyncio.sleep(trouble.short_s())
+        if fault in {"before", "after", "late"}:
+            raise StoreUnavailable("simulated")
+        waiting = self._wait_for(self._session.right())
+        try:
+            right = await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            waiting.cancel()
+            raise
+        await asyncio.sleep(trouble.long_s() if fault == "slow" else trouble.short_s())
+        return right
 
-    async def alias(self, name: str, key: str) -> None:
-        await self._ask(lambda: self._session.alias(name, key))
+    async def resign(self, right: Right) -> None:
+        await self._ask(lambda: self._session.resign(right))
 
-    def watch(self, arrived: Arrived) -> None:
-        self._session.watch(arrived)
+    async def append(
+        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+    ) -> int:
+        return await self._ask(lambda: self._session.append(right, batch, aliases))
+
+    def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:
+        loop, process = asyncio.get_running_loop(), copy_context()
+
+        def learn(leases: Collection[Lease]) -> None:
+            loop.call_later(self._trouble.short_s(), lost, leases, context=process.copy())
+
+        self._session.watch(queue, learn, arrived)
 
     def lane(self, key: str) -> str:
         return self._session.lane(key)
@@ -102,9 +133,7 @@ class Connection:
         await asyncio.sleep(trouble.short_s())
         if fault in {"before", "after", "late"}:
             raise StoreUnavailable("simulated")  # whichever it was: no lease may be left
-        claiming = self._side.run(self._session.claim(queue))
-        self._claims.add(claiming)
-        claiming.add_done_callback(self._claims.discard)
+        claiming = self._wait_for(self._session.claim(queue))
         try:
             delivery = await asyncio.shield(claiming)
             await asyncio.sleep(trouble.long_s() if fault == "slow" else trouble.short_s())
@@ -141,13 +170,25 @@ class Connection:
     async def release(self, delivery: Delivery) -> None:
         return await self._ask(lambda: self._session.release(delivery))
 
-    async def renew(self, leases: Iterable[Lease]) -> list[Lease]:
-        return await self._ask(lambda: self._session.renew(leases))
+    async def renew(self) -> None:
+        """Keep what the session holds for LEASE_TTL_S from when this reaches the store."""
+
+        async def count_anew() -> None:
+            self._session.hang()
+
+        await self._ask(count_anew)
+
+    async def renew_often(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_EVERY_S)
+            with suppress(StoreUnavailable):
+                await self.renew()
 
     async def stats(self) -> Stats:
         return await self._session.stats()
 
     async def close(self) -> None:
+        self.renewing.cancel()
         await self._session.close()
 
     def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
@@ -162,9 +203,16 @@ class Connection:
     def _pick(self) -> str | None:
         return self._trouble.pick("store", STORE, asyncio.get_running_loop().time())
 
+    def _wait_for(self, asked: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Let the store's side wait for something, for as long as the process lives."""
+        waiting = self._side.run(asked)
+        self._waits.add(waiting)
+        waiting.add_done_callback(self._waits.discard)
+        return waiting
+
     def _drop(self) -> None:
-        for claiming in self._claims:
-            claiming.cancel()
+        for waiting in self._waits:
+            waiting.cancel()
 
     async def _ask(self, act: Callable[[], Awaitable[T]]) -> T:
         """One request: it acts on the store's side, whatever becomes of who asked."""

@@ -22,6 +22,7 @@ from engine import (
     TooManyTimers,
 )
 from engine.model import TIMER_IDS
+from tests.kit.appending import append
 from tests.stores.store_contract import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
 
 DAY_S = 86_400.0
@@ -75,7 +76,7 @@ class EffectsContract:
         return await open_store(wall=clock)
 
     async def set_timers(self, store: Any, *timers: Timer, id_: int = 1, key: str = "chat:1") -> None:
-        await store.append([update(id_, key)])
+        await append(store, [update(id_, key)])
         await store.commit(await store.claim(INBOX), Effects(timers=timers), more=False)
 
     async def names(self, store: Any, more: bool = False) -> list[bytes]:
@@ -93,7 +94,7 @@ class EffectsContract:
     # -- moments ----------------------------------------------------------------------------------------------
 
     async def test_an_envelope_tells_when_it_came(self, store, clock):
-        await store.append([update(1)._replace(at=7.5)])
+        await append(store, [update(1)._replace(at=7.5)])
         delivery = await store.claim(INBOX)
         assert delivery.envelope.at == 7.5
         clock.now = 2000.0
@@ -102,7 +103,7 @@ class EffectsContract:
         assert sent.envelope.at == 2000.0
 
     async def test_when_a_dead_letter_came_is_forgotten(self, store):
-        await store.append([update(1)._replace(at=7.5)])
+        await append(store, [update(1)._replace(at=7.5)])
         await store.bury(await store.claim(INBOX), "x")
         (letter,) = await store.dead_letters()
         assert (letter.envelope.at, letter.at) == (0.0, 1000.0)
@@ -112,7 +113,7 @@ class EffectsContract:
     # -- timers: when -----------------------------------------------------------------------------------------
 
     async def test_a_timer_comes_at_its_time_and_not_before(self, store, clock):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.commit(
             await store.claim(INBOX), Effects(state=b"s", timers=(Timer("t", 10, b"body"),)), more=False
         )
@@ -134,7 +135,7 @@ class EffectsContract:
         assert (await store.stats()).inbox[:4] == (2, 2, 0, 0)
 
     async def test_a_timer_that_is_due_when_it_is_set_is_the_next_of_its_lane(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         second = await store.commit(await store.claim(INBOX), timers(Timer("t", 0, b"t")), more=True)
         assert second.envelope.id == 2
         third = await store.commit(second, timers(Timer("u", 0, b"u")), more=True)
@@ -211,28 +212,28 @@ class EffectsContract:
     # -- timers: where ----------------------------------------------------------------------------------------
 
     async def test_a_timer_stands_behind_what_is_pending_and_before_what_comes_later(self, store):
-        await store.append([update(10), update(13)])
+        await append(store, [update(10), update(13)])
         head = await store.claim(INBOX)
-        await store.append([update(15)])
+        await append(store, [update(15)])
         second = await store.commit(head, timers(Timer("t", 0, b"t")), more=True)
-        await store.append([update(14)])
-        await store.append([update(17)])
-        await store.append([update(12), update(16)])
+        await append(store, [update(14)])
+        await append(store, [update(17)])
+        await append(store, [update(12), update(16)])
         seen = [second.envelope.id]
         while (second := await store.commit(second, NOTHING, more=True)) is not None:
             seen.append(0 if second.envelope.is_timer else second.envelope.id)
         assert seen == [13, 12, 14, 15, 0, 16, 17]
 
     async def test_timers_do_not_hide_a_restart_of_the_numbering(self, store):
-        await store.append([update(1), update(900_000_000)])
-        await store.append([update(18)])
+        await append(store, [update(1), update(900_000_000)])
+        await append(store, [update(18)])
         await store.commit(await store.claim(INBOX), timers(Timer("t", 0, b"t")), more=False)
-        await store.append([update(17)])
-        await store.append([update(19)])
+        await append(store, [update(17)])
+        await append(store, [update(19)])
         assert await self.names(store) == [b"900000000", b"17", b"18", b"t", b"19"]
 
     async def test_a_timer_may_name_another_scope_and_gets_its_state(self, store):
-        await store.append([update(1, scope="7"), update(2, scope="8")])
+        await append(store, [update(1, scope="7"), update(2, scope="8")])
         first = await store.claim(INBOX)
         second = await store.commit(first, Effects(state=b"of 7"), more=True)
         wishes = (Timer("t", 0, b"of 8"), Timer("t", 0, b"of 7", "7"))
@@ -242,12 +243,12 @@ class EffectsContract:
         assert (fourth.envelope.scope, fourth.envelope.body, fourth.state) == ("7", b"of 7", b"of 7")
 
     async def test_a_lane_that_is_parked_or_leased_keeps_its_timers_waiting(self, store):
-        await store.append([update(1), update(2, "chat:2")])
+        await append(store, [update(1), update(2, "chat:2")])
         await store.commit(await store.claim(INBOX), timers(Timer("t", 0, b"t")), more=False)
         other, timer = await store.claim(INBOX), await store.claim(INBOX)
         assert (other.envelope.id, timer.envelope.body) == (2, b"t")
         await store.park(timer, 3600, counted=True, reason="x")
-        await store.append([update(3)])
+        await append(store, [update(3)])
         assert await ready_now(store) is None
 
     # -- timers: replaced, taken away, handled ----------------------------------------------------------------
@@ -255,7 +256,7 @@ class EffectsContract:
     @pytest.mark.parametrize("is_due", [False, True])
     @pytest.mark.parametrize("again", [None, 0, 5])
     async def test_a_timer_is_replaced_or_taken_away_also_when_it_is_due(self, store, clock, again, is_due):
-        await store.append([update(1), update(2), update(3)])
+        await append(store, [update(1), update(2), update(3)])
         first = await store.claim(INBOX)
         wish = timers(Timer("t", 0 if is_due else 1, b"old"), Timer("u", 0, b"u"), Timer("t", 9, b"x", "8"))
         second = await store.commit(first, wish, more=True)
@@ -289,12 +290,12 @@ class EffectsContract:
         await store.park(await store.claim(INBOX), 0.0, counted=True, reason="x")
         second = await store.claim(INBOX)
         assert (second.envelope.body, second.attempt) == (b"t", 2)
-        await store.append([update(0)])  # not before a head that somebody has tried
+        await append(store, [update(0)])  # not before a head that somebody has tried
         await store.bury(second, "no good")
         assert await self.names(store) == [b"0"]
         (letter,) = await store.dead_letters()
         assert (letter.envelope, letter.attempts) == (second.envelope._replace(at=0.0), 2)
-        await store.append([update(5)])
+        await append(store, [update(5)])
         assert await store.replay(letter.number)
         assert not await store.replay(letter.number)
         assert await self.names(store) == [b"5", b"t"]
@@ -307,7 +308,7 @@ class EffectsContract:
         assert await self.names(store) == [b"t"]
 
     async def test_a_stale_or_repeated_commit_sets_and_takes_away_nothing(self, store):
-        await store.append([update(1), update(2), update(3)])
+        await append(store, [update(1), update(2), update(3)])
         first = await store.claim(INBOX)
         wish = timers(Timer("t", 0, b"t"))
         second = await store.commit(first, wish, more=True)
@@ -325,7 +326,7 @@ class EffectsContract:
     ):
         store = await open_store(wall=clock, limits=Limits(lane_timers_max=2))
         await self.set_timers(store, Timer("a", 5), Timer("b", 5, scope="8"))
-        await store.append([update(2), update(3)])
+        await append(store, [update(2), update(3)])
         head = await store.claim(INBOX)
         wish = Effects((Call("chat:1", b"x"),), b"s", timers=(Timer("c", 5),))
         for _ in range(2):
@@ -333,7 +334,6 @@ class EffectsContract:
                 await store.commit(head, wish, more=True)
         assert (await store.stats()).outbox.appended == 0
         assert await store.state("chat:1", "7") is None
-        assert await store.renew([head.lease]) == []
         second = await store.commit(head, Effects(state=b"t"), more=True)
         assert (second.envelope.id, second.attempt, second.state) == (3, 1, b"t")
         await self.set_timers(store, Timer("c", 0, b"c"), id_=4, key="chat:2")  # another lane's are its own
@@ -345,7 +345,7 @@ class EffectsContract:
         await self.set_timers(store, Timer("a", 7, b"a"), id_=2)  # set anew
         await self.set_timers(store, Timer("b", None), Timer("c", 8, b"c"), id_=3)  # one for another
         await self.set_timers(store, Timer("d", 9), Timer("d", None), id_=4)
-        await store.append([update(5)])
+        await append(store, [update(5)])
         head = await store.claim(INBOX)
         with pytest.raises(TooManyTimers):
             await store.commit(head, timers(Timer("d", 9)), more=False)
@@ -372,7 +372,7 @@ class EffectsContract:
 
     async def test_who_sets_too_many_timers_is_alone_with_that(self, open_store):
         store = await open_store(limits=Limits(lane_timers_max=1))
-        await store.append([update(n, f"chat:{n}") for n in range(1, 5)])
+        await append(store, [update(n, f"chat:{n}") for n in range(1, 5)])
         heads = [await store.claim(INBOX) for _ in range(4)]
         wishes = [timers(Timer("t", 0, b"%d" % n)) for n in range(4)]
         wishes[1] = timers(Timer("t", 0), Timer("u", 0))
@@ -399,7 +399,7 @@ class EffectsContract:
         await self.set_timers(store, Timer("t", 0, b"t"))
         await store.bury(await store.claim(INBOX), "x")
         await self.set_timers(store, Timer("u", 60, b"u"), id_=2)
-        await store.append([update(3), update(4)])
+        await append(store, [update(3), update(4)])
         head = await store.claim(INBOX)
         (letter,) = await store.dead_letters()
         assert await store.replay(letter.number)  # two timers: one more than the bound
@@ -417,24 +417,24 @@ class EffectsContract:
     # -- peek, and also ---------------------------------------------------------------------------------------
 
     async def test_peek_shows_the_updates_behind_the_head_up_to_another_scope_or_a_timer(self, store):
-        await store.append([update(n, scope="8" if n == 5 else "7") for n in range(1, 7)])
+        await append(store, [update(n, scope="8" if n == 5 else "7") for n in range(1, 7)])
         head = await store.claim(INBOX)
         assert await store.peek(head, 10) == [update(2), update(3), update(4)]
         assert await store.peek(head, 2) == [update(2), update(3)]
         assert await store.peek(head, 0) == []
         for _ in range(5):
             head = await store.commit(head, timers(Timer("t", 0, scope="7")), more=True)
-        await store.append([update(7)])
+        await append(store, [update(7)])
         assert head.envelope.id == 6
         assert await store.peek(head, 10) == []
         timer = await store.commit(head, NOTHING, more=True)
         assert await store.peek(timer, 10) == [update(7)]
 
     async def test_look_shows_the_updates_behind_the_head_of_any_scope(self, store):
-        await store.append([update(n, scope=str(n)) for n in (1, 2)])
+        await append(store, [update(n, scope=str(n)) for n in (1, 2)])
         head = await store.claim(INBOX)
         await store.commit(head, timers(Timer("t", 0)), more=False)
-        await store.append([update(n, scope=str(n)) for n in (3, 4)])
+        await append(store, [update(n, scope=str(n)) for n in (3, 4)])
         head = await store.claim(INBOX)
         assert await store.look(head, 10) == [update(3, scope="3"), update(4, scope="4")]
         assert await store.look(head, 2) == [update(3, scope="3")]
@@ -445,7 +445,7 @@ class EffectsContract:
             await store.look(head, 1)
 
     async def test_what_was_peeked_is_acked_with_the_head_in_one_step(self, store):
-        await store.append([update(n) for n in range(1, 6)])
+        await append(store, [update(n) for n in range(1, 6)])
         head = await store.claim(INBOX)
         await store.peek(head, 3)
         await store.peek(head, 1)  # takes nothing back
@@ -460,7 +460,7 @@ class EffectsContract:
         await conserved(store)
 
     async def test_all_of_a_lane_may_be_acked_at_once(self, store):
-        await store.append([update(n) for n in range(200)])
+        await append(store, [update(n) for n in range(200)])
         head = await store.claim(INBOX)
         assert len(await store.peek(head, 500)) == 199
         assert await store.commit(head, Effects(also=199), more=True) is None
@@ -468,12 +468,12 @@ class EffectsContract:
         await conserved(store)
 
     async def test_nothing_comes_between_what_was_peeked(self, store):
-        await store.append([update(10), update(14), update(18)])
+        await append(store, [update(10), update(14), update(18)])
         head = await store.claim(INBOX)
         assert await store.peek(head, 1) == [update(14)]
-        await store.append([update(12), update(16), update(9)])
+        await append(store, [update(12), update(16), update(9)])
         assert await store.peek(head, 9) == [update(n) for n in (14, 9, 12, 16, 18)]
-        await store.append([update(11)])
+        await append(store, [update(11)])
         seen = [delivery.envelope.id async for delivery in self._rest(store, head)]
         assert seen == [10, 14, 9, 12, 16, 18, 11]
 
@@ -483,7 +483,7 @@ class EffectsContract:
             delivery = await store.commit(delivery, NOTHING, more=True)
 
     async def test_what_was_not_peeked_under_this_lease_is_not_acked(self, store):
-        await store.append([update(n) for n in range(1, 6)])
+        await append(store, [update(n) for n in range(1, 6)])
         head = await store.claim(INBOX)
         with pytest.raises(NotPeeked):
             await store.commit(head, Effects(also=1), more=True)
@@ -509,7 +509,7 @@ class EffectsContract:
         assert await drain_ids(store, OUTBOX) == []
 
     async def test_who_does_not_hold_the_head_may_not_peek(self, store):
-        await store.append([update(1), update(2), update(3)])
+        await append(store, [update(1), update(2), update(3)])
         first = await store.claim(INBOX)
         second = await store.commit(first, NOTHING, more=True)
         with pytest.raises(LeaseLost):
@@ -519,7 +519,7 @@ class EffectsContract:
             await store.peek(second, 5)
 
     async def test_calls_can_be_peeked_too(self, store):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         calls = tuple(Call("chat:1", b"%d" % n) for n in range(4))
         await store.commit(await store.claim(INBOX), Effects(calls), more=False)
         head = await store.claim(OUTBOX)
@@ -529,7 +529,7 @@ class EffectsContract:
     # -- states of other scopes -------------------------------------------------------------------------------
 
     async def test_a_commit_changes_states_anywhere_with_its_other_effects(self, store):
-        await store.append([update(1), update(2, "chat:2", "9")])
+        await append(store, [update(1), update(2, "chat:2", "9")])
         assert await store.state("chat:2", "9") is None
         changes = (StateChange("chat:2", "9", None, b"a"), StateChange("user:5", "", None, b"b"))
         await store.commit(await store.claim(INBOX), Effects(state=b"own", states=changes), more=False)
@@ -546,7 +546,7 @@ class EffectsContract:
 
     @pytest.mark.parametrize("was", [None, b"other"])
     async def test_if_a_state_is_not_what_it_was_nothing_is_changed(self, store, was):
-        await store.append([update(1), update(2), update(3)])
+        await append(store, [update(1), update(2), update(3)])
         first = await store.claim(INBOX)
         change = StateChange("user:5", "", None, b"b")
         second = await store.commit(first, Effects(states=(change,)), more=True)
@@ -565,7 +565,7 @@ class EffectsContract:
         assert (third.envelope.id, third.state) == (3, None)
 
     async def test_a_repeated_commit_does_not_compare_again(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         first = await store.claim(INBOX)
         effects = Effects(states=(StateChange("user:5", "", None, b"b"),))
         second = await store.commit(first, effects, more=True)
@@ -573,7 +573,7 @@ class EffectsContract:
 
     async def test_of_lanes_that_change_a_state_at_once_none_loses_its_change(self, store):
         """Each adds one to the same counter; who was too late does it again with what is true then."""
-        await store.append([update(n, f"chat:{n % 7}") for n in range(40)])
+        await append(store, [update(n, f"chat:{n % 7}") for n in range(40)])
         tries = 0
 
         async def work() -> None:
@@ -595,7 +595,7 @@ class EffectsContract:
 
     async def test_a_lanes_own_state_and_a_change_from_elsewhere_come_one_after_the_other(self, store):
         for n, (own, change) in enumerate([(b"own", None), (None, b"other"), (b"own", b"other")]):
-            await store.append([update(10 * n + 1, "chat:1", "7"), update(10 * n + 2, "chat:2", "7")])
+            await append(store, [update(10 * n + 1, "chat:1", "7"), update(10 * n + 2, "chat:2", "7")])
             first, second = await store.claim(INBOX), await store.claim(INBOX)
             was = await store.state("chat:1", "7")
             results: Any = await asyncio.gather(
@@ -616,7 +616,7 @@ class EffectsContract:
         self, store, more
     ):
         """A payment and a message of one person are handled at the same time: neither loses what it adds."""
-        await store.append([update(1, "chat:1", "7"), update(2, "payment:1", "7")])
+        await append(store, [update(1, "chat:1", "7"), update(2, "payment:1", "7")])
         first, second = await store.claim(INBOX), await store.claim(INBOX)
         change = StateChange("chat:1", "7", None, b"paid")
         await store.commit(second, Effects(states=(change,)), more=False)
@@ -632,13 +632,13 @@ class EffectsContract:
         await conserved(store)
 
     async def test_a_repeated_commit_of_an_own_state_does_not_compare_again(self, store):
-        await store.append([update(1, "chat:1", "7"), update(2, "chat:1", "7")])
+        await append(store, [update(1, "chat:1", "7"), update(2, "chat:1", "7")])
         first = await store.claim(INBOX)
         second = await store.commit(first, Effects(state=b"a"), more=True)
         assert await store.commit(first, Effects(state=b"a"), more=True) == second
 
     async def test_what_a_change_compares_with_is_the_lanes_own_commit_that_is_under_way(self, store):
-        await store.append([update(1, "chat:1", "7"), update(2, "chat:2", "7")])
+        await append(store, [update(1, "chat:1", "7"), update(2, "chat:2", "7")])
         first, second = await store.claim(INBOX), await store.claim(INBOX)
         change = Effects(states=(StateChange("chat:1", "7", None, b"other"),))
         results: Any = await asyncio.gather(
@@ -650,8 +650,8 @@ class EffectsContract:
         assert await store.state("chat:1", "7") == b"own"
 
     async def test_the_state_of_an_alias_is_that_of_its_lane(self, store):
-        await store.append([update(1, "chat:old")])
-        await store.alias("chat:new", "chat:old")
+        await append(store, [update(1, "chat:old")])
+        await append(store, [], [("chat:new", "chat:old")])
         change = StateChange("chat:new", "", None, b"a")
         await store.commit(await store.claim(INBOX), Effects(states=(change,)), more=False)
         assert (await store.state("chat:old", ""), await store.state("chat:new", "")) == (b"a", b"a")
@@ -659,8 +659,8 @@ class EffectsContract:
     @pytest.mark.parametrize("wrong", ["chat:old", "chat:1"])
     async def test_each_of_several_changes_of_one_state_is_compared(self, store, wrong):
         """Names of one lane are several names of one state; the delivery's own state has one in `state`, too."""
-        await store.alias("chat:old", "chat:1")
-        await store.append([update(1)])
+        await append(store, [], [("chat:old", "chat:1")])
+        await append(store, [update(1)])
         head = await store.claim(INBOX)
         right = "chat:1" if wrong == "chat:old" else "chat:old"
         changes = (StateChange(wrong, "7", b"wrong", b"a"), StateChange(right, "7", None, b"a"))
@@ -677,7 +677,7 @@ class EffectsContract:
 
     @pytest.mark.parametrize("how", ["park", "bury"])
     async def test_calls_go_out_with_a_failure_once(self, store, how):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         first = await store.claim(INBOX)
         calls = (Call("chat:1", b"sorry"), Call("chat:2", b"too"))
 
@@ -702,18 +702,18 @@ class EffectsContract:
 
     @pytest.mark.parametrize("leap_s", [10 * 365 * DAY_S, 5 * DAY_S, -3600.0, -50 * 365 * DAY_S])
     async def test_a_leap_of_the_wall_clock_forgets_no_ids(self, store, clock, leap_s):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await drain_ids(store)
         clock.leaps(leap_s)
-        assert await store.append([update(1), update(2)]) == 1
+        assert await append(store, [update(1), update(2)]) == 1
 
     # -- dead letters -----------------------------------------------------------------------------------------
 
     async def test_a_dead_letter_is_not_replayed_while_its_id_is_pending_again(self, store, clock):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.bury(await store.claim(INBOX), "x")
         clock.passes(3 * DAY_S)
-        assert await store.append([update(1)]) == 1
+        assert await append(store, [update(1)]) == 1
         (letter,) = await store.dead_letters()
         assert not await store.replay(letter.number)
         assert await drain_ids(store) == [("chat:1", 1)]
@@ -722,13 +722,13 @@ class EffectsContract:
         await conserved(store)
 
     async def test_an_id_that_was_replayed_and_is_pending_does_not_come_again(self, store, clock):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.bury(await store.claim(INBOX), "x")
         clock.passes(3 * DAY_S)
-        await store.append([update(5_000)])  # the store forgets
+        await append(store, [update(5_000)])  # the store forgets
         (letter,) = await store.dead_letters()
         assert await store.replay(letter.number)
-        assert await store.append([update(1), update(5_001)]) == 1
+        assert await append(store, [update(1), update(5_001)]) == 1
         assert await drain_ids(store) == [("chat:1", 1), ("chat:1", 5_000), ("chat:1", 5_001)]
         await conserved(store)
 
@@ -742,7 +742,7 @@ class EffectsContract:
 
     async def test_dead_letters_are_bounded_by_their_number_also_after_replays(self, open_store):
         store = await open_store(limits=Limits(dead_max=3))
-        await store.append([update(n) for n in range(1, 7)])
+        await append(store, [update(n) for n in range(1, 7)])
         for _ in range(3):
             await store.bury(await store.claim(INBOX), "x")
         await store.replay((await store.dead_letters())[0].number)

@@ -18,7 +18,9 @@ from engine import (
     LeaseLost,
     Limits,
     Queue,
+    RightLost,
 )
+from tests.kit.appending import append
 
 INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
 NOTHING = Effects()
@@ -61,64 +63,98 @@ class StoreContract:
 
     async def test_what_was_appended_comes_back_as_it_was(self, store):
         odd = update(5, "chat:-100", "", b'\xff\x00{"update_id":5}')
-        assert await store.append([odd]) == 1
+        assert await append(store, [odd]) == 1
         delivery = await store.claim(INBOX)
         assert delivery.envelope == odd
         assert (delivery.attempt, delivery.state) == (1, None)
 
     async def test_ids_seen_before_are_ignored_pending_or_committed_or_dead(self, store):
-        assert await store.append([update(1), update(2), update(1)]) == 2
-        assert await store.append([update(2), update(3)]) == 1
+        assert await append(store, [update(1), update(2), update(1)]) == 2
+        assert await append(store, [update(2), update(3)]) == 1
         await store.commit(await store.claim(INBOX), NOTHING, more=False)
         await store.bury(await store.claim(INBOX), "bad")
-        assert await store.append([update(1), update(2), update(3)]) == 0
+        assert await append(store, [update(1), update(2), update(3)]) == 0
         assert await drain_ids(store) == [("chat:1", 3)]
 
     async def test_an_empty_batch_is_nothing(self, store):
-        assert await store.append([]) == 0
+        assert await append(store, []) == 0
 
     async def test_a_lane_is_ordered_by_id_also_for_late_arrivals(self, store):
-        await store.append([update(10), update(13)])
-        await store.append([update(12)])
-        await store.append([update(11)])
+        await append(store, [update(10), update(13)])
+        await append(store, [update(12)])
+        await append(store, [update(11)])
         assert [id_ for _, id_ in await drain_ids(store)] == [10, 11, 12, 13]
 
     async def test_a_late_arrival_does_not_displace_the_head_in_flight(self, store):
-        await store.append([update(10), update(12)])
+        await append(store, [update(10), update(12)])
         delivery = await store.claim(INBOX)
-        await store.append([update(9)])
+        await append(store, [update(9)])
         following = await store.commit(delivery, NOTHING, more=True)
         assert following.envelope.id == 9
 
     async def test_after_a_restart_of_the_numbering_new_updates_stand_behind_old_ones(self, store):
-        await store.append([update(900_000_000), update(900_000_001)])
-        await store.append([update(17), update(18)])
-        await store.append([update(19)])
+        await append(store, [update(900_000_000), update(900_000_001)])
+        await append(store, [update(17), update(18)])
+        await append(store, [update(19)])
         assert [id_ for _, id_ in await drain_ids(store)] == [900_000_000, 900_000_001, 17, 18, 19]
 
     async def test_a_restart_of_the_numbering_to_higher_ids_needs_nothing(self, store):
-        await store.append([update(17)])
-        await store.append([update(2_000_000_000)])
+        await append(store, [update(17)])
+        await append(store, [update(2_000_000_000)])
         assert [id_ for _, id_ in await drain_ids(store)] == [17, 2_000_000_000]
 
     async def test_a_full_lane_sends_the_newest_to_the_dead_letters_and_others_go_on(self, open_store):
         store = await open_store(limits=Limits(lane_depth_max=2))
-        await store.append([update(1), update(2), update(3), update(4, "chat:2")])
+        await append(store, [update(1), update(2), update(3), update(4, "chat:2")])
         assert [(letter.envelope.id, letter.reason) for letter in await store.dead_letters()] == [
             (3, "lane full")
         ]
         assert sorted(id_ for _, id_ in await drain_ids(store)) == [1, 2, 4]
         await conserved(store)
 
+    # -- the right to append ---------------------------------------------------------------------------------
+
+    async def test_a_session_keeps_its_right_until_it_resigns_and_each_grant_has_a_new_epoch(self, store):
+        first = await store.right()
+        assert await store.right() == first
+        await store.resign(first)
+        second = await store.right()
+        assert second != first
+        await store.resign(first)  # of long ago: nothing happens
+        assert await store.append(second, [update(1)]) == 1
+
+    async def test_an_append_without_the_right_is_refused_and_changes_nothing(self, store):
+        right = await store.right()
+        await store.resign(right)
+        for stale in (right, right._replace(epoch=right.epoch + 1)):
+            with pytest.raises(RightLost):
+                await store.append(stale, [update(1, "chat:new")], [("chat:new", "chat:old")])
+        await store.resign(right)
+        with pytest.raises(RightLost):
+            await store.append(right, [update(1)])
+        assert await append(store, [update(1, "chat:new")]) == 1
+        assert await drain_ids(store) == [("chat:new", 1)]
+
+    async def test_aliases_come_before_the_batch_in_the_same_step(self, store):
+        batch = [update(1, "chat:new"), update(2, "chat:old"), update(3, "chat:newer")]
+        assert await append(store, batch, [("chat:new", "chat:old"), ("chat:newer", "chat:new")]) == 3
+        assert await drain_ids(store) == [("chat:old", 1), ("chat:old", 2), ("chat:old", 3)]
+
+    async def test_aliases_are_kept_although_the_ids_were_seen_before(self, store):
+        await append(store, [update(1)])
+        assert await append(store, [update(1)], [("chat:new", "chat:old")]) == 0
+        await append(store, [update(2, "chat:new")])
+        assert await drain_ids(store) == [("chat:1", 1), ("chat:old", 2)]
+
     # -- watch -----------------------------------------------------------------------------------------------
 
     async def test_who_watches_is_told_of_what_is_new_with_its_lane_before_the_append_returns(self, store):
         told: list[tuple[int, str]] = []
-        store.watch(lambda batch: told.extend((each.id, each.key) for each in batch))
-        await store.alias("chat:new", "chat:old")
-        await store.append([update(1, "chat:new"), update(2, "chat:2")])
+        store.watch(INBOX, print, lambda batch: told.extend((each.id, each.key) for each in batch))
+        await append(store, [], [("chat:new", "chat:old")])
+        await append(store, [update(1, "chat:new"), update(2, "chat:2")])
         assert told == [(1, "chat:old"), (2, "chat:2")]
-        await store.append([update(2, "chat:2"), update(3, "chat:3")])
+        await append(store, [update(2, "chat:2"), update(3, "chat:3")])
         assert told[2:] == [(3, "chat:3")]
 
     async def test_who_watches_is_not_called_without_a_new_update_and_is_told_of_one_for_a_full_lane(
@@ -126,27 +162,34 @@ class StoreContract:
     ):
         store = await open_store(limits=Limits(lane_depth_max=1))
         batches: list[list[int]] = []
-        store.watch(lambda batch: batches.append([each.id for each in batch]))
-        await store.append([update(1)])
-        await store.append([update(1)])
-        await store.append([update(2)])
+        store.watch(INBOX, print, lambda batch: batches.append([each.id for each in batch]))
+        await append(store, [update(1)])
+        await append(store, [update(1)])
+        await append(store, [update(2)])
         assert batches == [[1], [2]]
+
+    async def test_who_watches_the_outbox_is_not_told_of_updates_and_takes_nobodys_place(self, store):
+        told: list[str] = []
+        store.watch(INBOX, print, lambda _: told.append("inbox"))
+        store.watch(OUTBOX, print, lambda _: told.append("outbox"))
+        await append(store, [update(1)])
+        assert told == ["inbox"]
 
     async def test_who_watches_later_takes_the_place_of_an_earlier_one(self, store):
         first: list[Envelope] = []
         second: list[Envelope] = []
-        store.watch(first.extend)
-        store.watch(second.extend)
-        await store.append([update(1)])
+        store.watch(INBOX, print, first.extend)
+        store.watch(INBOX, print, second.extend)
+        await append(store, [update(1)])
         assert (len(first), len(second)) == (0, 1)
 
     # -- alias -----------------------------------------------------------------------------------------------
 
     async def test_what_comes_for_an_alias_goes_on_in_the_lane_with_its_order_and_its_state(self, store):
-        await store.append([update(1, "chat:old"), update(2, "chat:old")])
+        await append(store, [update(1, "chat:old"), update(2, "chat:old")])
         first = await store.claim(INBOX)
-        await store.alias("chat:new", "chat:old")
-        await store.append([update(3, "chat:new"), update(4, "chat:old"), update(5, "chat:new")])
+        await append(store, [], [("chat:new", "chat:old")])
+        await append(store, [update(3, "chat:new"), update(4, "chat:old"), update(5, "chat:new")])
         assert await ready_now(store) is None  # one lane, and it is leased
         second = await store.commit(first, Effects(state=b"old"), more=True)
         third = await store.commit(second, NOTHING, more=True)
@@ -159,10 +202,10 @@ class StoreContract:
         await conserved(store)
 
     async def test_calls_for_an_alias_stand_behind_those_of_the_lane(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         first = await store.claim(INBOX)
         second = await store.commit(first, Effects((Call("chat:old", b"1"),)), more=True)
-        await store.alias("chat:new", "chat:old")
+        await append(store, [], [("chat:new", "chat:old")])
         await store.commit(second, Effects((Call("chat:new", b"2"), Call("chat:old", b"3"))), more=False)
         sent = await store.claim(OUTBOX)
         bodies = []
@@ -173,44 +216,44 @@ class StoreContract:
         assert await ready_now(store, OUTBOX) is None
 
     async def test_the_first_alias_of_a_name_stays_and_one_of_an_alias_leads_to_its_lane(self, store):
-        await store.alias("b", "a")
-        await store.alias("b", "x")
-        await store.alias("c", "b")
+        await append(store, [], [("b", "a")])
+        await append(store, [], [("b", "x")])
+        await append(store, [], [("c", "b")])
         for key in ("x", "b", "a"):
-            await store.alias("a", key)  # others lead to it: it stays a lane
-        await store.append([update(1, "b"), update(2, "c"), update(3, "a"), update(4, "x")])
+            await append(store, [], [("a", key)])  # others lead to it: it stays a lane
+        await append(store, [update(1, "b"), update(2, "c"), update(3, "a"), update(4, "x")])
         assert sorted(await drain_ids(store)) == [("a", 1), ("a", 2), ("a", 3), ("x", 4)]
 
     async def test_what_a_name_has_stays_there_when_it_becomes_an_alias(self, store):
-        await store.append([update(1, "chat:new")])
-        await store.alias("chat:new", "chat:old")
-        assert await store.append([update(2, "chat:new"), update(1, "chat:new")]) == 1
+        await append(store, [update(1, "chat:new")])
+        await append(store, [], [("chat:new", "chat:old")])
+        assert await append(store, [update(2, "chat:new"), update(1, "chat:new")]) == 1
         assert await drain_ids(store) == [("chat:new", 1), ("chat:old", 2)]
         await conserved(store)
 
     async def test_a_lane_is_full_whatever_name_its_updates_come_by(self, open_store):
         store = await open_store(limits=Limits(lane_depth_max=2))
-        await store.alias("chat:new", "chat:old")
-        await store.append([update(1, "chat:old"), update(2, "chat:new"), update(3, "chat:new")])
+        await append(store, [], [("chat:new", "chat:old")])
+        await append(store, [update(1, "chat:old"), update(2, "chat:new"), update(3, "chat:new")])
         assert [letter.envelope for letter in await store.dead_letters()] == [update(3, "chat:old")]
 
     # -- claim -----------------------------------------------------------------------------------------------
 
     async def test_a_lane_is_leased_to_one_holder_at_a_time(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         await store.claim(INBOX)
         assert await ready_now(store) is None
 
     async def test_lanes_are_claimed_in_the_order_in_which_they_became_ready(self, store):
-        await store.append(
-            [update(1, "chat:1"), update(2, "chat:2"), update(3, "chat:1"), update(4, "chat:3")]
+        await append(
+            store, [update(1, "chat:1"), update(2, "chat:2"), update(3, "chat:1"), update(4, "chat:3")]
         )
         first = await store.claim(INBOX)
         await store.commit(first, NOTHING, more=False)  # chat:1 has more, and goes behind the others
         assert [key for key, _ in await drain_ids(store)] == ["chat:2", "chat:3", "chat:1"]
 
     async def test_each_claim_of_a_lane_has_a_higher_fence(self, store):
-        await store.append([update(1), update(2), update(3)])
+        await append(store, [update(1), update(2), update(3)])
         first = await store.claim(INBOX)
         await store.release(first)
         second = await store.claim(INBOX)
@@ -222,7 +265,7 @@ class StoreContract:
         waiting = asyncio.create_task(store.claim(INBOX))
         await store.stats()
         assert not waiting.done()
-        await store.append([update(1)])
+        await append(store, [update(1)])
         assert (await waiting).envelope.id == 1
 
     async def test_a_cancelled_claim_leaves_no_lease_and_loses_no_wake_up(self, store):
@@ -231,7 +274,7 @@ class StoreContract:
             first = asyncio.create_task(store.claim(INBOX))
             second = asyncio.create_task(store.claim(INBOX))
             await asyncio.sleep(0)
-            await store.append([update(moment, f"chat:{moment}")])
+            await append(store, [update(moment, f"chat:{moment}")])
             for _ in range(moment):
                 await asyncio.sleep(0)
             first.cancel()
@@ -248,7 +291,7 @@ class StoreContract:
     # -- commit ----------------------------------------------------------------------------------------------
 
     async def test_commit_acks_the_head_and_keeps_the_lane_if_there_is_more(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         first = await store.claim(INBOX)
         second = await store.commit(first, NOTHING, more=True)
         assert (second.envelope.id, second.lease) == (2, first.lease)
@@ -256,12 +299,12 @@ class StoreContract:
         assert (await store.stats()).inbox[3:] == (0, 0, 0, 0)
 
     async def test_commit_without_more_lets_the_lane_go(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         assert await store.commit(await store.claim(INBOX), NOTHING, more=False) is None
         assert (await store.claim(INBOX)).envelope.id == 2
 
     async def test_state_rides_with_the_delivery(self, store):
-        await store.append([update(id_) for id_ in range(1, 6)])
+        await append(store, [update(id_) for id_ in range(1, 6)])
         delivery = await store.claim(INBOX)
         delivery = await store.commit(delivery, Effects(state=b"one"), more=True)
         assert delivery.state == b"one"
@@ -274,8 +317,9 @@ class StoreContract:
         assert delivery.state is None
 
     async def test_state_belongs_to_key_and_scope(self, store):
-        await store.append(
-            [update(1, scope="7"), update(2, scope="8"), update(3, scope="7"), update(4, "chat:2", "7")]
+        await append(
+            store,
+            [update(1, scope="7"), update(2, scope="8"), update(3, scope="7"), update(4, "chat:2", "7")],
         )
         delivery = await store.claim(INBOX)
         delivery = await store.commit(delivery, Effects(state=b"of 7"), more=True)
@@ -285,7 +329,7 @@ class StoreContract:
         assert (await store.claim(INBOX)).state is None
 
     async def test_calls_of_commits_come_out_of_the_outbox_in_order(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         first = Effects(calls=(Call("chat:1", b"a"), Call("chat:2", b"b"), Call("chat:1", b"c")))
         delivery = await store.commit(await store.claim(INBOX), first, more=True)
         await store.commit(delivery, Effects(calls=(Call("chat:1", b"d"),)), more=True)
@@ -298,12 +342,12 @@ class StoreContract:
 
     async def test_a_commit_wakes_a_sender_that_waits(self, store):
         waiting = asyncio.create_task(store.claim(OUTBOX))
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.commit(await store.claim(INBOX), Effects(calls=(Call("chat:1", b"a"),)), more=True)
         assert (await waiting).envelope.body == b"a"
 
     async def test_a_repeated_commit_changes_nothing_and_keeps_the_lane_it_kept(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         effects = Effects(calls=(Call("chat:1", b"a"),), state=b"s")
         first = await store.claim(INBOX)
         second = await store.commit(first, effects, more=True)
@@ -312,7 +356,7 @@ class StoreContract:
         assert (stats.inbox.committed, stats.outbox.appended) == (1, 1)
 
     async def test_a_repeated_commit_does_not_take_back_a_lane_that_was_let_go(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         first = await store.claim(INBOX)
         await store.commit(first, Effects(calls=(Call("chat:1", b"a"),)), more=False)
         with pytest.raises(LeaseLost):
@@ -324,7 +368,7 @@ class StoreContract:
         """The caller is cancelled in the middle and asks again: whatever had happened, it happened once."""
         for moment in range(6):
             key = f"chat:{moment}"
-            await store.append([update(10 * moment, key), update(10 * moment + 1, key)])
+            await append(store, [update(10 * moment, key), update(10 * moment + 1, key)])
             first = await store.claim(INBOX)
             effects = Effects(calls=(Call(key, b"a"),))
             asking = asyncio.create_task(store.commit(first, effects, more=True))
@@ -343,7 +387,7 @@ class StoreContract:
 
     async def test_a_caller_that_was_cut_off_does_not_get_back_the_lane_that_it_let_go(self, store):
         for moment in range(6):
-            await store.append([update(10 * moment), update(10 * moment + 1)])
+            await append(store, [update(10 * moment), update(10 * moment + 1)])
             first = await store.claim(INBOX)
             asking = asyncio.create_task(store.commit(first, NOTHING, more=False))
             for _ in range(moment):
@@ -359,7 +403,7 @@ class StoreContract:
     # -- park, bury, release ---------------------------------------------------------------------------------
 
     async def test_a_parked_lane_comes_back_with_its_head_and_its_attempts(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         await store.park(await store.claim(INBOX), 0.0, counted=True, reason="x")
         second = await store.claim(INBOX)
         assert (second.envelope.id, second.attempt) == (1, 2)
@@ -370,9 +414,9 @@ class StoreContract:
         assert (fourth.envelope.id, fourth.attempt) == (2, 1)
 
     async def test_a_parked_lane_is_left_alone_and_delays_no_other(self, store):
-        await store.append([update(1), update(2, "chat:2")])
+        await append(store, [update(1), update(2, "chat:2")])
         await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
-        await store.append([update(3), update(4, "chat:3")])
+        await append(store, [update(3), update(4, "chat:3")])
         assert sorted(await drain_ids(store)) == [("chat:2", 2), ("chat:3", 4)]
         (view,) = store.lanes(INBOX)
         assert (view.key, view.status, view.depth, view.attempts, view.reason) == (
@@ -385,14 +429,14 @@ class StoreContract:
         assert 3590 < view.wait_s <= 3600
 
     async def test_a_late_arrival_does_not_inherit_the_attempts_of_the_head(self, store):
-        await store.append([update(10)])
+        await append(store, [update(10)])
         await store.park(await store.claim(INBOX), 0.0, counted=True, reason="x")
-        await store.append([update(9)])
+        await append(store, [update(9)])
         second = await store.claim(INBOX)
         assert (second.envelope.id, second.attempt) == (10, 2)
 
     async def test_a_buried_head_is_kept_with_its_reason_and_the_lane_goes_on(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         await store.bury(await store.claim(INBOX), "no good")
         (letter,) = await store.dead_letters()
         assert letter[1:5] == (INBOX, update(1), 1, "no good")
@@ -401,14 +445,14 @@ class StoreContract:
 
     async def test_dead_letters_are_bounded_and_the_newest_stay(self, open_store):
         store = await open_store(limits=Limits(dead_max=3))
-        await store.append([update(id_) for id_ in range(1, 6)])
+        await append(store, [update(id_) for id_ in range(1, 6)])
         for _ in range(5):
             await store.bury(await store.claim(INBOX), "no good")
         assert [letter.envelope.id for letter in await store.dead_letters()] == [5, 4, 3]
         assert [letter.envelope.id for letter in await store.dead_letters(limit=1)] == [5]
 
     async def test_a_replayed_dead_letter_is_first_in_its_lane(self, store):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         await store.bury(await store.claim(INBOX), "no good")
         (letter,) = await store.dead_letters()
         assert await store.replay(letter.number)
@@ -417,14 +461,14 @@ class StoreContract:
         assert await store.dead_letters() == []
 
     async def test_a_dead_letter_of_long_ago_is_replayed_first_too(self, store):
-        await store.append([update(2_000_000)])
+        await append(store, [update(2_000_000)])
         await store.bury(await store.claim(INBOX), "no good")
-        await store.append([update(5_000_001)])
+        await append(store, [update(5_000_001)])
         assert await store.replay((await store.dead_letters())[0].number)
         assert [id_ for _, id_ in await drain_ids(store)] == [2_000_000, 5_000_001]
 
     async def test_a_dead_call_is_replayed_into_the_outbox(self, store):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.commit(await store.claim(INBOX), Effects(calls=(Call("chat:9", b"a"),)), more=False)
         await store.bury(await store.claim(OUTBOX), "403")
         assert await store.replay((await store.dead_letters())[0].number)
@@ -432,14 +476,14 @@ class StoreContract:
         assert (delivery.envelope.key, delivery.envelope.body) == ("chat:9", b"a")
 
     async def test_a_released_lane_is_ready_untouched(self, store):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.release(await store.claim(INBOX))
         second = await store.claim(INBOX)
         assert (second.envelope.id, second.attempt) == (1, 1)
 
     @pytest.mark.parametrize("counted", [True, False])
     async def test_a_delivery_says_whether_its_head_was_begun_before(self, store, counted):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         first = await store.claim(INBOX)
         assert not first.begun
         await store.park(first, 0.0, counted=counted, reason="")
@@ -449,7 +493,7 @@ class StoreContract:
         assert (following.envelope.id, following.begun) == (2, False)
 
     async def test_nobody_knows_when_a_replayed_update_arrived(self, store):
-        await store.append([update(1)._replace(at=1000.0)])
+        await append(store, [update(1)._replace(at=1000.0)])
         await store.bury(await store.claim(INBOX), "bad")
         (letter,) = await store.dead_letters()
         assert await store.replay(letter.number)
@@ -460,7 +504,7 @@ class StoreContract:
     @pytest.mark.parametrize("then", ["commit", "park", "bury", "release"])
     @pytest.mark.parametrize("ended_by", ["commit", "park", "bury", "release"])
     async def test_a_stale_holder_changes_nothing(self, store, ended_by, then):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         stale = await store.claim(INBOX)
         await self._settle(store, stale, ended_by)
         before = await store.stats()
@@ -475,7 +519,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("then", ["park", "bury", "release"])
     async def test_the_delivery_before_is_stale_although_the_lease_is_the_same(self, store, then):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         first = await store.claim(INBOX)
         second = await store.commit(first, NOTHING, more=True)
         with pytest.raises(LeaseLost):
@@ -483,7 +527,7 @@ class StoreContract:
         assert await store.commit(second, NOTHING, more=True) is None
 
     async def test_a_repeated_commit_is_stale_when_the_lane_has_moved_on(self, store):
-        await store.append([update(1), update(2), update(3)])
+        await append(store, [update(1), update(2), update(3)])
         first = await store.claim(INBOX)
         second = await store.commit(first, NOTHING, more=True)
         third = await store.commit(second, NOTHING, more=True)
@@ -492,10 +536,10 @@ class StoreContract:
         assert await store.commit(third, NOTHING, more=True) is None
 
     async def test_a_lease_of_an_idle_lane_is_refused_when_the_lane_is_new_again(self, store):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         stale = await store.claim(INBOX)
         await store.commit(stale, NOTHING, more=True)
-        await store.append([update(2)])
+        await append(store, [update(2)])
         with pytest.raises(LeaseLost):
             await store.commit(stale, NOTHING, more=True)
         await store.claim(INBOX)
@@ -503,7 +547,7 @@ class StoreContract:
             await store.commit(stale, NOTHING, more=True)
 
     async def test_an_invented_lease_is_refused(self, store):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         delivery = await store.claim(INBOX)
         for lease in (
             Lease(INBOX, "chat:1", delivery.lease.fence + 1),
@@ -512,17 +556,21 @@ class StoreContract:
             with pytest.raises(LeaseLost):
                 await store.commit(delivery._replace(lease=lease), NOTHING, more=True)
 
-    async def test_renew_names_the_leases_that_are_lost(self, store):
-        await store.append([update(1), update(2, "chat:2")])
-        first, second = await store.claim(INBOX), await store.claim(INBOX)
-        await store.release(first)
-        assert await store.renew([first.lease, second.lease]) == [first.lease]
-        assert await store.renew([]) == []
+    async def test_a_lease_that_the_holder_has_ended_is_not_called_lost(self, store):
+        lost: list[Lease] = []
+        for queue in Queue:
+            store.watch(queue, lost.extend)
+        await append(store, [update(id_, f"chat:{id_}") for id_ in range(1, 6)])
+        for how in ("commit", "park", "bury", "release"):
+            await self._settle(store, await store.claim(INBOX), how)
+        await store.claim(INBOX)
+        await store.close()
+        assert lost == []
 
     # -- at all times ----------------------------------------------------------------------------------------
 
     async def test_what_is_appended_or_replayed_twice_at_the_same_time_is_there_once(self, store):
-        both = await asyncio.gather(store.append([update(1)]), store.append([update(1)]))
+        both = await asyncio.gather(append(store, [update(1)]), append(store, [update(1)]))
         assert sorted(both) == [0, 1]
         await store.bury(await store.claim(INBOX), "no good")
         (letter,) = await store.dead_letters()
@@ -532,12 +580,12 @@ class StoreContract:
         await conserved(store)
 
     async def test_an_idle_chat_has_no_lane(self, store):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.commit(await store.claim(INBOX), Effects(state=b"s"), more=True)
         assert store.lanes(INBOX) == []
 
     async def test_a_long_lane_keeps_its_order(self, store):
-        await store.append([update(id_) for id_ in range(300)])
+        await append(store, [update(id_) for id_ in range(300)])
         ids = []
         delivery = await store.claim(INBOX)
         while delivery is not None:
@@ -560,7 +608,7 @@ class StoreContract:
 
         workers = [asyncio.create_task(work()) for _ in range(10)]
         for start in range(0, 500, 50):
-            await store.append([update(id_, f"chat:{id_ * 7 % 13}") for id_ in range(start, start + 50)])
+            await append(store, [update(id_, f"chat:{id_ * 7 % 13}") for id_ in range(start, start + 50)])
         async with asyncio.timeout(30):
             while (await store.stats()).inbox.pending:
                 await asyncio.sleep(0)
@@ -586,7 +634,7 @@ class StoreContract:
 
     async def bury_all(self, store, *envelopes):
         for envelope in envelopes:
-            await store.append([envelope])
+            await append(store, [envelope])
             await store.bury(await store.claim(INBOX), "no good")
 
     async def test_a_lane_beyond_its_bound_loses_its_own_oldest_dead_letters(self, open_store):
@@ -607,7 +655,7 @@ class StoreContract:
 
     async def test_the_two_queues_of_a_key_are_two_lanes_for_their_dead_letters(self, open_store):
         store = await open_store(limits=Limits(dead_per_lane_max=1))
-        await store.append([update(1), update(2), update(3)])
+        await append(store, [update(1), update(2), update(3)])
         head = await store.claim(INBOX)
         await store.commit(head, Effects((Call("chat:1", b"a"),)), more=False)
         await store.bury(await store.claim(OUTBOX), "403")
@@ -627,7 +675,7 @@ class StoreContract:
     async def test_a_flood_is_logged_once_for_each_lane_and_counted(self, open_store):
         store = await open_store(limits=Limits(lane_depth_max=1, dead_per_lane_max=1))
         with capture_logs() as lines:
-            await store.append([update(id_) for id_ in range(1, 7)])
+            await append(store, [update(id_) for id_ in range(1, 7)])
             await store.dead_letters()
         assert [(line["event"], line["key"]) for line in lines] == [
             ("lane full", "chat:1"),

@@ -23,6 +23,7 @@ from engine.stores import open_store
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.file import StoreFile
 from telegram.load.bot.service import ROOT
+from tests.kit.appending import append
 from tests.kit.chosen import chosen
 
 pytestmark = pytest.mark.processes
@@ -36,7 +37,7 @@ async def fill(path: Path, bot: str = BOT, count: int = 200) -> None:
     """A file with something of everything: pending, parked, dead, states, calls, timers, an alias."""
     store = await open_store(f"sqlite:{path}", bot)
     body = b'{"update_id":1,"message":{"text":"' + b"x" * 300 + b'"}}'
-    await store.append([Envelope(number, f"chat:{number % 7}", "", body) for number in range(1, count)])
+    await append(store, [Envelope(number, f"chat:{number % 7}", "", body) for number in range(1, count)])
     for number in range(12):
         delivery = await store.claim(Queue.INBOX)
         match number % 3:
@@ -48,7 +49,7 @@ async def fill(path: Path, bot: str = BOT, count: int = 200) -> None:
                 timers = (Timer(f"t{number}", 60.0, b"{}"),)
                 effects = Effects(state=b"{}", calls=(Call("chat:1", b"{}"),), timers=timers)
                 await store.commit(delivery, effects, more=False)
-    await store.alias("chat:70", "chat:1")
+    await append(store, [], [("chat:70", "chat:1")])
     await store.close()
 
 
@@ -374,7 +375,7 @@ async def test_a_timer_of_wrong_types_is_told_when_it_is_due(tmp_path, column, i
     path = tmp_path / "bot.db"
     clock = [1000.0]
     store = await open_sqlite(path, BOT, wall=lambda: clock[0])
-    await store.append([Envelope(1, "chat:1", "", b"")])
+    await append(store, [Envelope(1, "chat:1", "", b"")])
     effects = Effects(timers=(Timer("t", 60.0, b"{}"),))
     await store.commit(await store.claim(Queue.INBOX), effects, more=False)
     await store.close()
@@ -409,7 +410,7 @@ async def test_only_the_owner_can_read_a_new_file(tmp_path, umask):
     before = os.umask(umask)
     try:
         store = await open_store(f"sqlite:{tmp_path / 'bot.db'}", BOT)
-        await store.append([Envelope(1, "chat:1", "", b"secret")])
+        await append(store, [Envelope(1, "chat:1", "", b"secret")])
     finally:
         os.umask(before)
     found = modes(tmp_path)

@@ -10,6 +10,7 @@ from engine import Call, Effects, Queue, StoreUnavailable, Timer
 from engine.model import TIMER_IDS
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.ids import BLOCK
+from tests.kit.appending import append
 from tests.stores.store_contract import INBOX, NOTHING, OUTBOX, ready_now, update
 from tests.stores.test_stores import FORMAT_4
 
@@ -23,7 +24,7 @@ def path(tmp_path):
 
 async def send(store: Any, id_: int, *bodies: bytes, timer: bytes = b"") -> None:
     """Handle an update of a lane of its own; the calls go to chat:1, the timer stays in the lane."""
-    await store.append([update(id_, f"chat:{id_}")])
+    await append(store, [update(id_, f"chat:{id_}")])
     timers = (Timer("t", 1000.0, timer),) if timer else ()
     calls = tuple(Call("chat:1", body) for body in bodies)
     await store.commit(await store.claim(INBOX), Effects(calls, timers=timers), more=False)
@@ -92,7 +93,7 @@ async def test_the_ids_of_a_transaction_are_reserved_in_it_also_when_the_one_bef
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise error
 
-    await store.append([update(1, "chat:1")])
+    await append(store, [update(1, "chat:1")])
     head = await store.claim(INBOX)
     effects = Effects((Call("chat:1", b"a"),), timers=(Timer("t", 1000.0),))
     monkeypatch.setattr(writer, "_transact", full)
@@ -150,7 +151,7 @@ async def test_a_fence_is_never_issued_twice(path):
     fences = []
     for _ in range(2):
         store: Any = await open_sqlite(path, "1")
-        await store.append([update(1), update(2, "chat:2")])
+        await append(store, [update(1), update(2, "chat:2")])
         for read_anew in (False, True):
             if read_anew:
                 store._writer.suspect = True

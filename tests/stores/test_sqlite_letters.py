@@ -6,6 +6,7 @@ import pytest
 
 from engine import Envelope, Limits, Queue
 from engine.stores.sqlite import open_sqlite
+from tests.kit.appending import append
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def update(id_, key="chat:1"):
 
 async def bury(store, *envelopes):
     for envelope in envelopes:
-        await store.append([envelope])
+        await append(store, [envelope])
         await store.bury(await store.claim(Queue.INBOX), "no good")
 
 
@@ -78,7 +79,7 @@ async def test_one_more_dead_letter_reads_none_of_the_others(path):
             )
         connection.close()
         store = await open_sqlite(file, "1", limits=limits)
-        await store.append([update(1)])
+        await append(store, [update(1)])
         delivery = await store.claim(Queue.INBOX)
         steps = 0
 

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
+from engine import Call, Effects, Envelope, Lease, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite import schema as sqlite_schema
 from engine.stores.sqlite.disk import connect, renew
 from engine.stores.sqlite.group import Group, apply
 from engine.stores.sqlite.space import Reserve
+from tests.kit.appending import append
 from tests.stores.effects_contract import WITHIN_S
 
 
@@ -105,12 +106,12 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(asyncio, "sleep", lambda delay_s, result=None: sleep(min(delay_s, 0.001), result))
 
 
-async def append(store, id_, key="chat:1"):
+async def append_one(store, id_, key="chat:1"):
     """As a source of updates does: ask again until it is stored."""
     async with asyncio.timeout(WITHIN_S):
         while True:
             try:
-                return await store.append([update(id_, key)])
+                return await append(store, [update(id_, key)])
             except StoreUnavailable:
                 await asyncio.sleep(0)
 
@@ -135,7 +136,7 @@ async def test_who_waits_for_a_lane_is_served_after_trouble_on_trouble(store, fa
     faults.fail("SELECT place, key FROM", sqlite3.SQLITE_IOERR_READ)
     faults.fail("SELECT segment, bits", sqlite3.SQLITE_IOERR_READ)
     for id_ in range(8):
-        await append(store, id_, f"chat:{id_}")
+        await append_one(store, id_, f"chat:{id_}")
     async with asyncio.timeout(WITHIN_S):
         deliveries = await asyncio.gather(*waiting)
     assert [delivery.envelope.id for delivery in deliveries] == list(range(8))
@@ -143,13 +144,13 @@ async def test_who_waits_for_a_lane_is_served_after_trouble_on_trouble(store, fa
 
 async def test_the_file_is_read_anew_though_nobody_asks(store, faults):
     """Idle workers wait, timers come due: they must not depend on the next message."""
-    await store.append([update(1)])
+    await append(store, [update(1)])
     await store.commit(await store.claim(Queue.INBOX), Effects(timers=(Timer("t", 0.05, b"t"),)), more=False)
     waiting = asyncio.create_task(store.claim(Queue.INBOX))
     await asyncio.sleep(0)
     faults.fail("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable):
-        await store.append([update(2)])
+        await append(store, [update(2)])
     async with asyncio.timeout(WITHIN_S):
         assert (await waiting).envelope.body == b"t"
 
@@ -158,32 +159,52 @@ async def test_the_file_is_read_again_until_it_can_be_though_nobody_asks(store, 
     faults.fail("BEGIN IMMEDIATE")
     faults.fail("SELECT segment, bits", *[sqlite3.SQLITE_IOERR_READ] * 2)
     with pytest.raises(StoreUnavailable):
-        await store.append([update(1)])
+        await append(store, [update(1)])
     await asyncio.wait([store._recovery])
     assert not store._writer.suspect
-    assert await store.append([update(1)]) == 1
+    assert await append(store, [update(1)]) == 1
+
+
+async def test_the_leases_of_before_are_lost_once_the_file_was_read_anew(store, faults):
+    lost: dict[Queue, list[Lease]] = {Queue.INBOX: [], Queue.OUTBOX: []}
+    for queue in Queue:
+        store.watch(queue, lost[queue].extend)
+    await append(store, [update(id_, f"chat:{id_}") for id_ in range(1, 4)])
+    await store.commit(await store.claim(Queue.INBOX), Effects((Call("chat:1", b"x"),)), more=False)
+    await store.release(await store.claim(Queue.INBOX))
+    held, call = await store.claim(Queue.INBOX), await store.claim(Queue.OUTBOX)
+    right = await store.right()
+    faults.fail("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await append(store, [update(4)])
+    assert not lost[Queue.INBOX]
+    await asyncio.wait([store._recovery])
+    assert lost == {Queue.INBOX: [held.lease], Queue.OUTBOX: [call.lease]}
+    with pytest.raises(LeaseLost):
+        await store.commit(held, Effects(), more=True)
+    assert await store.append(right, [update(4)]) == 1  # the process is the same
 
 
 @pytest.mark.parametrize("asks", ["claim", "dead_letters", "state", "append"])
 async def test_nobodys_cancellation_reaches_into_the_reading(store, faults, asks):
-    await store.append([update(id_, f"chat:{id_}") for id_ in range(1, 4)])
+    await append(store, [update(id_, f"chat:{id_}") for id_ in range(1, 4)])
     idle = asyncio.create_task(store.claim(Queue.OUTBOX))
     faults.block()
     faults.fail("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable):
-        await store.append([update(4)])
+        await append(store, [update(4)])
     calls = {
         "claim": lambda: store.claim(Queue.INBOX),
         "dead_letters": store.dead_letters,
         "state": lambda: store.state("chat:1", ""),
-        "append": lambda: store.append([update(5)]),
+        "append": lambda: append(store, [update(5)]),
     }
     asking = asyncio.create_task(calls[asks]())
     await entered(faults)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     faults.let_go.set()
-    assert await append(store, 6) == 1
+    assert await append_one(store, 6) == 1
     assert len(faults.connections) == 2
     assert store._file.owner_epoch == 2
     assert len(faults.threads) == 1  # never two at one connection
@@ -194,7 +215,7 @@ async def test_nobodys_cancellation_reaches_into_the_reading(store, faults, asks
 async def test_nothing_is_written_or_confirmed_between_the_error_and_the_reading(store, faults):
     """After a failed sync the next one says yes and lies; so does whatever was asked before the failure was known."""
     faults.fail("COMMIT", sqlite3.SQLITE_IOERR_FSYNC)
-    first = asyncio.create_task(store.append([update(1)]))
+    first = asyncio.create_task(append(store, [update(1)]))
     writer = store._writer
     while writer._sent is writer._next or not writer._sent.waiting:  # until it is with the thread
         await asyncio.sleep(0)
@@ -203,7 +224,7 @@ async def test_nothing_is_written_or_confirmed_between_the_error_and_the_reading
     read = writer.read("SELECT 1", ())
     results = await asyncio.gather(first, late, read, return_exceptions=True)
     assert [type(result) for result in results] == [StoreUnavailable] * 3
-    await append(store, 2)
+    await append_one(store, 2)
     assert store.lane("a") == "a"
 
 
@@ -221,9 +242,9 @@ async def test_a_connection_that_somebody_closed_does_not_end_in_silence(store, 
     """SQLite has folded the log then, which looks like another program's writing."""
     store._file.connection.close()
     with pytest.raises(StoreUnavailable, match="closed database"):
-        await store.append([update(1)])
+        await append(store, [update(1)])
     with pytest.raises(StoreError, match="written by another program"):
-        await store.append([update(1)])
+        await append(store, [update(1)])
 
 
 async def test_a_table_that_is_missing_ends_the_store_with_the_reason(store):
@@ -247,7 +268,7 @@ async def test_closing_while_the_file_is_read_anew(store, path, faults, moment, 
         faults.block()
     faults.fail("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable):
-        await store.append([update(1)])
+        await append(store, [update(1)])
     if moment == "thread":
         await entered(faults)
         closing = asyncio.create_task(store.close())
@@ -261,7 +282,7 @@ async def test_closing_while_the_file_is_read_anew(store, path, faults, moment, 
         with pytest.raises(StoreUnavailable, match="closed"):
             await waiting
         with pytest.raises(StoreUnavailable, match="closed"):
-            await store.append([update(1)])
+            await append(store, [update(1)])
     assert readings() == []
     again = await open_sqlite(path, "1")  # the lock is free
     await again.close()
@@ -281,13 +302,13 @@ async def test_opening_that_is_cut_off_leaves_nothing_open(path, faults):
 
 
 async def test_what_was_set_before_the_reading_rings_no_alarm_after_it(store, faults):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     await store.commit(await store.claim(Queue.INBOX), Effects(timers=(Timer("t", 1000.0),)), more=False)
     old = store._timers
     faults.fail("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable):
-        await store.append([update(2)])
-    await append(store, 2)
+        await append(store, [update(2)])
+    await append_one(store, 2)
     assert store._timers is not old
     loop: Any = asyncio.get_running_loop()
     alarms = [
@@ -300,7 +321,7 @@ async def test_what_was_set_before_the_reading_rings_no_alarm_after_it(store, fa
 
 async def test_a_look_at_the_timers_that_fails_for_a_full_disk_is_made_again(store, faults, monkeypatch):
     monkeypatch.setattr("engine.stores.sqlite.timers._AFTER_TROUBLE_S", 0.001)
-    await store.append([update(1)])
+    await append(store, [update(1)])
     await store.commit(await store.claim(Queue.INBOX), Effects(timers=(Timer("t", 0.001, b"t"),)), more=False)
     faults.fail("SELECT at, place, key", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY)
     async with asyncio.timeout(WITHIN_S):
@@ -337,7 +358,7 @@ async def test_timers_are_looked_at_by_one_at_a_time(store, monkeypatch):
 
 
 async def test_what_is_pending_but_not_in_the_file_means_to_read_it_anew(store):
-    await store.append([update(1), update(2)])
+    await append(store, [update(1), update(2)])
     store._queues[Queue.INBOX].envelopes.clear()
     store._file.connection.execute("DELETE FROM inbox WHERE place = 1")
     async with asyncio.timeout(WITHIN_S):
@@ -356,7 +377,7 @@ async def lost(store, match):
         with pytest.raises(StoreError, match=match):
             while True:
                 try:
-                    await store.append([update(99)])
+                    await append(store, [update(99)])
                 except StoreUnavailable:
                     await asyncio.sleep(0)
                 else:
@@ -367,41 +388,41 @@ async def lost(store, match):
 
 async def test_a_file_that_is_gone_confirms_nothing_until_it_is_back(store, path, tmp_path):
     """Deleted, renamed, or its volume unmounted: an empty folder must not become a new file."""
-    await store.append([update(1)])
+    await append(store, [update(1)])
     (tmp_path / "aside").mkdir()
     for name in ("bot.db", "bot.db-wal", "bot.db-shm"):
         path.with_name(name).rename(tmp_path / "aside" / name)
     for _ in range(3):
         with pytest.raises(StoreUnavailable, match=r"is gone \(deleted, renamed or unmounted\)"):
-            await store.append([update(2)])
+            await append(store, [update(2)])
         assert not path.exists()
     for name in ("bot.db", "bot.db-wal", "bot.db-shm"):
         (tmp_path / "aside" / name).rename(path.with_name(name))
-    assert await append(store, 3) == 1
+    assert await append_one(store, 3) == 1
     assert (await store.claim(Queue.INBOX)).envelope.id == 1
     assert (await store.stats()).inbox.pending == 3 - (
-        await store.append([update(2)]) == 1
+        await append(store, [update(2)]) == 1
     )  # as asked, or not
 
 
 async def test_a_folder_that_is_renamed_is_noticed(tmp_path):
     (tmp_path / "a").mkdir()
     store = await open_sqlite(tmp_path / "a" / "bot.db", "1", look_every_s=None)
-    await store.append([update(1)])
+    await append(store, [update(1)])
     (tmp_path / "a").rename(tmp_path / "b")
     (tmp_path / "a").mkdir()
     with pytest.raises(StoreUnavailable, match="is gone"):
-        await store.append([update(2)])
+        await append(store, [update(2)])
     assert list((tmp_path / "a").iterdir()) == []
     await store.close()
 
 
 async def test_a_log_that_is_deleted_loses_nothing(store, path):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     path.with_name("bot.db-wal").unlink()
     with pytest.raises(StoreUnavailable, match="deleted or replaced"):
-        await store.append([update(2)])
-    await append(store, 3)
+        await append(store, [update(2)])
+    await append_one(store, 3)
     copy = sqlite3.connect(path)  # it is where the next start looks for it
     assert copy.execute("SELECT count(*) FROM inbox").fetchone() == (3,)
     copy.close()
@@ -427,7 +448,7 @@ def cut_off(path):
     [(other_file, "was replaced"), (overwritten, "by another program"), (cut_off, "by another program")],
 )
 async def test_a_file_that_is_another_one_now_ends_the_store(store, path, befalls, match):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     befalls(path)
     await lost(store, match)
 
@@ -443,11 +464,11 @@ async def test_a_file_that_is_another_one_now_ends_the_store(store, path, befall
     ],
 )
 async def test_the_file_that_is_read_anew_is_the_one_that_was_opened(store, faults, statement, match):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     faults.block()
     faults.fail("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable):
-        await store.append([update(2)])
+        await append(store, [update(2)])
     await entered(faults)
     other = sqlite3.connect(store._file.path)
     other.execute(statement.replace("value = 9, value = 9", "value = 9"))
@@ -467,7 +488,7 @@ def test_a_connection_creates_no_file(path):
 
 async def test_the_log_of_a_file_that_was_put_in_place_is_left_alone(store, path):
     """SQLite deletes the log by its name when it closes: here that is another's, with what its owner confirmed."""
-    await store.append([update(1)])
+    await append(store, [update(1)])
     backup, log = path.with_name("backup"), path.with_name("bot.db-wal")
     shutil.copyfile(path, backup)
     shutil.copyfile(log, backup.with_name("backup-wal"))
@@ -507,7 +528,7 @@ async def test_another_process_that_took_a_deleted_lock_owns_the_file(store, pat
     path.with_name("bot.db-lock").unlink()
     other = await open_sqlite(path, "1")
     await lost(store, "only one may own it")
-    assert await other.append([update(1)]) == 1
+    assert await append(other, [update(1)]) == 1
     await other.close()
 
 
@@ -522,7 +543,7 @@ BAD_VALUES = {
 
 @pytest.mark.parametrize("bad", BAD_VALUES)
 async def test_a_value_that_cannot_be_stored_fails_its_own_commit_alone(store, path, bad):
-    await store.append([update(id_, f"chat:{id_}") for id_ in range(5)])
+    await append(store, [update(id_, f"chat:{id_}") for id_ in range(5)])
     deliveries = [await store.claim(Queue.INBOX) for _ in range(5)]
     commits = [store.commit(delivery, Effects(state=b"s"), more=False) for delivery in deliveries[:4]]
     asking = [asyncio.ensure_future(commit) for commit in commits]
@@ -539,7 +560,7 @@ async def test_a_value_that_cannot_be_stored_fails_its_own_commit_alone(store, p
 
 async def test_what_a_caller_left_half_done_is_in_nobodys_commit(store):
     store._writer.group().insert("alias", ("half", "done"))  # and then it failed
-    assert await store.append([update(1)]) == 1
+    assert await append(store, [update(1)]) == 1
     assert store._file.connection.execute("SELECT * FROM alias").fetchall() == []
     whole = store._writer.done(lambda: "whole")
     store._writer.group().insert("alias", ("half", "done"))
@@ -548,7 +569,7 @@ async def test_what_a_caller_left_half_done_is_in_nobodys_commit(store):
 
 
 async def test_a_read_that_fails_fails_nothing_that_is_committed(store):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     delivery = await store.claim(Queue.INBOX)
     commit = asyncio.ensure_future(store.commit(delivery, Effects(), more=False))
     await asyncio.sleep(0)
@@ -562,7 +583,7 @@ async def test_a_read_that_fails_fails_nothing_that_is_committed(store):
 
 
 async def test_what_fails_after_a_commit_fails_its_own_caller_and_the_file_is_read_anew(store):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     held = await store.claim(Queue.INBOX)
     store._writer.group()
     broken = store._writer.done(lambda: 1 / 0)
@@ -570,7 +591,7 @@ async def test_what_fails_after_a_commit_fails_its_own_caller_and_the_file_is_re
     with pytest.raises(ZeroDivisionError):
         await broken
     assert await good == "good"
-    assert await append(store, 2) == 1
+    assert await append_one(store, 2) == 1
     with pytest.raises(LeaseLost):
         await store.commit(held, Effects(), more=False)
 
@@ -588,7 +609,7 @@ async def test_a_thread_that_breaks_leaves_nobody_waiting(store, monkeypatch):
     monkeypatch.setattr(store._writer, "_work", lambda _: 1 / 0)
     async with asyncio.timeout(WITHIN_S):
         with pytest.raises(StoreError, match="thread failed: ZeroDivisionError"):
-            await store.append([update(1)])
+            await append(store, [update(1)])
         with pytest.raises(StoreError, match="thread failed"):
             await store.claim(Queue.INBOX)
 
@@ -707,14 +728,14 @@ def test_a_reserve_is_as_large_as_the_disk_has_room_for(tmp_path, room):
 
 async def test_on_a_full_disk_what_only_deletes_goes_on_and_then_everything(store, faults, room):
     room[0] = 8 << 20
-    await store.append([update(1), update(2, "chat:2")])
+    await append(store, [update(1), update(2, "chat:2")])
     assert store._file.reserve.keep()
     room[0] = 0
     full = [sqlite3.SQLITE_FULL]
     faults.fail("INSERT", *full)
     faults.fail("PRAGMA wal_checkpoint", *full)  # the log could not be folded without the reserve
     with pytest.raises(StoreUnavailable, match="disk is full"):
-        await store.append([update(3)])
+        await append(store, [update(3)])
     assert not store._file.path.with_name("bot.db-reserve").exists()
     delivery = await store.claim(Queue.INBOX)
     second = await store.claim(Queue.INBOX)
@@ -723,13 +744,13 @@ async def test_on_a_full_disk_what_only_deletes_goes_on_and_then_everything(stor
     assert await store.commit(delivery, Effects(), more=False) is None
     assert (await store.stats()).inbox[:4] == (2, 1, 0, 1)
     room[0] = 8 << 20
-    assert await store.append([update(3)]) == 1
+    assert await append(store, [update(3)]) == 1
     assert await store.commit(second, Effects(state=b"s"), more=False) is None
 
 
 async def test_the_log_is_folded_before_anything_is_refused(store, faults):
     faults.fail("INSERT", sqlite3.SQLITE_FULL)
-    assert await store.append([update(1)]) == 1
+    assert await append(store, [update(1)]) == 1
     assert "PRAGMA wal_checkpoint(PASSIVE)" in faults.statements[-12:]
     assert store._file.reserve.size > 0
 
@@ -737,7 +758,7 @@ async def test_the_log_is_folded_before_anything_is_refused(store, faults):
 @pytest.mark.parametrize("begin", ["PRAGMA wal_checkpoint", "BEGIN IMMEDIATE", "UPDATE meta", "COMMIT"])
 async def test_a_start_gives_up_the_reserve_rather_than_fail(path, faults, begin):
     store = await open_sqlite(path, "1")
-    await store.append([update(1)])
+    await append(store, [update(1)])
     await store.close()
     faults.fail(begin, sqlite3.SQLITE_FULL)
     store = await open_sqlite(path, "1", connect=faults.connect)

@@ -11,6 +11,7 @@ from engine.model import TIMER_IDS
 from engine.store import DIED, DIED_WITH_OTHERS
 from engine.stores import open_store
 from engine.stores.sqlite import open_sqlite
+from tests.kit.appending import append
 from tests.stores.effects_contract import WITHIN_S
 
 ATTEMPTS_MAX = 3
@@ -63,7 +64,7 @@ def living(test):
         async def live():
             lives = Lives(tmp_path)
             await lives.begin()
-            await lives.store.append([update(id_) for id_ in (1, 2, 3)])
+            await append(lives.store, [update(id_) for id_ in (1, 2, 3)])
             try:
                 await test(lives)
             finally:
@@ -173,7 +174,7 @@ def test_notes_go_on_after_the_file_was_read_anew(tmp_path):
     async def live():
         lives = Lives(tmp_path)
         await lives.begin()
-        await lives.store.append([update(1)])
+        await append(lives.store, [update(1)])
         lives.store.notes.begin(1, 1)
         lives.store._file.reopen()
         await lives.die()
@@ -194,7 +195,7 @@ def test_without_room_for_notes_the_store_opens_and_counts_nothing(tmp_path, mon
     async def live():
         lives = Lives(tmp_path)
         await lives.begin()
-        await lives.store.append([update(1)])
+        await append(lives.store, [update(1)])
         lives.store.notes.begin(1, 1)
         lives.store.notes.end(1)
         lives.store.notes.begin(1, 1)
@@ -316,7 +317,7 @@ async def _died_together(lives, *deaths):
         for id_ in ids:
             lives.store.notes.begin(id_, id_)
         await lives.die()
-    await lives.store.append([update(4), update(5)])
+    await append(lives.store, [update(4), update(5)])
     return Pool(lives.store)
 
 

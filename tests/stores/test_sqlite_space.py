@@ -15,6 +15,7 @@ import pytest
 from engine import Effects, Envelope, Queue, StoreError, StoreUnavailable
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.space import LOG_BYTES_MIN, allocate
+from tests.kit.appending import append
 from tests.kit.apsw_connection import ApswConnection
 from tests.kit.disk import Disk
 from tests.kit.virtual import run_virtual
@@ -101,7 +102,7 @@ async def append_until_full(store):
     """Return how many were stored."""
     for id_ in range(1000):
         try:
-            await store.append([update(id_, f"chat:{id_ % 7}")])
+            await append(store, [update(id_, f"chat:{id_ % 7}")])
         except StoreUnavailable as error:
             assert "disk is full: make room on it" in str(error)
             return id_
@@ -113,7 +114,7 @@ def test_every_start_succeeds_on_a_disk_that_became_full(full_disk, before):
     async def lives():
         store = await full_disk.open()
         for id_ in range(1000, 1000 + before):
-            await store.append([update(id_)])
+            await append(store, [update(id_)])
         full_disk.is_full = True
         stored = await append_until_full(store)
         for _ in range(20):
@@ -131,7 +132,7 @@ def test_after_each_commit_all_pages_can_be_checkpointed_without_more_space(full
     async def life():
         store = await full_disk.open()
         for id_ in range(60):
-            await store.append([update(id_, size=100 * id_)])
+            await append(store, [update(id_, size=100 * id_)])
             full_disk.is_full = True
             busy, frames, folded = store._file.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             full_disk.is_full = False
@@ -145,7 +146,7 @@ def test_after_each_commit_all_pages_can_be_checkpointed_without_more_space(full
 async def test_the_space_is_there_before_the_commit_and_asked_for_in_larger_pieces(store, path, allocating):
     pages = 0
     for id_ in range(100):
-        await store.append([update(id_)])
+        await append(store, [update(id_)])
         (pages,) = store._file.connection.execute("PRAGMA page_count").fetchone()
         assert path.stat().st_size >= pages * PAGE
     assert pages > 30
@@ -162,42 +163,42 @@ async def test_if_there_is_no_large_piece_the_last_pages_are_taken(store, path, 
 
 
 async def test_what_does_not_fit_is_refused_and_the_file_stays_as_it_was(store, allocating):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     allocating.room = 0
     with pytest.raises(StoreUnavailable, match="disk is full: make room"):
-        await store.append([update(2, size=100_000)])
+        await append(store, [update(2, size=100_000)])
     assert not store._writer.suspect
     delivery = await store.claim(Queue.INBOX)
     assert await store.commit(delivery, Effects(), more=False) is None
     allocating.room = 1 << 30
-    assert await store.append([update(2, size=100_000)]) == 1
+    assert await append(store, [update(2, size=100_000)]) == 1
 
 
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EINVAL, errno.EIO, errno.EFBIG])
 async def test_where_space_cannot_be_allocated_the_store_works(store, allocating, number):
     allocating.error = OSError(number, os.strerror(number))
-    assert await store.append([update(1, size=100_000)]) == 1
+    assert await append(store, [update(1, size=100_000)]) == 1
     assert not store._writer.suspect
 
 
 async def test_a_file_that_was_replaced_is_not_taken_for_ours_when_space_is_needed(store, path):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     copy = path.with_name("copy.db")
     copy.write_bytes(path.read_bytes())
     copy.replace(path)
     with pytest.raises(StoreError, match="replaced while the bot ran"):
-        await store.append([update(2, size=100_000)])
+        await append(store, [update(2, size=100_000)])
 
 
 async def test_what_another_program_has_written_is_not_taken_for_ours_when_space_is_needed(store, path):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     os.utime(path, ns=(1, 1))
     with pytest.raises(StoreError, match="written by another program"):
-        await store.append([update(2, size=100_000)])
+        await append(store, [update(2, size=100_000)])
 
 
 async def test_a_file_that_is_replaced_while_space_is_allocated_is_not_recorded(store, path, allocating):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     copy = path.with_name("copy.db")
     copy.write_bytes(path.read_bytes())
 
@@ -208,16 +209,16 @@ async def test_a_file_that_is_replaced_while_space_is_allocated_is_not_recorded(
 
     store._file._space._allocate = Replacing()
     with pytest.raises(StoreError, match="replaced while the bot ran"):
-        await store.append([update(2, size=100_000)])
+        await append(store, [update(2, size=100_000)])
 
 
 async def test_another_program_that_reads_the_file_does_not_delete_the_log(store, path):
     """SQLite deletes the WAL when nothing else has a lock on the file; see "How To Corrupt", 2.2."""
-    await store.append([update(1, size=100_000)])  # space was allocated
+    await append(store, [update(1, size=100_000)])  # space was allocated
     code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(*c.execute('SELECT count(*) FROM inbox'))"
     subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True)
     assert store._file.watch.has_log()
-    assert await store.append([update(2)]) == 1
+    assert await append(store, [update(2)]) == 1
 
 
 async def test_the_log_has_space_from_the_start_on(store, path):
@@ -225,7 +226,7 @@ async def test_the_log_has_space_from_the_start_on(store, path):
     store = await open_sqlite(path, "1")
     log = path.with_name("bot.db-wal")
     assert log.stat().st_size == LOG_BYTES_MIN
-    await store.append([update(1)])
+    await append(store, [update(1)])
     assert log.stat().st_size == LOG_BYTES_MIN
     await store.close()
     connection = sqlite3.connect(path)
@@ -236,7 +237,7 @@ async def test_the_log_has_space_from_the_start_on(store, path):
 
 async def test_a_deletion_that_needs_space_takes_the_reserve(store, path, monkeypatch):
     for id_ in range(3):
-        await store.append([update(id_)])
+        await append(store, [update(id_)])
     assert store._file.reserve.size > 0
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((PAGE, PAGE, *[0] * 8)))
     transact, tried = store._writer._transact, []
@@ -254,4 +255,4 @@ async def test_a_deletion_that_needs_space_takes_the_reserve(store, path, monkey
     assert await store.commit(delivery, Effects(), more=False) is None
     assert [size > 0 for size in tried] == [True, True, False]
     with pytest.raises(StoreUnavailable, match="disk is full"):  # what is left is for deletions
-        await store.append([update(9)])
+        await append(store, [update(9)])

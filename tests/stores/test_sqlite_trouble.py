@@ -10,6 +10,7 @@ from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite import writer as sqlite_writer
 from engine.stores.sqlite.disk import renew
 from engine.stores.sqlite.writer import Writer
+from tests.kit.appending import append
 from tests.stores.effects_contract import WITHIN_S
 
 
@@ -55,13 +56,13 @@ async def break_once(store, monkeypatch, id_):
 
     monkeypatch.setattr(Writer, "_write", broken)
     with pytest.raises(StoreUnavailable, match="cannot be written"):
-        await store.append([update(id_)])
+        await append(store, [update(id_)])
 
 
 async def fail_once(store, monkeypatch, id_):
     """The same, then once more, which reads the file anew."""
     await break_once(store, monkeypatch, id_)
-    assert await store.append([update(id_)]) == 1
+    assert await append(store, [update(id_)]) == 1
 
 
 async def test_a_file_that_fails_again_and_again_is_read_less_and_less_often(store, pauses, monkeypatch):
@@ -81,7 +82,7 @@ async def test_after_a_calm_time_a_file_is_read_at_once_again(store, pauses, mon
 
 
 async def test_all_who_ask_after_an_io_error_read_the_file_anew_once(store, monkeypatch):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     await break_once(store, monkeypatch, 2)
     before = store._file.owner_epoch
     await asyncio.gather(store.claim(Queue.INBOX), *(store.dead_letters() for _ in range(3)))
@@ -89,7 +90,7 @@ async def test_all_who_ask_after_an_io_error_read_the_file_anew_once(store, monk
 
 
 async def test_a_lease_from_before_an_io_error_is_void_though_the_lane_is_held_again(store, monkeypatch):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     stale = await store.claim(Queue.INBOX)
     await fail_once(store, monkeypatch, 2)
     holder = await store.claim(Queue.INBOX)
@@ -103,7 +104,7 @@ async def test_a_lease_from_before_an_io_error_is_void_though_the_lane_is_held_a
 async def test_a_group_that_fails_in_the_middle_leaves_nothing(tmp_path, table):
     path = tmp_path / "other.db"
     store = await open_sqlite(path, "1")
-    await store.append([update(1)])
+    await append(store, [update(1)])
     connection = store._file.connection
     connection.execute(
         f"CREATE TRIGGER no BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'simulated'); END"
@@ -122,7 +123,7 @@ async def test_a_group_that_fails_in_the_middle_leaves_nothing(tmp_path, table):
 
 async def test_who_watches_is_not_told_of_what_the_file_refuses(store, monkeypatch):
     told: list[int] = []
-    store.watch(lambda batch: told.extend(each.id for each in batch))
+    store.watch(Queue.INBOX, print, lambda batch: told.extend(each.id for each in batch))
 
     def broken(self, group):
         raise io_error()
@@ -130,16 +131,16 @@ async def test_who_watches_is_not_told_of_what_the_file_refuses(store, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(Writer, "_write", broken)
         with pytest.raises(StoreUnavailable):
-            await store.append([update(1)])
+            await append(store, [update(1)])
     assert told == []
-    await store.append([update(1)])
+    await append(store, [update(1)])
     assert told == [1]
 
 
 async def test_who_watches_is_told_also_if_the_caller_of_the_append_was_cut_off(store):
     told: list[int] = []
-    store.watch(lambda batch: told.extend(each.id for each in batch))
-    appending = asyncio.create_task(store.append([update(1)]))
+    store.watch(Queue.INBOX, print, lambda batch: told.extend(each.id for each in batch))
+    appending = asyncio.create_task(append(store, [update(1)]))
     await asyncio.sleep(0)
     appending.cancel()
     assert (await store.claim(Queue.INBOX)).envelope.id == 1
@@ -147,7 +148,7 @@ async def test_who_watches_is_told_also_if_the_caller_of_the_append_was_cut_off(
 
 
 async def test_who_was_cut_off_does_not_keep_a_failure_from_the_others(store, monkeypatch):
-    await store.append([update(1), update(2, "chat:2")])
+    await append(store, [update(1), update(2, "chat:2")])
     deliveries = [await store.claim(Queue.INBOX) for _ in range(2)]
 
     def broken(self, group):
@@ -167,7 +168,7 @@ async def test_what_happened_after_its_caller_was_cut_off_happened_once_in_the_f
     path = tmp_path / "other.db"
     for moment in range(6):
         store = await open_sqlite(path, "1")
-        await store.append([update(2 * moment), update(2 * moment + 1)])
+        await append(store, [update(2 * moment), update(2 * moment + 1)])
         first = await store.claim(Queue.INBOX)
         asking = asyncio.create_task(store.commit(first, Effects((Call("chat:1", b"a"),)), more=True))
         for _ in range(moment):
@@ -185,10 +186,10 @@ async def test_what_happened_after_its_caller_was_cut_off_happened_once_in_the_f
 
 
 async def test_what_is_claimed_after_an_io_error_is_not_taken_back(store, monkeypatch):
-    await store.append([update(1)])
+    await append(store, [update(1)])
     await break_once(store, monkeypatch, 2)
     delivery = await store.claim(Queue.INBOX)
-    assert await store.append([update(2)]) == 1
+    assert await append(store, [update(2)]) == 1
     assert (await store.commit(delivery, Effects(), more=True)).envelope.id == 2
 
 
@@ -196,7 +197,7 @@ async def test_a_commit_is_done_though_the_next_head_cannot_be_read(store, monke
     async def unreadable(*_):
         raise StoreUnavailable("simulated")
 
-    await store.append([update(1), update(2)])
+    await append(store, [update(1), update(2)])
     first = await store.claim(Queue.INBOX)
     monkeypatch.setattr(store, "_at_hand", lambda *_: None)
     monkeypatch.setattr(store, "_delivery", unreadable)
@@ -222,14 +223,14 @@ async def test_who_asks_while_the_writer_closes_is_not_left_waiting_for_ever(sto
 
 async def test_who_asks_a_closed_writer_is_told(tmp_path):
     store = await open_sqlite(tmp_path / "other.db", "1")
-    await store.append([update(1)])
+    await append(store, [update(1)])
     delivery = await store.claim(Queue.INBOX)
     await store.close()
     async with asyncio.timeout(WITHIN_S):
         with pytest.raises(StoreUnavailable, match="closed"):
             await store.commit(delivery, Effects(), more=True)
         with pytest.raises(StoreUnavailable, match="closed"):
-            await store.append([update(2)])
+            await append(store, [update(2)])
 
 
 async def test_a_closed_writer_writes_nothing(store):
@@ -244,14 +245,14 @@ async def test_a_closed_writer_writes_nothing(store):
 
 async def test_trouble_at_the_close_begins_no_reading(store, monkeypatch):
     """A reading that pauses would outlive the store, and find its thread gone."""
-    await store.append([update(1)])
+    await append(store, [update(1)])
     store._read_anew_at = asyncio.get_running_loop().time()  # so that it would pause
 
     def broken(self, group):
         raise io_error()
 
     monkeypatch.setattr(Writer, "_write", broken)
-    appending = asyncio.create_task(store.append([update(2)]))
+    appending = asyncio.create_task(append(store, [update(2)]))
     while not store._writer._busy:
         await asyncio.sleep(0)
     await store.close()
@@ -263,7 +264,7 @@ async def test_trouble_at_the_close_begins_no_reading(store, monkeypatch):
 async def test_a_file_that_cannot_be_read_at_the_start_is_named_in_one_line(tmp_path):
     path = tmp_path / "bot.db"
     store = await open_sqlite(path, "1")
-    await store.append([update(id_, f"chat:{id_}") for id_ in range(2000)])
+    await append(store, [update(id_, f"chat:{id_}") for id_ in range(2000)])
     await store.close()
     content = path.read_bytes()
     path.write_bytes(content[:8192] + b"\xaa" * (len(content) - 8192))
@@ -303,13 +304,13 @@ async def test_a_file_beside_which_sqlite_keeps_no_log_is_not_taken(tmp_path):
 @pytest.mark.parametrize("work", ["appends", "commits"])
 async def test_the_log_stays_within_its_bound_on_the_disk_whatever_is_written(store, monkeypatch, work):
     log = store._file.path.with_name("bot.db-wal")
-    await store.append([update(id_) for id_ in range(500)])
+    await append(store, [update(id_) for id_ in range(500)])
     bound, one_group = 65_536, 40_000
     monkeypatch.setattr(sqlite_writer, "LOG_BYTES_MAX", bound)
     delivery = await store.claim(Queue.INBOX)
     for id_ in range(500, 600):
         if work == "appends":
-            await store.append([update(id_)])
+            await append(store, [update(id_)])
         else:
             delivery = await store.commit(delivery, Effects(), more=True)
         if id_ > 503:
@@ -320,7 +321,7 @@ async def test_a_log_that_a_kill_left_is_folded_at_the_start(tmp_path):
     """Else a bot that is killed again and again before its log is long never folds it, and it grows with each life."""
     path, log = tmp_path / "other.db", tmp_path / "other.db-wal"
     store = await open_sqlite(path, "1")
-    await store.append([update(id_) for id_ in range(2000)])
+    await append(store, [update(id_) for id_ in range(2000)])
     left, file = log.read_bytes(), path.read_bytes()
     await store.close()
     path.write_bytes(file)  # as a kill leaves them
@@ -347,15 +348,15 @@ async def test_a_log_that_cannot_be_folded_casts_doubt_on_the_file(store, monkey
     monkeypatch.setattr(sqlite_writer, "LOG_BYTES_MAX", 1)
     store._file.connection = Unfoldable(store._file.connection)
     before = store._file.owner_epoch
-    assert await store.append([update(1)]) == 1  # it is durable, whatever became of the folding
-    assert await store.append([update(2)]) == 1
+    assert await append(store, [update(1)]) == 1  # it is durable, whatever became of the folding
+    assert await append(store, [update(2)]) == 1
     assert store._file.owner_epoch == before + 1
 
 
 async def test_a_log_that_another_program_has_put_in_place_survives_the_close(tmp_path):
     """SQLite deletes the log by its name when it closes, although it had opened another one."""
     store = await open_sqlite(tmp_path / "other.db", "1", look_every_s=None)
-    await store.append([update(1)])
+    await append(store, [update(1)])
     log = tmp_path / "other.db-wal"
     log.with_name("new").write_bytes(b"new")
     log.with_name("new").replace(log)

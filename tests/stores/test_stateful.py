@@ -236,11 +236,6 @@ class StoreMachine(Player):
         self.play([self.ask(chosen)])
         self.play_one("bury", self.current()[-1], "x")
 
-    @precondition(lambda self: self.deliveries)
-    @rule(who=st.integers(0, 1))
-    def renew(self, who: int) -> None:
-        self.play([self._of(who, "renew", [delivery.lease for delivery in self.deliveries])])
-
     # -- several at once, and what happens to them ------------------------------------------------------------
 
     @rule(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine import Call, Effects, LeaseLost, StateChange, StoreError, StoreUnavailable, Timer
+from engine import Call, Effects, LeaseLost, RightLost, StateChange, StoreError, StoreUnavailable, Timer
 from engine.model import TIMER_IDS
 from engine.store import WALL_LOOK_S
 from engine.stores import open_store as open_by_url
@@ -18,6 +18,7 @@ from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.disk import connect
 from engine.stores.sqlite.errors import translated
 from engine.stores.sqlite.writer import Writer
+from tests.kit.appending import append
 from tests.kit.virtual import run_virtual
 from tests.stores.effects_contract import WITHIN_S, Clock, EffectsContract, pending
 from tests.stores.store_contract import (
@@ -117,8 +118,14 @@ class TestMemorySessions:
         async def main() -> None:
             store = MemoryStore(lease_ttl_s=15)
             peer = store.peer()
-            await store.append([update(1), update(2)])
+            lost: list[Any] = []
+            store.watch(INBOX, lost.extend)
+            for other in (store.peer(), peer):
+                other.watch(INBOX, lambda _: lost.append("another's"))
+            store.watch(OUTBOX, lambda _: lost.append("another queue's"))
+            await append(store, [update(1), update(2)])
             stale = await store.claim(INBOX)
+            store.hang()
             took_over = await peer.claim(INBOX)
             assert asyncio.get_running_loop().time() == 15
             assert (took_over.envelope.id, took_over.attempt) == (1, 1)
@@ -129,8 +136,81 @@ class TestMemorySessions:
             ):
                 with pytest.raises(LeaseLost):
                     await settle
-            assert await store.renew([stale.lease]) == [stale.lease]
+            assert lost == [stale.lease]
             assert (await peer.commit(took_over, NOTHING, more=True)).envelope.id == 2
+
+        run_virtual(main())
+
+    def test_one_session_at_a_time_may_append_and_another_waits_until_it_resigns(self):
+        async def main() -> None:
+            store = MemoryStore()
+            peer, third = store.peer(), store.peer()
+            mine = await store.right()
+            waiting = [asyncio.create_task(session.right()) for session in (peer, third)]
+            cut_off = asyncio.create_task(peer.right())
+            await asyncio.sleep(1)
+            assert not any(each.done() for each in waiting)
+            with pytest.raises(RightLost):
+                await peer.append(mine, [update(1)])  # of another session
+            cut_off.cancel()
+            await store.resign(mine)
+            await asyncio.sleep(0)
+            assert [each.done() for each in waiting] == [True, False]
+            assert await peer.append(await waiting[0], [update(1)]) == 1
+            with pytest.raises(RightLost):
+                await store.append(mine, [update(2)])
+            await store.resign(mine)
+            with pytest.raises(RightLost):
+                await store.append(await waiting[0], [update(2)])
+            await peer.close()
+            assert await third.append(await waiting[1], [update(1), update(2)]) == 1
+
+        run_virtual(main())
+
+    def test_what_a_waiting_claim_of_a_session_gets_that_does_not_renew_is_taken_over_too(self):
+        async def main() -> None:
+            store = MemoryStore(lease_ttl_s=15)
+            peer = store.peer()
+            claims = [asyncio.create_task(session.claim(INBOX)) for session in (store, peer)]
+            await asyncio.sleep(1)
+            store.hang()
+            await asyncio.sleep(20)
+            await append(peer, [update(1)])
+            await asyncio.wait(claims)
+            assert asyncio.get_running_loop().time() == 31
+            assert [each.result().lease.fence for each in claims] == [1, 2]
+
+        run_virtual(main())
+
+    def test_the_right_of_a_session_that_does_not_renew_is_lost(self):
+        async def main() -> None:
+            store = MemoryStore(lease_ttl_s=15)
+            peer = store.peer()
+            mine = await store.right()
+            store.hang()
+            theirs = await peer.right()
+            assert asyncio.get_running_loop().time() == 15
+            with pytest.raises(RightLost):
+                await store.append(mine, [update(1)])
+            await store.resign(mine)
+            assert await peer.append(theirs, [update(1)]) == 1
+
+        run_virtual(main())
+
+    def test_a_session_that_goes_on_in_time_keeps_what_it_holds(self):
+        async def main() -> None:
+            store = MemoryStore(lease_ttl_s=15)
+            lost: list[Any] = []
+            store.watch(INBOX, lost.extend)
+            await append(store, [update(1)])
+            mine = await store.claim(INBOX)
+            for _ in range(3):
+                store.hang()
+                await asyncio.sleep(14)
+            store.go_on()
+            await asyncio.sleep(60)
+            assert lost == []
+            assert await store.commit(mine, NOTHING, more=True) is None
 
         run_virtual(main())
 
@@ -138,26 +218,25 @@ class TestMemorySessions:
         store = MemoryStore()
         peer, closed = store.peer(), store.peer()
         told: list[str] = []
-        store.watch(lambda _: told.append("store"))
-        peer.watch(lambda _: told.append("peer"))
-        closed.watch(lambda _: told.append("closed"))
+        store.watch(INBOX, print, lambda _: told.append("store"))
+        peer.watch(INBOX, print, lambda _: told.append("peer"))
+        closed.watch(INBOX, print, lambda _: told.append("closed"))
         await closed.close()
-        await store.append([update(1)])
+        await append(store, [update(1)])
         assert told == ["store", "peer"]
 
     def test_a_session_that_renews_keeps_its_lanes(self):
         async def main() -> None:
             store = MemoryStore(lease_ttl_s=15)
             peer = store.peer()
-            await store.append([update(1)])
+            await append(store, [update(1)])
             mine = await store.claim(INBOX)
             waiting = asyncio.create_task(peer.claim(INBOX))
-            for _ in range(10):
-                await asyncio.sleep(10)
-                assert await store.renew([mine.lease]) == []
+            await asyncio.sleep(100)
             assert not waiting.done()
-            await store.append([update(2, "chat:2")])
+            await append(store, [update(2, "chat:2")])
             assert (await waiting).envelope.id == 2
+            assert await store.commit(mine, NOTHING, more=True) is None
 
         run_virtual(main())
 
@@ -165,12 +244,11 @@ class TestMemorySessions:
         async def main() -> None:
             store = MemoryStore(lease_ttl_s=15)
             gone, peer = store.peer(), store.peer()
-            await store.append([update(1), update(2, "chat:2")])
+            await append(store, [update(1), update(2, "chat:2")])
             left_behind, mine = await gone.claim(INBOX), await store.claim(INBOX)
             waiting = asyncio.create_task(peer.claim(INBOX))
-            for _ in range(20):
-                await asyncio.sleep(1)
-                assert await store.renew([mine.lease]) == []
+            gone.hang()
+            await asyncio.sleep(20)
             assert waiting.done()
             assert (await waiting).envelope == left_behind.envelope
             assert await store.commit(mine, NOTHING, more=True) is None
@@ -181,10 +259,12 @@ class TestMemorySessions:
         async def main() -> None:
             store = MemoryStore()
             peer = store.peer()
-            await store.append([update(1)])
+            await append(store, [update(1)])
             await store.claim(INBOX)
+            store.hang()
             await store.close()
             assert (await peer.claim(INBOX)).envelope.id == 1
+            await asyncio.sleep(0)
             assert asyncio.get_running_loop().time() == 0
 
         run_virtual(main())
@@ -207,7 +287,7 @@ class TestSqliteFile:
 
     async def test_everything_survives_closing_and_opening(self, path):
         store = await open_sqlite(path, "1")
-        await store.append([update(id_, f"chat:{id_ % 2}") for id_ in range(1, 7)])
+        await append(store, [update(id_, f"chat:{id_ % 2}") for id_ in range(1, 7)])
         delivery = await store.claim(INBOX)
         await store.commit(delivery, Effects((Call("chat:1", b"a"), Call("chat:1", b"b")), b"s"), more=False)
         await store.bury(await store.claim(INBOX), "bad")
@@ -215,7 +295,7 @@ class TestSqliteFile:
         await store.close()
 
         store = await open_sqlite(path, "1")
-        assert await store.append([update(id_) for id_ in range(1, 7)]) == 0
+        assert await append(store, [update(id_) for id_ in range(1, 7)]) == 0
         delivery = await store.claim(INBOX)
         assert (delivery.envelope.id, delivery.envelope.key, delivery.state) == (3, "chat:1", b"s")
         await store.commit(delivery, NOTHING, more=False)
@@ -229,7 +309,7 @@ class TestSqliteFile:
 
     async def test_many_states_in_a_commit_are_read_together(self, path, monkeypatch):
         store = await open_sqlite(path, "1")
-        await store.append([update(1)])
+        await append(store, [update(1)])
         head = await store.claim(INBOX)
         work, turns = Writer._work, []
 
@@ -245,42 +325,42 @@ class TestSqliteFile:
 
     async def test_an_alias_is_there_after_a_power_cut(self, path):
         store = await open_sqlite(path, "1")
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.commit(await store.claim(INBOX), NOTHING, more=False)
         assert store._writer._synchronous == "NORMAL"
-        await store.alias("chat:new", "chat:old")
+        await append(store, [], [("chat:new", "chat:old")])
         assert store._writer._synchronous == "FULL"
         await store.close()
 
     @pytest.mark.parametrize("read_anew", [False, True])
     async def test_an_alias_survives(self, path, read_anew):
         store = await open_sqlite(path, "1")
-        await store.append([update(1, "chat:old")])
-        await store.alias("chat:new", "chat:old")
+        await append(store, [update(1, "chat:old")])
+        await append(store, [], [("chat:new", "chat:old")])
         if read_anew:
             store._writer.suspect = True
         else:
             await store.close()
             store = await open_sqlite(path, "1")
-        await store.alias("chat:new", "chat:other")
-        await store.append([update(2, "chat:new")])
+        await append(store, [], [("chat:new", "chat:other")])
+        await append(store, [update(2, "chat:new")])
         assert await drain_ids(store) == [("chat:old", 1), ("chat:old", 2)]
         await store.close()
 
     async def test_the_order_of_arrival_survives_a_restart_of_the_numbering(self, path):
         store = await open_sqlite(path, "1")
-        await store.append([update(900_000_000)])
-        await store.append([update(5)])
+        await append(store, [update(900_000_000)])
+        await append(store, [update(5)])
         await store.close()
         store = await open_sqlite(path, "1")
-        await store.append([update(6)])
+        await append(store, [update(6)])
         assert [id_ for _, id_ in await drain_ids(store)] == [900_000_000, 5, 6]
         await store.close()
 
     async def test_calls_of_a_later_process_stand_behind_those_of_an_earlier_one(self, path):
         for id_ in (1, 2):
             store = await open_sqlite(path, "1")
-            await store.append([update(id_)])
+            await append(store, [update(id_)])
             await store.commit(await store.claim(INBOX), Effects((Call("chat:1", b"%d" % id_),)), more=False)
             await store.close()
         store = await open_sqlite(path, "1")
@@ -292,7 +372,7 @@ class TestSqliteFile:
     async def test_attempts_and_the_time_of_parking_survive(self, path):
         now = [1000.0]
         store = await open_sqlite(path, "1", wall=lambda: now[0])
-        await store.append([update(1), update(2, "chat:2")])
+        await append(store, [update(1), update(2, "chat:2")])
         await store.park(await store.claim(INBOX), 60, counted=True, reason="slow down")
         await store.park(await store.claim(INBOX), 5, counted=True, reason="x")
         await store.close()
@@ -307,13 +387,13 @@ class TestSqliteFile:
         assert parked_in_the_file(store) == ["chat:1"]
         await store.close()
         store = await open_sqlite(path, "1", wall=lambda: now[0])
-        await store.append([update(3, "chat:2")])
+        await append(store, [update(3, "chat:2")])
         assert (await store.claim(INBOX)).attempt == 1  # the failures of a head that is gone are forgotten
         await store.close()
 
     async def test_the_failures_of_a_dead_letter_are_forgotten(self, path):
         store = await open_sqlite(path, "1")
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         await store.park(await store.claim(INBOX), 0, counted=True, reason="x")
         await store.bury(await store.claim(INBOX), "no good")
         assert parked_in_the_file(store) == []
@@ -326,7 +406,7 @@ class TestSqliteFile:
     async def test_a_clock_that_is_set_back_does_not_keep_a_lane_parked(self, path):
         now = [100_000.0]
         store = await open_sqlite(path, "1", wall=lambda: now[0])
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.park(await store.claim(INBOX), 60, counted=True, reason="x")
         await store.close()
         now[0] -= 6 * 3600
@@ -337,15 +417,15 @@ class TestSqliteFile:
 
     async def test_what_is_replayed_after_a_new_start_goes_before_what_came_later(self, path):
         store = await open_sqlite(path, "1")
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.commit(await store.claim(INBOX), Effects((Call("chat:1", b"old"),)), more=False)
         await store.bury(await store.claim(OUTBOX), "refused")
-        await store.append([update(2_000_000), update(3_500_000)])
+        await append(store, [update(2_000_000), update(3_500_000)])
         await store.bury(await store.claim(INBOX), "refused")
         await store.close()
         store = await open_sqlite(path, "1")
         for id_ in (5_000_000, 5_000_001):
-            await store.append([update(id_)])
+            await append(store, [update(id_)])
         for _ in range(2):
             delivery = await store.claim(INBOX)
             await store.commit(delivery, Effects((Call("chat:1", b"new"),)), more=False)
@@ -357,7 +437,7 @@ class TestSqliteFile:
 
     async def test_an_empty_reason_is_one(self, path):
         store = await open_sqlite(path, "1")
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         await store.park(await store.claim(INBOX), 0, counted=True, reason="")
         await store.commit(await store.claim(INBOX), NOTHING, more=False)
         await store.close()
@@ -367,7 +447,7 @@ class TestSqliteFile:
 
     async def test_a_file_of_the_first_format_is_brought_up_to_date(self, path):
         store = await open_sqlite(path, "1")
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
         await store.close()
         connection = sqlite3.connect(path)
@@ -380,20 +460,20 @@ class TestSqliteFile:
             (parked,) = store.lanes(INBOX)
             assert (parked.attempts, parked.reason) == (1, "x")
             assert 290 < parked.wait_s <= 300
-            await store.alias("chat:new", "chat:1")
+            await append(store, [], [("chat:new", "chat:1")])
             await store.close()
 
     async def test_a_file_of_the_second_format_is_brought_up_to_date(self, path):
         store = await open_sqlite(path, "1")
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.close()
         connection = sqlite3.connect(path)
         connection.executescript(FORMAT_3 + "DROP TABLE alias; PRAGMA user_version = 2")
         connection.close()
         for id_ in (2, 3):
             store = await open_sqlite(path, "1")
-            await store.alias("chat:new", "chat:1")
-            await store.append([update(id_, "chat:new")])
+            await append(store, [], [("chat:new", "chat:1")])
+            await append(store, [update(id_, "chat:new")])
             await store.close()
         store = await open_sqlite(path, "1")
         assert await drain_ids(store) == [("chat:1", 1), ("chat:1", 2), ("chat:1", 3)]
@@ -401,7 +481,7 @@ class TestSqliteFile:
 
     async def test_a_file_of_the_third_format_is_brought_up_to_date(self, path):
         store = await open_sqlite(path, "1")
-        await store.append([update(1), update(2, "chat:2"), update(3)])
+        await append(store, [update(1), update(2, "chat:2"), update(3)])
         await store.commit(await store.claim(INBOX), Effects((Call("chat:1", b"a"),)), more=False)
         await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
         await store.park(await store.claim(OUTBOX), 3600, counted=True, reason="y")
@@ -422,9 +502,9 @@ class TestSqliteFile:
 
     async def test_a_tried_head_that_a_late_arrival_met_stays_the_head(self, path):
         store: Any = await open_sqlite(path, "1")
-        await store.append([update(10), update(12)])
+        await append(store, [update(10), update(12)])
         await store.park(await store.claim(INBOX), 0, counted=True, reason="x")
-        await store.append([update(9)])
+        await append(store, [update(9)])
         for _ in range(2):
             await store.close()
             store = await open_sqlite(path, "1")
@@ -437,11 +517,11 @@ class TestSqliteFile:
     async def test_what_was_parked_is_inherited_by_nobody(self, path):
         clock = Clock()
         store = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         await store.commit(await store.claim(INBOX), Effects(timers=(Timer("t", 0),)), more=False)
         await store.commit(await store.claim(INBOX), NOTHING, more=False)
         await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
-        await store.append([update(3)])
+        await append(store, [update(3)])
         await store.close()
         clock.now -= 100  # the timer is not due any more
         store = await open_sqlite(path, "1", wall=clock)
@@ -451,7 +531,7 @@ class TestSqliteFile:
 
     async def test_ids_are_remembered_for_a_day_and_forgotten_after_two(self, path, clock):
         async def known() -> bool:
-            found = await store.append([update(1)]) == 0
+            found = await append(store, [update(1)]) == 0
             await drain_ids(store)
             return found
 
@@ -474,12 +554,12 @@ class TestSqliteFile:
     @pytest.mark.parametrize("leap_s", [10 * 365 * 86_400.0, 5 * 86_400.0, -3600.0, -50 * 365 * 86_400.0])
     async def test_a_leap_of_the_wall_clock_while_nobody_runs_forgets_no_ids(self, path, clock, leap_s):
         store = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await drain_ids(store)
         await store.close()
         clock.leaps(leap_s)
         store = await open_sqlite(path, "1", wall=clock)
-        assert await store.append([update(1), update(2)]) == 1
+        assert await append(store, [update(1), update(2)]) == 1
         await store.close()
 
     @pytest.mark.parametrize("kind", ["memory", "sqlite"])
@@ -488,62 +568,62 @@ class TestSqliteFile:
             store: Any = MemoryStore(wall=clock)
         else:
             store = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1)])
+        await append(store, [update(1)])
         clock.passes(30 * 86_400.0)
-        assert await store.append([update(1)]) == 0
+        assert await append(store, [update(1)]) == 0
         assert await drain_ids(store) == [("chat:1", 1)]
         await store.close()
 
     async def test_the_id_of_what_was_replayed_is_remembered_after_a_restart(self, path, clock):
         store = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         await store.bury(await store.claim(INBOX), "x")
         await drain_ids(store)
         clock.passes(4 * 86_400.0)
-        await store.append([update(5_000)])
+        await append(store, [update(5_000)])
         await drain_ids(store)
         clock.passes(7200.0)
-        assert list(await asyncio.gather(store.append([update(5_000)]), store.replay(1))) == [0, True]
+        assert list(await asyncio.gather(append(store, [update(5_000)]), store.replay(1))) == [0, True]
         await store.close()
         store = await open_sqlite(path, "1", wall=clock)
-        assert await store.append([update(1)]) == 0
+        assert await append(store, [update(1)]) == 0
         assert await drain_ids(store) == [("chat:1", 1)]
         await store.close()
 
     async def test_a_segment_of_ids_that_is_used_again_after_two_days_is_kept(self, path, clock):
         store = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await drain_ids(store)
         clock.passes(4 * 86_400.0)
-        await store.append([update(2)])  # the same segment: the old one is forgotten, the new one kept
+        await append(store, [update(2)])  # the same segment: the old one is forgotten, the new one kept
         await store.close()
         store = await open_sqlite(path, "1", wall=clock)
-        assert await store.append([update(2)]) == 0
-        assert await store.append([update(1)]) == 1
+        assert await append(store, [update(2)]) == 0
+        assert await append(store, [update(1)]) == 1
         await store.close()
 
     async def test_an_append_of_what_is_known_leaves_nothing_to_do_for_the_next(self, path, clock):
         """It found an old segment; the next append uses that one again."""
         store: Any = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1)])
+        await append(store, [update(1)])
         clock.passes(30 * 3600.0)
-        await store.append([update(5 * 4096)])
+        await append(store, [update(5 * 4096)])
         clock.passes(19 * 3600.0)
-        assert await store.append([update(5 * 4096)]) == 0
+        assert await append(store, [update(5 * 4096)]) == 0
         assert store._writer.group().steps == []
-        assert await store.append([update(20)]) == 1
+        assert await append(store, [update(20)]) == 1
         await drain_ids(store)
         await store.close()
         store = await open_sqlite(path, "1", wall=clock)
-        assert await store.append([update(20)]) == 0
+        assert await append(store, [update(20)]) == 0
         await store.close()
 
     async def test_old_segments_of_ids_leave_the_file(self, path, clock):
         store = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await drain_ids(store)
         clock.passes(4 * 86_400.0)
-        await store.append([update(1_000_000)])
+        await append(store, [update(1_000_000)])
         kept = store._file.connection.execute("SELECT segment FROM seen").fetchall()
         assert kept == [(1_000_000 >> 12,)]
         await store.close()
@@ -597,9 +677,9 @@ class TestSqliteFile:
         store = await open_sqlite(path, "1")
         statements: list[str] = []
         store._file.connection.set_trace_callback(statements.append)
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         await store.commit(await store.claim(INBOX), NOTHING, more=False)
-        await store.append([update(3)])
+        await append(store, [update(3)])
         modes = [statement for statement in statements if "synchronous" in statement]
         assert modes == [
             "PRAGMA synchronous=FULL",
@@ -610,7 +690,7 @@ class TestSqliteFile:
 
     async def test_what_is_asked_at_the_same_time_is_one_transaction(self, path):
         store = await open_sqlite(path, "1")
-        await store.append([update(id_, f"chat:{id_}") for id_ in range(50)])
+        await append(store, [update(id_, f"chat:{id_}") for id_ in range(50)])
         deliveries = [await store.claim(INBOX) for _ in range(50)]
         statements: list[str] = []
         store._file.connection.set_trace_callback(statements.append)
@@ -636,14 +716,14 @@ class TestSqliteTimers:
     async def test_timers_survive_and_come_once_in_order_behind_what_is_pending(self, path):
         clock = Clock()
         store: Any = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1), update(2), update(3), update(4, body=b"4")])
+        await append(store, [update(1), update(2), update(3), update(4, body=b"4")])
         wishes = [Timer("due", 0, b"due"), Timer("late", 20, b"late"), Timer("soon", 10, b"soon")]
         wishes += [Timer("gone", 5, b"gone"), Timer("old", 5, b"old"), Timer("beyond", 60, b"beyond")]
         second = await store.commit(await store.claim(INBOX), Effects(timers=tuple(wishes)), more=True)
         again = (Timer("gone", None), Timer("old", 15, b"new"))
         third = await store.commit(second, Effects(timers=again), more=True)
         await store.commit(third, NOTHING, more=False)
-        await store.append([update(5, body=b"5")])
+        await append(store, [update(5, body=b"5")])
         await store.close()
         clock.now += 30
         store = await open_sqlite(path, "1", wall=clock)
@@ -661,10 +741,10 @@ class TestSqliteTimers:
 
     async def test_a_timer_that_was_tried_keeps_its_attempts_and_its_place(self, path):
         store: Any = await open_sqlite(path, "1")
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.commit(await store.claim(INBOX), Effects(timers=(Timer("t", 0, b"t"),)), more=False)
         await store.park(await store.claim(INBOX), 0, counted=True, reason="x")
-        await store.append([update(2)])
+        await append(store, [update(2)])
         await store.close()
         store = await open_sqlite(path, "1")
         head = await store.claim(INBOX)
@@ -675,7 +755,7 @@ class TestSqliteTimers:
     async def test_a_timer_stands_in_its_lane_once(self, path):
         clock = Clock()
         store: Any = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1), update(2), update(3)])
+        await append(store, [update(1), update(2), update(3)])
         wishes = (Timer("t", 0, b"old"), Timer("u", 5, b"u"))
         second = await store.commit(await store.claim(INBOX), Effects(timers=wishes), more=True)
         third = await store.commit(second, Effects(timers=(Timer("t", 0, b"new"),)), more=True)
@@ -692,7 +772,7 @@ class TestSqliteTimers:
         clock = Clock()
         store: Any = await open_sqlite(path, "1", wall=clock)
         timers, loop = store._timers, asyncio.get_running_loop()
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         second = await store.commit(
             await store.claim(INBOX), Effects(timers=(Timer("late", 3600),)), more=True
         )
@@ -713,7 +793,7 @@ class TestSqliteTimers:
         ids = set()
         for n in range(3):
             store: Any = await open_sqlite(path, "1")
-            await store.append([update(n)])
+            await append(store, [update(n)])
             await store.commit(await store.claim(INBOX), Effects(timers=(Timer("t", 0),)), more=False)
             delivery = await store.claim(INBOX)
             ids.add(delivery.envelope.id)
@@ -773,7 +853,7 @@ class TestSqliteTimers:
         monkeypatch.setattr("engine.stores.sqlite.timers.WALL_LOOK_S", 0.001)
         monkeypatch.setattr("engine.stores.sqlite.timers._AFTER_TROUBLE_S", 0.001)
         store: Any = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1)])
+        await append(store, [update(1)])
         wishes = (Timer("t", 10, b"t"), Timer("u", 20, b"u"))
         await store.commit(await store.claim(INBOX), Effects(timers=wishes), more=False)
         waiting = asyncio.create_task(store.claim(INBOX))
@@ -803,7 +883,7 @@ class TestSqliteTimers:
         for turns in range(12):
             clock = Clock()
             store: Any = await open_sqlite(path.with_name(f"{turns}.db"), "1", wall=clock)
-            await store.append([update(1), update(2)])
+            await append(store, [update(1), update(2)])
             wish = Effects(timers=(Timer("gone", 10, b"gone"), Timer("new", 10, b"old")))
             second = await store.commit(await store.claim(INBOX), wish, more=True)
             clock.now += 10
@@ -823,7 +903,7 @@ class TestSqliteTimers:
         for turns in range(12):
             clock = Clock()
             store: Any = await open_sqlite(path.with_name(f"{turns}.db"), "1", wall=clock)
-            await store.append([update(1), update(2)])
+            await append(store, [update(1), update(2)])
             wish = Effects(timers=(Timer("a", 1000, b"a"), Timer("b", 2000, b"b")))
             second = await store.commit(await store.claim(INBOX), wish, more=True)
             clock.now += 1500  # seconds of the real time do not matter beside these
@@ -845,7 +925,7 @@ class TestSqliteTimers:
     async def test_after_a_restart_timers_go_by_the_wall_clock(self, path):
         clock = Clock()
         store: Any = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1)])
+        await append(store, [update(1)])
         wish = Effects(timers=(Timer("a", 10, b"a"), Timer("b", 4000, b"b")))
         await store.commit(await store.claim(INBOX), wish, more=False)
         clock.leaps(-3600)
@@ -863,7 +943,7 @@ class TestSqliteTimers:
     async def test_a_file_that_is_read_anew_is_no_restart(self, path):
         clock = Clock()
         store: Any = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1)])
+        await append(store, [update(1)])
         wish = Effects(timers=(Timer("a", 10, b"a"), Timer("b", 20, b"b")))
         await store.commit(await store.claim(INBOX), wish, more=False)
         clock.leaps(-3600)
@@ -883,7 +963,7 @@ class TestSqliteTimers:
 
         clock = Clock()
         store: Any = await open_sqlite(path, "1", wall=clock)
-        await store.append([update(1)])
+        await append(store, [update(1)])
         await store.commit(await store.claim(INBOX), Effects(timers=(Timer("t", 10),)), more=False)
         clock.now += 10
         if fails:
@@ -912,10 +992,10 @@ class TestSqliteInTrouble:
         store._file.connection.execute("PRAGMA max_page_count = 1000000")
 
     async def test_a_full_disk_confirms_nothing_and_loses_nothing(self, store: Any):
-        await store.append([update(1)])
+        await append(store, [update(1)])
         self.fill_disk(store)
         with pytest.raises(StoreUnavailable, match="disk is full: make room"):
-            await store.append([update(2, body=b"x" * 100_000)])
+            await append(store, [update(2, body=b"x" * 100_000)])
         delivery = await store.claim(INBOX)
         big = Effects((Call("chat:1", b"x" * 100_000),), b"s")
         with pytest.raises(StoreUnavailable):
@@ -923,7 +1003,7 @@ class TestSqliteInTrouble:
         await conserved(store)
         self.make_room(store)
         assert (
-            await store.append([update(2, body=b"x" * 100_000)]) == 1
+            await append(store, [update(2, body=b"x" * 100_000)]) == 1
         )  # the failed append did not mark it as seen
         following = await store.commit(delivery, big, more=True)
         assert (following.envelope.id, following.state) == (2, b"s")
@@ -931,7 +1011,7 @@ class TestSqliteInTrouble:
         assert (stats.inbox.committed, stats.outbox.appended) == (1, 1)
 
     async def test_an_io_error_means_to_read_the_file_anew_and_voids_all_leases(self, store, monkeypatch):
-        await store.append([update(1), update(2)])
+        await append(store, [update(1), update(2)])
         first = await store.claim(INBOX)
         second = await store.commit(first, Effects(state=b"s"), more=True)
         write = Writer._write
@@ -953,7 +1033,7 @@ class TestSqliteInTrouble:
         served = await asyncio.wait_for(waiting, WITHIN_S)
         assert served.envelope.body == b"a"  # the waiting claim found the new lanes
         assert (await store.stats()).inbox.pending == 0
-        assert await store.append([update(1), update(2)]) == 0
+        assert await append(store, [update(1), update(2)]) == 0
 
     async def test_a_file_that_somebody_else_opened_is_given_up(self, store: Any):
         connection = sqlite3.connect(store._file.path)
@@ -961,20 +1041,20 @@ class TestSqliteInTrouble:
         connection.commit()
         connection.close()
         with pytest.raises(StoreError, match="only one may own it"):
-            await store.append([update(1)])
+            await append(store, [update(1)])
 
     async def test_another_program_that_locks_the_file_is_waited_out(self, store: Any):
         store._file.connection.execute("PRAGMA busy_timeout = 1")
         connection = sqlite3.connect(store._file.path)
         connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="another program has locked"):
-            await store.append([update(1)])
+            await append(store, [update(1)])
         connection.rollback()
         connection.close()
-        assert await store.append([update(1)]) == 1
+        assert await append(store, [update(1)]) == 1
 
     async def test_a_failure_reaches_everybody_in_the_group_and_the_next_group_is_fine(self, store: Any):
-        await store.append([update(id_, f"chat:{id_}") for id_ in range(3)])
+        await append(store, [update(id_, f"chat:{id_}") for id_ in range(3)])
         deliveries = [await store.claim(INBOX) for _ in range(3)]
         self.fill_disk(store)
         big = Effects((), b"x" * 100_000)
@@ -993,7 +1073,7 @@ class TestSqliteInTrouble:
         gc.disable()
         try:
             for id_ in range(1, 101):
-                await store.append([update(id_)])
+                await append(store, [update(id_)])
                 await store.commit(await store.claim(INBOX), NOTHING, more=False)
             assert gc.collect() < 100  # a cycle per update would be many more
         finally:
@@ -1002,7 +1082,7 @@ class TestSqliteInTrouble:
 
     async def test_closing_ends_the_thread(self, tmp_path):
         store = await open_sqlite(tmp_path / "other.db", "1")
-        await store.append([update(1)])
+        await append(store, [update(1)])
         (thread,) = store._thread._threads
         await store.close()
         assert not thread.is_alive()

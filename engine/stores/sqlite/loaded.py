@@ -28,8 +28,8 @@ from engine.embedded.forward import ForwardClock
 from engine.embedded.lanes import Lane
 from engine.embedded.seen import SeenIds
 from engine.errors import LeaseLost, StoreError, StoreUnavailable
-from engine.model import TIMER_IDS, Delivery, Envelope, Queue
-from engine.store import ID_MASK, Arrived, Limits
+from engine.model import TIMER_IDS, Delivery, Envelope, Queue, Right
+from engine.store import ID_MASK, Arrived, Limits, Lost
 from engine.stores.sqlite.errors import at_opening, damaged, translated
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.group import Group, Row
@@ -68,8 +68,7 @@ class Loaded:
                 data.lanes.add(key, place)
             data.lanes.appended = data.lanes.pending
         self.timers.load(file, due_until)
-        for name, lane in file.aliases():
-            self.aliases.add(name, lane)
+        self.aliases.add(dict(file.aliases()))
         for segment, bits, touched in file.seen():
             self.seen.found(segment, bits, clock.wall() - touched, now)
         self.letters = Letters(file, limits, {queue: data.lanes for queue, data in self.queues.items()})
@@ -115,7 +114,10 @@ class LoadedFile:
         self._letters: Letters
         self._writer: Writer
         self._appended: Group | None = None  # the last one with an append; its caller may have been cancelled
-        self._arrived: Arrived = lambda _: None
+        self._right: Right | None = None  # in force
+        self._granted = Right(0)  # the last one
+        self._watchers: dict[Queue, Lost] = {}
+        self._arrived: Arrived | None = None
         self._looking: asyncio.TimerHandle | None = None
         self._ended: Exception | None = None  # why the store is closed or lost
         self._closing: asyncio.Task[None] | None = None
@@ -139,6 +141,7 @@ class LoadedFile:
                 raise at_opening(self._file.path, error) from None
 
         self._take_over(await self._on_thread(load))
+        self._granted = Right(self._file.owner_epoch << _FENCE_BITS)
         self._look_later()
 
     async def close(self) -> None:
@@ -326,6 +329,9 @@ class LoadedFile:
         loaded.start(writer)
         if old is not None:
             old.close()
+            for queue, lost in self._watchers.items():
+                if leases := old.queues[queue].lanes.leases(self):
+                    lost(leases)
 
     def _new_attempt(self) -> "asyncio.Future[None]":
         attempt = asyncio.get_running_loop().create_future()

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from engine.embedded.at_hand import Name, QueueAtHand
 from engine.embedded.lanes import Lane, same_scope
-from engine.errors import LeaseLost, StateChanged, StoreError, StoreUnavailable
+from engine.errors import LeaseLost, RightLost, StateChanged, StoreError, StoreUnavailable
 from engine.model import (
     KEEP,
     TIMER_IDS,
@@ -29,9 +29,10 @@ from engine.model import (
     Envelope,
     Lease,
     Queue,
+    Right,
     Stats,
 )
-from engine.store import DIED, ID_MASK, Arrived, Limits
+from engine.store import DIED, ID_MASK, Arrived, Limits, Lost
 from engine.stores.sqlite.disk import Connect, Look, Renew, connect, look, renew
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.group import Group
@@ -45,20 +46,37 @@ T = TypeVar("T")
 class SqliteStore(SqliteOperator):
     """One file, one process, one session. Opened by `open_sqlite`."""
 
-    async def append(self, batch: Sequence[Envelope]) -> int:
+    async def right(self) -> Right:
+        await self._trusted()
+        if self._right is None:
+            self._right = self._granted = Right(self._granted.epoch + 1)
+        return self._right
+
+    async def resign(self, right: Right) -> None:
+        if right == self._right:
+            self._right = None
+
+    async def append(
+        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+    ) -> int:
         await self._none_appending()
+        if right != self._right:
+            raise RightLost(f"right {right.epoch} to append")
         now, wall = asyncio.get_running_loop().time(), self._wall()
         old = self._seen.old(now, self._queues[Queue.INBOX].lanes.pending_ids())
         new, segments = self._seen.plan([envelope.id for envelope in batch], old)
-        if not new:
+        leads = self._aliases.plan(aliases)
+        if not new and not leads:
             return 0
         self._seen.drop(old, now)  # before the file: an id in memory must be in the file, too
         group = self._writer.group()
-        updates = self._aliases.addressed([batch[index] for index in new])
+        updates = self._aliases.addressed([batch[index] for index in new], leads)
         placed, full = self._queues[Queue.INBOX].place(updates, self._limits.lane_depth_max)
         group.durable = True
         for segment in old:
             group.forget("seen", segment)
+        if leads:
+            group.insert("alias", *leads.items())
         group.insert("inbox", *[(place, *envelope[1:]) for place, envelope in placed])
         group.see(segments, wall)
         for envelope in full:
@@ -66,28 +84,24 @@ class SqliteStore(SqliteOperator):
 
         def appended() -> None:
             inbox = self._queues[Queue.INBOX]
+            self._aliases.add(leads)
             self._seen.apply(segments, now)
             for place, envelope in placed:
                 inbox.add(place, envelope)
             inbox.lanes.appended += len(full)
             for envelope in full:
                 self._letters.lane_full(envelope.key)
-            self._arrived(updates)
+            if updates and self._arrived is not None:
+                self._arrived(updates)
 
         self._appended = group
         await self._writer.done(appended)
         return len(new)
 
-    async def alias(self, name: str, key: str) -> None:
-        await self._none_appending()
-        if (lane := self._aliases.plan(name, key)) is not None:
-            self._appended = group = self._writer.group()
-            group.durable = True
-            group.insert("alias", (name, lane))
-            await self._writer.done(lambda: self._aliases.add(name, lane))
-
-    def watch(self, arrived: Arrived) -> None:
-        self._arrived = arrived
+    def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:
+        self._watchers[queue] = lost
+        if queue is Queue.INBOX:
+            self._arrived = arrived
 
     def lane(self, key: str) -> str:
         return self._aliases.lane(key)
@@ -214,9 +228,6 @@ class SqliteStore(SqliteOperator):
     async def release(self, delivery: Delivery) -> None:
         lane = await self._head_held(delivery)
         self._queues[delivery.lease.queue].lanes.let_go(lane)
-
-    async def renew(self, leases: Iterable[Lease]) -> list[Lease]:
-        return [lease for lease in leases if not self._queues[lease.queue].lanes.is_held(lease)]
 
     async def stats(self) -> Stats:
         return Stats(self._queues[Queue.INBOX].lanes.stats(), self._queues[Queue.OUTBOX].lanes.stats())

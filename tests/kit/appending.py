@@ -1,0 +1,12 @@
+"""Append as the poller does: under the session's right."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine import Envelope
+
+
+async def append(store: Any, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()) -> int:
+    """Append under the right of this session, which waits until another session has resigned."""
+    new: int = await store.append(await store.right(), batch, aliases)
+    return new
