@@ -118,11 +118,9 @@ class Engine:
 
     async def settle(self, until: float) -> None:
         """Wait until no lane is ready or leased (parked lanes do not count), or until loop time `until`."""
-        while asyncio.get_running_loop().time() < until:
-            stats = (await self._store.stats()).of(self._queue)
-            if not stats.ready and not stats.leased:
-                return
-            await asyncio.sleep(0.01)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._store.settled(self._queue)
 
     def hold(self) -> None:
         """Claim nothing new from now on; running handlers continue. Call `drain` next."""

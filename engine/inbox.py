@@ -30,7 +30,7 @@ class Inbox:
         A full inbox is an error in the log: Telegram drops callbacks after 150 s and keeps at most 100,000 updates.
         """
         full = False
-        while (room := self._pending_max - (await self._store.stats()).inbox.pending) < 1:
+        while (room := await self._store.room(self._pending_max)) < 1:
             if not full:
                 log.error("inbox full: polling waits", pending_max=self._pending_max)
             full = True

@@ -37,6 +37,7 @@ from engine.model import (
     Lease,
     Overflow,
     Queue,
+    QueueStats,
     Right,
     Stats,
 )
@@ -211,8 +212,17 @@ class Store(Protocol):
     async def release(self, delivery: Delivery) -> None:
         """Release the lane with its head unchanged and no attempt counted."""
 
+    async def room(self, pending_max: int) -> int:
+        """Return how many more updates fit if `pending_max` may be pending, below 1 if none. May lag by a second."""
+
+    def mine(self, queue: Queue) -> QueueStats:
+        """Return the counts of the lanes that this session has leased or may claim, at once: without I/O."""
+
+    async def settled(self, queue: Queue) -> None:
+        """Wait until this session has no lane leased, and none to claim. Parked lanes do not count."""
+
     async def stats(self) -> Stats:
-        """Return the counts of both queues, in constant time."""
+        """Return the counts of both queues over all sessions: appended == committed + pending + dead."""
 
     async def close(self) -> None:
         """Release files and connections."""

@@ -133,6 +133,8 @@ class LaneTable:
         self._ready: deque[Lane] = deque()  # exactly the lanes with status "ready", longest waiting first
         self._fence = fence
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._settling: list[asyncio.Future[None]] = []  # of `settled`
+        self._closed = False
 
     @property
     def ready(self) -> int:
@@ -252,6 +254,8 @@ class LaneTable:
         if lane.start == len(lane.pending):
             self.leased -= 1
             del self._lanes[lane.key]
+            if self._settling:
+                self.look_settled()
             return False
         if lane.start >= _COMPACT_AT and lane.start * 2 >= len(lane.pending):
             del lane.pending[: lane.start]
@@ -271,6 +275,8 @@ class LaneTable:
         self.parked += 1
         lane.status, lane.holder, lane.attempts, lane.reason = "parked", None, attempts, reason
         lane.handed = 0
+        if self._settling:
+            self.look_settled()
         lane.timer = asyncio.get_running_loop().call_later(delay_s, self._unpark, lane)
 
     def restore(self, parked: Iterable[ParkedLane]) -> None:
@@ -295,6 +301,7 @@ class LaneTable:
         leases = self.leases(holder)
         for lease in leases:
             self.let_go(self._lanes[lease.key])
+        self.look_settled()
         return leases
 
     def pending_ids(self) -> Iterator[int]:
@@ -309,6 +316,24 @@ class LaneTable:
         return QueueStats(
             self.appended, self.committed, self.dead, self.pending, self.ready, self.leased, self.parked
         )
+
+    def stats_of(self, holder: object) -> QueueStats:
+        """Return the counts of this queue, of the leased lanes those of a holder."""
+        return self.stats()._replace(leased=len(self.leases(holder)))
+
+    async def settled(self, holder: object = None) -> None:
+        """Wait until no lane is ready or leased (to `holder`, if given), or `close`."""
+        while not self._closed and (self._ready or (self.leased if holder is None else self.leases(holder))):
+            looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._settling.append(looked)
+            await looked
+
+    def look_settled(self) -> None:
+        """Let who waits in `settled` look again: a lane has been taken, or is no longer leased."""
+        for looked in self._settling:
+            if not looked.done():
+                looked.set_result(None)
+        self._settling.clear()
 
     def overflow(self) -> Overflow:
         """Return what exceeded the bounds."""
@@ -336,6 +361,8 @@ class LaneTable:
 
     def close(self) -> None:
         """Cancel the timers of parked lanes, and wake all waiters: in this table no lane becomes ready any more."""
+        self._closed = True
+        self.look_settled()
         for lane in self._lanes.values():
             if lane.timer:
                 lane.timer.cancel()

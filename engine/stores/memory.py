@@ -23,6 +23,7 @@ from engine.model import (
     LaneView,
     Overflow,
     Queue,
+    QueueStats,
     Right,
     Stats,
     Timer,
@@ -103,6 +104,7 @@ class MemoryStore:
         lanes = self._data.queues[queue].lanes
         while (lane := lanes.take(self._session)) is None:
             await lanes.wait()
+        lanes.look_settled()
         return self._delivery(queue, lane)
 
     async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
@@ -159,6 +161,15 @@ class MemoryStore:
     async def release(self, delivery: Delivery) -> None:
         lanes = self._data.queues[delivery.lease.queue].lanes
         lanes.let_go(lanes.head_held(delivery))
+
+    async def room(self, pending_max: int) -> int:
+        return pending_max - self._data.queues[Queue.INBOX].lanes.pending
+
+    def mine(self, queue: Queue) -> QueueStats:
+        return self._data.queues[queue].lanes.stats_of(self._session)
+
+    async def settled(self, queue: Queue) -> None:
+        await self._data.queues[queue].lanes.settled(self._session)
 
     async def stats(self) -> Stats:
         queues = self._data.queues

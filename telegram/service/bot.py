@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from engine import Observe, Running
+from engine import Observe, Queue, Running
 from engine.store import FullStore
 from telegram.botapi.decoding import warm_up
 from telegram.botapi.errors import TelegramError, Unauthorized
@@ -155,12 +155,11 @@ class Bot:
         )
         await self._parts.sending.settle(started + allowed_s * 0.9 - 1.0)
         await self._parts.sending.drain(started + allowed_s - 1.0)
-        stats = await self._store.stats()
         log.info(
             "stopped",
             took_s=round(loop.time() - started, 2),
-            updates_kept=stats.inbox.pending,
-            calls_kept=stats.outbox.pending,
+            updates_kept=self._store.mine(Queue.INBOX).pending,
+            calls_kept=self._store.mine(Queue.OUTBOX).pending,
         )
 
     async def _ask_who_we_are(self) -> User:

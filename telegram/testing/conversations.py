@@ -225,8 +225,8 @@ class Conversations:
         return loop.run_until_complete(work())
 
     def _is_busy(self) -> bool:
-        stats = self._finish(self._store.stats)
-        return any(each.ready or each.leased for each in (stats.inbox, stats.outbox))
+        counts = [self._store.mine(queue) for queue in Queue]
+        return any(each.ready or each.leased for each in counts)
 
     def _raise_failures(self, *, failing: bool) -> None:
         found, self._blocked.found = self._blocked.found, []

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from engine import Call, Delivery, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable
-from engine.model import DeadLetter, LaneView, Lease, Right, Stats
+from engine.model import DeadLetter, LaneView, Lease, QueueStats, Right, Stats
 from engine.store import Arrived, FullStore, Limits, Lost, NoNotes
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
@@ -183,6 +183,15 @@ class Connection:
             await asyncio.sleep(_RENEW_EVERY_S)
             with suppress(StoreUnavailable):
                 await self.renew()
+
+    async def room(self, pending_max: int) -> int:
+        return await self._ask(lambda: self._session.room(pending_max))
+
+    def mine(self, queue: Queue) -> QueueStats:
+        return self._session.mine(queue)
+
+    async def settled(self, queue: Queue) -> None:
+        await self._session.settled(queue)
 
     async def stats(self) -> Stats:
         return await self._session.stats()

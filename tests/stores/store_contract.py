@@ -499,6 +499,52 @@ class StoreContract:
         assert await store.replay(letter.number)
         assert (await store.claim(INBOX)).envelope.at == 0.0
 
+    # -- room, and what is settled ---------------------------------------------------------------------------
+
+    async def test_room_is_what_may_still_be_pending(self, store):
+        assert await store.room(3) == 3
+        await append(store, [update(1), update(2), update(3, "chat:2")])
+        await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
+        assert (await store.room(3), await store.room(2)) == (0, -1)
+        await store.bury(await store.claim(INBOX), "x")
+        assert await store.room(3) == 1
+
+    async def test_a_sessions_own_counts_are_there_at_once(self, store):
+        await append(store, [update(1), update(2, "chat:2"), update(3, "chat:3"), update(4, "chat:4")])
+        await store.claim(INBOX)
+        await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
+        await store.bury(await store.claim(INBOX), "x")
+        assert store.mine(INBOX) == (4, 0, 1, 3, 1, 1, 1) == (await store.stats()).inbox
+        assert store.mine(OUTBOX) == (0, 0, 0, 0, 0, 0, 0)
+
+    @pytest.mark.parametrize("how", ["commit", "park for long", "bury"])
+    async def test_a_queue_is_settled_when_nothing_of_it_is_ready_or_leased(self, store, how):
+        await asyncio.wait_for(store.settled(INBOX), 5)
+        await append(store, [update(1), update(2, "chat:2")])
+        settled = asyncio.create_task(store.settled(INBOX))
+        await store.commit(await store.claim(INBOX), Effects(calls=(Call("chat:1", b"a"),)), more=False)
+        last = await store.claim(INBOX)
+        await store.stats()
+        await asyncio.sleep(0)
+        assert not settled.done()
+        await self._settle(store, last, how)
+        await asyncio.wait_for(settled, 5)
+        outbox = asyncio.create_task(store.settled(OUTBOX))
+        await asyncio.sleep(0)
+        assert not outbox.done()
+        outbox.cancel()
+
+    async def test_a_queue_is_not_settled_while_a_lane_is_handed_back_or_has_more(self, store):
+        await append(store, [update(1), update(2)])
+        settled = asyncio.create_task(store.settled(INBOX))
+        second = await store.commit(await store.claim(INBOX), NOTHING, more=True)
+        await store.release(second)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not settled.done()
+        await store.commit(await store.claim(INBOX), NOTHING, more=False)
+        await asyncio.wait_for(settled, 5)
+
     # -- what must be refused --------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("then", ["commit", "park", "bury", "release"])
@@ -625,6 +671,8 @@ class StoreContract:
                 await store.commit(delivery, NOTHING, more=False)
             case "park":
                 await store.park(delivery, 0.0, counted=False, reason="x")
+            case "park for long":
+                await store.park(delivery, 3600, counted=False, reason="x")
             case "bury":
                 await store.bury(delivery, "x")
             case "release":

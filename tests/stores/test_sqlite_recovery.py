@@ -185,6 +185,31 @@ async def test_the_leases_of_before_are_lost_once_the_file_was_read_anew(store, 
     assert await store.append(right, [update(4)]) == 1  # the process is the same
 
 
+async def test_what_is_there_after_the_file_was_read_anew_is_waited_for(store, faults):
+    await append(store, [update(1)])
+    await store.claim(Queue.INBOX)
+    settled = asyncio.create_task(store.settled(Queue.INBOX))
+    faults.fail("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await append(store, [update(2)])
+    await asyncio.wait([store._recovery])
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not settled.done()
+    await store.commit(await store.claim(Queue.INBOX), Effects(), more=False)
+    async with asyncio.timeout(WITHIN_S):
+        await settled
+
+
+async def test_nothing_is_waited_for_in_a_closed_store(store):
+    await append(store, [update(1)])
+    settled = asyncio.create_task(store.settled(Queue.INBOX))
+    await asyncio.sleep(0)
+    await store.close()
+    async with asyncio.timeout(WITHIN_S):
+        await settled
+
+
 @pytest.mark.parametrize("asks", ["claim", "dead_letters", "state", "append"])
 async def test_nobodys_cancellation_reaches_into_the_reading(store, faults, asks):
     await append(store, [update(id_, f"chat:{id_}") for id_ in range(1, 4)])

@@ -214,6 +214,33 @@ class TestMemorySessions:
 
         run_virtual(main())
 
+    async def test_what_another_session_holds_is_not_waited_for(self):
+        store = MemoryStore()
+        peer = store.peer()
+        await append(store, [update(1), update(2, "chat:2")])
+        mine = await store.claim(INBOX)
+        settled = asyncio.create_task(store.settled(INBOX))
+        await store.commit(mine, NOTHING, more=False)
+        await asyncio.sleep(0)
+        assert not settled.done()  # it could claim the other
+        await peer.claim(INBOX)
+        await asyncio.wait_for(settled, 5)
+        assert (store.mine(INBOX).leased, peer.mine(INBOX).leased) == (0, 1)
+
+    def test_what_a_session_has_lost_is_settled(self):
+        async def main() -> None:
+            store = MemoryStore(lease_ttl_s=15)
+            peer = store.peer()
+            await append(store, [update(1)])
+            await store.claim(INBOX)
+            store.hang()
+            waiting = asyncio.create_task(peer.claim(INBOX))
+            await store.settled(INBOX)
+            assert asyncio.get_running_loop().time() == 15
+            await waiting
+
+        run_virtual(main())
+
     async def test_each_session_that_is_open_is_told_of_new_updates(self):
         store = MemoryStore()
         peer, closed = store.peer(), store.peer()

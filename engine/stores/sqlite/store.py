@@ -29,6 +29,7 @@ from engine.model import (
     Envelope,
     Lease,
     Queue,
+    QueueStats,
     Right,
     Stats,
 )
@@ -228,6 +229,18 @@ class SqliteStore(SqliteOperator):
     async def release(self, delivery: Delivery) -> None:
         lane = await self._head_held(delivery)
         self._queues[delivery.lease.queue].lanes.let_go(lane)
+
+    async def room(self, pending_max: int) -> int:
+        return pending_max - self._queues[Queue.INBOX].lanes.pending
+
+    def mine(self, queue: Queue) -> QueueStats:
+        return self._queues[queue].lanes.stats()
+
+    async def settled(self, queue: Queue) -> None:
+        before: QueueAtHand | None = None
+        while before is not self._queues[queue]:  # else the file was read anew meanwhile
+            before = self._queues[queue]
+            await before.lanes.settled()
 
     async def stats(self) -> Stats:
         return Stats(self._queues[Queue.INBOX].lanes.stats(), self._queues[Queue.OUTBOX].lanes.stats())
