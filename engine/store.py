@@ -229,12 +229,12 @@ class Store(Protocol):
 
 
 class Operator(Protocol):
-    """Inspection and repair by a person, apart from the handling of updates."""
+    """Inspection and repair by a person, while updates are handled. StoreUnavailable if the store cannot do it now."""
 
-    def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
+    async def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
         """Return lanes that have pending work, at most `limit`."""
 
-    def overflow(self, queue: Queue) -> Overflow:
+    async def overflow(self, queue: Queue) -> Overflow:
         """Return how much exceeded the bounds of this queue since the store was opened."""
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:

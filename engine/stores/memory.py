@@ -181,10 +181,10 @@ class MemoryStore:
         self._data.keep(self._session)
         self._data.reap(self._session)
 
-    def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
+    async def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
         return list(self._data.queues[queue].lanes.views(limit))
 
-    def overflow(self, queue: Queue) -> Overflow:
+    async def overflow(self, queue: Queue) -> Overflow:
         return self._data.queues[queue].lanes.overflow()
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:

@@ -75,18 +75,23 @@ class LaneBoard:
         stats = await self._store.stats()
         names = {f"chat:{chat['id']}": _name(chat) for chat in self._fake.world.chats()}
         dead = await self._dead_letters(stats.inbox.dead + stats.outbox.dead)
+        lanes = {queue: {v.key: v for v in await self._store.lanes(queue, LANES_MAX)} for queue in Queue}
         # No await from here on: rows, lanes and workers are a snapshot of one moment.
         return {
             "type": "lanes",
             "inbox": stats.inbox._asdict(),
             "outbox": stats.outbox._asdict(),
-            "rows": self._row_views(names, dict(zip(Queue, running, strict=True))),
+            "rows": self._row_views(names, lanes, dict(zip(Queue, running, strict=True))),
             "dead": [{**letter, "name": lane_name(letter["key"], names)} for letter in dead],
         }
 
-    def _row_views(self, names: dict[str, str], running: dict[Queue, list[Running]]) -> list[Json]:
+    def _row_views(
+        self,
+        names: dict[str, str],
+        lanes: dict[Queue, dict[str, LaneView]],
+        running: dict[Queue, list[Running]],
+    ) -> list[Json]:
         now = asyncio.get_running_loop().time()
-        lanes = {queue: {v.key: v for v in self._store.lanes(queue, LANES_MAX)} for queue in Queue}
         by_lane = {
             queue: {each.delivery.lease.key: each for each in those} for queue, those in running.items()
         }

@@ -66,7 +66,7 @@ async def flood(store_kind: str) -> tuple[list[float], float]:
         for _ in range(PROBES):
             await fake.send_messages([(2, 2, str(time.time()))])
             await asyncio.sleep(PROBE_EVERY_S)
-        assert any(view.key == "chat:1" and view.depth > FLOOD / 4 for view in store.lanes(Queue.INBOX))
+        assert any(view.key == "chat:1" and view.depth > FLOOD / 4 for view in await store.lanes(Queue.INBOX))
         replies = [call for call in await fake.calls() if call.chat_id == 2 and call.text != "warm up"]
         await bot.stop()
     assert len(replies) == PROBES

@@ -193,7 +193,7 @@ def test_what_a_handler_asks_to_be_repeated():
 
 async def test_the_lanes_of_an_observed_store_are_the_stores():
     store = MemoryStore()
-    await store.append([update(1)])
+    await append(store, [update(1)])
     observed = observed_store(store, print)
-    assert [lane.key for lane in observed.lanes(INBOX)] == ["chat:1"]
-    assert observed.lanes(Queue.OUTBOX) == []
+    assert [lane.key for lane in await observed.lanes(INBOX)] == ["chat:1"]
+    assert await observed.lanes(Queue.OUTBOX) == []

@@ -649,7 +649,7 @@ async def test_a_parked_lane_shows_the_reason(play, page):
     pill = half(page, ADA, "outbox").locator(".pill")
     await expect(pill).to_have_text(re.compile(r"parked \d\d\.\d s · .*Too Many Requests"))
     await expect(half(page, ADA, "outbox").locator(".dots i")).to_have_count(1)
-    assert play.store.lanes(Queue.OUTBOX)[0].status == "parked"
+    assert (await play.store.lanes(Queue.OUTBOX))[0].status == "parked"
 
 
 async def test_dead_letters_are_listed_and_tried_again(play, page):

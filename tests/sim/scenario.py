@@ -376,7 +376,7 @@ class Scenario:
                     return
         for store in open_stores[:1]:
             for queue in Queue:
-                self.failures += [f"stuck: {view}" for view in store.lanes(queue)[:3]]
+                self.failures += [f"stuck: {view}" for view in (await store.lanes(queue))[:3]]
 
     # -- the judgement ---------------------------------------------------------------------------------------
 

@@ -200,8 +200,8 @@ class Connection:
         self.renewing.cancel()
         await self._session.close()
 
-    def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
-        return self._session.lanes(queue, limit)
+    async def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
+        return await self._session.lanes(queue, limit)
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         return await self._session.dead_letters(limit)

@@ -207,7 +207,7 @@ class EffectsContract:
         store.clock_moved()
         store.clock_moved()  # while it looks
         assert (await asyncio.wait_for(store.claim(INBOX), WITHIN_S)).envelope.body == b"a"
-        assert store.lanes(INBOX)[0].depth == 1
+        assert (await store.lanes(INBOX))[0].depth == 1
 
     # -- timers: where ----------------------------------------------------------------------------------------
 
@@ -464,7 +464,7 @@ class EffectsContract:
         head = await store.claim(INBOX)
         assert len(await store.peek(head, 500)) == 199
         assert await store.commit(head, Effects(also=199), more=True) is None
-        assert store.lanes(INBOX) == []
+        assert await store.lanes(INBOX) == []
         await conserved(store)
 
     async def test_nothing_comes_between_what_was_peeked(self, store):

@@ -418,7 +418,7 @@ class StoreContract:
         await store.park(await store.claim(INBOX), 3600, counted=True, reason="x")
         await append(store, [update(3), update(4, "chat:3")])
         assert sorted(await drain_ids(store)) == [("chat:2", 2), ("chat:3", 4)]
-        (view,) = store.lanes(INBOX)
+        (view,) = await store.lanes(INBOX)
         assert (view.key, view.status, view.depth, view.attempts, view.reason) == (
             "chat:1",
             "parked",
@@ -628,7 +628,7 @@ class StoreContract:
     async def test_an_idle_chat_has_no_lane(self, store):
         await append(store, [update(1)])
         await store.commit(await store.claim(INBOX), Effects(state=b"s"), more=True)
-        assert store.lanes(INBOX) == []
+        assert await store.lanes(INBOX) == []
 
     async def test_a_long_lane_keeps_its_order(self, store):
         await append(store, [update(id_) for id_ in range(300)])
@@ -689,8 +689,8 @@ class StoreContract:
         store = await open_store(limits=Limits(dead_per_lane_max=2))
         await self.bury_all(store, update(1, "chat:shop"), *(update(id_) for id_ in range(2, 7)))
         assert [letter.envelope.id for letter in await store.dead_letters()] == [6, 5, 1]
-        assert store.overflow(INBOX) == (0, 3)
-        assert store.overflow(OUTBOX) == (0, 0)
+        assert await store.overflow(INBOX) == (0, 3)
+        assert await store.overflow(OUTBOX) == (0, 0)
         await conserved(store)
 
     async def test_at_the_total_the_lane_with_the_most_loses_its_oldest(self, open_store):
@@ -729,7 +729,7 @@ class StoreContract:
             ("lane full", "chat:1"),
             ("dead letters dropped", "chat:1"),
         ]
-        assert store.overflow(INBOX) == (5, 4)
+        assert await store.overflow(INBOX) == (5, 4)
         with capture_logs() as lines:
             await store.close()
         counts = {line["event"]: line["count"] for line in lines}

@@ -47,7 +47,7 @@ async def test_a_start_with_smaller_bounds_drops_by_the_same_rule(path):
     await store.close()
     store = await open_sqlite(path, "1", limits=Limits(dead_per_lane_max=2))
     assert await ids(store) == [7, 6, 1]
-    assert store.overflow(Queue.INBOX) == (0, 4)
+    assert await store.overflow(Queue.INBOX) == (0, 4)
     await store.close()
 
 

@@ -407,7 +407,7 @@ class TestSqliteFile:
         store = await open_sqlite(path, "1", wall=lambda: now[0])
         second = await store.claim(INBOX)  # its time came while nobody ran
         assert (second.envelope.id, second.attempt) == (2, 2)
-        (parked,) = (lane for lane in store.lanes(INBOX) if lane.status == "parked")
+        (parked,) = (lane for lane in await store.lanes(INBOX) if lane.status == "parked")
         assert (parked.key, parked.attempts, parked.reason) == ("chat:1", 1, "slow down")
         assert 49 < parked.wait_s <= 50
         await store.commit(second, NOTHING, more=False)
@@ -438,7 +438,7 @@ class TestSqliteFile:
         await store.close()
         now[0] -= 6 * 3600
         store = await open_sqlite(path, "1", wall=lambda: now[0])
-        (parked,) = store.lanes(INBOX)
+        (parked,) = await store.lanes(INBOX)
         assert 59 < parked.wait_s <= 60
         await store.close()
 
@@ -484,7 +484,7 @@ class TestSqliteFile:
         connection.close()
         for _ in range(2):
             store = await open_sqlite(path, "1")
-            (parked,) = store.lanes(INBOX)
+            (parked,) = await store.lanes(INBOX)
             assert (parked.attempts, parked.reason) == (1, "x")
             assert 290 < parked.wait_s <= 300
             await append(store, [], [("chat:new", "chat:1")])
@@ -517,8 +517,8 @@ class TestSqliteFile:
         connection.executescript(FORMAT_3)
         connection.close()
         store = await open_sqlite(path, "1")
-        assert [lane.reason for lane in store.lanes(INBOX) if lane.attempts] == ["x"]
-        assert [lane.reason for lane in store.lanes(OUTBOX)] == ["y"]
+        assert [lane.reason for lane in await store.lanes(INBOX) if lane.attempts] == ["x"]
+        assert [lane.reason for lane in await store.lanes(OUTBOX)] == ["y"]
         third = await store.claim(INBOX)
         assert third.envelope == update(3)  # nobody knows when it came
         await store.commit(third, Effects(timers=(Timer("t", 0, b"t"),)), more=False)

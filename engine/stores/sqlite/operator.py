@@ -10,10 +10,10 @@ from engine.stores.sqlite.loaded import LoadedFile
 class SqliteOperator(LoadedFile):
     """The `Operator` part of the store, apart from the handling of updates."""
 
-    def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
+    async def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
         return list(self._queues[queue].lanes.views(limit))
 
-    def overflow(self, queue: Queue) -> Overflow:
+    async def overflow(self, queue: Queue) -> Overflow:
         return self._queues[queue].lanes.overflow()
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
