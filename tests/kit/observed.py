@@ -6,7 +6,6 @@ What a store has in memory and what stands in its file are compared on the way.
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from engine.store import ID_MASK
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
 from engine.stores.sqlite.group import Steps
+from engine.stores.sqlite.writer import Writer
 from tests.kit.view import LaneSeen, TimerSeen, View, plain
 
 WALL_S: Final = 1_700_000_000.0
@@ -132,7 +132,7 @@ class Sqlite:
         writer = self._store._writer
         writer.__dict__.pop("_transact", None)
         if full:
-            writer._transact = partial(_transact_on_full_disk, writer._transact)  # type: ignore[method-assign]
+            writer._transact = partial(_transact_on_full_disk, writer)  # type: ignore[method-assign]
 
     async def close(self, _: int) -> None:
         await self._store.close()
@@ -168,12 +168,18 @@ class Sqlite:
         return _ready(self._store._queues[queue].lanes)
 
 
-def _transact_on_full_disk(transact: Callable[..., None], steps: Steps, *, durable: bool) -> None:
-    try:
-        transact([*steps, "", ("INSERT INTO no_room VALUES (1)", ())], durable=durable)
-    except sqlite3.OperationalError as error:
+def _transact_on_full_disk(writer: Writer, steps: Steps, *, durable: bool) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("simulated: the disk is full")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
-        raise
+        raise error
+
+    file = writer._file
+    file.commit = fail  # type: ignore[method-assign]
+    try:
+        Writer._transact(writer, steps, durable=durable)
+    finally:
+        del file.commit
 
 
 async def _lanes(

@@ -648,7 +648,7 @@ CHANGES = st.one_of(
     st.tuples(st.just("timer"), KEYS, st.none() | st.integers(0, 9)),
     st.tuples(st.just("seen"), st.integers(0, 1), st.none() | st.binary(max_size=2)),
     st.tuples(st.just("place"), st.integers(0, 3)),
-    st.tuples(st.just("run"), KEYS),
+    st.tuples(st.just("mark"), KEYS, st.integers(0, 9)),
 )
 
 
@@ -671,12 +671,12 @@ def fill(group, number, change):
         case "place", place:
             group.delete("inbox", place)
             group.insert("inbox", (10 + number, str(number), "", b"", 0.0))
-        case "run", key:
-            group.run("DELETE FROM state WHERE key = ?", key)
+        case "mark", kind, last:
+            group.raise_mark(kind, last)
 
 
 def everything(connection):
-    tables = ("inbox", "state", "parked", "timer", "seen")
+    tables = ("inbox", "state", "parked", "timer", "seen", "meta")
     return [sorted(connection.execute(f"SELECT * FROM {table}")) for table in tables]
 
 
@@ -685,6 +685,7 @@ def test_what_is_put_together_is_what_was_asked_one_after_another(changes):
     together, one_by_one = (sqlite3.connect(":memory:") for _ in range(2))
     for connection in (together, one_by_one):
         connection.executescript(sqlite_schema.SCHEMA)
+        connection.execute("INSERT INTO meta VALUES ('a', 3), ('b', 5)")
         for place in range(4):
             connection.execute("INSERT INTO inbox VALUES (?, '', '', '', 0)", (place,))
     group = Group()

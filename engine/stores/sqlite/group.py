@@ -6,8 +6,7 @@ win it back from a busy event loop. The result is the same as of the steps one b
 * Rows of inbox, outbox and timer are deleted by their place, dead letters by their number, before rows are inserted.
   A caller learns a place or a number only after the transaction that inserted it, so no row is inserted and deleted in
   one transaction.
-* Tables with another key keep the last step for each key.
-* A single statement (`run`) is executed at its position among the steps.
+* Tables with another key keep the last step for each key. Of the marks of one kind the highest counts.
 """
 
 import sqlite3
@@ -55,7 +54,7 @@ _KEYS: Final = {
 _DELETE_FROM: Final = {"inbox": "-inbox", "outbox": "-outbox", "timer": "-timer", "dead": "-dead"}
 _GONE: Final = {step: queue for queue, step in _DELETE_FROM.items()}
 _DELETED: Final = None
-
+_RAISE: Final = "UPDATE meta SET value = max(value, ?) WHERE name = ?"
 
 _TOO_MANY_TIMERS: Final = """
 SELECT column1 FROM (VALUES {rows}) WHERE (SELECT 1 FROM timer WHERE key = column1 LIMIT 1 OFFSET ?) IS NOT NULL LIMIT 1
@@ -110,9 +109,9 @@ class Group:
         """Fail the transaction (TooManyTimers) if the lane has more than `most` timers at its end."""
         self.steps += ("#timer", (key, most))
 
-    def run(self, statement: str, *values: Any) -> None:
-        """Execute a single statement, uncombined; for rare ones."""
-        self.steps += ("", (statement, values))
+    def raise_mark(self, kind: str, last: int) -> None:
+        """Raise the high-water mark of the ids of this kind to `last`, unless it is higher."""
+        self.steps += ("#mark", (kind, last))
 
     def see(self, segments: Mapping[int, bytearray], now: float) -> None:
         """Store segments of seen ids; `now` is Unix time."""
@@ -143,14 +142,12 @@ def apply(connection: sqlite3.Connection, steps: Steps) -> None:
     new: dict[str, list[Row]] = {}
     keyed: dict[str, dict[Row, Row | None]] = {}
     bounded: dict[str, int] = {}
+    marks: dict[str, int] = {}
     last = ""
     add: Callable[[Any], None]
     by_turns = iter(steps)
     for what, value in zip(by_turns, by_turns, strict=True):
-        if not what:
-            _flush(connection, gone, new, keyed)
-            connection.execute(*value)
-        elif what != last:
+        if what != last:
             if what in _GONE:
                 add = gone.setdefault(_GONE[what], []).append
             elif what in _LOGS:
@@ -159,13 +156,15 @@ def apply(connection: sqlite3.Connection, steps: Steps) -> None:
                 add = partial(_replace, keyed.setdefault(what, {}), _KEYS[what][0])
             elif what == "#timer":
                 add = partial(_bound, bounded)
+            elif what == "#mark":
+                add = partial(_raise, marks)
             else:
                 add = partial(_forget, keyed.setdefault(what[1:], {}))
-            add(value)
-        else:
-            add(value)
-        last = what
+            last = what
+        add(value)
     _flush(connection, gone, new, keyed)
+    for kind, mark in marks.items():
+        connection.execute(_RAISE, (mark, kind))
     for most in set(bounded.values()):
         _check_timers(connection, [key for key in bounded if bounded[key] == most], most)
 
@@ -183,6 +182,11 @@ def _replace(rows: dict[Row, Row | None], key: slice, by: Iterable[Row]) -> None
 
 def _bound(bounded: dict[str, int], bound: tuple[str, int]) -> None:
     bounded[bound[0]] = bound[1]
+
+
+def _raise(marks: dict[str, int], mark: tuple[str, int]) -> None:
+    kind, last = mark
+    marks[kind] = max(last, marks.get(kind, last))
 
 
 def _check_timers(connection: sqlite3.Connection, keys: list[str], most: int) -> None:
@@ -214,9 +218,6 @@ def _flush(
             if row is _DELETED:
                 connection.execute(_KEYS[table][1], key)
         _insert(connection, table, [row for row in by_key.values() if row is not _DELETED])
-    gone.clear()
-    new.clear()
-    keyed.clear()
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: list[Row]) -> None:

@@ -11,7 +11,6 @@ from typing import Final
 from engine.stores.sqlite.group import Group
 
 BLOCK: Final = 1 << 12
-_RAISE: Final = "UPDATE meta SET value = max(value, ?) WHERE name = ?"
 
 
 class HighWater:
@@ -24,7 +23,7 @@ class HighWater:
     def reserve(self, group: Group, last: int) -> None:
         """Add a reservation to the group if it uses ids, up to `last`, that are not reserved yet."""
         if last > self._reserved:
-            group.run(_RAISE, _end_of_block(last), self._kind)
+            group.raise_mark(self._kind, _end_of_block(last))
 
     def reserved(self, last: int) -> None:
         """Record that a group with ids up to `last` is committed."""

@@ -36,7 +36,7 @@ class SqliteOperator(LoadedFile):
         envelope = letter.envelope
         data = self._queues[letter.queue]
         self._appended = group = self._writer.group()
-        group.run("DELETE FROM dead WHERE number = ?", number)
+        group.drop_letter(number)
         if envelope.is_timer:
             timer = Timer(f"{REPLAYED}{number}", 0.0, envelope.body)
             changes = self._timers.plan(group, envelope.key, envelope.scope, (timer,))
