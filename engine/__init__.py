@@ -44,7 +44,7 @@ from engine.model import (
 from engine.moved import redirect
 from engine.observe import Event, Observe, observed_handler, observed_store
 from engine.outcome import outcome_of
-from engine.store import Limits, Operator, Store
+from engine.store import Limits, LookAhead, Operator, Store
 from engine.work import FullHandler, Handler, Work, guarded
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "Limits",
+    "LookAhead",
     "NotPeeked",
     "Observe",
     "Operator",

@@ -129,8 +129,24 @@ class NoNotes:
         return None
 
 
-class Store(Protocol):
-    """What the engine needs of a store. One object is one session: its leases begin and end with it.
+class LookAhead(Protocol):
+    """What a handler may ask: StoreUnavailable if the store cannot answer now, LeaseLost if the lease is lost."""
+
+    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        """Return the updates directly behind the head, at most `limit`, up to a timer or another scope.
+
+        While the lease is held, nothing is inserted between them.
+        """
+
+    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
+        """Return the updates among the next `limit` entries behind the head, of any scope. They cannot be acked with it."""
+
+    async def state(self, key: str, scope: str) -> bytes | None:
+        """Return the current conversation state, None if there is none; `Effects.states` changes it."""
+
+
+class Store(LookAhead, Protocol):
+    """What the engine needs of a store. One object is one session: its leases and its right to append end with it.
 
     A session renews itself. If it cannot (the process was stopped, the connection is lost), another one may take over what
     it holds.
@@ -175,18 +191,6 @@ class Store(Protocol):
 
     async def claim(self, queue: Queue) -> Delivery:
         """Lease the lane that has been ready longest; wait until there is one. A cancelled call leaves no lease."""
-
-    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return the updates directly behind the head, at most `limit`, up to a timer or another scope.
-
-        While the lease is held, nothing is inserted between them.
-        """
-
-    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return the updates among the next `limit` entries behind the head, of any scope. They cannot be acked with it."""
-
-    async def state(self, key: str, scope: str) -> bytes | None:
-        """Return the current conversation state, None if there is none; `Effects.states` changes it."""
 
     async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
         """Ack the head and apply its effects in one step; with `more`, keep the lane and return its next head, if any.

@@ -7,32 +7,17 @@ import structlog
 
 from engine.checks import check_delay
 from engine.model import Call, Delivery, Effects, Envelope, Lease
+from engine.store import LookAhead
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
-
-
-class Reads(Protocol):
-    """What a handler may ask the store: StoreUnavailable if it cannot answer now, LeaseLost if the lease is lost."""
-
-    async def peek(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return the updates directly behind the head, of the same scope (Store.peek)."""
-        ...
-
-    async def look(self, delivery: Delivery, limit: int) -> list[Envelope]:
-        """Return the updates among the next `limit` entries behind the head, of any scope (Store.look)."""
-        ...
-
-    async def state(self, key: str, scope: str) -> bytes | None:
-        """Return the current state of a key and a scope (Store.state)."""
-        ...
 
 
 class Runner(Protocol):
     """What runs the handler: it has the store, and bounds how long handlers run."""
 
     @property
-    def store(self) -> Reads:
+    def store(self) -> LookAhead:
         """The store of the delivery."""
         ...
 
@@ -75,7 +60,7 @@ class Work:
         return self.delivery.lease
 
     @property
-    def store(self) -> Reads | None:
+    def store(self) -> LookAhead | None:
         """The store; None without a runner."""
         return None if self._runner is None else self._runner.store
 
@@ -89,7 +74,7 @@ class Work:
             self._runner.allow(self.delivery, seconds)
 
     @property
-    def _reads(self) -> Reads:
+    def _reads(self) -> LookAhead:
         return _NOTHING if self._runner is None else self._runner.store
 
     # Not `async def`: each would be one more coroutine per call.

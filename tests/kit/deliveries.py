@@ -4,7 +4,8 @@ import json
 from typing import Any, NamedTuple
 
 from engine.model import Delivery, Effects, Lease, Queue
-from engine.work import Reads, Work
+from engine.store import LookAhead
+from engine.work import Work
 from telegram.botapi.calls import decode_call
 from telegram.botapi.decoding import decode
 from telegram.botapi.intake import RawUpdate
@@ -72,7 +73,7 @@ def naive_match(router: Router, ctx: Context) -> Handler | None:
 class Direct(InboxHandler):
     """Called with a delivery, without an engine. `behind` is a store, or what a test puts in its place."""
 
-    def __init__(self, router: Router, *, behind: Reads | None = None, **options: Any) -> None:
+    def __init__(self, router: Router, *, behind: LookAhead | None = None, **options: Any) -> None:
         super().__init__(router, **options)
         self._runner = None if behind is None else Beside(behind)
 
@@ -83,7 +84,7 @@ class Direct(InboxHandler):
 class Beside(NamedTuple):
     """A store for a Work without an engine; time-outs are ignored."""
 
-    store: Reads
+    store: LookAhead
 
     def allow(self, delivery: Delivery, seconds: float) -> None:
         pass
