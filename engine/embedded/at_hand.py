@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from engine.embedded.lanes import LaneTable, place_after
+from engine.embedded.lane import place_after
+from engine.embedded.lanes import LaneTable
 from engine.model import Envelope, Queue
 
 Name = tuple[str, str]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from engine.embedded.dead import DeadLane
-from engine.embedded.lanes import Lane, same_scope
+from engine.embedded.lane import Lane, same_scope
 from engine.errors import LeaseLost, RightLost, StateChanged
 from engine.model import (
     KEEP,

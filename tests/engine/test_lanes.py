@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from engine import Queue
-from engine.embedded.lanes import Lane, LaneTable, place_after
+from engine.embedded.lane import Lane, place_after
+from engine.embedded.lanes import LaneTable
 from engine.model import TIMER_IDS
 from engine.store import ID_BITS, ID_FALL_MAX
 from tests.kit.virtual import run_virtual

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine.embedded.lanes import ParkedLane
+from engine.embedded.lane import ParkedLane
 from engine.errors import StoreError, StoreUnavailable
 from engine.stores.sqlite.check import check_contents
 from engine.stores.sqlite.disk import (

@@ -25,7 +25,7 @@ import structlog
 from engine.embedded.aliases import Aliases
 from engine.embedded.at_hand import Name, QueueAtHand, RecentStates
 from engine.embedded.forward import ForwardClock
-from engine.embedded.lanes import Lane
+from engine.embedded.lane import Lane
 from engine.embedded.seen import SeenIds
 from engine.errors import LeaseLost, StoreError, StoreUnavailable
 from engine.model import TIMER_IDS, Delivery, Envelope, Queue, Right

@@ -1,14 +1,30 @@
-"""The operator's methods of a SQLite store: lanes, dead letters, and their replay."""
+"""What a SQLite store tells about itself, and the operator's methods: counts, lanes, dead letters, and their replay."""
 
 import asyncio
 
-from engine.model import REPLAYED, DeadLetter, LaneView, Overflow, Queue, Timer
+from engine.model import REPLAYED, DeadLetter, LaneView, Overflow, Queue, QueueStats, Stats, Timer
 from engine.stores.sqlite.letters import find_letter, newest_letters
 from engine.stores.sqlite.loaded import LoadedFile
 
 
 class SqliteOperator(LoadedFile):
-    """The `Operator` part of the store, apart from the handling of updates."""
+    """The counts, and the `Operator` part of the store, apart from the handling of updates."""
+
+    async def room(self, pending_max: int) -> int:
+        return pending_max - self._queues[Queue.INBOX].lanes.pending
+
+    def mine(self, queue: Queue) -> QueueStats:
+        return self._queues[queue].lanes.stats()
+
+    async def settled(self, queue: Queue) -> None:
+        while True:
+            data = self._queues[queue]
+            await data.lanes.settled()
+            if data is self._queues[queue]:  # else the file was read anew meanwhile
+                return
+
+    async def stats(self) -> Stats:
+        return Stats(self._queues[Queue.INBOX].lanes.stats(), self._queues[Queue.OUTBOX].lanes.stats())
 
     async def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
         return list(self._queues[queue].lanes.views(limit))

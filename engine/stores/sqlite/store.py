@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.embedded.at_hand import Name, QueueAtHand
-from engine.embedded.lanes import Lane, same_scope
+from engine.embedded.lane import Lane, same_scope
 from engine.errors import LeaseLost, RightLost, StateChanged, StoreError, StoreUnavailable
 from engine.model import (
     KEEP,
@@ -29,9 +29,7 @@ from engine.model import (
     Envelope,
     Lease,
     Queue,
-    QueueStats,
     Right,
-    Stats,
 )
 from engine.store import DIED, ID_MASK, Arrived, Limits, Lost
 from engine.stores.sqlite.disk import Connect, Look, Renew, connect, look, renew
@@ -229,21 +227,6 @@ class SqliteStore(SqliteOperator):
     async def release(self, delivery: Delivery) -> None:
         lane = await self._head_held(delivery)
         self._queues[delivery.lease.queue].lanes.let_go(lane)
-
-    async def room(self, pending_max: int) -> int:
-        return pending_max - self._queues[Queue.INBOX].lanes.pending
-
-    def mine(self, queue: Queue) -> QueueStats:
-        return self._queues[queue].lanes.stats()
-
-    async def settled(self, queue: Queue) -> None:
-        before: QueueAtHand | None = None
-        while before is not self._queues[queue]:  # else the file was read anew meanwhile
-            before = self._queues[queue]
-            await before.lanes.settled()
-
-    async def stats(self) -> Stats:
-        return Stats(self._queues[Queue.INBOX].lanes.stats(), self._queues[Queue.OUTBOX].lanes.stats())
 
     # -- parts of the above -----------------------------------------------------------------------------------
 
