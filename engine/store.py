@@ -8,7 +8,7 @@ A lane is idle (no record), ready, leased or parked; each arrow is one call:
      │                 │  └── release, take-over ──┘ ├── commit or bury, none left ──▶ idle
      │                 └────── delay over ───── parked ◀── park
 
-What every store promises (tests/stores/store_contract.py holds each to it):
+What every store promises (engine/stores/contract/ is the suite that each passes):
 
 * One owner: a lane is leased to one holder; every claim gets a higher fence.
 * Prefix order: updates leave a lane in the order of their ids. Telegram restarts the numbering at a random id after an

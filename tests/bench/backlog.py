@@ -12,10 +12,10 @@ import psutil
 import uvloop
 
 from engine import Effects, Engine, EngineConfig, Queue, Work
+from engine.stores.contract import append
 from engine.stores.sqlite import open_sqlite
 from tests.bench.material import a_store, batches
 from tests.bench.report import Row
-from tests.kit.appending import append
 
 PENDING = 1_000_000
 CHATS = 100_000

@@ -10,13 +10,13 @@ import uvloop
 
 from engine import Queue
 from engine.store import FullStore
+from engine.stores.contract import append
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, text
 from telegram.fake.server.remote import RemoteFake
 from telegram.service.bot import Bot, BotConfig
 from tests.bench.material import a_store, batches
 from tests.bench.report import Row
-from tests.kit.appending import append
 
 FLOOD = 5000
 HANDLER_S = 0.05

@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from engine import Envelope, Queue, Reject, Retry
+from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
 from telegram.botapi.types import Message
 from telegram.dialogue import (
@@ -23,7 +24,6 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.albums import ALBUM_MAX
 from telegram.dialogue.batches import BURST_MAX, SPLIT_MAX, Splits
-from tests.kit.appending import append
 from tests.kit.deliveries import Direct, delivery
 from tests.kit.offline import BOB, Scene, now, play, pressed, said
 

@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from engine import Delivery, Envelope
+from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
 from telegram.dialogue import (
     CHAT,
@@ -26,7 +27,6 @@ from telegram.dialogue import (
     text,
 )
 from telegram.dialogue.stopping import Stoppable, Stopped
-from tests.kit.appending import append
 from tests.kit.deliveries import delivery
 from tests.kit.offline import ALICE, BOB, Scene, now, play, pressed, said
 from tests.kit.steals import Steals

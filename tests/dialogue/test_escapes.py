@@ -10,8 +10,8 @@ import structlog
 
 from engine import Delivery, Effects, Park, Reject, Retry, StoreError, StoreUnavailable
 from engine.asking import Asking
+from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
-from tests.kit.appending import append
 from tests.kit.house import NOTHING, House, begins, dead, in_house, now, update
 from tests.kit.virtual import run_virtual
 

@@ -12,13 +12,13 @@ import pytest
 
 from engine import KEEP, Delivery, Effects, Envelope, Queue, StateChange
 from engine.stores import open_store
+from engine.stores.contract import append
 from telegram.botapi.calls import encode_json
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import envelope, route, scope_without_topic
 from telegram.dialogue import InboxHandler, MessageContext, Router, command, text
 from telegram.testing import Conversations
 from tests.dialogue.test_flow_buttons import survey
-from tests.kit.appending import append
 from tests.kit.deliveries import Direct, message, press
 
 FORUM = {"id": -100, "type": "supergroup", "title": "Forum", "is_forum": True}

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from structlog.testing import capture_logs
 
 from engine import Effects, Envelope, Park, Queue, Reject, Work
+from engine.stores.contract import append
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import envelope
 from telegram.botapi.types import KINDS
@@ -39,7 +40,6 @@ from telegram.dialogue import (
 )
 from telegram.dialogue import text as any_text
 from telegram.dialogue.conduct import APOLOGY
-from tests.kit.appending import append
 from tests.kit.deliveries import GROUP, Beside
 from tests.kit.rig import STORES, Rig, checkout, open_rig, text, typed
 from tests.kit.stage import Stage

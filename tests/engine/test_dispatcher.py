@@ -26,8 +26,8 @@ from engine import (
     Timer,
     current_delivery,
 )
+from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
-from tests.kit.appending import append
 from tests.kit.house import INBOX, NOTHING, House, begins, dead, in_house, now, update
 from tests.kit.virtual import run_virtual
 

@@ -1,8 +1,8 @@
 import asyncio
 
 from engine.embedded.forward import ForwardClock
+from engine.stores.contract.effects import Clock
 from tests.kit.virtual import run_virtual
-from tests.stores.effects_contract import Clock
 
 
 def test_it_is_the_wall_clock_as_long_as_that_is_not_set_back():

@@ -32,8 +32,8 @@ from engine.observe import (
     Released,
     StoreCalled,
 )
+from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
-from tests.kit.appending import append
 from tests.kit.house import INBOX, Hooked, now, update
 from tests.kit.virtual import run_virtual
 

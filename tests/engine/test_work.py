@@ -7,9 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine import Call, Delivery, Effects, Engine, EngineConfig, Envelope, Lease, LeaseLost, Queue, Work
+from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
-from tests.kit.appending import append
 from tests.kit.house import INBOX, NOTHING, House, dead, in_house, now, update
 from tests.kit.virtual import run_virtual
 

@@ -19,7 +19,7 @@ from engine import (
     StoreUnavailable,
     TooManyTimers,
 )
-from tests.kit.appending import append
+from engine.stores.contract import append
 from tests.kit.model import Impossible, Model
 from tests.kit.view import plain_answer, plain_delivery
 

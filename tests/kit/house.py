@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from engine import Call, Delivery, Effects, Engine, EngineConfig, Envelope, Handler, Queue, Work
+from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
-from tests.kit.appending import append
 from tests.kit.virtual import run_virtual
 
 NOTHING = Effects()

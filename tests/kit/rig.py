@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine import Effects, Engine, EngineConfig, Queue, Work
+from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
 from telegram.botapi.calls import decode_call
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import URGENT, envelope
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
-from tests.kit.appending import append
 from tests.kit.deliveries import ALICE, message
 
 STORES = ("memory", "sqlite")

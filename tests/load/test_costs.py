@@ -13,12 +13,12 @@ import pytest
 
 from engine import Call, Effects, StateChange
 from engine.checks import checked_effects
+from engine.stores.contract import append
+from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, update
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.disk import connect
-from tests.kit.appending import append
 from tests.kit.virtual import run_virtual
-from tests.stores.store_contract import INBOX, NOTHING, OUTBOX, update
 
 FEW, MANY = 300, 3_000
 

@@ -18,7 +18,7 @@ from engine import (
     Timer,
 )
 from engine.store import FullStore
-from tests.kit.appending import append
+from engine.stores.contract import append
 from tests.power.history import Finding, History, Name, Update
 
 T = TypeVar("T")

@@ -2,10 +2,10 @@ import asyncio
 
 from engine import Call, DeadLetter, Delivery, Effects, Envelope, Lease, Queue, Running, StoreUnavailable
 from engine.observe import Committed, observed_store
+from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
 from telegram.fake import FakeServer
 from telegram.sandbox.lanes import LINGER_S, LaneBoard
-from tests.kit.appending import append
 from tests.kit.virtual import run_virtual
 
 ADA, BEN = 1001, 1002

@@ -10,12 +10,12 @@ import pytest
 
 from engine import Call, Effects, Engine, EngineConfig, Envelope, Queue
 from engine.stores import open_store
+from engine.stores.contract import append
 from telegram.botapi.calls import Files, encode_call
 from telegram.botapi.files import InputFile
 from telegram.botapi.types import InputMediaDocument
 from telegram.client.multipart import multipart
 from telegram.service.sender import Sender
-from tests.kit.appending import append
 from tests.kit.deliveries import context, message
 
 

@@ -26,6 +26,7 @@ import run
 import telegram.botapi.errors
 from engine import Delivery, Envelope, Lease, Park, Queue, Reject, Retry, Work
 from engine.stores import open_store
+from engine.stores.contract import append
 from telegram.botapi.calls import encode_call
 from telegram.botapi.decoding import decode
 from telegram.botapi.errors import (
@@ -44,7 +45,6 @@ from telegram.service.bot import Bot, BotConfig
 from telegram.service.letters import Dead, show_dead
 from telegram.service.logs import LogFormat, set_up_logging
 from telegram.service.sender import Sender
-from tests.kit.appending import append
 from tests.kit.hostile import (
     PATH,
     SECRET,

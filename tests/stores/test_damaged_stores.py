@@ -20,10 +20,10 @@ import pytest
 from engine import Call, Effects, Envelope, Queue, StoreError
 from engine.model import Timer
 from engine.stores import open_store
+from engine.stores.contract import append
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.file import StoreFile
 from telegram.load.bot.service import ROOT
-from tests.kit.appending import append
 from tests.kit.chosen import chosen
 
 pytestmark = pytest.mark.processes

@@ -8,10 +8,10 @@ import pytest
 
 from engine import Call, Effects, Queue, StoreUnavailable, Timer
 from engine.model import TIMER_IDS
+from engine.stores.contract import append
+from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, ready_now, update
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.ids import BLOCK
-from tests.kit.appending import append
-from tests.stores.store_contract import INBOX, NOTHING, OUTBOX, ready_now, update
 from tests.stores.test_stores import FORMAT_4
 
 FAR = 2**28 + 5  # beyond what once was the room between one start and the next

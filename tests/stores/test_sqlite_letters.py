@@ -5,8 +5,8 @@ import sqlite3
 import pytest
 
 from engine import Envelope, Limits, Queue
+from engine.stores.contract import append
 from engine.stores.sqlite import open_sqlite
-from tests.kit.appending import append
 
 
 @pytest.fixture

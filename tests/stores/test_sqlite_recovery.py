@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Call, Effects, Envelope, Lease, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
+from engine.stores.contract import append
+from engine.stores.contract.effects import WITHIN_S
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite import schema as sqlite_schema
 from engine.stores.sqlite.disk import connect, renew
 from engine.stores.sqlite.group import Group, apply
 from engine.stores.sqlite.space import Reserve
-from tests.kit.appending import append
-from tests.stores.effects_contract import WITHIN_S
 
 
 def update(id_, key="chat:1"):

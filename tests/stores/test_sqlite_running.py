@@ -13,6 +13,8 @@ from engine.stores import open_store
 from engine.stores.sqlite import open_sqlite
 from tests.kit.appending import append
 from tests.stores.effects_contract import WITHIN_S
+from engine.stores.contract import append
+from engine.stores.contract.effects import WITHIN_S
 
 ATTEMPTS_MAX = 3
 

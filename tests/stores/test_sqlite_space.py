@@ -13,9 +13,9 @@ import apsw
 import pytest
 
 from engine import Effects, Envelope, Queue, StoreError, StoreUnavailable
+from engine.stores.contract import append
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.space import LOG_BYTES_MIN, allocate
-from tests.kit.appending import append
 from tests.kit.apsw_connection import ApswConnection
 from tests.kit.disk import Disk
 from tests.kit.virtual import run_virtual

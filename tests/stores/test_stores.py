@@ -13,15 +13,9 @@ from engine import Call, Effects, LeaseLost, RightLost, StateChange, StoreError,
 from engine.model import TIMER_IDS
 from engine.store import WALL_LOOK_S
 from engine.stores import open_store as open_by_url
-from engine.stores.memory import MemoryStore
-from engine.stores.sqlite import open_sqlite
-from engine.stores.sqlite.disk import connect
-from engine.stores.sqlite.errors import translated
-from engine.stores.sqlite.writer import Writer
-from tests.kit.appending import append
-from tests.kit.virtual import run_virtual
-from tests.stores.effects_contract import WITHIN_S, Clock, EffectsContract, pending
-from tests.stores.store_contract import (
+from engine.stores.contract import append
+from engine.stores.contract.effects import WITHIN_S, Clock, EffectsContract, pending
+from engine.stores.contract.store import (
     INBOX,
     NOTHING,
     OUTBOX,
@@ -31,6 +25,12 @@ from tests.stores.store_contract import (
     ready_now,
     update,
 )
+from engine.stores.memory import MemoryStore
+from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite.disk import connect
+from engine.stores.sqlite.errors import translated
+from engine.stores.sqlite.writer import Writer
+from tests.kit.virtual import run_virtual
 
 # What makes of a file one of the fourth and of the third format.
 FORMAT_4 = """

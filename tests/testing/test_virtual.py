@@ -4,9 +4,9 @@ import time
 import pytest
 
 from engine import Envelope, Queue
+from engine.stores.contract import append
 from engine.stores.sqlite import open_sqlite
 from telegram.testing.virtual import SAME_MOMENT_S
-from tests.kit.appending import append
 from tests.kit.virtual import DeadlockError, LivelockError, VirtualLoop, run_virtual
 
 

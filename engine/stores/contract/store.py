@@ -1,4 +1,4 @@
-"""What every store must do, and what it must refuse. One class, run for each store in test_stores.py."""
+"""What every store must do, and what it must refuse."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ from engine import (
     Queue,
     RightLost,
 )
-from tests.kit.appending import append
+from engine.stores.contract.appending import append
 
 INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
 NOTHING = Effects()
@@ -53,7 +53,7 @@ async def conserved(store: Any) -> None:
 
 
 class StoreContract:
-    """Inherit, and give a fixture `open_store`: an async function (limits=...) -> a new, empty store."""
+    """Inherit, and give a fixture `open_store`: an async function (limits=, wall=) -> a new, empty store."""
 
     @pytest.fixture
     async def store(self, open_store: Open) -> Any:

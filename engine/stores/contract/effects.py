@@ -1,7 +1,4 @@
-"""What every store must do with timers, batches, other scopes' states and calls that go out with a failure.
-
-One class, run for each store in test_stores.py.
-"""
+"""What every store must do with timers, batches, other scopes' states and calls that go out with a failure."""
 
 import asyncio
 from typing import Any
@@ -22,8 +19,8 @@ from engine import (
     TooManyTimers,
 )
 from engine.model import TIMER_IDS
-from tests.kit.appending import append
-from tests.stores.store_contract import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
+from engine.stores.contract.appending import append
+from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
 
 DAY_S = 86_400.0
 WITHIN_S = 4.0  # what takes milliseconds, on a busy machine
