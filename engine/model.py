@@ -29,7 +29,8 @@ class Envelope(NamedTuple):
     """An update or an outgoing call as the engine sees it.
 
     `id` orders the lane `key`; `scope` names the conversation state inside the key; `body` is opaque. `at` is the
-    Unix time when an update arrived, a call was committed or a timer was due; 0.0 if unknown.
+    Unix time when an update arrived (by the clock of its source), a call was committed or a timer was due (by the
+    store's); 0.0 if unknown.
     """
 
     id: int

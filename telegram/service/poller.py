@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from engine import Observe, Right, RightLost, StoreUnavailable
+from engine import Observe, Right, RightLost, StoreError, StoreUnavailable
 from telegram.botapi.errors import Conflict, Refused, RetryAfter, TelegramError, Unauthorized
 from telegram.botapi.intake import RawUpdate
 from telegram.service.incoming import Inbox, take_in
@@ -189,7 +189,7 @@ class Poller:
     async def _resign(self) -> None:
         """Let another process poll at once; if that fails, it waits until this one's session has ended."""
         if self._right is not None:
-            with suppress(StoreUnavailable, TimeoutError):
+            with suppress(StoreUnavailable, StoreError, TimeoutError):
                 async with asyncio.timeout(CONFIRM_WITHIN_S):
                     await self._inbox.resign(self._right)
 
@@ -222,5 +222,5 @@ class Poller:
                 await self._client.get_updates(
                     self._offset, limit=1, timeout_s=0, allowed_updates=self._allowed_updates
                 )
-        except (TelegramError, StoreUnavailable, TimeoutError) as error:
+        except (TelegramError, StoreUnavailable, StoreError, TimeoutError) as error:
             self._log.debug("last confirm failed", kind=type(error).__name__, reason=str(error))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import RightLost, StoreUnavailable
+from engine.errors import RightLost, StoreError, StoreUnavailable
 from engine.model import Envelope, Right
 from telegram.botapi.errors import (
     NotSent,
@@ -555,12 +555,32 @@ def test_nothing_is_confirmed_at_the_end_when_another_process_may_poll():
     assert client.confirms == []
 
 
-def test_a_poller_that_ends_resigns_at_once_and_after_the_last_confirm():
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), StoreError("lost")])
+def test_a_store_that_does_not_know_the_right_any_more_ends_the_stop_without_a_confirm(error):
+    class Inbox(ListInbox):
+        async def room(self) -> int:
+            if self.ids:
+                self.troubled = True
+                await asyncio.Event().wait()
+            return 1
+
+        async def right(self) -> Right:
+            if getattr(self, "troubled", False):
+                raise error
+            return self.granted
+
+    client = ScriptedClient([1])
+    drive(client, Inbox(), for_s=60)
+    assert client.confirms == []
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), StoreError("lost")])
+def test_a_poller_that_ends_resigns_at_once_and_after_the_last_confirm(error):
     class Inbox(ListInbox):
         async def resign(self, right: Right) -> None:
             assert len(client.confirms) == 1
             await super().resign(right)
-            raise StoreUnavailable("away")
+            raise error
 
     client, inbox = ScriptedClient([1]), Inbox(full_after=1)
     drive(client, inbox, for_s=10)
