@@ -10,11 +10,9 @@ from engine.dispatcher import Engine
 from engine.model import TIMER_IDS
 from engine.store import DIED, DIED_WITH_OTHERS
 from engine.stores import open_store
-from engine.stores.sqlite import open_sqlite
-from tests.kit.appending import append
-from tests.stores.effects_contract import WITHIN_S
 from engine.stores.contract import append
 from engine.stores.contract.effects import WITHIN_S
+from engine.stores.sqlite import open_sqlite
 
 ATTEMPTS_MAX = 3
 
