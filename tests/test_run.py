@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import resource
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -183,10 +184,11 @@ async def make_store(path, bot):
 def finished(request, tmp_path_factory):
     """The cases of the tests that were chosen, run one after the other: name -> how it went."""
     names = chosen(request, test_each_error_is_one_line, "name")
+    prepare(prepared := tmp_path_factory.mktemp("prepared"))
     cases = []
     for case in map(CASES.__getitem__, names):
-        folder = tmp_path_factory.mktemp("case")
-        prepare(folder)
+        folder = tmp_path_factory.mktemp("cases") / "case"
+        shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("*-reserve"))
         (folder / ".env").write_bytes(case.dotenv)
         settings = {name: value for name, value in {**BASE, **case.settings}.items() if value is not None}
         cases.append((case.arguments, str(folder), settings))

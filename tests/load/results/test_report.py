@@ -5,15 +5,17 @@ import random
 import re
 from contextlib import asynccontextmanager
 from html.parser import HTMLParser
+from typing import Final
 
 import pytest
-from playwright.async_api import async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import expect
 
 from telegram.load.checkers.checker import Anomaly
 from telegram.load.checkers.recording import ChatClass, FaultMark, Handling, Lane, Recording, Sample
 from telegram.load.results.report import summary, tiles, verdict, write_report
 from telegram.load.results.report_data import drawing, overlapping, percentile
-from tests.kit.page import ARGUMENTS, CHROMIUM
+from tests.kit.page import CHROMIUM, chromium
 
 KINDS = ("lost", "stray", "swapped", "committed twice", "skipped", "forgotten", "overlapping", "sent twice")
 EVIL = (
@@ -443,27 +445,35 @@ def test_a_large_test_has_a_report_of_a_reasonable_size(tmp_path):
 # -- in a browser ----------------------------------------------------------------------------------------
 
 
+LOOP: Final = "module"
+
+
 def in_browser(test):
-    """Marks a test that needs Chromium."""
+    """Marks a test that needs Chromium; all share one."""
     reason = "no Chromium on PATH (apt-get install chromium)"
+    test = pytest.mark.asyncio(loop_scope=LOOP)(test)
     return pytest.mark.browser(pytest.mark.skipif(CHROMIUM is None, reason=reason)(test))
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope=LOOP)
+async def browser():
+    async with chromium() as browser:
+        yield browser
+
+
 @asynccontextmanager
-async def opened(recording, path, **options):
+async def opened(browser, recording, path, **options):
     """The report in a browser, from disk; at the end there must be no errors and no requests."""
     write_report(recording, path)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page(**{"viewport": {"width": 1280, "height": 800}, **options})
-        heard: list[str] = []
-        page.on("console", lambda message: heard.append(message.text))
-        page.on("pageerror", lambda error: heard.append(str(error)))
-        page.on("request", lambda request: heard.append(request.url))
-        await page.goto(path.as_uri())
-        yield page
-        assert [line for line in heard if line != path.as_uri() and not line.startswith("data:")] == []
-        await browser.close()
+    page = await browser.new_page(**{"viewport": {"width": 1280, "height": 800}, **options})
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("request", lambda request: heard.append(request.url))
+    await page.goto(path.as_uri())
+    yield page
+    assert [line for line in heard if line != path.as_uri() and not line.startswith("data:")] == []
+    await page.close()
 
 
 VALIDATED = """
@@ -481,8 +491,8 @@ async def window(page):
 
 
 @in_browser
-async def test_the_diagrams_are_drawn_and_can_be_moved(tmp_path):
-    async with opened(broken(GOOD), tmp_path / "report.html") as page:
+async def test_the_diagrams_are_drawn_and_can_be_moved(browser, tmp_path):
+    async with opened(browser, broken(GOOD), tmp_path / "report.html") as page:
         await expect(page.locator("h1")).to_have_text(verdict(broken(GOOD)))
         await expect(page.locator("#time .scatterlayer .trace:has(path.js-line)")).to_have_count(4)
         await expect(page.locator("#latency .scatterlayer .trace:has(path.js-line)")).to_have_count(2)
@@ -503,8 +513,8 @@ async def test_the_diagrams_are_drawn_and_can_be_moved(tmp_path):
 
 
 @in_browser
-async def test_a_diagram_keeps_its_height_when_the_window_changes(tmp_path):
-    async with opened(GOOD, tmp_path / "report.html") as page:
+async def test_a_diagram_keeps_its_height_when_the_window_changes(browser, tmp_path):
+    async with opened(browser, GOOD, tmp_path / "report.html") as page:
         plot = page.locator("#lanes")
         before = await plot.bounding_box()
         await page.set_viewport_size({"width": 600, "height": 900})
@@ -517,19 +527,19 @@ async def test_a_diagram_keeps_its_height_when_the_window_changes(tmp_path):
 
 
 @in_browser
-async def test_a_diagram_stays_light_however_much_was_recorded(tmp_path):
+async def test_a_diagram_stays_light_however_much_was_recorded(browser, tmp_path):
     lane = tuple(Handling(each, each / 40, each / 40 + 0.02, "end", 1) for each in range(5_000))
     lanes = tuple(
         Lane(f"chat:{number}", tuple(each / 40 for each in range(5_000)), lane) for number in range(16)
     )
-    async with opened(GOOD._replace(lanes=lanes, took_s=125.0), tmp_path / "report.html") as page:
+    async with opened(browser, GOOD._replace(lanes=lanes, took_s=125.0), tmp_path / "report.html") as page:
         await page.get_by_role("button", name="everything").click()
         assert 1_000 < await bars(page).count() < 8_000
 
 
 @in_browser
-async def test_in_the_diagrams_names_are_text(tmp_path):
-    async with opened(hostile(), tmp_path / "report.html", color_scheme="dark") as page:
+async def test_in_the_diagrams_names_are_text(browser, tmp_path):
+    async with opened(browser, hostile(), tmp_path / "report.html", color_scheme="dark") as page:
         await expect(page.locator("#lanes .ytick text").last).to_have_text("…" + EVIL[-23:])
         await expect(page.locator("#latency .legendtext")).to_have_text(EVIL[:59] + "…")
         await expect(page.locator(".plot img, .plot b, .plot script, main script")).to_have_count(0)
@@ -537,9 +547,13 @@ async def test_in_the_diagrams_names_are_text(tmp_path):
 
 
 @in_browser
-async def test_an_empty_report_has_a_note_also_on_a_phone(tmp_path):
-    async with opened(NOTHING, tmp_path / "report.html", viewport={"width": 390, "height": 844}) as page:
+async def test_an_empty_report_has_a_note_also_on_a_phone(browser, tmp_path):
+    async with opened(
+        browser, NOTHING, tmp_path / "report.html", viewport={"width": 390, "height": 844}
+    ) as page:
         await expect(page.locator(".plot.none")).to_have_count(3)
-    async with opened(GOOD, tmp_path / "report.html", viewport={"width": 390, "height": 844}) as page:
+    async with opened(
+        browser, GOOD, tmp_path / "report.html", viewport={"width": 390, "height": 844}
+    ) as page:
         await expect(page.locator("#lanes .barlayer")).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
