@@ -43,7 +43,7 @@ router.include(report)
 @report.entry.message(command("report"))
 async def begin(ctx: MessageContext, work: Work) -> Literal[Stage.WRITING]:
     """Send the message at once: its id is needed later, to show the progress in it."""
-    said = await ctx.now.send_message(chat_id=ctx.chat_id, text="Loading … 0 %")
+    said = await ctx.client.send_message(chat_id=ctx.chat_id, text="Loading … 0 %")
     work.message_id = said.message_id
     work.name = f"report-{ctx.chat_id}-{ctx.update_id}.txt"
     return Stage.WRITING

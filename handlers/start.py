@@ -3,21 +3,13 @@
 import asyncio
 from typing import Final
 
-from telegram.dialogue import CallbackContext, MessageContext, Router, command, data
+from telegram.dialogue import CallbackContext, MessageContext, Router, command, data, inline
 
 router = Router()
 
 SLOW_JOB_S: Final = 3
 
-KEYBOARD: Final = {
-    "inline_keyboard": [
-        [
-            {"text": "👋 Hello", "callback_data": "hello"},
-            {"text": "🔢 Count", "callback_data": "count"},
-            {"text": "🐢 Slow job", "callback_data": "slow"},
-        ]
-    ]
-}
+KEYBOARD: Final = inline([("👋 Hello", "hello"), ("🔢 Count", "count"), ("🐢 Slow job", "slow")])
 
 
 @router.message(command("start"))

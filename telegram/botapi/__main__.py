@@ -1,4 +1,4 @@
-"""`make api`: generate telegram/botapi/types.py and telegram/botapi/methods.py."""
+"""`make api`: generate types.py, methods.py, collected.py and collected.pyi in telegram/botapi/."""
 
 from telegram.botapi.generate import write
 from telegram.botapi.schema import load

@@ -1,14 +1,18 @@
-"""The parameters of each Bot API method, to find a misspelt name where it is written.
+"""The check of a call before it is collected: its method, the names of its parameters, and the types of their values.
 
-Telegram ignores unknown parameters, so with `reply_markpu=` a keyboard would silently be missing.
+Telegram ignores unknown parameters, so with `reply_markpu=` a keyboard would silently be missing; a value of a wrong type
+would only be refused when the call is sent, long after the handler.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Final
+from types import NoneType
+from typing import Any, Final, NamedTuple
 
+from telegram.botapi.collecting import WrongCall
 from telegram.botapi.methods import Methods
+from telegram.botapi.values import Shape, WrongValue, accepts, shape_of
 
 _RENAMED: Final = {"close_bot": "close"}  # TgClient has a method `close` of its own
 
@@ -23,36 +27,70 @@ _SINCE_THEN: Final = {
 """Parameters of former versions, and what stands for them (Telegram Bot API, changelog)."""
 
 
-def check_names(method: str, names: Collection[str]) -> None:
-    """Raise TypeError for a method or a parameter that Bot API 10.3 does not have, with the most similar name."""
-    known = parameters_of(method)
-    if known is None:
-        raise TypeError(f"the Bot API has no method {method!r}{_nearest(method, _methods().values())}")
-    if known.issuperset(names):
-        return
-    wrong = next(name for name in names if name not in known)
-    now = _SINCE_THEN.get(wrong)
-    hint = f": it is {now!r} now" if now in known else _nearest(wrong, known)
-    raise TypeError(f"{method} has no parameter {wrong!r}{hint}")
+class Spec(NamedTuple):
+    """The parameters of a method, the required ones first."""
+
+    shapes: dict[str, Shape]
+    exact: dict[str, frozenset[type]]
+    """The types of each parameter whose values need no further look."""
+    required: tuple[str, ...]
+    required_set: frozenset[str]
+
+
+def check_call(method: str, params: Mapping[str, Any]) -> None:
+    """Raise WrongCall for an unknown method or parameter, a value of another type than the schema's, or one missing."""
+    spec = spec_of(method)
+    if spec is None:
+        raise WrongCall(f"the Bot API has no method {method!r}{_nearest(method, methods().values())}")
+    exact = spec.exact
+    for name, value in params.items():
+        types = exact.get(name)
+        if types is None:
+            raise _unknown(method, name, spec)
+        if type(value) not in types:
+            _check_value(method, name, value, spec)
+    if not spec.required_set <= params.keys():
+        missing = [name for name in spec.required if name not in params]
+        raise WrongCall(f"{method} needs {' and '.join(missing)}")
+
+
+def _unknown(method: str, name: str, spec: Spec) -> WrongCall:
+    now = _SINCE_THEN.get(name)
+    hint = f": it is {now!r} now" if now in spec.shapes else _nearest(name, spec.shapes)
+    return WrongCall(f"{method} has no parameter {name!r}{hint}")
+
+
+def _check_value(method: str, name: str, value: Any, spec: Spec) -> None:
+    if value is None:
+        raise WrongCall(f"{method} needs {name}, and it is None")
+    try:
+        accepts(value, spec.shapes[name], name)
+    except WrongValue as wrong:
+        raise WrongCall(f"{wrong.path} of {method} {wrong.what}") from None
+    except RecursionError:
+        raise WrongCall(f"{name} of {method} is nested too deep, or contains itself") from None
 
 
 @cache
-def parameters_of(method: str) -> frozenset[str] | None:
-    """Return the names of a method's parameters; None for an unknown one. Case is ignored, as at Telegram."""
-    own = _own_name(method)
+def spec_of(method: str) -> Spec | None:
+    """Return the parameters of a method; None for an unknown one. Case is ignored, as at Telegram."""
+    lower = method.lower()
+    own = next((own for own, name in methods().items() if name.lower() == lower), None)
     if own is None:
         return None
-    code = getattr(Methods, own).__code__
-    return frozenset(code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount])
-
-
-def _own_name(method: str) -> str | None:
-    lower = method.lower()
-    return next((own for own, name in _methods().items() if name.lower() == lower), None)
+    function = getattr(Methods, own)
+    code, optional = function.__code__, function.__kwdefaults__ or {}
+    names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    shapes = {name: shape_of(function.__annotations__[name], name) for name in names}
+    exact = {
+        name: shapes[name].exact | {NoneType} if name in optional else shapes[name].exact for name in names
+    }
+    required = tuple(name for name in names if name not in optional)
+    return Spec(shapes, exact, required, frozenset(required))
 
 
 @cache
-def _methods() -> dict[str, str]:
+def methods() -> dict[str, str]:
     """Return the Telegram name of each method by its Python name."""
     own = [name for name, value in vars(Methods).items() if callable(value) and not name.startswith("_")]
     return {name: _camel(_RENAMED.get(name, name)) for name in own}

@@ -1,19 +1,21 @@
 """Methods of the generated types: an update's kind, and shortcuts for calls about a message or a button press.
 
-`message.reply("hi")` collects a call in the running handler's context, as `ctx.reply` does: it is sent after the commit.
+`message.reply("hi")` collects a call in the running handler's context, as `ctx.reply` does: it is sent after the commit. The
+shortcuts themselves are generated (telegram/botapi/collected.py); here is what they fill in.
 """
 
 from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Final, Protocol
 
+from telegram.botapi.collected import MessageCalls, QueryCalls
 from telegram.botapi.objects import TelegramObject
 
 
 class Collector(Protocol):
     """Collects the calls of a handler: a Context."""
 
-    def call(self, method: str, /, **params: Any) -> None:
+    def collect(self, method: str, params: dict[str, Any]) -> None:
         """Collect a call of any method."""
 
 
@@ -21,11 +23,14 @@ current: Final[ContextVar[Collector | None]] = ContextVar("current", default=Non
 """The context of the running handler."""
 
 
-def _collect(method: str, **params: Any) -> None:
-    collector = current.get()
-    if collector is None:
-        raise RuntimeError(f"{method}: no handler is running; use the client's own methods")
-    collector.call(method, **params)
+class _Collecting:
+    """An object whose shortcuts collect in the context of the running handler."""
+
+    def _collected(self, method: str, params: dict[str, Any]) -> None:
+        collector = current.get()
+        if collector is None:
+            raise RuntimeError(f"{method}: no handler is running; use the client's own methods")
+        collector.collect(method, params)
 
 
 def part(item: Any, name: str) -> Any:
@@ -82,42 +87,31 @@ class UpdateBase(TelegramObject):
         return ()
 
 
-class MessageBase(TelegramObject):
+class MessageBase(MessageCalls, _Collecting, TelegramObject):
     """The base of Message: shortcuts to answer, edit and delete it."""
 
     message_id: int
     chat: Any
 
-    def answer(self, text: str, **params: Any) -> None:
-        """Send a text to the message's chat, in its topic or business connection (sendMessage)."""
-        _collect("sendMessage", **{"chat_id": self.chat.id, "text": text, **place_of(self), **params})
+    def _place(self, _name: str) -> dict[str, Any]:
+        return {"chat_id": self.chat.id, **place_of(self)}
 
-    def reply(self, text: str, **params: Any) -> None:
-        """Send a text as a reply to the message (sendMessage with reply_parameters)."""
-        self.answer(text, **{"reply_parameters": {"message_id": self.message_id}, **params})
-
-    def edit_text(self, text: str, **params: Any) -> None:
-        """Replace the text of one of the bot's own messages (editMessageText)."""
-        _collect("editMessageText", **{**self._itself(), "text": text, **params})
-
-    def edit_reply_markup(self, reply_markup: Any = None, **params: Any) -> None:
-        """Replace the buttons of one of the bot's own messages; None removes them (editMessageReplyMarkup)."""
-        _collect("editMessageReplyMarkup", **{**self._itself(), "reply_markup": reply_markup, **params})
-
-    def delete(self) -> None:
-        """Delete the message (deleteMessage: at most 48 hours old; others' messages need the right to)."""
-        _collect("deleteMessage", chat_id=self.chat.id, message_id=self.message_id)
-
-    def _itself(self) -> dict[str, Any]:
+    def _itself(self, _name: str) -> dict[str, Any]:
+        given = {"chat_id": self.chat.id, "message_id": self.message_id}
         connection = self.__dict__.get("business_connection_id")
-        return {"chat_id": self.chat.id, "message_id": self.message_id, "business_connection_id": connection}
+        return given if connection is None else {**given, "business_connection_id": connection}
+
+    def _from_here(self, _name: str) -> dict[str, Any]:
+        return {"from_chat_id": self.chat.id, "message_id": self.message_id}
+
+    def _quoted(self, _name: str) -> int:
+        return self.message_id
 
 
-class CallbackQueryBase(TelegramObject):
+class CallbackQueryBase(QueryCalls, _Collecting, TelegramObject):
     """The base of CallbackQuery: a shortcut to answer it."""
 
     id: str
 
-    def answer(self, text: str | None = None, **params: Any) -> None:
-        """Answer the press, so that the button stops waiting; `text` is shown as a notice (answerCallbackQuery)."""
-        _collect("answerCallbackQuery", **{"callback_query_id": self.id, "text": text, **params})
+    def _query(self, _name: str) -> dict[str, Any]:
+        return {"callback_query_id": self.id}

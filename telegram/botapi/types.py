@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Discriminator, Field, Tag
 from typing_extensions import TypeAliasType
 
+from telegram.botapi.constants import ParseModeStr
 from telegram.botapi.files import InputFile
 from telegram.botapi.objects import TelegramObject, Unknown, by_date, by_tag
 from telegram.botapi.shortcuts import CallbackQueryBase, MessageBase, UpdateBase
@@ -390,7 +391,7 @@ class ReplyParameters(TelegramObject):
     ephemeral_message_id: int | None = None
     allow_sending_without_reply: bool | None = None
     quote: str | None = None
-    quote_parse_mode: str | None = None
+    quote_parse_mode: ParseModeStr | None = None
     quote_entities: list[MessageEntity] | None = None
     quote_position: int | None = None
     checklist_task_id: int | None = None
@@ -650,7 +651,7 @@ class InputPollOption(TelegramObject):
     """Telegram Bot API, InputPollOption."""
 
     text: str
-    text_parse_mode: str | None = None
+    text_parse_mode: ParseModeStr | None = None
     text_entities: list[MessageEntity] | None = None
     media: InputPollOptionMedia | None = None
 
@@ -717,7 +718,7 @@ class InputChecklistTask(TelegramObject):
 
     id: int
     text: str
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     text_entities: list[MessageEntity] | None = None
 
 
@@ -726,7 +727,7 @@ class InputChecklist(TelegramObject):
 
     title: str
     tasks: list[InputChecklistTask]
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     title_entities: list[MessageEntity] | None = None
     others_can_add_tasks: bool | None = None
     others_can_mark_tasks_as_done: bool | None = None
@@ -2122,7 +2123,7 @@ class InputMediaAnimation(TelegramObject):
     media: InputFile | str
     thumbnail: InputFile | str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     width: int | None = None
@@ -2138,7 +2139,7 @@ class InputMediaAudio(TelegramObject):
     media: InputFile | str
     thumbnail: InputFile | str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     duration: int | None = None
     performer: str | None = None
@@ -2152,7 +2153,7 @@ class InputMediaDocument(TelegramObject):
     media: InputFile | str
     thumbnail: InputFile | str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     disable_content_type_detection: bool | None = None
 
@@ -2171,7 +2172,7 @@ class InputMediaLivePhoto(TelegramObject):
     media: InputFile | str
     photo: InputFile | str
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     has_spoiler: bool | None = None
@@ -2192,7 +2193,7 @@ class InputMediaPhoto(TelegramObject):
     type: Literal["photo"] = "photo"
     media: InputFile | str
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     has_spoiler: bool | None = None
@@ -2229,7 +2230,7 @@ class InputMediaVideo(TelegramObject):
     cover: InputFile | str | None = None
     start_timestamp: int | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     width: int | None = None
@@ -2245,7 +2246,7 @@ class InputMediaVoiceNote(TelegramObject):
     type: Literal["voice_note"] = "voice_note"
     media: InputFile | str
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     duration: int | None = None
 
@@ -3075,7 +3076,7 @@ class InlineQueryResultPhoto(TelegramObject):
     title: str | None = None
     description: str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     reply_markup: InlineKeyboardMarkup | None = None
@@ -3095,7 +3096,7 @@ class InlineQueryResultGif(TelegramObject):
     thumbnail_mime_type: str | None = None
     title: str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     reply_markup: InlineKeyboardMarkup | None = None
@@ -3115,7 +3116,7 @@ class InlineQueryResultMpeg4Gif(TelegramObject):
     thumbnail_mime_type: str | None = None
     title: str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     reply_markup: InlineKeyboardMarkup | None = None
@@ -3132,7 +3133,7 @@ class InlineQueryResultVideo(TelegramObject):
     thumbnail_url: str
     title: str
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     video_width: int | None = None
@@ -3151,7 +3152,7 @@ class InlineQueryResultAudio(TelegramObject):
     audio_url: str
     title: str
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     performer: str | None = None
     audio_duration: int | None = None
@@ -3167,7 +3168,7 @@ class InlineQueryResultVoice(TelegramObject):
     voice_url: str
     title: str
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     voice_duration: int | None = None
     reply_markup: InlineKeyboardMarkup | None = None
@@ -3183,7 +3184,7 @@ class InlineQueryResultDocument(TelegramObject):
     document_url: str
     mime_type: str
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     description: str | None = None
     reply_markup: InlineKeyboardMarkup | None = None
@@ -3266,7 +3267,7 @@ class InlineQueryResultCachedPhoto(TelegramObject):
     title: str | None = None
     description: str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     reply_markup: InlineKeyboardMarkup | None = None
@@ -3281,7 +3282,7 @@ class InlineQueryResultCachedGif(TelegramObject):
     gif_file_id: str
     title: str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     reply_markup: InlineKeyboardMarkup | None = None
@@ -3296,7 +3297,7 @@ class InlineQueryResultCachedMpeg4Gif(TelegramObject):
     mpeg4_file_id: str
     title: str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     reply_markup: InlineKeyboardMarkup | None = None
@@ -3322,7 +3323,7 @@ class InlineQueryResultCachedDocument(TelegramObject):
     document_file_id: str
     description: str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     reply_markup: InlineKeyboardMarkup | None = None
     input_message_content: InputMessageContent | None = None
@@ -3337,7 +3338,7 @@ class InlineQueryResultCachedVideo(TelegramObject):
     title: str
     description: str | None = None
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     show_caption_above_media: bool | None = None
     reply_markup: InlineKeyboardMarkup | None = None
@@ -3352,7 +3353,7 @@ class InlineQueryResultCachedVoice(TelegramObject):
     voice_file_id: str
     title: str
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     reply_markup: InlineKeyboardMarkup | None = None
     input_message_content: InputMessageContent | None = None
@@ -3365,7 +3366,7 @@ class InlineQueryResultCachedAudio(TelegramObject):
     id: str
     audio_file_id: str
     caption: str | None = None
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     caption_entities: list[MessageEntity] | None = None
     reply_markup: InlineKeyboardMarkup | None = None
     input_message_content: InputMessageContent | None = None
@@ -3375,7 +3376,7 @@ class InputTextMessageContent(TelegramObject):
     """Telegram Bot API, InputTextMessageContent."""
 
     message_text: str
-    parse_mode: str | None = None
+    parse_mode: ParseModeStr | None = None
     entities: list[MessageEntity] | None = None
     link_preview_options: LinkPreviewOptions | None = None
 

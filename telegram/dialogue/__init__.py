@@ -1,6 +1,15 @@
 """The API for authors of handlers: Router, filters, contexts, flows, and the outcomes that a handler may raise."""
 
 from engine.errors import Park, Reject, Retry
+from telegram.botapi.constants import (
+    STARS,
+    ChatAction,
+    ChatMemberStatus,
+    ChatType,
+    DiceEmoji,
+    ParseMode,
+    PollType,
+)
 from telegram.dialogue.callback_data import CallbackData
 from telegram.dialogue.captions import caption, text_or_caption
 from telegram.dialogue.conduct import Conduct
@@ -50,14 +59,19 @@ __all__ = [
     "CHAT",
     "END",
     "OWN",
+    "STARS",
     "TOPIC",
     "USER",
     "Back",
     "CallbackContext",
     "CallbackData",
+    "ChatAction",
     "ChatContext",
+    "ChatMemberStatus",
+    "ChatType",
     "Conduct",
     "Context",
+    "DiceEmoji",
     "End",
     "Extract",
     "Filter",
@@ -68,6 +82,8 @@ __all__ = [
     "MessageContext",
     "NotKept",
     "Park",
+    "ParseMode",
+    "PollType",
     "Reject",
     "Resource",
     "Retry",

@@ -42,7 +42,7 @@ def answer_press(ctx: Context) -> None:
 def answer_if_needed(ctx: Context, apology: str) -> None:
     """Answer a press, and refuse a payment, whose handler has returned without an answer.
 
-    A payment is not refused if the handler used `ctx.now`: that may have been the answer, which this would contradict.
+    A payment is not refused if the handler used `ctx.client`: that may have been the answer, which this would contradict.
     """
     method = PAYMENT_ANSWERS.get(ctx.kind or "")
     if method is None:

@@ -1,15 +1,26 @@
 """The policy for failed handlers, refused button presses, and the backlog after a downtime."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Final
 
-from engine import PROGRAMMING_ERRORS
+import structlog
+
+from engine import PROGRAMMING_ERRORS, Reject, Retry, is_mistake
+from telegram.botapi.collecting import WrongCall
+from telegram.botapi.errors import redact
 from telegram.botapi.late import ANSWER_MAX
 
 if TYPE_CHECKING:
     from telegram.dialogue.backlog import Backlog
+    from telegram.dialogue.context import Context
+
+log = structlog.get_logger(__name__)
 
 APOLOGY: Final = "Sorry, that did not work."
+
+_OURS: Final = str(Path(__file__).parents[1])
 
 OLD_BUTTON: Final = "This button belongs to an earlier question."
 OTHERS_BUTTON: Final = "This button is for somebody else."
@@ -33,6 +44,29 @@ class Conduct:
 
     backlog: "Backlog | None" = None
     """Policy for messages that waited at Telegram during a downtime; None: they are handled like others."""
+
+
+def outcome_without_trace(ctx: "Context", error: Exception, conduct: Conduct) -> Reject | Retry | None:
+    """Return the outcome of an error whose traceback the engine is not to log; None for any other.
+
+    That is an error whose text contains the token, and a wrong call, whose text and place say it all.
+    """
+    text = redact(str(error))
+    if isinstance(error, WrongCall):
+        text += _place_of(error)
+    elif text == str(error):
+        return None
+    else:
+        log.error("handler failed", key=ctx.key, id=ctx.update_id, exc_info=error)
+    reason = f"{type(error).__name__}: {text}"
+    return Reject(reason) if is_mistake(error, conduct.programming_errors) else Retry(reason)
+
+
+def _place_of(error: Exception) -> str:
+    """Return the innermost line of the author's code in the traceback."""
+    places = walk_tb(error.__traceback__)
+    own = [(frame.f_code, line) for frame, line in places if not frame.f_code.co_filename.startswith(_OURS)]
+    return f" ({Path(own[-1][0].co_filename).name}:{own[-1][1]}, in {own[-1][0].co_name})" if own else ""
 
 
 def check_answer(text: str) -> str:

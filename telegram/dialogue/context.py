@@ -1,22 +1,22 @@
 """The context of one update: its data, and the effects that the handler collects; nothing is sent before the commit."""
 
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import timedelta
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
-
-from typing_extensions import TypeVar as DefaultTypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from engine import Call, Delivery, Effects, Timer
+from engine.moved import deprecated
 from telegram.botapi.calls import encode_call, query_lane, query_of
-from telegram.botapi.parameters import check_names
-from telegram.botapi.routing import FAKE_USERS, lane_for
+from telegram.botapi.collected import Calls, Sends
+from telegram.botapi.collecting import Collected
+from telegram.botapi.parameters import check_call
+from telegram.botapi.routing import lane_for
 from telegram.botapi.shortcuts import outlives_its_message, part, place_of
-from telegram.botapi.types import Update, User
+from telegram.botapi.types import Update
 from telegram.client import TgClient
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory, Scope
 from telegram.dialogue.marks import mark_buttons, mark_of
+from telegram.dialogue.origin import E_co, Origin
 from telegram.dialogue.timers import Fired, check_known, delay_of, fired_by, named, timer_name
 from telegram.dialogue.tools import Resource, Tools
 
@@ -25,17 +25,19 @@ if TYPE_CHECKING:
 
 Seconds: TypeAlias = float | timedelta | None
 Payload: TypeAlias = Mapping[str, Any] | None
-E_co = DefaultTypeVar("E_co", covariant=True, default=Any)
 T = TypeVar("T")
 
-_SPEAKING_CHATS: Final = ("sender_chat", "actor_chat", "voter_chat")  # of messages, reactions, poll answers
+_CALLED: Final = Collected("call")
+_TIMER_SET: Final = Collected("set_timer")
+_TIMER_CANCELLED: Final = Collected("cancel_timer")
+
 OF_A_PERSON: Final = frozenset((
     "pre_checkout_query", "shipping_query", "poll_answer", "inline_query", "chosen_inline_result", "purchased_paid_media",
 ))  # fmt: skip
 """Kinds that have a user and no chat (Telegram Bot API, Update)."""
 
 
-class Context(Generic[E_co]):
+class Context(Sends, Origin[E_co]):
     """One update with its conversation state.
 
     `reply`, `answer`, `edit`, `send`, `call` and the timers only collect effects. They are committed in one step with the
@@ -65,75 +67,11 @@ class Context(Generic[E_co]):
         """Whether the update is a query that has expired at Telegram: `call` leaves its answer out."""
         self.home: dict[str, Any] | None = None
         """For an update without a chat: where its flow continues, as returned by `speaks_in`."""
-        self.used_client = False  # whether the client was used (`now`): calls made with it are not known here
+        self.used_client = False  # whether `client` was used: calls made with it are not known here
         self.marks: str | None = None  # the scope of the flow whose buttons are collected
         self.offered: list[str] = []  # the data of the buttons that were collected
 
     # ---- the update
-
-    @property
-    def update_id(self) -> int:
-        """Telegram's id of this update, which orders the lane."""
-        return self._delivery.envelope.id
-
-    @property
-    def idempotency_key(self) -> str:
-        """A unique text for this update, the same at each attempt: for writes to a database of your own."""
-        envelope = self._delivery.envelope
-        return f"{envelope.id}-{blake2b(envelope.body, digest_size=8).hexdigest()}"
-
-    @property
-    def turn(self) -> str:
-        """An identifier of this update in six characters, the same at each attempt: for a flow's timers and buttons."""
-        return urlsafe_b64encode(blake2b(self.idempotency_key.encode(), digest_size=6).digest())[:6].decode()
-
-    @property
-    def key(self) -> str:
-        """The key of this update's lane, e.g. "chat:42"."""
-        return self._delivery.envelope.key
-
-    @property
-    def attempt(self) -> int:
-        """Attempt number, starting at 1."""
-        return self._delivery.attempt
-
-    @property
-    def source(self) -> Any:
-        """The message, or the message with the pressed button, else the event."""
-        return self.event
-
-    @property
-    def chat_id(self) -> int | None:
-        """The chat that the update belongs to; None for inline queries, polls and the like."""
-        return _id(self.source, "chat")
-
-    @property
-    def user(self) -> User | None:
-        """The user who wrote the message or pressed the button (field `from`); None if there is none."""
-        return getattr(self.event, "from_", None)
-
-    @property
-    def user_id(self) -> int | None:
-        """The id of the user who caused the update, of any kind; None if there is none.
-
-        None also for the accounts that stand for a chat and are shared by many: anonymous admins, messages on behalf of a
-        chat, automatic forwards (Telegram Bot API, Message: from and sender_chat). `sender_id` distinguishes those.
-        """
-        found = self.user.id if self.user is not None else _id(self.event, "from")
-        found = _id(self.event, "user") if found is None else found
-        return None if found in FAKE_USERS else found
-
-    @property
-    def sender_id(self) -> int | None:
-        """The sender's id: the chat on whose behalf the update was sent, else the user; None if there is none.
-
-        Of a message its sender_chat (an anonymous admin: the group; a post: the channel), of a reaction its actor_chat, of
-        a poll answer its voter_chat. A button press has the admin's own id, never the group's.
-        """
-        for name in _SPEAKING_CHATS:
-            if (chat := _id(self.event, name)) is not None:
-                return chat
-        return self.user_id
 
     @property
     def text(self) -> str:
@@ -204,20 +142,23 @@ class Context(Generic[E_co]):
         Calls to the update's chat are sent in order; so are those to each other chat, in a separate lane. The answer to a
         query (a pressed button, a payment, an inline query) does not wait for either. ValueError or TypeError for values
         that JSON or UTF-8 lacks. An InputFile is stored as its path and read when it is sent; if it is missing then, the
-        call is a dead letter. TypeError for an unknown method or parameter: use `call_newer` for those of newer versions.
+        call is a dead letter. TypeError for an unknown method or parameter, and for values of other types than the Bot API's:
+        use `call_newer` for those of newer versions. `ctx.calls` has every method with its signature.
         """
         self.collect(method, params)
+        return _CALLED  # type: ignore[return-value]  # explains `await ctx.call(...)`
 
     def call_newer(self, method: str, /, **params: Any) -> None:
         """Like `call`, without a check of the names: for methods or parameters that this version does not know."""
         self.collect(method, params, is_known=False)
+        return _CALLED  # type: ignore[return-value]
 
     def collect(self, method: str, params: dict[str, Any], *, is_known: bool = True) -> None:
         """Collect a call, as `call` or (`is_known=False`) `call_newer`."""
         if self._calls is None:
             raise RuntimeError(f"{method}: the handler has returned, this call would be lost")
         if is_known:
-            check_names(method, params)
+            check_call(method, params)
         params = {name: value for name, value in params.items() if value is not None}
         if "reply_parameters" in params:
             params["reply_parameters"] = outlives_its_message(params["reply_parameters"])
@@ -237,13 +178,20 @@ class Context(Generic[E_co]):
         is_asker = self.kind == "chat_join_request" and str(chat_id) == str(part(self.event, "user_chat_id"))
         return f"chat:{chat_id}" if is_asker else lane_for(chat_id, self.chat_id, self.key)
 
-    def send(self, chat_id: int | str, text: str, /, **params: Any) -> None:
-        """Send `text` to any chat (sendMessage)."""
-        self.call("sendMessage", **{"chat_id": chat_id, "text": text, **params})
+    _collected = collect  # by which the shortcuts of telegram/botapi/collected.py do it
 
     @property
-    def now(self) -> TgClient:
-        """The client, for an immediate call whose result you need: `await ctx.now.send_message(...)`.
+    def calls(self) -> Calls:
+        """Every method of the Bot API, with its parameters, to collect: `ctx.calls.ban_chat_member(...)`."""
+        return Calls(self.collect)
+
+    def _anywhere(self, _name: str) -> dict[str, Any]:
+        """Return what is filled in for `send`."""
+        return {}
+
+    @property
+    def client(self) -> TgClient:
+        """The client, for an immediate call whose result you need: `await ctx.client.send_message(...)`.
 
         Outside the commit: a handler that runs again calls again, so it is called at least once.
         """
@@ -251,6 +199,12 @@ class Context(Generic[E_co]):
             raise RuntimeError("there is no client here: calls at once need a running bot")
         self.used_client = True
         return self._tools.client
+
+    @property
+    def now(self) -> TgClient:
+        """The former name of `client`."""
+        deprecated("ctx.now", "write ctx.client")
+        return self.client
 
     def set_timer(
         self,
@@ -272,6 +226,7 @@ class Context(Generic[E_co]):
         """
         check_known(timer_name(name), self._tools.timers)
         self._set_timer(name, delay_of(name, after), payload, key, chat_id, scope)
+        return _TIMER_SET  # type: ignore[return-value]
 
     def cancel_timer(
         self, name: str, *, key: str | int | None = None, chat_id: int | None = None, scope: Scope = OWN_SCOPE
@@ -281,6 +236,7 @@ class Context(Generic[E_co]):
         Timers that other users have set in the same chat stay, except those of the scope CHAT.
         """
         self._set_timer(name, None, None, key, chat_id, scope)
+        return _TIMER_CANCELLED  # type: ignore[return-value]
 
     def _set_timer(
         self, name: str, after_s: float | None, payload: Payload, key: Any, chat_id: int | None, scope: Scope
@@ -344,9 +300,3 @@ class Context(Generic[E_co]):
             return Effects(calls, timers=timers, also=self.also)
         state, states = self._memory.changes()
         return Effects(calls, state, timers=timers, states=states, also=self.also)
-
-
-def _id(item: Any, name: str) -> int | None:
-    """Return `item[name].id` if it is an int, else None."""
-    found = part(part(item, name), "id")
-    return found if isinstance(found, int) else None

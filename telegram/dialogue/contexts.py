@@ -9,65 +9,72 @@ Context             any update (telegram/dialogue/context.py)
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import structlog
 
 from engine import Delivery
+from telegram.botapi.collected import Presses, Replies
+from telegram.botapi.collecting import Collected
+from telegram.botapi.constants import ChatAction, ChatActionStr
 from telegram.botapi.errors import Refused, TelegramError
 from telegram.botapi.late import outcome_of_refusal
-from telegram.botapi.parameters import check_names
+from telegram.botapi.parameters import check_call
 from telegram.botapi.routing import FAKE_USERS
 from telegram.botapi.shortcuts import part, place_of
-from telegram.botapi.types import CallbackQuery, InaccessibleMessage, Message, Update
+from telegram.botapi.types import CallbackQuery, InaccessibleMessage, InputMedia, Message, Update
 from telegram.dialogue.commands import is_command, parse_command
-from telegram.dialogue.context import Context, E_co
+from telegram.dialogue.context import Context
+from telegram.dialogue.editing import EditParams, edit_of
 from telegram.dialogue.long import Progress, kept_alive
 from telegram.dialogue.marks import read_mark
+from telegram.dialogue.origin import E_co
 from telegram.dialogue.timers import Fired
 from telegram.dialogue.tools import Tools
 
+if TYPE_CHECKING:
+    from telegram.botapi.collected import AnswerParams, SendMessageParams
+
 log = structlog.get_logger(__name__)
+
+_EDITED: Final = Collected("edit", "editMessageText")
 
 ANSWER_NOW_MAX_S: Final = 5.0
 """Maximum time that `answer_now` waits for Telegram, in seconds; after that the press is answered after the commit."""
 
 
-class ChatContext(Context[E_co]):
-    """An update that can be replied to: in its chat, or in the private chat with its user."""
+class ChatContext(Replies, Context[E_co]):
+    """An update that can be replied to: in its chat, or in the private chat with its user.
+
+    `reply`, `reply_photo`, ... send to the chat of the update, in its topic or business connection; for a join request, or
+    an update that has only a user, to the private chat. ValueError if there is neither. `quote=True`: as a reply to the message.
+    """
 
     __slots__ = ()
 
-    def reply(self, text: str, /, **params: Any) -> None:
-        """Send `text` to the chat of the update, in its topic or business connection (sendMessage).
-
-        For a join request, or an update that has only a user, in the private chat. ValueError if there is neither.
-        """
-        self.collect("sendMessage", {**self._here("reply"), "text": text, **params})
-
-    def typing(self, action: str = "typing", /) -> AbstractAsyncContextManager[None]:
+    def typing(self, action: ChatActionStr = ChatAction.TYPING, /) -> AbstractAsyncContextManager[None]:
         """`async with ctx.typing("upload_document"):` shows a chat action while the block runs (sendChatAction).
 
         It never raises and never delays the handler.
         """
-        here = self._here("typing")
+        here = self._place("typing")
         params = {name: value for name, value in here.items() if name != "direct_messages_topic_id"}
         return kept_alive(self._tools.client, {**params, "action": action})
 
-    async def progress(self, text: str, /, **params: Any) -> Progress:
+    async def progress(self, text: str, /, **params: "Unpack[SendMessageParams]") -> Progress:
         """Send `text` at once, as a message that shows the handler's progress; `params` for sendMessage and editMessageText.
 
         Outside the commit: a handler that runs again after a kill sends another one. Errors of Telegram are not raised.
         """
         name = f"{self.idempotency_key}/{len(self.shows)}"
         known = self._tools.shown.get(name)
-        shows = Progress(self._tools.client, self._here("progress"), text, params, self.call, known)
+        shows = Progress(self._tools.client, self._place("progress"), text, {**params}, self.call, known)
         self.shows = (*self.shows, shows)
         await shows.begin()
         self._tools.remember(name, shows.message_id)
         return shows
 
-    def _here(self, what: str) -> dict[str, Any]:
+    def _place(self, what: str) -> dict[str, Any]:
         """Return the params for the chat, as `speaks_in`; ValueError if there is none. `what` is the caller's name."""
         if self.kind == "guest_message":
             raise ValueError(
@@ -77,6 +84,13 @@ class ChatContext(Context[E_co]):
         if here is None:
             raise ValueError(f"{what}() needs a chat, and this {self.kind} has none")
         return here
+
+    def _quoted(self, what: str) -> int:
+        """Return the id of the message that `quote=True` replies to."""
+        found = part(self.source, "message_id")
+        if isinstance(found, int):
+            return found
+        raise ValueError(f"{what}(quote=True) needs a message, and this {self.kind} has none")
 
 
 class MessageContext(ChatContext[Message]):
@@ -131,7 +145,7 @@ class MessageContext(ChatContext[Message]):
         return {}
 
 
-class CallbackContext(ChatContext[CallbackQuery]):
+class CallbackContext(Presses, ChatContext[CallbackQuery]):
     """A pressed button. If the handler does not answer it, it is answered without a text after the commit.
 
     A press is handled in order with the messages of its chat. A slow handler should answer first: `answer_now`.
@@ -165,11 +179,7 @@ class CallbackContext(ChatContext[CallbackQuery]):
         """The callback data of the button, without a flow's mark."""
         return self.event.data
 
-    def answer(self, text: str | None = None, /, **params: Any) -> None:
-        """Answer the press, so that the button stops waiting; `text` is shown as a notice (answerCallbackQuery)."""
-        self.call("answerCallbackQuery", **{"callback_query_id": self.event.id, "text": text, **params})
-
-    async def answer_now(self, text: str | None = None, /, **params: Any) -> None:
+    async def answer_now(self, text: str | None = None, /, **params: "Unpack[AnswerParams]") -> None:
         """Answer at once, before the handler continues: for a handler that takes longer than people wait.
 
         Outside the commit. The press is then not answered again at the end, or when the handler runs again (except after a
@@ -177,7 +187,7 @@ class CallbackContext(ChatContext[CallbackQuery]):
         ANSWER_NOW_MAX_S.
         """
         call = {"callback_query_id": self.event.id, "text": text, **params}
-        check_names("answerCallbackQuery", call)
+        check_call("answerCallbackQuery", call)
         client = self._tools.client
         if client is None or self.is_late or self.is_answered:
             return
@@ -195,17 +205,25 @@ class CallbackContext(ChatContext[CallbackQuery]):
         """Whether the press was answered by `answer_now`."""
         return self.event.id in self._tools.answered
 
-    def edit(self, text: str, /, **params: Any) -> None:
-        """Replace the text of the message with the button (editMessageText)."""
-        if self.event.message is None:
-            target: dict[str, Any] = {"inline_message_id": self.event.inline_message_id}
-        else:
-            target = {
-                "chat_id": self.chat_id,
-                "message_id": self.event.message.message_id,
-                "business_connection_id": part(self.event.message, "business_connection_id"),
-            }
-        self.call("editMessageText", **{**target, "text": text, **params})
+    def edit(self, text: str | InputMedia, /, **params: "Unpack[EditParams]") -> None:
+        """Replace the text of the message with the button, or its caption, if it is a photo, a video, ...; or its media.
+
+        editMessageText, editMessageCaption or editMessageMedia. Of a message that is not accessible, or that was sent via the
+        bot, the kind is not known, and it is taken for a text: use `edit_caption`, `edit_media`.
+        """
+        self.collect(*edit_of(self.event.message, text, {**self._itself("edit"), **params}))
+        return _EDITED  # type: ignore[return-value]  # explains `await ctx.edit(...)`
+
+    def _query(self, _what: str) -> dict[str, Any]:
+        return {"callback_query_id": self.event.id}
+
+    def _itself(self, _what: str) -> dict[str, Any]:
+        message = self.event.message
+        if message is None:
+            return {"inline_message_id": self.event.inline_message_id}
+        found = {"chat_id": self.chat_id, "message_id": message.message_id}
+        connection = part(message, "business_connection_id")
+        return found if connection is None else {**found, "business_connection_id": connection}
 
 
 class TimerContext(ChatContext[Fired]):

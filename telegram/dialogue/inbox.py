@@ -18,7 +18,6 @@ from engine import (
     Reject,
     Retry,
     Work,
-    is_mistake,
 )
 from engine.moved import deprecated
 from telegram.botapi.decoding import decode
@@ -29,7 +28,7 @@ from telegram.client.peers import Peers
 from telegram.dialogue.albums import ALBUM_MAX, Albums, is_album, scope_of
 from telegram.dialogue.answers import answer_if_needed, answer_press, refuse_payment, tell
 from telegram.dialogue.batches import Splits, gather
-from telegram.dialogue.conduct import Conduct
+from telegram.dialogue.conduct import Conduct, outcome_without_trace
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     CallbackContext,
@@ -144,11 +143,8 @@ class InboxHandler:
             outcome.reason = redact(outcome.reason)
             raise
         except Exception as error:
-            if (text := redact(str(error))) != str(error):
-                log.exception("handler failed", key=ctx.key, id=ctx.update_id)
-                reason = f"{type(error).__name__}: {text}"
-                wrong = is_mistake(error, self._conduct.programming_errors)
-                raise (Reject(reason) if wrong else Retry(reason)) from None
+            if (known := outcome_without_trace(ctx, error, self._conduct)) is not None:
+                raise known from None
             raise
         finally:
             for progress in ctx.shows:
@@ -312,7 +308,7 @@ class InboxHandler:
                 ctx.answer(self._conduct.others_button)
             elif ctx.pressed is not None or ctx.is_refused:
                 ctx.answer(self._conduct.old_button)
-                if ctx.pressed is None:  # sent with `ctx.now`, say
+                if ctx.pressed is None:  # sent with `ctx.client`, say
                     log.info(
                         "a flow has not sent this button itself: takes_any_button?",
                         key=ctx.key,

@@ -10,13 +10,16 @@ text of `done` is committed with the handler's effects.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import structlog
 
 from telegram.botapi.errors import Refused, RetryAfter, TelegramError
 from telegram.botapi.late import outcome_of_refusal
 from telegram.client import TgClient
+
+if TYPE_CHECKING:
+    from telegram.botapi.collected import EditTextParams
 
 log = structlog.get_logger(__name__)
 
@@ -117,10 +120,10 @@ class Progress:
         self._changed.set()
         await asyncio.sleep(0)  # lets the writer run, also for a handler that never awaits
 
-    def done(self, text: str, /, **params: Any) -> None:
+    def done(self, text: str, /, **params: "Unpack[EditTextParams]") -> None:
         """Make `text` the final text; it is committed with the handler's effects. `params` for editMessageText."""
         self._is_done = True
-        self._last(text, params)
+        self._last(text, {**params})
 
     async def settle(self) -> None:
         """Wait for a running edit, and collect an edit with the newest text, unless the handler has called `done`."""

@@ -185,7 +185,7 @@ def delete_the_message(fake: FakeServer) -> None:
 
 
 def reply_with_quote(ctx: MessageContext) -> None:
-    ctx.message.reply("late")
+    ctx.message.reply("late", quote=True)
 
 
 def call_with_quote(ctx: MessageContext) -> None:
@@ -197,7 +197,8 @@ def call_with_quote(ctx: MessageContext) -> None:
 
 
 def reply_in_another_chat(ctx: MessageContext) -> None:
-    ctx.send(6, "late", reply_parameters={"message_id": ctx.message.message_id, "chat_id": ctx.chat_id})
+    reply = ReplyParameters(message_id=ctx.message.message_id, chat_id=ctx.chat_id)
+    ctx.send(6, "late", reply_parameters=reply)
 
 
 @pytest.mark.parametrize("asks", [reply_with_quote, call_with_quote, reply_in_another_chat])
@@ -227,7 +228,7 @@ async def test_a_reply_to_a_message_that_is_there_has_its_quote(url: str) -> Non
 
 async def test_a_reply_that_needs_its_message_is_a_dead_letter_without_it(url: str) -> None:
     def asks(ctx: MessageContext) -> None:
-        reply = {"message_id": ctx.message.message_id, "allow_sending_without_reply": False}
+        reply = ReplyParameters(message_id=ctx.message.message_id, allow_sending_without_reply=False)
         ctx.reply("late", reply_parameters=reply)
 
     async with a_scene(url, asks) as scene:

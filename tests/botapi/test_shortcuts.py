@@ -17,13 +17,21 @@ async def calls(update, act):
     return sent(await Direct(router)(delivery(update)))
 
 
-async def test_answer_and_reply():
+async def test_answer_and_reply_are_the_same_and_quote_only_where_it_is_said():
+    """`ctx.reply` and `message.reply` mean the same: python-telegram-bot has `do_quote`, aiogram two methods."""
+
     def act(ctx):
         ctx.message.answer("a")
-        ctx.message.reply("b", reply_markup={"inline_keyboard": []})
+        ctx.message.reply("a")
+        ctx.reply("a")
+        ctx.reply("a", quote=False)
+        ctx.message.reply("b", reply_markup={"inline_keyboard": []}, quote=True)
+        ctx.reply("b", reply_markup={"inline_keyboard": []}, quote=True)
 
-    assert await calls({"message": message("hi")}, act) == [
-        ("chat:7", "sendMessage", {"chat_id": 7, "text": "a"}),
+    *plain, first, second = await calls({"message": message("hi")}, act)
+    assert plain == [("chat:7", "sendMessage", {"chat_id": 7, "text": "a"})] * 4
+    assert first == second
+    assert [first] == [
         (
             "chat:7",
             "sendMessage",
@@ -53,7 +61,7 @@ async def test_an_answer_goes_where_the_message_is(fields, place):
 
 async def test_the_message_that_is_replied_to_can_be_answered_too():
     update = {"message": message("hi", reply_to_message=message("before", message_id=5))}
-    found = await calls(update, lambda ctx: ctx.message.reply_to_message.reply("b"))
+    found = await calls(update, lambda ctx: ctx.message.reply_to_message.reply("b", quote=True))
     assert found[0][2]["reply_parameters"] == {"message_id": 5, "allow_sending_without_reply": True}
 
 

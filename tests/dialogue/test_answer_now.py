@@ -157,7 +157,7 @@ def test_a_misspelt_parameter_is_a_mistake_of_the_author(tmp_path: Path):
 
     @router.callback_query()
     async def works(ctx: CallbackContext) -> None:
-        await ctx.answer_now("Working", show_alret=True)
+        await ctx.answer_now("Working", show_alret=True)  # type: ignore[call-arg]
 
     async def main() -> None:
         async with open_rig("memory", tmp_path, router, client=Client()) as rig:

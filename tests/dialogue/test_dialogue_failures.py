@@ -213,7 +213,12 @@ async def test_the_answer_to_a_query_has_a_lane_of_its_own(method):
     @router.message()
     async def handler(ctx: MessageContext) -> None:
         ctx.reply("in the chat")
-        ctx.call(method, **{name.get(method, "chat_join_request_query_id"): "\u00fc" * 300})
+        others: dict[str, Any] = {
+            "answerPreCheckoutQuery": {"ok": True},
+            "sendChatJoinRequestWebApp": {"web_app_url": "u"},
+        }
+        query = {name.get(method, "chat_join_request_query_id"): "\u00fc" * 300}
+        ctx.call(method, **query, **others.get(method, {}))
 
     effects = await Direct(router)(delivery({"message": message()}))
     first, second = (call.key for call in effects.calls)

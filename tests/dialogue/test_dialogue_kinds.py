@@ -21,6 +21,7 @@ from telegram.dialogue import (
     any_of,
     command,
     data,
+    inline,
     kind,
 )
 from telegram.dialogue.kinds import NEEDED, log_kinds, read_kinds
@@ -228,7 +229,7 @@ async def test_reactions_joins_and_presses_come_though_a_former_program_had_aske
     @router.message(command("start"))
     async def start(ctx: MessageContext) -> None:
         note(ctx)
-        ctx.reply("Press", reply_markup={"inline_keyboard": [[{"text": "x", "callback_data": "x"}]]})
+        ctx.reply("Press", reply_markup=inline([("x", "x")]))
 
     store = await open_store(url.format(tmp_path), "1")
     async with FakeServer(seed=1) as fake, TgClient(fake.token, base_url=fake.url) as client:

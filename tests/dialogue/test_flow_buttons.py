@@ -474,7 +474,7 @@ def test_a_context_is_the_same_for_everybody_else() -> None:
 
 
 def test_the_log_names_the_setting_for_a_button_that_the_flow_has_not_sent_itself():
-    """Whoever needs the prompt's message_id sends it with `ctx.now`, and each press was refused for no visible reason."""
+    """Whoever needs the prompt's message_id sends it with `ctx.client`, and each press was refused for no visible reason."""
     flow: Flow[S, Answers, None] = Flow("menu", S, Answers)
 
     @flow.entry.message(command("menu"))
@@ -483,7 +483,7 @@ def test_the_log_names_the_setting_for_a_button_that_the_flow_has_not_sent_itsel
 
     @flow.at(S.ONE).asks
     async def asks(ctx: ChatContext[Any]) -> None:
-        await ctx.now.send_message(
+        await ctx.client.send_message(
             chat_id=ctx.chat_id or 0, text="Sure?", reply_markup=inline([("Yes", "yes")])
         )
 

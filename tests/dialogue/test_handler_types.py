@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.dialogue import slips
+
 ROOT = Path(__file__).parents[2]
 README_EXAMPLES = dict(
     re.findall(r"^```python\n# (\S+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -116,6 +118,7 @@ async def n(ctx: ChatContext, data: Data) -> None:
 """
 
 BAD = {
+    **{name: slips.HEAD + snippet for name, snippet in slips.SLIPS.items()},
     "a message handler asks for a button": """
 @router.message(text)  # error
 async def handler(ctx: CallbackContext) -> None: ...
@@ -203,6 +206,7 @@ def told(tmp_path_factory) -> dict[str, dict[int, str]]:
     """By file: the errors that one run of mypy tells, by line."""
     folder = tmp_path_factory.mktemp("snippets")
     (folder / "good.py").write_text(HEAD + GOOD)
+    (folder / "fine.py").write_text(HEAD + slips.HEAD + slips.FINE)
     for number, snippet in enumerate(BAD.values()):
         (folder / f"bad_{number}.py").write_text(HEAD + snippet)
     for name, source in README_EXAMPLES.items():
@@ -224,6 +228,7 @@ def told(tmp_path_factory) -> dict[str, dict[int, str]]:
 
 def test_good_handlers_are_accepted(told):
     assert told.get("good") is None
+    assert told.get("fine") is None
 
 
 @pytest.mark.parametrize("name", README_EXAMPLES)

@@ -723,12 +723,12 @@ async def test_a_handler_that_forgets_the_answer_refuses_the_payment(stage: Stag
 
 
 async def test_an_answer_that_was_called_at_once_is_not_contradicted(stage: Stage):
-    """PaulSonOfLars/gotgbot#128 answers in the handler with the client; so can `ctx.now`."""
+    """PaulSonOfLars/gotgbot#128 answers in the handler with the client; so can `ctx.client`."""
     router = Router()
 
     @router.pre_checkout_query()
     async def pays(ctx: ChatContext[Any]) -> None:
-        await ctx.now.answer_pre_checkout_query(pre_checkout_query_id=ctx.event.id, ok=True)
+        await ctx.client.answer_pre_checkout_query(pre_checkout_query_id=ctx.event.id, ok=True)
 
     async with stage.bot(router):
         stage.fake.world.push("pre_checkout_query", checkout()["pre_checkout_query"])

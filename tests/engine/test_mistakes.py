@@ -133,7 +133,7 @@ def test_the_setting_has_mistakes_tried_again(retry, runs):
     @router.message()
     async def handler(ctx: MessageContext) -> None:
         ran.append(ctx.attempt)
-        ctx.reply("hi", reply_markpu=1)
+        ctx.reply("hi", reply_markpu=1)  # type: ignore[call-arg]
 
     async def scenario(scene: Scene) -> Any:
         scene.telegram.say("Ann")

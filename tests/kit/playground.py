@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from engine import Reject
 from engine.store import FullStore
@@ -31,20 +31,20 @@ from telegram.sandbox.server import Sandbox
 from telegram.service.bot import Bot, BotConfig
 
 # "Evil" passes the fake, which looks for a full stop in the host; the page has to stop it by itself.
-KEYBOARD: Final = {
+KEYBOARD: Final[Any] = {
     "inline_keyboard": [
         [{"text": "Toast", "callback_data": "toast"}, {"text": "Alert", "callback_data": "alert"}],
         [{"text": "Edit", "callback_data": "edit"}, {"text": "Slow <b>", "callback_data": "slow"}],
         [{"text": "Site", "url": "https://example.org/"}, {"text": "Evil", "url": "javascript:alert(1.5)"}],
     ]
 }
-SHARE: Final = {
+SHARE: Final[Any] = {
     "keyboard": [
         [{"text": "My number", "request_contact": True}],
         [{"text": "I am here", "request_location": True}, {"text": "Neither"}],
     ]
 }
-MENU: Final = {"keyboard": [[{"text": "Tea"}, {"text": "Coffee"}]], "one_time_keyboard": True}
+MENU: Final[Any] = {"keyboard": [[{"text": "Tea"}, {"text": "Coffee"}]], "one_time_keyboard": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ async def playground(*, port: int = 0, router: Router | None = None) -> AsyncIte
                 await store.close()
 
 
-CALENDAR: Final = {
+CALENDAR: Final[Any] = {
     "inline_keyboard": [
         [{"text": day, "callback_data": "toast"} for day in ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")],
         *(
@@ -103,7 +103,9 @@ def _beside_text(router: Router) -> None:
     @router.message(command("wrong"))
     async def wrong(ctx: MessageContext) -> None:
         button = {"text": "in red", "callback_data": "toast", "colour": "red"}
-        ctx.reply("Press it.", reply_markup={"inline_keyboard": [[button]]})
+        ctx.call_newer(
+            "sendMessage", chat_id=ctx.chat_id, text="Press it.", reply_markup={"inline_keyboard": [[button]]}
+        )
 
     @router.message(command("tea"))
     async def tea(ctx: MessageContext) -> None:

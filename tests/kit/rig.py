@@ -89,7 +89,7 @@ class Rig:
 async def open_rig(
     kind: str, folder: Path, router: Router, *, client: Any = None, **config: Any
 ) -> AsyncIterator[Rig]:
-    """Run a bot on a store of this kind (a file in the folder goes on); for `run_virtual`. `client` is that of `ctx.now`."""
+    """Run a bot on a store of this kind (a file in the folder goes on); for `run_virtual`. `client` is that of `ctx.client`."""
     loop = asyncio.get_running_loop()
 
     def wall() -> float:

@@ -91,7 +91,7 @@ def test_edits_and_deletions_are_seen_and_calls_at_once_give_their_result():
 
     @router.message(command("count"))
     async def count(ctx: MessageContext) -> None:
-        sent = await ctx.now.send_message(chat_id=ctx.chat_id, text="one")
+        sent = await ctx.client.send_message(chat_id=ctx.chat_id, text="one")
         ctx.data["id"] = sent.message_id
         ctx.reply("other")
         ctx.call("editMessageText", chat_id=ctx.chat_id, message_id=sent.message_id, text="two")
@@ -234,7 +234,9 @@ def test_any_content_any_update_and_files():
     @router.message(document)
     async def file(ctx: MessageContext, found: Document) -> None:
         ctx.call("sendDocument", chat_id=ctx.chat_id, document=InputFile(b"back", filename="b.txt"))
-        sent = await ctx.now.send_document(chat_id=ctx.chat_id, document=InputFile(b"now", filename="n.txt"))
+        sent = await ctx.client.send_document(
+            chat_id=ctx.chat_id, document=InputFile(b"now", filename="n.txt")
+        )
         ctx.reply(f"{found.file_name}, {sent.document.file_size if sent.document else 0}")
 
     @router.message(content("contact"))
@@ -497,7 +499,7 @@ def test_a_rejected_update_and_a_refused_call_are_dead_letters_and_fail_the_turn
 def test_a_refused_call_at_once_is_the_handlers_matter():
     async def now(ctx: MessageContext) -> None:
         with pytest.raises(Refused):
-            await ctx.now.send_message(chat_id=999, text="x")
+            await ctx.client.send_message(chat_id=999, text="x")
         raise Park("later", delay_s=5)
 
     router = router_of(now)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from telegram.botapi.types import KeyboardButton, ReplyKeyboardMarkup
+from telegram.botapi.types import KeyboardButton, ReplyKeyboardMarkup, ReplyParameters
 from telegram.dialogue import (
     CallbackContext,
     ChatContext,
@@ -269,12 +269,11 @@ def test_a_plain_key_still_sends_its_text():
 def test_what_is_deleted_is_gone():
     async def late(ctx: MessageContext) -> None:
         await asyncio.sleep(5)
-        strict = {"message_id": ctx.message.message_id, "allow_sending_without_reply": False}
         ctx.message.reply(
             "here",
-            reply_parameters=strict
-            if ctx.text == "strict"
-            else {**strict, "allow_sending_without_reply": True},
+            reply_parameters=ReplyParameters(
+                message_id=ctx.message.message_id, allow_sending_without_reply=ctx.text != "strict"
+            ),
         )
 
     with Conversations(router_of(late)) as bot:

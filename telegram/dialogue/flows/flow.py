@@ -49,7 +49,7 @@ class Flow(Plan[S, D, R]):
 
     Its steps handle only buttons that the flow has sent since it entered its state, pressed by the owner of the
     conversation; other presses are answered with the reason. With `takes_any_button` they also handle buttons that were
-    sent otherwise, e.g. with `ctx.now`. Its entries handle any button.
+    sent otherwise, e.g. with `ctx.client`. Its entries handle any button.
     """
 
     def __init__(

@@ -1,0 +1,106 @@
+"""Typical slips in handlers, of which `mypy --strict` rejects each at the line with `# error` (test_handler_types.py)."""
+
+HEAD = """
+from telegram.botapi.files import InputFile
+from telegram.botapi.types import InputMediaPhoto, InputPollOption, LinkPreviewOptions, MessageEntity, ReplyParameters
+from telegram.dialogue import ChatAction, DiceEmoji, ParseMode, inline, keyboard
+"""
+
+
+def _message(line: str, what: str = "text", kind: str = "MessageContext", args: str = "") -> str:
+    return f"\n@router.message({what})\nasync def handler(ctx: {kind}{args}) -> None:\n    {line}  # error\n"
+
+
+def _press(line: str) -> str:
+    return (
+        f"\n@router.callback_query()\nasync def handler(ctx: CallbackContext) -> None:\n    {line}  # error\n"
+    )
+
+
+SLIPS = {
+    "a misspelled parameter of reply": _message('ctx.reply("x", reply_markpu=inline([("a", "a")]))'),
+    "a parameter of a former version": _message('ctx.reply("x", reply_to_message_id=5)'),
+    "a parse mode that is a number": _message('ctx.reply("x", parse_mode=5)'),
+    "a parse mode that Telegram does not know": _message('ctx.reply("x", parse_mode="htlm")'),
+    "a reply without its text": _message("ctx.reply()"),
+    "a number in the place of the text": _message("ctx.reply(5)"),
+    "a dict in the place of the text": _message('ctx.reply({"text": "x"})'),
+    "a user in the place of the text": _message("ctx.reply(ctx.user)"),
+    "a text in the place of the markup": _message('ctx.reply("x", reply_markup="yes")'),
+    "rows in the place of the markup": _message('ctx.reply("x", reply_markup=[["yes"]])'),
+    "another chat in reply": _message('ctx.reply("x", chat_id=5)'),
+    "reply is awaited": _message('await ctx.reply("x")'),
+    "the result of a reply": _message('sent = ctx.reply("x")'),
+    "an attribute of the result": _message('print(ctx.reply("x").message_id)'),
+    "send without the chat": _message('ctx.send("x")'),
+    "send to a chat that may be missing": _message('ctx.send(ctx.user_id, "x")'),
+    "a method that the Bot API does not have": _message("ctx.calls.send_mesage(chat_id=1, text='x')"),
+    "a call without a required parameter": _message("ctx.calls.ban_chat_member(chat_id=1)"),
+    "a call with a text in the place of a number": _message("ctx.calls.ban_chat_member(chat_id=1, user_id='5')"),
+    "a call's parameters without their names": _message("ctx.calls.ban_chat_member(1, 5)"),
+    "the content of a file": _message('ctx.reply_photo(b"...")'),
+    "a caption without its name": _message('ctx.reply_photo("file-id", "caption")'),
+    "one file in the place of an album": _message('ctx.reply_media_group("file-id")'),
+    "a location of texts": _message('ctx.reply_location("52.5", "13.4")'),
+    "a poll of numbers": _message('ctx.reply_poll("How many?", [1, 2])'),
+    "an emoji that is no dice": _message('ctx.reply_dice(emoji="🍕")'),
+    "an action that Telegram does not have": _message("async with ctx.typing('writing'): pass"),
+    "link previews as a bool": _message('ctx.reply("x", link_preview_options=False)'),
+    "entities that are one entity": _message(
+        'ctx.reply("x", entities=MessageEntity(type="bold", offset=0, length=1))'
+    ),
+    "a message's own shortcut with a misspelled parameter": _message(
+        'ctx.message.reply("x", disable_notificaton=True)'
+    ),
+    "a message that is edited without a text": _message("ctx.message.edit_text(5)"),
+    "an answer that is awaited": _press('await ctx.answer("x")'),
+    "a misspelled parameter of an answer": _press('ctx.answer("x", show_alret=True)'),
+    "an alert that is a text": _press('ctx.answer("x", show_alert="yes")'),
+    "a misspelled parameter of an immediate answer": _press('await ctx.answer_now("x", show_alret=True)'),
+    "an immediate answer that is not awaited": _press('ctx.answer_now("x")'),
+    "a reply keyboard under an edited message": _press('ctx.edit("x", reply_markup=keyboard(["a"]))'),
+    "a caption that is a number": _press("ctx.edit_caption(5)"),
+    "media that is only a file": _press('ctx.edit_media("file-id")'),
+    "the text of a message that may be inaccessible": _press("ctx.reply(ctx.message.text)"),
+    "a button without data": _message('ctx.reply("x", reply_markup=inline(["a"]))'),
+    "a client's call that is not awaited": _message("ctx.client.send_message(chat_id=1, text='x')"),
+    "a client's call with a misspelled parse mode": _message(
+        "await ctx.client.send_message(chat_id=1, text='x', parse_mode='HTLM')"
+    ),
+}  # fmt: skip
+
+FINE = """
+@router.message(text)
+async def all_of_it(ctx: MessageContext) -> None:
+    ctx.reply("x", parse_mode=ParseMode.HTML, reply_markup=inline([("a", "a")]), quote=True)
+    ctx.reply("x", parse_mode=None, link_preview_options=LinkPreviewOptions(is_disabled=True))
+    ctx.reply("x", reply_parameters=ReplyParameters(message_id=5), entities=[])
+    ctx.send(5, "x", reply_markup=keyboard(["a"]))
+    ctx.calls.ban_chat_member(chat_id=1, user_id=5, revoke_messages=True)
+    ctx.reply_photo(InputFile("a.png"), caption="x", has_spoiler=True)
+    photos = [InputMediaPhoto(media="file-id", parse_mode="MarkdownV2")]
+    ctx.reply_media_group(photos)
+    ctx.reply_location(52.5, 13)
+    ctx.reply_poll("How many?", ["1", InputPollOption(text="2")], type="quiz", correct_option_ids=[0])
+    ctx.reply_dice(emoji=DiceEmoji.DARTS)
+    ctx.message.reply("x", quote=True)
+    ctx.message.answer("x")
+    ctx.message.delete()
+    ctx.message.forward_to(5)
+    async with ctx.typing(ChatAction.UPLOAD_PHOTO):
+        progress = await ctx.progress("x", disable_notification=True)
+        progress.done("y", parse_mode="HTML")
+    sent = await ctx.client.send_message(chat_id=1, text="x", parse_mode="HTML")
+    ctx.calls.edit_message_text(chat_id=1, message_id=sent.message_id, text="y")
+
+@router.callback_query()
+async def pressed(ctx: CallbackContext) -> None:
+    ctx.answer("x", show_alert=True)
+    ctx.answer(text="x")
+    await ctx.answer_now("x", show_alert=True)
+    ctx.edit("x", parse_mode="HTML", reply_markup=inline([("a", "a")]))
+    ctx.edit(InputMediaPhoto(media="file-id"))
+    ctx.edit_caption("x")
+    ctx.edit_media(InputMediaPhoto(media="file-id"))
+    ctx.edit_reply_markup(inline([("a", "a")]))
+"""
