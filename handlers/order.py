@@ -97,7 +97,7 @@ router = Router()
 router.include(order_flow)
 
 
-@order_flow.entry.message(command("order"))
+@order_flow.entry.message(command("order", help="A basket and an address"))
 async def begin() -> Literal[Shop.BASKET]:
     """Show the menu."""
     return Shop.BASKET

@@ -57,7 +57,7 @@ router = Router()
 router.include(quiz)
 
 
-@quiz.entry.message(command("quiz"))
+@quiz.entry.message(command("quiz", help="A game for a group"))
 async def begin() -> Literal[Stage.QUESTION]:
     """Begin the quiz; any member may."""
     return Stage.QUESTION

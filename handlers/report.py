@@ -40,7 +40,7 @@ router = Router()
 router.include(report)
 
 
-@report.entry.message(command("report"))
+@report.entry.message(command("report", help="A job that makes a file"))
 async def begin(ctx: MessageContext, work: Work) -> Literal[Stage.WRITING]:
     """Send the message at once: its id is needed later, to show the progress in it."""
     said = await ctx.client.send_message(chat_id=ctx.chat_id, text="Loading … 0 %")

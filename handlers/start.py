@@ -12,14 +12,14 @@ SLOW_JOB_S: Final = 3
 KEYBOARD: Final = inline([("👋 Hello", "hello"), ("🔢 Count", "count"), ("🐢 Slow job", "slow")])
 
 
-@router.message(command("start"))
+@router.message(command("start", help="A greeting and three buttons"))
 async def start(ctx: MessageContext) -> None:
     """Greet by first name, with the buttons."""
     name = ctx.user.first_name if ctx.user else "there"
     ctx.reply(f"Hello, {name}! Write me something, or press a button.", reply_markup=KEYBOARD)
 
 
-@router.message(command("help"))
+@router.message(command("help", help="What I can do"))
 async def show_help(ctx: MessageContext) -> None:
     """List what the bot can do."""
     ctx.reply(

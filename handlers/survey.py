@@ -57,7 +57,7 @@ router = Router()
 router.include(survey)
 
 
-@survey.entry.message(command("survey"))
+@survey.entry.message(command("survey", help="Three questions, with checks, back and a time-out"))
 async def begin(ctx: MessageContext) -> Literal[Step.NAME]:
     """Start with the first question."""
     ctx.reply("Three questions. You can leave with /cancel and return with “Back”.")

@@ -6,7 +6,10 @@ import pytest
 
 from tests.kit.docs import DOCS, modules, pages
 
-TESTED = {"web.md": "tests/web/test_web_docs.py"}
+TESTED = {
+    "menus.md": "tests/dialogue/test_menus.py",
+    "web.md": "tests/web/test_web_docs.py",
+}
 """Which test module uses the examples of a page."""
 
 

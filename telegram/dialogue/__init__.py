@@ -18,7 +18,6 @@ from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageCont
 from telegram.dialogue.filters import (
     Extract,
     Filter,
-    Invalid,
     animation,
     any_of,
     audio,
@@ -45,10 +44,12 @@ from telegram.dialogue.filters import (
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import BACK, END, Back, End
 from telegram.dialogue.inbox import InboxHandler
+from telegram.dialogue.invalid import Invalid
 from telegram.dialogue.kept import NotKept
 from telegram.dialogue.keyboards import inline, keyboard, no_keyboard
 from telegram.dialogue.limits import throttle
 from telegram.dialogue.loading import load_router
+from telegram.dialogue.menus import help_command
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
@@ -102,6 +103,7 @@ __all__ = [
     "data",
     "data_prefix",
     "document",
+    "help_command",
     "inline",
     "keyboard",
     "kind",

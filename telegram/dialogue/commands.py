@@ -1,8 +1,8 @@
-"""Parsing of commands, by the rules of Telegram's server."""
+"""Parsing of commands, by the rules of Telegram's server, and their lines in menus."""
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal, NamedTuple, get_args
 
 from telegram.botapi.types import MessageEntity
 
@@ -11,6 +11,44 @@ from telegram.botapi.types import MessageEntity
 _NAME: Final = "[A-Za-z0-9_]{1,64}"
 _COMMAND: Final = re.compile(rf"/({_NAME})(?:@([A-Za-z0-9_]{{3,32}}))?(?![\w/<>@])")
 _ATTACHED: Final = re.compile(r"[^\w\s]+(?=\s|\Z)")
+
+Shown = Literal["all", "private", "groups", "admins"]
+"""Where a menu shows a command: everywhere, in private chats, in groups, or in groups to administrators only."""
+
+HELP_MAX: Final = 256
+"""Maximum length of a command's description (Telegram Bot API, BotCommand)."""
+
+_MENU_NAME: Final = re.compile(r"[a-z0-9_]{1,32}")  # Telegram Bot API, BotCommand: command
+
+
+class MenuLine(NamedTuple):
+    """A command in a menu; `usage` is it with its arguments, e.g. "/add <title>"."""
+
+    name: str
+    usage: str
+    help: str
+    shown: Shown
+
+
+def menu_line(names: Sequence[str], text: str, shown: Shown) -> MenuLine:
+    """Return the line of a command with these names; ValueError if Telegram would refuse it (BOT_COMMAND_INVALID)."""
+    name = names[0].lower()
+    if _MENU_NAME.fullmatch(name) is None:
+        raise ValueError(
+            f"/{name}: in a menu a command has 1 to 32 letters from a to z, digits and _, this has {len(name)}"
+        )
+    check_help(name, text)
+    if shown not in get_args(Shown):
+        raise ValueError(f"/{name}: shown= is one of {', '.join(get_args(Shown))}, not {shown!r}")
+    return MenuLine(name, f"/{name}", text, shown)
+
+
+def check_help(name: str, text: str) -> None:
+    """Raise ValueError for a command's description that Telegram would refuse, or show cut off."""
+    if not isinstance(text, str) or text != text.strip() or len(text.splitlines()) != 1:
+        raise ValueError(f"/{name}: help= is one line of text, not {text!r}")
+    if len(text) > HELP_MAX:
+        raise ValueError(f"/{name}: help= has at most {HELP_MAX} characters, not {len(text)}")
 
 
 def is_name(name: str) -> bool:

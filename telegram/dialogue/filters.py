@@ -16,8 +16,9 @@ from pydantic import BaseModel, ValidationError
 from telegram.botapi import types
 from telegram.botapi.shortcuts import part
 from telegram.dialogue.callback_data import CallbackData
-from telegram.dialogue.commands import is_name
+from telegram.dialogue.commands import MenuLine, Shown, is_name, menu_line
 from telegram.dialogue.context import Context
+from telegram.dialogue.invalid import Invalid, first_of
 from telegram.dialogue.kept import read_fields
 from telegram.dialogue.limits import Limit
 from telegram.dialogue.signature import is_async
@@ -33,14 +34,6 @@ M = TypeVar("M", bound=BaseModel)
 D = TypeVar("D", bound=CallbackData)
 
 Filter: TypeAlias = Callable[[Context], bool]
-
-
-class Invalid(Exception):  # noqa: N818 - about the user's input, not an error
-    """The user's input is invalid: `text` is sent to the user, and the handler's other effects are discarded."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
 
 
 class Extract(Generic[T]):
@@ -82,6 +75,8 @@ def hint_of(filters: Iterable[Any]) -> Hint:
 
 
 class _HintedExtract(Extract[T]):
+    menu: MenuLine | None = None
+
     def __init__(self, type_: Any, read: Callable[[Context], T | None], hint: Hint, label: str) -> None:
         super().__init__(type_, read, label)
         self.hint = hint
@@ -109,10 +104,11 @@ def _named(label: str, passes: Filter) -> Filter:
 class command:  # noqa: N801 - read as a word: @router.message(command("start"))
     """`command("start")` matches "/start", "/start args" and "/start@this_bot", but not a command for another bot.
 
-    In a text or a caption, if Telegram marks it as a command: not in code.
+    In a text or a caption, if Telegram marks it as a command: not in code. With a `help` text its first name is in the
+    bot's menus, `shown` to all or to some, and in the answer to /help (telegram/dialogue/menus.py).
     """
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, help: str | None = None, shown: Shown = "all") -> None:  # noqa: A002
         if not names or any(not name or name.startswith("/") for name in names):
             raise ValueError(f"command() wants names without the slash, not {names!r}")
         if wrong := [name for name in names if not is_name(name)]:
@@ -121,6 +117,7 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
             )
         self._names = frozenset(name.lower() for name in names)
         self._usage = names[0]
+        self.menu: MenuLine | None = None if help is None else menu_line(names, help, shown)
         self.label = " or ".join(f"/{name}" for name in names)
         self.hint: Final = Hint(self._names)
 
@@ -149,16 +146,20 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
             try:
                 return read_fields(model, dict(zip(names, words, strict=False)))
             except ValidationError as error:
-                raise Invalid(f"{_first_of(error)}\nWrite it like this: {usage}") from None
+                raise Invalid(f"{first_of(error)}\nWrite it like this: {usage}") from None
 
-        return _Parsed(model, read, self.hint, usage)
+        found = _Parsed(model, read, self.hint, usage)
+        found.menu = self.menu and self.menu._replace(usage=usage)
+        return found
 
     @property
     def payload(self) -> Extract[str]:
         """Extract the text after the command, if there is any, e.g. the payload of a deep link in /start."""
-        return _HintedExtract(
+        found = _HintedExtract(
             str, lambda ctx: (ctx.args or None) if self(ctx) else None, self.hint, f"{self.label} <payload>"
         )
+        found.menu = self.menu
+        return found
 
 
 def text(ctx: Context) -> bool:
@@ -345,15 +346,3 @@ successful_payment: Final[Extract[types.SuccessfulPayment]] = _content(
 )
 
 _WITH_HINT: Final = frozenset((command, data, _Content, _HintedExtract, _Parsed))
-
-
-def _first_of(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    what = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what
-
-
-def invalid_of(error: ValidationError) -> Invalid:
-    """Return the Invalid for a value that is not valid for a model, with its first error as the text."""
-    return Invalid(_first_of(error))

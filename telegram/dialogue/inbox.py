@@ -36,7 +36,8 @@ from telegram.dialogue.contexts import (
     TimerContext,
     context_of,
 )
-from telegram.dialogue.filters import Filter, Invalid
+from telegram.dialogue.filters import Filter
+from telegram.dialogue.invalid import Invalid
 from telegram.dialogue.lending import asked, lend, may_lend
 from telegram.dialogue.limits import Dropped, Limits
 from telegram.dialogue.marks import is_of

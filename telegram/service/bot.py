@@ -16,7 +16,9 @@ from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import Router
 from telegram.dialogue.kinds import log_kinds
+from telegram.dialogue.menus import lists_of, menu_of
 from telegram.service.assembly import Assembly
+from telegram.service.menu import Lists, publish
 from telegram.service.poller import Poller
 from telegram.settings.bot_config import BotConfig
 
@@ -40,7 +42,10 @@ class Bot:
         rng: random.Random | None = None,
         observe: Observe | None = None,
     ) -> None:
-        """`observe` is called with the events of engine/observe.py and telegram/service/observe.py; it must not block."""
+        """`observe` is called with the events of engine/observe.py and telegram/service/observe.py; it must not block.
+
+        ValueError if the router has more commands for its menu than Telegram allows.
+        """
         self._rng = rng = rng or random.Random()  # for the jitter of all pauses
         self._config = config = config or BotConfig()
         self._client = client
@@ -48,6 +53,8 @@ class Bot:
         self._parts = Assembly(
             client, store, router, config, wall=client.time, jitter=rng.random, observe=observe
         )
+        menu = menu_of(router)
+        self._lists: Lists = lists_of(menu) if menu else {}  # without help= texts the menus are left alone
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
         self.me: User | None = None
@@ -130,13 +137,14 @@ class Bot:
             )
             poller = asyncio.create_task(polling.run(), name="poller")
             stop = asyncio.create_task(self._stop.wait(), name="stop")
+            menu = asyncio.create_task(publish(self._client, self._lists), name="menu")
             try:
                 await asyncio.wait({poller, stop}, return_when=asyncio.FIRST_COMPLETED)
                 await self._drain(poller)
             finally:
-                for task in (poller, stop):
+                for task in (poller, stop, menu):
                     task.cancel()
-                await asyncio.wait({poller, stop})
+                await asyncio.wait({poller, stop, menu})
                 parts.handler.dropped.close()
         if not poller.cancelled() and (error := poller.exception()):
             raise error

@@ -243,8 +243,8 @@ def test_all_filters_of_the_module_are_among_those():
         "content",
     }
     helpers = {
-        "as_predicate", "check_filters", "checked_filters", "first_word", "hint_of", "label_of", "invalid_of",
-        "Extract", "Hint", "Invalid",
+        "as_predicate", "check_filters", "checked_filters", "first_word", "hint_of", "label_of",
+        "Extract", "Hint",
     }  # fmt: skip
     here = {
         name

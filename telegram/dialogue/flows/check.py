@@ -9,6 +9,7 @@ from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker,
 from telegram.dialogue.flows.outcomes import Targets, ends_with_value, name_of
 from telegram.dialogue.flows.plan import Plan, Step
 from telegram.dialogue.kinds import kinds_of
+from telegram.dialogue.menus import lists_of, menu_of
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Route
 from telegram.dialogue.scopes import OWN, USER
@@ -57,8 +58,13 @@ def _all_hosts(flow: AnyFlow, hosts: dict[AnyFlow, list[AnyFlow]]) -> dict[AnyFl
 
 
 def router_problems(router: Router) -> list[str]:
-    """Return all problems of a router's flows, one line each."""
+    """Return all problems of a router's flows, and of its menu, one line each."""
     found = flows_of(router)
+    menu = []
+    try:
+        lists_of(menu_of(router))
+    except ValueError as error:
+        menu = [str(error)]
     names = Counter(each.flow.name for each in found)
     twice = [
         f"flow {_plain(name)}: {count} flows have this name: give each its own, stored conversations go by it"
@@ -68,7 +74,8 @@ def router_problems(router: Router) -> list[str]:
     beside = [entry for entry, _ in router.entries() if isinstance(entry, Route)]
     beside += [step.route for each in found for step in each.flow.entries]
     outside = [route for route in beside if route.hint.words]
-    return twice + [line for each in found for line in problems(each.flow, hosts=each.hosts, outside=outside)]
+    lines = [line for each in found for line in problems(each.flow, hosts=each.hosts, outside=outside)]
+    return twice + lines + menu
 
 
 def problems(flow: AnyFlow, *, hosts: Sequence[AnyFlow] = (), outside: Sequence[Route] = ()) -> list[str]:

@@ -11,11 +11,11 @@ from engine import Reject
 from telegram.dialogue.answers import tell
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, TimerContext
-from telegram.dialogue.filters import Invalid, invalid_of
 from telegram.dialogue.flows.awaiting import WAITS, note_waiting
 from telegram.dialogue.flows.offers import is_offered_by, offers_of
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
+from telegram.dialogue.invalid import Invalid, invalid_of
 from telegram.dialogue.kept import check_models, fields_of, read_fields, written
 from telegram.dialogue.routes import PLAIN, Match
 from telegram.dialogue.scopes import OWN, USER, place_of_scope
