@@ -22,15 +22,18 @@ def refuse_payment(ctx: Context, why: str) -> bool:
 
 
 def tell(ctx: Context, text: str) -> None:
-    """Send a text to the user in the way that the update allows: as a refusal, a message, or the answer to a press."""
+    """Send a text to the user in the way that the update allows: as a refusal, a message, or the answer to a press.
+
+    Without a parse mode, whatever the bot's default is: the text may quote the user, or pydantic.
+    """
     if refuse_payment(ctx, text):
         return
     if isinstance(ctx, ChatContext) and ctx.chat_id is not None and ctx.kind != "guest_message":
-        ctx.reply(text)
+        ctx.reply(text, parse_mode=None)
     elif isinstance(ctx, CallbackContext):
         ctx.answer(text)
     elif isinstance(ctx, ChatContext) and ctx.home is not None:
-        ctx.reply(text)
+        ctx.reply(text, parse_mode=None)
 
 
 def answer_press(ctx: Context) -> None:

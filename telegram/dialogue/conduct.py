@@ -9,8 +9,11 @@ import structlog
 
 from engine import PROGRAMMING_ERRORS, Reject, Retry, is_mistake
 from telegram.botapi.collecting import WrongCall
+from telegram.botapi.constants import ParseMode, ParseModeStr
 from telegram.botapi.errors import redact
 from telegram.botapi.late import ANSWER_MAX
+from telegram.botapi.types import LinkPreviewOptions
+from telegram.dialogue.defaults import Defaults
 
 if TYPE_CHECKING:
     from telegram.dialogue.backlog import Backlog
@@ -42,8 +45,21 @@ class Conduct:
     others_button: str = OTHERS_BUTTON
     """Answer to a press on a button of another user's flow; empty: no text."""
 
+    parse_mode: ParseModeStr | None = None
+    """Parse mode of collected calls that state none and no entities (telegram/dialogue/defaults.py)."""
+
+    link_preview: LinkPreviewOptions | None = None
+    """Link previews of collected texts that state none; None: Telegram shows them."""
+
     backlog: "Backlog | None" = None
     """Policy for messages that waited at Telegram during a downtime; None: they are handled like others."""
+
+    @property
+    def defaults(self) -> Defaults | None:
+        """The defaults of collected calls; None if there are none."""
+        if self.parse_mode is None and self.link_preview is None:
+            return None
+        return Defaults(self.parse_mode, self.link_preview)
 
 
 def outcome_without_trace(ctx: "Context", error: Exception, conduct: Conduct) -> Reject | Retry | None:
@@ -67,6 +83,15 @@ def _place_of(error: Exception) -> str:
     places = walk_tb(error.__traceback__)
     own = [(frame.f_code, line) for frame, line in places if not frame.f_code.co_filename.startswith(_OURS)]
     return f" ({Path(own[-1][0].co_filename).name}:{own[-1][1]}, in {own[-1][0].co_name})" if own else ""
+
+
+def check_mode(mode: str | None) -> str | None:
+    """Return a parse mode; ValueError if Telegram does not know it."""
+    if mode is not None and mode not in (
+        known := (ParseMode.HTML, ParseMode.MARKDOWN_V2, ParseMode.MARKDOWN)
+    ):
+        raise ValueError(f"the parse mode is one of {', '.join(known)}, not {mode!r}")
+    return mode
 
 
 def check_answer(text: str) -> str:

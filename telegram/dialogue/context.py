@@ -159,6 +159,8 @@ class Context(Sends, Origin[E_co]):
             raise RuntimeError(f"{method}: the handler has returned, this call would be lost")
         if is_known:
             check_call(method, params)
+        if (defaults := self._tools.defaults) is not None:
+            params = defaults.applied(method, params)
         params = {name: value for name, value in params.items() if value is not None}
         if "reply_parameters" in params:
             params["reply_parameters"] = outlives_its_message(params["reply_parameters"])

@@ -66,9 +66,14 @@ class ChatContext(Replies, Context[E_co]):
 
         Outside the commit: a handler that runs again after a kill sends another one. Errors of Telegram are not raised.
         """
+        given = {**self._place("progress"), "text": text, **params}
+        check_call("sendMessage", given)
+        stated: dict[str, Any] = {**params}
+        if (defaults := self._tools.defaults) is not None:
+            stated |= defaults.added("sendMessage", given)
         name = f"{self.idempotency_key}/{len(self.shows)}"
         known = self._tools.shown.get(name)
-        shows = Progress(self._tools.client, self._place("progress"), text, {**params}, self.call, known)
+        shows = Progress(self._tools.client, self._place("progress"), text, stated, self.call, known)
         self.shows = (*self.shows, shows)
         await shows.begin()
         self._tools.remember(name, shows.message_id)

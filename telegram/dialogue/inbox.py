@@ -88,6 +88,7 @@ class InboxHandler:
         self.tools = tools or Tools()
         self._peers = Peers() if peers is None else peers
         self._conduct = conduct or Conduct()
+        self.tools.defaults = self._conduct.defaults
         self._wall = wall
         self._table: Table | None = None
         self._splits = Splits()

@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from telegram.client import TgClient
+
+if TYPE_CHECKING:
+    from telegram.dialogue.defaults import Defaults
 
 T = TypeVar("T")
 
@@ -30,6 +33,9 @@ class Tools:
     username: str | None = None
     client: TgClient | None = None
     opened: dict[Resource[Any], Any] = field(default_factory=dict)
+
+    defaults: "Defaults | None" = None
+    """Parse mode and link previews of collected calls; None: Telegram's own."""
 
     timers: frozenset[str] | None = None
     """Names of the timers that have handlers; None: any, or not known yet."""

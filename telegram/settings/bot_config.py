@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from engine import PROGRAMMING_ERRORS, EngineConfig
+from telegram.botapi.constants import ParseModeStr
 from telegram.botapi.routing import URGENT
+from telegram.botapi.types import LinkPreviewOptions
 from telegram.dialogue.backlog import BACKLOG, BACKLOG_TEXT, read_backlog
-from telegram.dialogue.conduct import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, Conduct, check_answer
+from telegram.dialogue.conduct import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, Conduct, check_answer, check_mode
 
 UnknownOutcome = Literal["repeat", "give-up"]
 """What to do with a call whose outcome is unknown: "repeat" (at least once), or "give-up" (at most once)."""
@@ -63,6 +65,12 @@ class BotConfig:
     others_button: str = OTHERS_BUTTON
     """Answer to a press on a button of another user's flow; empty: no text."""
 
+    parse_mode: ParseModeStr | None = None
+    """Parse mode of the handlers' texts that state none and no entities; None: none."""
+
+    link_preview: bool = True
+    """Whether links in the handlers' texts have a preview, if a call does not state it."""
+
     backlog: str = BACKLOG
     """Policy for messages that waited at Telegram: "handle", "drop:SECONDS" or "tell:SECONDS" (dialogue/backlog.py)."""
 
@@ -74,6 +82,7 @@ class BotConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for an invalid text or policy."""
+        check_mode(self.parse_mode)
         check_answer(self.old_button)
         check_answer(self.others_button)
         read_backlog(self.backlog, self.backlog_text)
@@ -101,6 +110,8 @@ class BotConfig:
             programming_errors=self._mistakes(),
             old_button=self.old_button,
             others_button=self.others_button,
+            parse_mode=self.parse_mode,
+            link_preview=None if self.link_preview else LinkPreviewOptions(is_disabled=True),
             backlog=read_backlog(self.backlog, self.backlog_text),
         )
 

@@ -1,7 +1,7 @@
 """The settings of a bot as text, for run.py, with the defaults of BotConfig."""
 
 from dataclasses import fields
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -70,6 +70,13 @@ class BotSettings(BaseModel):
         description="what is answered to a user who presses a button of another user's flow; none: nothing",
     )
 
+    parse_mode: Literal["none", "HTML", "MarkdownV2", "Markdown"] = Field(
+        default="none", description="parse mode of the handlers' texts that state none themselves"
+    )
+    link_preview: bool = Field(
+        default=_BOT.link_preview, description="whether links in the handlers' texts have a preview"
+    )
+
     backlog: str = Field(
         default=_BOT.backlog,
         description="messages that waited at Telegram's: handle, drop:SECONDS (if longer), or tell:SECONDS (and say so)",
@@ -106,6 +113,7 @@ class BotSettings(BaseModel):
         for name in ("apology", "old_button", "others_button"):
             if given[name] == NOTHING:
                 given[name] = ""
+        given["parse_mode"] = None if self.parse_mode == NOTHING else self.parse_mode
         if is_sandbox:
             given["messages_per_s"] = 0.0
         kinds = self.allowed_updates

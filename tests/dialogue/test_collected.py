@@ -1,8 +1,10 @@
 """The shortcuts of contexts and messages: what they fill in, what they return, and how a wrong one is reported."""
 
+from enum import Enum
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from structlog.testing import capture_logs
 
 from telegram.botapi import collected
@@ -16,6 +18,7 @@ from telegram.dialogue import (
     ChatContext,
     Conduct,
     Context,
+    Flow,
     MessageContext,
     Reject,
     Retry,
@@ -34,6 +37,15 @@ PHOTO: dict[str, Any] = {
     "photo": [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}],
     "caption": "old",
 }
+
+
+class Nothing(BaseModel): ...
+
+
+class Step(Enum):
+    ONE = "one"
+
+
 SAMPLE: dict[type, Any] = {str: "x", int: 5, float: 1.5, bool: True}
 
 
@@ -286,3 +298,18 @@ def test_the_former_name_of_the_client_still_works():
     ctx = context_of(decode(given.envelope.body), given, Tools(client=client))
     with pytest.warns(DeprecationWarning, match=r"ctx.now: write ctx.client"):
         assert ctx.now is client
+
+
+def test_a_wrong_prompt_is_an_error_when_the_flow_is_built():
+    flow = Flow("flow", Step, Nothing)
+    with pytest.raises(
+        WrongCall, match="sendMessage has no parameter 'reply_markpu': did you mean 'reply_markup'"
+    ):
+        flow.at(Step.ONE).ask("?", reply_markpu=1)  # type: ignore[call-arg]
+
+
+async def test_a_wrong_progress_is_no_optional_feedback():
+    """What Telegram refuses of a progress message is only logged, so that a misspelled parameter would never be seen."""
+    ctx = context({"message": message()})
+    with pytest.raises(WrongCall, match="parse_mode of sendMessage is 5 of type int"):
+        await ctx.progress("Loading", parse_mode=5)

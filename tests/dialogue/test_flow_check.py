@@ -276,7 +276,7 @@ def test_a_filter_that_raises_may_take_it():
 
 def test_links_and_other_buttons_cause_nothing():
     assert problems(asked(inline([("Read", "https://example.org")]))) == []
-    share = {"keyboard": [[{"text": "My number", "request_contact": True}]]}
+    share: Any = {"keyboard": [[{"text": "My number", "request_contact": True}]]}
     made = flow(a=None)
     made.at(S.A).message(command("x"))(leads(B))
     made.at(S.A).ask("?", reply_markup=share)
@@ -300,7 +300,8 @@ def test_buttons_are_found_however_the_keyboard_is_written():
     assert problems(asked({"inline_keyboard": [[cell]]})) == [UNTAKEN]
     made = flow(a=None)
     made.at(S.A).message(command("x"))(leads(B))
-    made.at(S.A).ask("?", reply_markup={"keyboard": [["Red"], [{"text": "Blue"}]]})
+    rows: Any = {"keyboard": [["Red"], [{"text": "Blue"}]]}
+    made.at(S.A).ask("?", reply_markup=rows)
     assert [re.findall("button '(.*?)'", line) for line in problems(made)] == [["Red"], ["Blue"]]
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, Unpack, overload
 
+from telegram.botapi.parameters import check_call
 from telegram.botapi.types import Message
 from telegram.dialogue.albums import ALBUM_KINDS
 from telegram.dialogue.callback_data import CallbackData
@@ -30,6 +31,9 @@ from telegram.dialogue.routes import (
     predicates,
 )
 from telegram.dialogue.signature import fitted, takes_of
+
+if TYPE_CHECKING:
+    from telegram.botapi.collected import SendMessageParams
 
 V = TypeVar("V")
 C = TypeVar("C", bound=Context)
@@ -169,14 +173,16 @@ class Spot(Generic[S, D, R]):
 
         return register
 
-    def ask(self, text: str, /, **params: Any) -> None:
-        """Send `text` on entering the state, and again when an answer was not valid."""
+    def ask(self, text: str, /, **params: "Unpack[SendMessageParams]") -> None:
+        """Send `text` on entering the state, and again when an answer was not valid; `params` of sendMessage."""
+        check_call("sendMessage", {"chat_id": 0, "text": text, **params})
+        given: dict[str, Any] = {**params}
 
         async def say(ctx: ChatContext, data: Any) -> None:  # noqa: ARG001 - a fixed text
-            ctx.reply(text, **params)
+            ctx.reply(text, **given)
 
         for state in self._named():
-            self._prompt(state, Prompt(say, params))
+            self._prompt(state, Prompt(say, given))
 
     def asks(
         self,
