@@ -32,7 +32,7 @@ _FAKE_FOLDERS: Final = {
 }
 
 _LOAD_FOLDERS: Final = {
-    "bot": "counting journal plan recording_router service",
+    "bot": "counting journal plan service",
     "checkers": "checker handlings ledger recording replies",
     "workload": "distribution faults load_test simulated_users",
     "results": "outcome report report_data view",

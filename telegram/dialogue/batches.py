@@ -4,9 +4,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from engine import Envelope
+import structlog
+
+from engine import Envelope, Park, Reject, Retry
 from telegram.botapi.types import Message
 from telegram.dialogue.contexts import MessageContext
+
+log = structlog.get_logger(__name__)
 
 BURST_MAX: Final = 100
 
@@ -54,3 +58,13 @@ async def gather(
             break
         messages.append(ctx.message)
     return messages
+
+
+def split(head: Envelope, error: Exception) -> Park:
+    """Return the Park for a failed burst: any message may be the cause, so no attempt is counted for the first."""
+    reason = f"a burst failed, its messages are handled one at a time: {type(error).__name__}: {error}"
+    if not isinstance(error, Retry | Reject):
+        log.warning(
+            "a burst failed, its messages are handled one at a time", key=head.key, id=head.id, exc_info=error
+        )
+    return Park(reason, delay_s=(error.after_s if isinstance(error, Retry) else None) or 0.0)

@@ -13,6 +13,7 @@ from engine import (
     Effects,
     Envelope,
     Lease,
+    Observe,
     Park,
     Queue,
     Reject,
@@ -27,7 +28,7 @@ from telegram.botapi.types import Message
 from telegram.client.peers import Peers
 from telegram.dialogue.albums import ALBUM_MAX, Albums, is_album, scope_of
 from telegram.dialogue.answers import answer_if_needed, answer_press, refuse_payment, tell
-from telegram.dialogue.batches import Splits, gather
+from telegram.dialogue.batches import Splits, gather, split
 from telegram.dialogue.conduct import Conduct, outcome_without_trace
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
@@ -42,6 +43,7 @@ from telegram.dialogue.lending import asked, lend, may_lend
 from telegram.dialogue.limits import Dropped, Limits
 from telegram.dialogue.marks import is_of
 from telegram.dialogue.newest import Newest
+from telegram.dialogue.observe import Joined, Routed
 from telegram.dialogue.presence import note_reachable
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Match
@@ -79,6 +81,7 @@ class InboxHandler:
         peers: Peers | None = None,
         conduct: Conduct | None = None,
         wall: Callable[[], float] = time.time,
+        observe: Observe | None = None,
         behind: object = None,
         allow: object = None,
     ) -> None:
@@ -90,6 +93,7 @@ class InboxHandler:
         self._conduct = conduct or Conduct()
         self.tools.defaults = self._conduct.defaults
         self._wall = wall
+        self._observe = observe
         self._table: Table | None = None
         self._splits = Splits()
         self.albums = Albums()
@@ -125,7 +129,7 @@ class InboxHandler:
             if isinstance(ctx, TimerContext) and is_void(ctx.event, ctx.memory):
                 log.debug("a timer was replaced or removed from another lane", key=ctx.key, timer=ctx.timer)
                 return ctx.effects()
-            match = self._table.find(ctx)
+            match = self._find(ctx, self._table, delivery)
             if match is None:
                 self._unmatched(ctx, self._table)
             elif match.options.is_plain and not match.around:
@@ -185,8 +189,14 @@ class InboxHandler:
             raise Reject(error.reason) from None
         ctx = context_of(update, delivery, self.tools)
         if ctx.kind in EXPIRES_S:
-            ctx.is_late = self._is_late(ctx.kind, envelope.at)
+            ctx.is_late = 0 < envelope.at < self._wall() - EXPIRES_S[ctx.kind]
         return ctx
+
+    def _find(self, ctx: Context, table: Table, delivery: Delivery) -> Match | None:
+        match = table.find(ctx)
+        if self._observe is not None:
+            self._observe(Routed(delivery, None if match is None else match.handler))
+        return match
 
     async def _run(self, ctx: Context, match: Match, table: Table, work: Work) -> None:
         options = match.options
@@ -233,6 +243,8 @@ class InboxHandler:
             if self._limits.refuses(other, at_its_turn, found.options.limits, found.around, self._wall()):
                 return None  # it is dropped at its turn
             ids.add(envelope.id)
+            if self._observe is not None:
+                self._observe(Joined(delivery, envelope.id))
             return other
 
         messages = await gather(ctx, partial(_peek, work), read)
@@ -248,7 +260,7 @@ class InboxHandler:
             self._splits.add(head, frozenset(ids))
             if not isinstance(error, Exception):
                 raise
-            raise _split(head, error) from error
+            raise split(head, error) from error
 
     async def _is_wanted(self, ctx: Context, work: Work) -> bool:
         """Return False for an update to drop: a message of the backlog, or an inline query if a newer one is pending."""
@@ -275,6 +287,9 @@ class InboxHandler:
             return
         if match is not None and match.options.batch == "album":
             await self.albums.close(ctx, partial(_peek, work, ALBUM_MAX - 1))
+            if self._observe is not None:
+                for other in ctx.album[1 : 1 + ctx.also]:
+                    self._observe(Joined(work.delivery, other.update_id))
         else:
             self.albums.leave(ctx)
 
@@ -327,10 +342,6 @@ class InboxHandler:
             raise Reject(str(unknown_timer(ctx.timer, table.timers or ())))
         log.info("a timer fired after its flow left the state", key=ctx.key, timer=ctx.timer)
 
-    def _is_late(self, kind: str, arrived: float) -> bool:
-        """Return whether a query of this kind, which arrived at Unix time `arrived`, has expired at Telegram."""
-        return arrived > 0 and self._wall() - arrived > EXPIRES_S[kind]
-
 
 async def _look(work: Work) -> list[Envelope]:
     return await asked(work.look(_LOOK_BEHIND))
@@ -343,13 +354,3 @@ async def _peek(work: Work, limit: int) -> list[Envelope]:
 async def _called(match: Match, *messages: list[Message]) -> None:
     if (returned := await match.run(*messages)) is not None:
         check_returned(match.handler, returned)
-
-
-def _split(head: Envelope, error: Exception) -> Park:
-    """Return the Park for a failed burst: any message may be the cause, so no attempt is counted for the first."""
-    reason = f"a burst failed, its messages are handled one at a time: {type(error).__name__}: {error}"
-    if not isinstance(error, Retry | Reject):
-        log.warning(
-            "a burst failed, its messages are handled one at a time", key=head.key, id=head.id, exc_info=error
-        )
-    return Park(reason, delay_s=(error.after_s if isinstance(error, Retry) else None) or 0.0)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
+from engine import Observe
 from telegram.botapi import types
 from telegram.dialogue.albums import ALBUM_KINDS
 from telegram.dialogue.callback_data import CallbackData
@@ -136,6 +137,7 @@ class Router:
         self._filters = with_stale(filters, stale_s)
         self._entries: list[Entry | Router] = []
         self._resources: list[Resource[Any]] = []
+        self._observers: list[Observe] = []
         self.message = On(self, frozenset(("message",)), MessageContext)
         self.edited_message = On(self, frozenset(("edited_message",)), MessageContext)
         self.channel_post = On(self, frozenset(("channel_post",)), MessageContext)
@@ -211,6 +213,14 @@ class Router:
         self._resources.append(found)
         return found
 
+    def observer(self, observe: Observe) -> Observe:
+        """Decorate a function that is called with each event of the bot, for metrics or a log: see telegram/service/observe.py.
+
+        It is called on the event loop and must not block; what it raises is logged.
+        """
+        self._observers.append(observe)
+        return observe
+
     def include(self, other: "Router | Entry") -> None:
         """Add a router or a flow at this position."""
         if isinstance(other, type) or not (isinstance(other, Router) or hasattr(other, "take")):
@@ -250,6 +260,14 @@ class Router:
         for entry in self._entries:
             if isinstance(entry, Router):
                 found.update(dict.fromkeys(entry.resources()))
+        return list(found)
+
+    def observers(self) -> list[Observe]:
+        """Return the observers of this router and the included ones, in order, without duplicates."""
+        found = dict.fromkeys(self._observers)
+        for entry in self._entries:
+            if isinstance(entry, Router):
+                found.update(dict.fromkeys(entry.observers()))
         return list(found)
 
     def allowed_updates(self) -> list[str]:

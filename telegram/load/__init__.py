@@ -25,10 +25,10 @@ checkers/
 bot/
     service           run.py as a child process: start, kill, stop, read the log
     plan              parameters of the bot's process: handlers, their duration, journal
-    entry_point       the handlers of the plan, wrapped
+    entry_point       the handlers of the plan, observed
     counting          the default handlers: each reply carries evidence for the checker
     evidence          the contents of such a reply
-    recording_router  wraps any handlers and records start and end of each handling
+    recorder          observes the bot, and records start and end of each handling
     journal           a line for each event of the handlers: written, and read while it is written
     tutorial          a bot of a wrong design, to show that the checkers find its errors
 """

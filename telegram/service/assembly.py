@@ -4,12 +4,12 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from engine import Engine, Handler, Inbox, Observe, Queue, guarded, observed_handler, observed_store
+from engine import Engine, Handler, Inbox, Observe, Queue, observed_handler, observed_store
 from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
-from telegram.service.observe import ObservedPoster
+from telegram.service.observe import ObservedPoster, observer_of
 from telegram.service.sender import Sender
 from telegram.settings.bot_config import BotConfig
 
@@ -31,9 +31,12 @@ class Assembly:
     ) -> None:
         """`wall` returns Unix time by Telegram's clock, `jitter` a float in [0, 1).
 
-        `observe` is called with the events of engine/observe.py and telegram/service/observe.py.
+        `observe` and the router's observers are called with the events of telegram/service/observe.py.
         """
         self.router = router
+        self.observe = observer_of([*router.observers(), *([] if observe is None else [observe])])
+        """The observer, which does not raise. None: there is none."""
+
         self.peers = Peers()
         self.tools = Tools(client=client)
         self.handler = InboxHandler(
@@ -42,16 +45,13 @@ class Assembly:
             peers=self.peers,
             conduct=config.conduct(),
             wall=wall,
+            observe=self.observe,
         )
         handling = replace(config.handling(), log_failures=log_failures)
         handle: Handler = self.handler
-        self.observe: Observe | None = None
-        """The observer, guarded: it does not raise. None: there is none."""
-
-        if observe is not None:
-            self.observe = guarded(observe, "the observer failed")
-            store = observed_store(store, observe)
-            handle = observed_handler(handle, observe)
+        if self.observe is not None:
+            store = observed_store(store, self.observe)
+            handle = observed_handler(handle, self.observe)
         sender = Sender(
             client if self.observe is None else ObservedPoster(client, self.observe),
             peers=self.peers,
@@ -59,7 +59,7 @@ class Assembly:
             per_s=config.messages_per_s,
             jitter=jitter,
         )
-        send: Handler = sender if observe is None else observed_handler(sender, observe)
+        send: Handler = sender if self.observe is None else observed_handler(sender, self.observe)
         self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter)
         self.sending = Engine(store, Queue.OUTBOX, send, config.sending(), jitter=jitter)
         self.inbox = Inbox(store, pending_max=config.pending_max)

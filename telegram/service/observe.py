@@ -1,11 +1,15 @@
-"""Events of the service for an observer (engine/observe.py): what comes from Telegram, and what becomes of calls."""
+"""Events of the service for an observer: what comes from Telegram, and what becomes of calls.
+
+An observer is one callable, given to a `Bot` or registered at a router (`@router.observer`). It is called with these events, and
+with those of engine/observe.py and telegram/dialogue/observe.py.
+"""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from engine import Observe, current_delivery
+from engine import Observe, current_delivery, guarded
 from telegram.botapi.calls import Files
 from telegram.botapi.errors import TelegramError
 from telegram.botapi.intake import RawUpdate
@@ -41,6 +45,19 @@ class SendFailed:
     body: bytes
     took_s: float
     error: TelegramError
+
+
+def observer_of(observers: Sequence[Observe]) -> Observe | None:
+    """Return one observer that calls all of them and does not raise: what one raises is logged. None if there are none."""
+    guards = [guarded(each, "the observer failed") for each in observers]
+    if len(guards) < 2:
+        return guards[0] if guards else None
+
+    def observe(event: object) -> None:
+        for each in guards:
+            each(event)
+
+    return observe
 
 
 class ObservedPoster:

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from engine import Queue
 from engine.observe import Appended, Buried, Claimed, Committed, Handled, Parked, StoreCalled
 from telegram.botapi.errors import Refused
 from telegram.dialogue import MessageContext, Router
+from telegram.dialogue.observe import Routed
 from telegram.fake import Fault
 from telegram.service.observe import Received, SendFailed, Sent
 from tests.kit.stage import Stage
@@ -32,7 +35,7 @@ async def test_the_line_of_an_update_in_events(stage: Stage):
     line = [event for event in events if not isinstance(event, StoreCalled | Sent)]
     of_call = [event for event in line if _queue(event) is Queue.OUTBOX]
     assert [type(event) for event in line if event not in of_call] == [
-        *(Received, Appended, Claimed, Handled, Committed),
+        *(Received, Appended, Claimed, Routed, Handled, Committed),
     ]
     assert [type(event) for event in of_call] == [Claimed, Handled, Committed]
     assert b"hello" in line[0].updates[0].body
@@ -53,6 +56,33 @@ async def test_a_call_that_telegram_refuses_is_reported_before_its_outcome(stage
     assert isinstance(failed.error, Refused)
     after = events[events.index(failed) :]
     assert any(isinstance(event, Parked | Buried) for event in after)
+
+
+async def test_routers_have_observers_and_one_that_raises_disturbs_no_other(stage: Stage):
+    router, inner, events = Router(), echo(), list[Any]()
+    router.include(inner)
+
+    @router.observer
+    def bad(event: Any) -> None:
+        raise KeyError(event)
+
+    inner.observer(events.append)
+    router.include(Router())
+    assert router.observers()[0] is bad
+    assert len(router.observers()) == 2
+    with capture_logs() as logs:
+        async with stage.bot(router):
+            await stage.says(7, 7, "hello")
+    (routed,) = [event for event in events if isinstance(event, Routed)]
+    assert getattr(routed.handler, "__name__", "") == "answer"
+    assert {line["event"] for line in logs if line["log_level"] == "error"} == {"the observer failed"}
+
+
+async def test_an_update_without_a_handler_is_routed_to_none(stage: Stage):
+    events: list[Any] = []
+    async with stage.bot(Router(), observe=events.append):
+        await stage.says(7, 7, "hello")
+    assert [event.handler for event in events if isinstance(event, Routed)] == [None]
 
 
 async def test_a_bot_without_an_observer_has_the_store_itself(stage: Stage):

@@ -1,4 +1,4 @@
-"""The setting HANDLERS of the bot's process in a load test: the handlers of load.json, wrapped by recording_router.py."""
+"""The setting HANDLERS of the bot's process in a load test: the handlers of load.json, observed by recorder.py."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ import threading
 from telegram.dialogue import Router, load_router
 from telegram.load.bot.journal import Journal
 from telegram.load.bot.plan import BotPlan
-from telegram.load.bot.recording_router import RecordingRouter
+from telegram.load.bot.recorder import Recorder
 
 
 def _die_with_parent() -> None:
@@ -29,7 +29,8 @@ def _router(plan: BotPlan) -> Router:
         return router
     journal = Journal(plan.journal)
     sys.addaudithook(lambda event, _: journal.note("connect") if event == "socket.connect" else None)
-    return RecordingRouter(router, journal)
+    router.observer(Recorder(journal))
+    return router
 
 
 router = _router(BotPlan.read())

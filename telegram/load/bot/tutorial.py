@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from engine import KEEP, Delivery, Effects, Lease, Queue, Work
+from engine import KEEP, Delivery, Effects, Handler, Lease, Queue, Work, observed_handler
 from telegram.botapi.calls import decode_call
 from telegram.botapi.errors import TelegramError
 from telegram.botapi.routing import envelope
@@ -20,6 +20,7 @@ from telegram.client import TgClient
 from telegram.dialogue import InboxHandler
 from telegram.load.bot.entry_point import router
 from telegram.service.logs import set_up_logging
+from telegram.service.observe import observer_of
 
 _AFTER_TROUBLE_S: Final = 1.0
 
@@ -32,7 +33,10 @@ class Tutorial:
     def __init__(self, client: TgClient, workers: int) -> None:
         self._client = client
         self._workers = workers
-        self._handle = InboxHandler(router)
+        observe = observer_of(router.observers())
+        self._handle: Handler = InboxHandler(router, observe=observe)
+        if observe is not None:
+            self._handle = observed_handler(self._handle, observe)
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self._states: dict[tuple[str, str], bytes] = {}
 

@@ -1,6 +1,5 @@
 """The simulated users of a load test: their next action, chosen from the bot's messages."""
 
-import asyncio
 import random
 from collections import Counter
 
@@ -8,9 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from handlers import survey
-from telegram.dialogue import CallbackContext, Context, Invalid, MessageContext, Router, command, data, text
-from telegram.load.bot.journal import Journal
-from telegram.load.bot.recording_router import RecordingRouter
+from telegram.dialogue import Router, command, data, text
 from telegram.load.command import run_load
 from telegram.load.workload.simulated_users import (
     PATIENCE_S,
@@ -24,7 +21,6 @@ from telegram.load.workload.simulated_users import (
     read_script,
 )
 from telegram.settings.load_test import Load
-from telegram.testing import Conversations
 
 SURVEY = Commands(("survey",), ("cancel",))
 
@@ -137,83 +133,3 @@ async def test_a_script_of_no_use_is_one_line(tmp_path, content, says):
 def test_a_script_is_for_ones_own_handlers(tmp_path):
     with pytest.raises(ValidationError, match="--script is for your own handlers"):
         Load(script=tmp_path / "script")
-
-
-class Noting(Journal):
-    """A journal in memory."""
-
-    def __init__(self) -> None:
-        self.noted: list[str] = []
-
-    def note(self, event: str, update_id: int = 0, key: str = "-") -> None:
-        self.noted.append(event)
-
-
-def test_what_handlers_do_is_noted():
-    journal = Noting()
-    with Conversations(RecordingRouter(survey.router, journal)) as bot:
-        ann = bot.chat("Ann")
-        ann.says("hello")
-        assert journal.noted == ["begin", "untaken", "end"]
-        journal.noted.clear()
-        ann.says("/survey")
-        ann.says("Ann")
-        ann.says("/cancel")
-        assert journal.noted == ["begin", "enter", "end", "begin", "end", "begin", "cancel", "end"]
-        journal.noted.clear()
-        for line in ("/survey", "Ann", "42"):
-            ann.says(line)
-        ann.presses("Events")
-        ann.presses("Yes")
-        assert [each for each in journal.noted if each not in {"begin", "end"}] == ["enter", "leave"]
-
-
-def test_a_handler_that_an_update_stops_has_ended():
-    router = Router()
-
-    @router.message(command("draw"), stop=command("cancel"))
-    async def draw() -> None:
-        await asyncio.sleep(60)
-
-    @router.message(command("cancel"))
-    async def cancel() -> None: ...
-
-    journal = Noting()
-    with Conversations(RecordingRouter(router, journal)) as bot:
-        ann = bot.chat("Ann")
-        ann.says("/draw", wait=False)
-        ann.says("/cancel")
-        assert journal.noted == ["begin", "end"] * 2
-        journal.noted.clear()
-        bot.scene.send_message(ann.id, ann.id, "/draw")
-        bot.scene.send_message(ann.id, ann.id, "/cancel")
-        bot.happens()  # it has not begun
-        assert journal.noted == ["begin", "end"] * 2
-
-
-def test_a_timer_is_not_noted_and_what_is_not_valid_is_no_failure():
-    router = Router()
-
-    @router.message(command("remind"))
-    async def remind(ctx: MessageContext) -> None:
-        ctx.set_timer("ring", 5)
-
-    @router.timer("ring")
-    async def ring(ctx: Context) -> None:
-        pass
-
-    @router.message(text)
-    async def other() -> None:
-        raise Invalid("no")
-
-    @router.callback_query()
-    async def pressed(ctx: CallbackContext) -> None:
-        pass
-
-    journal = Noting()
-    with Conversations(RecordingRouter(router, journal)) as bot:
-        ann = bot.chat("Ann")
-        ann.says("/remind")
-        bot.passes(seconds=10)
-        ann.says("what?")
-    assert journal.noted == ["begin", "end", "begin", "end"]
