@@ -90,14 +90,14 @@ class Settings(BotSettings, BaseSettings):
     telegram_api_url: str = Field(default="https://api.telegram.org", description="a Bot API server")
     telegram_local: bool = Field(
         default=False,
-        description="that server runs with --local on this machine: it is told paths, not sent files",
+        description="that server runs with --local on this machine: it gets paths instead of files",
     )
     telegram_local_root: Path | None = Field(
         default=None, description="its --dir: the only folder that its files are read from"
     )
     telegram_allow_http: bool = Field(
         default=False,
-        description="http:// also to another machine: it shows the token to whoever is on the way",
+        description="http:// also to another machine, in a network that you trust: the token is sent unencrypted",
     )
     telegram_test: bool = Field(default=False, description="BOT_TOKEN is of Telegram's test environment")
     store_url: str = Field(default="sqlite:chatlane.db", description="sqlite:FILE, or memory: (forgets)")
@@ -264,7 +264,7 @@ async def administer(settings: Settings) -> int:
 
 
 async def load(settings: Settings) -> int:
-    """Test handlers under load; nothing of it meets the bot and the store that the settings name."""
+    """Test handlers under load, without the bot and the store of the settings."""
     from telegram.load.command import run_load
 
     sys.path.insert(0, str(Path.cwd()))  # for --handlers=my_bot:router

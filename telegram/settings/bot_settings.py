@@ -18,7 +18,7 @@ _BOT: Final = BotConfig()
 
 
 class BotSettings(BaseModel):
-    """How a bot works; and what it says by itself, where `none` stands for nothing."""
+    """How a bot works, and its texts to users; the value `none` means no text."""
 
     workers: int = Field(default=_BOT.workers, ge=1, le=10_000, description="handlers at a time")
     senders: int = Field(
@@ -31,25 +31,25 @@ class BotSettings(BaseModel):
         default=_BOT.messages_per_s,
         ge=0,
         le=10_000,
-        description="messages to all chats together at the most; 0: unlimited",
+        description="maximum rate of messages to all chats together; 0: unlimited",
     )
     handler_timeout_s: float = Field(
         default=_BOT.handler_timeout_s, gt=0, description="a handler is cancelled after this long"
     )
     attempts_max: int = Field(
-        default=_BOT.attempts_max, ge=1, description="failures of an update before it is a dead letter"
+        default=_BOT.attempts_max, ge=1, description="attempts of an update before it is a dead letter"
     )
     retry_programming_errors: bool = Field(
         default=_BOT.retry_programming_errors,
-        description="try a handler's TypeError and the like again, as other errors",
+        description="retry a handler's TypeError and the like, as other errors",
     )
     unknown_outcome: UnknownOutcome = Field(
         default=_BOT.unknown_outcome,
-        description="a call that may have been executed: repeat it, or give-up what would come twice",
+        description="a call that may have been executed: repeat it, or give-up if it would create something twice",
     )
     allowed_updates: str | None = Field(
         default=None,
-        description="kinds of update to ask Telegram for, comma separated, or all; default: what the handlers take",
+        description="kinds of update to request from Telegram, comma separated, or all; default: those of the handlers",
     )
     drain_timeout_s: float = Field(
         default=_BOT.drain_timeout_s,
@@ -59,15 +59,15 @@ class BotSettings(BaseModel):
 
     apology: str = Field(
         default=_BOT.apology,
-        description="what a user is told when a handler has failed for good; none: nothing",
+        description="text sent to the user when an update was given up; none: no text",
     )
     old_button: str = Field(
         default=_BOT.old_button,
-        description="what is answered to a flow's button that belongs to an earlier question; none: nothing",
+        description="answer to a press of a flow's button that belongs to an earlier question; none: no text",
     )
     others_button: str = Field(
         default=_BOT.others_button,
-        description="what is answered to a user who presses a button of another user's flow; none: nothing",
+        description="answer to a press of a button that belongs to another user's flow; none: no text",
     )
 
     parse_mode: Literal["none", "HTML", "MarkdownV2", "Markdown"] = Field(
@@ -79,10 +79,11 @@ class BotSettings(BaseModel):
 
     backlog: str = Field(
         default=_BOT.backlog,
-        description="messages that waited at Telegram's: handle, drop:SECONDS (if longer), or tell:SECONDS (and say so)",
+        description="messages that waited at Telegram: handle; drop:SECONDS drops older ones; tell:SECONDS also sends a text",
     )
     backlog_text: str = Field(
-        default=_BOT.backlog_text, description="what BACKLOG=tell:SECONDS sends to each private chat, once"
+        default=_BOT.backlog_text,
+        description="the text that BACKLOG=tell:SECONDS sends to each private chat, once",
     )
 
     @field_validator("allowed_updates")

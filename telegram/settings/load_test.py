@@ -14,28 +14,28 @@ _PATIENCE_WITH_TUTORIAL_S: Final = 5.0
 
 
 class Load(BaseModel):
-    """Test handlers under load and faults, on this machine, beside a fake Telegram: real bots and stores are not touched.
+    """Test handlers under load and faults, on this machine, with a fake Telegram: real bots and stores are not used.
 
-    Shows what happens, ends with a verdict, and writes a report. Exit code 1 if a promise was broken. The defaults
+    Shows the progress and a verdict, and writes a report. Exit code 1 if a guarantee was broken. The defaults
     take about a minute. Your own handlers: run.py load --handlers my_bot:router
     """
 
-    chats: int = Field(default=200, ge=1, le=100_000, description="who writes")
+    chats: int = Field(default=200, ge=1, le=100_000, description="number of chats")
     updates: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="how many texts they write; 20000 at 500/s are 40 s"
+        default=20_000, ge=1, le=1_000_000, description="number of texts to send; 20000 at 500/s take 40 s"
     )
     rate: float = Field(
         default=500, gt=0, le=20_000, description="updates a second; the real Telegram sends most bots fewer"
     )
     skew: Literal["uniform", "zipf", "flood"] = Field(
         default="uniform",
-        description="who writes how much: all the same, a few most, or one chat far too much",
+        description="distribution of the texts over the chats: equal, a few chats most, or one chat floods",
     )
     handler_ms: float = Field(
         default=20,
         ge=0,
         le=60_000,
-        description="how long a handler works: the time of a small database query",
+        description="duration of a handler: that of a small database query",
     )
     handlers: str | None = Field(
         default=None,
@@ -43,8 +43,8 @@ class Load(BaseModel):
     )
     script: Path | None = Field(
         default=None,
-        description="what each person does with your own handlers, again and again: a file with a text, a /command or "
-        "`press LABEL` in each line; without it people play by themselves: commands, buttons, texts where they are asked",
+        description="the steps that each user repeats with your own handlers: a file with a text, a /command or "
+        "`press LABEL` in each line; without it users choose commands, buttons, and texts where the bot asks",
     )
     faults: str = Field(
         default="all",
@@ -61,19 +61,19 @@ class Load(BaseModel):
     workers: int = Field(
         default=BotConfig().workers, ge=1, le=10_000, description="handlers at a time, as in WORKERS"
     )
-    processes: int = Field(default=1, description="of the bot; there is no store yet that several share")
+    processes: int = Field(default=1, description="of the bot; no store can be shared by several yet")
     engine: Literal["chatlane", "tutorial"] = Field(
         default="chatlane",
-        description="tutorial: one queue in memory, wrong on purpose, to see the judge find it",
+        description="tutorial: one queue in memory, wrong on purpose, to see that the test detects it",
     )
-    seed: int = Field(default=1, description="of who writes when, and of the faults")
+    seed: int = Field(default=1, description="seed of the order of the chats and of the faults")
     starved_after_s: float = Field(
         default=STARVED_AFTER_S, gt=0, description="a chat that waits longer for an unfair turn is starved"
     )
     patience_s: float = Field(
         default=_PATIENCE_S,
         gt=0,
-        description="without any progress for this long the rest is lost; the longest pause after a failure is 30 s",
+        description="after this long without progress the rest counts as lost; the longest pause after a failure is 30 s",
     )
     report: Path = Field(default=Path("out/load.html"), description="the report, one file for a browser")
     json_path: Path | None = Field(default=None, alias="json", description="the same as JSON, for a machine")
