@@ -16,7 +16,7 @@ _PATIENCE_WITH_TUTORIAL_S: Final = 5.0
 class Load(BaseModel):
     """Test handlers under load and faults, on this machine, with a fake Telegram: real bots and stores are not used.
 
-    Shows the progress and a verdict, and writes a report. Exit code 1 if a guarantee was broken. The defaults
+    Shows the progress and a verdict, and writes a report. Exit code 1 if a promise was broken. The defaults
     take about a minute. Your own handlers: run.py load --handlers my_bot:router
     """
 

@@ -54,7 +54,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--outage", type=float, default=DEFAULT.outage_s, help="seconds that the server is down"
     )
-    parser.add_argument("--spell", type=float, default=DEFAULT.spell_s, help="seconds of each other trouble")
+    parser.add_argument(
+        "--fault", type=float, default=DEFAULT.fault_s, help="seconds of each other fault of the server"
+    )
     parser.add_argument("--minutes", type=float, default=DEFAULT.minutes, help="how long the storm lasts")
     parser.add_argument(
         "--window", type=float, default=DEFAULT.window_s, help="seconds of storm between two verdicts"
@@ -95,7 +97,7 @@ def main() -> int:
         updates=given.updates,
         chats=given.chats,
         outage_s=given.outage,
-        spell_s=given.spell,
+        fault_s=given.fault,
         minutes=given.minutes,
         window_s=given.window,
     )

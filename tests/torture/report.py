@@ -29,7 +29,7 @@ _COLUMNS: Final = {
 class Plan(NamedTuple):
     """How large a campaign is.
 
-    `spell_s` is how long most of the troubles last, `outage_s` the longest one; `minutes` how long the storm lasts,
+    `fault_s` is how long most of the server's faults last, `outage_s` the longest one; `minutes` how long the storm lasts,
     which is judged every `window_s`.
     """
 
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     updates: int = 50_000
     chats: int = 1_000
     outage_s: float = 60.0
-    spell_s: float = 8.0
+    fault_s: float = 8.0
     minutes: float = 2.0
     window_s: float = 60.0
 

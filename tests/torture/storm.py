@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import psutil
 
 from telegram.load.checkers.checker import Interruption, Verdict
-from tests.torture import aims, weather
+from tests.torture import aims, random_faults
 from tests.torture.kill import cut_off
 from tests.torture.report import Plan, Result, Tell, found
 from tests.torture.stage import PATIENCE_S, SENDERS, Stage, open_stage
@@ -106,7 +106,7 @@ class Storm:
         self._plan = plan
         self._tell = tell
         self._deck = Deck(random.Random(f"{plan.seed} blows"))
-        self._weather = random.Random(f"{plan.seed} weather")
+        self._faults_rng = random.Random(f"{plan.seed} faults")
         self._windows = Windows()
         self._blows: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
@@ -158,7 +158,7 @@ class Storm:
         stage, over = self._stage, asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._people(over))
-            group.create_task(weather.blow(stage, self._weather, over))
+            group.create_task(random_faults.inject(stage, self._faults_rng, over))
             while time.monotonic() < until:
                 blow = self._deck.draw()
                 if not stage.bot.is_running:

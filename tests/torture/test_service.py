@@ -16,8 +16,8 @@ from tests.torture import (
     limits,
     payments,
     poison,
+    server_faults,
     sigterm,
-    spells,
     storm,
     stubborn,
     throughput,
@@ -173,22 +173,22 @@ async def test_bad_updates_go_to_the_dead_letters_and_the_good_ones_beside_them_
 
 
 @pytest.mark.parametrize(
-    "spell",
+    "fault",
     [
-        spells.down,
-        spells.bad_gateway_for_sends,
-        spells.rival,
-        spells.flood_control_of_one_chat,
-        spells.cut_sends,
+        server_faults.down,
+        server_faults.bad_gateway_for_sends,
+        server_faults.rival,
+        server_faults.flood_control_of_one_chat,
+        server_faults.cut_sends,
     ],
-    ids=lambda spell: spell.__name__,
+    ids=lambda fault: fault.__name__,
 )
-async def test_it_recovers_from_trouble_by_itself_without_a_storm(spell):
+async def test_it_recovers_from_trouble_by_itself_without_a_storm(fault):
     async with open_stage(Plan(chats=200), silent) as stage:
         await stage.bot.start()
         failures: list[str] = []
         async with stage.trickle(trouble.TRICKLE_PER_S):
-            await trouble.cast(stage, spell, 1.0, failures)
+            await trouble.cause(stage, fault, 1.0, failures)
         await stage.all_answered()
         assert failures == []
         assert stage.judge().anomalies == ()

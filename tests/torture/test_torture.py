@@ -12,11 +12,11 @@ from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.journal import JournalEntry
 from telegram.load.bot.service import Finished
 from telegram.load.checkers.checker import Anomaly, BotReply, Interruption, SentText, Verdict
-from tests.torture import trouble, weather
+from tests.torture import random_faults, trouble
 from tests.torture.kill import cut_off
 from tests.torture.report import Plan, Result, found, table
+from tests.torture.server_faults import too_early, tries
 from tests.torture.sigterm import running_at, unfinished
-from tests.torture.spells import too_early, tries
 from tests.torture.stage import Stage
 from tests.torture.storm import BLOWS, Deck
 from tests.torture.window import Windows, stretched, together
@@ -78,7 +78,7 @@ def dead(*reasons):
 def test_the_dead_letters_of_a_bad_batch():
     assert trouble.not_buried(dead(*trouble.BAD)) == []
     assert trouble.not_buried(dead(*list(trouble.BAD)[1:])) == [
-        "no dead letter says 'invalid UTF-8'",
+        "no dead letter has the reason 'invalid UTF-8'",
         "3 dead letters instead of 4",
     ]
     assert trouble.not_buried(dead(*trouble.BAD, "another")) == ["5 dead letters instead of 4"]
@@ -234,9 +234,9 @@ def test_every_fault_comes_as_often_as_its_weight():
     assert [same.draw() for _ in range(2 * size)] == drawn
 
 
-def test_the_weather_has_every_kind_of_fault_for_every_method_and_ends():
+def test_random_faults_are_of_every_kind_for_every_method_and_end():
     rng = random.Random(1)
-    faults = [weather.draw(rng) for _ in range(1000)]
+    faults = [random_faults.draw(rng) for _ in range(1000)]
     assert len({(fault.kind, fault.code) for fault in faults}) == 11
     assert {fault.method for fault in faults} == {"sendMessage", "getUpdates", None}
     assert all(fault.times for fault in faults)

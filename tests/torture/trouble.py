@@ -1,16 +1,16 @@
-"""A Telegram in trouble, of every kind, while people go on writing."""
+"""A server with every kind of fault, one after another, while users go on writing."""
 
 import time
 from typing import Final
 
 from telegram.load.bot.service import Finished
-from tests.torture import spells
+from tests.torture import server_faults
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage
 
 TRICKLE_PER_S: Final = 50
 BURST: Final = 500
-"""Updates that are on their way when a trouble begins: many handlers and senders meet it at once."""
+"""Number of updates in flight when a fault begins, so that it hits many handlers and senders at once."""
 
 BAD: Final = {
     "invalid UTF-8": b'"callback_query":{"id":"1","from":{"id":%d,"is_bot":false,"first_name":"X"},'
@@ -31,12 +31,14 @@ async def run(plan: Plan, tell: Tell) -> Result:
         await stage.bot.start()
         if not await stage.all_answered():
             failures.append("the good updates beside the bad ones were not answered")
-        troubles: dict[str, tuple[spells.Spell, float]] = {"server down": (spells.down, plan.outage_s)}
-        troubles |= {name: (spell, plan.spell_s) for name, spell in spells.ALL.items()}
+        troubles: dict[str, tuple[server_faults.ServerFault, float]] = {
+            "server down": (server_faults.down, plan.outage_s)
+        }
+        troubles |= {name: (fault, plan.fault_s) for name, fault in server_faults.ALL.items()}
         async with stage.trickle(TRICKLE_PER_S):
-            for name, (spell, length_s) in troubles.items():
+            for name, (fault, length_s) in troubles.items():
                 tell(name)
-                facts[name] = await cast(stage, spell, length_s, failures)
+                facts[name] = await cause(stage, fault, length_s, failures)
         await stage.all_answered()
         ended = await stage.bot.stop()
         await stage.look()
@@ -47,15 +49,15 @@ async def run(plan: Plan, tell: Tell) -> Result:
         return Result("trouble", stage.judge(), time.monotonic() - began, facts, failures)
 
 
-async def cast(stage: Stage, spell: spells.Spell, length_s: float, failures: list[str]) -> str:
-    """Let a trouble happen and wait until all is answered; return what to tell about it."""
+async def cause(stage: Stage, fault: server_faults.ServerFault, length_s: float, failures: list[str]) -> str:
+    """Cause a fault and wait until all is answered; return its figures as text."""
     await stage.say(BURST)
     began = time.monotonic()
-    bounds = await spell(stage, length_s)
+    bounds = await fault(stage, length_s)
     over = time.monotonic()
     if not await stage.all_answered():
-        failures.append(f"{spell.__name__}: no recovery")
-    failures += [f"{spell.__name__}: {bound}" for bound in bounds if bound.came > bound.most]
+        failures.append(f"{fault.__name__}: no recovery")
+    failures += [f"{fault.__name__}: {bound}" for bound in bounds if bound.came > bound.most]
     recovered_s = time.monotonic() - over
     return ", ".join([f"{over - began:.0f} s", *map(str, bounds), f"recovered {recovered_s:.1f} s after it"])
 
@@ -72,7 +74,7 @@ async def say_bad_batch(stage: Stage) -> None:
 def not_buried(dead: Finished) -> list[str]:
     """What is wrong with the output of `run.py dead` after a bad batch: one line for each of its updates is right."""
     letters = [line for line in dead.out.splitlines() if "attempts" in line]
-    failures = [f"no dead letter says {reason!r}" for reason in BAD if reason not in dead.out]
+    failures = [f"no dead letter has the reason {reason!r}" for reason in BAD if reason not in dead.out]
     if len(letters) != len(BAD):
         failures.append(f"{len(letters)} dead letters instead of {len(BAD)}")
     return failures

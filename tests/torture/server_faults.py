@@ -1,8 +1,8 @@
-"""The troubles: each makes Telegram bad for a while, and tells how many requests it saw beside how many are reasonable.
+"""Faults of the server: each lasts a while, and returns how many requests came and how many are reasonable.
 
 The bounds are those of exponential backoff: a poller that doubles from 0.5 s (telegram/service/poller.py), and a sender of
 which only one call at a time tries, at intervals that double from 0.25 s (telegram/service/sender.py), after at most one call
-of each sender that was on its way when the trouble began.
+of each sender that was in flight when the fault began.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ _POLL_FIRST_S: Final = 0.5
 _PROBE_FIRST_S: Final = 0.25
 _LONGEST_S: Final = 15.0  # backoffs of polls end at 30 s, less jitter
 _PROBE_LONGEST_S: Final = 5.0  # those of sends at 10 s
-_SPARE: Final = 2  # what was on its way at the beginning, and the one that finds out that it is over
+_SPARE: Final = 2  # one in flight at the beginning, and the one that succeeds at the end
 
 
 class Bound(NamedTuple):
-    """So many requests came, and so many are reasonable."""
+    """Number of requests that came, and the maximum that is reasonable."""
 
     what: str
     came: int
@@ -34,12 +34,12 @@ class Bound(NamedTuple):
         return f"{self.came} {self.what} (bound {self.most})"
 
 
-Spell = Callable[[Stage, float], Awaitable[list[Bound]]]
-"""Makes trouble for so many seconds; returns when it is over, the bot may still be waiting then."""
+ServerFault = Callable[[Stage, float], Awaitable[list[Bound]]]
+"""Lasts for a number of seconds; at its end the bot may still be waiting."""
 
 
 def tries(within_s: float, first_s: float, longest_s: float = _LONGEST_S) -> int:
-    """How many tries fit into a time, if the shortest pause is `first_s` and doubles with each."""
+    """Maximum number of tries in a time, if the shortest pause is `first_s` and doubles with each."""
     count, at, pause_s = _SPARE, 0.0, first_s
     while at <= within_s:
         count, at, pause_s = count + 1, at + pause_s, min(longest_s, 2 * pause_s)
@@ -55,7 +55,7 @@ def sends_most(within_s: float) -> int:
 
 
 async def down(stage: Stage, length_s: float) -> list[Bound]:
-    """Nobody listens. A refused connection is seen by the bot's side only, so the journal counts."""
+    """The port is closed. Only the bot sees a refused connection, so the journal is counted."""
     began = time.time()
     await stage.fake.down()
     began_ns = time.monotonic_ns()
@@ -84,16 +84,16 @@ async def bad_gateway_for_sends(stage: Stage, length_s: float) -> list[Bound]:
 
 
 async def rival(stage: Stage, length_s: float) -> list[Bound]:
-    """Somebody else polls with the same token: each one's waiting poll ends with 409 when the other one's comes."""
+    """Another program polls with the same token: each one's waiting poll ends with 409 when the other one's comes."""
     before = await _requests(stage, "getUpdates")
     sent_before = len(stage.sent)
     theirs = 0
     url = f"{stage.fake.url}/bot{stage.fake.token}/getUpdates"
     began = time.monotonic()
     async with aiohttp.ClientSession() as http:
-        while (lasted_s := time.monotonic() - began) < length_s or not _has_told_of_conflict(stage):
+        while (lasted_s := time.monotonic() - began) < length_s or not _has_logged_conflict(stage):
             if lasted_s > PATIENCE_S:
-                raise AssertionError("the bot did not complain about a rival")
+                raise AssertionError("the bot did not log the conflict")
             async with http.post(url, json={"timeout": 1}) as answer:
                 await answer.read()
             theirs += 1
@@ -155,13 +155,13 @@ async def cut_sends(stage: Stage, length_s: float) -> list[Bound]:
 async def broken_polls(stage: Stage, length_s: float) -> list[Bound]:
     """Answers to getUpdates that are cut, truncated or no JSON, one kind after the other."""
     kinds: tuple[FaultKind, ...] = ("cut_before", "cut_after", "truncate", "garbage")
-    spells = [await _faulty(stage, length_s / len(kinds), Fault(kind, method="getUpdates")) for kind in kinds]
-    polls = sum(came.polls for came in spells)
-    return [Bound("polls", polls, polls_most(sum(came.lasted_s for came in spells)))]
+    came = [await _faulty(stage, length_s / len(kinds), Fault(kind, method="getUpdates")) for kind in kinds]
+    polls = sum(each.polls for each in came)
+    return [Bound("polls", polls, polls_most(sum(each.lasted_s for each in came)))]
 
 
 class _Came(NamedTuple):
-    """Requests that came during a trouble."""
+    """Requests that came during a fault."""
 
     polls: int
     sends: int
@@ -169,7 +169,7 @@ class _Came(NamedTuple):
 
 
 async def _faulty(stage: Stage, length_s: float, *faults: Fault) -> _Came:
-    """Let things go wrong for a while, and until each fault has hit: one that hits nothing proves nothing."""
+    """Inject faults for a while, and until each has hit a request."""
     began = time.monotonic()
     for fault in faults:
         await stage.fake.add_fault(fault)
@@ -177,14 +177,14 @@ async def _faulty(stage: Stage, length_s: float, *faults: Fault) -> _Came:
     await asyncio.sleep(length_s)
     while not all(fault.hits for fault in await stage.fake.faults()):
         if time.monotonic() - began > PATIENCE_S:
-            raise AssertionError(f"a trouble that hit nothing: {faults}")
+            raise AssertionError(f"a fault that hit nothing: {faults}")
         await asyncio.sleep(_POLL_FIRST_S / 5)
     polls, sends = await _requests(stage, "getUpdates") - polls, await _requests(stage, "sendMessage") - sends
     await stage.fake.clear_faults()
     return _Came(polls, sends, time.monotonic() - began)
 
 
-def _has_told_of_conflict(stage: Stage) -> bool:
+def _has_logged_conflict(stage: Stage) -> bool:
     return any(line.get("kind") == "Conflict" and line["level"] == "error" for line in stage.bot.log())
 
 
@@ -203,7 +203,7 @@ def too_early(calls: Iterable[Call], retry_after: float) -> int:
     return early
 
 
-ALL: Final[dict[str, Spell]] = {
+ALL: Final[dict[str, ServerFault]] = {
     "502 for everything": bad_gateway,
     "502 for sends": bad_gateway_for_sends,
     "rival poller": rival,

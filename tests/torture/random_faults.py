@@ -1,4 +1,4 @@
-"""Bad weather between the bot and Telegram: short spells of one or several faults at once, and short outages."""
+"""Random faults between the bot and Telegram: one or several at once for a short time, and short outages."""
 
 import asyncio
 import random
@@ -10,10 +10,10 @@ from telegram.fake import Fault
 from telegram.load.checkers.checker import Interruption
 from tests.torture.stage import Stage
 
-_OUTAGE: Final = 0.15  # of the spells; the others are faults
+_OUTAGE: Final = 0.15  # share of outages; the others are faults
 _OUTAGE_MAX_S: Final = 1.0
 _AT_ONCE_MAX: Final = 3
-_LENGTH_S: Final = (0.2, 2.0)  # of a spell, and of the calm after it
+_LENGTH_S: Final = (0.2, 2.0)  # of the faults, and of the pause after them
 _SLOW_S: Final = (0.1, 3.0)
 _METHODS: Final[dict[str | None, tuple[int, int]]] = {
     "sendMessage": (6, 30),
@@ -45,8 +45,8 @@ def draw(rng: random.Random) -> Fault:
     return fault
 
 
-async def blow(stage: Stage, rng: random.Random, over: asyncio.Event) -> None:
-    """Spell after spell, with calm between them, until it is over; then all is well again."""
+async def inject(stage: Stage, rng: random.Random, over: asyncio.Event) -> None:
+    """Inject faults, with pauses between them, until `over` is set; then there are none."""
     while not over.is_set():
         if rng.random() < _OUTAGE:
             await outage(stage, rng.uniform(0, _OUTAGE_MAX_S))
@@ -59,7 +59,7 @@ async def blow(stage: Stage, rng: random.Random, over: asyncio.Event) -> None:
 
 
 async def outage(stage: Stage, length_s: float) -> None:
-    """The server is down; whatever it had on its way is cut."""
+    """The server is down; requests in flight are cut."""
     began = time.time()
     await stage.fake.down()
     await asyncio.sleep(length_s)
