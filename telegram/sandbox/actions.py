@@ -189,15 +189,15 @@ class Actions:
         return {"type": "picture", "file": file_id, "url": url}
 
     def _add_person(self, name: str) -> None:
-        if len(self._world.people()) >= _PEOPLE_MAX:
+        if len(self._world.users()) >= _PEOPLE_MAX:
             raise Refused(f"the sandbox has at most {_PEOPLE_MAX} people")
-        user = self._world.person(name)
+        user = self._world.add_user(name)
         self._world.emit("joined", user=user, chat=self._chat(user["id"]))
 
     def _add_group(self, title: str) -> None:
         if len([chat for chat in self._world.chats() if chat["type"] != "private"]) >= _GROUPS_MAX:
             raise Refused(f"the sandbox has at most {_GROUPS_MAX} groups")
-        chat = self._world.group(title, [person["id"] for person in self._world.people()])
+        chat = self._world.add_group(title, [person["id"] for person in self._world.users()])
         self._world.emit("joined", user=None, chat=chat)
 
     def _burst(self) -> None:
@@ -219,7 +219,7 @@ class Actions:
         """Return the ids of users who may write in a chat; in a group all, also those who were added later."""
         if chat["type"] == "private":
             return [chat["id"]]
-        return [person["id"] for person in self._world.people()]
+        return [person["id"] for person in self._world.users()]
 
     def _check_place(self, chat_id: int, user_id: int) -> None:
         chat = self._chat(chat_id)

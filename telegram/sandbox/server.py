@@ -150,8 +150,8 @@ class Sandbox:
         if self._saved_chats is not None and self._saved_chats.read():
             self._keyboards |= self._world.keyboards
         else:
-            people = [self._world.person(name) for name in _PEOPLE]
-            self._world.group(_GROUP, [person["id"] for person in people])
+            people = [self._world.add_user(name) for name in _PEOPLE]
+            self._world.add_group(_GROUP, [person["id"] for person in people])
         if self._answer_after_s:
             for method in METHODS:  # without getUpdates: Telegram delivers updates at once
                 self._fake.faults.add(Fault("slow", method=method, seconds=self._answer_after_s))
@@ -250,7 +250,7 @@ class Sandbox:
         return {
             "type": "world",
             "bot": world.bot,
-            "people": world.people(),
+            "people": world.users(),
             "chats": chats,
             "commands": self._suggested(),
             "ahead_s": self._fake.clock.ahead_s,

@@ -70,12 +70,12 @@ class Conversations:
 
     def group(self, title: str, **fields: Any) -> Group:
         """Return a new supergroup with the bot; `fields` as in `World.group`: kind="channel", is_forum=True."""
-        return Group(self, self.scene.group(title, [], **fields)["id"])
+        return Group(self, self.scene.add_group(title, [], **fields)["id"])
 
     def member(self, name: str) -> int:
         """The id of the person of this name. Telegram refuses what the bot says in private to whoever has no `chat` with it."""
         if name not in self._people:
-            self._people[name] = self.scene.person(name, has_started=False)["id"]
+            self._people[name] = self.scene.add_user(name, has_started=False)["id"]
         return self._people[name]
 
     # ---- actions and time

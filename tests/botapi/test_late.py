@@ -205,7 +205,7 @@ def reply_in_another_chat(ctx: MessageContext) -> None:
 async def test_a_reply_to_a_message_that_was_deleted_is_sent_without_the_quote(url: str, asks: Any) -> None:
     """Black-Bulls-Bots/zerotwobot#43, InsanusMokrassar/ktgbotapi#191: the author deletes the command at once."""
     async with a_scene(url, asks) as scene:
-        scene.fake.world.person("Bob", user_id=6)
+        scene.fake.world.add_user("Bob", user_id=6)
         scene.fake.world.send_message(5, 5, "go")
         await scene.entered.wait()
         delete_the_message(scene.fake)
@@ -297,11 +297,11 @@ async def test_a_call_that_comes_late_has_the_outcome_that_is_declared(url: str,
     story = STORIES[name]
     async with a_scene(url, story.asks) as scene:
         world = scene.fake.world
-        world.group("Forum", [5, 6], chat_id=GROUP, is_forum=True)
+        world.add_group("Forum", [5, 6], chat_id=GROUP, is_forum=True)
         world.send_message(GROUP, 6, "hi", message_thread_id=7, is_topic_message=True)
         await scene.fake.wait_for_calls(1, "sendMessage")
-        world.person("Ann", user_id=5)
-        world.person("Bob", user_id=6)
+        world.add_user("Ann", user_id=5)
+        world.add_user("Bob", user_id=6)
         world.post(world.chat_for_bot({"chat_id": 5}), {"text": "old"})
         world.send_message(5, 5, "go")
         await scene.entered.wait()

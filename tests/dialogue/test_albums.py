@@ -280,8 +280,8 @@ async def test_albums_of_a_whole_bot_on_both_stores(
     diary = Diary(photo)
     async with FakeServer(seed=1, strict=True) as fake, TgClient(fake.token, base_url=fake.url) as client:
         world = fake.world
-        world.group("Us", [5, 6], chat_id=-100)
-        world.group("News", [5], chat_id=-200, kind="channel")
+        world.add_group("Us", [5, 6], chat_id=-100)
+        world.add_group("News", [5], chat_id=-200, kind="channel")
         opened = await open_store(url, "1")
         bot = Bot(client, opened, diary.router, BotConfig(drain_timeout_s=10))
         await bot.start()

@@ -98,7 +98,7 @@ async def test_a_reply_to_a_press_under_an_inline_message_goes_to_who_has_presse
     async def more(ctx: CallbackContext) -> None:
         ctx.reply("in private")
 
-    stage.fake.world.person("Ann", user_id=5)
+    stage.fake.world.add_user("Ann", user_id=5)
     async with stage.bot(router):
         ann = {"id": 5, "is_bot": False, "first_name": "Ann"}
         press = {"id": "1", "from": ann, "chat_instance": "1", "data": "more", "inline_message_id": "i"}

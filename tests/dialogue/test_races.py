@@ -177,7 +177,7 @@ async def test_people_who_answer_at_once_do_not_get_into_each_others_way(start):
     gate = Gate()
     gate.open.set()
     async with start(survey(gate)) as house:
-        group = house.fake.world.group("Group", [1, 2, 3])["id"]
+        group = house.fake.world.add_group("Group", [1, 2, 3])["id"]
         for what in ("/survey", "N", "4", "C"):
             for user in (1, 2, 3):
                 answer = (

@@ -97,12 +97,12 @@ async def test_changes_of_members_come_because_a_handler_takes_them(stage: Stage
         heard.append((ctx.user_id, ctx.event.new_chat_member.status))
 
     world = stage.fake.world
-    world.group("Us", [5], chat_id=-100)
+    world.add_group("Us", [5], chat_id=-100)
     world.promote(-100)
     async with stage.bot(router):
         await stage.fake.wait_for_long_poll()
         chat = world.chat_for_bot({"chat_id": -100})
-        world.set_member(chat, world.person("Bob", user_id=6), {"status": "member"}, by=ANN)
+        world.set_member(chat, world.add_user("Bob", user_id=6), {"status": "member"}, by=ANN)
         await stage.idle()
         await stage.says(-100, 5, "/go")
     assert heard == [(5, "member")]
@@ -116,7 +116,7 @@ async def test_changes_of_members_come_because_a_handler_takes_them(stage: Stage
 async def test_a_conversation_goes_on_when_its_group_becomes_a_supergroup(stage: Stage, way: str):
     """grammyjs/website#559: the session of the group is gone; ehForwarderBot/efb-telegram-master#75: two service messages."""
     world = stage.fake.world
-    world.group("Us", [5], chat_id=-200, kind="group")
+    world.add_group("Us", [5], chat_id=-200, kind="group")
     async with stage.bot(form()):
         await stage.says(-200, 5, "/go")
         new = world.migrate(-200)["id"]
@@ -148,7 +148,7 @@ async def test_a_timer_of_the_group_speaks_in_the_supergroup(stage: Stage):
         ctx.reply("tea!")
 
     world = stage.fake.world
-    world.group("Us", [5], chat_id=-200, kind="group")
+    world.add_group("Us", [5], chat_id=-200, kind="group")
     async with stage.bot(router):
         await stage.says(-200, 5, "/tea")
         new = world.migrate(-200)["id"]
@@ -161,7 +161,7 @@ async def test_a_timer_of_the_group_speaks_in_the_supergroup(stage: Stage):
 async def test_a_reply_in_the_general_topic_is_no_topic_and_stays_in_its_conversation(stage: Stage):
     """tdlib/telegram-bot-api#447, grammyjs/auto-thread#3, openclaw/openclaw#1339: its message_thread_id names a chain of replies."""
     world = stage.fake.world
-    world.group("Forum", [5], chat_id=-300, is_forum=True)
+    world.add_group("Forum", [5], chat_id=-300, is_forum=True)
     async with stage.bot(form()):
         await stage.says(-300, 5, "/go")
         await stage.says(-300, 5, "/go", message_thread_id=9, is_topic_message=True)
@@ -176,7 +176,7 @@ async def test_a_reply_in_the_general_topic_is_no_topic_and_stays_in_its_convers
 
 async def test_a_conversation_in_a_channel_has_no_user_and_goes_on(stage: Stage):
     """python-telegram-bot/python-telegram-bot#695 and #560: a post has no user, and the conversation fails with it."""
-    stage.fake.world.group("News", [5], chat_id=-400, kind="channel")
+    stage.fake.world.add_group("News", [5], chat_id=-400, kind="channel")
     async with stage.bot(form()):
         for words in ("/go", "Ann", "7"):
             await stage.says(-400, 5, words)
@@ -186,7 +186,7 @@ async def test_a_conversation_in_a_channel_has_no_user_and_goes_on(stage: Stage)
 
 async def test_who_writes_as_two_channels_has_two_conversations(stage: Stage):
     """Taosky/telegram-search-bot#20: who writes as a channel, or as an anonymous admin, has no user of his own."""
-    stage.fake.world.group("Us", [5], chat_id=-100)
+    stage.fake.world.add_group("Us", [5], chat_id=-100)
     group = {"id": -100, "type": "supergroup", "title": "Us"}
     first, second = ({"id": each, "type": "channel", "title": "c"} for each in (-1005, -1006))
     async with stage.bot(form()):
@@ -211,7 +211,7 @@ async def test_who_writes_as_two_channels_has_two_conversations(stage: Stage):
     ],
 )
 async def test_a_command_with_a_name_is_for_the_bot_of_that_name(stage: Stage, words: str, runs: bool):
-    stage.fake.world.group("Us", [5], chat_id=-100)
+    stage.fake.world.add_group("Us", [5], chat_id=-100)
     async with stage.bot(form()):
         await stage.says(-100, 5, words)
     assert stage.texts() == (["name?"] if runs else [])
@@ -290,7 +290,7 @@ async def test_a_press_under_a_message_that_is_out_of_reach_is_handled(stage: St
         ctx.edit("new")
         ctx.reply("gone on")
 
-    stage.fake.world.person("Ann", user_id=5)
+    stage.fake.world.add_user("Ann", user_id=5)
     async with stage.bot(router):
         message = {"chat": {"id": 5, "type": "private", "first_name": "Ann"}, "message_id": 77, "date": 0}
         press = {"id": "1", "from": ANN, "chat_instance": "1", "data": "go", "message": message}
@@ -331,7 +331,7 @@ async def test_a_request_that_an_administrator_has_answered_is_done(stage: Stage
             ctx.call("approveChatJoinRequest", chat_id=ctx.chat_id, user_id=ctx.user_id)
 
     world = stage.fake.world
-    world.group("Us", [5], chat_id=-100)
+    world.add_group("Us", [5], chat_id=-100)
     world.promote(-100, "can_invite_users")
     async with stage.bot(router):
         world.ask_to_join(-100, 6)

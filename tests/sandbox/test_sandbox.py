@@ -210,7 +210,7 @@ async def test_a_taken_port_is_an_error_of_one_line(play):
         f"port {port} is taken: choose another with SANDBOX_PORT={other}, or 0 for any free one"
     )
     assert error.value.__cause__ is None
-    assert len(play.fake.world.people()) == 3  # it did not set up its people twice
+    assert len(play.fake.world.users()) == 3  # it did not set up its people twice
 
 
 # -- chatting --------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def noted():
 def world():
     world = World(BOT, UpdateQueue())
     world.queue.restart_ids(100)
-    world.group("Us", [world.person("Ada")["id"], world.person("Ben")["id"]])
+    world.add_group("Us", [world.add_user("Ada")["id"], world.add_user("Ben")["id"]])
     return world
 
 
@@ -139,10 +139,10 @@ async def test_a_key_sends_what_it_asks_for(action, world, noted):
     ],
 )
 async def test_what_is_refused_changes_nothing(world, noted, actioned, reason):
-    before = (world.people(), world.chats())
+    before = (world.users(), world.chats())
     with pytest.raises(Refused, match=reason):
         await Actions(world, noted, noted, MovableClock()).perform(json.dumps(actioned))
-    assert (world.people(), world.chats()) == before
+    assert (world.users(), world.chats()) == before
     assert (updates(world), noted.arrivals) == ([], [])
 
 

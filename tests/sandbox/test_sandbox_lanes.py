@@ -18,7 +18,7 @@ class Stage:
         self.fake = FakeServer(seed=1)
         self.world = self.fake.world
         for name in ("Ada", "Ben"):
-            self.world.person(name)
+            self.world.add_user(name)
         store = MemoryStore()
         self.workers: tuple[list[Running], list[Running]] = ([], [])
         self.board = LaneBoard(self.fake, store)

@@ -76,7 +76,7 @@ async def test_a_flow_goes_on_after_a_restart(place):
     store = store if url == "memory:" else None
     async with sandbox(url, chats_file, store) as (fake, _):
         assert texts(fake, ADA) == ["/name", "Your name?"]
-        assert [person["first_name"] for person in fake.world.people()] == ["Ada", "Grace", "Linus"]
+        assert [person["first_name"] for person in fake.world.users()] == ["Ada", "Grace", "Linus"]
         fake.world.send_message(ADA, ADA, "Ada")
         await fake.wait_for_calls(1, "sendMessage")
         assert texts(fake, ADA) == ["/name", "Your name?", "Ada", "Hello!"]
@@ -114,7 +114,7 @@ async def save(fake: FakeServer, path: Path) -> None:
 async def test_after_a_kill_no_id_is_given_twice(tmp_path):
     path = tmp_path / "chats"
     fake = FakeServer(seed=1)
-    fake.world.group("Us", [fake.world.person("Ada")["id"]])
+    fake.world.add_group("Us", [fake.world.add_user("Ada")["id"]])
     fake.world.send_message(ADA, ADA, "written")
     await save(fake, path)
     lost_update = fake.world.send_message(ADA, ADA, "handled, and not written")
@@ -125,15 +125,15 @@ async def test_after_a_kill_no_id_is_given_twice(tmp_path):
     assert again.world.messages(ADA)[-1]["message_id"] > lost
     (waiting, new) = (json.loads(raw)["message"]["text"] for raw in again.queue.read(0, 100))
     assert (waiting, new) == ("written", "new")
-    assert again.world.person("Cleo")["id"] == 1002
-    assert again.world.group("Them", [])["id"] == GROUP - 1
+    assert again.world.add_user("Cleo")["id"] == 1002
+    assert again.world.add_group("Them", [])["id"] == GROUP - 1
 
 
 async def test_everything_that_people_see_is_kept(tmp_path):
     path = tmp_path / "chats"
     fake = FakeServer(seed=1)
     world = fake.world
-    world.group("Us", [world.person("Ada")["id"]])
+    world.add_group("Us", [world.add_user("Ada")["id"]])
     for content in contents(world, ADA, "album", "Look"):
         world.send_message(ADA, ADA, "", **content)
     world.promote(GROUP, by=ADA)
@@ -189,13 +189,13 @@ async def test_a_damaged_file_is_one_warning_and_a_new_start(tmp_path, content):
 async def test_what_is_damaged_at_its_end_is_not_taken_over_in_part(tmp_path):
     path = tmp_path / "chats"
     fake = FakeServer(seed=1)
-    fake.world.person("Ada")
+    fake.world.add_user("Ada")
     await save(fake, path)
     state = json.loads(path.read_text())
     path.write_text(json.dumps({**state, "queue": {"next_id": "x", "pending": []}}))
     again = FakeServer(seed=2)
     assert not SavedChats(again, path).read()
-    assert again.world.people() == again.world.chats() == []
+    assert again.world.users() == again.world.chats() == []
 
 
 async def test_a_file_that_cannot_be_written_is_one_warning(tmp_path):

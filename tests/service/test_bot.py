@@ -269,7 +269,7 @@ async def test_a_group_that_becomes_a_supergroup_keeps_its_state_its_order_and_i
 ):
     url = f"sqlite:{tmp_path / 'bot.db'}"
     gate = CountingGate()
-    old = fake.world.group("Group", [1, 2], kind="group")["id"]
+    old = fake.world.add_group("Group", [1, 2], kind="group")["id"]
     async with a_bot(fake, gate.router, url, drain_timeout_s=2) as bot:
         await bot.start()
         for name in "ab":
@@ -298,7 +298,7 @@ async def test_a_group_that_becomes_a_supergroup_keeps_its_state_its_order_and_i
 
 async def test_calls_from_elsewhere_go_to_the_lane_that_the_group_kept(fake):
     router = Router()
-    old = fake.world.group("Group", [1], kind="group")["id"]
+    old = fake.world.add_group("Group", [1], kind="group")["id"]
     new = 0
 
     @router.message(text)

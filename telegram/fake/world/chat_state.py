@@ -82,7 +82,7 @@ class ChatState:
 
     # -- users and chats ------------------------------------------------------------------------
 
-    def person(self, first_name: str, *, user_id: int | None = None, has_started: bool = True) -> Json:
+    def add_user(self, first_name: str, *, user_id: int | None = None, has_started: bool = True) -> Json:
         """Add a user, with a private chat (its id is the user's) unless `has_started` is False; return the `User`."""
         person = Person(next(self._user_ids) if user_id is None else user_id, first_name)
         self._people[person.id] = person
@@ -94,7 +94,7 @@ class ChatState:
         """A user opens the private chat with the bot, which may write there from now on."""
         self._get_or_add_chat(user_id, user_id)
 
-    def group(
+    def add_group(
         self,
         title: str,
         user_ids: list[int],
@@ -121,7 +121,7 @@ class ChatState:
         self._chats[chat.id] = chat
         return chat.chat()
 
-    def people(self) -> list[Json]:
+    def users(self) -> list[Json]:
         """Return all users, as `User`."""
         return [person.user() for person in self._people.values()]
 
@@ -167,10 +167,6 @@ class ChatState:
         elif not chat.is_plain:
             check_access(chat, self.bot["id"], self.now())
         return chat
-
-    def known_person(self, user_id: int) -> Person | None:
-        """Return the person with this id, or None."""
-        return self._people.get(user_id)
 
     def known_user(self, user_id: int) -> Json | None:
         """Return the `User` with this id, or None."""

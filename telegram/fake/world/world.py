@@ -3,8 +3,9 @@
 Unknown users and chats are created when they first appear.
 """
 
-from typing import Final
+from typing import Any, Final
 
+from engine.moved import deprecated
 from telegram.fake.protocol.answers import Json
 
 from .members import administrator, full_administrator, restricted, status_of
@@ -89,7 +90,7 @@ class World(Messaging):
             raise ValueError(
                 f"chat {chat_id} cannot be upgraded: it is not a group, or it was upgraded before"
             )
-        made = self.group(old.title, sorted(old.members or ()))
+        made = self.add_group(old.title, sorted(old.members or ()))
         new = self._chats[made["id"]]
         new.about.statuses |= old.about.statuses
         by = min(old.members or {new.id})
@@ -226,3 +227,20 @@ class World(Messaging):
         if new["user"]["id"] == self.bot["id"]:
             return self._push("my_chat_member", change)
         return self._push("chat_member", change) if self.is_administrator(chat.id) else 0
+
+    # -- former names, for one version ------------------------------------------------------------------------
+
+    def person(self, first_name: str, **options: Any) -> Json:
+        """Deprecated: `add_user`."""
+        deprecated("World.person", "it is now add_user")
+        return self.add_user(first_name, **options)
+
+    def group(self, title: str, user_ids: list[int], **options: Any) -> Json:
+        """Deprecated: `add_group`."""
+        deprecated("World.group", "it is now add_group")
+        return self.add_group(title, user_ids, **options)
+
+    def people(self) -> list[Json]:
+        """Deprecated: `users`."""
+        deprecated("World.people", "it is now users")
+        return self.users()

@@ -13,7 +13,7 @@ BOT = {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}
 @pytest.fixture
 def world():
     world = World(BOT, UpdateQueue())
-    world.person("Ann", user_id=5)
+    world.add_user("Ann", user_id=5)
     return world
 
 
@@ -76,7 +76,7 @@ def test_get_chat_has_the_fields_that_the_bot_api_requires(world):
 
 
 def test_get_chat_member(world):
-    group = world.group("Us", [6])["id"]
+    group = world.add_group("Us", [6])["id"]
 
     def status(chat_id, user_id):
         return run(world, "getchatmember", {"chat_id": chat_id, "user_id": user_id})["status"]

@@ -34,15 +34,15 @@ def a_world() -> World:
     world = World(
         {"id": 7, "is_bot": True, "first_name": "Bot", "username": "bot"}, UpdateQueue(), clock=lambda: NOW
     )
-    world.person("Ann", user_id=ANN)
-    world.group("Us", [ANN], chat_id=GROUP)
-    world.group("Forum", [ANN], chat_id=FORUM, is_forum=True)
+    world.add_user("Ann", user_id=ANN)
+    world.add_group("Us", [ANN], chat_id=GROUP)
+    world.add_group("Forum", [ANN], chat_id=FORUM, is_forum=True)
     for chat_id in (GROUP, FORUM):
         world.promote(chat_id)
     world.push("business_connection", {"id": "b1"} | Samples({"user": {"id": ANN}}).fields(()))
-    world.business["b1"] = Samples({"user": world.people()[0], "id": "b1"}).of(["BusinessConnection"])
+    world.business["b1"] = Samples({"user": world.users()[0], "id": "b1"}).of(["BusinessConnection"])
     for kind in ("callback_query", "inline_query", "shipping_query", "pre_checkout_query"):
-        world.push(kind, {"id": "q1", "from": world.people()[0]})
+        world.push(kind, {"id": "q1", "from": world.users()[0]})
     world.push("guest_message", {"guest_query_id": "q1", "chat": {"id": ANN}})
     world.ask_to_join(GROUP, ANN, query_id="q1")
     world.send_message(ANN, ANN, "hello")

@@ -29,12 +29,12 @@ def world(clock):
             "poll_answer",
         ]
     )
-    world.person("Ann", user_id=5)
-    world.person("Bob", user_id=6)
-    world.group("Us", [5, 6], chat_id=GROUP, username="us_here")
-    world.group("Forum", [5], chat_id=FORUM, is_forum=True)
-    world.group("News", [5], chat_id=CHANNEL, kind="channel")
-    world.group("Small", [5, 6], chat_id=PLAIN, kind="group")
+    world.add_user("Ann", user_id=5)
+    world.add_user("Bob", user_id=6)
+    world.add_group("Us", [5, 6], chat_id=GROUP, username="us_here")
+    world.add_group("Forum", [5], chat_id=FORUM, is_forum=True)
+    world.add_group("News", [5], chat_id=CHANNEL, kind="channel")
+    world.add_group("Small", [5, 6], chat_id=PLAIN, kind="group")
     world.promote(GROUP)
     world.promote(FORUM)
     world.queue.clear()
@@ -66,7 +66,7 @@ def updates(world, kind):
 
 def test_a_ban_is_visible_reported_as_an_update_and_lifted(world, do):
     assert do("banChatMember", **ANN)
-    assert do("getChatMember", **ANN) == {"status": "kicked", "until_date": 0, "user": world.people()[0]}
+    assert do("getChatMember", **ANN) == {"status": "kicked", "until_date": 0, "user": world.users()[0]}
     assert do("getChatMemberCount", chat_id=GROUP) == 2
     (change,) = updates(world, "chat_member")
     assert (change["from"], change["old_chat_member"]["status"], change["new_chat_member"]["status"]) == (
@@ -270,7 +270,7 @@ def test_invite_links(do, refusal):
 
 
 def test_requests_to_join(world, do, refusal):
-    world.person("Cleo", user_id=8)
+    world.add_user("Cleo", user_id=8)
     world.ask_to_join(GROUP, 8)
     assert updates(world, "chat_join_request")[0]["from"]["id"] == 8
     cleo = {"chat_id": GROUP, "user_id": 8}
@@ -346,7 +346,7 @@ def test_the_bot_gets_changes_of_members_where_it_is_an_administrator(world):
     """Telegram Bot API, Update: chat_member. yagop/node-telegram-bot-api#1161, eternnoir/pyTelegramBotAPI#1918: it never comes."""
     for chat_id in (GROUP, PLAIN):
         chat = world.chat_for_bot({"chat_id": chat_id})
-        world.set_member(chat, world.person("Eve", user_id=9), {"status": "member"}, by={"id": 9})
+        world.set_member(chat, world.add_user("Eve", user_id=9), {"status": "member"}, by={"id": 9})
         assert 9 in chat.members
     assert [update["chat"]["id"] for update in updates(world, "chat_member")] == [GROUP]
 
@@ -432,7 +432,7 @@ def test_a_post_of_a_channel_is_edited_as_one(world):
 
 def test_the_bot_cannot_begin_a_private_chat(world, do, refusal):
     """leonschreiber96/telegram-stat-bot#14, telegraf/telegraf#15: no private message to a user met only in a group."""
-    eve = world.person("Eve", has_started=False)["id"]
+    eve = world.add_user("Eve", has_started=False)["id"]
     world.send_message(GROUP, eve, "hi")
     assert refusal("sendMessage", chat_id=eve, text="x") == (
         403,

@@ -64,7 +64,7 @@ async def test_a_key_is_pressed(control, server):
 async def test_what_people_see_and_what_they_do(control):
     async with FakeServer(history=20) as server:
         world = server.world
-        world.person("Ann", user_id=5)
+        world.add_user("Ann", user_id=5)
         world.send_message(5, 5, "/start")
         markup = {"inline_keyboard": [[{"text": "Yes", "callback_data": "y"}]]}
         run(world, "sendmessage", {"chat_id": 5, "text": "Well?", "reply_markup": markup})

@@ -15,7 +15,7 @@ ANSWER = {"chat_id": 5, "text": "hi"}
 @pytest.fixture
 async def server():
     async with FakeServer(seed=1) as server:
-        server.world.person("Ann", user_id=5)
+        server.world.add_user("Ann", user_id=5)
         yield server
 
 
@@ -298,7 +298,7 @@ async def test_429_is_not_executed(http, server, api):
 
 async def test_a_fault_hits_its_chat_only(server, api):
     server.faults.add(Fault("status", code=403, chat_id=6))
-    server.world.person("Bob", user_id=6)
+    server.world.add_user("Bob", user_id=6)
     assert (await api("sendMessage", json=ANSWER))[0] == 200
     assert (await api("sendMessage", data={"chat_id": "6", "text": "x"}))[0] == 403
 

@@ -175,7 +175,7 @@ async def ask(http, server, method, **params):
 
 async def test_the_server_without_limits_and_with_them():
     async with FakeServer() as server, aiohttp.ClientSession() as http:
-        server.world.person("Ann", user_id=7)
+        server.world.add_user("Ann", user_id=7)
         for _ in range(10):
             assert (await ask(http, server, "sendMessage", chat_id=7, text="a"))[0] == 200
         server.world.limit(FloodLimits(chat_per_s=0.01, chat_burst=2))

@@ -12,8 +12,8 @@ BUTTONS = {"inline_keyboard": [[{"text": "a", "callback_data": "x"}]]}
 @pytest.fixture
 def world():
     world = World(BOT, UpdateQueue(), clock=lambda: 1_700_000_000)
-    world.person("Ann", user_id=5)
-    world.person("Bob", user_id=6)
+    world.add_user("Ann", user_id=5)
+    world.add_user("Bob", user_id=6)
     return world
 
 
@@ -182,7 +182,7 @@ def thread(world, chat_id, thread_id, method="sendmessage", **params):
 
 def test_where_there_are_no_topics_none_can_be_named(world):
     """telegram-bot-api, Client.cpp, check_message_topic; tucnak/telebot#762; westacks/telebot#135 (a chain of replies)."""
-    world.group("Us", [5], chat_id=-100)
+    world.add_group("Us", [5], chat_id=-100)
     world.send_message(-100, 5, "a reply", message_thread_id=1)
     for chat_id in (5, -100):
         assert thread(world, chat_id, 1, text="x") == "message thread not found"
@@ -191,7 +191,7 @@ def test_where_there_are_no_topics_none_can_be_named(world):
 
 def test_topics(world):
     """python-telegram-bot/python-telegram-bot#4739: the general topic has no id that a call may name."""
-    world.group("Forum", [5], chat_id=-100, is_forum=True)
+    world.add_group("Forum", [5], chat_id=-100, is_forum=True)
     world.send_message(-100, 5, "hi", message_thread_id=7, is_topic_message=True)
     place = {"chat_id": -100, "message_thread_id": 7}
     sent = run(world, "sendmessage", {**place, "text": "x"})
@@ -209,7 +209,7 @@ def test_topics(world):
 
 
 def test_a_bot_that_may_not_write_any_more(world):
-    world.group("Us", [5], chat_id=-100)
+    world.add_group("Us", [5], chat_id=-100)
     world.mute(-100)
     refused = refusal(world, "sendmessage", chat_id=-100, text="x")
     assert refused == "not enough rights to send text messages to the chat"
@@ -217,7 +217,7 @@ def test_a_bot_that_may_not_write_any_more(world):
 
 def test_keys_that_only_private_chats_have(world):
     """tdlib/td, ReplyMarkup.cpp."""
-    world.group("Us", [5], chat_id=-100)
+    world.add_group("Us", [5], chat_id=-100)
     for name, what in (("request_contact", "phone number"), ("request_location", "location")):
         markup = {"keyboard": [[{"text": "a", name: True}]]}
         assert refusal(world, "sendmessage", chat_id=-100, text="x", reply_markup=markup) == (

@@ -19,7 +19,7 @@ NOT_MODIFIED = (
 @pytest.fixture
 def world(clock):
     world = World(BOT, UpdateQueue(), clock=clock)
-    world.person("Ann", user_id=5)
+    world.add_user("Ann", user_id=5)
     return world
 
 

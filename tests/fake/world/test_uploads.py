@@ -24,7 +24,7 @@ async def http():
 @pytest.fixture
 async def server():
     async with FakeServer(seed=1) as server:
-        server.world.person("Ann", user_id=5)
+        server.world.add_user("Ann", user_id=5)
         yield server
 
 
@@ -159,7 +159,7 @@ async def test_urls_are_taken_and_not_fetched(http, server):
 async def test_a_local_server_keeps_files_on_the_disk(http, tmp_path):
     (tmp_path / "b.txt").write_text("from disk")
     async with FakeServer(local=True) as server:
-        server.world.person("Ann", user_id=5)
+        server.world.add_user("Ann", user_id=5)
         sent = await call(http, server, "sendDocument", data=form())
         answer = await call(http, server, "getFile", json={"file_id": sent["document"]["file_id"]})
         path = Path(answer["file_path"])
@@ -191,7 +191,7 @@ async def test_the_same_content_has_the_same_unique_id():
 
 async def test_our_own_client_is_understood_in_strict_mode():
     async with FakeServer(strict=True) as server, TgClient(server.token, base_url=server.url) as client:
-        server.world.person("Ann", user_id=5)
+        server.world.add_user("Ann", user_id=5)
         message = await client.send_photo(chat_id=5, photo="https://example.org/a.jpg", caption="x")
         assert message.photo is not None
         found = await client.get_file(file_id=message.photo[0].file_id)

@@ -23,10 +23,10 @@ def updates(world):
 
 
 def test_a_person_has_a_private_chat_of_the_same_id(world):
-    ann = world.person("Ann")
-    bob = world.person("Bob", user_id=55)
+    ann = world.add_user("Ann")
+    bob = world.add_user("Bob", user_id=55)
     assert ann["id"] != bob["id"] == 55
-    assert world.people() == [ann, bob]
+    assert world.users() == [ann, bob]
     assert world.chats() == [
         {"id": ann["id"], "type": "private", "first_name": "Ann"},
         {"id": 55, "type": "private", "first_name": "Bob"},
@@ -34,11 +34,11 @@ def test_a_person_has_a_private_chat_of_the_same_id(world):
 
 
 def test_a_group_has_a_supergroup_id(world):
-    ann = world.person("Ann")
-    group = world.group("Us", [ann["id"]])
+    ann = world.add_user("Ann")
+    group = world.add_group("Us", [ann["id"]])
     assert str(group["id"]).startswith("-100")
     assert group == {"id": group["id"], "type": "supergroup", "title": "Us"}
-    assert world.group("Them", [], chat_id=-100_5)["id"] == -100_5
+    assert world.add_group("Them", [], chat_id=-100_5)["id"] == -100_5
 
 
 def test_say_is_the_former_name_of_send_message(world):
@@ -49,7 +49,7 @@ def test_say_is_the_former_name_of_send_message(world):
 
 
 def test_a_message_of_a_user_becomes_an_update_and_history(world):
-    ann = world.person("Ann", user_id=5)
+    ann = world.add_user("Ann", user_id=5)
     assert world.send_message(5, 5, "/start now") == 100
     (update,) = updates(world)
     assert update == {
@@ -77,7 +77,7 @@ def test_strangers_and_strange_groups_come_into_being(world):
     world.send_message(5, 5, "hi")
     world.send_message(-1001, 6, "hi")
     world.send_message(-1001, 6, "again")
-    assert [person["id"] for person in world.people()] == [5, 6]
+    assert [person["id"] for person in world.users()] == [5, 6]
     assert [chat["id"] for chat in world.chats()] == [5, -1001]
     assert [message["message_id"] for message in world.messages(-1001)] == [1, 2]
 
@@ -136,7 +136,7 @@ def test_pushed_updates_make_people_and_chats_known(world):
     )
     world.push("poll", {"id": "1"})
     world.push("message", {"chat": "nonsense", "from": 5})
-    assert [person["first_name"] for person in world.people()] == ["Ann", "User 6"]
+    assert [person["first_name"] for person in world.users()] == ["Ann", "User 6"]
     assert [chat.get("title") for chat in world.chats()] == [None, "Us"]
     assert len(updates(world)) == 4
 
@@ -218,3 +218,12 @@ def test_deleting_twice(world):
     chat = world.chat_for_bot({"chat_id": 5})
     assert world.delete(chat, 1)
     assert not world.delete(chat, 1)
+
+
+def test_former_names_work_with_a_warning(world):
+    with pytest.deprecated_call(match="add_user"):
+        ann = world.person("Ann", user_id=5)
+    with pytest.deprecated_call(match="add_group"):
+        assert world.group("Us", [5], chat_id=-5)["id"] == -5
+    with pytest.deprecated_call(match="users"):
+        assert world.people() == world.users() == [ann]
