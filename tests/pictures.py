@@ -1,14 +1,17 @@
-"""`python -m tests.pictures`: use each example in the sandbox's page, and take its picture for the README."""
+"""`python -m tests.pictures [NAME ...]`: use each example in the sandbox's page, and take its picture for README and docs/."""
 
 import asyncio
 import math
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from handlers import router
+from telegram.dialogue import Router
+from tests.kit.docs import modules
 from tests.kit.page import ADA, GRACE, GROUP, LINUS, bubbles, chat, chromium, opened, press, write
 from tests.kit.playground import playground
 
@@ -80,7 +83,24 @@ async def report(page: Page) -> int:
     return chat_id
 
 
+async def menu_widget(page: Page) -> int:
+    """The second page of a list."""
+    await _say(page, LINUS, "/book", 1)
+    await press(page, LINUS, "»")
+    await expect(chat(page, LINUS).get_by_role("button", name="2 / 3")).to_be_visible()
+    return LINUS
+
+
+async def date_picker(page: Page) -> int:
+    """A month, and the day that was picked."""
+    await _say(page, ADA, "/visit", 1)
+    await press(page, ADA, "»")
+    return ADA
+
+
 PICTURES: Final[tuple[Callable[[Page], Awaitable[int]], ...]] = (echo, survey, order, quiz, report)
+WIDGETS: Final[tuple[Callable[[Page], Awaitable[int]], ...]] = (menu_widget, date_picker)
+"""Of the examples in docs/widgets.md."""
 
 
 async def _say(page: Page, chat_id: int, text: str, replies: int) -> None:
@@ -92,12 +112,25 @@ async def _say(page: Page, chat_id: int, text: str, replies: int) -> None:
 async def main() -> None:
     """Write docs/<example>.png, one after the other."""
     OUT.mkdir(exist_ok=True)
+    with modules("widgets.md") as made:
+        widgets = Router()
+        for name in ("book", "visit"):
+            widgets.include(made[name].router)
+        async with chromium() as browser:
+            await _take(browser, router, PICTURES)
+            await _take(browser, widgets, WIDGETS)
+
+
+async def _take(
+    browser: Browser, bot: Router, pictures: tuple[Callable[[Page], Awaitable[int]], ...]
+) -> None:
     async with (
-        chromium() as browser,
-        playground(router=router) as play,
+        playground(router=bot) as play,
         opened(browser, play.sandbox.url, viewport=_VIEW, reduced_motion="reduce") as page,
     ):
-        for use in PICTURES:
+        for use in pictures:
+            if sys.argv[1:] and use.__name__ not in sys.argv[1:]:
+                continue
             place = chat(page, await use(page))
             await expect(place.locator("button.waiting, .toast")).to_have_count(0)
             height = await place.evaluate(_HEIGHT, _MESSAGES_HEIGHT_MAX)

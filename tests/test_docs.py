@@ -8,6 +8,7 @@ from tests.kit.docs import DOCS, modules, pages
 
 TESTED = {
     "menus.md": "tests/dialogue/test_menus.py",
+    "widgets.md": "tests/widgets/test_widgets_docs.py",
     "web.md": "tests/web/test_web_docs.py",
 }
 """Which test module uses the examples of a page."""
