@@ -18,6 +18,7 @@ from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
 from engine.stores.sqlite.group import Steps
 from engine.stores.sqlite.writer import Writer
+from tests.kit.loop_thread import LoopThread
 from tests.kit.view import LaneSeen, TimerSeen, View, plain
 
 WALL_S: Final = 1_700_000_000.0
@@ -101,7 +102,9 @@ class Sqlite:
 
     async def open(self) -> None:
         self.sessions = [
-            await open_sqlite(self._path, "1", limits=self._limits, wall=wall, look_every_s=None)
+            await open_sqlite(
+                self._path, "1", limits=self._limits, wall=wall, thread=LoopThread, look_every_s=None
+            )
         ]
 
     async def pass_time(self, seconds: float) -> None:

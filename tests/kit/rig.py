@@ -16,6 +16,7 @@ from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import URGENT, envelope
 from telegram.dialogue import Conduct, InboxHandler, Router, Tools
 from tests.kit.deliveries import ALICE, message
+from tests.kit.loop_thread import LoopThread
 
 STORES = ("memory", "sqlite")
 START = 1_700_000_000.0
@@ -98,7 +99,7 @@ async def open_rig(
     if kind == "memory":
         store: Any = MemoryStore(wall=wall)
     else:
-        store = await open_sqlite(folder / "bot.db", "1", wall=wall, look_every_s=None)
+        store = await open_sqlite(folder / "bot.db", "1", wall=wall, thread=LoopThread, look_every_s=None)
     try:
         rig = Rig(store, router, EngineConfig(**{"workers": 8, "urgent": URGENT, **config}), client)
         async with asyncio.TaskGroup() as group:

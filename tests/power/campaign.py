@@ -21,6 +21,7 @@ from engine.stores.sqlite import writer as sqlite_writer
 from engine.stores.sqlite.writer import LOG_BYTES_MAX
 from tests.kit.apsw_connection import ApswConnection
 from tests.kit.disk import Disk
+from tests.kit.loop_thread import LoopThread
 from tests.kit.virtual import run_virtual
 from tests.power.faults import Faults
 from tests.power.history import Finding, History, check
@@ -153,6 +154,7 @@ class Life:
                     renew=self.disk.renew,
                     look=self.disk.look,
                     allocate=lambda _, offset, size: self.disk.allocate(self._path, offset, size),
+                    thread=LoopThread,
                     look_every_s=None,
                 )
             except StoreError:

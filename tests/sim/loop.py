@@ -96,7 +96,7 @@ class ProcessFuture(asyncio.Future[Any]):
 
 
 class SimLoop(VirtualLoop):
-    """Virtual time, processes, and threads that take a while; everything is decided by `rng`."""
+    """Virtual time and processes; everything is decided by `rng`."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__()
@@ -130,29 +130,6 @@ class SimLoop(VirtualLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         return ProcessFuture(self)
-
-    def run_in_executor(  # type: ignore[override] # as VirtualLoop's
-        self, executor: Any, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
-        """The thread gets to it some time, and its answer gets back some time."""
-        future = self.create_future()
-        answer = self.create_future()
-
-        def act() -> None:
-            self._call(answer, func, args)
-            self.call_later(self.short_s(), tell)
-
-        def tell() -> None:
-            error = answer.exception()
-            if future.cancelled():
-                return
-            if error is None:
-                future.set_result(answer.result())
-            else:
-                future.set_exception(error)
-
-        self.call_later(self.short_s(), act)
-        return future
 
     def short_s(self) -> float:
         """How long something takes that is usually quick."""

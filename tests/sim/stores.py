@@ -24,6 +24,7 @@ from engine.stores.sqlite import SqliteStore, open_sqlite
 from engine.stores.sqlite.disk import connect, renew
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.space import allocate
+from tests.kit.loop_thread import LoopThread
 from tests.sim.loop import Process
 from tests.sim.telegram_side import TelegramSide
 from tests.sim.trouble import STORE, Trouble
@@ -284,6 +285,9 @@ class FileStores:
                 raise OSError(trouble.rng.choice((errno.ENOSPC, errno.EIO)), "simulated")
             allocate(fd, offset, size)
 
+        def some_time_later(act: Callable[[], object]) -> None:
+            asyncio.get_running_loop().call_later(trouble.short_s(), act)
+
         def let_go() -> None:
             for connection in connections:
                 connection.die()
@@ -300,6 +304,7 @@ class FileStores:
             connect=connect_badly,
             renew=renew_badly,
             allocate=allocate_badly,
+            thread=lambda: LoopThread(some_time_later),
             look_every_s=_LOOK_EVERY_S,
         )
         opened.append(store)
@@ -329,7 +334,9 @@ class FileStores:
                     os.close(int(fd.name))
 
     async def inspect(self) -> FullStore:
-        return await open_sqlite(self._path, "1", limits=self._limits, wall=self._wall, look_every_s=None)
+        return await open_sqlite(
+            self._path, "1", limits=self._limits, wall=self._wall, thread=LoopThread, look_every_s=None
+        )
 
 
 def _let_go(file: StoreFile) -> None:

@@ -18,6 +18,7 @@ from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.space import LOG_BYTES_MIN, allocate
 from tests.kit.apsw_connection import ApswConnection
 from tests.kit.disk import Disk
+from tests.kit.loop_thread import LoopThread
 from tests.kit.virtual import run_virtual
 
 PAGE = 4096
@@ -81,6 +82,7 @@ class FullDisk:
             renew=self.disk.renew,
             look=self.disk.look,
             allocate=lambda _, offset, size: self.disk.allocate(self.path, offset, size),
+            thread=LoopThread,
             look_every_s=None,
         )
 

@@ -1108,8 +1108,9 @@ class TestSqliteInTrouble:
         await store.close()
 
     async def test_closing_ends_the_thread(self, tmp_path):
-        store = await open_sqlite(tmp_path / "other.db", "1")
+        store: Any = await open_sqlite(tmp_path / "other.db", "1")
         await append(store, [update(1)])
-        (thread,) = store._thread._threads
+        thread = store._thread._thread
+        assert thread.is_alive()
         await store.close()
         assert not thread.is_alive()

@@ -7,6 +7,7 @@ from engine import Envelope, Queue
 from engine.stores.contract import append
 from engine.stores.sqlite import open_sqlite
 from telegram.testing.virtual import SAME_MOMENT_S
+from tests.kit.loop_thread import LoopThread
 from tests.kit.virtual import DeadlockError, LivelockError, VirtualLoop, run_virtual
 
 
@@ -98,7 +99,7 @@ def test_work_of_a_thread_takes_no_time_and_is_done_without_a_waiter():
 
 def test_a_store_with_a_file_works_on_virtual_time(tmp_path):
     async def main():
-        store = await open_sqlite(tmp_path / "bot.db", "1")
+        store = await open_sqlite(tmp_path / "bot.db", "1", thread=LoopThread)
         assert await append(store, [Envelope(1, "chat:1", "", b"x")]) == 1
         delivery = await store.claim(Queue.INBOX)
         await store.park(delivery, 3600, counted=True, reason="later")

@@ -16,7 +16,6 @@ then, and deliveries in progress are handled again (a reply that was sent is sen
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, NoReturn, TypeVar
 
@@ -35,6 +34,7 @@ from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.group import Group, Row
 from engine.stores.sqlite.ids import HighWater
 from engine.stores.sqlite.letters import Letters
+from engine.stores.sqlite.thread import JobThread, result_on
 from engine.stores.sqlite.timers import Timers
 from engine.stores.sqlite.writer import Writer
 
@@ -94,7 +94,13 @@ class LoadedFile:
     """The file, its writer, and the in-memory image, which changes when the file's transaction is committed."""
 
     def __init__(
-        self, file: StoreFile, limits: Limits, wall: Callable[[], float], *, look_every_s: float | None
+        self,
+        file: StoreFile,
+        limits: Limits,
+        wall: Callable[[], float],
+        thread: JobThread,
+        *,
+        look_every_s: float | None,
     ) -> None:
         self._file = file
         self._limits = limits
@@ -102,7 +108,7 @@ class LoadedFile:
         self._clock = ForwardClock(wall)
         self._look_every_s = look_every_s
         self.notes = file.running
-        self._thread = ThreadPoolExecutor(1, "sqlite writer")
+        self._thread = thread
         self._loaded: Loaded | None = None
         self._queues: dict[Queue, QueueAtHand]  # from here to `_letters`: of `_loaded`
         self._seen: SeenIds
@@ -140,7 +146,7 @@ class LoadedFile:
             except Exception as error:  # noqa: BLE001 - whatever reading a damaged file may raise
                 raise at_opening(self._file.path, error) from None
 
-        self._take_over(await self._on_thread(load))
+        self._take_over(await result_on(self._thread, load))
         self._granted = Right(self._file.owner_epoch << _FENCE_BITS)
         self._look_later()
 
@@ -157,16 +163,15 @@ class LoadedFile:
         self._ended = self._ended or StoreUnavailable("the store is closed")  # from now on no recovery starts
         if self._recovery is not None and self._is_pausing:
             self._recovery.cancel()  # one that is reading occupies the thread, and ends before the file is closed there
-        if self._loaded is not None:
-            self._loaded.close()
-            await self._writer.close()
-            self._loaded.close()  # for claims that began to wait meanwhile
-        await self._on_thread(self._file.close)
-        self._thread.shutdown()
-
-    def _on_thread(self, function: Callable[[], T]) -> "asyncio.Future[T]":
-        """Run a function on the store's thread, the only one that uses the file."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, function)
+        try:
+            if self._loaded is not None:
+                self._loaded.close()
+                await self._writer.close()
+                self._loaded.close()  # for claims that began to wait meanwhile
+            await result_on(self._thread, self._file.close)
+        finally:
+            self._thread.end()
+        self._thread.join()  # not if cancelled: the file's last write may hang
 
     def _at_hand(self, data: QueueAtHand, lane: Lane) -> Delivery | None:
         """Return the delivery of the lane's head, if the envelope and its state are cached; else None."""
@@ -282,8 +287,8 @@ class LoadedFile:
     async def _read_anew(self) -> bool:
         """Return whether the recovery is finished: reloaded, lost or closed. False: try again."""
         try:
-            loaded = await self._on_thread(
-                partial(self._load_anew, asyncio.get_running_loop().time(), self._clock())
+            loaded = await result_on(
+                self._thread, partial(self._load_anew, asyncio.get_running_loop().time(), self._clock())
             )
         except StoreUnavailable as error:
             log.warning("the store's file cannot be read", reason=str(error))

@@ -38,6 +38,7 @@ from engine.stores.sqlite.group import Group
 from engine.stores.sqlite.letters import bury
 from engine.stores.sqlite.operator import SqliteOperator
 from engine.stores.sqlite.space import Allocate, allocate
+from engine.stores.sqlite.thread import JobThread, OwnThread
 
 T = TypeVar("T")
 
@@ -333,6 +334,7 @@ async def open_sqlite(
     renew: Renew = renew,
     look: Look = look,
     allocate: Allocate = allocate,
+    thread: Callable[[], JobThread] = OwnThread,
     look_every_s: float | None = 1.0,
 ) -> SqliteStore:
     """Open or create the file of one bot; StoreError says in one line what a person has to do.
@@ -341,7 +343,7 @@ async def open_sqlite(
     writes. `wall` returns Unix time in seconds.
     """
     file = StoreFile(path, bot, connect, renew, look, allocate)
-    store = SqliteStore(file, limits or Limits(), wall, look_every_s=look_every_s)
+    store = SqliteStore(file, limits or Limits(), wall, thread(), look_every_s=look_every_s)
     try:
         await store.open()
     except BaseException as error:

@@ -1,7 +1,6 @@
 """Group commit: requests that arrive while one transaction runs become the next transaction.
 
-One thread owns the connection (a simulation replaces it through the executor interface). No timer: the running
-transaction is the batching window.
+One thread uses the connection (thread.py). No timer: the running transaction is the batching window.
 
 Each request has an outcome of its own: if the transaction fails because of one request's values, each request gets its
 own transaction, in order. After an error that leaves the file's contents in doubt the writer does nothing any more: every
@@ -11,7 +10,6 @@ request fails until the file has been reloaded (loaded.py).
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -20,6 +18,7 @@ from engine.stores.sqlite.errors import is_fault_of_values, is_full, outcome_of,
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.group import Group, Row, Steps, apply, only_deletes
 from engine.stores.sqlite.space import LOG_BYTES_MIN, RESERVE_BYTES_MAX
+from engine.stores.sqlite.thread import JobThread, fail
 
 LOG_BYTES_MAX = RESERVE_BYTES_MAX
 """The WAL is checkpointed into the database when it is longer than this on the disk, or than the reserve; ~50 ms each."""
@@ -34,7 +33,7 @@ Doubted = Callable[[Exception], None]
 class Writer:
     """Runs groups one after another on its thread. All public methods belong to the event loop's thread."""
 
-    def __init__(self, file: StoreFile, thread: Executor, doubted: Doubted) -> None:
+    def __init__(self, file: StoreFile, thread: JobThread, doubted: Doubted) -> None:
         self._loop = asyncio.get_running_loop()
         self._file = file
         self._connection = file.connection
@@ -121,15 +120,10 @@ class Writer:
             self._failed(group, StoreUnavailable("the store is closed, or read anew"))
             return
         del group.steps[group.whole :]
-        working = self._loop.run_in_executor(self._thread, self._work, group)
-        working.add_done_callback(partial(self._worked, group))
+        self._thread.submit(partial(self._work, group), partial(self._broke, group))
 
-    def _worked(self, group: Group, working: "asyncio.Future[Callable[[], None]]") -> None:
-        if working.cancelled() or (error := working.exception()) is not None:
-            why = "cancelled" if working.cancelled() else repr(error)
-            self._failed(group, StoreError(f"the store's thread failed: {why}"), suspect=True)
-        else:
-            working.result()()
+    def _broke(self, group: Group, error: BaseException) -> None:
+        self._failed(group, StoreError(f"the store's thread failed: {error!r}"), suspect=True)
 
     def _committed(
         self,
@@ -144,7 +138,7 @@ class Writer:
         try:
             for index, (future, then, _) in enumerate(group.waiting):
                 if failures and index in failures:
-                    _fail(future, failures[index])
+                    fail(future, failures[index])
                     continue
                 try:
                     result = then()
@@ -164,7 +158,7 @@ class Writer:
         self, future: "asyncio.Future[Any]", use: Callable[[list[Row]], Any], rows: list[Row] | Exception
     ) -> None:
         if isinstance(rows, Exception):
-            _fail(future, rows)
+            fail(future, rows)
             return
         try:
             result = use(rows)
@@ -177,14 +171,14 @@ class Writer:
     def _failed_after_commit(self, future: "asyncio.Future[Any]", error: Exception) -> None:
         """Put the file in doubt: the lanes in memory may differ from it now."""
         self.doubt(StoreUnavailable(f"{type(error).__name__} after a commit: {error}"))
-        _fail(future, error)
+        fail(future, error)
 
     def _failed(self, group: Group, error: Exception, *, suspect: bool = False) -> None:
         group.finished = True
         if suspect:
             self.doubt(error)
         for future in [waiting[0] for waiting in group.waiting] + [read[0] for read in group.reads]:
-            _fail(future, error)
+            fail(future, error)
         self._after(group)
 
     def _after(self, group: Group) -> None:
@@ -353,8 +347,3 @@ class Writer:
 
 def _first(rows: list[Row]) -> Row | None:
     return rows[0] if rows else None
-
-
-def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
-    if not future.done():
-        future.set_exception(RuntimeError(repr(error)) if isinstance(error, StopIteration) else error)
