@@ -61,20 +61,33 @@ class QueueAtHand:
 
 
 class RecentStates:
-    """A least-recently-used cache of (key, scope) -> state. The value None means: there is no state."""
+    """A least-recently-used cache of (key, scope) -> state. The value None means: there is no state.
 
-    def __init__(self) -> None:
+    As long as it has all states of the file, a state that is not in it does not exist, and counts as cached.
+    """
+
+    def __init__(self, stored: int) -> None:
+        """`stored` is the number of states in the file, none of which is cached yet."""
         self._bytes = 0
         self._watched: list[dict[Name, bytes | None]] = []
         self._states: dict[Name, bytes | None] = {}  # least recently used first
+        self._elsewhere = stored  # states in the file that are not cached, or more
 
     def __contains__(self, name: Name) -> bool:
-        return name in self._states
+        return not self._elsewhere or name in self._states
 
     def get(self, name: Name) -> bytes | None:
         """Return a cached state; KeyError if it is not cached."""
+        if name not in self._states and not self._elsewhere:
+            return None
         state = self._states[name] = self._states.pop(name)
         return state
+
+    def found(self, name: Name, state: bytes | None) -> None:
+        """Cache a state that was read from the file."""
+        if state is not None and name not in self._states:
+            self._elsewhere -= 1
+        self.put(name, state)
 
     def put(self, name: Name, state: bytes | None) -> None:
         """Cache a state; above STATES_BYTES_MAX the least recently used are dropped."""
@@ -85,12 +98,14 @@ class RecentStates:
         self._states[name] = state
         self._bytes += _ENTRY_BYTES + len(state or b"")
         while self._bytes > STATES_BYTES_MAX:
-            self._bytes -= _ENTRY_BYTES + len(self._states.pop(next(iter(self._states))) or b"")
+            dropped = self._states.pop(next(iter(self._states)))
+            self._bytes -= _ENTRY_BYTES + len(dropped or b"")
+            self._elsewhere += dropped is not None
 
     @contextmanager
     def watched(self, names: Iterable[Name]) -> Iterator[dict[Name, bytes | None]]:
         """Yield a dict of the cached ones of these states, and of all states put meanwhile; none is dropped from it."""
-        known = {name: self._states[name] for name in names if name in self._states}
+        known = {name: self._states.get(name) for name in names if name in self}
         self._watched.append(known)
         try:
             yield known

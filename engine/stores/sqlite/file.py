@@ -158,6 +158,10 @@ class StoreFile:
         """Yield the segments of ids appended before: (number, bits, Unix time of the last use)."""
         yield from self.connection.execute("SELECT segment, bits, touched FROM seen")
 
+    def states(self) -> int:
+        """Return the number of conversation states."""
+        return int(self.connection.execute("SELECT count(*) FROM state").fetchone()[0])
+
     def aliases(self) -> Iterator[tuple[str, str]]:
         """Yield the aliases: (name, key of the lane)."""
         yield from self.connection.execute("SELECT name, key FROM alias")

@@ -60,7 +60,7 @@ class Loaded:
         self.queues = {queue: QueueAtHand(queue, fence=fence) for queue in Queue}
         self.seen = SeenIds()
         self.aliases = Aliases()
-        self.states = RecentStates()
+        self.states = RecentStates(file.states())
         self.outbox_id = file.last_id("calls")
         self.timers = Timers(self.queues[Queue.INBOX].lanes, clock, number=file.last_id("timers"))
         for data in self.queues.values():
@@ -217,7 +217,7 @@ class LoadedFile:
             state = rows[0][0] if rows else None
             if state is not None and type(state) is not bytes:
                 raise StoreError(damaged(f"a state of {name[0]} is no bytes"))
-            states.put(name, state)  # now, before the outcome of a later commit to this state
+            states.found(name, state)  # now, before the outcome of a later commit to this state
             return state
 
         return self._writer.read_rows("SELECT state FROM state WHERE key = ? AND scope = ?", name, found)
