@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from engine.model import Envelope, Right
+from engine.errors import RightLost, StoreUnavailable
+from engine.model import Envelope, Post, Right
 from engine.moved import deprecated
 from engine.store import Arrived, Store
 
@@ -55,3 +56,18 @@ class Inbox:
         await self._store.append(right, batch, aliases)
         if self._arrived is not None:
             self._arrived(batch)
+
+    async def post(self, posts: Sequence[Post]) -> None:
+        """Make posts durable, as soon as this process may append.
+
+        StoreUnavailable if that cannot be done now, also because the inbox is full; TooManyTimers if a lane has too many.
+        """
+        while True:
+            right = await self._store.right()
+            if await self._store.room(self._pending_max) < len(posts):
+                raise StoreUnavailable(f"the inbox is full: {self._pending_max} updates are pending")
+            try:
+                await self._store.append(right, (), (), posts)
+            except RightLost:
+                continue  # another process may have appended meanwhile, which does not matter to a post
+            return

@@ -9,6 +9,9 @@ TIMER_IDS: Final = 2**52
 REPLAYED: Final = "~replayed:"
 """Prefix of the name of a timer that was replayed from the dead letters; handlers' names do not begin with "~"."""
 
+POSTED: Final = "~posted:"
+"""Prefix of the name of a timer that was posted (`Post`)."""
+
 TIMERS_MAX: Final = 32
 """Maximum number of timers that one commit may set or remove."""
 
@@ -62,6 +65,18 @@ class Timer(NamedTuple):
     after_s: float | None
     body: bytes = b""
     scope: str | None = None
+
+
+class Post(NamedTuple):
+    """Deliver `body` in the lane `key` after `after_s` seconds, for a source that does not hold the lane.
+
+    A timer in everything else, without a name: nothing replaces or removes it.
+    """
+
+    key: str
+    scope: str
+    body: bytes
+    after_s: float = 0.0
 
 
 class StateChange(NamedTuple):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from engine.errors import LeaseLost
-from engine.model import Call, Delivery, Effects, Envelope, Queue, Right
+from engine.model import Call, Delivery, Effects, Envelope, Post, Queue, Right
 from engine.store import FullStore
 from engine.work import FullHandler, Handler, Work, guarded
 
@@ -124,10 +124,15 @@ class _ObservedStore:
         return getattr(self._store, name)
 
     async def append(
-        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+        self,
+        right: Right,
+        batch: Sequence[Envelope],
+        aliases: Sequence[tuple[str, str]] = (),
+        posts: Sequence[Post] = (),
     ) -> int:
-        new = await self._called("append", self._store.append(right, batch, aliases))
-        self._observe(Appended(tuple(batch), new))
+        new = await self._called("append", self._store.append(right, batch, aliases, posts))
+        if batch or not posts:
+            self._observe(Appended(tuple(batch), new))
         return new
 
     async def claim(self, queue: Queue) -> Delivery:

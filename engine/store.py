@@ -36,6 +36,7 @@ from engine.model import (
     LaneView,
     Lease,
     Overflow,
+    Post,
     Queue,
     QueueStats,
     Right,
@@ -166,14 +167,19 @@ class Store(LookAhead, Protocol):
         """Give the right up; another session may get it. Ignored if it is not in force."""
 
     async def append(
-        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+        self,
+        right: Right,
+        batch: Sequence[Envelope],
+        aliases: Sequence[tuple[str, str]] = (),
+        posts: Sequence[Post] = (),
     ) -> int:
-        """Make the aliases, then the batch durable in the inbox, in one step. Return how many updates were new.
+        """Make aliases, batch and posts durable in the inbox, in this order and one step. Return how many updates were new.
 
         Ids seen in the last 24 h or more are ignored. An update for a lane that is full is new, too: it becomes a dead
         letter. An alias (name, key): updates and calls for the lane `name` are appended to the lane `key` from now on,
         those of this batch included. What is pending in `name` stays there. Ignored if `name` is an alias already, or
-        other aliases refer to it. RightLost: nothing was changed.
+        other aliases refer to it. Posts are set as timers, in the order given. Nothing was changed if it raises: RightLost,
+        or TooManyTimers if the lane of a post would have more than `Limits.lane_timers_max`.
         """
 
     def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:

@@ -6,8 +6,11 @@ lost or reordered.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
-from engine.model import Envelope
+from engine.model import Envelope, Post
+
+E = TypeVar("E", Envelope, Post)
 
 
 class Aliases:
@@ -38,8 +41,8 @@ class Aliases:
         """Return the key of the lane that `key` is an alias of, or `key` itself if it is none."""
         return self._lanes.get(key, key)
 
-    def addressed(self, batch: Sequence[Envelope], planned: Mapping[str, str]) -> Sequence[Envelope]:
-        """Return the batch, each envelope with the key of its lane; `planned` aliases count, too."""
+    def addressed(self, batch: Sequence[E], planned: Mapping[str, str]) -> Sequence[E]:
+        """Return the batch, each envelope or post with the key of its lane; `planned` aliases count, too."""
         lanes = {**self._lanes, **planned} if planned else self._lanes
         if not lanes:
             return batch

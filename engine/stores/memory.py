@@ -22,6 +22,7 @@ from engine.model import (
     Envelope,
     LaneView,
     Overflow,
+    Post,
     Queue,
     QueueStats,
     Right,
@@ -71,11 +72,16 @@ class MemoryStore:
             self._data.resign(self._session)
 
     async def append(
-        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+        self,
+        right: Right,
+        batch: Sequence[Envelope],
+        aliases: Sequence[tuple[str, str]] = (),
+        posts: Sequence[Post] = (),
     ) -> int:
         data = self._data
         if not self._may_append(right):
             raise RightLost(f"right {right.epoch} to append")
+        data.check_posts(posts, data.aliases.plan(aliases))
         inbox = data.queues[Queue.INBOX]
         now = asyncio.get_running_loop().time()
         data.seen.drop(data.seen.old(now, inbox.lanes.pending_ids()), now)
@@ -91,6 +97,8 @@ class MemoryStore:
                 inbox.lanes.lane_full += 1
                 data.bury(Queue.INBOX, envelope, 0, "lane full")
                 data.bursts.note("lane full", Queue.INBOX, envelope.key)
+        for post in posts:
+            data.post(post)
         data.notify(updates)
         return len(new)
 

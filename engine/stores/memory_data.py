@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Final
@@ -15,11 +15,13 @@ from engine.embedded.lanes import LaneTable
 from engine.embedded.seen import SeenIds
 from engine.errors import TooManyTimers
 from engine.model import (
+    POSTED,
     TIMER_IDS,
     Call,
     DeadLetter,
     Delivery,
     Envelope,
+    Post,
     Queue,
     Right,
     Timer,
@@ -130,6 +132,18 @@ class Data:
         new = sum(asked.values())
         if new and kept + new > self.limits.lane_timers_max:
             raise TooManyTimers(key, self.limits.lane_timers_max)
+
+    def check_posts(self, posts: Iterable[Post], leads: Mapping[str, str]) -> None:
+        """Raise TooManyTimers if a lane would have more than `lane_timers_max` with these; `leads`: further aliases."""
+        asked = Counter(leads.get(post.key) or self.aliases.lane(post.key) for post in posts)
+        for key, count in asked.items():
+            if self.timer_counts[key] + count > self.limits.lane_timers_max:
+                raise TooManyTimers(key, self.limits.lane_timers_max)
+
+    def post(self, post: Post) -> None:
+        """Set a timer under a name of its own."""
+        name = f"{POSTED}{self.timer_number + 1}"
+        self.set_timer(self.aliases.lane(post.key), post.scope, Timer(name, post.after_s, post.body))
 
     def _pop_timer(self, name: tuple[str, str, str]) -> Envelope:
         self.timer_counts[name[0]] -= 1

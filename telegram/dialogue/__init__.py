@@ -15,6 +15,7 @@ from telegram.dialogue.captions import caption, text_or_caption
 from telegram.dialogue.conduct import Conduct
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageContext, TimerContext
+from telegram.dialogue.events import EventContext
 from telegram.dialogue.filters import (
     Extract,
     Filter,
@@ -53,7 +54,7 @@ from telegram.dialogue.menus import help_command
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
-from telegram.dialogue.tools import Resource, Tools
+from telegram.dialogue.tools import Post, Resource, Tools
 
 __all__ = [
     "BACK",
@@ -74,6 +75,7 @@ __all__ = [
     "Context",
     "DiceEmoji",
     "End",
+    "EventContext",
     "Extract",
     "Filter",
     "Flow",
@@ -85,6 +87,7 @@ __all__ = [
     "Park",
     "ParseMode",
     "PollType",
+    "Post",
     "Reject",
     "Resource",
     "Retry",

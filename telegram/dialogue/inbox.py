@@ -37,6 +37,7 @@ from telegram.dialogue.contexts import (
     TimerContext,
     context_of,
 )
+from telegram.dialogue.events import EventContext, context_of_timer, is_void, not_taken
 from telegram.dialogue.filters import Filter
 from telegram.dialogue.invalid import Invalid
 from telegram.dialogue.lending import asked, lend, may_lend
@@ -51,7 +52,7 @@ from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.signature import check_returned
 from telegram.dialogue.stopping import Stoppable, Stopped
 from telegram.dialogue.table import Table
-from telegram.dialogue.timers import FLOWS_OWN, is_void, read_timer, unknown_timer
+from telegram.dialogue.timers import FLOWS_OWN, unknown_timer
 from telegram.dialogue.tools import Tools
 
 log = structlog.get_logger(__name__)
@@ -126,8 +127,7 @@ class InboxHandler:
         try:
             if may_lend(ctx, self._table, delivery):
                 await lend(ctx, self._table, delivery, work)
-            if isinstance(ctx, TimerContext) and is_void(ctx.event, ctx.memory):
-                log.debug("a timer was replaced or removed from another lane", key=ctx.key, timer=ctx.timer)
+            if delivery.envelope.is_timer and is_void(ctx):
                 return ctx.effects()
             match = self._find(ctx, self._table, delivery)
             if match is None:
@@ -182,7 +182,7 @@ class InboxHandler:
     def _context(self, delivery: Delivery) -> Context:
         envelope = delivery.envelope
         if envelope.is_timer:
-            return TimerContext(read_timer(envelope.body), delivery, self.tools)
+            return context_of_timer(delivery, self.tools)
         try:
             update = decode(envelope.body)
         except Unreadable as error:
@@ -335,6 +335,8 @@ class InboxHandler:
             log.warning(
                 "no handler takes a payment: it is refused", key=ctx.key, id=ctx.update_id, kind=ctx.kind
             )
+        if isinstance(ctx, EventContext):
+            not_taken(ctx, table.events)
         if not isinstance(ctx, TimerContext) or ctx.timer.startswith(FLOWS_OWN):
             return
         names = table.timers_of_flows

@@ -13,9 +13,10 @@ from typing import Any, Final
 import structlog
 
 from telegram.botapi.types import KINDS, VERSION
+from telegram.dialogue.events import OfEvent
 from telegram.dialogue.filters import Filter, label_of
 from telegram.dialogue.flows.plan import Plan
-from telegram.dialogue.routes import TIMER, Entry, OfTimer, Route
+from telegram.dialogue.routes import EVENT, TIMER, Entry, OfTimer, Route
 
 log = structlog.get_logger(__name__)
 
@@ -44,18 +45,29 @@ def asked_kinds(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> list[str
             asked |= _kinds(route.kinds, filters)
             if isinstance(route, Route) and route.options.stop is not None:
                 asked |= kinds_of((route.options.stop,)) or STOPPING
-    return [*(kind for kind in KINDS if kind in asked), *sorted(asked - {TIMER} - set(KINDS))]
+    return [*(kind for kind in KINDS if kind in asked), *sorted(asked - {TIMER, EVENT} - set(KINDS))]
 
 
 def timers_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> frozenset[str] | None:
     """Return the names of the timers that these entries of a router handle; None if one may handle any timer."""
+    return _names_of(entries, TIMER, OfTimer)
+
+
+def events_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> frozenset[str] | None:
+    """Return the names of the events that these entries of a router handle; None if one may handle any event."""
+    return _names_of(entries, EVENT, OfEvent)
+
+
+def _names_of(
+    entries: Iterable[tuple[Entry, tuple[Filter, ...]]], kind: str, by: type[OfTimer | OfEvent]
+) -> frozenset[str] | None:
     names = set()
     for entry, above in entries:
         for route in routes_of(entry, set()):
             filters = above if not isinstance(route, Route) else (*above, *route.filters)
-            if TIMER not in (_any_or(route.kinds) & _any_or(kinds_of(filters))):
+            if kind not in (_any_or(route.kinds) & _any_or(kinds_of(filters))):
                 continue
-            named = [each.timer for each in filters if isinstance(each, OfTimer)]
+            named = [each.name for each in filters if isinstance(each, by)]
             if not named:
                 return None
             names.update(named)
@@ -83,7 +95,7 @@ def commands_of(
 
 
 def _any_or(kinds: frozenset[str] | None) -> frozenset[str]:
-    return frozenset((*KINDS, TIMER)) if kinds is None else kinds
+    return frozenset((*KINDS, TIMER, EVENT)) if kinds is None else kinds
 
 
 def log_kinds(asked: Sequence[str], taken: Sequence[str]) -> None:

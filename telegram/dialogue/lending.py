@@ -11,8 +11,9 @@ from telegram.botapi.routing import JOIN_REQUEST, chat_beside, scope_without_top
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import TimerContext
 from telegram.dialogue.conversation import DATA, Conversation, Where
+from telegram.dialogue.events import SEEN, EventContext
 from telegram.dialogue.flows.awaiting import WAITS, awaits, place_of_waits, places_of
-from telegram.dialogue.routes import TIMER
+from telegram.dialogue.routes import EVENT, TIMER
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, place_of_scope
 from telegram.dialogue.table import Table
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 BESIDE: Final = frozenset(("pre_checkout_query", "shipping_query", "inline_query"))
 """Kinds with urgent lanes (telegram/botapi/routing.py), which share the private chat's conversation."""
 
-ELSEWHERE: Final = BESIDE | {TIMER, "chat_join_request", "poll_answer"}
+ELSEWHERE: Final = BESIDE | {TIMER, EVENT, "chat_join_request", "poll_answer"}
 """Kinds whose conversation may be in another lane."""
 
 _SHARED: Final = {CHAT: "~chat", TOPIC: "~topic:"}
@@ -59,6 +60,8 @@ async def lend(ctx: Context, table: Table, delivery: Delivery, work: Work) -> No
         was = await asked(work.state_of(*group))
         for name in (OWN, DATA):
             ctx.memory.lend(name, group, was)
+    if isinstance(ctx, EventContext) and ctx.event_id is not None:
+        ctx.memory.lend(SEEN, (ctx.key, SEEN), await asked(work.state_of(ctx.key, SEEN)))
     home = await _place_that_waits(ctx, table, work)
     if home is None and ctx.kind in ELSEWHERE:
         home = _home_of(ctx, table)
@@ -130,10 +133,12 @@ def _home_of(ctx: Context, table: Table) -> tuple[str, str, bool] | None:
 
     A payment or an inline query: the private chat's (None if it is in that lane already, in a file of an older version). A
     join request: the private chat's for flows, the group's for `data`. A poll answer: the private chat's, unless a flow
-    runs in the poll's lane, as in older versions.
+    runs in the poll's lane, as in older versions. An event's is in its lane.
     """
     if isinstance(ctx, TimerContext):
         return ctx.event.home
+    if isinstance(ctx, EventContext):
+        return None
     person = ctx.user_id
     if person is not None and ctx.kind in BESIDE:
         home = _private(person)

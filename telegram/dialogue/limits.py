@@ -24,7 +24,7 @@ from telegram.botapi.shortcuts import part
 from telegram.dialogue.answers import tell
 from telegram.dialogue.conduct import check_answer
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import MESSAGE_KINDS, CallbackContext, TimerContext
+from telegram.dialogue.contexts import MESSAGE_KINDS, CallbackContext
 
 MOMENTS: Final = {
     **dict.fromkeys(MESSAGE_KINDS, "date"),
@@ -181,7 +181,7 @@ class Limits:
         `own` are the limits of the handler, `around` those of its routers, outermost first. `now` is Unix time by Telegram's
         clock.
         """
-        if isinstance(ctx, TimerContext) or has_begun(delivery) or ctx.update_id in self._begun:
+        if delivery.envelope.is_timer or has_begun(delivery) or ctx.update_id in self._begun:
             return None
         limits = dict.fromkeys((*own, *(() if is_payment(ctx) else reversed(around))))  # each once
         moment = moment_of(ctx, delivery.envelope.at)

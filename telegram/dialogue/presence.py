@@ -2,10 +2,13 @@
 
 from telegram.client.peers import Peers
 from telegram.dialogue.context import Context
+from telegram.dialogue.routes import EVENT
 
 
 def note_reachable(ctx: Context, peers: Peers) -> None:
     """Record that the update's chat is reachable, unless the update says that the bot was blocked or removed there."""
+    if ctx.kind == EVENT:
+        return  # not from Telegram
     if not ctx.key.startswith("chat:") or (chat_id := ctx.chat_id) is None:
         return  # the ids of other accounts' chats may equal those of the bot's own
     if ctx.kind == "my_chat_member":

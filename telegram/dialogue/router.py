@@ -16,10 +16,12 @@ from telegram.dialogue.contexts import (
     MessageContext,
     TimerContext,
 )
+from telegram.dialogue.events import EventContext, OfEvent
 from telegram.dialogue.filters import AnyFilter, Extract, Filter, check_filters, checked_filters
 from telegram.dialogue.kinds import asked_kinds, commands_of
 from telegram.dialogue.limits import Limit, with_stale
 from telegram.dialogue.routes import (
+    EVENT,
     PLAIN,
     TIMER,
     Entry,
@@ -32,7 +34,7 @@ from telegram.dialogue.routes import (
     predicates,
 )
 from telegram.dialogue.signature import takes_of
-from telegram.dialogue.tools import Resource
+from telegram.dialogue.tools import Post, Resource
 
 C = TypeVar("C", bound=Context)
 A = TypeVar("A")
@@ -204,12 +206,20 @@ class Router:
         """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; the first match handles it."""
         return cast("Takes[TimerContext]", self.add(frozenset((TIMER,)), (OfTimer(name),), TimerContext))
 
-    def resource(self, opens: Callable[[], AsyncIterator[T]]) -> Resource[T]:
+    def event(self, name: str) -> Takes[EventContext]:
+        """Decorate the handler of the events that `Bot.post(chat_id, name, ...)` posts; the first match handles it."""
+        return cast("Takes[EventContext]", self.add(frozenset((EVENT,)), (OfEvent(name),), EventContext))
+
+    def resource(
+        self, opens: Callable[[], AsyncIterator[T]] | Callable[[Post], AsyncIterator[T]]
+    ) -> Resource[T]:
         """Decorate an async generator that yields once: a resource, open from the start of the bot to the end of its drain.
 
         Resources are opened in the order of registration and closed in reverse; a handler gets the value by `ctx.use(...)`.
+        A generator with a parameter gets `Bot.post`, to bring events from outside.
         """
-        found = Resource(asynccontextmanager(opens), getattr(opens, "__name__", "a resource"))
+        opening: Callable[..., AsyncIterator[T]] = opens
+        found = Resource(asynccontextmanager(opening), getattr(opens, "__name__", "a resource"))
         self._resources.append(found)
         return found
 

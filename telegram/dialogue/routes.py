@@ -27,6 +27,9 @@ Handler: TypeAlias = Callable[..., Awaitable[Any]]
 TIMER = "timer"
 """The kind of a timer, which is not an update."""
 
+EVENT = "event"
+"""The kind of an event from outside, which is not an update."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -147,12 +150,12 @@ class OfTimer:
     """Matches a timer of this name."""
 
     def __init__(self, name: str) -> None:
-        self.timer = timer_name(name)
+        self.name = timer_name(name)
         self.label = f"timer {name}"
 
     def __call__(self, ctx: Context) -> bool:
         """Return whether the update is a timer of this name."""
-        return isinstance(ctx, TimerContext) and ctx.timer == self.timer
+        return isinstance(ctx, TimerContext) and ctx.timer == self.name
 
 
 def album_filters(filters: tuple[Any, ...]) -> tuple[Filter, ...]:

@@ -8,7 +8,7 @@ from telegram.dialogue.conversation import OWN_SCOPE
 from telegram.dialogue.filters import Filter, first_word
 from telegram.dialogue.flows.awaiting import awaited_by
 from telegram.dialogue.flows.plan import Plan
-from telegram.dialogue.kinds import routes_of, timers_of
+from telegram.dialogue.kinds import events_of, routes_of, timers_of
 from telegram.dialogue.limits import Limit, limits_in
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Entry, Match, Route
@@ -45,6 +45,8 @@ class Table:
         """Whether flows may use other conversations than an update's own."""
         self.timers = timers_of(self._rows)
         """Names of the timers that have handlers; None: a handler may handle any."""
+        self.events = events_of(self._rows)
+        """Names of the events that have handlers; None: a handler may handle any."""
         self.timers_of_flows = timers_of(row for row in self._rows if isinstance(row[0], Plan))
         """Those of them that flows handle in some of their states."""
         routes = (route for entry, _ in self._rows for route in routes_of(entry, set()))

@@ -1,9 +1,10 @@
 """What all contexts of a bot share: its username, its client, and its resources."""
 
-from collections.abc import AsyncIterator, Callable
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from telegram.client import TgClient
 
@@ -15,15 +16,38 @@ T = TypeVar("T")
 SHOWN_MAX: Final = 1_000  # far more than handlers that run at the same time
 
 
+class Post(Protocol):
+    """`Bot.post`, for a resource that brings events from outside."""
+
+    async def __call__(
+        self,
+        chat_id: int,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        id: str | int | None = None,  # noqa: A002 - as of Bot.post
+        user_id: int | None = None,
+        topic: int | None = None,
+    ) -> None:
+        """Post an event to the lane of a chat."""
+
+
 class Resource(Generic[T]):
     """An object opened when the bot starts and closed after its drain, e.g. a database pool or an HTTP session.
 
-    `opens` returns an async context manager. Created by `Router.resource`; a handler gets the value by `ctx.use`.
+    `opens` returns an async context manager; it takes nothing, or `Post`. Created by `Router.resource`; a handler gets the
+    value by `ctx.use`.
     """
 
-    def __init__(self, opens: Callable[[], AbstractAsyncContextManager[T]], name: str) -> None:
+    def __init__(self, opens: Callable[..., AbstractAsyncContextManager[T]], name: str) -> None:
         self.opens = opens
         self.name = name
+        try:
+            inspect.signature(opens).bind()
+        except TypeError:
+            self.takes_post = True
+        else:
+            self.takes_post = False
 
 
 @dataclass(slots=True)
@@ -36,6 +60,9 @@ class Tools:
 
     defaults: "Defaults | None" = None
     """Parse mode and link previews of collected calls; None: Telegram's own."""
+
+    post: Post | None = None
+    """Posts an event from outside, for resources; None: there is no bot."""
 
     timers: frozenset[str] | None = None
     """Names of the timers that have handlers; None: any, or not known yet."""
@@ -67,7 +94,9 @@ class Tools:
         try:
             for resource in resources:
                 try:
-                    self.opened[resource] = await stack.enter_async_context(resource.opens())
+                    self.opened[resource] = await stack.enter_async_context(
+                        resource.opens(self.post) if resource.takes_post else resource.opens()
+                    )
                 except (Exception, SystemExit) as error:  # SystemExit would skip the cleanup
                     text = " ".join(str(error).split())  # one line, whatever the error says
                     raise ValueError(

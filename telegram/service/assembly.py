@@ -1,14 +1,27 @@
 """The wiring of a bot, in one place for production, the sandbox, load tests and the test kit."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from engine import Engine, Handler, Inbox, Observe, Queue, observed_handler, observed_store
+from engine import (
+    Engine,
+    Handler,
+    Inbox,
+    Observe,
+    Queue,
+    StoreUnavailable,
+    TooManyTimers,
+    observed_handler,
+    observed_store,
+)
 from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
+from telegram.dialogue.events import check_event, posted
+from telegram.dialogue.kinds import events_of
 from telegram.service.observe import ObservedPoster, observer_of
 from telegram.service.sender import Sender
 from telegram.settings.bot_config import BotConfig
@@ -63,5 +76,25 @@ class Assembly:
         self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter)
         self.sending = Engine(store, Queue.OUTBOX, send, config.sending(), jitter=jitter)
         self.inbox = Inbox(store, pending_max=config.pending_max)
+        self.events = events_of(router.entries())
+        """Names of the events that have handlers; None: a handler may handle any."""
         self.asked = list(config.allowed_updates or router.allowed_updates())
         """The kinds of update requested from Telegram (getUpdates, `allowed_updates`)."""
+
+    async def post(
+        self,
+        chat_id: int,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        id: str | int | None = None,  # noqa: A002 - as of Bot.post
+        user_id: int | None = None,
+        topic: int | None = None,
+    ) -> None:
+        """Store an event, as `Bot.post`."""
+        check_event(name, self.events)
+        post = posted(chat_id, name, payload, id, user_id, topic)
+        try:
+            await self.inbox.post((post,))
+        except TooManyTimers as error:
+            raise StoreUnavailable(str(error)) from None

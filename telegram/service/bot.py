@@ -3,7 +3,8 @@
 import asyncio
 import random
 from collections import Counter
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import structlog
 
@@ -55,6 +56,7 @@ class Bot:
         )
         menu = menu_of(router)
         self._lists: Lists = lists_of(menu) if menu else {}  # without help= texts the menus are left alone
+        self._parts.tools.post = self.post
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
         self.me: User | None = None
@@ -95,6 +97,28 @@ class Bot:
         self._parts.handling.hold()
         if self._main is not None:
             await self._main
+
+    async def post(
+        self,
+        chat_id: int,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        id: str | int | None = None,  # noqa: A002 - the word of those who call it
+        user_id: int | None = None,
+        topic: int | None = None,
+    ) -> None:
+        """Post an event for `@router.event(name)` to the lane of a chat, after what is pending there; durable on return.
+
+        An event with the `id` of one of the same name that was handled in the chat has no effect: for 48 hours from the
+        post, and among the last 1,000 of the chat. So after an error, or a kill, call it again with the same id. `user_id`
+        (in a private chat its user) names whose `data` and flows the handler gets, `topic` the topic (0: a forum's general
+        one). `payload` is plain JSON (else NotKept), 64 KiB at most. ValueError or TypeError for wrong arguments and an
+        event without a handler, RuntimeError if the bot does not run, StoreUnavailable if it cannot be stored now.
+        """
+        if self._main is None or self._main.done() or self._stop.is_set():
+            raise RuntimeError("post() needs a running bot: call it between start() and stop()")
+        await self._parts.post(chat_id, name, payload, id=id, user_id=user_id, topic=topic)
 
     @property
     def peers(self) -> Peers:

@@ -2,7 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -107,6 +107,23 @@ class Conversations:
         else:
             self.passes(failing=failing)
 
+    def post(
+        self,
+        chat: int,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        id: str | int | None = None,  # noqa: A002 - as of Bot.post
+        user_id: int | None = None,
+        topic: int | None = None,
+        wait: bool = True,
+        failing: bool = False,
+    ) -> None:
+        """Post an event, as `Bot.post`: to the chat of this id, `alice.id` or `team.id`."""
+        self._finish(lambda: self._parts.post(chat, name, payload, id=id, user_id=user_id, topic=topic))
+        if wait:
+            self.settles(failing=failing)
+
     def restart(self) -> None:
         """Stop the bot at once and start it again on the same store: running handlers are cancelled, and run again."""
         self._stop()
@@ -164,6 +181,7 @@ class Conversations:
             log_failures=False,  # the turn raises them
             observe=self._observe,
         )
+        self._parts.tools.post = self._parts.post
         self._parts.tools.username = self.scene.bot["username"]
         self.scene.queue.allow(self._parts.asked)
         self._main = self._clock.create_task(self._live())

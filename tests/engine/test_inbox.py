@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import structlog
 
-from engine import Effects, Envelope, Inbox, Queue, RightLost
+from engine import Effects, Envelope, Inbox, Post, Queue, RightLost, StoreUnavailable
 from engine.stores.memory import MemoryStore
 from tests.kit.virtual import run_virtual
 
@@ -47,3 +47,40 @@ async def test_the_right_is_the_stores_and_is_given_up():
     await peer.accept(theirs, [Envelope(1, "chat:1", "", b"")])
     with pytest.raises(RightLost):
         await inbox.accept(mine, [Envelope(2, "chat:1", "", b"")])
+
+
+async def test_a_post_waits_for_the_right_to_append():
+    store = MemoryStore()
+    inbox, peer = Inbox(store), Inbox(store.peer())
+    mine = await inbox.right()
+    posting = asyncio.create_task(peer.post([Post("chat:1", "", b"a")]))
+    await asyncio.sleep(0)
+    assert not posting.done()
+    await inbox.resign(mine)
+    await posting
+    assert (await store.claim(Queue.INBOX)).envelope.body == b"a"
+
+
+async def test_a_post_is_made_again_if_the_right_was_lost_meanwhile():
+    store = MemoryStore()
+    granted = store.right
+    stale = await granted()
+    await store.resign(stale)
+    rights = [stale]
+
+    async def right():
+        return rights.pop() if rights else await granted()
+
+    store.right = right  # type: ignore[method-assign]
+    await Inbox(store).post([Post("chat:1", "", b"a")])
+    assert (await store.stats()).inbox.appended == 1
+
+
+async def test_a_full_inbox_takes_no_post():
+    store = MemoryStore()
+    inbox = Inbox(store, pending_max=1)
+    await inbox.post([Post("chat:1", "", b"a")])
+    with pytest.raises(StoreUnavailable, match="the inbox is full"):
+        await inbox.post([Post("chat:2", "", b"b")])
+    await store.commit(await store.claim(Queue.INBOX), Effects(), more=False)
+    await inbox.post([Post("chat:2", "", b"b")])

@@ -196,8 +196,8 @@ class Scenario:
         """Note when the store has an update for certain."""
         append = store.append
 
-        async def noting(right: Right, batch: Sequence[Envelope], aliases: Any = ()) -> int:
-            new = await append(right, batch, aliases)
+        async def noting(right: Right, batch: Sequence[Envelope], aliases: Any = (), posts: Any = ()) -> int:
+            new = await append(right, batch, aliases, posts)
             for envelope in batch:
                 self.there_at.setdefault(envelope.id, self.wall())
             return new

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from engine import Call, Delivery, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable
-from engine.model import DeadLetter, LaneView, Lease, QueueStats, Right, Stats
+from engine.model import DeadLetter, LaneView, Lease, Post, QueueStats, Right, Stats
 from engine.store import Arrived, FullStore, Limits, Lost, NoNotes
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore, open_sqlite
@@ -113,9 +113,13 @@ class Connection:
         await self._ask(lambda: self._session.resign(right))
 
     async def append(
-        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+        self,
+        right: Right,
+        batch: Sequence[Envelope],
+        aliases: Sequence[tuple[str, str]] = (),
+        posts: Sequence[Post] = (),
     ) -> int:
-        return await self._ask(lambda: self._session.append(right, batch, aliases))
+        return await self._ask(lambda: self._session.append(right, batch, aliases, posts))
 
     def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:
         loop, process = asyncio.get_running_loop(), copy_context()

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from engine import Call, Effects, LeaseLost, RightLost, StateChange, StoreError, StoreUnavailable, Timer
+from engine import (
+    Call,
+    Delivery,
+    Effects,
+    LeaseLost,
+    Post,
+    RightLost,
+    StateChange,
+    StoreError,
+    StoreUnavailable,
+    Timer,
+)
 from engine.model import TIMER_IDS
 from engine.store import WALL_LOOK_S
 from engine.stores import open_store as open_by_url
@@ -335,6 +346,36 @@ class TestSqliteFile:
         assert (first.envelope.body, second.envelope.body) == (b"a", b"b")
         assert [letter.envelope.id for letter in await store.dead_letters()] == [2]
         await conserved(store)
+        await store.close()
+
+    async def test_posts_survive_closing_and_opening_in_their_order(self, path):
+        store = await open_sqlite(path, "1")
+        await append(store, [update(1)])
+        await append(store, [], posts=[Post("chat:1", "7", b"a"), Post("chat:1", "7", b"b")])
+        await store.close()
+        store = await open_sqlite(path, "1")
+        await append(store, [], posts=[Post("chat:1", "7", b"c")])
+        delivery: Delivery | None = await store.claim(INBOX)
+        bodies = []
+        while delivery is not None:
+            bodies.append(delivery.envelope.body)
+            delivery = await store.commit(delivery, NOTHING, more=True)
+        assert bodies == [b"body of 1", b"a", b"b", b"c"]
+        await store.close()
+
+    async def test_a_post_is_synced_before_it_counts_as_durable(self, path, monkeypatch):
+        synced = []
+        transact = Writer._transact
+
+        def noting(writer, steps, *, durable):
+            synced.append(durable)
+            transact(writer, steps, durable=durable)
+
+        monkeypatch.setattr(Writer, "_transact", noting)
+        store = await open_sqlite(path, "1")
+        synced.clear()
+        await append(store, [], posts=[Post("chat:1", "7", b"a")])
+        assert synced == [True]
         await store.close()
 
     async def test_many_states_in_a_commit_are_read_together(self, path, monkeypatch):

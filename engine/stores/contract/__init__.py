@@ -13,7 +13,7 @@ Only tests import this package.
 
 import pytest
 
-pytest.register_assert_rewrite("engine.stores.contract.store", "engine.stores.contract.effects")
+pytest.register_assert_rewrite(*(f"engine.stores.contract.{each}" for each in ("store", "effects", "posts")))
 
 from engine.stores.contract.appending import append  # noqa: E402 - after the line above, which must come first
 from engine.stores.contract.effects import Clock, EffectsContract  # noqa: E402

@@ -20,6 +20,7 @@ from engine import (
 )
 from engine.model import TIMER_IDS
 from engine.stores.contract.appending import append
+from engine.stores.contract.posts import PostsContract
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
 
 DAY_S = 86_400.0
@@ -58,7 +59,7 @@ class Clock:
         self.now += seconds
 
 
-class EffectsContract:
+class EffectsContract(PostsContract):
     """Inherit, and give a fixture `open_store`: an async function (limits=..., wall=...) -> a new, empty store."""
 
     @pytest.fixture

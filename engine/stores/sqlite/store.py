@@ -20,17 +20,7 @@ from typing import TypeVar
 from engine.embedded.at_hand import Name, QueueAtHand
 from engine.embedded.lane import Lane, same_scope
 from engine.errors import LeaseLost, RightLost, StateChanged, StoreError, StoreUnavailable
-from engine.model import (
-    KEEP,
-    TIMER_IDS,
-    Call,
-    Delivery,
-    Effects,
-    Envelope,
-    Lease,
-    Queue,
-    Right,
-)
+from engine.model import KEEP, TIMER_IDS, Call, Delivery, Effects, Envelope, Lease, Post, Queue, Right
 from engine.store import DIED, ID_MASK, Arrived, Limits, Lost
 from engine.stores.sqlite.disk import Connect, Look, Renew, connect, look, renew
 from engine.stores.sqlite.file import StoreFile
@@ -57,7 +47,11 @@ class SqliteStore(SqliteOperator):
             self._right = None
 
     async def append(
-        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+        self,
+        right: Right,
+        batch: Sequence[Envelope],
+        aliases: Sequence[tuple[str, str]] = (),
+        posts: Sequence[Post] = (),
     ) -> int:
         await self._none_appending()
         if right != self._right:
@@ -66,7 +60,7 @@ class SqliteStore(SqliteOperator):
         old = self._seen.old(now, self._queues[Queue.INBOX].lanes.pending_ids())
         new, segments = self._seen.plan([envelope.id for envelope in batch], old)
         leads = self._aliases.plan(aliases)
-        if not new and not leads:
+        if not new and not leads and not posts:
             return 0
         self._seen.drop(old, now)  # before the file: an id in memory must be in the file, too
         group = self._writer.group()
@@ -81,6 +75,8 @@ class SqliteStore(SqliteOperator):
         group.see(segments, wall)
         for envelope in full:
             bury(group, Queue.INBOX, envelope, 0, "lane full", at=wall)
+        lane_timers_max = self._limits.lane_timers_max
+        posted = self._timers.post(group, self._aliases.addressed(posts, leads), lane_timers_max)
 
         def appended() -> None:
             inbox = self._queues[Queue.INBOX]
@@ -91,10 +87,12 @@ class SqliteStore(SqliteOperator):
             inbox.lanes.appended += len(full)
             for envelope in full:
                 self._letters.lane_full(envelope.key)
+            self._timers.apply(posted)
             if updates and self._arrived is not None:
                 self._arrived(updates)
 
-        self._appended = group
+        if batch or aliases:  # posts do not wait for each other
+            self._appended = group
         await self._writer.done(appended)
         return len(new)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from engine.embedded.forward import ForwardClock
 from engine.embedded.lanes import LaneTable
 from engine.errors import StoreError
-from engine.model import TIMER_IDS, Timer
+from engine.model import POSTED, TIMER_IDS, Post, Timer
 from engine.store import WALL_LOOK_S
 from engine.stores.sqlite.errors import damaged
 from engine.stores.sqlite.file import StoreFile
@@ -100,6 +100,14 @@ class Timers:
                 group.forget("timer", *full_name)
         if rows and most is not None:
             group.bound_timers(key, most)
+        return changes
+
+    def post(self, group: Group, posts: Iterable[Post], most: int) -> Changes:
+        """Add posts, as `plan` adds timers, each under a name of its own."""
+        changes: Changes = {}
+        for key, scope, body, after_s in posts:
+            timer = Timer(f"{POSTED}{self._number + 1}", after_s, body)
+            changes |= self.plan(group, key, scope, (timer,), most)
         return changes
 
     def apply(self, changes: Changes) -> None:

@@ -17,10 +17,12 @@ from telegram.dialogue.contexts import (
     MessageContext,
     TimerContext,
 )
+from telegram.dialogue.events import EventContext, OfEvent
 from telegram.dialogue.filters import AnyFilter, Extract, Filter, checked_filters
 from telegram.dialogue.flows.outcomes import Back, End, targets_of
 from telegram.dialogue.flows.plan import D, Plan, Prompt, R, S, Step, SubFlow, TimeOut
 from telegram.dialogue.routes import (
+    EVENT,
     TIMER,
     Handler,
     OfTimer,
@@ -156,6 +158,11 @@ class Spot(Generic[S, D, R]):
     def timer(self, name: str) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
         """Decorate the handler of a timer set by `ctx.set_timer(name, ...)`, if it fires in these states."""
         register: Any = self.add(frozenset((TIMER,)), (OfTimer(name),), TimerContext, Options())
+        return register  # type: ignore[no-any-return]
+
+    def event(self, name: str) -> FlowTakes[EventContext, D, Outcome[S, R]]:
+        """Decorate the handler of an event posted by `Bot.post(chat_id, name, ...)`, if its turn comes in these states."""
+        register: Any = self.add(frozenset((EVENT,)), (OfEvent(name),), EventContext, Options())
         return register  # type: ignore[no-any-return]
 
     def timeout(self, after: float | timedelta) -> FlowTakes[TimerContext, D, Outcome[S, R]]:
