@@ -7,6 +7,7 @@ import pytest
 from tests.kit.docs import DOCS, modules, pages
 
 TESTED = {
+    "data.md": "tests/dialogue/test_shared.py",
     "events.md": "tests/dialogue/test_events_docs.py",
     "menus.md": "tests/dialogue/test_menus.py",
     "widgets.md": "tests/widgets/test_widgets_docs.py",

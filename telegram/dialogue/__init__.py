@@ -54,6 +54,7 @@ from telegram.dialogue.menus import help_command
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
+from telegram.dialogue.shared import Shared
 from telegram.dialogue.tools import Post, Resource, Tools
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "Resource",
     "Retry",
     "Router",
+    "Shared",
     "TimerContext",
     "Tools",
     "animation",

@@ -17,6 +17,7 @@ from telegram.client import TgClient
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory, Scope
 from telegram.dialogue.marks import mark_buttons, mark_of
 from telegram.dialogue.origin import E_co, Origin
+from telegram.dialogue.shared import data_of
 from telegram.dialogue.timers import Fired, check_known, delay_of, fired_by, named, timer_name
 from telegram.dialogue.tools import Resource, Tools
 
@@ -114,6 +115,21 @@ class Context(Sends, Origin[E_co]):
         at the commit, for values that JSON would change (int keys, tuples, sets, NaN, members of an IntEnum).
         """
         return self.memory.of(DATA).data
+
+    @property
+    def chat_data(self) -> Any:
+        """The data of the chat, to change in place, as declared by `router.chat_data(Model)`; see telegram/dialogue/shared.py."""
+        return data_of(self, "chat_data", self._tools.shared)
+
+    @property
+    def user_data(self) -> Any:
+        """The data of the user in all chats, as declared by `router.user_data(Model)`."""
+        return data_of(self, "user_data", self._tools.shared)
+
+    @property
+    def bot_data(self) -> Any:
+        """The data of the bot, as declared by `router.bot_data(Model)`; lanes that change it at once run again."""
+        return data_of(self, "bot_data", self._tools.shared)
 
     @property
     def memory(self) -> Memory:

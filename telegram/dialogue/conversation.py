@@ -4,6 +4,7 @@ Besides the handlers' own values it has the record of the running flow, under a 
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from engine import KEEP, Delivery, Reject, StateChange
@@ -78,14 +79,20 @@ class Memory:
         self._own: Where = (delivery.envelope.key, delivery.envelope.scope)
         self._state = delivery.state
         self._names: dict[str, Where] = {}
-        self._lent: dict[Where, bytes | None] = {}
+        self._lent: dict[Where, tuple[bytes | None, Callable[[bytes | None], Conversation]]] = {}
         self._found: dict[Where, Conversation] = {}  # parsed at the first use
         self._inherits: str | None = None
 
-    def lend(self, name: str, where: Where, was: bytes | None) -> None:
-        """Add the conversation at `where` with the state `was`, under `name`: a flow's scope or DATA."""
+    def lend(
+        self,
+        name: str,
+        where: Where,
+        was: bytes | None,
+        make: Callable[[bytes | None], Conversation] = Conversation,
+    ) -> None:
+        """Add the conversation at `where` with the state `was`, under `name`: a flow's scope, DATA, or shared data."""
         self._names[name] = where
-        self._lent[where] = was
+        self._lent[where] = (was, make)
 
     def inherit(self, scope: str, was: bytes) -> None:
         """Start the delivery's own conversation, which has no state yet, with the state `was` of another scope of the lane.
@@ -117,8 +124,8 @@ class Memory:
         where = self._names.get(name, own) if name in _OWN else self._names[name]
         found = self._found.get(where)
         if found is None:
-            was = self._state if where == own else self._lent[where]
-            found = self._found[where] = Conversation(was)
+            was, make = (self._state, Conversation) if where == own else self._lent[where]
+            found = self._found[where] = make(was)
         return found
 
     def timers(self) -> dict[str, str] | None:
@@ -143,7 +150,7 @@ class Memory:
             if now == conversation.was:
                 continue
             if where != own:
-                states.append(StateChange(*where, self._lent[where], now))
+                states.append(StateChange(*where, self._lent[where][0], now))
                 continue
             state = now
             if self._inherits is not None:

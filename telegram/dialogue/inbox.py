@@ -117,6 +117,7 @@ class InboxHandler:
         if self._table is None:
             self._table = Table(self.router)
             self.tools.timers = self._table.timers
+            self.tools.shared = [each.name for each in self._table.shared]
         current.set(ctx)  # visible to this handler only: the engine runs each in its own context
         match = None
         may_be_void = self._conduct.backlog is not None or ctx.kind == "inline_query"

@@ -81,6 +81,9 @@ async def lend(ctx: Context, table: Table, delivery: Delivery, work: Work) -> No
         if place is not None:
             was = await asked(work.state_of(place.key, place.scope))
             ctx.memory.lend(scope, (place.key, place.scope), was)
+    for shared in table.shared:
+        if (at := shared.where(ctx)) is not None:
+            shared.lend(ctx, at, await asked(work.state_of(*at)))
 
 
 async def _place_that_waits(ctx: Context, table: Table, work: Work) -> tuple[str, str, bool] | None:

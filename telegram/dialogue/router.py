@@ -33,6 +33,7 @@ from telegram.dialogue.routes import (
     parted,
     predicates,
 )
+from telegram.dialogue.shared import Migrate, Shared
 from telegram.dialogue.signature import takes_of
 from telegram.dialogue.tools import Post, Resource
 
@@ -40,6 +41,7 @@ C = TypeVar("C", bound=Context)
 A = TypeVar("A")
 B = TypeVar("B")
 T = TypeVar("T")
+M = TypeVar("M")
 D = TypeVar("D", bound=CallbackData)
 
 Nothing: TypeAlias = Callable[[], Awaitable[None]]
@@ -139,6 +141,7 @@ class Router:
         self._filters = with_stale(filters, stale_s)
         self._entries: list[Entry | Router] = []
         self._resources: list[Resource[Any]] = []
+        self._shared: list[Shared[Any]] = []
         self._observers: list[Observe] = []
         self.message = On(self, frozenset(("message",)), MessageContext)
         self.edited_message = On(self, frozenset(("edited_message",)), MessageContext)
@@ -230,6 +233,34 @@ class Router:
         """
         self._observers.append(observe)
         return observe
+
+    def chat_data(self, model: type[M], *, version: int = 1, migrate: Migrate | None = None) -> Shared[M]:
+        """Declare `ctx.chat_data`: a pydantic model whose fields all have defaults, or `dict`. Returns it as a typed function.
+
+        It is read for each update of the bot, saved with the commit, and shared by all who write in the chat. When the model
+        changes, raise `version`, and convert older data in `migrate(version, data)`.
+        """
+        return self._share(Shared("chat_data", model, version, migrate))
+
+    def user_data(self, model: type[M], *, version: int = 1, migrate: Migrate | None = None) -> Shared[M]:
+        """Declare `ctx.user_data`, the data of a user in all chats, as `chat_data`."""
+        return self._share(Shared("user_data", model, version, migrate))
+
+    def bot_data(self, model: type[M], *, version: int = 1, migrate: Migrate | None = None) -> Shared[M]:
+        """Declare `ctx.bot_data`, as `chat_data`. Of handlers that change it at the same time all but one run again."""
+        return self._share(Shared("bot_data", model, version, migrate))
+
+    def _share(self, shared: Shared[M]) -> Shared[M]:
+        self._shared.append(shared)
+        return shared
+
+    def shared(self) -> list[Shared[Any]]:
+        """Return the data that this router and the included ones declare, in order, without duplicates."""
+        found = dict.fromkeys(self._shared)
+        for entry in self._entries:
+            if isinstance(entry, Router):
+                found.update(dict.fromkeys(entry.shared()))
+        return list(found)
 
     def include(self, other: "Router | Entry") -> None:
         """Add a router or a flow at this position."""

@@ -13,6 +13,7 @@ from telegram.dialogue.limits import Limit, limits_in
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Entry, Match, Route
 from telegram.dialogue.scopes import USER
+from telegram.dialogue.shared import declared
 
 _Row = tuple[Entry, tuple[Filter, ...]]
 _Group = tuple[tuple[Filter, ...], list[Entry], tuple[Limit, ...]]
@@ -41,8 +42,10 @@ class Table:
         """The flows by name."""
         self.awaited = frozenset[str]().union(*(awaited_by(plan) for plan in plans if plan.scope != USER))
         """Kinds without a chat for which flows of a chat may wait (telegram/dialogue/flows/awaiting.py)."""
-        self.looks_elsewhere = bool(self.scopes or self.awaited)
-        """Whether flows may use other conversations than an update's own."""
+        self.shared = tuple(declared(router.shared()).values())
+        """Data of chats, users and the bot that the router declares."""
+        self.looks_elsewhere = bool(self.scopes or self.awaited or self.shared)
+        """Whether other conversations than an update's own may be used."""
         self.timers = timers_of(self._rows)
         """Names of the timers that have handlers; None: a handler may handle any."""
         self.events = events_of(self._rows)

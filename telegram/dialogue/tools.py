@@ -1,7 +1,7 @@
 """What all contexts of a bot share: its username, its client, and its resources."""
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
@@ -66,6 +66,9 @@ class Tools:
 
     timers: frozenset[str] | None = None
     """Names of the timers that have handlers; None: any, or not known yet."""
+
+    shared: Collection[str] = ()
+    """Names of the shared data that routers declare (telegram/dialogue/shared.py)."""
 
     shown: dict[str, int] = field(default_factory=dict)
     """Message ids of progress messages by name, so that a handler that runs again continues with its own."""

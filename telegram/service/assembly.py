@@ -22,6 +22,7 @@ from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
 from telegram.dialogue.events import check_event, posted
 from telegram.dialogue.kinds import events_of
+from telegram.dialogue.shared import declared
 from telegram.service.observe import ObservedPoster, observer_of
 from telegram.service.sender import Sender
 from telegram.settings.bot_config import BotConfig
@@ -46,6 +47,7 @@ class Assembly:
 
         `observe` and the router's observers are called with the events of telegram/service/observe.py.
         """
+        declared(router.shared())  # ValueError before the start
         self.router = router
         self.observe = observer_of([*router.observers(), *([] if observe is None else [observe])])
         """The observer, which does not raise. None: there is none."""
