@@ -52,7 +52,7 @@ class Guess(CallbackData, prefix="quiz"):
     answer: int
 
 
-quiz = Flow("quiz", Stage, Game, scope=CHAT, takes_any_button=True)  # an old one is told "Too late."
+quiz = Flow("quiz", Stage, Game, scope=CHAT, takes_any_button=True)  # an old one is answered "Too late."
 router = Router()
 router.include(quiz)
 

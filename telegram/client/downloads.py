@@ -119,14 +119,14 @@ class FileServer:
         return SecretBytes(f"{target} HTTP/1.1\r\nHost: {self._host}\r\n{wanted}\r\n".encode())
 
     async def _refusal(self, incoming: Incoming) -> Exception:
-        told = b""
+        body = b""
         async with aclosing(incoming.pieces()) as pieces:
             async for piece in pieces:
-                told += piece
-                if len(told) > _ERROR_MAX:
+                body += piece
+                if len(body) > _ERROR_MAX:
                     break
         retry_after = incoming.headers.get("Retry-After")
-        return api_error("download", incoming.status, told, retry_after, token=self._token.get_secret_value())
+        return api_error("download", incoming.status, body, retry_after, token=self._token.get_secret_value())
 
 
 def _content(incoming: Incoming, offset: int) -> Content | None:

@@ -86,7 +86,7 @@ class Chat:
             return
         if found.data is None:
             raise AssertionError(
-                f"the bot is not told that {wanted!r} is pressed: it carries no callback data"
+                f"the bot gets no update when {wanted!r} is pressed: it has no callback data"
             )
         self._bot.scene.toasts.pop(self.user_id, None)
         self._bot.scene.press(self.id, self.user_id, found.message_id, found.data)

@@ -73,7 +73,7 @@ class Conversations:
         return Group(self, self.scene.add_group(title, [], **fields)["id"])
 
     def member(self, name: str) -> int:
-        """The id of the person of this name. Telegram refuses what the bot says in private to whoever has no `chat` with it."""
+        """The id of the user of this name. Telegram refuses private messages of the bot to users who have no `chat` with it."""
         if name not in self._people:
             self._people[name] = self.scene.add_user(name, has_started=False)["id"]
         return self._people[name]

@@ -180,6 +180,28 @@ def test_each_message_of_an_album_is_recorded():
     assert journal.noted == ["begin", "end"] * 3
 
 
+def test_a_message_of_an_album_that_another_users_message_separates_is_recorded():
+    """It was handled with its album: its own turn acks it without a handler."""
+    router = Router()
+
+    @router.album()
+    async def album(ctx: MessageContext, messages: list[Message]) -> None:
+        ctx.reply(f"{len(messages)}")
+
+    journal = Noting()
+    with Conversations(recorded(router, journal)) as bot:
+        group = bot.group("Us")
+        ann, bob = group.member("Ann"), group.member("Bob")
+        bot.scene.send_message(group.id, ann.user_id, "", photo=PHOTO, media_group_id="a")
+        bot.scene.send_message(group.id, bob.user_id, "hi")
+        bot.scene.send_message(group.id, ann.user_id, "", photo=PHOTO, media_group_id="a")
+        bot.happens()
+        bot.passes(seconds=5)
+        assert group.member("Ann").sees("2")
+    assert [each for each in journal.noted if each != "untaken"] == ["begin", "end"] * 3
+    assert len(set(journal.ids)) == 3
+
+
 def test_a_handler_that_raises_has_failed():
     router = Router()
 
