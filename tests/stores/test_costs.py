@@ -18,6 +18,7 @@ from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, update
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.disk import connect
+from tests.kit.loop_thread import LoopThread
 from tests.kit.virtual import run_virtual
 
 FEW, MANY = 300, 3_000
@@ -96,7 +97,11 @@ def test_a_commit_costs_in_proportion_to_what_is_in_it(
             MemoryStore()
             if kind == "memory"
             else await open_sqlite(
-                tmp_path / f"{count}.db", "1", connect=operations.connect, look_every_s=None
+                tmp_path / f"{count}.db",
+                "1",
+                connect=operations.connect,
+                thread=LoopThread,
+                look_every_s=None,
             )
         )
         await append(store, [update(1)])
