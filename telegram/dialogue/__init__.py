@@ -12,6 +12,7 @@ from telegram.botapi.constants import (
 )
 from telegram.dialogue.callback_data import CallbackData
 from telegram.dialogue.captions import caption, text_or_caption
+from telegram.dialogue.conditions import AnyOf, Condition
 from telegram.dialogue.conduct import Conduct
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageContext, TimerContext
@@ -51,6 +52,14 @@ from telegram.dialogue.keyboards import inline, keyboard, no_keyboard
 from telegram.dialogue.limits import throttle
 from telegram.dialogue.loading import load_router
 from telegram.dialogue.menus import help_command
+from telegram.dialogue.queries import (
+    CheckoutContext,
+    ChosenContext,
+    GuestContext,
+    InlineContext,
+    JoinRequestContext,
+    ShippingContext,
+)
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
@@ -65,6 +74,7 @@ __all__ = [
     "STARS",
     "TOPIC",
     "USER",
+    "AnyOf",
     "Back",
     "CallbackContext",
     "CallbackData",
@@ -72,6 +82,9 @@ __all__ = [
     "ChatContext",
     "ChatMemberStatus",
     "ChatType",
+    "CheckoutContext",
+    "ChosenContext",
+    "Condition",
     "Conduct",
     "Context",
     "DiceEmoji",
@@ -80,9 +93,12 @@ __all__ = [
     "Extract",
     "Filter",
     "Flow",
+    "GuestContext",
     "Handler",
     "InboxHandler",
+    "InlineContext",
     "Invalid",
+    "JoinRequestContext",
     "MessageContext",
     "NotKept",
     "Park",
@@ -94,6 +110,7 @@ __all__ = [
     "Retry",
     "Router",
     "Shared",
+    "ShippingContext",
     "TimerContext",
     "Tools",
     "animation",

@@ -10,6 +10,8 @@ from telegram.botapi.types import MessageEntity
 # and the full stop of "/cancel." is not part of it.
 _NAME: Final = "[A-Za-z0-9_]{1,64}"
 _COMMAND: Final = re.compile(rf"/({_NAME})(?:@([A-Za-z0-9_]{{3,32}}))?(?![\w/<>@])")
+_PREFIXED: Final = re.compile(r"(\w{1,64})(?:@([A-Za-z0-9_]{3,32}))?(?![\w/<>@])")
+_NOT_READ: Final = frozenset(("code", "pre", "text_link", "url", "mention", "hashtag", "cashtag", "email"))
 _ATTACHED: Final = re.compile(r"[^\w\s]+(?=\s|\Z)")
 
 Shown = Literal["all", "private", "groups", "admins"]
@@ -51,9 +53,18 @@ def check_help(name: str, text: str) -> None:
         raise ValueError(f"/{name}: help= has at most {HELP_MAX} characters, not {len(text)}")
 
 
-def is_name(name: str) -> bool:
-    """Whether Telegram's server would mark "/name" as a command, in whatever case."""
-    return re.fullmatch(_NAME, name) is not None
+def is_name(name: str, *, is_marked: bool = True) -> bool:
+    """Whether Telegram's server would mark "/name" as a command, in whatever case; else (not `is_marked`) any word is one."""
+    return re.fullmatch(_NAME if is_marked else r"\w{1,64}", name) is not None
+
+
+def check_prefix(prefix: str) -> str:
+    """Return the characters of a command's prefix other than "/". ValueError for letters, digits, spaces, "_", "@", or none."""
+    if not prefix or any(each.isalnum() or each.isspace() or each in "_@" for each in prefix):
+        raise ValueError(
+            f"prefix is one or several characters like ! or . before a command's name, not {prefix!r}"
+        )
+    return "".join(dict.fromkeys(prefix.replace("/", "")))
 
 
 def is_command(text: str, entities: Sequence[MessageEntity] | None) -> bool:
@@ -73,7 +84,21 @@ def parse_command(text: str, username: str | None) -> tuple[str | None, str]:
 
     Punctuation directly after the command is not an argument: people write "/cancel." and "/help!".
     """
-    found = _COMMAND.match(text)
+    return _parsed(_COMMAND.match(text), text, username)
+
+
+def parse_prefixed(
+    text: str, entities: Sequence[MessageEntity] | None, prefixes: str, username: str | None
+) -> tuple[str | None, str]:
+    """Return as `parse_command` the command of a text that begins with one of `prefixes`; not in code or a link."""
+    if not text or text[0] not in prefixes:
+        return None, ""
+    if any(each.offset == 0 and each.type in _NOT_READ for each in entities or ()):
+        return None, ""
+    return _parsed(_PREFIXED.match(text, 1), text, username)
+
+
+def _parsed(found: re.Match[str] | None, text: str, username: str | None) -> tuple[str | None, str]:
     if found is None:
         return None, ""
     name, addressee = found.groups()

@@ -34,6 +34,7 @@ _TIMER_CANCELLED: Final = Collected("cancel_timer")
 
 OF_A_PERSON: Final = frozenset((
     "pre_checkout_query", "shipping_query", "poll_answer", "inline_query", "chosen_inline_result", "purchased_paid_media",
+    "business_connection", "managed_bot", "subscription",
 ))  # fmt: skip
 """Kinds that have a user and no chat (Telegram Bot API, Update)."""
 
@@ -46,7 +47,7 @@ class Context(Sends, Origin[E_co]):
     """
 
     __slots__ = (
-        "_calls", "_command", "_delivery", "_memory", "_timers", "_tools", "also", "event", "home",
+        "_calls", "_command", "_delivery", "_memory", "_timers", "_tools", "also", "answers", "event", "home",
         "is_late", "kind", "marks", "offered", "shows", "update", "used_client",
     )  # fmt: skip
 
@@ -62,6 +63,7 @@ class Context(Sends, Origin[E_co]):
         self._tools = tools
         self._memory: Memory | None = None  # created at the first use
         self._command: tuple[str | None, str] | None = None
+        self.answers: dict[Any, bool] | None = None  # of async filters (awaited.py)
         self._timers: dict[tuple[str | None, str], Timer] = {}
         self._calls: list[Call] | None = []  # None: the effects were returned
         self.is_late = False
@@ -103,6 +105,10 @@ class Context(Sends, Origin[E_co]):
         return None
 
     def _parsed(self) -> tuple[str | None, str]:
+        return None, ""
+
+    def split_command(self, prefixes: str) -> tuple[str | None, str]:  # noqa: ARG002 - of messages only
+        """Return the command and its arguments of a text that begins with another prefix than "/", as `command`, `args`."""
         return None, ""
 
     # ---- state

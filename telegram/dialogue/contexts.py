@@ -5,6 +5,8 @@ Context             any update (telegram/dialogue/context.py)
     MessageContext    a message of any kind: `message`, `text`, `command`, `args`
     CallbackContext   a pressed button: `button`, `answer`, `edit`
     TimerContext      a timer that came due: `timer`, `payload`
+
+The contexts of queries, payments and other kinds with answers of their own are in queries.py.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ from telegram.botapi.parameters import check_call
 from telegram.botapi.routing import FAKE_USERS
 from telegram.botapi.shortcuts import part, place_of
 from telegram.botapi.types import CallbackQuery, InaccessibleMessage, InputMedia, Message, Update
-from telegram.dialogue.commands import is_command, parse_command
+from telegram.dialogue.commands import is_command, parse_command, parse_prefixed
 from telegram.dialogue.context import Context
 from telegram.dialogue.editing import EditParams, edit_of
 from telegram.dialogue.long import Progress, kept_alive
@@ -83,7 +85,7 @@ class ChatContext(Replies, Context[E_co]):
         """Return the params for the chat, as `speaks_in`; ValueError if there is none. `what` is the caller's name."""
         if self.kind == "guest_message":
             raise ValueError(
-                "the bot is not in the chat of a guest_message: use call('answerGuestQuery', ...)"
+                "the bot is not in the chat of a guest_message: use answer(result), which calls answerGuestQuery"
             )
         here = self.speaks_in()
         if here is None:
@@ -141,6 +143,17 @@ class MessageContext(ChatContext[Message]):
             is_one = words[:1] == "/" and self.is_command
             self._command = parse_command(words, self._tools.username) if is_one else (None, "")
         return self._command
+
+    def split_command(self, prefixes: str) -> tuple[str | None, str]:
+        """Return the command and its arguments of a text that begins with another prefix than "/", as `command`, `args`."""
+        event, username = self.event, self._tools.username
+        if event.text:
+            return parse_prefixed(event.text, event.entities, prefixes, username)
+        return parse_prefixed(event.caption or "", event.caption_entities, prefixes, username)
+
+    def note_args(self, args: str) -> None:
+        """Set `args` to those of a command with a prefix of its own, which the update's handler was found by."""
+        self._command = None, args
 
     def place(self) -> dict[str, Any]:
         """Return the params for the topic or business connection to which an answer belongs; empty for most messages."""
@@ -280,14 +293,3 @@ MESSAGE_KINDS: Final = frozenset((
     "message", "edited_message", "channel_post", "edited_channel_post",
     "business_message", "edited_business_message", "guest_message",
 ))  # fmt: skip
-
-
-def context_of(update: Update, delivery: Delivery, tools: Tools) -> Context:
-    """Return the context of an update of any kind."""
-    kind = update.kind
-    event: Any = getattr(update, kind or "", None)
-    if kind in MESSAGE_KINDS:
-        return MessageContext(update, event, delivery, tools)
-    if kind == "callback_query":
-        return CallbackContext(update, event, delivery, tools)
-    return ChatContext(update, event, delivery, tools)

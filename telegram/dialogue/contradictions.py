@@ -26,11 +26,17 @@ def _hint(given: Any) -> Hint:
 def _words_differ(one: Any, other: Any) -> bool:
     if not (isinstance(one, command | data) and type(one) is type(other)):
         return False
+    if _hint(one).words is None or _hint(other).words is None:  # a command with a prefix of its own
+        return False
     return (one.hint.words or frozenset()).isdisjoint(_hint(other).words or ())
 
 
 def _is_a_command_and_none(one: Any, other: Any) -> bool:
-    return isinstance(one, command) and any(other is each for each in (text, caption, text_or_caption))
+    return (
+        isinstance(one, command)
+        and not one.prefixes
+        and any(other is each for each in (text, caption, text_or_caption))
+    )
 
 
 def _is_a_button_and_a_text(one: Any, other: Any) -> bool:

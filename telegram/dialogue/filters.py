@@ -9,19 +9,43 @@ handler as an argument after the context:
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, final
+from typing import Any, Final, NamedTuple, TypeVar, final
 
 from pydantic import BaseModel, ValidationError
 
 from telegram.botapi import types
 from telegram.botapi.shortcuts import part
 from telegram.dialogue.callback_data import CallbackData
-from telegram.dialogue.commands import MenuLine, Shown, is_name, menu_line
+from telegram.dialogue.commands import MenuLine, Shown, check_prefix, is_name, menu_line
+from telegram.dialogue.conditions import (
+    AllWith,
+    AnyFilter,
+    Condition,
+    Extract,
+    Filter,
+    T,
+    any_of,
+    as_parts,
+    as_predicate,
+    check_filters,
+    label_of,
+    no,
+)
 from telegram.dialogue.context import Context
 from telegram.dialogue.invalid import Invalid, first_of
 from telegram.dialogue.kept import read_fields
-from telegram.dialogue.limits import Limit
-from telegram.dialogue.signature import is_async
+
+__all__ = [
+    "AnyFilter",
+    "Extract",
+    "Filter",
+    "Invalid",
+    "any_of",
+    "as_predicate",
+    "check_filters",
+    "label_of",
+    "no",
+]
 
 MEDIA: Final = frozenset((
     "animation", "audio", "contact", "dice", "document", "game", "invoice", "live_photo", "location", "paid_media",
@@ -29,20 +53,8 @@ MEDIA: Final = frozenset((
 ))  # fmt: skip
 """Fields of which a message has one instead of a text (Telegram Bot API, Message)."""
 
-T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 D = TypeVar("D", bound=CallbackData)
-
-Filter: TypeAlias = Callable[[Context], bool]
-
-
-class Extract(Generic[T]):
-    """Extracts a value of `type_` from an update with `read`; None does not match. `label` is its name in diagrams."""
-
-    def __init__(self, type_: Any, read: Callable[[Context], T | None], label: str = "") -> None:
-        self.type = type_
-        self.read = read
-        self.label = label or getattr(type_, "__name__", str(type_))
 
 
 class Hint(NamedTuple):
@@ -69,7 +81,7 @@ def hint_of(filters: Iterable[Any]) -> Hint:
         if type(each) in _WITH_HINT:
             words = each.hint.words if words is None else words
             without_text = without_text or each.hint.without_text
-        if type(each) is _Parsed:
+        if type(each) is _Parsed or isinstance(each, AllWith):
             break
     return Hint(words, without_text)
 
@@ -86,44 +98,66 @@ class _Parsed(_HintedExtract[T]):
     """Raises Invalid if the value is there but cannot be parsed."""
 
 
-AnyFilter: TypeAlias = Filter | Extract[Any]
+class _Where(Condition[Context]):
+    """A predicate of this module."""
 
+    def __init__(self, label: str, passes: Filter) -> None:
+        self.label = label
+        self._passes = passes
 
-def label_of(passes: Any) -> str:
-    """Return the name of a filter or an extract in a diagram: its label, else the name of the function."""
-    label = getattr(passes, "label", None) or getattr(passes, "__name__", type(passes).__name__)
-    return "a condition" if label == "<lambda>" else str(label)
-
-
-def _named(label: str, passes: Filter) -> Filter:
-    passes.__name__ = label
-    return passes
+    def __call__(self, ctx: Context) -> bool:
+        return self._passes(ctx)
 
 
 @final
-class command:  # noqa: N801 - read as a word: @router.message(command("start"))
+class command(Condition[Context]):  # noqa: N801 - read as a word: @router.message(command("start"))
     """`command("start")` matches "/start", "/start args" and "/start@this_bot", but not a command for another bot.
 
     In a text or a caption, if Telegram marks it as a command: not in code. With a `help` text its first name is in the
     bot's menus, `shown` to all or to some, and in the answer to /help (telegram/dialogue/menus.py).
+
+    `command("add", prefix="!/")` matches "!add", too: any of the characters of `prefix` stands before the name. The filter
+    `text` takes such texts, since Telegram marks commands with a slash only: put the command above it.
     """
 
-    def __init__(self, *names: str, help: str | None = None, shown: Shown = "all") -> None:  # noqa: A002
+    def __init__(
+        self,
+        *names: str,
+        help: str | None = None,  # noqa: A002
+        shown: Shown = "all",
+        prefix: str = "/",
+    ) -> None:
         if not names or any(not name or name.startswith("/") for name in names):
             raise ValueError(f"command() wants names without the slash, not {names!r}")
-        if wrong := [name for name in names if not is_name(name)]:
+        self.prefixes: Final = check_prefix(prefix)
+        """The characters before the name other than "/", which are the author's own: Telegram does not mark them."""
+        if wrong := [name for name in names if not is_name(name, is_marked="/" in prefix)]:
             raise ValueError(
                 f"Telegram knows no command /{wrong[0]}: a name has letters from a to z, digits and _"
+                if "/" in prefix
+                else f"{wrong[0]!r} is no name of a command: it has letters, digits and _"
             )
         self._names = frozenset(name.lower() for name in names)
-        self._usage = names[0]
+        sign = "/" if "/" in prefix else prefix[0]
+        self._usage = f"{sign}{names[0]}"
+        self._is_marked = "/" in prefix
+        if help is not None and not self._is_marked:
+            raise ValueError(f"Telegram's menus show commands with a slash only, not {self._usage}")
         self.menu: MenuLine | None = None if help is None else menu_line(names, help, shown)
-        self.label = " or ".join(f"/{name}" for name in names)
-        self.hint: Final = Hint(self._names)
+        self.label = " or ".join(f"{sign}{name}" for name in names)
+        self.hint: Final = NO_HINT if self.prefixes else Hint(self._names)
 
     def __call__(self, ctx: Context) -> bool:
         """Return whether the update is one of the commands."""
-        return ctx.command in self._names
+        if self._is_marked and ctx.command in self._names:
+            return True
+        return bool(self.prefixes) and ctx.split_command(self.prefixes)[0] in self._names
+
+    def args(self, ctx: Context) -> str:
+        """Return the text after the command, which the update is."""
+        if self._is_marked and ctx.command in self._names:
+            return ctx.args
+        return ctx.split_command(self.prefixes)[1]
 
     def parse(self, model: type[M]) -> Extract[M]:
         """Extract the command's arguments as a `model`: one word per field in order, the rest for the last field.
@@ -132,7 +166,7 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
         """
         names = list(model.model_fields)
         usage = " ".join(
-            [f"/{self._usage}"]
+            [self._usage]
             + [
                 f"<{name}>" if field.is_required() else f"[{name}]"
                 for name, field in model.model_fields.items()
@@ -142,7 +176,7 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
         def read(ctx: Context) -> M | None:
             if not self(ctx):
                 return None
-            words = ctx.args.split(maxsplit=len(names) - 1) if names else []
+            words = self.args(ctx).split(maxsplit=len(names) - 1) if names else []
             try:
                 return read_fields(model, dict(zip(names, words, strict=False)))
             except ValidationError as error:
@@ -156,15 +190,24 @@ class command:  # noqa: N801 - read as a word: @router.message(command("start"))
     def payload(self) -> Extract[str]:
         """Extract the text after the command, if there is any, e.g. the payload of a deep link in /start."""
         found = _HintedExtract(
-            str, lambda ctx: (ctx.args or None) if self(ctx) else None, self.hint, f"{self.label} <payload>"
+            str,
+            lambda ctx: (self.args(ctx) or None) if self(ctx) else None,
+            self.hint,
+            f"{self.label} <payload>",
         )
         found.menu = self.menu
         return found
 
 
-def text(ctx: Context) -> bool:
-    """Match any text that is not a command, for any bot. Captions do not match: see `text_or_caption`."""
-    return bool(ctx.text) and not ctx.is_command
+class _Text(Condition[Context]):
+    label = "text"
+
+    def __call__(self, ctx: Context) -> bool:
+        return bool(ctx.text) and not ctx.is_command
+
+
+text: Final = _Text()
+"""Matches any text that is not a command, for any bot. Captions do not match: see `text_or_caption`."""
 
 
 def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:
@@ -176,7 +219,7 @@ def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:
 
 
 @final
-class data:  # noqa: N801 - as command
+class data(Condition[Context]):  # noqa: N801 - as command
     """Matches a button whose callback data is one of `values`."""
 
     def __init__(self, *values: str) -> None:
@@ -189,9 +232,9 @@ class data:  # noqa: N801 - as command
         return ctx.button in self._values
 
 
-def data_prefix(prefix: str) -> Filter:
+def data_prefix(prefix: str) -> Condition[Context]:
     """Match a button whose callback data begins with `prefix`."""
-    return _named(f"{prefix}… button", lambda ctx: ctx.button is not None and ctx.button.startswith(prefix))
+    return _Where(f"{prefix}… button", lambda ctx: ctx.button is not None and ctx.button.startswith(prefix))
 
 
 def carries(model: type[D]) -> Extract[D]:
@@ -209,7 +252,7 @@ def first_word(data: str) -> str:
     return data.partition(":")[0]
 
 
-class kind:  # noqa: N801 - as command
+class kind(Condition[Context]):  # noqa: N801 - as command
     """Matches updates of these kinds, named as in Telegram's Update: `kind("my_chat_member", "chat_member")`."""
 
     def __init__(self, *kinds: str) -> None:
@@ -221,85 +264,24 @@ class kind:  # noqa: N801 - as command
         return ctx.kind in self.kinds
 
 
-def chat_type(*kinds: str) -> Filter:
+def chat_type(*kinds: str) -> Condition[Context]:
     """Match updates of chats of these types: "private", "group", "supergroup", "channel"."""
     wanted = frozenset(kinds)
-    return _named(
+    return _Where(
         f"in a {' or '.join(kinds)} chat", lambda ctx: part(part(ctx.source, "chat"), "type") in wanted
     )
 
 
-class any_of:  # noqa: N801 - as command
-    """Matches updates that pass at least one of the filters, e.g. `any_of(photo, video)`; extracts pass no value here."""
-
-    def __init__(self, *filters: AnyFilter) -> None:
-        self._asked = tuple(as_predicate(each) for each in filters)
-        self.label = " or ".join(map(label_of, self._asked))
-        named: list[frozenset[str]] = [kinds for each in filters if (kinds := getattr(each, "kinds", None))]
-        self.kinds = frozenset[str]().union(*named) if len(named) == len(filters) else None
-
-    def __call__(self, ctx: Context) -> bool:
-        """Return whether one of the filters passes."""
-        return any(passes(ctx) for passes in self._asked)
-
-
-def no(unwanted: AnyFilter) -> Filter:
-    """Match updates that do not pass the filter."""
-    passes = as_predicate(unwanted)
-    return _named(f"not {label_of(passes)}", lambda ctx: not passes(ctx))
-
-
 def checked_filters(filters: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the filters, with types of callback data as extracts; TypeError for anything else."""
+    """Return the filters: types of callback data as extracts, async filters as conditions; TypeError for anything else."""
     filters = tuple(
         carries(each) if isinstance(each, type) and issubclass(each, CallbackData) else each
         for each in filters
     )
-    check_filters(each for each in filters if not isinstance(each, Extract))
-    return filters
+    return as_parts(filters)
 
 
-def check_filters(filters: Iterable[Any]) -> None:
-    """Raise TypeError for anything but a predicate."""
-    for passes in filters:
-        if isinstance(passes, Extract):
-            raise TypeError(
-                f"{passes.label} hands a value over, and no handler takes it here: write any_of(...)"
-            )
-        if isinstance(passes, Limit):
-            raise TypeError(
-                "throttle(...) counts, so it is no condition: it stands among the filters of a handler or a router"
-            )
-        if isinstance(passes, type) or not callable(passes) or is_async(passes):
-            raise TypeError(
-                f"a filter is a plain function of the Context that returns a bool, not {passes!r}{_advice(passes)}"
-            )
-
-
-def _advice(given: Any) -> str:
-    return "; above a handler write the parentheses, too: @router.message()" if is_async(given) else ""
-
-
-def as_predicate(wanted: AnyFilter) -> Filter:
-    """Return a filter or an extract as a predicate; TypeError for anything else.
-
-    A value that an extract cannot parse (a command's arguments) does not pass.
-    """
-    if not isinstance(wanted, Extract):
-        check_filters((wanted,))
-        return wanted
-    read = wanted.read
-
-    def finds(ctx: Context) -> bool:
-        try:
-            return read(ctx) is not None
-        except Invalid:
-            return False
-
-    return _named(wanted.label, finds)
-
-
-def content(*names: str) -> Filter:
+def content(*names: str) -> Condition[Context]:
     """Match messages that have one of these fields of Telegram's Message: `content("photo", "new_chat_members")`."""
     unknown = [name for name in names if name not in types.Message.model_fields]
     if unknown or not names:
@@ -307,7 +289,7 @@ def content(*names: str) -> Filter:
     return _Content(*names)
 
 
-class _Content:
+class _Content(Condition[Context]):
     def __init__(self, *names: str) -> None:
         self._names = names
         self.label = " or ".join(names)

@@ -28,32 +28,31 @@ from telegram.botapi.types import Message
 from telegram.client.peers import Peers
 from telegram.dialogue.albums import ALBUM_MAX, Albums, is_album, scope_of
 from telegram.dialogue.answers import answer_if_needed, answer_press, refuse_payment, tell
+from telegram.dialogue.awaited import search
 from telegram.dialogue.batches import Splits, gather, split
+from telegram.dialogue.conditions import Filter, Unanswered
 from telegram.dialogue.conduct import Conduct, outcome_without_trace
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     CallbackContext,
     MessageContext,
-    TimerContext,
-    context_of,
 )
-from telegram.dialogue.events import EventContext, context_of_timer, is_void, not_taken
-from telegram.dialogue.filters import Filter
+from telegram.dialogue.events import context_of_timer, is_void
 from telegram.dialogue.invalid import Invalid
 from telegram.dialogue.lending import asked, lend, may_lend
 from telegram.dialogue.limits import Dropped, Limits
-from telegram.dialogue.marks import is_of
 from telegram.dialogue.newest import Newest
 from telegram.dialogue.observe import Joined, Routed
 from telegram.dialogue.presence import note_reachable
+from telegram.dialogue.queries import context_of
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Match
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.signature import check_returned
 from telegram.dialogue.stopping import Stoppable, Stopped
 from telegram.dialogue.table import Table
-from telegram.dialogue.timers import FLOWS_OWN, unknown_timer
 from telegram.dialogue.tools import Tools
+from telegram.dialogue.unmatched import unmatched
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +104,13 @@ class InboxHandler:
         self._limits = Limits(self.dropped)
         self.arrived = self._stoppable.arrived
 
+    def prepare(self) -> Table:
+        """Index the router's handlers. TypeError for what is wrong in it; without this call, at the first update."""
+        self._table = Table(self.router)
+        self.tools.timers = self._table.timers
+        self.tools.shared = [each.name for each in self._table.shared]
+        return self._table
+
     async def __call__(self, work: Work) -> Effects:
         """Handle one update: Reject if it is unreadable; an update without a handler is acknowledged.
 
@@ -114,29 +120,31 @@ class InboxHandler:
         if ctx.update.lost:
             log.warning("parts of an update are not readable", id=ctx.update_id, lost=ctx.update.lost)
         note_reachable(ctx, self._peers)
-        if self._table is None:
-            self._table = Table(self.router)
-            self.tools.timers = self._table.timers
-            self.tools.shared = [each.name for each in self._table.shared]
+        table = self._table or self.prepare()
         current.set(ctx)  # visible to this handler only: the engine runs each in its own context
         match = None
         may_be_void = self._conduct.backlog is not None or ctx.kind == "inline_query"
         if may_be_void and not await self._is_wanted(ctx, work):
             return ctx.effects()
-        if self._table.has_albums and not await self._gather(ctx, work):
+        if table.has_albums and not await self._gather(ctx, work):
             return ctx.effects()
         try:
-            if may_lend(ctx, self._table, delivery):
-                await lend(ctx, self._table, delivery, work)
+            if may_lend(ctx, table, delivery):
+                await lend(ctx, table, delivery, work)
             if delivery.envelope.is_timer and is_void(ctx):
                 return ctx.effects()
-            match = self._find(ctx, self._table, delivery)
+            try:
+                match = table.find(ctx)
+            except Unanswered as asks:
+                match = await search(table, ctx, asks)
+            if self._observe is not None:
+                self._observe(Routed(delivery, None if match is None else match.handler))
             if match is None:
-                self._unmatched(ctx, self._table)
+                unmatched(ctx, table, self._conduct)
             elif match.options.is_plain and not match.around:
                 await _called(match)
             elif self._limits.allow(ctx, delivery, match.options.limits, match.around, self._wall()):
-                await self._run(ctx, match, self._table, work)
+                await self._run(ctx, match, table, work)
             else:
                 refuse_payment(ctx, self._conduct.apology)
             for progress in ctx.shows:
@@ -156,7 +164,7 @@ class InboxHandler:
         finally:
             for progress in ctx.shows:
                 await progress.end()
-        if self._table.has_albums:
+        if table.has_albums:
             await self._close(ctx, match, work)
         answer_if_needed(ctx, self._conduct.apology)  # at each attempt: one may have died before
         return ctx.effects()
@@ -192,12 +200,6 @@ class InboxHandler:
         if ctx.kind in EXPIRES_S:
             ctx.is_late = 0 < envelope.at < self._wall() - EXPIRES_S[ctx.kind]
         return ctx
-
-    def _find(self, ctx: Context, table: Table, delivery: Delivery) -> Match | None:
-        match = table.find(ctx)
-        if self._observe is not None:
-            self._observe(Routed(delivery, None if match is None else match.handler))
-        return match
 
     async def _run(self, ctx: Context, match: Match, table: Table, work: Work) -> None:
         options = match.options
@@ -235,7 +237,10 @@ class InboxHandler:
                 return None
             await lend(other, table, delivery._replace(envelope=envelope), work)
             try:
-                found = table.find(other)
+                try:
+                    found = table.find(other)
+                except Unanswered as asks:
+                    found = await search(table, other, asks)
             except Exception:  # noqa: BLE001 - raised again when its turn comes
                 return None
             if found is None or found.handler is not match.handler:
@@ -315,35 +320,6 @@ class InboxHandler:
             return self._context(Delivery(_NO_LEASE, envelope, 1, state))
         except Reject:
             return None
-
-    def _unmatched(self, ctx: Context, table: Table) -> None:
-        """Handle an update without a handler: answer a flow's button, refuse a payment, Reject an unknown timer.
-
-        A timer of a flow that has left the state is normal, and only logged.
-        """
-        if isinstance(ctx, CallbackContext):
-            if ctx.pressed is not None and not is_of(ctx.pressed, ctx.memory.places()):
-                ctx.answer(self._conduct.others_button)
-            elif ctx.pressed is not None or ctx.is_refused:
-                ctx.answer(self._conduct.old_button)
-                if ctx.pressed is None:  # sent with `ctx.client`, say
-                    log.info(
-                        "a flow has not sent this button itself: takes_any_button?",
-                        key=ctx.key,
-                        id=ctx.update_id,
-                    )
-        if refuse_payment(ctx, self._conduct.apology):
-            log.warning(
-                "no handler takes a payment: it is refused", key=ctx.key, id=ctx.update_id, kind=ctx.kind
-            )
-        if isinstance(ctx, EventContext):
-            not_taken(ctx, table.events)
-        if not isinstance(ctx, TimerContext) or ctx.timer.startswith(FLOWS_OWN):
-            return
-        names = table.timers_of_flows
-        if names is not None and ctx.timer not in names:
-            raise Reject(str(unknown_timer(ctx.timer, table.timers or ())))
-        log.info("a timer fired after its flow left the state", key=ctx.key, timer=ctx.timer)
 
 
 async def _look(work: Work) -> list[Envelope]:

@@ -13,8 +13,8 @@ from typing import Any, Final
 import structlog
 
 from telegram.botapi.types import KINDS, VERSION
+from telegram.dialogue.conditions import Filter, kinds_of, label_of
 from telegram.dialogue.events import OfEvent
-from telegram.dialogue.filters import Filter, label_of
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.routes import EVENT, TIMER, Entry, OfTimer, Route
 
@@ -126,12 +126,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return ": did you mean ...?" with the most similar known name; empty if none is similar."""
     found = get_close_matches(name, list(known), 1, 0.6)
     return f": did you mean {found[0]!r}?" if found else ""
-
-
-def kinds_of(filters: Iterable[Any]) -> frozenset[str] | None:
-    """Return the intersection of the kinds that filters name; None if none names any."""
-    named = [each.kinds for each in filters if getattr(each, "kinds", None) is not None]
-    return frozenset.intersection(*named) if named else None
 
 
 def _kinds(taken: frozenset[str] | None, filters: Iterable[Any]) -> frozenset[str]:

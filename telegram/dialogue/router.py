@@ -1,23 +1,17 @@
 """The router: a list of handlers with filters; the first match handles the update, in the order of registration."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
+from typing import Any, TypeAlias, TypeVar, Unpack, cast, get_origin
 
 from engine import Observe
 from telegram.botapi import types
 from telegram.dialogue.albums import ALBUM_KINDS
-from telegram.dialogue.callback_data import CallbackData
+from telegram.dialogue.conditions import Extract, Filter, FilterOf, condition_of
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import (
-    MESSAGE_KINDS,
-    CallbackContext,
-    ChatContext,
-    MessageContext,
-    TimerContext,
-)
+from telegram.dialogue.contexts import MessageContext, TimerContext
+from telegram.dialogue.decorators import Decorators, Takes, TakesOne
 from telegram.dialogue.events import EventContext, OfEvent
-from telegram.dialogue.filters import AnyFilter, Extract, Filter, check_filters, checked_filters
 from telegram.dialogue.kinds import asked_kinds, commands_of
 from telegram.dialogue.limits import Limit, with_stale
 from telegram.dialogue.routes import (
@@ -26,179 +20,66 @@ from telegram.dialogue.routes import (
     TIMER,
     Entry,
     Handler,
+    HandlerOptions,
     OfTimer,
     Options,
     Route,
     album_filters,
+    checked_for,
     parted,
     predicates,
 )
 from telegram.dialogue.shared import Migrate, Shared
-from telegram.dialogue.signature import takes_of
+from telegram.dialogue.signature import fitted
 from telegram.dialogue.tools import Post, Resource
 
-C = TypeVar("C", bound=Context)
-A = TypeVar("A")
-B = TypeVar("B")
 T = TypeVar("T")
 M = TypeVar("M")
-D = TypeVar("D", bound=CallbackData)
-
-Nothing: TypeAlias = Callable[[], Awaitable[None]]
-Takes: TypeAlias = Callable[[Callable[[C], Awaitable[None]] | Nothing], Handler]
-TakesOne: TypeAlias = Callable[
-    [Callable[[C, A], Awaitable[None]] | Callable[[C], Awaitable[None]] | Nothing], Handler
-]
-TakesTwo: TypeAlias = Callable[
-    [
-        Callable[[C, A, B], Awaitable[None]]
-        | Callable[[C, A], Awaitable[None]]
-        | Callable[[C], Awaitable[None]]
-        | Nothing
-    ],
-    Handler,
-]
-"""A handler may declare any prefix of the available arguments."""
 
 _Batch: TypeAlias = TakesOne[MessageContext, list[types.Message]]
 
 
-class On(Generic[C]):
-    """The type of `router.message` and the like: decorators for handlers of some kinds of update."""
-
-    def __init__(self, router: "Router", kinds: frozenset[str] | None, context: type[C]) -> None:
-        self._router = router
-        self._kinds = kinds
-        self._context = context
-
-    @overload
-    def __call__(
-        self,
-        first: Extract[A],
-        second: Extract[B],
-        /,
-        *filters: Filter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
-    ) -> TakesTwo[C, A, B]: ...
-    @overload
-    def __call__(
-        self,
-        first: Extract[A],
-        /,
-        *filters: Filter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
-    ) -> TakesOne[C, A]: ...
-    @overload
-    def __call__(
-        self,
-        first: type[D],
-        /,
-        *filters: Filter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
-    ) -> TakesOne[C, D]: ...
-    @overload
-    def __call__(
-        self,
-        *filters: Filter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
-    ) -> Takes[C]: ...
-
-    def __call__(
-        self,
-        *filters: Any,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
-    ) -> Any:
-        """Decorate a handler of updates that pass all filters; its arguments are the context and the extracts' values.
-
-        An update of the same conversation that passes `stop` stops the handler at once, even while it runs: its effects are
-        discarded, and the stopping update is handled in its turn. `timeout_s` bounds the handler's run in seconds (default:
-        the bot's setting). An update older than `stale_s` seconds when its turn comes is dropped, without other handlers
-        being tried (telegram/dialogue/limits.py).
-        """
-        options = Options(stop=stop, timeout_s=timeout_s)
-        filters, options = parted(filters, options, stale_s)
-        return self._router.add(self._kinds, filters, self._context, options)
-
-
-class Router:
+class Router(Decorators):
     """A list of handlers, flows and other routers. An update without a handler is acknowledged.
 
     `filters` apply to all its entries; so does `stale_s`, unless a handler or an inner router has its own.
     """
 
-    def __init__(self, *filters: Filter, stale_s: float | None = None) -> None:
-        check_filters(each for each in filters if not isinstance(each, Limit))
-        self._filters = with_stale(filters, stale_s)
+    def __init__(self, *filters: FilterOf[Context], stale_s: float | None = None) -> None:
+        self._filters = with_stale(
+            tuple(each if isinstance(each, Limit) else condition_of(each) for each in filters),
+            stale_s,
+        )
         self._entries: list[Entry | Router] = []
         self._resources: list[Resource[Any]] = []
         self._shared: list[Shared[Any]] = []
         self._observers: list[Observe] = []
-        self.message = On(self, frozenset(("message",)), MessageContext)
-        self.edited_message = On(self, frozenset(("edited_message",)), MessageContext)
-        self.channel_post = On(self, frozenset(("channel_post",)), MessageContext)
-        self.edited_channel_post = On(self, frozenset(("edited_channel_post",)), MessageContext)
-        self.business_message = On(self, frozenset(("business_message",)), MessageContext)
-        self.any_message = On(self, MESSAGE_KINDS, MessageContext)
-        self.callback_query = On(self, frozenset(("callback_query",)), CallbackContext)
-        self.inline_query = On(self, frozenset(("inline_query",)), Context[types.InlineQuery])
-        self.chosen_inline_result = On(
-            self, frozenset(("chosen_inline_result",)), Context[types.ChosenInlineResult]
-        )
-        self.pre_checkout_query = On(
-            self, frozenset(("pre_checkout_query",)), ChatContext[types.PreCheckoutQuery]
-        )
-        self.shipping_query = On(self, frozenset(("shipping_query",)), ChatContext[types.ShippingQuery])
-        self.poll_answer = On(self, frozenset(("poll_answer",)), ChatContext[types.PollAnswer])
-        self.my_chat_member = On(self, frozenset(("my_chat_member",)), ChatContext[types.ChatMemberUpdated])
-        self.chat_member = On(self, frozenset(("chat_member",)), ChatContext[types.ChatMemberUpdated])
-        self.chat_join_request = On(
-            self, frozenset(("chat_join_request",)), ChatContext[types.ChatJoinRequest]
-        )
-        self.message_reaction = On(
-            self, frozenset(("message_reaction",)), ChatContext[types.MessageReactionUpdated]
-        )
-        self.update: On[Context] = On(self, None, Context)
+        super().__init__(self)
 
     def album(
         self,
-        *filters: AnyFilter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
+        *filters: FilterOf[MessageContext] | Extract[Any, MessageContext],
+        **options: Unpack[HandlerOptions],
     ) -> TakesOne[MessageContext, list[types.Message]]:
         """Decorate a handler that gets all messages of an album (media group) at once, also in a channel.
 
         It handles the album if one of its messages passes all filters; other handlers are tried with the first message. The
         bot waits for further messages of the album until none has arrived for ALBUM_WAIT_S (1.2 s).
         """
-        options = Options(stop, batch="album", timeout_s=timeout_s)
-        asked, options = parted(filters, options, stale_s)
-        return cast("_Batch", self._batch(album_filters(asked), options))
+        asked, given = parted(filters, options, "album")
+        return cast("_Batch", self._batch(album_filters(asked), given))
 
     def burst(
         self,
-        *filters: AnyFilter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
+        *filters: FilterOf[MessageContext] | Extract[Any, MessageContext],
+        **options: Unpack[HandlerOptions],
     ) -> TakesOne[MessageContext, list[types.Message]]:
         """Decorate a handler that gets all consecutive pending messages of a user at once, committed together.
 
         Only messages that this handler would get one by one: a message for another handler ends the burst.
         """
-        options = Options(stop, batch="burst", timeout_s=timeout_s)
-        asked, options = parted(filters, options, stale_s)
-        return cast("_Batch", self._batch(predicates(asked), options))
+        asked, given = parted(filters, options, "burst")
+        return cast("_Batch", self._batch(predicates(asked), given))
 
     def _batch(self, filters: tuple[Filter, ...], options: Options) -> Any:
         """Return a decorator for a handler of several messages."""
@@ -285,12 +166,12 @@ class Router:
         more: tuple[Any, ...] = (),
     ) -> Any:
         """Return a decorator that adds a handler, whose arguments are a `context`, the extracts' values, and `more`."""
-        filters = checked_filters(filters)
+        filters = checked_for(filters, kinds, get_origin(context) or context)
         handed = [each.type for each in filters if isinstance(each, Extract)]
 
         def register(handler: Handler) -> Handler:
-            takes = takes_of(handler, (context, *handed, *more))
-            self._entries.append(Route(kinds, filters, handler, options, takes))
+            call = fitted(handler, (context, *handed, *more))
+            self._entries.append(Route(kinds, filters, handler, options, call))
             return handler
 
         return register

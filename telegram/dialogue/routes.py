@@ -1,25 +1,27 @@
 """The entries of a router: a handler with its filters and options, and the protocol that flows implement, too."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypedDict
 
 from telegram.dialogue.albums import is_album
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import TimerContext
-from telegram.dialogue.contradictions import check_possible
-from telegram.dialogue.conversation import OWN_SCOPE
-from telegram.dialogue.filters import (
+from telegram.dialogue.conditions import (
     Extract,
     Filter,
-    Hint,
     as_predicate,
-    check_filters,
-    checked_filters,
-    hint_of,
+    is_asked,
+    kinds_of,
     label_of,
+    walk,
 )
+from telegram.dialogue.context import Context
+from telegram.dialogue.contexts import MessageContext, TimerContext
+from telegram.dialogue.contradictions import check_possible
+from telegram.dialogue.conversation import OWN_SCOPE
+from telegram.dialogue.filters import Hint, checked_filters, command, hint_of
 from telegram.dialogue.limits import Limit, limits_in, with_stale
+from telegram.dialogue.narrowing import check_contexts
+from telegram.dialogue.queries import contexts_for
 from telegram.dialogue.timers import timer_name
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
@@ -29,6 +31,14 @@ TIMER = "timer"
 
 EVENT = "event"
 """The kind of an event from outside, which is not an update."""
+
+
+class HandlerOptions(TypedDict, total=False):
+    """The keyword arguments of all decorators of handlers, as authors write them (Options)."""
+
+    stop: Filter | None
+    timeout_s: float | None
+    stale_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,8 @@ class Options:
         object.__setattr__(
             self, "is_plain", (self.stop, self.batch, self.timeout_s, self.limits) == (None, None, None, ())
         )
-        if self.stop is not None:
-            check_filters((self.stop,))
+        if self.stop is not None and is_asked(self.stop):
+            raise TypeError("a `stop` filter is evaluated when an update arrives, so it cannot be async")
         if self.timeout_s is not None and not 0 < self.timeout_s < _TIMEOUT_MAX_S:
             raise ValueError(f"timeout_s is a number of seconds above 0, not {self.timeout_s}")
 
@@ -111,15 +121,22 @@ class Route:
     filters: tuple[Filter | Extract[Any], ...]
     handler: Handler
     options: Options = PLAIN
-    takes: int | None = None
-    """How many of the available arguments the handler takes; None: all."""
+    call: Handler = None  # type: ignore[assignment] # set below
+    """The handler as a function of all available arguments, i.e. the context and the extracts' values; None: itself."""
 
     scope: str = OWN_SCOPE
     hint: Hint = field(init=False)
+    _commands: tuple[command, ...] = field(init=False)
+    """Those with a prefix of their own, whose arguments become `ctx.args`."""
 
     def __post_init__(self) -> None:
+        if self.call is None:
+            self.call = self.handler
         self.hint = hint_of(self.filters)
         check_possible(self.filters)
+        self._commands = tuple(
+            each for each in walk(self.filters) if isinstance(each, command) and each.prefixes
+        )
 
     def values(self, ctx: Context) -> list[Any] | None:
         """Return the extracts' values if the update passes all filters, else None."""
@@ -132,6 +149,10 @@ class Route:
                 values.append(value)
             elif not each(ctx):
                 return None
+        if self._commands and isinstance(ctx, MessageContext) and ctx.command is None:
+            for each in self._commands:
+                if each(ctx):
+                    ctx.note_args(each.args(ctx))
         return values
 
     def take(self, ctx: Context) -> Match | None:
@@ -139,11 +160,7 @@ class Route:
         values = self.values(ctx)
         if values is None:
             return None
-        return Match(lambda *more: self.run(ctx, *values, *more), self.options, self.handler)
-
-    def run(self, *given: Any) -> Awaitable[Any]:
-        """Call the handler with as many of the arguments as it takes."""
-        return self.handler(*given[: self.takes])
+        return Match(lambda *more: self.call(ctx, *values, *more), self.options, self.handler)
 
 
 class OfTimer:
@@ -172,13 +189,32 @@ def album_filters(filters: tuple[Any, ...]) -> tuple[Filter, ...]:
 
 
 def parted(
-    filters: tuple[Any, ...], options: Options, stale_s: float | None
+    filters: tuple[Any, ...], given: Mapping[str, Any], batch: str | None = None
 ) -> tuple[tuple[Any, ...], Options]:
-    """Return the filters without limits, and the options with the limits."""
-    limits = limits_in(with_stale(filters, stale_s))
-    if not limits:
-        return filters, options
-    return tuple(each for each in filters if not isinstance(each, Limit)), replace(options, limits=limits)
+    """Return the filters without limits, and the options with the limits. TypeError for an unknown option."""
+    if unknown := sorted(set(given) - set(HandlerOptions.__annotations__)):
+        raise TypeError(
+            f"a handler has no option {unknown[0]!r}; there are {', '.join(HandlerOptions.__annotations__)}"
+        )
+    named = {name: value for name, value in given.items() if name != "stale_s"}
+    limits = limits_in(with_stale(filters, given.get("stale_s")))
+    without = tuple(each for each in filters if not isinstance(each, Limit))
+    return without, Options(batch=batch, limits=limits, **named)
+
+
+def checked_for(
+    filters: tuple[Any, ...], kinds: frozenset[str] | None, context: type[Context]
+) -> tuple[Any, ...]:
+    """Return the filters of a handler that gets a `context`, as `checked_filters`. TypeError for a filter of another one."""
+    filters = checked_filters(filters)
+    named = kinds_of(filters)
+    check_contexts(filters, [context] if named is None else contexts_for(both_kinds(kinds, named)))
+    return filters
+
+
+def both_kinds(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """Return the kinds in both; None: any."""
+    return other if one is None else one if other is None else one & other
 
 
 def predicates(filters: tuple[Any, ...]) -> tuple[Filter, ...]:

@@ -1,12 +1,14 @@
-"""The arguments of handlers: a handler may declare any prefix of the available arguments.
+"""The arguments of handlers: a handler may declare any of the available arguments, in any order.
 
+They are found by their types, else by their positions: a handler that declares the first ones in their order needs no types.
 This is checked when the handler is registered, not when the first update comes.
 """
 
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, Final, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 _POSITIONAL: Final = frozenset((inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD))
 
@@ -20,7 +22,7 @@ def takes_of(handler: Callable[..., Any], given: Sequence[Any]) -> int:
         raise TypeError(f"a handler must be written with `async def`: {handler!r}")
     name = getattr(handler, "__qualname__", repr(handler))
     signature = inspect.signature(handler)
-    named = [each for each in signature.parameters.values() if each.kind in _POSITIONAL]
+    named = _named(signature)
     takes_all = any(each.kind is each.VAR_POSITIONAL for each in signature.parameters.values())
     takes = len(given) if takes_all else min(len(named), len(given))
     try:
@@ -28,7 +30,7 @@ def takes_of(handler: Callable[..., Any], given: Sequence[Any]) -> int:
     except TypeError:
         there = ", ".join(_name(each) for each in given)
         raise TypeError(f"{name}{signature}: a handler here can take ({there})") from None
-    annotations = _annotations(handler)
+    annotations = annotations_of(handler)
     for parameter, each in zip(named, given, strict=False):
         asked = annotations.get(parameter.name)
         if not _fits(each, asked):
@@ -36,10 +38,50 @@ def takes_of(handler: Callable[..., Any], given: Sequence[Any]) -> int:
     return takes
 
 
+def order_of(handler: Callable[..., Any], given: Sequence[Any]) -> tuple[int, ...] | None:
+    """Return which of the arguments of types `given` each parameter of the handler takes, found by types.
+
+    None if there is no such order. A parameter without a type takes the first argument that is left.
+    """
+    signature = inspect.signature(handler)
+    annotations = annotations_of(handler)
+    left = dict(enumerate(given))
+    found: dict[str, int] = {}
+    named = _named(signature)
+    for exact in (True, False):
+        for parameter in named:
+            asked = annotations.get(parameter.name, Any)
+            if parameter.name in found or (asked is Any) is exact:
+                continue
+            at = next((at for at, each in left.items() if _fits(each, asked, certainly=exact)), None)
+            if at is not None:
+                found[parameter.name] = at
+                del left[at]
+    taken = [found.get(parameter.name) for parameter in named]
+    while taken and taken[-1] is None and named[len(taken) - 1].default is not inspect.Parameter.empty:
+        taken.pop()
+    order = tuple(at for at in taken if at is not None)
+    try:
+        signature.bind(*order)
+    except TypeError:
+        return None
+    return order if len(order) == len(taken) else None
+
+
 def fitted(handler: Callable[..., Any], given: Sequence[Any]) -> Callable[..., Any]:
-    """Return the handler as a function of all of `given`; TypeError as `takes_of`."""
-    takes = takes_of(handler, given)
+    """Return the handler as a function of all of `given`; TypeError as `takes_of` if no order of them fits it."""
+    try:
+        takes = takes_of(handler, given)
+    except TypeError:
+        order = order_of(handler, given) if is_async(handler) else None
+        if order is None:
+            raise
+        return wraps(handler)(lambda *args: handler(*[args[at] for at in order]))
     return handler if takes == len(given) else wraps(handler)(lambda *args: handler(*args[:takes]))
+
+
+def _named(signature: inspect.Signature) -> list[inspect.Parameter]:
+    return [each for each in signature.parameters.values() if each.kind in _POSITIONAL]
 
 
 def check_returned(handler: Callable[..., Any], returned: Any) -> None:
@@ -60,7 +102,8 @@ def is_async(function: Any) -> bool:
     )
 
 
-def _annotations(handler: Callable[..., Any]) -> dict[str, Any]:
+def annotations_of(handler: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of the parameters, and of the result as "return"; empty if they cannot be evaluated."""
     function = handler if inspect.isroutine(handler) else type(handler).__call__
     try:
         return get_type_hints(function)
@@ -68,15 +111,22 @@ def _annotations(handler: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _fits(given: Any, asked: Any) -> bool:
-    """Return False only if the types are certainly incompatible."""
+def _fits(given: Any, asked: Any, *, certainly: bool = False) -> bool:
+    """Return False only if the types are certainly incompatible; with `certainly`, True only if they are compatible."""
+    if Any in (given, asked):
+        return asked is Any or not certainly
+    if get_origin(given) in _UNIONS:
+        return all(_fits(each, asked, certainly=certainly) for each in get_args(given))
+    if get_origin(asked) in _UNIONS:
+        return any(_fits(given, each, certainly=certainly) for each in get_args(asked))
     given, asked = get_origin(given) or given, get_origin(asked) or asked
-    if Any in {given, asked}:
-        return True
     if not (isinstance(given, type) and isinstance(asked, type)):
-        return True
+        return not certainly
     return issubclass(given, asked)
 
 
+_UNIONS: Final = (Union, UnionType)
+
+
 def _name(type_: Any) -> str:
-    return getattr(type_, "__name__", str(type_))
+    return str(type_) if get_origin(type_) in _UNIONS else getattr(type_, "__name__", str(type_))

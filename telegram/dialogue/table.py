@@ -3,15 +3,18 @@
 from collections.abc import Iterable
 from itertools import groupby
 
+from telegram.dialogue.conditions import Filter, kinds_of
 from telegram.dialogue.context import Context
 from telegram.dialogue.conversation import OWN_SCOPE
-from telegram.dialogue.filters import Filter, first_word
+from telegram.dialogue.filters import first_word
 from telegram.dialogue.flows.awaiting import awaited_by
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.kinds import events_of, routes_of, timers_of
 from telegram.dialogue.limits import Limit, limits_in
+from telegram.dialogue.narrowing import check_contexts
+from telegram.dialogue.queries import contexts_for
 from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Entry, Match, Route
+from telegram.dialogue.routes import Entry, Match, Route, both_kinds
 from telegram.dialogue.scopes import USER
 from telegram.dialogue.shared import declared
 
@@ -31,6 +34,9 @@ class Table:
 
     def __init__(self, router: Router) -> None:
         self._rows = list(router.entries())
+        for entry, above in self._rows:
+            if above:
+                check_contexts(above, contexts_for(both_kinds(entry.kinds, kinds_of(above))))
         self.scopes = frozenset(entry.scope for entry, _ in self._rows) - {OWN_SCOPE}
         """Scopes of flows other than each update's own."""
         self.has_own_flows = any(

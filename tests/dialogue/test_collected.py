@@ -26,7 +26,7 @@ from telegram.dialogue import (
     inline,
     text,
 )
-from telegram.dialogue.contexts import context_of
+from telegram.dialogue.queries import context_of
 from telegram.dialogue.tools import Tools
 from tests.kit import updates
 from tests.kit.deliveries import GROUP, Direct, context, delivery, message, press, sent

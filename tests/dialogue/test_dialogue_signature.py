@@ -1,11 +1,12 @@
 """What is told of a handler where it is written."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from telegram.botapi.types import Document
+from telegram.botapi.types import Document, PhotoSize
 from telegram.dialogue import (
     CallbackContext,
     ChatContext,
@@ -17,7 +18,7 @@ from telegram.dialogue import (
     regex,
     text,
 )
-from telegram.dialogue.signature import fitted, is_async, takes_of
+from telegram.dialogue.signature import fitted, is_async, order_of, takes_of
 
 
 def on(router: Router, name: str, *filters: Any) -> Callable[[Any], Any]:
@@ -70,6 +71,72 @@ def test_an_impossible_signature_is_an_error_at_registration(handler, filters, w
 async def test_a_handler_takes_the_first_ones(handler, takes):
     assert takes_of(handler, (MessageContext, list)) == takes
     await fitted(handler, (MessageContext, list))(None, [])
+
+
+async def match_first(match: re.Match[str], ctx: MessageContext) -> Any:
+    return match, ctx
+
+
+async def only_the_value(sizes: list[PhotoSize]) -> Any:
+    return sizes
+
+
+async def by_their_types(found: re.Match[str], ctx: ChatContext, sizes: list[PhotoSize] | None = None) -> Any:
+    return found, ctx, sizes
+
+
+async def untyped_beside_a_type(found, ctx: MessageContext):
+    return found, ctx
+
+
+async def optional_last(sizes: list[PhotoSize], document: Document | None = None) -> Any:
+    return sizes, document
+
+
+@pytest.mark.parametrize(
+    ("handler", "given", "expected"),
+    [
+        (match_first, (MessageContext, re.Match), (1, 0)),
+        (match_first, (MessageContext, list, re.Match), (2, 0)),
+        (only_the_value, (MessageContext, list), (1,)),
+        (by_their_types, (MessageContext, list, re.Match), (2, 0, 1)),
+        (by_their_types, (MessageContext, re.Match), (1, 0)),
+        (untyped_beside_a_type, (MessageContext, list), (1, 0)),
+        (optional_last, (MessageContext, list), (1,)),
+        (match_first, (MessageContext, list | Document, re.Match), (2, 0)),
+    ],
+)
+async def test_arguments_are_found_by_their_types_in_any_order(handler, given, expected):
+    assert order_of(handler, given) == expected
+    values = [f"value {number}" for number in range(len(given))]
+    found = await fitted(handler, given)(*values)
+    found = found if isinstance(found, tuple) else (found,)
+    assert list(found)[: len(expected)] == [values[at] for at in expected]
+
+
+@pytest.mark.parametrize("asked", [Document, "Document | None", PhotoSize])
+def test_a_type_that_nothing_has_is_an_error_in_any_order(asked):
+    async def handler(found: Any, ctx: MessageContext) -> None: ...
+
+    handler.__annotations__["found"] = asked
+    with pytest.raises(TypeError, match=r"handler: found is .*, but would be MessageContext"):
+        on(Router(), "message", photo)(handler)
+
+
+async def test_an_optional_type_and_one_of_several_fit():
+    async def optional(ctx: MessageContext, found: Document | None) -> None: ...
+    async def several(ctx: MessageContext, found: Document | list[PhotoSize]) -> None: ...
+
+    assert takes_of(optional, (MessageContext, Document)) == 2
+    assert takes_of(several, (MessageContext, list | Document)) == 2
+    with pytest.raises(TypeError, match=r"found is .*Document.*None.*, but would be list"):
+        takes_of(optional, (MessageContext, list))
+
+
+def test_an_option_that_does_not_exist_is_an_error():
+    register: Any = Router().message
+    with pytest.raises(TypeError, match="a handler has no option 'timeout'; there are stop, timeout_s"):
+        register(text, timeout=3)
 
 
 def test_methods_objects_and_nested_names():

@@ -34,6 +34,7 @@ from telegram.dialogue import (
     video,
 )
 from telegram.dialogue.callback_data import CallbackData
+from telegram.dialogue.conditions import Condition
 from telegram.dialogue.contradictions import check_possible
 from telegram.dialogue.filters import MEDIA, checked_filters, hint_of
 from telegram.dialogue.routes import Route
@@ -110,12 +111,19 @@ COMBINED: list[Any] = [
         no(carries(Pick)),
     ),
     *(no(any_of(photo, carries(Pick))), any_of(no(text), command("start")), no(content("photo"))),
+    *(photo | video, text | photo, ~text, ~photo, ~command("start"), photo | carries(Pick) | text),
+    *(command("start") & chat_type("private"), photo & chat_type("private"), data("x") & ~kind("poll")),
+    *(
+        command("start").parse(Args) & chat_type("private"),
+        command("start", prefix="!/"),
+        command("start", prefix=".").payload,
+    ),
 ]
 FILTERS = SIMPLE + COMBINED
 PLAIN = [each for each in FILTERS if not isinstance(each, type) and callable(each)]
 ON = ["message", "edited_message", "callback_query", "any_message", "update", "poll_answer", "inline_query"]
 
-TEXTS = ["/start", "/start x", "/start 1", "/help", "/pick", "/text", "/Start@other", "/unknown", "a", "pick:1",
+TEXTS = ["!start", ".start x", "/start", "/start x", "/start 1", "/help", "/pick", "/text", "/Start@other", "/unknown", "a", "pick:1",
          " text", "", "/"]  # fmt: skip
 BUTTONS = ["start", "pick:1", "pick:x", "pick", "text", "x", "x:y", "", " text", " photo", ":", None]
 
@@ -231,20 +239,16 @@ def test_the_table_finds_whom_the_naive_search_finds(router, given_updates):
 def test_all_filters_of_the_module_are_among_those():
     made = {
         "command",
-        "text",
         "regex",
         "data",
         "data_prefix",
         "carries",
         "kind",
         "chat_type",
-        "any_of",
-        "no",
         "content",
     }
     helpers = {
-        "as_predicate", "check_filters", "checked_filters", "first_word", "hint_of", "label_of",
-        "Extract", "Hint",
+        "checked_filters", "first_word", "hint_of", "Hint",
     }  # fmt: skip
     here = {
         name
@@ -254,6 +258,7 @@ def test_all_filters_of_the_module_are_among_those():
         and not name.startswith("_")
     }
     assert here == made | helpers
+    assert [each for each in vars(filters).values() if isinstance(each, Condition)] == [text]
     assert len(EXTRACTS) == 11
 
 

@@ -15,6 +15,7 @@ README_EXAMPLES = dict(
 )
 
 HEAD = """
+import re
 from enum import Enum
 from typing import Literal
 
@@ -24,7 +25,9 @@ from telegram.dialogue import (
     BACK, END, Back, CallbackContext, CallbackData, ChatContext, Context, End, Flow, MessageContext, Router,
     TimerContext, command, document, photo, regex, text,
 )
-from telegram.botapi.types import Document, InlineQuery, PhotoSize
+from telegram.botapi.types import ChatBoostUpdated, Document, InlineQuery, PhotoSize, Poll, PreCheckoutQuery
+from telegram.dialogue import any_of, chat_type, no
+from telegram.dialogue import CheckoutContext, GuestContext, InlineContext, JoinRequestContext, ShippingContext
 
 router = Router()
 
@@ -52,6 +55,18 @@ class Data(BaseModel):
 
 class Wrong(BaseModel):
     name: str = ""
+
+
+def has_photo(ctx: MessageContext) -> bool:
+    return ctx.message.photo is not None
+
+
+async def is_member(ctx: MessageContext) -> bool:
+    return ctx.user_id == 7
+
+
+def of_a_button(ctx: CallbackContext) -> bool:
+    return ctx.button is not None
 
 
 flow = Flow("flow", Step, Data)
@@ -115,10 +130,134 @@ async def m(ctx: ChatContext, data: Data, value: str) -> Literal[Step.ONE]:
 @flow.at(Step.ONE).asks
 async def n(ctx: ChatContext, data: Data) -> None:
     ctx.reply(data.name)
+
+@router.message(photo)
+async def o(sizes: list[PhotoSize], ctx: MessageContext) -> None:
+    ctx.reply(sizes[0].file_id)
+
+@router.message(photo, regex("x"))
+async def p(found: re.Match[str], sizes: list[PhotoSize], ctx: MessageContext) -> None:
+    ctx.reply(found[0])
+
+@router.callback_query(Pick)
+async def q(pick: Pick) -> None:
+    print(pick.number)
+
+@flow.at(Step.TWO).message(photo)
+async def r(sizes: list[PhotoSize], data: Data) -> Literal[Step.TWO]:
+    return Step.TWO
+
+@router.inline_query()
+async def s(ctx: InlineContext) -> None:
+    ctx.answer_page([], cache_time=0)
+
+@router.pre_checkout_query()
+async def t(ctx: CheckoutContext) -> None:
+    if ctx.event.total_amount:
+        ctx.approve()
+    else:
+        ctx.refuse("Sold out")
+
+@router.pre_checkout_query()
+async def u(ctx: ChatContext[PreCheckoutQuery]) -> None:
+    ctx.reply(ctx.event.currency)
+
+@router.shipping_query()
+async def v(ctx: ShippingContext) -> None:
+    ctx.approve([{"id": "a"}])
+
+@router.chat_join_request()
+async def w(ctx: JoinRequestContext) -> None:
+    ctx.approve()
+
+@router.guest_message(photo)
+async def x(ctx: GuestContext, sizes: list[PhotoSize]) -> None:
+    ctx.answer({})
+
+@router.poll()
+async def y(ctx: Context[Poll]) -> None:
+    print(ctx.event.question)
+
+@router.message(has_photo, is_member)
+async def aa(ctx: MessageContext) -> None: ...
+
+@router.message(text & has_photo, ~chat_type("private") | has_photo, no(has_photo), stop=text & chat_type("private"))
+async def ab(ctx: MessageContext) -> None: ...
+
+@router.message(photo | document)
+async def ac(found: list[PhotoSize] | Document, ctx: MessageContext) -> None: ...
+
+@router.message(any_of(photo, document) & has_photo, regex("x"))
+async def ad(ctx: MessageContext, found: list[PhotoSize] | Document, match: re.Match[str]) -> None: ...
+
+@flow.at(Step.TWO).message(photo & has_photo, is_member)
+async def ae(ctx: MessageContext, data: Data, sizes: list[PhotoSize]) -> None: ...
+
+@router.chat_boost(timeout_s=3)
+async def z(ctx: ChatContext[ChatBoostUpdated]) -> None:
+    ctx.reply(ctx.event.boost.boost_id)
 """
 
 BAD = {
     **{name: slips.HEAD + snippet for name, snippet in slips.SLIPS.items()},
+    "an option that no decorator has": """
+@router.message(text, timeout=3)  # error
+async def handler(ctx: MessageContext) -> None: ...
+""",
+    "an option of another type": """
+@router.message(text, timeout_s="3")  # error
+async def handler(ctx: MessageContext) -> None: ...
+""",
+    "a payment is not answered like a button": """
+@router.pre_checkout_query()
+async def handler(ctx: CheckoutContext) -> None:
+    ctx.answer("x")  # error
+""",
+    "a payment is refused with a reason": """
+@router.pre_checkout_query()
+async def handler(ctx: CheckoutContext) -> None:
+    ctx.refuse()  # error
+""",
+    "a poll has no chat to reply to": """
+@router.poll()
+async def handler(ctx: Context[Poll]) -> None:
+    ctx.reply("x")  # error
+""",
+    "a handler of payments asks for an address": """
+@router.pre_checkout_query()  # error
+async def handler(ctx: ShippingContext) -> None: ...
+""",
+    "a filter of another context": """
+@router.message(of_a_button)  # error
+async def handler(ctx: MessageContext) -> None: ...
+""",
+    "an async filter of another context": """
+@router.callback_query(is_member)  # error
+async def handler(ctx: CallbackContext) -> None: ...
+""",
+    "combined filters of different contexts": """
+@router.message(text & of_a_button)  # error
+async def handler(ctx: MessageContext) -> None: ...
+""",
+    "a router's filter is for all kinds": """
+inner = Router(has_photo)  # error
+""",
+    "only one of the two that are handed over": """
+@router.message(photo | document)  # error
+async def handler(ctx: MessageContext, found: Document) -> None: ...
+""",
+    "two values in one": """
+@router.message(photo & document)  # error
+async def handler(ctx: MessageContext) -> None: ...
+""",
+    "a handler is no filter": """
+@router.message  # error
+async def handler(ctx: MessageContext) -> None: ...
+""",
+    "in another order, of another type": """
+@router.message(photo)  # error
+async def handler(found: Document, ctx: MessageContext) -> None: ...
+""",
     "a message handler asks for a button": """
 @router.message(text)  # error
 async def handler(ctx: CallbackContext) -> None: ...

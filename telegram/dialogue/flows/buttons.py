@@ -11,8 +11,8 @@ from telegram.botapi.decoding import decode
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import envelope
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import context_of
 from telegram.dialogue.flows.plan import Plan, Prompt, Step
+from telegram.dialogue.queries import context_of
 from telegram.dialogue.routes import Route
 from telegram.dialogue.tools import Tools
 

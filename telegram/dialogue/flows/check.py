@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from telegram.dialogue.conditions import kinds_of
 from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker, takes
 from telegram.dialogue.flows.outcomes import Targets, ends_with_value, name_of
 from telegram.dialogue.flows.plan import Plan, Step
-from telegram.dialogue.kinds import kinds_of
 from telegram.dialogue.menus import lists_of, menu_of
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Route

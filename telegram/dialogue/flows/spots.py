@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, Unpack, get_origin, overload
 
 from telegram.botapi.parameters import check_call
 from telegram.botapi.types import Message
 from telegram.dialogue.albums import ALBUM_KINDS
 from telegram.dialogue.callback_data import CallbackData
+from telegram.dialogue.conditions import Extract, Filter, FilterOf
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     MESSAGE_KINDS,
@@ -18,21 +19,22 @@ from telegram.dialogue.contexts import (
     TimerContext,
 )
 from telegram.dialogue.events import EventContext, OfEvent
-from telegram.dialogue.filters import AnyFilter, Extract, Filter, checked_filters
 from telegram.dialogue.flows.outcomes import Back, End, targets_of
 from telegram.dialogue.flows.plan import D, Plan, Prompt, R, S, Step, SubFlow, TimeOut
 from telegram.dialogue.routes import (
     EVENT,
     TIMER,
     Handler,
+    HandlerOptions,
     OfTimer,
     Options,
     Route,
     album_filters,
+    checked_for,
     parted,
     predicates,
 )
-from telegram.dialogue.signature import fitted, takes_of
+from telegram.dialogue.signature import fitted
 
 if TYPE_CHECKING:
     from telegram.botapi.collected import SendMessageParams
@@ -46,13 +48,32 @@ P = TypeVar("P", bound=CallbackData)
 Outcome: TypeAlias = S | End[R] | Back | None
 
 FlowTakes: TypeAlias = Callable[
-    [Callable[[C, D], Awaitable[To]] | Callable[[C], Awaitable[To]] | Callable[[], Awaitable[To]]], Handler
+    [
+        Callable[[C, D], Awaitable[To]]
+        | Callable[[D, C], Awaitable[To]]
+        | Callable[[C], Awaitable[To]]
+        | Callable[[D], Awaitable[To]]
+        | Callable[[], Awaitable[To]]
+    ],
+    Handler,
 ]
 FlowTakesOne: TypeAlias = Callable[
     [
         Callable[[C, D, A], Awaitable[To]]
+        | Callable[[C, A, D], Awaitable[To]]
+        | Callable[[D, C, A], Awaitable[To]]
+        | Callable[[D, A, C], Awaitable[To]]
+        | Callable[[A, C, D], Awaitable[To]]
+        | Callable[[A, D, C], Awaitable[To]]
         | Callable[[C, D], Awaitable[To]]
+        | Callable[[C, A], Awaitable[To]]
+        | Callable[[D, C], Awaitable[To]]
+        | Callable[[D, A], Awaitable[To]]
+        | Callable[[A, C], Awaitable[To]]
+        | Callable[[A, D], Awaitable[To]]
         | Callable[[C], Awaitable[To]]
+        | Callable[[D], Awaitable[To]]
+        | Callable[[A], Awaitable[To]]
         | Callable[[], Awaitable[To]]
     ],
     Handler,
@@ -62,7 +83,7 @@ FlowTakesOne: TypeAlias = Callable[
 class FlowOn(Generic[C, S, D, R]):
     """The type of `flow.at(state).message` and the like: decorators for handlers of some kinds of update.
 
-    A handler may declare any prefix of: the context, the flow's data, the extract's value. It returns an outcome.
+    A handler may declare any of: the context, the flow's data, the extract's value. It returns an outcome.
     """
 
     def __init__(self, spot: "Spot[S, D, R]", kinds: frozenset[str] | None, context: Any) -> None:
@@ -73,42 +94,34 @@ class FlowOn(Generic[C, S, D, R]):
     @overload
     def __call__(
         self,
-        first: Extract[A],
+        first: Extract[A, C],
         /,
-        *filters: Filter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
+        *filters: FilterOf[C],
+        **options: Unpack[HandlerOptions],
     ) -> FlowTakesOne[C, D, A, Outcome[S, R]]: ...
     @overload
     def __call__(
         self,
         first: type[P],
         /,
-        *filters: Filter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
+        *filters: FilterOf[C],
+        **options: Unpack[HandlerOptions],
     ) -> FlowTakesOne[C, D, P, Outcome[S, R]]: ...
     @overload
     def __call__(
         self,
-        *filters: Filter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
+        *filters: FilterOf[C],
+        **options: Unpack[HandlerOptions],
     ) -> FlowTakes[C, D, Outcome[S, R]]: ...
 
     def __call__(
         self,
         *filters: Any,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
+        **options: Unpack[HandlerOptions],
     ) -> Any:
         """Decorate a handler of updates that pass all filters; `stop`, `timeout_s` and `stale_s` as in `Router.message`."""
-        filters, options = parted(filters, Options(stop=stop, timeout_s=timeout_s), stale_s)
-        return self._spot.add(self._kinds, filters, self._context, options)
+        asked, given = parted(filters, options)
+        return self._spot.add(self._kinds, asked, self._context, given)
 
 
 class Spot(Generic[S, D, R]):
@@ -127,28 +140,24 @@ class Spot(Generic[S, D, R]):
 
     def album(
         self,
-        *filters: AnyFilter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
+        *filters: FilterOf[MessageContext] | Extract[Any, MessageContext],
+        **options: Unpack[HandlerOptions],
     ) -> FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]:
         """Decorate a handler of all messages of an album, as `Router.album`; they are the argument after the data."""
         register: FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]
-        asked, options = parted(filters, Options(stop, batch="album", timeout_s=timeout_s), stale_s)
-        register = self._batch(album_filters(asked), options)
+        asked, given = parted(filters, options, "album")
+        register = self._batch(album_filters(asked), given)
         return register
 
     def burst(
         self,
-        *filters: AnyFilter,
-        stop: Filter | None = None,
-        timeout_s: float | None = None,
-        stale_s: float | None = None,
+        *filters: FilterOf[MessageContext] | Extract[Any, MessageContext],
+        **options: Unpack[HandlerOptions],
     ) -> FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]:
         """Decorate a handler of consecutive messages, as `Router.burst`; they are the argument after the data."""
         register: FlowTakesOne[MessageContext, D, list[Message], Outcome[S, R]]
-        asked, options = parted(filters, Options(stop, batch="burst", timeout_s=timeout_s), stale_s)
-        register = self._batch(predicates(asked), options)
+        asked, given = parted(filters, options, "burst")
+        register = self._batch(predicates(asked), given)
         return register
 
     def _batch(self, filters: tuple[Filter, ...], options: Options) -> Any:
@@ -170,8 +179,8 @@ class Spot(Generic[S, D, R]):
         after_s = after.total_seconds() if isinstance(after, timedelta) else float(after)
 
         def register(handler: Handler) -> Handler:
-            takes = takes_of(handler, (TimerContext, self._flow.data))
-            route = Route(frozenset((TIMER,)), (), handler, takes=takes)
+            call = fitted(handler, (TimerContext, self._flow.data))
+            route = Route(frozenset((TIMER,)), (), handler, call=call)
             step = Step(route, targets_of(handler, self._flow.states))
             for state in self._states or self._flow.states:
                 if self._states or state not in self._flow.timeouts:
@@ -235,14 +244,14 @@ class Spot(Generic[S, D, R]):
         more: tuple[Any, ...] = (),
     ) -> Any:
         """Return a decorator that adds a handler to each of the states."""
-        filters = checked_filters(filters)
+        filters = checked_for(filters, kinds, get_origin(context) or context)
         handed = [each.type for each in filters if isinstance(each, Extract)]
         flow = self._flow
         options = replace(options, scope=flow.scope)
 
         def register(handler: Handler) -> Handler:
-            takes = takes_of(handler, (context, flow.data, *handed, *more))
-            step = Step(Route(kinds, filters, handler, options, takes), targets_of(handler, flow.states))
+            call = fitted(handler, (context, flow.data, *handed, *more))
+            step = Step(Route(kinds, filters, handler, options, call), targets_of(handler, flow.states))
             for steps in self._steps:
                 steps.append(step)
                 if steps is not flow.entries and (kinds is None or "callback_query" in kinds):

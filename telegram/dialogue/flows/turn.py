@@ -145,7 +145,7 @@ class Turn:
     async def _enter(self, step: Step, values: Sequence[Any], *more: Any) -> None:
         self._open()
         data = self._flow.data()
-        outcome = await step.route.run(self._ctx, data, *values, *more)
+        outcome = await step.route.call(self._ctx, data, *values, *more)
         check_outcome(self._flow.name, step.route.handler, step.targets, outcome)
         if isinstance(outcome, Enum):
             try:
@@ -161,7 +161,7 @@ class Turn:
         frame = self._frames[index]
         try:
             try:
-                outcome = await step.route.run(self._ctx, frame.data, *values, *more)
+                outcome = await step.route.call(self._ctx, frame.data, *values, *more)
                 check_outcome(frame.flow.name, step.route.handler, step.targets, outcome)
                 _revalidate(frame)
                 await self._go(index, outcome)
