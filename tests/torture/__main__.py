@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.torture import (
     disk,
+    events,
     kill,
     limits,
     payments,
@@ -36,6 +37,7 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "stubborn": stubborn.run,
     "payments": payments.run,
     "limits": limits.run,
+    "events": events.run,
 }
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")
