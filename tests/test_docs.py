@@ -9,6 +9,7 @@ from tests.kit.docs import DOCS, modules, pages
 TESTED = {
     "data.md": "tests/dialogue/test_shared.py",
     "events.md": "tests/dialogue/test_events_docs.py",
+    "languages.md": "tests/dialogue/test_languages.py",
     "menus.md": "tests/dialogue/test_menus.py",
     "widgets.md": "tests/widgets/test_widgets_docs.py",
     "web.md": "tests/web/test_web_docs.py",

@@ -64,6 +64,7 @@ from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
 from telegram.dialogue.shared import Shared
+from telegram.dialogue.texts import Texts
 from telegram.dialogue.tools import Post, Resource, Tools
 
 __all__ = [
@@ -111,6 +112,7 @@ __all__ = [
     "Router",
     "Shared",
     "ShippingContext",
+    "Texts",
     "TimerContext",
     "Tools",
     "animation",

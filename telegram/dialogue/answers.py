@@ -17,17 +17,19 @@ def refuse_payment(ctx: Context, why: str) -> bool:
     """
     method = PAYMENT_ANSWERS.get(ctx.kind or "")
     if method is not None and not ctx.has_called(method):
-        ctx.call(method, **{f"{ctx.kind}_id": ctx.event.id, "ok": False, "error_message": why or APOLOGY})
+        text = ctx.said(why or APOLOGY)
+        ctx.call(method, **{f"{ctx.kind}_id": ctx.event.id, "ok": False, "error_message": text})
     return method is not None
 
 
 def tell(ctx: Context, text: str) -> None:
     """Send a text to the user in the way that the update allows: as a refusal, a message, or the answer to a press.
 
-    Without a parse mode, whatever the bot's default is: the text may quote the user, or pydantic.
+    In the user's language, if there is a translation. Without a parse mode, whatever the bot's default is: the text may quote the user, or pydantic.
     """
     if refuse_payment(ctx, text):
         return
+    text = ctx.said(text)
     if isinstance(ctx, ChatContext) and ctx.chat_id is not None and ctx.kind != "guest_message":
         ctx.reply(text, parse_mode=None)
     elif isinstance(ctx, CallbackContext):

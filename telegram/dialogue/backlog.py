@@ -61,7 +61,7 @@ class Backlog(NamedTuple):
         ctx.memory.lend(_SCOPE, where, await state(*where))
         known = ctx.conversation(_SCOPE).data
         if known.get(_TOLD_AT, 0.0) < (date_of(ctx) or 0.0):
-            cast("MessageContext", ctx).reply(self.text, parse_mode=None)
+            cast("MessageContext", ctx).reply(ctx.said(self.text), parse_mode=None)
             known[_TOLD_AT] = now
 
 

@@ -18,6 +18,7 @@ from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory
 from telegram.dialogue.marks import mark_buttons, mark_of
 from telegram.dialogue.origin import E_co, Origin
 from telegram.dialogue.shared import data_of
+from telegram.dialogue.speaking import Speaking
 from telegram.dialogue.timers import Fired, check_known, delay_of, fired_by, named, timer_name
 from telegram.dialogue.tools import Resource, Tools
 
@@ -39,7 +40,7 @@ OF_A_PERSON: Final = frozenset((
 """Kinds that have a user and no chat (Telegram Bot API, Update)."""
 
 
-class Context(Sends, Origin[E_co]):
+class Context(Speaking, Sends, Origin[E_co]):
     """One update with its conversation state.
 
     `reply`, `answer`, `edit`, `send`, `call` and the timers only collect effects. They are committed in one step with the

@@ -15,6 +15,7 @@ Scope = Literal["", "chat", "topic", "user"]
 OWN_SCOPE: Final = ""
 _FLOW: Final = "~flow"
 _TIMERS: Final = "~timers"
+_LANG: Final = "~lang"
 # Faster than json.loads, which detects the encoding and skips spaces: that takes twice as long.
 _READ: Final = json.JSONDecoder().raw_decode
 
@@ -26,10 +27,11 @@ class Conversation:
     """The state of one scope: `data`, to be changed in place, and `flow`, the record of the running flow, or None.
 
     `timers`: the author's timers that were set or removed from another lane than the conversation's, by their name in the
-    store, each with the turn that set it, or "" if it was removed (telegram/dialogue/timers.py).
+    store, each with the turn that set it, or "" if it was removed (telegram/dialogue/timers.py). `lang`: the language that the
+    user has chosen.
     """
 
-    __slots__ = ("data", "flow", "timers", "was")
+    __slots__ = ("data", "flow", "lang", "timers", "was")
 
     def __init__(self, was: bytes | None) -> None:
         """Parse a state; Reject if it is not readable."""
@@ -37,13 +39,16 @@ class Conversation:
         self.data = _load(was)
         self.flow: dict[str, Any] | None = self.data.pop(_FLOW, None)
         self.timers: dict[str, str] = self.data.pop(_TIMERS, {})
+        self.lang: str | None = self.data.pop(_LANG, None)
 
     def encoded(self) -> bytes | None:
         """Return the state to save, None for an empty one. NotKept for values that JSON would change."""
-        for name in (_FLOW, _TIMERS):
+        for name in (_FLOW, _TIMERS, _LANG):
             if name in self.data:
                 raise ValueError(f"{name!r} is not a name for your data: it is Chatlane's own")
         kept = {**self.data, _TIMERS: self.timers} if self.timers else self.data
+        if self.lang is not None:
+            kept = {**kept, _LANG: self.lang}
         if self.flow is None:
             return encode_kept(kept, "data") if kept else None
         try:

@@ -180,7 +180,8 @@ class command(Condition[Context]):  # noqa: N801 - read as a word: @router.messa
             try:
                 return read_fields(model, dict(zip(names, words, strict=False)))
             except ValidationError as error:
-                raise Invalid(f"{first_of(error)}\nWrite it like this: {usage}") from None
+                how = ctx.t("Write it like this: {usage}", usage=usage)
+                raise Invalid(f"{first_of(error, ctx)}\n{how}") from None
 
         found = _Parsed(model, read, self.hint, usage)
         found.menu = self.menu and self.menu._replace(usage=usage)

@@ -92,6 +92,7 @@ class InboxHandler:
         self._peers = Peers() if peers is None else peers
         self._conduct = conduct or Conduct()
         self.tools.defaults = self._conduct.defaults
+        self.tools.texts = router.texts()
         self._wall = wall
         self._observe = observe
         self._table: Table | None = None

@@ -227,7 +227,7 @@ def is_payment(ctx: Context) -> bool:
 
 def _tell(ctx: Context, text: str) -> None:
     if isinstance(ctx, CallbackContext):
-        ctx.answer(text)
+        ctx.answer(ctx.said(text))
     else:
         tell(ctx, text)
 

@@ -5,19 +5,25 @@ all_chat_administrators (to administrators) and all_group_chats, else default (T
 list repeats the wider ones, and a scope without commands of its own has no list.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from telegram.botapi.shortcuts import part
-from telegram.dialogue.commands import MenuLine, Shown
+from telegram.dialogue.commands import MenuLine, Shown, check_help
 from telegram.dialogue.contexts import MessageContext
 from telegram.dialogue.filters import command
 from telegram.dialogue.kinds import routes_of
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Route
+from telegram.dialogue.texts import Languages
+
+Lists: TypeAlias = Mapping[tuple[str, str], Sequence[MenuLine]]
+"""The commands by scope and language; [] for a scope and language without a list."""
 
 LIST_MAX: Final = 100
 """Maximum number of commands in a list (Telegram Bot API, setMyCommands)."""
+
+WHAT_I_CAN_DO: Final = "What I can do"
 
 SCOPES: Final[dict[str, tuple[Shown, ...]]] = {
     "default": ("all",),
@@ -56,7 +62,35 @@ def lists_of(menu: Sequence[MenuLine]) -> dict[str, list[MenuLine]]:
     return lists
 
 
-def help_command(router: Router, name: str = "help", *, help: str = "What I can do") -> Router:  # noqa: A002
+def translated(menu: Sequence[MenuLine], texts: Languages, language: str) -> list[MenuLine]:
+    """Return the menu in a language; ValueError for a text that Telegram would refuse."""
+    lines = []
+    for line in menu:
+        text = texts.translated(language, line.help) or line.help
+        check_help(line.name, text)
+        lines.append(line._replace(help=text))
+    return lines
+
+
+def menu_lists(router: Router) -> Lists:
+    """Return the lists of a router by scope and language; {} for a router without help= texts.
+
+    The language "" is for all users without a list of their own: a language has one only where it differs. Telegram knows
+    languages by two letters (Telegram Bot API, setMyCommands). ValueError for what Telegram would refuse.
+    """
+    menu, texts = menu_of(router), router.texts()
+    if not menu:
+        return {}
+    common = lists_of(translated(menu, texts, texts.default))
+    found = {(scope, ""): lines for scope, lines in common.items()}
+    for language in sorted(texts.languages - {texts.default}):
+        if len(language) == 2:
+            for scope, lines in lists_of(translated(menu, texts, language)).items():
+                found[scope, language] = [] if lines == common[scope] else lines
+    return found
+
+
+def help_command(router: Router, name: str = "help", *, help: str = WHAT_I_CAN_DO) -> Router:  # noqa: A002
     """Return a router that answers /help with the commands of `router`: `router.include(help_command(router))`.
 
     In a private chat those that are shown there; elsewhere those of groups, with those of administrators at the end.
@@ -70,9 +104,11 @@ def help_command(router: Router, name: str = "help", *, help: str = "What I can 
         menu = menu_of(router)
         is_private = part(part(ctx.message, "chat"), "type") == "private"
         shown = SCOPES["all_private_chats" if is_private else "all_chat_administrators"]
-        lines = [f"{line.usage} - {line.help}" for each in shown for line in menu if line.shown == each]
+        lines = [
+            f"{line.usage} - {ctx.said(line.help)}" for each in shown for line in menu if line.shown == each
+        ]
         for text, _ in split("\n".join(dict.fromkeys(lines))):
-            ctx.reply(text)
+            ctx.reply(text, parse_mode=None)
 
     return made
 

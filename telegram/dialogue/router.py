@@ -31,6 +31,7 @@ from telegram.dialogue.routes import (
 )
 from telegram.dialogue.shared import Migrate, Shared
 from telegram.dialogue.signature import fitted
+from telegram.dialogue.texts import Languages, Texts
 from telegram.dialogue.tools import Post, Resource
 
 T = TypeVar("T")
@@ -42,10 +43,13 @@ _Batch: TypeAlias = TakesOne[MessageContext, list[types.Message]]
 class Router(Decorators):
     """A list of handlers, flows and other routers. An update without a handler is acknowledged.
 
-    `filters` apply to all its entries; so does `stale_s`, unless a handler or an inner router has its own.
+    `filters` apply to all its entries; so does `stale_s`, unless a handler or an inner router has its own. `texts` are the bot's
+    languages, for all routers of the bot (telegram/dialogue/texts.py).
     """
 
-    def __init__(self, *filters: FilterOf[Context], stale_s: float | None = None) -> None:
+    def __init__(
+        self, *filters: FilterOf[Context], stale_s: float | None = None, texts: Texts | None = None
+    ) -> None:
         self._filters = with_stale(
             tuple(each if isinstance(each, Limit) else condition_of(each) for each in filters),
             stale_s,
@@ -54,6 +58,7 @@ class Router(Decorators):
         self._resources: list[Resource[Any]] = []
         self._shared: list[Shared[Any]] = []
         self._observers: list[Observe] = []
+        self._texts = texts
         super().__init__(self)
 
     def album(
@@ -191,6 +196,11 @@ class Router(Decorators):
             if isinstance(entry, Router):
                 found.update(dict.fromkeys(entry.observers()))
         return list(found)
+
+    def texts(self) -> Languages:
+        """Return the texts of this router and the included ones; ValueError if their default languages differ."""
+        inner = [text for entry in self._entries if isinstance(entry, Router) for text in entry.texts().parts]
+        return Languages([*([] if self._texts is None else [self._texts]), *inner])
 
     def allowed_updates(self) -> list[str]:
         """Return the kinds of update to request from Telegram: those of all handlers, and those the bot needs itself.

@@ -29,7 +29,8 @@ class Fired(NamedTuple):
 
     `user_id` is the sender of the update that set it (Context.sender_id): a user or a chat. `key` is the author's key, if it
     has one. `home` is the flows' conversation if it is not the lane and scope in which the timer fires: key, scope, and
-    whether `data` is there, too. `turn` is the turn that set it from another lane than the conversation's.
+    whether `data` is there, too. `turn` is the turn that set it from another lane than the conversation's. `lang` is Telegram's
+    code of the language of the user who set it, in a bot with several languages.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Fired(NamedTuple):
     key: str | None = None
     home: tuple[str, str, bool] | None = None
     turn: str | None = None
+    lang: str | None = None
 
     def elsewhere(self, chat_id: int) -> "Fired":
         """Return the timer for another chat: its replies go there, and it uses the conversation there."""
@@ -87,7 +89,8 @@ def fired_by(ctx: "Context", name: str, payload: Mapping[str, Any] | None) -> Fi
     place = {name: value for name, value in spoken.items() if name != "chat_id"}
     where = ctx.memory.where(OWN_SCOPE)
     home = None if where is None else (*where, ctx.memory.where(DATA) == where)
-    return Fired(name, spoken.get("chat_id"), ctx.sender_id, place, dict(payload or {}), home=home)
+    code = ctx.language_code()
+    return Fired(name, spoken.get("chat_id"), ctx.sender_id, place, dict(payload or {}), home=home, lang=code)
 
 
 def named(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from telegram.client import TgClient
+from telegram.dialogue.texts import Languages
 
 if TYPE_CHECKING:
     from telegram.dialogue.defaults import Defaults
@@ -63,6 +64,9 @@ class Tools:
 
     post: Post | None = None
     """Posts an event from outside, for resources; None: there is no bot."""
+
+    texts: Languages = field(default_factory=Languages)
+    """The texts in the bot's languages."""
 
     timers: frozenset[str] | None = None
     """Names of the timers that have handlers; None: any, or not known yet."""

@@ -22,9 +22,9 @@ def unmatched(ctx: Context, table: Table, conduct: Conduct) -> None:
     """
     if isinstance(ctx, CallbackContext):
         if ctx.pressed is not None and not is_of(ctx.pressed, ctx.memory.places()):
-            ctx.answer(conduct.others_button)
+            ctx.answer(ctx.said(conduct.others_button))
         elif ctx.pressed is not None or ctx.is_refused:
-            ctx.answer(conduct.old_button)
+            ctx.answer(ctx.said(conduct.old_button))
             if ctx.pressed is None:  # sent with `ctx.client`, say
                 log.info(
                     "a flow has not sent this button itself: takes_any_button?",

@@ -17,9 +17,9 @@ from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import Router
 from telegram.dialogue.kinds import log_kinds
-from telegram.dialogue.menus import lists_of, menu_of
+from telegram.dialogue.menus import menu_lists
 from telegram.service.assembly import Assembly
-from telegram.service.menu import Lists, publish
+from telegram.service.menu import publish
 from telegram.service.poller import Poller
 from telegram.settings.bot_config import BotConfig
 
@@ -54,9 +54,8 @@ class Bot:
         self._parts = Assembly(
             client, store, router, config, wall=client.time, jitter=rng.random, observe=observe
         )
-        menu = menu_of(router)
-        self._lists: Lists = lists_of(menu) if menu else {}  # without help= texts the menus are left alone
         self._parts.tools.post = self.post
+        self._lists = menu_lists(router)
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
         self.me: User | None = None

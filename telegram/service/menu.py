@@ -1,7 +1,6 @@
 """Sets the lists of commands that Telegram shows, where they differ from those of the router."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -9,13 +8,11 @@ import structlog
 from telegram.botapi.errors import RetryAfter, TelegramError
 from telegram.client import TgClient
 from telegram.dialogue.commands import MenuLine
+from telegram.dialogue.menus import Lists
 
 log = structlog.get_logger(__name__)
 
 _ATTEMPTS_MAX: Final = 3
-
-Lists = Mapping[str, Sequence[MenuLine]]
-"""The commands of each scope (telegram/dialogue/menus.py); [] for a scope without a list."""
 
 
 async def publish(client: TgClient, lists: Lists) -> None:
@@ -24,25 +21,26 @@ async def publish(client: TgClient, lists: Lists) -> None:
     A scope without commands gets no list: one of an earlier program would hide the default list.
     """
     try:
-        for scope, lines in lists.items():
-            await _publish(client, {"type": scope}, [_command(line) for line in lines])
+        for (scope, language), lines in lists.items():
+            where = {"scope": {"type": scope}, "language_code": language or None}
+            await _publish(client, where, [_command(line) for line in lines])
     except TelegramError as error:
         log.warning("the menu of commands could not be set", reason=str(error))
     except Exception:  # the bot works without a menu
         log.exception("the menu of commands could not be set")
 
 
-async def _publish(client: TgClient, scope: dict[str, str], commands: list[dict[str, str]]) -> None:
-    there = await _called(client, "getMyCommands", scope=scope)
+async def _publish(client: TgClient, where: dict[str, Any], commands: list[dict[str, str]]) -> None:
+    there = await _called(client, "getMyCommands", **where)
     if [(each.get("command"), each.get("description")) for each in there] == [
         (each["command"], each["description"]) for each in commands
     ]:
         return
     if commands:
-        await _called(client, "setMyCommands", scope=scope, commands=commands)
+        await _called(client, "setMyCommands", **where, commands=commands)
     else:
-        await _called(client, "deleteMyCommands", scope=scope)
-    log.info("the menu of commands was set", scope=scope["type"], commands=len(commands))
+        await _called(client, "deleteMyCommands", **where)
+    log.info("the menu of commands was set", commands=len(commands), **where)
 
 
 async def _called(client: TgClient, method: str, **params: Any) -> Any:

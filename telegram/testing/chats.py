@@ -110,6 +110,10 @@ class Chat:
         if wanted is None or not self._bot.scene.delete_message(self.id, wanted):
             raise AssertionError("there is no such message to delete")
 
+    def speaks(self, language_code: str) -> None:
+        """Let the user's app have a language, e.g. "ru" or "pt-br"; at first it has none."""
+        self._bot.scene.set_language(self.user_id, language_code)
+
     # ---- the screen
 
     def sees(self, text: str) -> Seen:

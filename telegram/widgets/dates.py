@@ -46,7 +46,7 @@ NAMES: Final[Mapping[str, DateNames]] = {
 class DatePicker(Widget[date]):
     """A calendar; days before `earliest()` and after `latest()` cannot be chosen, at the moment of the press.
 
-    The language is the user's, if `names` has it, else the first of `names`.
+    The language is `ctx.lang`, if `names` has it, else the first of `names`.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class DatePicker(Widget[date]):
 
         A month outside the range is moved to its nearest end.
         """
-        names = self._names.get(language_of(ctx)) or next(iter(self._names.values()))
+        names = self._names.get(ctx.lang.partition("-")[0]) or next(iter(self._names.values()))
         first, last = self._earliest(), self._latest()
         shown = min(max(month or first, first), max(first, last))
         year, number = shown.year, shown.month
@@ -104,18 +104,12 @@ class DatePicker(Widget[date]):
         if day is not None and self._earliest() <= day <= self._latest():
             return day
         if month is None:
-            ctx.answer(self._unavailable)
+            ctx.answer(ctx.said(self._unavailable))
         show(ctx, self.keyboard(ctx, day or month))
         return None
 
     def _day(self, day: date, first: date, last: date) -> InlineKeyboardButton:
         return self.button(str(day.day), day.isoformat()) if first <= day <= last else self.button("·")
-
-
-def language_of(ctx: Context) -> str:
-    """Return the language of the user's Telegram app, without the region; empty if it is not known."""
-    code = ctx.user.language_code if ctx.user is not None else None
-    return (code or "").partition("-")[0]
 
 
 def _name(year: int, month: int) -> str:

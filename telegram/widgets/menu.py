@@ -83,7 +83,7 @@ class Menu(Widget[str]):
             _, _, value = rest.partition(":")
             if any(given == value and self._data(page, text, given) == press for text, given in items):
                 return value
-            ctx.answer(self._outdated)
+            ctx.answer(ctx.said(self._outdated))
         show(ctx, self.page_of(items, page))
         return None
 

@@ -81,10 +81,10 @@ def test_arguments_in_the_order_of_the_fields(said_text, expected):
 @pytest.mark.parametrize(
     ("said_text", "why"),
     [
-        ("/add", "number: Field required"),
-        ("/add 3", "word: Field required"),
-        ("/add x y", "number: Input should be a valid integer"),
-        ("/add 0 x", "number: Input should be greater than or equal to 1"),
+        ("/add", "number: This is missing."),
+        ("/add 3", "word: This is missing."),
+        ("/add x y", "number: Please write a whole number."),
+        ("/add 0 x", "number: Please write a number of at least 1."),
     ],
 )
 def test_arguments_that_do_not_fit_are_answered_with_the_usage(said_text, why):

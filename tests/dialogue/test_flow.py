@@ -175,7 +175,7 @@ def test_invalid_asks_again_and_nothing_of_the_step_is_kept(bot):
     assert texts(alice) == ["no such name", "name?"]
     alice.says("Ann")
     alice.says("400")  # too old for the model
-    assert texts(alice) == ["age: Input should be less than or equal to 150", "Ann, age?"]
+    assert texts(alice) == ["age: Please write a number of at most 150.", "Ann, age?"]
     alice.says("x")
     assert alice.messages[-2]["text"].startswith("age: ")
     alice.says("40")

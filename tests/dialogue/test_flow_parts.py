@@ -223,7 +223,7 @@ def strict(*, entry_size: int = 0) -> Router:
 def test_a_value_of_a_sub_flow_that_does_not_fit_is_asked_for_again():
     with Conversations(strict()) as bot:
         alice = bot.chat("Alice")
-        assert says(alice, "/go", "11") == ["size: Input should be less than or equal to 10", "size?"]
+        assert says(alice, "/go", "11") == ["size: Please write a number of at most 10.", "size?"]
         assert says(alice, "7") == ["not seven", "size?"]
         assert says(alice, "10") == ["noted", "size 10"]
 
@@ -231,7 +231,7 @@ def test_a_value_of_a_sub_flow_that_does_not_fit_is_asked_for_again():
 def test_an_entry_whose_data_could_not_be_read_again_does_not_begin():
     with Conversations(strict(entry_size=11)) as bot:
         alice = bot.chat("Alice")
-        assert says(alice, "/go") == ["size: Input should be less than or equal to 10"]
+        assert says(alice, "/go") == ["size: Please write a number of at most 10."]
         assert says(alice, "3") == []
 
 

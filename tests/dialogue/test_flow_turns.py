@@ -130,7 +130,7 @@ def test_a_prompt_that_spoils_the_data_does_not_get_it_stored():
 
     with Conversations(begun(made)) as bot:
         alice = bot.chat("Alice")
-        assert says(alice, "/go")[0].startswith("n: Input should be a valid integer")
+        assert says(alice, "/go")[0].startswith("n: Please write a whole number.")
         assert says(alice, "x") == []
 
 

@@ -8,7 +8,7 @@ import structlog
 from telegram.botapi.errors import RetryAfter
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, command
-from telegram.dialogue.menus import lists_of, menu_of
+from telegram.dialogue.menus import menu_lists
 from telegram.fake import FakeServer, Fault
 from telegram.service.menu import publish
 from tests.kit.virtual import run_virtual
@@ -30,7 +30,7 @@ def a_router(*, text: str = "Begin", **shown) -> Router:
 async def published(fake: FakeServer, router: Router) -> list[str]:  # noqa: F811
     before = len(fake.calls)
     async with TgClient(fake.token, base_url=fake.url) as client:
-        await publish(client, lists_of(menu_of(router)))
+        await publish(client, menu_lists(router))
     return [call.method.lower() for call in fake.calls[before:] if call.method.lower() in SETTING]
 
 
@@ -118,7 +118,7 @@ def test_flood_control_is_waited_for():
     async def go(refusals: int) -> tuple[list[str], float]:
         client = Limited(refusals)
         started = asyncio.get_running_loop().time()
-        await publish(client, lists_of(menu_of(a_router())))  # type: ignore[arg-type]
+        await publish(client, menu_lists(a_router()))  # type: ignore[arg-type]
         return client.methods, asyncio.get_running_loop().time() - started
 
     methods, took_s = run_virtual(go(2))

@@ -17,8 +17,8 @@ from telegram.testing import Conversations
 from telegram.widgets import NAMES, DateNames, DatePicker
 
 
-def ctx_of(language: str | None = None):
-    return SimpleNamespace(user=SimpleNamespace(language_code=language))
+def ctx_of(language: str = "en") -> Any:
+    return SimpleNamespace(lang=language)
 
 
 def cells(markup) -> list[list[str]]:
@@ -65,7 +65,7 @@ def test_the_week_begins_as_in_the_language():
         ["Su", "Mo", "Tu", "We", "Th", "Fr", "Sa"],
         [" ", " ", "1", "2", "3", "4", "5"],
     ]
-    for language in (None, "", "de", "en-GB"):
+    for language in ("de", "en-gb"):
         assert cells(picker.keyboard(ctx_of(language), date(2028, 2, 1)))[0][1] == "February 2028"
 
 
@@ -76,7 +76,7 @@ def test_other_names():
     )
     picker = DatePicker("day", names={"de": german, **NAMES})
     assert cells(picker.keyboard(ctx_of("fr"), date(2028, 3, 1)))[0][1] == "März 2028"
-    assert cells(picker.keyboard(ctx_of("ru-RU"), date(2028, 3, 1)))[0][1] == "Март 2028"
+    assert cells(picker.keyboard(ctx_of("ru-ru"), date(2028, 3, 1)))[0][1] == "Март 2028"
     with pytest.raises(ValueError, match="12 months"):
         DatePicker("day", names={"de": german._replace(months=("Januar",))})
     with pytest.raises(ValueError, match="first day"):

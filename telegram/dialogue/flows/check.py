@@ -9,7 +9,7 @@ from telegram.dialogue.conditions import kinds_of
 from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker, takes
 from telegram.dialogue.flows.outcomes import Targets, ends_with_value, name_of
 from telegram.dialogue.flows.plan import Plan, Step
-from telegram.dialogue.menus import lists_of, menu_of
+from telegram.dialogue.menus import menu_lists
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Route
 from telegram.dialogue.scopes import OWN, USER
@@ -62,7 +62,7 @@ def router_problems(router: Router) -> list[str]:
     found = flows_of(router)
     menu = []
     try:
-        lists_of(menu_of(router))
+        menu_lists(router)
     except ValueError as error:
         menu = [str(error)]
     names = Counter(each.flow.name for each in found)

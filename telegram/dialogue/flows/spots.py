@@ -195,7 +195,7 @@ class Spot(Generic[S, D, R]):
         given: dict[str, Any] = {**params}
 
         async def say(ctx: ChatContext, data: Any) -> None:  # noqa: ARG001 - a fixed text
-            ctx.reply(text, **given)
+            ctx.reply(ctx.said(text), **given)
 
         for state in self._named():
             self._prompt(state, Prompt(say, given))

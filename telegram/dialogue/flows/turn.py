@@ -151,7 +151,7 @@ class Turn:
             try:
                 await self.begin(data, outcome)
             except ValidationError as error:
-                raise invalid_of(error) from None
+                raise invalid_of(error, self._ctx) from None
         elif isinstance(outcome, End):
             self._frames = []
             self._save()
@@ -166,7 +166,7 @@ class Turn:
                 _revalidate(frame)
                 await self._go(index, outcome)
             except ValidationError as error:
-                raise invalid_of(error) from None
+                raise invalid_of(error, self._ctx) from None
         except Invalid as invalid:
             await self._ask_again(invalid.text)
             return

@@ -11,17 +11,19 @@ ChatKind = Literal["private", "group", "supergroup", "channel"]
 class Person:
     """A user with a Telegram account."""
 
-    __slots__ = ("blocked", "deactivated", "first_name", "id")
+    __slots__ = ("blocked", "deactivated", "first_name", "id", "language_code")
 
     def __init__(self, user_id: int, first_name: str) -> None:
         self.id = user_id
         self.first_name = first_name
         self.blocked = False  # has blocked the bot
         self.deactivated = False  # the account is deleted
+        self.language_code = ""  # of the user's app; empty: not known
 
     def user(self) -> Json:
         """Return the `User`."""
-        return {"id": self.id, "is_bot": False, "first_name": self.first_name}
+        found = {"id": self.id, "is_bot": False, "first_name": self.first_name}
+        return {**found, "language_code": self.language_code} if self.language_code else found
 
 
 @dataclass(slots=True, eq=False)

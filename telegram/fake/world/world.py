@@ -33,6 +33,10 @@ class World(Messaging):
         """A user deletes the account: sending to the user is refused with 403; the bot gets no update."""
         self._get_or_add_person(user_id).deactivated = True
 
+    def set_language(self, user_id: int, code: str) -> None:
+        """A user's app has this language from now on (User, language_code); "" for none."""
+        self._get_or_add_person(user_id).language_code = code
+
     def kick(self, chat_id: int, by: int = 0) -> int:
         """A user removes the bot from a group or channel; return the update_id of my_chat_member."""
         return self._set_bot(chat_id, by, {"status": "kicked", "until_date": 0})
