@@ -20,7 +20,7 @@ _PLURALS: Final = re.compile(
 )
 _CHARSET: Final = re.compile(r"^Content-Type:.*charset=([\w-]+)", re.MULTILINE)
 _FORMS_MAX: Final = 6
-_SAMPLES: Final = range(1, 1001)  # numbers with which a rule for plurals is tried
+_SAMPLES: Final = range(1001)  # numbers with which a rule for plurals is tried
 
 COUNT: Final = "n"
 """The placeholder that decides about plural forms; a form for one number may leave it out."""

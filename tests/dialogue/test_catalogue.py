@@ -103,6 +103,7 @@ PLURAL = 'msgid "{n} task"\nmsgid_plural "{n} tasks"\n'
         (HEADER.replace("nplurals=3", "nplurals=2"), "line 1: Plural-Forms is no rule for 2 forms"),
         (HEADER.replace("(n%10==1", "(__import__('os')"), "line 1: Plural-Forms is no rule"),
         (HEADER.replace("(n%10==1", "1/(n-n)+(n%10==1"), "line 1: Plural-Forms is no rule"),
+        (HEADER.replace("n%10==1", "10%n==1"), "line 1: Plural-Forms is no rule"),  # not for 0
         (HEADER.replace("UTF-8", "koi8-r"), "ru.po: the charset is koi8-r"),
     ],
 )
