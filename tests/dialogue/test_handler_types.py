@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.dialogue import slips
+from tests.kit.docs import examples, pages
 
 ROOT = Path(__file__).parents[2]
 README_EXAMPLES = dict(
     re.findall(r"^```python\n# (\S+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 )
+
+DOCS_EXAMPLES = {name: code for page in pages() for name, code in examples(page.name).items()}
 
 HEAD = """
 import re
@@ -333,6 +336,27 @@ async def handler(ctx: MessageContext, data: Data) -> End[int]:
 async def handler(ctx: ChatContext, data: Data, value: int) -> Literal[Step.TWO]:
     return Step.TWO
 """,
+    "a folder in the place of texts": """
+spoken = Router(texts="locales")  # error
+""",
+    "a text that is a number": """
+@router.message(text)
+async def handler(ctx: MessageContext) -> None:
+    ctx.reply(ctx.t(5))  # error
+""",
+    "a language that is a number": """
+@router.message(text)
+async def handler(ctx: MessageContext) -> None:
+    ctx.lang = 5  # error
+""",
+    "a menu that there is not": """
+@router.message(command("x", help="X", shown="everybody"))  # error
+async def handler(ctx: MessageContext) -> None: ...
+""",
+    "a kind of link that there is not": """
+from telegram.web import deep_link
+link = deep_link("my_bot", "begin")  # error
+""",
     "a time-out's handler asks for a message": """
 @flow.at(Step.ONE).timeout(60)  # error
 async def handler(ctx: MessageContext, data: Data) -> None: ...
@@ -350,6 +374,8 @@ def told(tmp_path_factory) -> dict[str, dict[int, str]]:
         (folder / f"bad_{number}.py").write_text(HEAD + snippet)
     for name, source in README_EXAMPLES.items():
         (folder / name).write_text(source)
+    for name, source in DOCS_EXAMPLES.items():
+        (folder / f"{name}.py").write_text(source)
     settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
     ran = subprocess.run(
         [sys.executable, "-m", "mypy", *settings, "--strict", *map(str, sorted(folder.glob("*.py")))],
@@ -373,6 +399,11 @@ def test_good_handlers_are_accepted(told):
 @pytest.mark.parametrize("name", README_EXAMPLES)
 def test_the_readmes_examples_are_accepted(told, name):
     assert told.get(name.removesuffix(".py")) is None
+
+
+@pytest.mark.parametrize("name", DOCS_EXAMPLES)
+def test_the_examples_of_the_docs_are_accepted(told, name):
+    assert told.get(name) is None
 
 
 @pytest.mark.parametrize("number", range(len(BAD)), ids=list(BAD))
