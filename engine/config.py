@@ -37,7 +37,11 @@ class EngineConfig:
     urgent: tuple[str, ...] = ()
     """Key prefixes of lanes with time limits: they wait only briefly for a handler with precedence (engine/settling.py)."""
 
-    def backoff(self, attempt: int, jitter: float) -> float:
-        """Return the pause after failure number `attempt` (from 1), in seconds; `jitter` is in [0, 1)."""
-        longest = min(self.backoff_max_s, self.backoff_s * 2.0 ** min(attempt - 1, 30))
+    def backoff(self, attempt: int, jitter: float, first_s: float | None = None) -> float:
+        """Return the pause after failure number `attempt` (from 1), in seconds; `jitter` is in [0, 1).
+
+        `first_s` is the pause after the first one, if not `backoff_s`.
+        """
+        first_s = self.backoff_s if first_s is None else first_s
+        longest = min(max(self.backoff_max_s, first_s), first_s * 2.0 ** min(attempt - 1, 30))
         return longest * (0.5 + 0.5 * jitter)

@@ -17,7 +17,7 @@ Not promised: order across lanes, and exactly-once for what a handler does outsi
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any, Final
@@ -28,6 +28,7 @@ from engine.asking import Asking
 from engine.checks import checked_effects
 from engine.config import EngineConfig
 from engine.errors import Park, Reject, Retry, StoreError
+from engine.failures import Failures
 from engine.isolate import isolated
 from engine.leases import Keeper, Running, Worker
 from engine.model import Delivery, Effects, Queue
@@ -75,6 +76,8 @@ class Engine:
         self._jitter = jitter
         self._keeper = Keeper(store, handler_timeout_s=self._config.handler_timeout_s)
         self._asking = Asking(queue.value, self._backoff)
+        self._failures = Failures()
+        self._about: Callable[[Delivery], Mapping[str, object]] = getattr(handler, "about", _about)
         failed: Failed | None = farewell or getattr(handler, "failed", None)
         self._settling = Settling(store, queue, self._config, self._asking, self._backoff, failed)
         self._workers: list[Worker] = []
@@ -273,8 +276,9 @@ class Engine:
         outcome: Effects | Exception
         self._keeper.enter(worker, delivery)
         self._notes.begin(worker.number, delivery.envelope.id)
+        work = Work(delivery, self._keeper)
         try:
-            outcome = await isolated(context, self._handler(Work(delivery, self._keeper)))
+            outcome = await isolated(context, self._handler(work))
             if isinstance(outcome, Effects):
                 outcome = checked_effects(outcome, self._queue)
             else:
@@ -287,7 +291,10 @@ class Engine:
         if worker.task.cancelling() or worker.task._must_cancel:  # noqa: SLF001 - is_cancelled() without a call
             await self._absorb(worker)
         cut = self._keeper.leave(worker)  # no await since the handler's end: a cut must hit the handler
-        return cut or outcome
+        outcome = cut or outcome
+        if isinstance(outcome, Retry):
+            outcome.retries = work.retries
+        return outcome
 
     async def _absorb(self, worker: Worker) -> None:
         """Consume cancellations left over from the handler's run, so that the next handler is not cancelled by them."""
@@ -301,11 +308,12 @@ class Engine:
         if isinstance(error, asyncio.CancelledError):
             return Retry("the handler raised CancelledError")
         if self._config.log_failures and not isinstance(error, Reject | Park | Retry):
-            try:
-                log.error("handler failed", key=delivery.lease.key, id=delivery.envelope.id, exc_info=error)
-            except BaseException:  # noqa: BLE001 - the error's __str__ is the author's code
-                log.error("handler failed", error=type(error).__name__)  # noqa: TRY400 - the traceback has failed
+            self._failures.log(error, self._about(delivery))
         return outcome_of(error, self._config.programming_errors)
 
-    def _backoff(self, attempt: int) -> float:
-        return self._config.backoff(attempt, self._jitter())
+    def _backoff(self, attempt: int, first_s: float | None = None) -> float:
+        return self._config.backoff(attempt, self._jitter(), first_s)
+
+
+def _about(delivery: Delivery) -> dict[str, object]:
+    return {"key": delivery.lease.key, "id": delivery.envelope.id, "attempt": delivery.attempt}

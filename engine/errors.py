@@ -1,6 +1,15 @@
 """Exceptions, by what the engine does about them."""
 
+from typing import NamedTuple
+
 from engine.checks import check_delay
+
+
+class Retries(NamedTuple):
+    """How a failed delivery is handled again; None: as in EngineConfig."""
+
+    attempts_max: int | None = None
+    backoff_s: float | None = None
 
 
 class Retry(Exception):  # noqa: N818 - an outcome that a handler asks for, not an error
@@ -11,6 +20,7 @@ class Retry(Exception):  # noqa: N818 - an outcome that a handler asks for, not 
 
     reason = ""  # for a subclass that does not call __init__
     after_s: float | None = None
+    retries: Retries | None = None  # set by the engine
 
     def __init__(self, reason: str, *, after_s: float | None = None) -> None:
         super().__init__(reason)

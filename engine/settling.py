@@ -10,7 +10,17 @@ import structlog
 from engine.asking import Asking, StoreFailed
 from engine.checks import checked_calls
 from engine.config import EngineConfig
-from engine.errors import LeaseLost, NotPeeked, Park, Reject, Retry, StateChanged, StoreError, TooManyTimers
+from engine.errors import (
+    LeaseLost,
+    NotPeeked,
+    Park,
+    Reject,
+    Retries,
+    Retry,
+    StateChanged,
+    StoreError,
+    TooManyTimers,
+)
 from engine.model import KEEP, Call, Delivery, Effects, Queue
 from engine.outcome import Released, described, storable
 from engine.store import Store
@@ -59,6 +69,8 @@ class _First:
     was_passed: bool = False
 
 
+_AS_CONFIGURED: Final = Retries()
+
 CUT_OFF: Final = "it was cut off when the bot stopped"
 """The reason stored for a delivery whose handler was cancelled by a stop."""
 
@@ -67,7 +79,7 @@ _GIVE_BACK_S: Final = 5.0
 
 
 class Settling:
-    """Settles the deliveries of one pool. `backoff` gives the pause after the n-th failure, in seconds."""
+    """Settles the deliveries of one pool. `backoff` gives the pause after the n-th failure, in seconds; its second argument: that after the first."""
 
     def __init__(
         self,
@@ -75,7 +87,7 @@ class Settling:
         queue: Queue,
         config: EngineConfig,
         asking: Asking,
-        backoff: Callable[[int], float],
+        backoff: Callable[[int, float | None], float],
         failed: Failed | None,
     ) -> None:
         self._store = store
@@ -227,10 +239,13 @@ class Settling:
             log.warning("lease lost", queue=self._queue.value, key=delivery.lease.key)
 
     async def _retry(self, delivery: Delivery, outcome: Retry) -> None:
-        if delivery.attempt >= self._config.attempts_max:
+        retries = outcome.retries or _AS_CONFIGURED
+        if delivery.attempt >= (retries.attempts_max or self._config.attempts_max):
             await self._bury(delivery, outcome.reason)
         else:
-            delay_s = self._backoff(delivery.attempt) if outcome.after_s is None else outcome.after_s
+            delay_s = outcome.after_s
+            if delay_s is None:
+                delay_s = self._backoff(delivery.attempt, retries.backoff_s)
             await self._park(delivery, outcome.reason, delay_s, counted=True)
 
     async def _park(self, delivery: Delivery, reason: str, delay_s: float, *, counted: bool) -> None:

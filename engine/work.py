@@ -1,11 +1,12 @@
 """What a handler gets (Work), and what it is (Handler, FullHandler): the only boundary between the engine and handlers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 import structlog
 
 from engine.checks import check_delay
+from engine.errors import Retries  # noqa: TC001 - as the other types here
 from engine.model import Call, Delivery, Effects, Envelope, Lease
 from engine.store import LookAhead
 
@@ -33,11 +34,13 @@ class Work:
     called until the handler has ended; later, `extend` has no effect, and `peek` and `look` raise LeaseLost.
     """
 
-    __slots__ = ("_runner", "delivery")
+    __slots__ = ("_runner", "delivery", "retries")
 
     def __init__(self, delivery: Delivery, runner: Runner | None = None) -> None:
         self.delivery = delivery
         self._runner = runner
+        self.retries: Retries | None = None
+        """How this delivery is handled again if it fails or is cut off; a handler may set it while it runs."""
 
     @property
     def envelope(self) -> Envelope:
@@ -113,7 +116,7 @@ Handler: TypeAlias = Callable[[Work], Awaitable[Effects]]
 
 
 class FullHandler(Protocol):
-    """A handler with hooks. Both are optional for an Engine: it uses those that its handler has.
+    """A handler with hooks. All are optional for an Engine: it uses those that its handler has.
 
     They are called on the event loop, and must not block. What they raise is logged and changes nothing else.
     """
@@ -124,6 +127,10 @@ class FullHandler(Protocol):
 
     def failed(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
         """Return the calls to send for a failed delivery: after each counted failure, and (`given_up`) on giving up."""
+        ...
+
+    def about(self, delivery: Delivery) -> Mapping[str, object]:
+        """Return the fields of the log line about a failed delivery."""
         ...
 
     def arrived(self, batch: Sequence[Envelope]) -> object:

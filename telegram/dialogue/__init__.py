@@ -45,6 +45,7 @@ from telegram.dialogue.filters import (
 )
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import BACK, END, Back, End
+from telegram.dialogue.hooks import HANDLED, Handled
 from telegram.dialogue.inbox import InboxHandler
 from telegram.dialogue.invalid import Invalid
 from telegram.dialogue.kept import NotKept
@@ -64,13 +65,16 @@ from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
 from telegram.dialogue.shared import Shared
+from telegram.dialogue.signature import GIVEN as given  # noqa: N811 - authors write it as a default
 from telegram.dialogue.texts import Texts
+from telegram.dialogue.threads import in_thread
 from telegram.dialogue.tools import Post, Resource, Tools
 
 __all__ = [
     "BACK",
     "CHAT",
     "END",
+    "HANDLED",
     "OWN",
     "STARS",
     "TOPIC",
@@ -95,6 +99,7 @@ __all__ = [
     "Filter",
     "Flow",
     "GuestContext",
+    "Handled",
     "Handler",
     "InboxHandler",
     "InlineContext",
@@ -127,7 +132,9 @@ __all__ = [
     "data",
     "data_prefix",
     "document",
+    "given",
     "help_command",
+    "in_thread",
     "inline",
     "keyboard",
     "kind",

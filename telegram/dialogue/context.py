@@ -48,7 +48,7 @@ class Context(Speaking, Sends, Origin[E_co]):
     """
 
     __slots__ = (
-        "_calls", "_command", "_delivery", "_memory", "_timers", "_tools", "also", "answers", "event", "home",
+        "_calls", "_command", "_delivery", "_memory", "_timers", "_tools", "also", "answers", "around", "event", "home",
         "is_late", "kind", "marks", "offered", "shows", "update", "used_client",
     )  # fmt: skip
 
@@ -65,6 +65,7 @@ class Context(Speaking, Sends, Origin[E_co]):
         self._memory: Memory | None = None  # created at the first use
         self._command: tuple[str | None, str] | None = None
         self.answers: dict[Any, bool] | None = None  # of async filters (awaited.py)
+        self.around: Any = None  # the Scope of what its handler asks for (providing.py)
         self._timers: dict[tuple[str | None, str], Timer] = {}
         self._calls: list[Call] | None = []  # None: the effects were returned
         self.is_late = False
@@ -310,6 +311,10 @@ class Context(Speaking, Sends, Origin[E_co]):
         """Return whether a call of this method was collected. Its name is case-insensitive, as at Telegram."""
         head = method.lower().encode()
         return any(call.body[: len(head)].lower() == head for call in self._calls or ())
+
+    def resume(self, calls: tuple[Call, ...]) -> None:
+        """Begin with these calls, which were collected before."""
+        self._calls = [*calls]
 
     def discard(self) -> None:
         """Discard all collected effects and changes of state, as if no handler had run."""

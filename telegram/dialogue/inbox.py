@@ -36,8 +36,10 @@ from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import (
     CallbackContext,
     MessageContext,
+    TimerContext,
 )
 from telegram.dialogue.events import context_of_timer, is_void
+from telegram.dialogue.hooks import Around, hooks_of
 from telegram.dialogue.invalid import Invalid
 from telegram.dialogue.lending import asked, lend, may_lend
 from telegram.dialogue.limits import Dropped, Limits
@@ -46,7 +48,7 @@ from telegram.dialogue.observe import Joined, Routed
 from telegram.dialogue.presence import note_reachable
 from telegram.dialogue.queries import context_of
 from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Match
+from telegram.dialogue.routes import NO_RETRIES, Match
 from telegram.dialogue.scopes import OWN, place_of_scope
 from telegram.dialogue.signature import check_returned
 from telegram.dialogue.stopping import Stoppable, Stopped
@@ -99,6 +101,7 @@ class InboxHandler:
         self._splits = Splits()
         self.albums = Albums()
         self._stoppable = Stoppable()
+        self._around = Around()
         self.dropped = Dropped()
         """Counts of updates that were dropped before a handler, by reason."""
         self._newest = Newest(self.dropped.counts)
@@ -179,6 +182,10 @@ class InboxHandler:
         is_callback = isinstance(ctx, CallbackContext)
         can_answer = is_callback and delivery.attempt == 1
         can_tell = isinstance(ctx, MessageContext) or can_answer or (is_callback and ctx.chat_id is not None)
+        words = self._around.last_words(delivery, given_up=given_up)
+        ctx.resume(words)
+        if any(call.key == ctx.key or call.key.startswith("query:") for call in words):
+            can_tell = False  # an error hook has answered
         if given_up and self._conduct.apology and can_tell and ctx.user is not None:
             tell(ctx, self._conduct.apology)
         if can_answer or given_up:
@@ -188,6 +195,13 @@ class InboxHandler:
         return ctx.effects().calls
 
     farewell = failed  # its former name, for one version
+
+    def about(self, delivery: Delivery) -> dict[str, object]:
+        """Return the fields of the log line about a failed update; `kind` is that of the update, or a timer's name."""
+        found = {"key": delivery.envelope.key, "id": delivery.envelope.id, "attempt": delivery.attempt}
+        ctx = self._waiting(delivery.envelope)
+        kind = f"timer {ctx.timer}" if isinstance(ctx, TimerContext) else ctx and ctx.kind
+        return {**found, "kind": kind}
 
     def _context(self, delivery: Delivery) -> Context:
         envelope = delivery.envelope
@@ -206,6 +220,14 @@ class InboxHandler:
         options = match.options
         if options.timeout_s is not None:
             work.extend(options.timeout_s)
+        if options.retries != NO_RETRIES or hooks_of(match):
+            handle = partial(self._run_alone, ctx, match, table, work)
+            await self._around.run(ctx, match, work, handle, self.about)
+        else:
+            await self._run_alone(ctx, match, table, work)
+
+    async def _run_alone(self, ctx: Context, match: Match, table: Table, work: Work) -> None:
+        options = match.options
         if options.stop is None:
             await self._call(ctx, match, table, work)
             return

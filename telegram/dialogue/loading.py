@@ -8,6 +8,7 @@ from typing import Final
 
 from telegram.dialogue.flows.check import router_problems
 from telegram.dialogue.router import Router
+from telegram.dialogue.table import Table
 
 _LIBRARY: Final = frozenset(("site-packages", "dist-packages"))
 _NOT_THEIRS: Final = ("<", sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]))
@@ -18,6 +19,10 @@ def load_router(spec: str) -> Router:
     router = find_router(spec)
     if wrong := router_problems(router):
         raise ValueError("\n".join(f"HANDLERS: {line}" for line in wrong))
+    try:
+        Table(router)
+    except TypeError as error:
+        raise ValueError(f"HANDLERS: {error}") from None
     return router
 
 

@@ -1,19 +1,22 @@
 """The router: a list of handlers with filters; the first match handles the update, in the order of registration."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias, TypeVar, Unpack, cast, get_origin
+from typing import Any, TypeAlias, TypeVar, Union, Unpack, cast, get_origin
 
-from engine import Observe
+from engine import Observe, Retries
 from telegram.botapi import types
+from telegram.client import TgClient
 from telegram.dialogue.albums import ALBUM_KINDS
 from telegram.dialogue.conditions import Extract, Filter, FilterOf, condition_of
 from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import MessageContext, TimerContext
+from telegram.dialogue.contexts import ChatContext, MessageContext, TimerContext
 from telegram.dialogue.decorators import Decorators, Takes, TakesOne
 from telegram.dialogue.events import EventContext, OfEvent
+from telegram.dialogue.hooks import ErrorHook, Handled, Hooks, checked_types
 from telegram.dialogue.kinds import asked_kinds, commands_of
 from telegram.dialogue.limits import Limit, with_stale
+from telegram.dialogue.providing import Provider
 from telegram.dialogue.routes import (
     EVENT,
     PLAIN,
@@ -36,6 +39,17 @@ from telegram.dialogue.tools import Post, Resource
 
 T = TypeVar("T")
 M = TypeVar("M")
+E = TypeVar("E", bound=Exception)
+Hook = TypeVar("Hook", bound=Callable[..., Awaitable[Handled | None]])
+
+_Decided: TypeAlias = Awaitable[Handled | None]
+OfError: TypeAlias = (
+    Callable[[ChatContext[Any], E], _Decided]
+    | Callable[[E, ChatContext[Any]], _Decided]
+    | Callable[[ChatContext[Any]], _Decided]
+    | Callable[[E], _Decided]
+    | Callable[[], _Decided]
+)
 
 _Batch: TypeAlias = TakesOne[MessageContext, list[types.Message]]
 
@@ -43,17 +57,27 @@ _Batch: TypeAlias = TakesOne[MessageContext, list[types.Message]]
 class Router(Decorators):
     """A list of handlers, flows and other routers. An update without a handler is acknowledged.
 
-    `filters` apply to all its entries; so does `stale_s`, unless a handler or an inner router has its own. `texts` are the bot's
-    languages, for all routers of the bot (telegram/dialogue/texts.py).
+    `filters` apply to all its entries; so do `stale_s`, `attempts` and `backoff_s` (the pause after the first failure; it
+    doubles with each further one), unless a handler or an inner router has its own. An update whose handler raises an error of
+    a type in `never_retry` is a dead letter at the first attempt. `texts` are the bot's languages, for all routers of
+    the bot (telegram/dialogue/texts.py).
     """
 
     def __init__(
-        self, *filters: FilterOf[Context], stale_s: float | None = None, texts: Texts | None = None
+        self,
+        *filters: FilterOf[Context],
+        stale_s: float | None = None,
+        texts: Texts | None = None,
+        attempts: int | None = None,
+        backoff_s: float | None = None,
+        never_retry: tuple[type[Exception], ...] = (),
     ) -> None:
         self._filters = with_stale(
             tuple(each if isinstance(each, Limit) else condition_of(each) for each in filters),
             stale_s,
         )
+        self.hooks = Hooks(Retries(attempts, backoff_s), never_retry)
+        """Hooks and providers (telegram/dialogue/hooks.py)."""
         self._entries: list[Entry | Router] = []
         self._resources: list[Resource[Any]] = []
         self._shared: list[Shared[Any]] = []
@@ -99,13 +123,46 @@ class Router(Decorators):
         """Decorate the handler of the events that `Bot.post(chat_id, name, ...)` posts; the first match handles it."""
         return cast("Takes[EventContext]", self.add(frozenset((EVENT,)), (OfEvent(name),), EventContext))
 
+    def before(self, hook: Hook) -> Hook:
+        """Decorate a hook that runs before the handlers of this router; if it returns HANDLED, no handler runs."""
+        self.hooks.before.append(fitted(hook, (ChatContext,)))
+        return hook
+
+    def after(self, hook: Hook) -> Hook:
+        """Decorate a hook that runs after a handler of this router has returned, before the commit."""
+        self.hooks.after.append(fitted(hook, (ChatContext,)))
+        return hook
+
+    def error(self, *types: type[E]) -> Callable[[OfError[E]], Handler]:
+        """Decorate a hook for errors of these types (default: any) in the handlers of this router: telegram/dialogue/hooks.py."""
+        caught = checked_types(types)
+
+        def register(hook: Handler) -> Handler:
+            run = fitted(hook, (ChatContext, Union[caught]))  # noqa: UP007 - of a tuple
+            self.hooks.errors.append(ErrorHook(caught, run, getattr(hook, "__qualname__", repr(hook))))
+            return hook
+
+        return cast("Callable[[OfError[E]], Handler]", register)
+
+    def provide(self, opens: Callable[..., AsyncIterator[T]]) -> Provider[T]:
+        """Decorate an async generator that yields once, an object for one update: see telegram/dialogue/providing.py."""
+        found = Provider(opens)
+        if any(each.name == found.name for each in self.hooks.providers):
+            raise ValueError(f"this router has a provider {found.name} already")
+        self.hooks.providers.append(found)
+        return found
+
     def resource(
-        self, opens: Callable[[], AsyncIterator[T]] | Callable[[Post], AsyncIterator[T]]
+        self,
+        opens: Callable[[], AsyncIterator[T]]
+        | Callable[[Post], AsyncIterator[T]]
+        | Callable[[TgClient], AsyncIterator[T]]
+        | Callable[[TgClient, Post], AsyncIterator[T]],
     ) -> Resource[T]:
         """Decorate an async generator that yields once: a resource, open from the start of the bot to the end of its drain.
 
         Resources are opened in the order of registration and closed in reverse; a handler gets the value by `ctx.use(...)`.
-        A generator with a parameter gets `Bot.post`, to bring events from outside.
+        A generator with a parameter gets `Bot.post`, to bring events from outside, or the client if it is a `TgClient`.
         """
         opening: Callable[..., AsyncIterator[T]] = opens
         found = Resource(asynccontextmanager(opening), getattr(opens, "__name__", "a resource"))
@@ -216,6 +273,8 @@ class Router(Decorators):
     def entries(self, above: tuple[Filter, ...] = ()) -> Iterator[tuple[Entry, tuple[Filter, ...]]]:
         """Yield all handlers and flows in order, also of included routers, each with its routers' filters."""
         filters = above + self._filters
+        if not self.hooks.is_empty():
+            filters += (self.hooks,)
         for entry in self._entries:
             if isinstance(entry, Router):
                 yield from entry.entries(filters)

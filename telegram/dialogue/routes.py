@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypedDict
 
+from engine import Retries
 from telegram.dialogue.albums import is_album
 from telegram.dialogue.conditions import (
     Extract,
@@ -33,12 +34,27 @@ EVENT = "event"
 """The kind of an event from outside, which is not an update."""
 
 
+NO_RETRIES: Final = Retries()
+
+
+def checked_retries(retries: Retries) -> Retries:
+    """Return the retries; ValueError for less than 1 attempt, or a negative pause."""
+    attempts, backoff_s = retries
+    if attempts is not None and not (type(attempts) is int and attempts >= 1):
+        raise ValueError(f"attempts is a number from 1 on, not {attempts!r}")
+    if backoff_s is not None and not 0 <= backoff_s < float("inf"):
+        raise ValueError(f"backoff_s is a number of seconds from 0 on, not {backoff_s!r}")
+    return retries
+
+
 class HandlerOptions(TypedDict, total=False):
     """The keyword arguments of all decorators of handlers, as authors write them (Options)."""
 
     stop: Filter | None
     timeout_s: float | None
     stale_s: float | None
+    attempts: int | None
+    backoff_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +76,18 @@ class Options:
     limits: tuple[Limit, ...] = ()
     """Limits: the age of updates, the rate of a sender."""
 
+    retries: Retries = NO_RETRIES
+    """How often and how soon the handler runs again after a failure; None: the router's setting, else the bot's."""
+
     is_plain: bool = field(init=False, compare=False)
     """Whether all options that affect the run are unset."""
 
     def __post_init__(self) -> None:
         object.__setattr__(
-            self, "is_plain", (self.stop, self.batch, self.timeout_s, self.limits) == (None, None, None, ())
+            self,
+            "is_plain",
+            (self.stop, self.batch, self.timeout_s, self.limits, self.retries)
+            == (None, None, None, (), NO_RETRIES),
         )
         if self.stop is not None and is_asked(self.stop):
             raise TypeError("a `stop` filter is evaluated when an update arrives, so it cannot be async")
@@ -196,10 +218,11 @@ def parted(
         raise TypeError(
             f"a handler has no option {unknown[0]!r}; there are {', '.join(HandlerOptions.__annotations__)}"
         )
-    named = {name: value for name, value in given.items() if name != "stale_s"}
+    own = checked_retries(Retries(given.get("attempts"), given.get("backoff_s")))
+    named = {name: value for name, value in given.items() if name in {"stop", "timeout_s"}}
     limits = limits_in(with_stale(filters, given.get("stale_s")))
     without = tuple(each for each in filters if not isinstance(each, Limit))
-    return without, Options(batch=batch, limits=limits, **named)
+    return without, Options(batch=batch, limits=limits, retries=own, **named)
 
 
 def checked_for(

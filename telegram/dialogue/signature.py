@@ -2,23 +2,36 @@
 
 They are found by their types, else by their positions: a handler that declares the first ones in their order needs no types.
 This is checked when the handler is registered, not when the first update comes.
+
+A parameter with the default `given` is not one of them: it is opened for the update (providing.py).
 """
 
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
 from types import UnionType
-from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+GIVEN: Final[Any] = type("given", (), {"__repr__": lambda _: "given"})()
+"""The default of a parameter that a `@router.provide` gives: `session: Session = given`."""
+
+
+class Asked(NamedTuple):
+    """A parameter with the default `given`; `type` is Any without an annotation."""
+
+    name: str
+    type: Any
+
 
 _POSITIONAL: Final = frozenset((inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD))
 
 
-def takes_of(handler: Callable[..., Any], given: Sequence[Any]) -> int:
+def takes_of(handler: Callable[..., Any], given: Sequence[Any], *, is_async_required: bool = True) -> int:
     """Return how many of the arguments of types `given` the handler takes, counted from the first.
 
     TypeError if it is not async, requires more arguments, or declares another type for one.
     """
-    if not is_async(handler):
+    if is_async_required and not is_async(handler):
         raise TypeError(f"a handler must be written with `async def`: {handler!r}")
     name = getattr(handler, "__qualname__", repr(handler))
     signature = inspect.signature(handler)
@@ -68,20 +81,60 @@ def order_of(handler: Callable[..., Any], given: Sequence[Any]) -> tuple[int, ..
     return order if len(order) == len(taken) else None
 
 
-def fitted(handler: Callable[..., Any], given: Sequence[Any]) -> Callable[..., Any]:
-    """Return the handler as a function of all of `given`; TypeError as `takes_of` if no order of them fits it."""
+def fitted(handler: Callable[..., Any], there: Sequence[Any]) -> Callable[..., Any]:
+    """Return the handler as a function of all of `there`; TypeError as `takes_of` if no order of them fits it.
+
+    If it asks for more (`given`), this is opened by the context, which is the first of `there`.
+    """
+    asked = asked_by(handler)
+    if not asked:
+        return arranged(handler, there)
+    call = arranged(handler, there, more=True)
+
+    async def provided(ctx: Any, *args: Any) -> Any:
+        return await call(ctx, *args, **await ctx.around.give(asked))
+
+    return wraps(handler)(provided)
+
+
+def arranged(
+    handler: Callable[..., Any], given: Sequence[Any], *, more: bool = False, is_async_required: bool = True
+) -> Callable[..., Any]:
+    """Return `handler` as a function of all of `given`, and of keywords if there is `more`; TypeError as `takes_of`."""
     try:
-        takes = takes_of(handler, given)
+        takes = takes_of(handler, given, is_async_required=is_async_required)
     except TypeError:
-        order = order_of(handler, given) if is_async(handler) else None
-        if order is None:
+        order = order_of(handler, given)
+        if order is None or (is_async_required and not is_async(handler)):
             raise
-        return wraps(handler)(lambda *args: handler(*[args[at] for at in order]))
+        return wraps(handler)(lambda *args, **also: handler(*[args[at] for at in order], **also))
+    if more:
+        return wraps(handler)(lambda *args, **also: handler(*args[:takes], **also))
     return handler if takes == len(given) else wraps(handler)(lambda *args: handler(*args[:takes]))
 
 
+def fixed(handler: Callable[..., Any], there: Sequence[Any]) -> Callable[..., Any]:
+    """Return the same as `fitted` for a function that cannot ask for more; TypeError if it does."""
+    if asked := asked_by(handler):
+        raise TypeError(
+            f"{asked[0].name} = given: a prompt, or what takes a sub-flow's result, is given nothing"
+        )
+    return arranged(handler, there)
+
+
+def asked_by(handler: Callable[..., Any]) -> tuple[Asked, ...]:
+    """Return the parameters with the default `given`."""
+    names = [each.name for each in inspect.signature(handler).parameters.values() if each.default is GIVEN]
+    hints = annotations_of(handler) if names else {}
+    return tuple(Asked(name, hints.get(name, Any)) for name in names)
+
+
 def _named(signature: inspect.Signature) -> list[inspect.Parameter]:
-    return [each for each in signature.parameters.values() if each.kind in _POSITIONAL]
+    return [
+        each
+        for each in signature.parameters.values()
+        if each.kind in _POSITIONAL and each.default is not GIVEN
+    ]
 
 
 def check_returned(handler: Callable[..., Any], returned: Any) -> None:
@@ -130,3 +183,6 @@ _UNIONS: Final = (Union, UnionType)
 
 def _name(type_: Any) -> str:
     return str(type_) if get_origin(type_) in _UNIONS else getattr(type_, "__name__", str(type_))
+
+
+fits: Final = _fits

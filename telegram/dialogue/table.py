@@ -9,6 +9,7 @@ from telegram.dialogue.conversation import OWN_SCOPE
 from telegram.dialogue.filters import first_word
 from telegram.dialogue.flows.awaiting import awaited_by
 from telegram.dialogue.flows.plan import Plan
+from telegram.dialogue.hooks import check_row
 from telegram.dialogue.kinds import events_of, routes_of, timers_of
 from telegram.dialogue.limits import Limit, limits_in
 from telegram.dialogue.narrowing import check_contexts
@@ -35,6 +36,7 @@ class Table:
     def __init__(self, router: Router) -> None:
         self._rows = list(router.entries())
         for entry, above in self._rows:
+            check_row([each for each in routes_of(entry, set()) if isinstance(each, Route)], above)
             if above:
                 check_contexts(above, contexts_for(both_kinds(entry.kinds, kinds_of(above))))
         self.scopes = frozenset(entry.scope for entry, _ in self._rows) - {OWN_SCOPE}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from telegram.client import TgClient
+from telegram.dialogue.signature import annotations_of
 from telegram.dialogue.texts import Languages
 
 if TYPE_CHECKING:
@@ -36,19 +37,21 @@ class Post(Protocol):
 class Resource(Generic[T]):
     """An object opened when the bot starts and closed after its drain, e.g. a database pool or an HTTP session.
 
-    `opens` returns an async context manager; it takes nothing, or `Post`. Created by `Router.resource`; a handler gets the
-    value by `ctx.use`.
+    `opens` returns an async context manager; it takes nothing, `Post`, or by its annotation the `TgClient`: what is before its
+    `yield` runs at the start, what is behind it at the stop. Created by `Router.resource`; a handler gets the value by
+    `ctx.use`.
     """
 
     def __init__(self, opens: Callable[..., AbstractAsyncContextManager[T]], name: str) -> None:
         self.opens = opens
         self.name = name
-        try:
-            inspect.signature(opens).bind()
-        except TypeError:
-            self.takes_post = True
-        else:
-            self.takes_post = False
+        hints = annotations_of(inspect.unwrap(opens))
+        needed = [each for each in inspect.signature(opens).parameters.values() if each.default is each.empty]
+        self._takes = [hints.get(each.name) for each in needed]
+
+    def open(self, client: TgClient | None, post: Post | None) -> AbstractAsyncContextManager[T]:
+        """Return the context manager, opened with what it takes: the client, `Post`, both, or nothing."""
+        return self.opens(*(client if asked is TgClient else post for asked in self._takes))
 
 
 @dataclass(slots=True)
@@ -102,7 +105,7 @@ class Tools:
             for resource in resources:
                 try:
                     self.opened[resource] = await stack.enter_async_context(
-                        resource.opens(self.post) if resource.takes_post else resource.opens()
+                        resource.open(self.client, self.post)
                     )
                 except (Exception, SystemExit) as error:  # SystemExit would skip the cleanup
                     text = " ".join(str(error).split())  # one line, whatever the error says

@@ -62,6 +62,7 @@ class Assembly:
             wall=wall,
             observe=self.observe,
         )
+        self.handler.prepare()  # what is wrong in the router is an error here
         handling = replace(config.handling(), log_failures=log_failures)
         handle: Handler = self.handler
         if self.observe is not None:

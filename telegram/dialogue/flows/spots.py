@@ -34,7 +34,7 @@ from telegram.dialogue.routes import (
     parted,
     predicates,
 )
-from telegram.dialogue.signature import fitted
+from telegram.dialogue.signature import fitted, fixed
 
 if TYPE_CHECKING:
     from telegram.botapi.collected import SendMessageParams
@@ -205,7 +205,7 @@ class Spot(Generic[S, D, R]):
         handler: Callable[[ChatContext, D], Awaitable[None]] | Callable[[ChatContext], Awaitable[None]],
     ) -> Handler:
         """Decorate a function that sends the prompt on entering the state, and again when an answer was not valid."""
-        run = fitted(handler, (ChatContext, self._flow.data))
+        run = fixed(handler, (ChatContext, self._flow.data))
         for state in self._named():
             self._prompt(state, Prompt(run, {}))
         return handler
@@ -214,7 +214,7 @@ class Spot(Generic[S, D, R]):
         """Run `flow` as the sub-flow of the state, and decorate the handler of its result."""
 
         def register(handler: Handler) -> Handler:
-            run = fitted(handler, (ChatContext, self._flow.data, flow.result or Any))
+            run = fixed(handler, (ChatContext, self._flow.data, flow.result or Any))
             if flow is self._flow or flow.scope != self._flow.scope:
                 raise ValueError(f"{self._flow.name}: a sub-flow is another flow of the same scope")
             for state in self._named():
