@@ -1,7 +1,7 @@
 """The context of one update: its data, and the effects that the handler collects; nothing is sent before the commit."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from engine import Call, Delivery, Effects, Timer
@@ -235,15 +235,17 @@ class Context(Speaking, Sends, Origin[E_co]):
     def set_timer(
         self,
         name: str,
-        after: float | timedelta,
+        after: float | timedelta | None = None,
         payload: Payload = None,
         *,
+        at: datetime | None = None,
         key: str | int | None = None,
         chat_id: int | None = None,
         scope: Scope = OWN_SCOPE,
     ) -> None:
-        """Run the handler of `@router.timer(name)` in this lane, once, `after` seconds after the commit.
+        """Run the handler of `@router.timer(name)` in this lane, once, `after` seconds after the commit, or `at` a moment.
 
+        `at` is a datetime with a time zone (else ValueError); if it has passed, the timer is due at once.
         A timer of that name in this conversation is replaced; with a `key` there is one timer per key. `payload` is plain
         JSON (else NotKept). Timers survive restarts. With the `chat_id` of another chat, the handler's replies go there, and
         its data and flows are those of that chat (in a private chat of its user, else of the user who set the timer). With
@@ -251,7 +253,7 @@ class Context(Speaking, Sends, Origin[E_co]):
         router, ValueError for a delay outside 0 to 366 days.
         """
         check_known(timer_name(name), self._tools.timers)
-        self._set_timer(name, delay_of(name, after), payload, key, chat_id, scope)
+        self._set_timer(name, delay_of(name, after, at, self._tools.wall), payload, key, chat_id, scope)
         return _TIMER_SET  # type: ignore[return-value]
 
     def cancel_timer(

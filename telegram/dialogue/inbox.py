@@ -91,6 +91,7 @@ class InboxHandler:
             deprecated("behind=, allow=", "they are not needed: the engine gives each delivery as a Work")
         self.router = router
         self.tools = tools or Tools()
+        self.tools.wall = wall
         self._peers = Peers() if peers is None else peers
         self._conduct = conduct or Conduct()
         self.tools.defaults = self._conduct.defaults

@@ -6,8 +6,8 @@ in the conversation's state, by turn, and a timer that fires but is not the last
 """
 
 import json
-from collections.abc import Collection, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -146,10 +146,26 @@ def is_void(fired: Fired, memory: Memory) -> bool:
     return by is not None if fired.turn is None else by != fired.turn
 
 
-def delay_of(name: str, after: float | timedelta) -> float:
-    """Return the delay of an author's timer in seconds; ValueError, with its name, for one that the engine would refuse."""
+def delay_of(
+    name: str, after: float | timedelta | None, at: datetime | None, wall: Callable[[], float]
+) -> float:
+    """Return the delay of an author's timer in seconds: `after`, or the time until `at` (Unix time now: `wall()`).
+
+    ValueError, with its name, for one that the engine would refuse, and for an `at` without a time zone; TypeError if
+    both are given.
+    """
+    if at is not None:
+        if after is not None:
+            raise TypeError(f"timer {name!r}: give the seconds, or at=, not both")
+        if not isinstance(at, datetime):
+            raise TypeError(f"timer {name!r}: at= is a datetime, not {at!r:.60}")
+        if at.utcoffset() is None:
+            raise ValueError(
+                f"timer {name!r}: at= has no time zone: datetime(..., tzinfo=ZoneInfo('Europe/Moscow'))"
+            )
+        after = max(0.0, at.timestamp() - wall())
     try:
-        return check_delay(after.total_seconds() if isinstance(after, timedelta) else after)
+        return check_delay(after.total_seconds() if isinstance(after, timedelta) else after)  # type: ignore[arg-type]
     except ValueError as error:
         raise ValueError(f"timer {name!r}: {error}") from None
 

@@ -1,6 +1,7 @@
 """What all contexts of a bot share: its username, its client, and its resources."""
 
 import inspect
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -70,6 +71,9 @@ class Tools:
 
     texts: Languages = field(default_factory=Languages)
     """The texts in the bot's languages."""
+
+    wall: Callable[[], float] = time.time
+    """Returns Unix time, by Telegram's clock."""
 
     timers: frozenset[str] | None = None
     """Names of the timers that have handlers; None: any, or not known yet."""
