@@ -11,6 +11,7 @@ TESTED = {
     "events.md": "tests/dialogue/test_events_docs.py",
     "languages.md": "tests/dialogue/test_languages.py",
     "menus.md": "tests/dialogue/test_menus.py",
+    "named.md": "tests/dialogue/test_named.py",
     "widgets.md": "tests/widgets/test_widgets_docs.py",
     "web.md": "tests/web/test_web_docs.py",
 }

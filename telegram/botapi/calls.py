@@ -1,7 +1,8 @@
 """The encoding of a call in the outbox: the method's name, a newline, its params as compact JSON in UTF-8.
 
 A call with files has a second column in its first line, after a tab: JSON with the path of each file in the params, and its
-reference. The params are null there, so no user's text can be taken for a file.
+reference. The params are null there, so no user's text can be taken for a file. A call with names of messages has a third
+column (telegram/botapi/named.py), and null for each id that is filled in when it is sent.
 """
 
 import json
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from telegram.botapi.files import InputFile
+from telegram.botapi.named import FORGET, NamedId, written_naming
 from telegram.botapi.objects import TelegramObject
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -32,6 +34,9 @@ class Placed(NamedTuple):
 
 Files = tuple[Placed, ...]
 
+_Found = list[tuple[tuple[str | int, ...], InputFile | NamedId]]
+"""Files and ids of named messages, with their paths in the params."""
+
 
 def encode_json(value: Any) -> bytes:
     """Return compact JSON in UTF-8. ValueError or TypeError for what these lack: NaN, lone surrogates, objects."""
@@ -44,34 +49,59 @@ def encode_json(value: Any) -> bytes:
 
 def encode_params(params: Mapping[str, Any]) -> tuple[bytes, Files]:
     """Return params as JSON, with Telegram's objects, and the files in them. ValueError or TypeError as encode_json."""
+    encoded, found = _encoded(params)
+    files = tuple(Placed(at, each) for at, each in found if isinstance(each, InputFile))
+    if len(files) < len(found):
+        raise TypeError("the id of a named message is known only when a collected call is sent")
+    return encoded, files
+
+
+def _encoded(params: Mapping[str, Any]) -> tuple[bytes, _Found]:
     for value in params.values():  # a loop: all() with a generator takes twice as long
         if type(value) not in _PLAIN:
             break
     else:
-        return encode_json(params), ()
-    files: list[Placed] = []
-    return encode_json(_plain(params, (), files)), tuple(files)
+        return encode_json(params), []
+    found: _Found = []
+    return encode_json(_plain(params, (), found)), found
 
 
-def encode_call(method: str, params: Mapping[str, Any]) -> bytes:
-    """Return the body of a call. ValueError or TypeError for values JSON lacks, and for files that cannot be stored."""
+def encode_call(method: str, params: Mapping[str, Any], name: str | None = None) -> bytes:
+    """Return the body of a call; `name` is given to the message that it sends.
+
+    ValueError or TypeError for values JSON lacks, and for files that cannot be stored.
+    """
     if not (method.isascii() and method.isalnum()):
         raise ValueError(f"not a Bot API method: {method!r}")
     try:
-        encoded, files = encode_params(params)
+        encoded, found = _encoded(params)
     except (TypeError, ValueError) as error:
         raise _named(error, method, params) from None
-    if files:
-        references = encode_json([[placed.at, placed.file.reference()] for placed in files])
-        return b"%b\t%b\n%b" % (method.encode(), references, encoded)
-    return method.encode() + b"\n" + encoded
+    if not found and name is None:
+        return method.encode() + b"\n" + encoded
+    return _first_line(method, found, name) + encoded
+
+
+def _first_line(method: str, found: _Found, name: str | None) -> bytes:
+    """Return the line of a call with files or names."""
+    files = [[at, each.reference()] for at, each in found if isinstance(each, InputFile)]
+    ids = [(at, each.name) for at, each in found if isinstance(each, NamedId)]
+    line = b"%b\t%b" % (method.encode(), encode_json(files))
+    if ids or name is not None:
+        line += b"\t" + encode_json(written_naming(name, ids))
+    return line + b"\n"
+
+
+def encode_forget(name: str) -> bytes:
+    """Return the body of a stored call after which no message has this name; it is not sent."""
+    return b"%b\t[]\t%b\n{}" % (FORGET.encode(), encode_json(written_naming(name, [])))
 
 
 def _named(error: Exception, method: str, params: Mapping[str, Any]) -> Exception:
     """Return the error with the name of the parameter that caused it."""
     for name, value in params.items():
         try:
-            encode_params({name: value})
+            _encoded({name: value})
         except UnicodeEncodeError as found:
             found.reason = f"{found.reason}, in {name} of {method}"
             return found
@@ -114,8 +144,7 @@ def files_of(body: bytes) -> Files:
         return ()
     try:
         return tuple(
-            Placed(tuple(at), InputFile.of(reference))
-            for at, reference in json.loads(first.partition(b"\t")[2])
+            Placed(tuple(at), InputFile.of(reference)) for at, reference in json.loads(first.split(b"\t")[1])
         )
     except (LookupError, TypeError):
         raise ValueError("the references to the files of a call are broken") from None
@@ -124,10 +153,10 @@ def files_of(body: bytes) -> Files:
 _PLAIN: Final = frozenset((str, int, bool, float, type(None)))
 
 
-def _plain(value: Any, at: tuple[str | int, ...], files: list[Placed]) -> Any:
-    """Return `value` with objects as dicts and None in the place of files, which are appended to `files`."""
-    if isinstance(value, InputFile):
-        files.append(Placed(at, value))
+def _plain(value: Any, at: tuple[str | int, ...], found: _Found) -> Any:
+    """Return `value` with objects as dicts and None in the place of files and named ids, which are appended to `found`."""
+    if isinstance(value, InputFile | NamedId):
+        found.append((at, value))
         return None
     if isinstance(value, TelegramObject):
         names = type(value).__pydantic_fields__
@@ -137,7 +166,7 @@ def _plain(value: Any, at: tuple[str | int, ...], files: list[Placed]) -> Any:
             if item is not None
         }
     if isinstance(value, Mapping):
-        return {key: _plain(item, (*at, str(key)), files) for key, item in value.items()}
+        return {key: _plain(item, (*at, str(key)), found) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, (*at, index), files) for index, item in enumerate(value)]
+        return [_plain(item, (*at, index), found) for index, item in enumerate(value)]
     return value

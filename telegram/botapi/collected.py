@@ -28,7 +28,7 @@ class Sends:
 
     __slots__ = ()
 
-    send = collects("send", "sendMessage", "_anywhere", _FILLED_0, ("chat_id", "text"))
+    send = collects("send", "sendMessage", "_anywhere", _FILLED_0, ("chat_id", "text"), names=True)
 
 
 class Replies:
@@ -36,31 +36,57 @@ class Replies:
 
     __slots__ = ()
 
-    reply = collects("reply", "sendMessage", "_place", _FILLED_1, ("text",), quotes=True)
-    reply_photo = collects("reply_photo", "sendPhoto", "_place", _FILLED_1, ("photo",), quotes=True)
+    reply = collects("reply", "sendMessage", "_place", _FILLED_1, ("text",), quotes=True, names=True)
+    reply_photo = collects(
+        "reply_photo", "sendPhoto", "_place", _FILLED_1, ("photo",), quotes=True, names=True
+    )
     reply_live_photo = collects(
-        "reply_live_photo", "sendLivePhoto", "_place", _FILLED_1, ("live_photo", "photo"), quotes=True
+        "reply_live_photo",
+        "sendLivePhoto",
+        "_place",
+        _FILLED_1,
+        ("live_photo", "photo"),
+        quotes=True,
+        names=True,
     )
-    reply_audio = collects("reply_audio", "sendAudio", "_place", _FILLED_1, ("audio",), quotes=True)
+    reply_audio = collects(
+        "reply_audio", "sendAudio", "_place", _FILLED_1, ("audio",), quotes=True, names=True
+    )
     reply_document = collects(
-        "reply_document", "sendDocument", "_place", _FILLED_1, ("document",), quotes=True
+        "reply_document", "sendDocument", "_place", _FILLED_1, ("document",), quotes=True, names=True
     )
-    reply_video = collects("reply_video", "sendVideo", "_place", _FILLED_1, ("video",), quotes=True)
+    reply_video = collects(
+        "reply_video", "sendVideo", "_place", _FILLED_1, ("video",), quotes=True, names=True
+    )
     reply_animation = collects(
-        "reply_animation", "sendAnimation", "_place", _FILLED_1, ("animation",), quotes=True
+        "reply_animation", "sendAnimation", "_place", _FILLED_1, ("animation",), quotes=True, names=True
     )
-    reply_voice = collects("reply_voice", "sendVoice", "_place", _FILLED_1, ("voice",), quotes=True)
+    reply_voice = collects(
+        "reply_voice", "sendVoice", "_place", _FILLED_1, ("voice",), quotes=True, names=True
+    )
     reply_video_note = collects(
-        "reply_video_note", "sendVideoNote", "_place", _FILLED_1, ("video_note",), quotes=True
+        "reply_video_note", "sendVideoNote", "_place", _FILLED_1, ("video_note",), quotes=True, names=True
     )
     reply_paid_media = collects(
-        "reply_paid_media", "sendPaidMedia", "_place", _FILLED_1, ("star_count", "media"), quotes=True
+        "reply_paid_media",
+        "sendPaidMedia",
+        "_place",
+        _FILLED_1,
+        ("star_count", "media"),
+        quotes=True,
+        names=True,
     )
     reply_media_group = collects(
-        "reply_media_group", "sendMediaGroup", "_place", _FILLED_1, ("media",), quotes=True
+        "reply_media_group", "sendMediaGroup", "_place", _FILLED_1, ("media",), quotes=True, names=True
     )
     reply_location = collects(
-        "reply_location", "sendLocation", "_place", _FILLED_1, ("latitude", "longitude"), quotes=True
+        "reply_location",
+        "sendLocation",
+        "_place",
+        _FILLED_1,
+        ("latitude", "longitude"),
+        quotes=True,
+        names=True,
     )
     reply_venue = collects(
         "reply_venue",
@@ -69,22 +95,39 @@ class Replies:
         _FILLED_1,
         ("latitude", "longitude", "title", "address"),
         quotes=True,
+        names=True,
     )
     reply_contact = collects(
-        "reply_contact", "sendContact", "_place", _FILLED_1, ("phone_number", "first_name"), quotes=True
+        "reply_contact",
+        "sendContact",
+        "_place",
+        _FILLED_1,
+        ("phone_number", "first_name"),
+        quotes=True,
+        names=True,
     )
-    reply_poll = collects("reply_poll", "sendPoll", "_place", _FILLED_2, ("question", "options"), quotes=True)
+    reply_poll = collects(
+        "reply_poll", "sendPoll", "_place", _FILLED_2, ("question", "options"), quotes=True, names=True
+    )
     reply_checklist = collects(
-        "reply_checklist", "sendChecklist", "_place", _FILLED_3, ("checklist",), quotes=True
+        "reply_checklist", "sendChecklist", "_place", _FILLED_3, ("checklist",), quotes=True, names=True
     )
-    reply_dice = collects("reply_dice", "sendDice", "_place", _FILLED_1, (), quotes=True)
+    reply_dice = collects("reply_dice", "sendDice", "_place", _FILLED_1, (), quotes=True, names=True)
     reply_message_draft = collects(
         "reply_message_draft", "sendMessageDraft", "_place", _FILLED_4, ("draft_id",)
     )
     reply_chat_action = collects("reply_chat_action", "sendChatAction", "_place", _FILLED_2, ("action",))
-    reply_sticker = collects("reply_sticker", "sendSticker", "_place", _FILLED_1, ("sticker",), quotes=True)
+    reply_sticker = collects(
+        "reply_sticker", "sendSticker", "_place", _FILLED_1, ("sticker",), quotes=True, names=True
+    )
     reply_rich_message = collects(
-        "reply_rich_message", "sendRichMessage", "_place", _FILLED_1, ("rich_message",), quotes=True
+        "reply_rich_message",
+        "sendRichMessage",
+        "_place",
+        _FILLED_1,
+        ("rich_message",),
+        quotes=True,
+        names=True,
     )
     reply_rich_message_draft = collects(
         "reply_rich_message_draft", "sendRichMessageDraft", "_place", _FILLED_4, ("draft_id", "rich_message")
@@ -96,8 +139,11 @@ class Replies:
         _FILLED_5,
         ("title", "description", "payload", "currency", "prices"),
         quotes=True,
+        names=True,
     )
-    reply_game = collects("reply_game", "sendGame", "_place", _FILLED_2, ("game_short_name",), quotes=True)
+    reply_game = collects(
+        "reply_game", "sendGame", "_place", _FILLED_2, ("game_short_name",), quotes=True, names=True
+    )
 
 
 class Presses:
@@ -118,31 +164,57 @@ class MessageCalls:
 
     __slots__ = ()
 
-    reply = collects("reply", "sendMessage", "_place", _FILLED_1, ("text",), quotes=True)
-    reply_photo = collects("reply_photo", "sendPhoto", "_place", _FILLED_1, ("photo",), quotes=True)
+    reply = collects("reply", "sendMessage", "_place", _FILLED_1, ("text",), quotes=True, names=True)
+    reply_photo = collects(
+        "reply_photo", "sendPhoto", "_place", _FILLED_1, ("photo",), quotes=True, names=True
+    )
     reply_live_photo = collects(
-        "reply_live_photo", "sendLivePhoto", "_place", _FILLED_1, ("live_photo", "photo"), quotes=True
+        "reply_live_photo",
+        "sendLivePhoto",
+        "_place",
+        _FILLED_1,
+        ("live_photo", "photo"),
+        quotes=True,
+        names=True,
     )
-    reply_audio = collects("reply_audio", "sendAudio", "_place", _FILLED_1, ("audio",), quotes=True)
+    reply_audio = collects(
+        "reply_audio", "sendAudio", "_place", _FILLED_1, ("audio",), quotes=True, names=True
+    )
     reply_document = collects(
-        "reply_document", "sendDocument", "_place", _FILLED_1, ("document",), quotes=True
+        "reply_document", "sendDocument", "_place", _FILLED_1, ("document",), quotes=True, names=True
     )
-    reply_video = collects("reply_video", "sendVideo", "_place", _FILLED_1, ("video",), quotes=True)
+    reply_video = collects(
+        "reply_video", "sendVideo", "_place", _FILLED_1, ("video",), quotes=True, names=True
+    )
     reply_animation = collects(
-        "reply_animation", "sendAnimation", "_place", _FILLED_1, ("animation",), quotes=True
+        "reply_animation", "sendAnimation", "_place", _FILLED_1, ("animation",), quotes=True, names=True
     )
-    reply_voice = collects("reply_voice", "sendVoice", "_place", _FILLED_1, ("voice",), quotes=True)
+    reply_voice = collects(
+        "reply_voice", "sendVoice", "_place", _FILLED_1, ("voice",), quotes=True, names=True
+    )
     reply_video_note = collects(
-        "reply_video_note", "sendVideoNote", "_place", _FILLED_1, ("video_note",), quotes=True
+        "reply_video_note", "sendVideoNote", "_place", _FILLED_1, ("video_note",), quotes=True, names=True
     )
     reply_paid_media = collects(
-        "reply_paid_media", "sendPaidMedia", "_place", _FILLED_1, ("star_count", "media"), quotes=True
+        "reply_paid_media",
+        "sendPaidMedia",
+        "_place",
+        _FILLED_1,
+        ("star_count", "media"),
+        quotes=True,
+        names=True,
     )
     reply_media_group = collects(
-        "reply_media_group", "sendMediaGroup", "_place", _FILLED_1, ("media",), quotes=True
+        "reply_media_group", "sendMediaGroup", "_place", _FILLED_1, ("media",), quotes=True, names=True
     )
     reply_location = collects(
-        "reply_location", "sendLocation", "_place", _FILLED_1, ("latitude", "longitude"), quotes=True
+        "reply_location",
+        "sendLocation",
+        "_place",
+        _FILLED_1,
+        ("latitude", "longitude"),
+        quotes=True,
+        names=True,
     )
     reply_venue = collects(
         "reply_venue",
@@ -151,22 +223,39 @@ class MessageCalls:
         _FILLED_1,
         ("latitude", "longitude", "title", "address"),
         quotes=True,
+        names=True,
     )
     reply_contact = collects(
-        "reply_contact", "sendContact", "_place", _FILLED_1, ("phone_number", "first_name"), quotes=True
+        "reply_contact",
+        "sendContact",
+        "_place",
+        _FILLED_1,
+        ("phone_number", "first_name"),
+        quotes=True,
+        names=True,
     )
-    reply_poll = collects("reply_poll", "sendPoll", "_place", _FILLED_2, ("question", "options"), quotes=True)
+    reply_poll = collects(
+        "reply_poll", "sendPoll", "_place", _FILLED_2, ("question", "options"), quotes=True, names=True
+    )
     reply_checklist = collects(
-        "reply_checklist", "sendChecklist", "_place", _FILLED_3, ("checklist",), quotes=True
+        "reply_checklist", "sendChecklist", "_place", _FILLED_3, ("checklist",), quotes=True, names=True
     )
-    reply_dice = collects("reply_dice", "sendDice", "_place", _FILLED_1, (), quotes=True)
+    reply_dice = collects("reply_dice", "sendDice", "_place", _FILLED_1, (), quotes=True, names=True)
     reply_message_draft = collects(
         "reply_message_draft", "sendMessageDraft", "_place", _FILLED_4, ("draft_id",)
     )
     reply_chat_action = collects("reply_chat_action", "sendChatAction", "_place", _FILLED_2, ("action",))
-    reply_sticker = collects("reply_sticker", "sendSticker", "_place", _FILLED_1, ("sticker",), quotes=True)
+    reply_sticker = collects(
+        "reply_sticker", "sendSticker", "_place", _FILLED_1, ("sticker",), quotes=True, names=True
+    )
     reply_rich_message = collects(
-        "reply_rich_message", "sendRichMessage", "_place", _FILLED_1, ("rich_message",), quotes=True
+        "reply_rich_message",
+        "sendRichMessage",
+        "_place",
+        _FILLED_1,
+        ("rich_message",),
+        quotes=True,
+        names=True,
     )
     reply_rich_message_draft = collects(
         "reply_rich_message_draft", "sendRichMessageDraft", "_place", _FILLED_4, ("draft_id", "rich_message")
@@ -178,9 +267,12 @@ class MessageCalls:
         _FILLED_5,
         ("title", "description", "payload", "currency", "prices"),
         quotes=True,
+        names=True,
     )
-    reply_game = collects("reply_game", "sendGame", "_place", _FILLED_2, ("game_short_name",), quotes=True)
-    answer = collects("answer", "sendMessage", "_place", _FILLED_1, ("text",), quotes=True)
+    reply_game = collects(
+        "reply_game", "sendGame", "_place", _FILLED_2, ("game_short_name",), quotes=True, names=True
+    )
+    answer = collects("answer", "sendMessage", "_place", _FILLED_1, ("text",), quotes=True, names=True)
     edit_text = collects("edit_text", "editMessageText", "_itself", _FILLED_7, ("text",))
     edit_caption = collects("edit_caption", "editMessageCaption", "_itself", _FILLED_7, ("caption",))
     edit_media = collects("edit_media", "editMessageMedia", "_itself", _FILLED_7, ("media",))
@@ -191,8 +283,25 @@ class MessageCalls:
     pin = collects("pin", "pinChatMessage", "_itself", _FILLED_9, ())
     unpin = collects("unpin", "unpinChatMessage", "_itself", _FILLED_9, ())
     react = collects("react", "setMessageReaction", "_itself", _FILLED_8, ("reaction",))
-    forward_to = collects("forward_to", "forwardMessage", "_from_here", _FILLED_10, ("chat_id",))
-    copy_to = collects("copy_to", "copyMessage", "_from_here", _FILLED_10, ("chat_id",))
+    forward_to = collects("forward_to", "forwardMessage", "_from_here", _FILLED_10, ("chat_id",), names=True)
+    copy_to = collects("copy_to", "copyMessage", "_from_here", _FILLED_10, ("chat_id",), names=True)
+
+
+class NamedCalls:
+    """Shortcuts of a named message."""
+
+    __slots__ = ()
+
+    edit_text = collects("edit_text", "editMessageText", "_itself", _FILLED_7, ("text",))
+    edit_caption = collects("edit_caption", "editMessageCaption", "_itself", _FILLED_7, ("caption",))
+    edit_media = collects("edit_media", "editMessageMedia", "_itself", _FILLED_7, ("media",))
+    edit_reply_markup = collects(
+        "edit_reply_markup", "editMessageReplyMarkup", "_itself", _FILLED_7, ("reply_markup",)
+    )
+    delete = collects("delete", "deleteMessage", "_itself", _FILLED_8, ())
+    pin = collects("pin", "pinChatMessage", "_itself", _FILLED_9, ())
+    unpin = collects("unpin", "unpinChatMessage", "_itself", _FILLED_9, ())
+    react = collects("react", "setMessageReaction", "_itself", _FILLED_8, ("reaction",))
 
 
 class QueryCalls:
@@ -217,27 +326,27 @@ class Calls:
     get_me = collects("get_me", "getMe")
     log_out = collects("log_out", "logOut")
     close_bot = collects("close_bot", "close")
-    send_message = collects("send_message", "sendMessage")
-    forward_message = collects("forward_message", "forwardMessage")
-    forward_messages = collects("forward_messages", "forwardMessages")
-    copy_message = collects("copy_message", "copyMessage")
-    copy_messages = collects("copy_messages", "copyMessages")
-    send_photo = collects("send_photo", "sendPhoto")
-    send_live_photo = collects("send_live_photo", "sendLivePhoto")
-    send_audio = collects("send_audio", "sendAudio")
-    send_document = collects("send_document", "sendDocument")
-    send_video = collects("send_video", "sendVideo")
-    send_animation = collects("send_animation", "sendAnimation")
-    send_voice = collects("send_voice", "sendVoice")
-    send_video_note = collects("send_video_note", "sendVideoNote")
-    send_paid_media = collects("send_paid_media", "sendPaidMedia")
-    send_media_group = collects("send_media_group", "sendMediaGroup")
-    send_location = collects("send_location", "sendLocation")
-    send_venue = collects("send_venue", "sendVenue")
-    send_contact = collects("send_contact", "sendContact")
-    send_poll = collects("send_poll", "sendPoll")
-    send_checklist = collects("send_checklist", "sendChecklist")
-    send_dice = collects("send_dice", "sendDice")
+    send_message = collects("send_message", "sendMessage", names=True)
+    forward_message = collects("forward_message", "forwardMessage", names=True)
+    forward_messages = collects("forward_messages", "forwardMessages", names=True)
+    copy_message = collects("copy_message", "copyMessage", names=True)
+    copy_messages = collects("copy_messages", "copyMessages", names=True)
+    send_photo = collects("send_photo", "sendPhoto", names=True)
+    send_live_photo = collects("send_live_photo", "sendLivePhoto", names=True)
+    send_audio = collects("send_audio", "sendAudio", names=True)
+    send_document = collects("send_document", "sendDocument", names=True)
+    send_video = collects("send_video", "sendVideo", names=True)
+    send_animation = collects("send_animation", "sendAnimation", names=True)
+    send_voice = collects("send_voice", "sendVoice", names=True)
+    send_video_note = collects("send_video_note", "sendVideoNote", names=True)
+    send_paid_media = collects("send_paid_media", "sendPaidMedia", names=True)
+    send_media_group = collects("send_media_group", "sendMediaGroup", names=True)
+    send_location = collects("send_location", "sendLocation", names=True)
+    send_venue = collects("send_venue", "sendVenue", names=True)
+    send_contact = collects("send_contact", "sendContact", names=True)
+    send_poll = collects("send_poll", "sendPoll", names=True)
+    send_checklist = collects("send_checklist", "sendChecklist", names=True)
+    send_dice = collects("send_dice", "sendDice", names=True)
     send_message_draft = collects("send_message_draft", "sendMessageDraft")
     send_chat_action = collects("send_chat_action", "sendChatAction")
     set_message_reaction = collects("set_message_reaction", "setMessageReaction")
@@ -394,7 +503,7 @@ class Calls:
     delete_ephemeral_message = collects("delete_ephemeral_message", "deleteEphemeralMessage")
     delete_message_reaction = collects("delete_message_reaction", "deleteMessageReaction")
     delete_all_message_reactions = collects("delete_all_message_reactions", "deleteAllMessageReactions")
-    send_sticker = collects("send_sticker", "sendSticker")
+    send_sticker = collects("send_sticker", "sendSticker", names=True)
     get_sticker_set = collects("get_sticker_set", "getStickerSet")
     get_custom_emoji_stickers = collects("get_custom_emoji_stickers", "getCustomEmojiStickers")
     upload_sticker_file = collects("upload_sticker_file", "uploadStickerFile")
@@ -412,10 +521,10 @@ class Calls:
         "set_custom_emoji_sticker_set_thumbnail", "setCustomEmojiStickerSetThumbnail"
     )
     delete_sticker_set = collects("delete_sticker_set", "deleteStickerSet")
-    send_rich_message = collects("send_rich_message", "sendRichMessage")
+    send_rich_message = collects("send_rich_message", "sendRichMessage", names=True)
     send_rich_message_draft = collects("send_rich_message_draft", "sendRichMessageDraft")
     answer_inline_query = collects("answer_inline_query", "answerInlineQuery")
-    send_invoice = collects("send_invoice", "sendInvoice")
+    send_invoice = collects("send_invoice", "sendInvoice", names=True)
     create_invoice_link = collects("create_invoice_link", "createInvoiceLink")
     answer_shipping_query = collects("answer_shipping_query", "answerShippingQuery")
     answer_pre_checkout_query = collects("answer_pre_checkout_query", "answerPreCheckoutQuery")
@@ -424,6 +533,6 @@ class Calls:
     refund_star_payment = collects("refund_star_payment", "refundStarPayment")
     edit_user_star_subscription = collects("edit_user_star_subscription", "editUserStarSubscription")
     set_passport_data_errors = collects("set_passport_data_errors", "setPassportDataErrors")
-    send_game = collects("send_game", "sendGame")
+    send_game = collects("send_game", "sendGame", names=True)
     set_game_score = collects("set_game_score", "setGameScore")
     get_game_high_scores = collects("get_game_high_scores", "getGameHighScores")

@@ -75,6 +75,7 @@ class Sends:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Send `text` to any chat: Telegram Bot API, sendMessage."""
 
@@ -102,7 +103,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendMessage."""
 
@@ -129,7 +131,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendPhoto."""
 
@@ -157,7 +160,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendLivePhoto."""
 
@@ -186,7 +190,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendAudio."""
 
@@ -213,7 +218,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendDocument."""
 
@@ -247,7 +253,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendVideo."""
 
@@ -278,7 +285,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendAnimation."""
 
@@ -304,7 +312,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendVoice."""
 
@@ -329,7 +338,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendVideoNote."""
 
@@ -355,7 +365,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendPaidMedia."""
 
@@ -372,7 +383,8 @@ class Replies:
         allow_paid_broadcast: bool | None = ...,
         message_effect_id: str | None = ...,
         reply_parameters: ReplyParameters | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendMediaGroup."""
 
@@ -399,7 +411,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendLocation."""
 
@@ -428,7 +441,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendVenue."""
 
@@ -453,7 +467,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendContact."""
 
@@ -496,7 +511,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendPoll."""
 
@@ -509,7 +525,8 @@ class Replies:
         message_effect_id: str | None = ...,
         reply_parameters: ReplyParameters | None = ...,
         reply_markup: InlineKeyboardMarkup | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendChecklist."""
 
@@ -530,7 +547,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendDice."""
 
@@ -569,7 +587,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendSticker."""
 
@@ -591,7 +610,8 @@ class Replies:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendRichMessage."""
 
@@ -639,7 +659,8 @@ class Replies:
         suggested_post_parameters: SuggestedPostParameters | None = ...,
         reply_parameters: ReplyParameters | None = ...,
         reply_markup: InlineKeyboardMarkup | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendInvoice."""
 
@@ -654,7 +675,8 @@ class Replies:
         message_effect_id: str | None = ...,
         reply_parameters: ReplyParameters | None = ...,
         reply_markup: InlineKeyboardMarkup | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendGame."""
 
@@ -712,7 +734,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendMessage."""
 
@@ -739,7 +762,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendPhoto."""
 
@@ -767,7 +791,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendLivePhoto."""
 
@@ -796,7 +821,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendAudio."""
 
@@ -823,7 +849,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendDocument."""
 
@@ -857,7 +884,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendVideo."""
 
@@ -888,7 +916,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendAnimation."""
 
@@ -914,7 +943,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendVoice."""
 
@@ -939,7 +969,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendVideoNote."""
 
@@ -965,7 +996,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendPaidMedia."""
 
@@ -982,7 +1014,8 @@ class MessageCalls:
         allow_paid_broadcast: bool | None = ...,
         message_effect_id: str | None = ...,
         reply_parameters: ReplyParameters | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendMediaGroup."""
 
@@ -1009,7 +1042,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendLocation."""
 
@@ -1038,7 +1072,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendVenue."""
 
@@ -1063,7 +1098,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendContact."""
 
@@ -1106,7 +1142,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendPoll."""
 
@@ -1119,7 +1156,8 @@ class MessageCalls:
         message_effect_id: str | None = ...,
         reply_parameters: ReplyParameters | None = ...,
         reply_markup: InlineKeyboardMarkup | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendChecklist."""
 
@@ -1140,7 +1178,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendDice."""
 
@@ -1179,7 +1218,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendSticker."""
 
@@ -1201,7 +1241,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendRichMessage."""
 
@@ -1249,7 +1290,8 @@ class MessageCalls:
         suggested_post_parameters: SuggestedPostParameters | None = ...,
         reply_parameters: ReplyParameters | None = ...,
         reply_markup: InlineKeyboardMarkup | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendInvoice."""
 
@@ -1264,7 +1306,8 @@ class MessageCalls:
         message_effect_id: str | None = ...,
         reply_parameters: ReplyParameters | None = ...,
         reply_markup: InlineKeyboardMarkup | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """Send it to the chat, in the topic or business connection of the update; `quote=True`: as a reply to its message: Telegram Bot API, sendGame."""
 
@@ -1289,7 +1332,8 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
-        quote: bool = ...,
+        quote: bool | NamedCalls = ...,
+        name: str | None = ...,
     ) -> None:
         """The same as `reply`: Telegram Bot API, sendMessage."""
 
@@ -1345,6 +1389,7 @@ class MessageCalls:
         protect_content: bool | None = ...,
         message_effect_id: str | None = ...,
         suggested_post_parameters: SuggestedPostParameters | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Forward it to a chat: Telegram Bot API, forwardMessage."""
 
@@ -1370,8 +1415,53 @@ class MessageCalls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Send a copy of it to a chat: Telegram Bot API, copyMessage."""
+
+class NamedCalls:
+    """Shortcuts of a named message."""
+
+    def edit_text(
+        self,
+        text: str | None = ...,
+        *,
+        parse_mode: ParseModeStr | None = ...,
+        entities: Sequence[MessageEntity | dict[str, Any]] | None = ...,
+        link_preview_options: LinkPreviewOptions | None = ...,
+        rich_message: InputRichMessage | None = ...,
+        reply_markup: InlineKeyboardMarkup | None = ...,
+    ) -> None:
+        """Replace the text of one of the bot's own messages: Telegram Bot API, editMessageText."""
+
+    def edit_caption(
+        self,
+        caption: str | None = ...,
+        *,
+        parse_mode: ParseModeStr | None = ...,
+        caption_entities: Sequence[MessageEntity | dict[str, Any]] | None = ...,
+        show_caption_above_media: bool | None = ...,
+        reply_markup: InlineKeyboardMarkup | None = ...,
+    ) -> None:
+        """Replace the caption; None removes it: Telegram Bot API, editMessageCaption."""
+
+    def edit_media(self, media: InputMedia, *, reply_markup: InlineKeyboardMarkup | None = ...) -> None:
+        """Replace the photo, the video, ... and the caption: Telegram Bot API, editMessageMedia."""
+
+    def edit_reply_markup(self, reply_markup: InlineKeyboardMarkup | None = ...) -> None:
+        """Replace the buttons; None removes them: Telegram Bot API, editMessageReplyMarkup."""
+
+    def delete(self) -> None:
+        """Delete it (at most 48 hours old; others' messages need the right to): Telegram Bot API, deleteMessage."""
+
+    def pin(self, *, disable_notification: bool | None = ...) -> None:
+        """Pin it: Telegram Bot API, pinChatMessage."""
+
+    def unpin(self) -> None:
+        """Unpin it: Telegram Bot API, unpinChatMessage."""
+
+    def react(self, reaction: Sequence[ReactionType] | None = ..., *, is_big: bool | None = ...) -> None:
+        """Replace the bot's reactions to it; None removes them: Telegram Bot API, setMessageReaction."""
 
 class QueryCalls:
     """The shortcut of a pressed button."""
@@ -1441,6 +1531,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendMessage."""
 
@@ -1457,6 +1548,7 @@ class Calls:
         protect_content: bool | None = ...,
         message_effect_id: str | None = ...,
         suggested_post_parameters: SuggestedPostParameters | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, forwardMessage."""
 
@@ -1470,6 +1562,7 @@ class Calls:
         direct_messages_topic_id: int | None = ...,
         disable_notification: bool | None = ...,
         protect_content: bool | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, forwardMessages."""
 
@@ -1497,6 +1590,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, copyMessage."""
 
@@ -1511,6 +1605,7 @@ class Calls:
         disable_notification: bool | None = ...,
         protect_content: bool | None = ...,
         remove_caption: bool | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, copyMessages."""
 
@@ -1539,6 +1634,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendPhoto."""
 
@@ -1568,6 +1664,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendLivePhoto."""
 
@@ -1598,6 +1695,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendAudio."""
 
@@ -1626,6 +1724,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendDocument."""
 
@@ -1661,6 +1760,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendVideo."""
 
@@ -1693,6 +1793,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendAnimation."""
 
@@ -1720,6 +1821,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendVoice."""
 
@@ -1746,6 +1848,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendVideoNote."""
 
@@ -1773,6 +1876,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendPaidMedia."""
 
@@ -1791,6 +1895,7 @@ class Calls:
         allow_paid_broadcast: bool | None = ...,
         message_effect_id: str | None = ...,
         reply_parameters: ReplyParameters | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendMediaGroup."""
 
@@ -1819,6 +1924,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendLocation."""
 
@@ -1849,6 +1955,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendVenue."""
 
@@ -1875,6 +1982,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendContact."""
 
@@ -1919,6 +2027,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendPoll."""
 
@@ -1933,6 +2042,7 @@ class Calls:
         message_effect_id: str | None = ...,
         reply_parameters: ReplyParameters | None = ...,
         reply_markup: InlineKeyboardMarkup | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendChecklist."""
 
@@ -1955,6 +2065,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendDice."""
 
@@ -2761,6 +2872,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendSticker."""
 
@@ -2842,6 +2954,7 @@ class Calls:
         | ReplyKeyboardRemove
         | ForceReply
         | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendRichMessage."""
 
@@ -2903,6 +3016,7 @@ class Calls:
         suggested_post_parameters: SuggestedPostParameters | None = ...,
         reply_parameters: ReplyParameters | None = ...,
         reply_markup: InlineKeyboardMarkup | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendInvoice."""
 
@@ -2979,6 +3093,7 @@ class Calls:
         message_effect_id: str | None = ...,
         reply_parameters: ReplyParameters | None = ...,
         reply_markup: InlineKeyboardMarkup | None = ...,
+        name: str | None = ...,
     ) -> None:
         """Telegram Bot API, sendGame."""
 

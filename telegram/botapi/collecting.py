@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Generator
 from typing import Any, Final, NoReturn
 
+from telegram.botapi.named import message_name
+
 
 class WrongCall(TypeError):  # noqa: N818 - a fact about a call
     """A call that the Bot API does not have, or with a wrong parameter: a programming error, in one line."""
@@ -49,6 +51,16 @@ def _own(method: str) -> str:
 _NONE: Final[frozenset[str]] = frozenset()
 
 
+class Quotable:
+    """What `quote=` takes besides True: another message than the update's."""
+
+    __slots__ = ()
+
+    def _quoted(self, name: str) -> int:
+        """Return its id; `name` is the shortcut's."""
+        raise NotImplementedError
+
+
 def collects(
     name: str,
     method: str,
@@ -57,11 +69,13 @@ def collects(
     positional: tuple[str, ...] = (),
     *,
     quotes: bool = False,
+    names: bool = False,
 ) -> Callable[..., None]:
     """Return a method that collects a call of the Bot API's `method`, by `self._collected(method, params)`.
 
     `filled` is the name of the method that returns what is filled in, `has` which of it the Bot API's method has,
     `positional` what may be given without a name. `quotes`: it has `quote=True`, a reply to `self._quoted()`.
+    `names`: it has `name="menu"`, the name of the message that it sends.
     """
     returned = Collected(name, method)
 
@@ -73,7 +87,10 @@ def collects(
         if filled is not None:
             given = getattr(self, filled)(name)
             params = {**(given if has.issuperset(given) else _fitting(name, given, has)), **params}
-        self._collected(method, params)
+        if names and params.get("name") is not None:
+            self._collected(method, params, name=_name(name, params))
+        else:
+            self._collected(method, params)
         return returned
 
     collect.__name__ = name
@@ -98,10 +115,20 @@ def _bound(
 def _quote(name: str, params: dict[str, Any], source: Any) -> None:
     """Replace `quote=True` by reply_parameters."""
     quote = params.pop("quote")
+    if isinstance(quote, Quotable):
+        source, quote = quote, True
     if not isinstance(quote, bool):
         raise WrongCall(f"quote of {name}() is of type {type(quote).__name__}, and must be bool")
     if quote:
         params.setdefault("reply_parameters", {"message_id": source._quoted(name)})  # noqa: SLF001 - of the same shortcut
+
+
+def _name(name: str, params: dict[str, Any]) -> str:
+    """Return the `name=` of a message, removed from the params."""
+    try:
+        return message_name(params.pop("name"))
+    except (TypeError, ValueError) as error:
+        raise WrongCall(f"{name}(): {error}") from None
 
 
 def _fitting(name: str, filled: dict[str, Any], has: frozenset[str]) -> dict[str, Any]:

@@ -53,6 +53,11 @@ _ANSWER: Final = _Shortcut(
 _SEND: Final = _Shortcut("send", "sendMessage", "Send `text` to any chat", "_anywhere")
 
 
+_NAMED: Final = tuple(
+    each for each in _MESSAGE_ONLY if each.name in {"edit_text", "edit_caption", "edit_media", "edit_reply_markup", "delete", "pin", "unpin", "react"}
+)  # fmt: skip
+
+
 class _Class(NamedTuple):
     name: str
     doc: str
@@ -78,6 +83,7 @@ def _classes(schema: Schema) -> Iterator[_Class]:
         "Presses", "Shortcuts of a pressed button, and of the message with it.", (_ANSWER, *_OF_A_MESSAGE)
     )
     yield _Class("MessageCalls", "Shortcuts of a message.", (*replies, answer, *_MESSAGE_ONLY))
+    yield _Class("NamedCalls", "Shortcuts of a named message.", _NAMED)
     yield _Class("QueryCalls", "The shortcut of a pressed button.", (_ANSWER,))
     calls = tuple(_Shortcut(own_name(name), name) for name in every)
     yield _Class(
@@ -113,14 +119,15 @@ def collected_module(schema: Schema) -> str:
 
 
 def _made(shortcut: _Shortcut, method: Method, sets: dict[tuple[str, ...], str]) -> str:
+    names = ", names=True" if _names(method) else ""
     if shortcut.filled is None:
-        return f'collects("{shortcut.name}", "{shortcut.method}")'
+        return f'collects("{shortcut.name}", "{shortcut.method}"{names})'
     known = [each.name for each in method.params]
     has = tuple(each for each in shortcut.has if each in known)
     filled = sets.setdefault(has, f"_FILLED_{len(sets)}")
     positional = tuple(each.name for each in _positional(shortcut, method))
     quotes = ", quotes=True" if _quotes(shortcut, method) else ""
-    return f'collects("{shortcut.name}", "{shortcut.method}", "{shortcut.filled}", {filled}, {positional!r}{quotes})'
+    return f'collects("{shortcut.name}", "{shortcut.method}", "{shortcut.filled}", {filled}, {positional!r}{quotes}{names})'
 
 
 def _positional(shortcut: _Shortcut, method: Method) -> list[Field]:
@@ -132,6 +139,12 @@ def _positional(shortcut: _Shortcut, method: Method) -> list[Field]:
 
 def _quotes(shortcut: _Shortcut, method: Method) -> bool:
     return shortcut.filled == "_place" and any(each.name == "reply_parameters" for each in method.params)
+
+
+def _names(method: Method) -> bool:
+    """Return whether the method sends a message, which can be given a name."""
+    sent = {"Message", "MessageId", "Array of Message", "Array of MessageId"}
+    return method.name.startswith(("send", "copy", "forward")) and not sent.isdisjoint(method.returns)
 
 
 def collected_stub(schema: Schema) -> str:
@@ -184,9 +197,11 @@ def _signature(shortcut: _Shortcut, method: Method) -> str:
     ordered = sorted(method.params, key=lambda field: not field.required)
     others = [each for each in ordered if each not in positional and each.name not in shortcut.without]
     given, named = ([_param(each, method.name) for each in some] for some in (positional, others))
-    params = ["self", *given, *(["*"] if named else []), *named]
+    params = ["self", *given, *(["*"] if named or _names(method) else []), *named]
     if _quotes(shortcut, method):
-        params.append("quote: bool = ...")
+        params.append("quote: bool | NamedCalls = ...")
+    if _names(method):
+        params.append("name: str | None = ...")
     doc = f"{shortcut.doc}: " if shortcut.doc else ""
     return f'    def {shortcut.name}({", ".join(params)}) -> None:\n        """{doc}Telegram Bot API, {method.name}."""\n'
 

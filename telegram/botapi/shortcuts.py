@@ -15,8 +15,8 @@ from telegram.botapi.objects import TelegramObject
 class Collector(Protocol):
     """Collects the calls of a handler: a Context."""
 
-    def collect(self, method: str, params: dict[str, Any]) -> None:
-        """Collect a call of any method."""
+    def collect(self, method: str, params: dict[str, Any], *, name: str | None = None) -> None:
+        """Collect a call of any method; `name` is given to the message that it sends."""
 
 
 current: Final[ContextVar[Collector | None]] = ContextVar("current", default=None)
@@ -26,11 +26,11 @@ current: Final[ContextVar[Collector | None]] = ContextVar("current", default=Non
 class _Collecting:
     """An object whose shortcuts collect in the context of the running handler."""
 
-    def _collected(self, method: str, params: dict[str, Any]) -> None:
+    def _collected(self, method: str, params: dict[str, Any], *, name: str | None = None) -> None:
         collector = current.get()
         if collector is None:
             raise RuntimeError(f"{method}: no handler is running; use the client's own methods")
-        collector.collect(method, params)
+        collector.collect(method, params, name=name)
 
 
 def part(item: Any, name: str) -> Any:

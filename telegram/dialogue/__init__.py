@@ -53,6 +53,7 @@ from telegram.dialogue.keyboards import inline, keyboard, no_keyboard
 from telegram.dialogue.limits import throttle
 from telegram.dialogue.loading import load_router
 from telegram.dialogue.menus import help_command
+from telegram.dialogue.named import NamedMessage
 from telegram.dialogue.queries import (
     CheckoutContext,
     ChosenContext,
@@ -106,6 +107,7 @@ __all__ = [
     "Invalid",
     "JoinRequestContext",
     "MessageContext",
+    "NamedMessage",
     "NotKept",
     "Park",
     "ParseMode",

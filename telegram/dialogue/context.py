@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from engine import Call, Delivery, Effects, Timer
 from engine.moved import deprecated
-from telegram.botapi.calls import encode_call, query_lane, query_of
+from telegram.botapi.calls import encode_call, encode_forget, query_lane, query_of
 from telegram.botapi.collected import Calls, Sends
 from telegram.botapi.collecting import Collected
 from telegram.botapi.parameters import check_call
@@ -16,6 +16,7 @@ from telegram.botapi.types import Update
 from telegram.client import TgClient
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory, Scope
 from telegram.dialogue.marks import mark_buttons, mark_of
+from telegram.dialogue.named import NamedMessage
 from telegram.dialogue.origin import E_co, Origin
 from telegram.dialogue.shared import data_of
 from telegram.dialogue.speaking import Speaking
@@ -177,8 +178,10 @@ class Context(Speaking, Sends, Origin[E_co]):
         self.collect(method, params, is_known=False)
         return _CALLED  # type: ignore[return-value]
 
-    def collect(self, method: str, params: dict[str, Any], *, is_known: bool = True) -> None:
-        """Collect a call, as `call` or (`is_known=False`) `call_newer`."""
+    def collect(
+        self, method: str, params: dict[str, Any], *, is_known: bool = True, name: str | None = None
+    ) -> None:
+        """Collect a call, as `call` or (`is_known=False`) `call_newer`; `name` is given to the message that it sends."""
         if self._calls is None:
             raise RuntimeError(f"{method}: the handler has returned, this call would be lost")
         if is_known:
@@ -197,7 +200,10 @@ class Context(Speaking, Sends, Origin[E_co]):
             mark = None if self.marks is None else mark_of(self.memory.place(self.marks), self.turn)
             params["reply_markup"], offered = mark_buttons(params["reply_markup"], mark)
             self.offered += offered
-        self._calls.append(Call(self._lane(params.get("chat_id")), encode_call(method, params)))
+        lane = self._lane(params.get("chat_id"))
+        if name is not None:  # if the message is not sent, the name must not stay with an older one
+            self._calls.append(Call(lane, encode_forget(name)))
+        self._calls.append(Call(lane, encode_call(method, params, name)))
 
     def _lane(self, chat_id: object) -> str:
         """Return the outbox lane: a call to the private chat of a user who asks to join a group is a reply, not a post."""
@@ -210,6 +216,13 @@ class Context(Speaking, Sends, Origin[E_co]):
     def calls(self) -> Calls:
         """Every method of the Bot API, with its parameters, to collect: `ctx.calls.ban_chat_member(...)`."""
         return Calls(self.collect)
+
+    def named(self, name: str, /, *, chat_id: int | str | None = None) -> NamedMessage:
+        """The last message that was sent with `name=` in the chat of the update, to edit, pin, delete, ... with the commit.
+
+        With the `chat_id` of another chat: the last one that was sent there with this name by handlers of other chats.
+        """
+        return NamedMessage(self, name, chat_id)
 
     def _anywhere(self, _name: str) -> dict[str, Any]:
         """Return what is filled in for `send`."""

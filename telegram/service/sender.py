@@ -8,6 +8,7 @@
 | the answer to a button press is too long   | sent again at once, shortened (botapi/late.py)                    |
 | its message or query is gone               | dropped, with a line in the log (botapi/late.py)                  |
 | "wrong file_id or ... temporarily"         | retried once, then a dead letter                                  |
+| its named message is not known              | dropped, or sent without the reply (names.py)                     |
 | rate limit reached (pace.py)               | not sent: waits up to 0.25 s, else parked, no attempt             |
 | 429                                        | not executed: the lane is parked for retry_after, no attempt      |
 | nothing was sent (connection refused, DNS) | parked, no attempt, for as long as it takes                       |
@@ -23,7 +24,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -41,8 +42,10 @@ from telegram.botapi.errors import (
     UploadCut,
 )
 from telegram.botapi.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
+from telegram.botapi.named import FORGET, naming_of
 from telegram.botapi.repeatable import makes_something
 from telegram.client.peers import Peers
+from telegram.service.names import NamedCall
 from telegram.service.outage import PAUSE_MIN_S, Outage, Tried
 from telegram.service.pace import Pace
 from telegram.settings.bot_config import UnknownOutcome
@@ -66,6 +69,15 @@ class Poster(Protocol):
     async def upload(self, method: str, body: bytes, files: Files) -> object:
         """Call `method` with a JSON body and the files that belong into it; TelegramError."""
         ...
+
+
+class _Ready(NamedTuple):
+    """A call to send; `named`: its names, None if it has none."""
+
+    method: str
+    body: bytes
+    files: Files
+    named: NamedCall | None
 
 
 class Sender:
@@ -92,11 +104,10 @@ class Sender:
         """Send one call; raises Park, Retry or Reject by the table above."""
         loop = asyncio.get_running_loop()
         delivery = work.delivery
-        method, body = decode_call(delivery.envelope.body)
-        files = files_of(delivery.envelope.body)
-        body = self._peers.readdressed(body)
-        if self._peers.drops(delivery.lease.key, body):
-            return _DONE
+        ready = await self._ready(work)
+        if isinstance(ready, Effects):
+            return ready
+        method, body, files, named = ready
         call = Tried(delivery.lease.key, method, loop.time())
         if self._pace is not None:
             await self._wait_for_turn(self._pace, call, body)
@@ -104,7 +115,7 @@ class Sender:
         if wait_s := self._outage.wait_s(call.started):
             raise Park("Telegram cannot be reached", delay_s=wait_s)
         try:
-            await self._send(method, body, files)
+            result = await self._send(method, body, files, named)
         except RetryAfter as error:
             self._outage.over(call)
             if self._pace is not None:
@@ -114,7 +125,8 @@ class Sender:
             self._outage.over(call)
             if error.passing and delivery.attempt == 1:
                 raise Retry(str(error)) from None
-            self._refused(error, body, call)
+            if named is None or not named.is_gone(error):
+                self._refused(error, body, call)
         except FileUnusable as error:
             raise Reject(f"{method}: {error}: put it there and replay") from None
         except UploadCut as error:
@@ -133,7 +145,27 @@ class Sender:
         else:
             self._outage.over(call)
             self._peers.reached(call.lane, body)
+            if named is not None:
+                return named.sent(method, body, result)
         return _DONE
+
+    async def _ready(self, work: Work) -> "_Ready | Effects":
+        """Return the call as it is to be sent now; the effects to commit if it is not to be sent."""
+        lane, stored = work.delivery.lease.key, work.delivery.envelope.body
+        method, body = decode_call(stored)
+        body = self._peers.readdressed(body)
+        named = None
+        if (naming := naming_of(stored)) is not None:
+            named = await NamedCall.read(work, naming)
+            if method == FORGET:
+                return named.forgotten()
+        if self._peers.drops(lane, body):
+            return _DONE
+        if named is not None:
+            if (filled := named.filled(method, body)) is None:
+                return _DONE
+            method, body = filled
+        return _Ready(method, body, files_of(stored), named)
 
     def _refused(self, error: Refused, body: bytes, call: Tried) -> None:
         """Handle a permanent refusal: raise Reject, or return if the call is done or dropped."""
@@ -158,25 +190,24 @@ class Sender:
             finally:
                 self._waiting -= 1
 
-    async def _send(self, method: str, body: bytes, files: Files) -> None:
-        """Send a call; if Telegram refuses it for a correctable reason, send it again with that corrected."""
+    async def _send(self, method: str, body: bytes, files: Files, named: NamedCall | None) -> object:
+        """Send a call, return its result if it has names or files; refused for a correctable reason, it is sent again with that corrected."""
         for _ in range(_CORRECTIONS_MAX):
             try:
-                await self._post(method, body, files)
+                return await self._post(method, body, files, named)
             except Refused as error:
+                moved = self._peers.moved(error, body)
                 corrected = (
-                    self._peers.moved(error, body)
+                    (moved if named is None else named.after_move(moved))
                     or without_lost_reply(error, body)
                     or with_shorter_answer(error, body)
                 )
                 if corrected is None:
                     raise
                 body = corrected
-            else:
-                return
-        await self._post(method, body, files)
+        return await self._post(method, body, files, named)
 
-    def _post(self, method: str, body: bytes, files: Files) -> Awaitable[object]:
-        if files:
+    def _post(self, method: str, body: bytes, files: Files, named: NamedCall | None) -> Awaitable[object]:
+        if files or named is not None:  # `post` returns no result
             return self._client.upload(method, body, files)
         return self._client.post(method, body)
