@@ -14,6 +14,7 @@ from tests.torture import (
     events,
     kill,
     limits,
+    named,
     payments,
     poison,
     sigterm,
@@ -38,6 +39,7 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "payments": payments.run,
     "limits": limits.run,
     "events": events.run,
+    "named": named.run,
 }
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")
