@@ -7,7 +7,7 @@ types), so a store never runs a method of an author's class. TypeError or ValueE
 from math import nan
 from typing import Any, Final, TypeVar
 
-from engine.model import DELAY_MAX_S, KEEP, TIMERS_MAX, Call, Effects, Queue, StateChange, Timer
+from engine.model import DELAY_MAX_S, KEEP, TIMERS_MAX, Call, Effects, Post, Queue, StateChange, Timer
 
 BYTES_MAX: Final = 1 << 28
 """Maximum size of a body or state, in bytes. SQLite refuses a row of 1,000,000,000 bytes or more (SQLite, "Limits")."""
@@ -15,7 +15,7 @@ BYTES_MAX: Final = 1 << 28
 _NAME_MAX: Final = 1 << 20  # characters of a key, a scope or a timer's name
 _NONE: Final[tuple[Any, ...]] = ()
 _ZERO: Final = 0
-N = TypeVar("N", Call, Timer, StateChange)
+N = TypeVar("N", Call, Timer, Post, StateChange)
 
 
 def check_delay(seconds: float) -> float:
@@ -34,10 +34,11 @@ def check_delay(seconds: float) -> float:
 
 def checked_effects(effects: Effects, queue: Queue = Queue.INBOX) -> Effects:
     """Return the effects with exact types; TypeError or ValueError for a value that a store cannot keep."""
-    calls, state, timers, also, states = effects
+    calls, state, timers, also, states, posts = effects
     if (
         timers is _NONE
         and states is _NONE
+        and posts is _NONE
         and also is _ZERO
         and type(effects) is Effects
         and (state is KEEP or state is None or (type(state) is bytes and len(state) <= BYTES_MAX))
@@ -53,6 +54,7 @@ def checked_effects(effects: Effects, queue: Queue = Queue.INBOX) -> Effects:
         _checked_timers(timers, queue),
         _count(also),
         _checked_states(states),
+        _checked_posts(posts),
     )
 
 
@@ -91,6 +93,23 @@ def _checked_timer(timer: object) -> Timer:
         None if after_s is None else check_delay(after_s),
         _bytes("the body of a timer", body),
         None if scope is None else _text("the scope of a timer", scope),
+    )
+
+
+def _checked_posts(posts: object) -> tuple[Post, ...]:
+    known = tuple(_checked_post(post) for post in _sequence("posts", posts))
+    if len(known) > TIMERS_MAX:
+        raise ValueError(f"a commit has at most {TIMERS_MAX} posts, not {len(known)}")
+    return known
+
+
+def _checked_post(post: object) -> Post:
+    key, scope, body, after_s = _shaped(Post, "a post", post)
+    return Post(
+        _text("the key of a post", key),
+        _text("the scope of a post", scope),
+        _bytes("the body of a post", body),
+        check_delay(after_s),
     )
 
 

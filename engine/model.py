@@ -105,7 +105,7 @@ class Effects(NamedTuple):
     `state` is the new conversation state of the delivery's scope; None deletes it, KEEP leaves it unchanged. `states`
     changes states of other lanes and scopes. The store compares all of them: StateChanged if another lane has changed
     one since it was read (`state`: since it was delivered). `also` acks that many more updates directly behind the
-    head; they must have been peeked under this lease.
+    head; they must have been peeked under this lease. `posts` come into lanes of the inbox, in the order given.
     """
 
     calls: tuple[Call, ...] = ()
@@ -113,6 +113,7 @@ class Effects(NamedTuple):
     timers: tuple[Timer, ...] = ()
     also: int = 0
     states: tuple[StateChange, ...] = ()
+    posts: tuple[Post, ...] = ()
 
 
 class Lease(NamedTuple):

@@ -204,8 +204,8 @@ class Store(LookAhead, Protocol):
         Repeating a commit changes nothing, and raises LeaseLost if the lane has been released. In these cases nothing
         is changed and the lease stays in force: StateChanged if one of `effects.states` is not what it `was`, or the
         state that `effects.state` replaces is not the delivered one (another lane's commit has changed it); NotPeeked
-        if `effects.also` exceeds what was peeked; TooManyTimers if `effects.timers` sets one and the lane would have
-        more than `Limits.lane_timers_max`.
+        if `effects.also` exceeds what was peeked; TooManyTimers if `effects.timers` or `effects.posts` sets one and a
+        lane would have more than `Limits.lane_timers_max`.
         """
 
     async def park(

@@ -12,6 +12,7 @@ TESTED = {
     "languages.md": "tests/dialogue/test_languages.py",
     "menus.md": "tests/dialogue/test_menus.py",
     "named.md": "tests/dialogue/test_named.py",
+    "refused.md": "tests/dialogue/test_refused.py",
     "widgets.md": "tests/widgets/test_widgets_docs.py",
     "web.md": "tests/web/test_web_docs.py",
 }

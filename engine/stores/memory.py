@@ -139,6 +139,8 @@ class MemoryStore:
                 self._compare(delivery, effects)
             if effects.timers:
                 self._data.check_timers(delivery, effects.timers)
+            if effects.posts:
+                self._data.check_posts(effects.posts, {})
             for place in places:
                 self._data.take(queue, place)
             count = 1 + effects.also
@@ -246,6 +248,8 @@ class MemoryStore:
             data.send(effects.calls)
         for timer in effects.timers:
             data.set_timer(key, own_scope if timer.scope is None else timer.scope, timer)
+        for post in effects.posts:
+            data.post(post)
 
     def _may_append(self, right: Right) -> bool:
         return self._data.appender is self._session and self._data.right == right

@@ -9,6 +9,8 @@ NAME_MAX: Final = 64
 FORGET: Final = "~forget"
 """The method of a stored call that is not sent: from here on, no message has its name."""
 
+_QUIET: Final = b"quiet"
+
 
 class NamedId(int):
     """Stands in the params of a collected call for the id of the message `name`, which is known only when it is sent."""
@@ -54,9 +56,23 @@ def naming_of(body: bytes) -> Naming | None:
         return None
     try:
         name, ids = json.loads(columns[2])
-        return Naming(name, tuple((tuple(at), str(of)) for at, of in ids))
+        found = Naming(name, tuple((tuple(at), str(of)) for at, of in ids))
     except (LookupError, TypeError, ValueError):
         raise ValueError("the names in a call are broken") from None
+    return found if name is not None or ids else None
+
+
+def quiet(body: bytes) -> bytes:
+    """Return a stored call whose refusal is not reported to a handler: a fourth column, "quiet"."""
+    first, newline, params = body.partition(b"\n")
+    columns = first.split(b"\t")
+    columns += (b"[]", b"[null,[]]")[len(columns) - 1 :]
+    return b"\t".join((*columns, _QUIET)) + newline + params
+
+
+def is_quiet(body: bytes) -> bool:
+    """Return whether `quiet` made the stored call."""
+    return body.partition(b"\n")[0].split(b"\t")[3:] == [_QUIET]
 
 
 def written_naming(name: str | None, ids: list[tuple[tuple[str | int, ...], str]]) -> Any:

@@ -62,6 +62,7 @@ from telegram.dialogue.queries import (
     JoinRequestContext,
     ShippingContext,
 )
+from telegram.dialogue.refusals import RefusedContext
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import Handler
 from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
@@ -113,6 +114,7 @@ __all__ = [
     "ParseMode",
     "PollType",
     "Post",
+    "RefusedContext",
     "Reject",
     "Resource",
     "Retry",

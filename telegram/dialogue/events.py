@@ -134,8 +134,8 @@ def event_name(name: object) -> str:
     """Return the name of an event; TypeError or ValueError unless it is a text that is not empty."""
     if not isinstance(name, str):
         raise TypeError(f"an event has a name: @router.event('paid'), post(chat_id, 'paid'), not {name!r}")
-    if not name:
-        raise ValueError("an event's name is not empty")
+    if not name or name.startswith("~"):
+        raise ValueError(f"an event's name is not empty and does not begin with '~': {name!r}")
     return name
 
 

@@ -38,7 +38,7 @@ from telegram.dialogue.contexts import (
     MessageContext,
     TimerContext,
 )
-from telegram.dialogue.events import context_of_timer, is_void
+from telegram.dialogue.events import is_void
 from telegram.dialogue.hooks import Around, hooks_of
 from telegram.dialogue.invalid import Invalid
 from telegram.dialogue.lending import asked, lend, may_lend
@@ -47,6 +47,7 @@ from telegram.dialogue.newest import Newest
 from telegram.dialogue.observe import Joined, Routed
 from telegram.dialogue.presence import note_reachable
 from telegram.dialogue.queries import context_of
+from telegram.dialogue.refusals import context_of_timer
 from telegram.dialogue.router import Router
 from telegram.dialogue.routes import NO_RETRIES, Match
 from telegram.dialogue.scopes import OWN, place_of_scope

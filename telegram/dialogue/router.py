@@ -17,6 +17,7 @@ from telegram.dialogue.hooks import ErrorHook, Handled, Hooks, checked_types
 from telegram.dialogue.kinds import asked_kinds, commands_of
 from telegram.dialogue.limits import Limit, with_stale
 from telegram.dialogue.providing import Provider
+from telegram.dialogue.refusals import Names, OfRefusal, RefusedContext, wanted_of
 from telegram.dialogue.routes import (
     EVENT,
     PLAIN,
@@ -122,6 +123,14 @@ class Router(Decorators):
     def event(self, name: str) -> Takes[EventContext]:
         """Decorate the handler of the events that `Bot.post(chat_id, name, ...)` posts; the first match handles it."""
         return cast("Takes[EventContext]", self.add(frozenset((EVENT,)), (OfEvent(name),), EventContext))
+
+    def refused(self, reason: Names = (), /, *, method: Names = ()) -> Takes[RefusedContext]:
+        """Decorate the handler of calls that Telegram has refused: for all, or these reasons, or these methods.
+
+        `reason`: "blocked", "rights", "entities", "gone", "other" (telegram/dialogue/refusals.py). Such a call is no dead letter.
+        """
+        taken = OfRefusal(wanted_of(reason, method))
+        return cast("Takes[RefusedContext]", self.add(frozenset((EVENT,)), (taken,), RefusedContext))
 
     def before(self, hook: Hook) -> Hook:
         """Decorate a hook that runs before the handlers of this router; if it returns HANDLED, no handler runs."""

@@ -22,6 +22,7 @@ from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
 from telegram.dialogue.events import check_event, posted
 from telegram.dialogue.kinds import events_of
+from telegram.dialogue.refusals import wanted_by
 from telegram.dialogue.shared import declared
 from telegram.service.observe import ObservedPoster, observer_of
 from telegram.service.sender import Sender
@@ -74,6 +75,7 @@ class Assembly:
             unknown_outcome=config.unknown_outcome,
             per_s=config.messages_per_s,
             jitter=jitter,
+            refused=wanted_by(router.entries()),
         )
         send: Handler = sender if self.observe is None else observed_handler(sender, self.observe)
         self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter)

@@ -18,17 +18,19 @@
 | a file is missing or unreadable            | dead letter that names it, for a replay when it is back           |
 | 401                                        | parked: the poller stops the bot, the call waits for a good token |
 | 400, 403, 404, 413                         | dead letter with Telegram's reason                                |
+| a refusal that a `refused` handler takes   | done, and an event of the lane in the same step (refusals.py)     |
 | a 403 that says the chat is unreachable    | the same, and later calls to it are dropped until it is reachable |
 """
 
 import asyncio
+import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import structlog
 
-from engine import Effects, Park, Reject, Retry, Work
+from engine import Effects, Envelope, Park, Reject, Retry, Work
 from telegram.botapi.calls import Files, decode_call, files_of
 from telegram.botapi.errors import (
     Conflict,
@@ -42,9 +44,10 @@ from telegram.botapi.errors import (
     UploadCut,
 )
 from telegram.botapi.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
-from telegram.botapi.named import FORGET, naming_of
+from telegram.botapi.named import FORGET, is_quiet, naming_of
 from telegram.botapi.repeatable import makes_something
 from telegram.client.peers import Peers
+from telegram.dialogue.refusals import Refusal, Wanted, takes
 from telegram.service.names import NamedCall
 from telegram.service.outage import PAUSE_MIN_S, Outage, Tried
 from telegram.service.pace import Pace
@@ -91,13 +94,16 @@ class Sender:
         unknown_outcome: UnknownOutcome = "repeat",
         per_s: float = 0.0,
         jitter: Callable[[], float] = random.random,
+        refused: Sequence[Wanted] = (),
     ) -> None:
+        """`refused`: the refusals that handlers take."""
         self._client = client
         self._pace = Pace(per_s, jitter) if per_s else None
         self._waiting = 0  # workers in _wait_for_turn
         self._peers = Peers() if peers is None else peers
         self._gives_up = unknown_outcome == "give-up"
         self._jitter = jitter
+        self._wanted = refused
         self._outage = Outage(jitter)
 
     async def __call__(self, work: Work) -> Effects:
@@ -126,7 +132,7 @@ class Sender:
             if error.passing and delivery.attempt == 1:
                 raise Retry(str(error)) from None
             if named is None or not named.is_gone(error):
-                self._refused(error, body, call)
+                return self._refused(error, body, call, delivery.envelope)
         except FileUnusable as error:
             raise Reject(f"{method}: {error}: put it there and replay") from None
         except UploadCut as error:
@@ -167,16 +173,19 @@ class Sender:
             method, body = filled
         return _Ready(method, body, files_of(stored), named)
 
-    def _refused(self, error: Refused, body: bytes, call: Tried) -> None:
-        """Handle a permanent refusal: raise Reject, or return if the call is done or dropped."""
-        match outcome_of_refusal(error):
-            case "done":
-                return
-            case "dropped":
-                log.warning("a call came too late and is dropped", reason=str(error), lane=call.lane)
-                return
-        if not self._peers.lost(error, body, call.started):
+    def _refused(self, error: Refused, body: bytes, call: Tried, stored: Envelope) -> Effects:
+        """Handle a permanent refusal: raise Reject, or return the effects if the call is done, dropped or reported."""
+        outcome = outcome_of_refusal(error)
+        if outcome == "done" or (outcome != "dropped" and self._peers.lost(error, body, call.started)):
+            return _DONE
+        if self._wanted and not is_quiet(stored.body) and takes(self._wanted, error):
+            naming = naming_of(stored.body)
+            name = None if naming is None else naming.name
+            return Effects(posts=(Refusal(call.lane, json.loads(body), name, error).post(),))
+        if outcome != "dropped":
             raise Reject(str(error)) from None
+        log.warning("a call came too late and is dropped", reason=str(error), lane=call.lane)
+        return _DONE
 
     async def _wait_for_turn(self, pace: Pace, call: Tried, body: bytes) -> None:
         """Return when the call may be sent; raise Park if that takes longer than a worker should wait."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from engine import Call, Delivery, Effects, Park, Queue, Reject, Retry, StateChange, Timer, checks
+from engine import Call, Delivery, Effects, Park, Post, Queue, Reject, Retry, StateChange, Timer, checks
 from engine.checks import check_delay, checked_calls, checked_effects
 from engine.outcome import outcome_of, storable
 from tests.kit.house import NOTHING, House, dead, in_house, update
@@ -27,6 +27,10 @@ from tests.kit.house import NOTHING, House, dead, in_house, update
         (Effects(timers=(Timer("t", Decimal(1)),)), ValueError),  # type: ignore[arg-type]
         (Effects(timers=(Timer("t", 1.0, "text"),)), TypeError),  # type: ignore[arg-type]
         (Effects(timers=(Timer("t", 1.0),) * 33), ValueError),
+        (Effects(posts=(Post("a", "", b""),) * 33), ValueError),
+        (Effects(posts=(Post("a", "", b"", -1.0),)), ValueError),
+        (Effects(posts=(Post("\ud800", "", b""),)), ValueError),
+        (Effects(posts=(Post("a", "", "text"),)), TypeError),  # type: ignore[arg-type]
         (Effects(also=-1), ValueError),
         (Effects(also=1.5), ValueError),  # type: ignore[arg-type]
         (Effects(states=(StateChange("\ud800", "", None, None),)), ValueError),

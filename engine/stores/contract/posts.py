@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine import Effects, Limits, Post, RightLost, TooManyTimers
+from engine import Call, Effects, LeaseLost, Limits, Post, Queue, RightLost, TooManyTimers
 from engine.stores.contract.appending import append
 from engine.stores.contract.store import INBOX, Open, conserved, update
 
@@ -56,6 +56,28 @@ class PostsContract:
         await append(store, [], posts=posted(b"a", b"a"))
         await append(store, [], posts=posted(b"a"))
         assert await self.names(store) == [b"a", b"a", b"a"]
+
+    @pytest.mark.parametrize("queue", Queue)
+    async def test_a_commit_posts_into_any_lane_of_the_inbox(self, store, queue):
+        await append(store, [update(1)])
+        if queue is Queue.OUTBOX:
+            await store.commit(await store.claim(INBOX), Effects((Call("chat:1", b"x"),)), more=False)
+        delivery = await store.claim(queue)
+        posts = (*posted(b"a", b"b", key="chat:2"), *posted(b"c"))
+        await store.commit(delivery, Effects(posts=posts), more=False)
+        with pytest.raises(LeaseLost):  # repeated, it changes nothing
+            await store.commit(delivery, Effects(posts=posts), more=False)
+        assert sorted(await self.names(store)) == [b"a", b"b", b"c"]
+        await conserved(store)
+
+    async def test_the_posts_of_a_commit_do_not_exceed_the_timers_of_a_lane(self, open_store):
+        store = await open_store(limits=Limits(lane_timers_max=1))
+        await append(store, [update(1)])
+        delivery = await store.claim(INBOX)
+        with pytest.raises(TooManyTimers):
+            await store.commit(delivery, Effects(posts=tuple(posted(b"a", b"b"))), more=False)
+        await store.commit(delivery, Effects(posts=tuple(posted(b"a"))), more=False)
+        assert await self.names(store) == [b"a"]
 
     async def test_a_post_does_not_disturb_a_lane_in_hand(self, store):
         await append(store, [update(1), update(2)])

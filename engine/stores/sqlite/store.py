@@ -157,6 +157,8 @@ class SqliteStore(SqliteOperator):
                 if effects.timers
                 else {}
             )
+            if effects.posts:
+                timers |= self._timers.post(group, self._aliases.addressed(effects.posts, {}), most)
             if lane.reason is not None:
                 self._forget_parked(group, data, lane)
 
