@@ -24,7 +24,10 @@ _FAILED: Final = "the observer failed"
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """A batch is durable in the inbox; `new` of its updates had not been seen before."""
+    """A batch is durable in the inbox; `new` of its updates had not been seen before.
+
+    A worker may be faster than the append's caller: then Claimed of one of its updates comes first.
+    """
 
     batch: tuple[Envelope, ...]
     new: int

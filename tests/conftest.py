@@ -9,12 +9,17 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from engine.stores import open_store
 from telegram.fake import FakeServer
 from tests.kit.stage import STORES, Stage
 
+# How long an example takes depends on what else the machine does.
+settings.register_profile(
+    "any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 settings.register_profile(
     "random", derandomize=False, max_examples=1000, database=None
 )  # --hypothesis-profile

@@ -136,4 +136,7 @@ async def test_an_order_is_bounded():
         -2
     ] == "An order has at most 20 things."
     asked = await told(*ORDER_TO_STREET, {"message": message("x" * 101)})
-    assert asked[-2:] == ["street: String should have at most 100 characters", "Street and number?"]
+    assert asked[-2:] == [
+        "street: This is too long. The maximum number of characters is 100.",
+        "Street and number?",
+    ]

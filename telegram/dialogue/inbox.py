@@ -111,7 +111,7 @@ class InboxHandler:
         self.arrived = self._stoppable.arrived
 
     def prepare(self) -> Table:
-        """Index the router's handlers. TypeError for what is wrong in it; without this call, at the first update."""
+        """Index the router's handlers, as at the first update. TypeError for what is wrong in it."""
         self._table = Table(self.router)
         self.tools.timers = self._table.timers
         self.tools.shared = [each.name for each in self._table.shared]

@@ -24,6 +24,7 @@ from telegram.dialogue.events import check_event, posted
 from telegram.dialogue.kinds import events_of
 from telegram.dialogue.refusals import wanted_by
 from telegram.dialogue.shared import declared
+from telegram.dialogue.table import Table
 from telegram.service.observe import ObservedPoster, observer_of
 from telegram.service.sender import Sender
 from telegram.settings.bot_config import BotConfig
@@ -49,6 +50,7 @@ class Assembly:
         `observe` and the router's observers are called with the events of telegram/service/observe.py.
         """
         declared(router.shared())  # ValueError before the start
+        Table(router)  # what is wrong in the router is an error here
         self.router = router
         self.observe = observer_of([*router.observers(), *([] if observe is None else [observe])])
         """The observer, which does not raise. None: there is none."""
@@ -63,7 +65,6 @@ class Assembly:
             wall=wall,
             observe=self.observe,
         )
-        self.handler.prepare()  # what is wrong in the router is an error here
         handling = replace(config.handling(), log_failures=log_failures)
         handle: Handler = self.handler
         if self.observe is not None:

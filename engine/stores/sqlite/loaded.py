@@ -17,7 +17,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
 import structlog
 
@@ -39,7 +39,6 @@ from engine.stores.sqlite.timers import Timers
 from engine.stores.sqlite.writer import Writer
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
 _FENCE_BITS: Final = 53  # counts the claims of one opening; the owner's epoch is above these bits
 _READ_ANEW_PAUSE_MAX_S: Final = 30.0
