@@ -15,8 +15,8 @@ from telegram.dialogue import (
     Invalid,
     MessageContext,
     Router,
+    button,
     command,
-    data,
     inline,
     text,
 )
@@ -121,7 +121,7 @@ async def add(ctx: CallbackContext, order: Order, item: Item) -> None:
     ctx.answer(f"{len(order.items)} in the basket, {order.price} €")
 
 
-@order_flow.at(Shop.BASKET).callback_query(data("done"))
+@order_flow.at(Shop.BASKET).callback_query(button("done"))
 async def done(ctx: CallbackContext, order: Order) -> Literal[Shop.ADDRESS]:
     """An empty basket is not sent. (A `Choice` would let this button, pressed again later, confirm the order.)"""
     if not order.items:

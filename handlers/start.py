@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from telegram.dialogue import CallbackContext, MessageContext, Router, command, data, inline
+from telegram.dialogue import CallbackContext, MessageContext, Router, button, command, inline
 
 router = Router()
 
@@ -35,13 +35,13 @@ async def show_help(ctx: MessageContext) -> None:
     )
 
 
-@router.callback_query(data("hello"))
+@router.callback_query(button("hello"))
 async def hello(ctx: CallbackContext) -> None:
     """Answer with a short notice on top of the chat."""
     ctx.answer("Hello to you, too! 👋")
 
 
-@router.callback_query(data("count"))
+@router.callback_query(button("count"))
 async def count(ctx: CallbackContext) -> None:
     """Count in the conversation state, which survives a restart, and show it in the message itself."""
     ctx.data["count"] = ctx.data.get("count", 0) + 1
@@ -49,7 +49,7 @@ async def count(ctx: CallbackContext) -> None:
     ctx.answer()
 
 
-@router.callback_query(data("slow"))
+@router.callback_query(button("slow"))
 async def slow_job(ctx: CallbackContext) -> None:
     """Work for a while: this chat's next updates wait, other chats go on."""
     await asyncio.sleep(SLOW_JOB_S)

@@ -18,8 +18,8 @@ from telegram.dialogue import (
     MessageContext,
     Router,
     TimerContext,
+    button,
     command,
-    data,
     inline,
     text,
 )
@@ -105,14 +105,14 @@ async def summary(ctx: ChatContext, answers: Answers) -> None:
     )
 
 
-@survey.at(Step.SUMMARY).callback_query(data("confirm"))
+@survey.at(Step.SUMMARY).callback_query(button("confirm"))
 async def confirm(ctx: CallbackContext, answers: Answers) -> End[None]:
     """Here a real bot would write into its database, with `ctx.idempotency_key`."""
     ctx.edit(f"Registered: {answers.name}, {answers.age}, {answers.topic}.")
     return END
 
 
-@survey.anywhere.callback_query(data("back"))
+@survey.anywhere.callback_query(button("back"))
 async def back() -> Back:
     """Go back to the previous question."""
     return BACK

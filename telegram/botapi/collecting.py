@@ -78,10 +78,14 @@ def collects(
     `names`: it has `name="menu"`, the name of the message that it sends.
     """
     returned = Collected(name, method)
+    first = positional[0] if positional else None
 
     def collect(self: Any, *args: Any, **params: Any) -> Any:
         if args:
-            params = _bound(name, positional, args, params)
+            if len(args) == 1 and first is not None and first not in params:  # nearly always
+                params[first] = args[0]
+            else:
+                params = _bound(name, positional, args, params)
         if quotes and "quote" in params:
             _quote(name, params, self)
         if filled is not None:

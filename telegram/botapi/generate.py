@@ -129,6 +129,7 @@ def _class(each: Type, *, is_sent: bool) -> str:
         lines.append("")
     ordered = sorted(each.fields, key=lambda field: not field.required)
     lines += [f"    {_field(field, is_sent=is_sent)}" for field in ordered]
+    lines += [_from_user(field) for field in each.fields if field.name == "from"]
     return "\n".join(lines) + "\n"
 
 
@@ -146,6 +147,12 @@ def _field(field: Field, *, is_sent: bool) -> str:
         return f"{name}: {hint}" + (f" = Field({given[0]})" if given else "")
     default = f"Field(default=None, {given[0]})" if given else "None"
     return f"{name}: {hint} | None = {default}"
+
+
+def _from_user(field: Field) -> str:
+    """Return a second name of the field `from`, which is no name in Python: the one that people know from elsewhere."""
+    hint = hint_of(field) + ("" if field.required else " | None")
+    return f'\n    @property\n    def from_user(self) -> {hint}:\n        """The field `from`, as `from_`."""\n        return self.from_'
 
 
 def hint_of(field: Field, method: str = "") -> str:

@@ -7,7 +7,6 @@ would only be refused when the call is sent, long after the handler.
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from functools import cache
-from types import NoneType
 from typing import Any, Final, NamedTuple
 
 from telegram.botapi.collecting import WrongCall
@@ -37,21 +36,29 @@ class Spec(NamedTuple):
     required_set: frozenset[str]
 
 
-def check_call(method: str, params: Mapping[str, Any]) -> None:
-    """Raise WrongCall for an unknown method or parameter, a value of another type than the schema's, or one missing."""
+def check_call(method: str, params: Mapping[str, Any]) -> bool:
+    """Return whether a value is None, which is not sent.
+
+    WrongCall for an unknown method or parameter, a value of another type than the schema's, or a required one that is missing.
+    """
     spec = spec_of(method)
     if spec is None:
         raise WrongCall(f"the Bot API has no method {method!r}{_nearest(method, methods().values())}")
     exact = spec.exact
+    has_none = False
     for name, value in params.items():
         types = exact.get(name)
         if types is None:
             raise _unknown(method, name, spec)
         if type(value) not in types:
-            _check_value(method, name, value, spec)
+            if value is None and name not in spec.required_set:
+                has_none = True
+            else:
+                _check_value(method, name, value, spec)
     if not spec.required_set <= params.keys():
         missing = [name for name in spec.required if name not in params]
         raise WrongCall(f"{method} needs {' and '.join(missing)}")
+    return has_none
 
 
 def _unknown(method: str, name: str, spec: Spec) -> WrongCall:
@@ -82,9 +89,7 @@ def spec_of(method: str) -> Spec | None:
     code, optional = function.__code__, function.__kwdefaults__ or {}
     names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     shapes = {name: shape_of(function.__annotations__[name], name) for name in names}
-    exact = {
-        name: shapes[name].exact | {NoneType} if name in optional else shapes[name].exact for name in names
-    }
+    exact = {name: shape.exact for name, shape in shapes.items()}
     required = tuple(name for name in names if name not in optional)
     return Spec(shapes, exact, required, frozenset(required))
 

@@ -5,6 +5,7 @@ shortcuts themselves are generated (telegram/botapi/collected.py); here is what 
 """
 
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final, Protocol
 
@@ -92,6 +93,17 @@ class MessageBase(MessageCalls, _Collecting, TelegramObject):
 
     message_id: int
     chat: Any
+
+    @property
+    def sent_at(self) -> datetime:
+        """When it was sent, in UTC (the field `date`)."""
+        return datetime.fromtimestamp(self.__dict__["date"], UTC)
+
+    @property
+    def edited_at(self) -> datetime | None:
+        """When it was last edited, in UTC (the field `edit_date`); None if it never was."""
+        at = self.__dict__["edit_date"]
+        return None if at is None else datetime.fromtimestamp(at, UTC)
 
     def _place(self, _name: str) -> dict[str, Any]:
         return {"chat_id": self.chat.id, **place_of(self)}

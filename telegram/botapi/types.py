@@ -314,6 +314,11 @@ class Message(MessageBase):
     web_app_data: WebAppData | None = None
     reply_markup: InlineKeyboardMarkup | None = None
 
+    @property
+    def from_user(self) -> User | None:
+        """The field `from`, as `from_`."""
+        return self.from_
+
 
 class MessageId(TelegramObject):
     """Telegram Bot API, MessageId."""
@@ -1322,6 +1327,11 @@ class CallbackQuery(CallbackQueryBase):
     data: str | None = None
     game_short_name: str | None = None
 
+    @property
+    def from_user(self) -> User:
+        """The field `from`, as `from_`."""
+        return self.from_
+
 
 class ForceReply(TelegramObject):
     """Telegram Bot API, ForceReply."""
@@ -1397,6 +1407,11 @@ class ChatMemberUpdated(TelegramObject):
     invite_link: ChatInviteLink | None = None
     via_join_request: bool | None = None
     via_chat_folder_invite_link: bool | None = None
+
+    @property
+    def from_user(self) -> User:
+        """The field `from`, as `from_`."""
+        return self.from_
 
 
 class ChatMemberOwner(TelegramObject):
@@ -1495,6 +1510,11 @@ class ChatJoinRequest(TelegramObject):
     bio: str | None = None
     invite_link: ChatInviteLink | None = None
     query_id: str | None = None
+
+    @property
+    def from_user(self) -> User:
+        """The field `from`, as `from_`."""
+        return self.from_
 
 
 class ChatPermissions(TelegramObject):
@@ -3040,6 +3060,11 @@ class InlineQuery(TelegramObject):
     chat_type: str | None = None
     location: Location | None = None
 
+    @property
+    def from_user(self) -> User:
+        """The field `from`, as `from_`."""
+        return self.from_
+
 
 class InlineQueryResultsButton(TelegramObject):
     """Telegram Bot API, InlineQueryResultsButton."""
@@ -3454,6 +3479,11 @@ class ChosenInlineResult(TelegramObject):
     location: Location | None = None
     inline_message_id: str | None = None
 
+    @property
+    def from_user(self) -> User:
+        """The field `from`, as `from_`."""
+        return self.from_
+
 
 class LabeledPrice(TelegramObject):
     """Telegram Bot API, LabeledPrice."""
@@ -3533,6 +3563,11 @@ class ShippingQuery(TelegramObject):
     invoice_payload: str
     shipping_address: ShippingAddress
 
+    @property
+    def from_user(self) -> User:
+        """The field `from`, as `from_`."""
+        return self.from_
+
 
 class PreCheckoutQuery(TelegramObject):
     """Telegram Bot API, PreCheckoutQuery."""
@@ -3545,12 +3580,22 @@ class PreCheckoutQuery(TelegramObject):
     shipping_option_id: str | None = None
     order_info: OrderInfo | None = None
 
+    @property
+    def from_user(self) -> User:
+        """The field `from`, as `from_`."""
+        return self.from_
+
 
 class PaidMediaPurchased(TelegramObject):
     """Telegram Bot API, PaidMediaPurchased."""
 
     from_: User = Field(alias="from")
     paid_media_payload: str
+
+    @property
+    def from_user(self) -> User:
+        """The field `from`, as `from_`."""
+        return self.from_
 
 
 class RevenueWithdrawalStatePending(TelegramObject):

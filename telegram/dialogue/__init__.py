@@ -23,6 +23,8 @@ from telegram.dialogue.filters import (
     animation,
     any_of,
     audio,
+    button,
+    button_prefix,
     carries,
     chat_type,
     command,
@@ -49,7 +51,7 @@ from telegram.dialogue.hooks import HANDLED, Handled
 from telegram.dialogue.inbox import InboxHandler
 from telegram.dialogue.invalid import Invalid
 from telegram.dialogue.kept import NotKept
-from telegram.dialogue.keyboards import inline, keyboard, no_keyboard
+from telegram.dialogue.keyboards import Button, inline, keyboard, no_keyboard
 from telegram.dialogue.limits import throttle
 from telegram.dialogue.loading import load_router
 from telegram.dialogue.menus import help_command
@@ -83,6 +85,7 @@ __all__ = [
     "USER",
     "AnyOf",
     "Back",
+    "Button",
     "CallbackContext",
     "CallbackData",
     "ChatAction",
@@ -127,6 +130,8 @@ __all__ = [
     "animation",
     "any_of",
     "audio",
+    "button",
+    "button_prefix",
     "caption",
     "carries",
     "chat_type",

@@ -1,7 +1,7 @@
 """The context of one update: its data, and the effects that the handler collects; nothing is sent before the commit."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from engine import Call, Delivery, Effects, Timer
@@ -184,11 +184,12 @@ class Context(Speaking, Sends, Origin[E_co]):
         """Collect a call, as `call` or (`is_known=False`) `call_newer`; `name` is given to the message that it sends."""
         if self._calls is None:
             raise RuntimeError(f"{method}: the handler has returned, this call would be lost")
-        if is_known:
-            check_call(method, params)
+        has_none = check_call(method, params) if is_known else None in params.values()
         if (defaults := self._tools.defaults) is not None:
             params = defaults.applied(method, params)
-        params = {name: value for name, value in params.items() if value is not None}
+            has_none = True
+        if has_none:
+            params = {name: value for name, value in params.items() if value is not None}
         if "reply_parameters" in params:
             params["reply_parameters"] = outlives_its_message(params["reply_parameters"])
         query = query_of(params)
@@ -227,6 +228,10 @@ class Context(Speaking, Sends, Origin[E_co]):
     def _anywhere(self, _name: str) -> dict[str, Any]:
         """Return what is filled in for `send`."""
         return {}
+
+    def time(self) -> datetime:
+        """Return the time by Telegram's clock, in UTC; virtual in tests. It is another one at each attempt."""
+        return datetime.fromtimestamp(self._tools.wall(), UTC)
 
     @property
     def client(self) -> TgClient:

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from telegram.dialogue.captions import caption, text_or_caption
-from telegram.dialogue.filters import Extract, Hint, command, data, label_of, text
+from telegram.dialogue.filters import Extract, Hint, button, command, label_of, text
 
 
 def check_possible(filters: tuple[Any, ...]) -> None:
@@ -24,7 +24,7 @@ def _hint(given: Any) -> Hint:
 
 
 def _words_differ(one: Any, other: Any) -> bool:
-    if not (isinstance(one, command | data) and type(one) is type(other)):
+    if not (isinstance(one, command | button) and type(one) is type(other)):
         return False
     if _hint(one).words is None or _hint(other).words is None:  # a command with a prefix of its own
         return False
@@ -40,7 +40,7 @@ def _is_a_command_and_none(one: Any, other: Any) -> bool:
 
 
 def _is_a_button_and_a_text(one: Any, other: Any) -> bool:
-    return isinstance(one, data) and _is_of_texts(other)
+    return isinstance(one, button) and _is_of_texts(other)
 
 
 def _is_a_thing_and_a_text(one: Any, other: Any) -> bool:
@@ -52,7 +52,7 @@ def _is_of_texts(given: Any) -> bool:
 
 
 _RULES: Final[tuple[tuple[Callable[[Any, Any], bool], str], ...]] = (
-    (_words_differ, ": one of several is command('a', 'b') or data('a', 'b')"),
+    (_words_differ, ": one of several is command('a', 'b') or button('a', 'b')"),
     (
         _is_a_command_and_none,
         ": `text` and the captions take no commands; what follows a command is ctx.args",

@@ -220,7 +220,7 @@ def regex(pattern: str | re.Pattern[str]) -> Extract[re.Match[str]]:
 
 
 @final
-class data(Condition[Context]):  # noqa: N801 - as command
+class button(Condition[Context]):  # noqa: N801 - as command
     """Matches a button whose callback data is one of `values`."""
 
     def __init__(self, *values: str) -> None:
@@ -233,9 +233,14 @@ class data(Condition[Context]):  # noqa: N801 - as command
         return ctx.button in self._values
 
 
-def data_prefix(prefix: str) -> Condition[Context]:
+def button_prefix(prefix: str) -> Condition[Context]:
     """Match a button whose callback data begins with `prefix`."""
     return _Where(f"{prefix}… button", lambda ctx: ctx.button is not None and ctx.button.startswith(prefix))
+
+
+data = button
+data_prefix = button_prefix
+"""Former names: `ctx.data` and a flow's data are something else."""
 
 
 def carries(model: type[D]) -> Extract[D]:
@@ -328,4 +333,4 @@ successful_payment: Final[Extract[types.SuccessfulPayment]] = _content(
     types.SuccessfulPayment, "successful_payment"
 )
 
-_WITH_HINT: Final = frozenset((command, data, _Content, _HintedExtract, _Parsed))
+_WITH_HINT: Final = frozenset((command, button, _Content, _HintedExtract, _Parsed))

@@ -1,7 +1,11 @@
 """Calls that a message invites, as they lie in the outbox afterwards."""
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 
+from telegram.botapi.types import CallbackQuery, Message
 from telegram.dialogue import Context, Router
 from tests.kit.deliveries import GROUP, Direct, delivery, message, press, sent
 
@@ -86,3 +90,15 @@ async def test_outside_of_a_handler_nothing_is_collected():
     await calls({"message": message("hi")}, lambda ctx: taken.append(ctx.message))
     with pytest.raises(RuntimeError, match="sendMessage"):
         taken[0].answer("too late")
+
+
+def test_the_times_of_a_message_and_its_user_have_names_for_people():
+    found = Message.model_validate(message("hi", edit_date=1_700_000_060))
+    assert found.sent_at == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert found.edited_at == datetime(2023, 11, 14, 22, 14, 20, tzinfo=UTC)
+    assert found.from_user is found.from_ is not None
+    assert Message.model_validate(message("hi")).edited_at is None
+    query = CallbackQuery.model_validate(press("x"))
+    assert query.from_user is query.from_
+    assert "from_user" not in Message.model_fields
+    assert json.loads(found.model_dump_json(exclude_none=True)).keys().isdisjoint({"from_user", "sent_at"})

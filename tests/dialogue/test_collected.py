@@ -1,5 +1,6 @@
 """The shortcuts of contexts and messages: what they fill in, what they return, and how a wrong one is reported."""
 
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -23,11 +24,16 @@ from telegram.dialogue import (
     Reject,
     Retry,
     Router,
+    button,
+    button_prefix,
+    data,
+    data_prefix,
     inline,
     text,
 )
 from telegram.dialogue.queries import context_of
 from telegram.dialogue.tools import Tools
+from telegram.testing import Conversations
 from tests.kit import updates
 from tests.kit.deliveries import GROUP, Direct, context, delivery, message, press, sent
 
@@ -313,3 +319,24 @@ async def test_a_wrong_progress_is_no_optional_feedback():
     ctx = context({"message": message()})
     with pytest.raises(WrongCall, match="parse_mode of sendMessage is 5 of type int"):
         await ctx.progress("Loading", parse_mode=5)
+
+
+def test_the_time_is_virtual_in_tests():
+    router = Router()
+    times: list[datetime] = []
+
+    @router.message(text)
+    async def handler(ctx: MessageContext) -> None:
+        times.append(ctx.time())
+
+    with Conversations(router, start=datetime(2026, 1, 31, 12, tzinfo=UTC)) as bot:
+        alice = bot.chat("Alice")
+        alice.says("x")
+        bot.passes(hours=1)
+        alice.says("x")
+    assert times == [datetime(2026, 1, 31, hour, tzinfo=UTC) for hour in (12, 13)]
+
+
+def test_the_former_names_of_the_filters_of_buttons_still_work():
+    assert data is button
+    assert data_prefix is button_prefix
