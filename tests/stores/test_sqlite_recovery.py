@@ -272,6 +272,14 @@ async def test_a_connection_that_somebody_closed_does_not_end_in_silence(store, 
         await append(store, [update(1)])
 
 
+async def test_an_append_under_a_right_from_before_waits_until_the_file_is_read_anew(store, faults):
+    right = await store.right()
+    faults.fail("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await store.append(right, [update(1)])
+    assert await store.append(right, [update(1)]) == 1
+
+
 async def test_a_table_that_is_missing_ends_the_store_with_the_reason(store):
     store._file.connection.execute("DROP TABLE timer")
     with pytest.raises(StoreUnavailable, match="no such table"):
