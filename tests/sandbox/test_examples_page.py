@@ -88,7 +88,7 @@ async def test_survey(page):
     asked = [WELCOME, NAME, AGE, NAME, AGE, "Please write a number, like 42.", AGE]
     await is_told(page, ADA, *asked)
     await write(page, ADA, "7")
-    asked += ["age: Input should be greater than or equal to 13", AGE]
+    asked += ["age: Please write a number of at least 13.", AGE]
     await is_told(page, ADA, *asked)
     await write(page, ADA, "36")
     await is_told(page, ADA, *asked, TOPIC)

@@ -10,8 +10,8 @@ CANCELLED: Final = "Cancelled. Nothing was kept."
 TIMED_OUT: Final = "The survey has timed out. Begin again with /survey."
 NO_ANSWER: Final = "Please answer the question, or leave with /cancel."
 NO_NUMBER: Final = "Please write a number, like 42."
-TOO_LONG: Final = "name: String should have at most 50 characters"
-TOO_YOUNG: Final = "age: Input should be greater than or equal to 13"
+TOO_LONG: Final = "name: This is too long. The maximum number of characters is 50."
+TOO_YOUNG: Final = "age: Please write a number of at least 13."
 QUESTIONS: Final = {
     "name": "What is your name?",
     "age": "How old are you?",
