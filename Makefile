@@ -13,13 +13,15 @@ help: ## list the targets
 run: .venv/.runtime ## run the bot; if BOT_TOKEN is not set: a sandbox with a page to chat in (ARGS="--help" shows the settings)
 	@$(PY) run.py --without-token=sandbox $(ARGS)
 
-# Three side by side: those with processes or a browser mostly wait. 5: no test of this part is among the ARGS.
-test: lint browser ## lint, then every test (ARGS="tests/test_run.py -x": only these)
+# Three side by side: those with processes or a browser mostly wait, also while lint runs. 5: no test of this part is among the ARGS.
+test: .venv/.dev browser ## lint, then every test (ARGS="tests/test_run.py -x": only these)
 	@$(PY) -m pytest -m processes $(ARGS) >.venv/processes.log 2>&1 & processes=$$!; \
 	$(PY) -m pytest -m browser $(ARGS) >.venv/browser.log 2>&1 & browser=$$!; \
+	$(MAKE) -s lint; lint=$$?; \
 	$(PY) -m pytest -m "not processes and not browser" $(ARGS); codes=$$?; \
 	wait $$browser; codes="$$codes $$?"; echo "in a browser:"; cat .venv/browser.log; \
 	wait $$processes; codes="$$codes $$?"; echo "with processes:"; cat .venv/processes.log; \
+	[ $$lint = 0 ] || exit $$lint; \
 	[ "$$codes" != "5 5 5" ] || exit 5; \
 	for code in $$codes; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
 
