@@ -13,16 +13,19 @@ help: ## list the targets
 run: .venv/.runtime ## run the bot; if BOT_TOKEN is not set: a sandbox with a page to chat in (ARGS="--help" shows the settings)
 	@$(PY) run.py --without-token=sandbox $(ARGS)
 
-# Three side by side: those with processes or a browser mostly wait, also while lint runs. 5: no test of this part is among the ARGS.
+# Side by side: tests with processes or a browser mostly wait. 5: no test of this part is among the ARGS.
+QUICK = $(PY) -m pytest -m "not processes and not browser"
 test: .venv/.dev browser ## lint, then every test (ARGS="tests/test_run.py -x": only these)
 	@$(PY) -m pytest -m processes $(ARGS) >.venv/processes.log 2>&1 & processes=$$!; \
 	$(PY) -m pytest -m browser $(ARGS) >.venv/browser.log 2>&1 & browser=$$!; \
+	$(QUICK) --half 0 $(ARGS) >.venv/half.log 2>&1 & half=$$!; \
 	$(MAKE) -s lint; lint=$$?; \
-	$(PY) -m pytest -m "not processes and not browser" $(ARGS); codes=$$?; \
+	$(QUICK) --half 1 $(ARGS); codes=$$?; \
+	wait $$half; codes="$$codes $$?"; echo "the other half:"; cat .venv/half.log; \
 	wait $$browser; codes="$$codes $$?"; echo "in a browser:"; cat .venv/browser.log; \
 	wait $$processes; codes="$$codes $$?"; echo "with processes:"; cat .venv/processes.log; \
 	[ $$lint = 0 ] || exit $$lint; \
-	[ "$$codes" != "5 5 5" ] || exit 5; \
+	[ "$$codes" != "5 5 5 5" ] || exit 5; \
 	for code in $$codes; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
 
 lint: .venv/.dev ## formatting, lint, types, and who may import whom
