@@ -240,6 +240,8 @@ def test_all_filters_of_the_module_are_among_those():
     made = {
         "command",
         "regex",
+        "button",
+        "button_prefix",
         "data",
         "data_prefix",
         "carries",
