@@ -79,7 +79,11 @@ _GIVE_BACK_S: Final = 5.0
 
 
 class Settling:
-    """Settles the deliveries of one pool. `backoff` gives the pause after the n-th failure, in seconds; its second argument: that after the first."""
+    """Settles the deliveries of one pool.
+
+    `backoff` returns the pause after the n-th failure, in seconds; its second argument is the pause after the first one, if
+    not the configured one.
+    """
 
     def __init__(
         self,

@@ -69,9 +69,8 @@ class Data:
         self.book = DeadBook(limits)
         self.bursts = Bursts()
         self.dead_number = 0
-        self._deadlines: dict[
-            object, asyncio.TimerHandle
-        ] = {}  # of sessions that do not renew: when they are reaped
+        # Of sessions that do not renew: when they are reaped.
+        self._deadlines: dict[object, asyncio.TimerHandle] = {}
         self.watchers: dict[object, dict[Queue, tuple[Lost, Arrived | None]]] = {}  # by session
         self.appender: object = None  # the session that has the right to append
         self.right = Right(0)  # the last one granted

@@ -200,7 +200,10 @@ class Sender:
                 self._waiting -= 1
 
     async def _send(self, method: str, body: bytes, files: Files, named: NamedCall | None) -> object:
-        """Send a call, return its result if it has names or files; refused for a correctable reason, it is sent again with that corrected."""
+        """Send a call; if Telegram refuses it for a correctable reason, send it again with that corrected.
+
+        Return its result if it has names or files.
+        """
         for _ in range(_CORRECTIONS_MAX):
             try:
                 return await self._post(method, body, files, named)

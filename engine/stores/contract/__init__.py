@@ -1,4 +1,4 @@
-"""The suite that every store passes, for the tests of whoever writes one; it needs pytest and pytest-asyncio (auto mode).
+"""The suite that every store passes, for the tests of a new store; it needs pytest and pytest-asyncio (auto mode).
 
     class TestMine(EffectsContract, StoreContract):
         @pytest.fixture

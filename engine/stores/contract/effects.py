@@ -39,7 +39,7 @@ async def pending(store: Any, count: int) -> None:
 
 
 class Clock:
-    """A wall clock that goes when it is told to, with the running loop's clock or without it."""
+    """A wall clock that a test moves, with the running loop's clock or without it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -154,8 +154,8 @@ class EffectsContract(PostsContract):
     @pytest.mark.parametrize("equal", [True, False])
     async def test_many_that_are_due_at_once_come_in_their_order(self, store, clock, equal, monkeypatch):
         monkeypatch.setattr("engine.stores.sqlite.timers.LOOK_ROWS", 3)
-        wishes = [Timer(str(n), 5 if equal else 5 + n, b"%d" % n) for n in range(20)]
-        await self.set_timers(store, *wishes)
+        many = [Timer(str(n), 5 if equal else 5 + n, b"%d" % n) for n in range(20)]
+        await self.set_timers(store, *many)
         clock.now += 30
         delivery = await store.claim(INBOX)
         await pending(store, 20)
@@ -234,8 +234,8 @@ class EffectsContract(PostsContract):
         await append(store, [update(1, scope="7"), update(2, scope="8")])
         first = await store.claim(INBOX)
         second = await store.commit(first, Effects(state=b"of 7"), more=True)
-        wishes = (Timer("t", 0, b"of 8"), Timer("t", 0, b"of 7", "7"))
-        third = await store.commit(second, Effects(state=b"of 8", timers=wishes), more=True)
+        both = (Timer("t", 0, b"of 8"), Timer("t", 0, b"of 7", "7"))
+        third = await store.commit(second, Effects(state=b"of 8", timers=both), more=True)
         assert (third.envelope.scope, third.envelope.body, third.state) == ("8", b"of 8", b"of 8")
         fourth = await store.commit(third, NOTHING, more=True)
         assert (fourth.envelope.scope, fourth.envelope.body, fourth.state) == ("7", b"of 7", b"of 7")
@@ -256,8 +256,10 @@ class EffectsContract(PostsContract):
     async def test_a_timer_is_replaced_or_taken_away_also_when_it_is_due(self, store, clock, again, is_due):
         await append(store, [update(1), update(2), update(3)])
         first = await store.claim(INBOX)
-        wish = timers(Timer("t", 0 if is_due else 1, b"old"), Timer("u", 0, b"u"), Timer("t", 9, b"x", "8"))
-        second = await store.commit(first, wish, more=True)
+        effects = timers(
+            Timer("t", 0 if is_due else 1, b"old"), Timer("u", 0, b"u"), Timer("t", 9, b"x", "8")
+        )
+        second = await store.commit(first, effects, more=True)
         third = await store.commit(second, timers(Timer("t", again, b"new")), more=True)
         clock.now += 5
         await store.release(third)
@@ -267,9 +269,9 @@ class EffectsContract(PostsContract):
         assert (await store.claim(INBOX)).envelope.body == b"x"
         await conserved(store)
 
-    async def test_the_last_of_several_wishes_for_one_timer_counts(self, store):
-        wishes = (Timer("t", 0, b"1"), Timer("t", None), Timer("u", None), Timer("u", 0, b"2"), Timer("t", 0))
-        await self.set_timers(store, *wishes)
+    async def test_the_last_of_several_changes_of_one_timer_counts(self, store):
+        all_ = (Timer("t", 0, b"1"), Timer("t", None), Timer("u", None), Timer("u", 0, b"2"), Timer("t", 0))
+        await self.set_timers(store, *all_)
         assert await self.names(store) == [b"2", b""]
 
     async def test_a_timer_whose_handler_sets_it_anew_comes_again(self, store, clock):
@@ -288,7 +290,7 @@ class EffectsContract(PostsContract):
         await store.park(await store.claim(INBOX), 0.0, counted=True, reason="x")
         second = await store.claim(INBOX)
         assert (second.envelope.body, second.attempt) == (b"t", 2)
-        await append(store, [update(0)])  # not before a head that somebody has tried
+        await append(store, [update(0)])  # not before a head with a counted failure
         await store.bury(second, "no good")
         assert await self.names(store) == [b"0"]
         (letter,) = await store.dead_letters()
@@ -308,9 +310,9 @@ class EffectsContract(PostsContract):
     async def test_a_stale_or_repeated_commit_sets_and_takes_away_nothing(self, store):
         await append(store, [update(1), update(2), update(3)])
         first = await store.claim(INBOX)
-        wish = timers(Timer("t", 0, b"t"))
-        second = await store.commit(first, wish, more=True)
-        assert await store.commit(first, wish, more=True) == second
+        effects = timers(Timer("t", 0, b"t"))
+        second = await store.commit(first, effects, more=True)
+        assert await store.commit(first, effects, more=True) == second
         assert await store.commit(first, timers(Timer("t", None)), more=True) == second
         await store.release(second)
         with pytest.raises(LeaseLost):
@@ -326,10 +328,10 @@ class EffectsContract(PostsContract):
         await self.set_timers(store, Timer("a", 5), Timer("b", 5, scope="8"))
         await append(store, [update(2), update(3)])
         head = await store.claim(INBOX)
-        wish = Effects((Call("chat:1", b"x"),), b"s", timers=(Timer("c", 5),))
+        effects = Effects((Call("chat:1", b"x"),), b"s", timers=(Timer("c", 5),))
         for _ in range(2):
             with pytest.raises(TooManyTimers, match="the lane chat:1 would have more than 2 timers"):
-                await store.commit(head, wish, more=True)
+                await store.commit(head, effects, more=True)
         assert (await store.stats()).outbox.appended == 0
         assert await store.state("chat:1", "7") is None
         second = await store.commit(head, Effects(state=b"t"), more=True)
@@ -372,13 +374,13 @@ class EffectsContract(PostsContract):
         store = await open_store(limits=Limits(lane_timers_max=1))
         await append(store, [update(n, f"chat:{n}") for n in range(1, 5)])
         heads = [await store.claim(INBOX) for _ in range(4)]
-        wishes = [timers(Timer("t", 0, b"%d" % n)) for n in range(4)]
-        wishes[1] = timers(Timer("t", 0), Timer("u", 0))
-        told = await asyncio.gather(
-            *(store.commit(head, wish, more=False) for head, wish in zip(heads, wishes, strict=True)),
+        several = [timers(Timer("t", 0, b"%d" % n)) for n in range(4)]
+        several[1] = timers(Timer("t", 0), Timer("u", 0))
+        outcomes = await asyncio.gather(
+            *(store.commit(head, each, more=False) for head, each in zip(heads, several, strict=True)),
             return_exceptions=True,
         )
-        assert [type(each) for each in told] == [type(None), TooManyTimers, type(None), type(None)]
+        assert [type(each) for each in outcomes] == [type(None), TooManyTimers, type(None), type(None)]
         await store.release(heads[1])
         assert sorted(await self.names(store)) == [b"0", b"2", b"2", b"3"]
         await conserved(store)
@@ -549,10 +551,10 @@ class EffectsContract(PostsContract):
         change = StateChange("user:5", "", None, b"b")
         second = await store.commit(first, Effects(states=(change,)), more=True)
         changes = (StateChange("chat:9", "", None, b"c"), StateChange("user:5", "", was, b"c"))
-        wish = Effects((Call("chat:1", b"a"),), b"own", (Timer("t", 0),), states=changes)
+        effects = Effects((Call("chat:1", b"a"),), b"own", (Timer("t", 0),), states=changes)
         before = await store.stats()
         with pytest.raises(StateChanged):
-            await store.commit(second, wish, more=True)
+            await store.commit(second, effects, more=True)
         assert await store.stats() == before
         assert [await store.state(*name) for name in (("chat:1", "7"), ("chat:9", ""), ("user:5", ""))] == [
             None,

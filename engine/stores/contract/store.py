@@ -39,7 +39,7 @@ async def ready_now(store: Any, queue: Queue = INBOX) -> Delivery | None:
 
 
 async def drain_ids(store: Any, queue: Queue = INBOX) -> list[tuple[str, int]]:
-    """Commit everything that is ready, and say in which order."""
+    """Commit everything that is ready; return key and id of each, in that order."""
     seen = []
     while (delivery := await ready_now(store, queue)) is not None:
         seen.append((delivery.envelope.key, delivery.envelope.id))
@@ -148,16 +148,16 @@ class StoreContract:
 
     # -- watch -----------------------------------------------------------------------------------------------
 
-    async def test_who_watches_is_told_of_what_is_new_with_its_lane_before_the_append_returns(self, store):
-        told: list[tuple[int, str]] = []
-        store.watch(INBOX, print, lambda batch: told.extend((each.id, each.key) for each in batch))
+    async def test_a_watcher_gets_what_is_new_with_its_lane_before_the_append_returns(self, store):
+        got: list[tuple[int, str]] = []
+        store.watch(INBOX, print, lambda batch: got.extend((each.id, each.key) for each in batch))
         await append(store, [], [("chat:new", "chat:old")])
         await append(store, [update(1, "chat:new"), update(2, "chat:2")])
-        assert told == [(1, "chat:old"), (2, "chat:2")]
+        assert got == [(1, "chat:old"), (2, "chat:2")]
         await append(store, [update(2, "chat:2"), update(3, "chat:3")])
-        assert told[2:] == [(3, "chat:3")]
+        assert got[2:] == [(3, "chat:3")]
 
-    async def test_who_watches_is_not_called_without_a_new_update_and_is_told_of_one_for_a_full_lane(
+    async def test_a_watcher_is_not_called_without_a_new_update_and_gets_one_for_a_full_lane(
         self, open_store
     ):
         store = await open_store(limits=Limits(lane_depth_max=1))
@@ -168,14 +168,14 @@ class StoreContract:
         await append(store, [update(2)])
         assert batches == [[1], [2]]
 
-    async def test_who_watches_the_outbox_is_not_told_of_updates_and_takes_nobodys_place(self, store):
-        told: list[str] = []
-        store.watch(INBOX, print, lambda _: told.append("inbox"))
-        store.watch(OUTBOX, print, lambda _: told.append("outbox"))
+    async def test_a_watcher_of_the_outbox_gets_no_updates_and_replaces_no_other(self, store):
+        got: list[str] = []
+        store.watch(INBOX, print, lambda _: got.append("inbox"))
+        store.watch(OUTBOX, print, lambda _: got.append("outbox"))
         await append(store, [update(1)])
-        assert told == ["inbox"]
+        assert got == ["inbox"]
 
-    async def test_who_watches_later_takes_the_place_of_an_earlier_one(self, store):
+    async def test_a_later_watcher_replaces_an_earlier_one(self, store):
         first: list[Envelope] = []
         second: list[Envelope] = []
         store.watch(INBOX, print, first.extend)
@@ -269,7 +269,7 @@ class StoreContract:
         assert (await waiting).envelope.id == 1
 
     async def test_a_cancelled_claim_leaves_no_lease_and_loses_no_wake_up(self, store):
-        """Cancel at every moment of a claim: somebody else gets the lane each time."""
+        """Cancel at every moment of a claim: another claim gets the lane each time."""
         for moment in range(8):
             first = asyncio.create_task(store.claim(INBOX))
             second = asyncio.create_task(store.claim(INBOX))
@@ -492,7 +492,7 @@ class StoreContract:
         following = await store.commit(again, Effects(), more=True)
         assert (following.envelope.id, following.begun) == (2, False)
 
-    async def test_nobody_knows_when_a_replayed_update_arrived(self, store):
+    async def test_when_a_replayed_update_arrived_is_unknown(self, store):
         await append(store, [update(1)._replace(at=1000.0)])
         await store.bury(await store.claim(INBOX), "bad")
         (letter,) = await store.dead_letters()

@@ -1,4 +1,4 @@
-"""What a SQLite store tells about itself, and the operator's methods: counts, lanes, dead letters, and their replay."""
+"""Counts of a SQLite store, and the operator's methods: lanes, dead letters, and their replay."""
 
 import asyncio
 

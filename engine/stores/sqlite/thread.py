@@ -4,8 +4,8 @@ An own thread with a plain queue instead of an executor, because an executor's f
 does: here one job is one `put` and one `call_soon_threadsafe`.
 
 The thread never keeps the process alive: it is a daemon thread. A job that hangs on a disk delays neither the
-interpreter's exit nor a forced stop. What such a job leaves in the file is what a killed process leaves, and no caller has
-been told that it is done.
+interpreter's exit nor a forced stop. What such a job leaves in the file is what a killed process leaves, and its caller has no
+outcome.
 """
 
 import asyncio
