@@ -27,6 +27,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -46,6 +47,9 @@ SPARE_S: Final = 0.4
 
 _FAILURES_MAX: Final = 20
 """Maximum number of consecutive failed ticks."""
+
+_TAKEN: Final = 0x80
+"""Added to the number of a signal: the mark of Python's handler. Numbers of signals are below it."""
 
 _LOG_S: Final = 0.15
 """Maximum time for writing a log line: the blocked thread may hold the log's lock."""
@@ -78,6 +82,8 @@ class Watchdog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._notify: Callable[[signal.Signals], object] | None = None
         self._heard: list[signal.Signals] = []
+        self._bytes: Counter[int] = Counter()  # from the interpreter, by signal
+        self._taken: Counter[int] = Counter()  # from `_take`
         self._left_s = math.inf
         self._blocked_s = 0.0
         self._is_serving = False
@@ -159,12 +165,14 @@ class Watchdog:
             self._fd_of_others = fd
 
     def _take(self, number: int, _: FrameType | None) -> None:
-        """Python's handler of a signal. The thread knows it already, unless the wakeup descriptor was replaced."""
+        """Python's handler of a signal. The interpreter's own byte may have gone to another wakeup descriptor, also to one
+        that was replaced between the signal and this call: so the thread gets a mark, and counts the two as one signal.
+        """
         fd = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
         if fd != self._writing.fileno():
             self._fd_of_others = fd
-            with contextlib.suppress(OSError):
-                self._writing.send(bytes([number]))
+        with contextlib.suppress(OSError):
+            self._writing.send(bytes([number | _TAKEN]))
 
     def _in_a_copy(self) -> None:
         """Run in a fork of the process: restore its signals, so that it does not act as a second bot."""
@@ -212,12 +220,22 @@ class Watchdog:
             signal.setitimer(signal.ITIMER_VIRTUAL, max(_WINDS_UP_S, self._blocked_max_s))
 
     def _read(self, data: bytes) -> None:
-        for fd in (self._telling.fileno(), self._fd_of_others):
-            with contextlib.suppress(OSError):
-                os.write(fd, data)
-        for number in data:
-            if number in guard.HEARD:
-                self._hear(signal.Signals(number))
+        heard = bytes(number & ~_TAKEN for number in data if self._is_new(number))
+        self._forward(self._telling.fileno(), heard)
+        self._forward(self._fd_of_others, bytes(number for number in data if not number & _TAKEN))
+        for number in heard:
+            self._hear(signal.Signals(number))
+
+    def _forward(self, fd: int, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            os.write(fd, data)
+
+    def _is_new(self, number: int) -> bool:
+        """Count a byte; return whether it is the first sign of a signal: the interpreter's byte, or the mark of `_take`."""
+        counts, others = (self._taken, self._bytes) if number & _TAKEN else (self._bytes, self._taken)
+        number &= ~_TAKEN
+        counts[number] += 1
+        return number in guard.HEARD and counts[number] > others[number]
 
     def _hear(self, number: signal.Signals) -> None:
         self._heard.append(number)
