@@ -91,12 +91,12 @@ async def test_an_error_is_one_warning(fake, method, fault):  # noqa: F811
 
 async def test_a_hanging_call_delays_neither_the_start_nor_the_stop(fake):  # noqa: F811
     fake.faults.add(Fault("hang", method="getMyCommands"))
-    async with a_bot(fake, a_router()) as bot:
+    async with a_bot(fake, a_router(), drain_timeout_s=100) as bot:
         await bot.start()
         await fake.wait_for_calls(1, method="getMyCommands")
         fake.world.send_message(7, 7, "/start")
         await fake.wait_for_calls(1, method="sendMessage")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(25):  # the call takes 30 s
             await bot.stop()
 
 
