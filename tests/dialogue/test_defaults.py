@@ -31,7 +31,6 @@ from telegram.dialogue import (
     command,
     text,
 )
-from telegram.dialogue.backlog import Backlog
 from telegram.service.bot import BotConfig
 from telegram.settings.bot_settings import BotSettings
 from telegram.testing import Conversations
@@ -198,10 +197,13 @@ def test_prompts_and_progress_have_it_and_texts_about_errors_do_not():
         assert alice.messages[-1]["entities"] == [{"type": "italic", "offset": 0, "length": 7}]
 
 
-async def test_the_text_about_a_backlog_has_none():
-    router = Router()
-    conduct = Conduct(parse_mode="HTML", backlog=Backlog("drop", 10.0, ""))
-    assert sent(await Direct(router, conduct=conduct)(delivery({"message": message("hi")}))) == []
+def test_the_text_about_a_backlog_has_none():
+    config = BotConfig(parse_mode="HTML", backlog="tell:600", backlog_text="a < b")
+    with Conversations(conversation(), config=config) as bot:
+        alice = bot.chat("Alice")
+        alice.says("/works", date=int(bot.now.timestamp()) - 3600)
+        (call,) = bot.calls("sendMessage")
+        assert call.params == {"chat_id": alice.id, "text": "a < b"}
 
 
 def test_the_settings():

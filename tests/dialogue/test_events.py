@@ -296,21 +296,20 @@ def test_a_handler_names_its_event(name, error):
 
 
 def test_an_event_whose_handler_is_gone_is_a_dead_letter_and_can_be_replayed():
-    router = Router()
-
-    @router.event("paid")
-    async def paid(ctx: EventContext) -> None:
-        raise AssertionError
-
-    bot = bot_of(router)
-    with bot:
+    log: list[Any] = []
+    router = paid_router(log)
+    with bot_of(router) as bot:
         alice = bot.chat("Alice")
-        bot._router = Router()
-        bot._parts.handler.router = bot._router
-        bot._parts.handler._table = None
-        bot.post(alice.id, "paid", failing=True)
+        bot._parts.handler.router, bot._parts.handler._table = Router(), None
+        bot.post(alice.id, "paid", {"sum": 5}, failing=True)
         (letter,) = bot.dead_letters()
         assert letter.reason == "no handler takes the event 'paid': add @router.event('paid')"
+        assert log == []
+        bot._parts.handler.router, bot._parts.handler._table = router, None
+        assert bot._finish(lambda: bot._store.replay(letter.number))
+        bot.settles()
+        assert log == [(5, alice.id, {})]
+        assert bot.dead_letters() == []
 
 
 def test_a_handler_of_all_updates_gets_events_too_and_any_name_may_be_posted():
@@ -394,11 +393,13 @@ def test_a_resource_with_a_parameter_gets_post(takes):
     log: list[Any] = []
     router = paid_router(log)
     posts: list[Any] = []
+    opened: list[bool] = []
 
     if takes:
 
         @router.resource
         async def outside(post: Post) -> AsyncIterator[None]:
+            opened.append(True)
             posts.append(post)
             yield
 
@@ -406,6 +407,7 @@ def test_a_resource_with_a_parameter_gets_post(takes):
 
         @router.resource
         async def inside() -> AsyncIterator[None]:
+            opened.append(False)
             yield
 
     with bot_of(router) as bot:
@@ -414,6 +416,7 @@ def test_a_resource_with_a_parameter_gets_post(takes):
             bot._finish(partial(post, alice.id, "paid", {"sum": 1}, id="x"))
             bot.settles()
         assert len(log) == len(posts) == takes
+        assert opened == [takes]
 
 
 def test_an_event_of_a_group_does_not_continue_its_users_private_flow():

@@ -199,6 +199,7 @@ def test_outcomes_that_a_handler_asks_for_are_no_errors(outcome):
         return HANDLED
 
     play(router, attempts_max=2)
+    assert ran
     assert "hook" not in ran
 
 

@@ -76,6 +76,7 @@ def test_the_handler_of_a_blocked_chat_runs_once_and_later_calls_are_dropped():
         for _ in range(3):
             admin.says(f"/send {bob.id}")
         assert bot.dead_letters() == []
+        assert len(bot.calls("sendMessage")) == 1
     ((reason, method, params, *_),) = seen
     assert (reason, method, params["chat_id"]) == ("blocked", "sendMessage", bob.id)
 

@@ -278,6 +278,7 @@ def test_filters_may_read_it():
 def test_what_an_update_has_not_is_one_line():
     router = Router()
     router.user_data(dict)
+    ended: list[str] = []
 
     @router.event("e")
     async def event(ctx: EventContext) -> None:
@@ -287,10 +288,12 @@ def test_what_an_update_has_not_is_one_line():
             RuntimeError, match=r"no router declares chat_data: write router.chat_data\(Model\)"
         ):
             _ = ctx.chat_data
+        ended.append(ctx.event_name)
 
     with Conversations(router) as bot:
         team = bot.group("Team")
         bot.post(team.id, "e")
+    assert ended == ["e"]
 
 
 class Lacks(BaseModel):

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from engine import Call, Effects, Envelope, Park, Queue, StoreUnavailable, Work
 from engine.stores.memory import MemoryStore
@@ -130,9 +131,13 @@ async def test_a_result_without_an_id_is_logged_and_gives_no_name():
 
     lane = Lane(Odd())
     await lane.add(*MENU)
-    await lane.send()
-    await lane.send()
+    with capture_logs() as logs:
+        await lane.send()
+        await lane.send()
     assert await lane.names() == {}
+    assert [(each["event"], each["name"]) for each in logs] == [
+        ("a named message was sent, but its id is not known", "menu")
+    ]
 
 
 async def test_a_message_that_is_sent_to_the_supergroup_has_its_id_there():
