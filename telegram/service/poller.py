@@ -217,7 +217,9 @@ class Poller:
             return
         try:
             async with asyncio.timeout(CONFIRM_WITHIN_S):
-                if await self._inbox.right() != self._right:
+                right = await self._inbox.right()
+                if right != self._right:
+                    self._right = right  # the one to resign
                     return
                 await self._client.get_updates(
                     self._offset, limit=1, timeout_s=0, allowed_updates=self._allowed_updates

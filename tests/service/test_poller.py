@@ -550,9 +550,10 @@ def test_nothing_is_confirmed_at_the_end_when_another_process_may_poll():
                 await asyncio.Event().wait()
             return 1
 
-    client = ScriptedClient([1])
-    drive(client, Inbox(), for_s=60)
+    client, inbox = ScriptedClient([1]), Inbox()
+    drive(client, inbox, for_s=60)
     assert client.confirms == []
+    assert inbox.resigned == [Right(2)]  # the one that is in force: it was granted for the confirm
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), StoreError("lost")])
