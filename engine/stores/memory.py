@@ -81,13 +81,14 @@ class MemoryStore:
         data = self._data
         if not self._may_append(right):
             raise RightLost(f"right {right.epoch} to append")
-        data.check_posts(posts, data.aliases.plan(aliases))
+        leads = data.aliases.plan(aliases)
+        data.check_posts(posts, leads)
         inbox = data.queues[Queue.INBOX]
         now = asyncio.get_running_loop().time()
         data.seen.drop(data.seen.old(now, inbox.lanes.pending_ids()), now)
         new, planned = data.seen.plan([envelope.id for envelope in batch])
         data.seen.apply(planned, now)
-        data.aliases.add(data.aliases.plan(aliases))
+        data.aliases.add(leads)
         updates = data.aliases.addressed([batch[index] for index in new], {})
         for envelope in updates:
             if inbox.lanes.depth(envelope.key) < data.limits.lane_depth_max:
@@ -137,10 +138,8 @@ class MemoryStore:
             places = lane.acked_with(effects.also)
             if effects.states or effects.state is not KEEP:
                 self._compare(delivery, effects)
-            if effects.timers:
-                self._data.check_timers(delivery, effects.timers)
-            if effects.posts:
-                self._data.check_posts(effects.posts, {})
+            if effects.timers or effects.posts:
+                self._data.check_timers(delivery, effects)
             for place in places:
                 self._data.take(queue, place)
             count = 1 + effects.also

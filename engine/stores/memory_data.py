@@ -20,6 +20,7 @@ from engine.model import (
     Call,
     DeadLetter,
     Delivery,
+    Effects,
     Envelope,
     Post,
     Queue,
@@ -117,26 +118,29 @@ class Data:
             ]
             heapify(self.waiting)
 
-    def check_timers(self, delivery: Delivery, timers: Iterable[Timer]) -> None:
-        """Raise TooManyTimers if the lane would have more than `lane_timers_max` after the commit of this delivery."""
+    def check_timers(self, delivery: Delivery, effects: Effects) -> None:
+        """Raise TooManyTimers if a lane would have more than `lane_timers_max` after the commit of this delivery."""
         key, own_scope = delivery.lease.key, delivery.envelope.scope
         asked = {
             (key, own_scope if timer.scope is None else timer.scope, timer.name): timer.after_s is not None
-            for timer in timers  # the last of several for one name counts
+            for timer in effects.timers  # the last of several for one name counts
         }
         gone = set(asked)
         if delivery.envelope.id in self.due:
             gone.add(self.due[delivery.envelope.id])
-        kept = self.timer_counts[key] - sum(name in self.timers for name in gone)
-        new = sum(asked.values())
-        if new and kept + new > self.limits.lane_timers_max:
-            raise TooManyTimers(key, self.limits.lane_timers_max)
+        new = Counter(self.aliases.lane(post.key) for post in effects.posts)
+        new[key] += sum(asked.values())
+        self._check_counts(new, Counter({key: sum(name in self.timers for name in gone)}))
 
     def check_posts(self, posts: Iterable[Post], leads: Mapping[str, str]) -> None:
         """Raise TooManyTimers if a lane would have more than `lane_timers_max` with these; `leads`: further aliases."""
-        asked = Counter(leads.get(post.key) or self.aliases.lane(post.key) for post in posts)
-        for key, count in asked.items():
-            if self.timer_counts[key] + count > self.limits.lane_timers_max:
+        self._check_counts(
+            Counter(leads.get(post.key) or self.aliases.lane(post.key) for post in posts), Counter()
+        )
+
+    def _check_counts(self, new: Counter[str], gone: Counter[str]) -> None:
+        for key, count in new.items():
+            if count and self.timer_counts[key] - gone[key] + count > self.limits.lane_timers_max:
                 raise TooManyTimers(key, self.limits.lane_timers_max)
 
     def post(self, post: Post) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine import Call, Effects, LeaseLost, Limits, Post, Queue, RightLost, TooManyTimers
+from engine import Call, Effects, LeaseLost, Limits, Post, Queue, RightLost, Timer, TooManyTimers
 from engine.stores.contract.appending import append
 from engine.stores.contract.store import INBOX, Open, conserved, update
 
@@ -78,6 +78,22 @@ class PostsContract:
             await store.commit(delivery, Effects(posts=tuple(posted(b"a", b"b"))), more=False)
         await store.commit(delivery, Effects(posts=tuple(posted(b"a"))), more=False)
         assert await self.names(store) == [b"a"]
+
+    async def test_posts_and_timers_of_a_commit_count_together(self, open_store):
+        store = await open_store(limits=Limits(lane_timers_max=1))
+        await append(store, [update(1)])
+        delivery = await store.claim(INBOX)
+        both = Effects(timers=(Timer("t", 0.0, b"t"),), posts=tuple(posted(b"a")))
+        with pytest.raises(TooManyTimers):
+            await store.commit(delivery, both, more=False)
+        await store.commit(delivery, both._replace(posts=tuple(posted(b"a", key="chat:2"))), more=False)
+        assert sorted(await self.names(store)) == [b"a", b"t"]
+
+    async def test_the_timer_that_a_commit_acks_does_not_count_for_its_posts(self, open_store):
+        store = await open_store(limits=Limits(lane_timers_max=1))
+        await append(store, [], posts=posted(b"a"))
+        await store.commit(await store.claim(INBOX), Effects(posts=tuple(posted(b"b"))), more=False)
+        assert await self.names(store) == [b"b"]
 
     async def test_a_post_does_not_disturb_a_lane_in_hand(self, store):
         await append(store, [update(1), update(2)])
