@@ -28,12 +28,22 @@ def edit_of(message: Any, new: Any, params: Mapping[str, Any]) -> tuple[str, dic
     """Return the method and the params that replace what `message` shows by `new`: a text, or an InputMedia."""
     if not isinstance(new, str):
         return "editMessageMedia", {**params, "media": new}
-    if message is None or part(message, "text") or not any(part(message, each) for each in _CAPTIONED):
+    if message is None or part(message, "text") or not is_captioned(message):
         return "editMessageText", {"text": new, **_without(params, _OF_CAPTION)}
+    return edit_of_caption(new, params)
+
+
+def edit_of_caption(caption: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the method and the params that replace a caption; `params` as for a text."""
     params = _without(params, _OF_TEXT)
     if "entities" in params:
         params["caption_entities"] = params.pop("entities")
-    return "editMessageCaption", {"caption": new, **params}
+    return "editMessageCaption", {"caption": caption, **params}
+
+
+def is_captioned(message: Any) -> bool:
+    """Return whether the text of a message, typed or as JSON, is a caption."""
+    return any(part(message, each) for each in _CAPTIONED)
 
 
 def _without(params: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from engine import Effects, StateChange, Work
 from telegram.botapi.calls import encode_json
 from telegram.botapi.errors import Refused
 from telegram.botapi.named import Naming
-from telegram.dialogue.editing import edit_of
+from telegram.dialogue.editing import edit_of_caption, is_captioned
 from telegram.dialogue.lending import asked
 
 log = structlog.get_logger(__name__)
@@ -36,11 +36,10 @@ NAMES_MAX: Final = 100
 
 _REPLY: Final = "reply_parameters"
 _DONE_WITHOUT: Final = frozenset(("deleteMessage", "unpinChatMessage"))
-_WITH_CAPTION: Final = "photo", "video", "animation", "document", "audio", "voice", "paid_media", "live_photo"
 
 
 class _Known(NamedTuple):
-    """A named message: its chat, its id (of an album the ids of all its messages), and a field that shows its kind."""
+    """A named message: its chat, its id (of an album the ids of all its messages), and whether its text is a caption."""
 
     chat_id: int | str
     ids: list[int]
@@ -133,7 +132,7 @@ class NamedCall:
 
     def _fill_reply(self, fields: dict[str, Any], name: str, known: _Known | None) -> None:
         chat_id = fields.get("chat_id")
-        if known is not None and (known.chat_id == chat_id or not _is_number(chat_id)):
+        if known is not None and (known.chat_id == chat_id or not isinstance(chat_id, int)):
             fields[_REPLY]["message_id"] = known.ids[0]
             return
         log.warning("a reply is sent without its named message", lane=self._lane, name=name)
@@ -154,7 +153,7 @@ def _fill(method: str, fields: dict[str, Any], known: _Known) -> str:
         fields["message_ids"] = known.ids
         return "deleteMessages"
     if method == "editMessageText" and known.captioned and "text" in fields:
-        method, edited = edit_of({"photo": [True]}, fields.pop("text"), fields)
+        method, edited = edit_of_caption(fields.pop("text"), fields)
         fields.clear()
         fields.update(edited)
     return method
@@ -165,12 +164,7 @@ def _known_of(params: bytes, result: Any) -> _Known | None:
     sent = result if isinstance(result, list) else [result]
     try:
         first = sent[0]
-        captioned = any(first.get(each) for each in _WITH_CAPTION)
         chat_id = first["chat"]["id"] if "chat" in first else json.loads(params)["chat_id"]
-        return _Known(chat_id, [each["message_id"] for each in sent], captioned)
+        return _Known(chat_id, [each["message_id"] for each in sent], is_captioned(first))
     except (LookupError, TypeError, AttributeError):
         return None
-
-
-def _is_number(chat_id: object) -> bool:
-    return isinstance(chat_id, int)
