@@ -110,7 +110,7 @@ class InboxHandler:
         self._limits = Limits(self.dropped)
         self.arrived = self._stoppable.arrived
 
-    def prepare(self) -> Table:
+    def _prepare(self) -> Table:
         """Index the router's handlers, as at the first update. TypeError for what is wrong in it."""
         self._table = Table(self.router)
         self.tools.timers = self._table.timers
@@ -126,7 +126,7 @@ class InboxHandler:
         if ctx.update.lost:
             log.warning("parts of an update are not readable", id=ctx.update_id, lost=ctx.update.lost)
         note_reachable(ctx, self._peers)
-        table = self._table or self.prepare()
+        table = self._table or self._prepare()
         current.set(ctx)  # visible to this handler only: the engine runs each in its own context
         match = None
         may_be_void = self._conduct.backlog is not None or ctx.kind == "inline_query"

@@ -21,9 +21,7 @@ from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
 from telegram.dialogue.events import check_event, posted
-from telegram.dialogue.kinds import events_of
 from telegram.dialogue.refusals import wanted_by
-from telegram.dialogue.shared import declared
 from telegram.dialogue.table import Table
 from telegram.service.observe import ObservedPoster, observer_of
 from telegram.service.sender import Sender
@@ -49,8 +47,7 @@ class Assembly:
 
         `observe` and the router's observers are called with the events of telegram/service/observe.py.
         """
-        declared(router.shared())  # ValueError before the start
-        Table(router)  # what is wrong in the router is an error here
+        table = Table(router)  # what is wrong in the router is an error here
         self.router = router
         self.observe = observer_of([*router.observers(), *([] if observe is None else [observe])])
         """The observer, which does not raise. None: there is none."""
@@ -82,7 +79,7 @@ class Assembly:
         self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter)
         self.sending = Engine(store, Queue.OUTBOX, send, config.sending(), jitter=jitter)
         self.inbox = Inbox(store, pending_max=config.pending_max)
-        self.events = events_of(router.entries())
+        self.events = table.events
         """Names of the events that have handlers; None: a handler may handle any."""
         self.asked = list(config.allowed_updates or router.allowed_updates())
         """The kinds of update requested from Telegram (getUpdates, `allowed_updates`)."""
