@@ -141,15 +141,10 @@ def test_forged_data_picks_nothing(press):
     with Conversations(diary.router) as bot:
         ada = bot.chat("Ada")
         ada.says("/day")
-        fields: dict[str, Any] = {
-            "id": "1",
-            "from": {"id": ada.id, "is_bot": False, "first_name": "Ada"},
-            "chat_instance": "1",
-            "message": ada.messages[-1],
-            "data": f"day:{press}",
-        }
-        ada.sends_update("callback_query", **fields)
+        ada.sends_update("callback_query", message=ada.messages[-1], data=f"day:{press}")
         assert not ada.sees("picked") and bot.dead_letters() == []
+        ada.sends_update("callback_query", message=ada.messages[-1], data="day:2026-12-31")
+        assert ada.sees("picked: 2026-12-31")
 
 
 @given(st.dates())

@@ -1,7 +1,7 @@
 """Menus: pages, what they notice, and how they work in a router, in a flow, and in inline mode."""
 
 from enum import Enum
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from pydantic import BaseModel
@@ -117,15 +117,11 @@ def test_forged_data_chooses_nothing(data):
     with Conversations(shop.router) as bot:
         ada = bot.chat("Ada")
         ada.says("/shop")
-        fields: dict[str, Any] = {
-            "id": "1",
-            "from": {"id": ada.id, "is_bot": False, "first_name": "Ada"},
-            "chat_instance": "1",
-            "message": ada.messages[-1],
-            "data": data,
-        }
-        ada.sends_update("callback_query", **fields)
+        ada.sends_update("callback_query", message=ada.messages[-1], data=data)
         assert not ada.sees("chosen") and bot.dead_letters() == []
+        button = ada.messages[-1]["reply_markup"]["inline_keyboard"][0][0]["callback_data"]
+        ada.sends_update("callback_query", message=ada.messages[-1], data=button)
+        assert ada.sees("chosen: tea")
 
 
 def test_content_may_be_async_and_of_the_context():
