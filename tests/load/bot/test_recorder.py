@@ -42,6 +42,17 @@ def recorded(router: Router, journal: Journal) -> Router:
     return observed
 
 
+def album_router() -> Router:
+    """It answers an album with the number of its messages."""
+    router = Router()
+
+    @router.album()
+    async def album(ctx: MessageContext, messages: list[Message]) -> None:
+        ctx.reply(f"{len(messages)}")
+
+    return router
+
+
 def test_what_handlers_do_is_noted():
     journal = Noting()
     with Conversations(recorded(survey.router, journal)) as bot:
@@ -163,14 +174,8 @@ def test_an_update_that_a_limit_drops_is_handled():
 
 
 def test_each_message_of_an_album_is_recorded():
-    router = Router()
-
-    @router.album()
-    async def album(ctx: MessageContext, messages: list[Message]) -> None:
-        ctx.reply(f"{len(messages)}")
-
     journal = Noting()
-    with Conversations(recorded(router, journal)) as bot:
+    with Conversations(recorded(album_router(), journal)) as bot:
         ann = bot.chat("Ann")
         for _ in range(3):
             bot.scene.send_message(ann.id, ann.id, "", photo=PHOTO, media_group_id="a")
@@ -182,14 +187,8 @@ def test_each_message_of_an_album_is_recorded():
 
 def test_a_message_of_an_album_that_another_users_message_separates_is_recorded():
     """It was handled with its album: its own turn acks it without a handler."""
-    router = Router()
-
-    @router.album()
-    async def album(ctx: MessageContext, messages: list[Message]) -> None:
-        ctx.reply(f"{len(messages)}")
-
     journal = Noting()
-    with Conversations(recorded(router, journal)) as bot:
+    with Conversations(recorded(album_router(), journal)) as bot:
         group = bot.group("Us")
         ann, bob = group.member("Ann"), group.member("Bob")
         bot.scene.send_message(group.id, ann.user_id, "", photo=PHOTO, media_group_id="a")
