@@ -552,6 +552,7 @@ def test_nothing_is_confirmed_at_the_end_when_another_process_may_poll():
 
     client, inbox = ScriptedClient([1]), Inbox()
     drive(client, inbox, for_s=60)
+    assert inbox.ids == [1]
     assert client.confirms == []
     assert inbox.resigned == [Right(2)]  # the one that is in force: it was granted for the confirm
 
@@ -570,8 +571,9 @@ def test_a_store_that_does_not_know_the_right_any_more_ends_the_stop_without_a_c
                 raise error
             return self.granted
 
-    client = ScriptedClient([1])
-    drive(client, Inbox(), for_s=60)
+    client, inbox = ScriptedClient([1]), Inbox()
+    drive(client, inbox, for_s=60)
+    assert inbox.ids == [1]
     assert client.confirms == []
 
 
