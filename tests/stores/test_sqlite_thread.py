@@ -16,7 +16,7 @@ from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.thread import OwnThread, Then
 from tests.kit.loop_thread import LoopThread
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 REPO = Path(__file__).parents[2]
 
 
@@ -225,5 +225,5 @@ asyncio.run(main())
 def test_neither_a_job_that_hangs_nor_a_store_left_open_delays_the_exit(tmp_path, how):
     """An executor's thread is joined at the exit, and a non-daemon thread is, too."""
     command = [sys.executable, "-c", HANGS, str(tmp_path / "bot.db"), how]
-    ended = subprocess.run(command, cwd=REPO, timeout=WITHIN_S, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, cwd=REPO, timeout=100, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -238,7 +238,7 @@ class TestMemorySessions:
         await asyncio.sleep(0)
         assert not settled.done()  # it could claim the other
         await peer.claim(INBOX)
-        await asyncio.wait_for(settled, 5)
+        await asyncio.wait_for(settled, WITHIN_S)
         assert (store.mine(INBOX).leased, peer.mine(INBOX).leased) == (0, 1)
 
     def test_what_a_session_has_lost_is_settled(self):
