@@ -340,7 +340,7 @@ async def test_the_sandbox_prints_its_address_and_whether_it_was_requested(
 
 
 @pytest.mark.parametrize(
-    ("mode", "content", "is_told"),
+    ("mode", "content", "is_warned_of"),
     [
         (0o644, b"BOT_TOKEN=x", True),
         (0o604, b"export bot_token=x", True),
@@ -350,16 +350,16 @@ async def test_the_sandbox_prints_its_address_and_whether_it_was_requested(
         (0o644, b"WORKERS=8", False),
     ],
 )
-def test_a_token_that_others_can_read_is_a_warning(tmp_path, mode, content, is_told):
+def test_a_token_that_others_can_read_is_a_warning(tmp_path, mode, content, is_warned_of):
     path = tmp_path / ".env"
     path.write_bytes(content)
     path.chmod(mode)
-    with structlog.testing.capture_logs() as told:
+    with structlog.testing.capture_logs() as logs:
         warn_of_readable_settings(path)
         warn_of_readable_settings(tmp_path / "missing")
-    assert [line["event"] for line in told] == [
+    assert [line["event"] for line in logs] == [
         ".env can be read or written by others: chmod 600 .env"
-    ] * is_told
+    ] * is_warned_of
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_lost_and_answered_twice():
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "shown"),
     [
         ([3], "3"),
         ([0, 0, 0], "0"),
@@ -97,8 +97,8 @@ def test_lost_and_answered_twice():
         ([0.333, 0.334], "0.33"),
     ],
 )
-def test_a_spread_is_shown_in_significant_digits(values, told):
-    assert spread(values) == told
+def test_a_spread_is_shown_in_significant_digits(values, shown):
+    assert spread(values) == shown
 
 
 def figures(overlapping=0):

@@ -135,14 +135,14 @@ def test_a_prompt_that_spoils_the_data_does_not_get_it_stored():
 
 
 @pytest.mark.parametrize(
-    ("update", "told"),
+    ("update", "texts"),
     [
         ({"callback_query": INLINE_PRESS}, ["no"]),
         ({"guest_message": message(guest_query_id="g1", chat=GROUP)}, []),
         ({"poll_answer": KINDS["poll_answer"]}, []),
     ],
 )
-async def test_the_reason_of_invalid_is_sent_if_any_message_is_possible(update, told):
+async def test_the_reason_of_invalid_is_sent_if_any_message_is_possible(update, texts):
     made = flow()
 
     @made.at(S.A).update()
@@ -150,7 +150,7 @@ async def test_the_reason_of_invalid_is_sent_if_any_message_is_possible(update, 
         raise Invalid("no")
 
     effects = await handled(begun(made), update, stored(("outer", "a", {})))
-    assert [params.get("text") for _, _, params in sent(effects)] == told
+    assert [params.get("text") for _, _, params in sent(effects)] == texts
 
 
 def test_a_step_takes_the_kinds_of_update_that_it_names():

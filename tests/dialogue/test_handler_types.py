@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dialogue import slips
+from tests.dialogue import typical_mistakes
 from tests.kit.docs import examples, pages
 
 ROOT = Path(__file__).parents[2]
@@ -202,7 +202,7 @@ async def z(ctx: ChatContext[ChatBoostUpdated]) -> None:
 """
 
 BAD = {
-    **{name: slips.HEAD + snippet for name, snippet in slips.SLIPS.items()},
+    **{name: typical_mistakes.HEAD + snippet for name, snippet in typical_mistakes.MISTAKES.items()},
     "an option that no decorator has": """
 @router.message(text, timeout=3)  # error
 async def handler(ctx: MessageContext) -> None: ...
@@ -365,11 +365,11 @@ async def handler(ctx: MessageContext, data: Data) -> None: ...
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory) -> dict[str, dict[int, str]]:
-    """By file: the errors that one run of mypy tells, by line."""
+def errors(tmp_path_factory) -> dict[str, dict[int, str]]:
+    """By file: the errors that one run of mypy reports, by line."""
     folder = tmp_path_factory.mktemp("snippets")
     (folder / "good.py").write_text(HEAD + GOOD)
-    (folder / "fine.py").write_text(HEAD + slips.HEAD + slips.FINE)
+    (folder / "fine.py").write_text(HEAD + typical_mistakes.HEAD + typical_mistakes.FINE)
     for number, snippet in enumerate(BAD.values()):
         (folder / f"bad_{number}.py").write_text(HEAD + snippet)
     for name, source in README_EXAMPLES.items():
@@ -391,23 +391,23 @@ def told(tmp_path_factory) -> dict[str, dict[int, str]]:
     return found
 
 
-def test_good_handlers_are_accepted(told):
-    assert told.get("good") is None
-    assert told.get("fine") is None
+def test_good_handlers_are_accepted(errors):
+    assert errors.get("good") is None
+    assert errors.get("fine") is None
 
 
 @pytest.mark.parametrize("name", README_EXAMPLES)
-def test_the_readmes_examples_are_accepted(told, name):
-    assert told.get(name.removesuffix(".py")) is None
+def test_the_readmes_examples_are_accepted(errors, name):
+    assert errors.get(name.removesuffix(".py")) is None
 
 
 @pytest.mark.parametrize("name", DOCS_EXAMPLES)
-def test_the_examples_of_the_docs_are_accepted(told, name):
-    assert told.get(name) is None
+def test_the_examples_of_the_docs_are_accepted(errors, name):
+    assert errors.get(name) is None
 
 
 @pytest.mark.parametrize("number", range(len(BAD)), ids=list(BAD))
-def test_a_bad_handler_is_rejected_at_its_line(told, number):
+def test_a_bad_handler_is_rejected_at_its_line(errors, number):
     lines = (HEAD + list(BAD.values())[number]).splitlines()
     expected = [line for line, source in enumerate(lines, start=1) if source.endswith("# error")]
-    assert list(told.get(f"bad_{number}", {})) == expected
+    assert list(errors.get(f"bad_{number}", {})) == expected

@@ -246,7 +246,7 @@ incomplete = Router()
 incomplete.message()(handler_asking(Session))
 
 
-def test_what_nobody_gives_is_an_error_at_the_start():
+def test_what_no_provider_gives_is_an_error_at_the_start():
     router = Router()
     router.message()(handler_asking(Session))
     with pytest.raises(TypeError, match=r"handler: no @router.provide gives wanted \(there are: none\)"):

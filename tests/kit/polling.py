@@ -131,7 +131,7 @@ def drive(client: Any, inbox: Any, *, for_s: float, **settings: Any) -> list[Any
     return [*logs, {"log_level": "test", "stopping_s": stopping_s}]
 
 
-def told(logs: list[Any]) -> list[str]:
+def levels(logs: list[Any]) -> list[str]:
     return [line["log_level"] for line in logs if line["log_level"] not in {"debug", "test"}]
 
 

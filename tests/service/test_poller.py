@@ -27,10 +27,10 @@ from tests.kit.polling import (
     conflict,
     drive,
     gaps,
+    levels,
     now,
     raw,
     server_trouble,
-    told,
 )
 from tests.kit.virtual import run_virtual
 
@@ -133,7 +133,7 @@ def test_while_the_store_is_away_the_same_batch_is_tried_and_nothing_is_polled()
     assert [ids for _, ids in inbox.accepts] == [[1, 2]] * 21 + [[3]]
     assert inbox.ids == [1, 2, 3]
     assert [poll.offset for poll in client.polls] == [0, 3, 4]
-    assert told(logs) == ["error", "info"]
+    assert levels(logs) == ["error", "info"]
     assert logs[0]["reason"] == "disk full"
     over = (
         logs[-2]
@@ -173,7 +173,7 @@ def test_a_store_that_cannot_say_how_much_room_there_is_is_waited_for():
     client, inbox = ScriptedClient([1]), Inbox()
     logs = drive(client, inbox, for_s=100)
     assert inbox.ids == [1]
-    assert told(logs) == ["error", "info"]
+    assert levels(logs) == ["error", "info"]
 
 
 # ---- trouble with Telegram
@@ -201,7 +201,7 @@ def test_errors_are_retried_with_backoff_and_logged_twice(error):
     assert len(set(waits[10:])) > 15, "no jitter: all bots come back at the same moment"
     assert {poll.offset for poll in client.polls[:31]} == {0}
     assert inbox.ids == [1]
-    assert told(logs) == ["error" if isinstance(error, Refused) else "warning", "info"]
+    assert levels(logs) == ["error" if isinstance(error, Refused) else "warning", "info"]
     over = next(line for line in logs if line["log_level"] == "info")
     assert (over["tries"], over["lasted_s"]) == (30, pytest.approx(sum(waits), abs=0.1))
 
@@ -217,12 +217,12 @@ def test_backoff_begins_anew_after_a_success():
     client = ScriptedClient(*[server_trouble()] * 10, [1], server_trouble(), [2])
     logs = drive(client, ListInbox(), for_s=3600)
     assert gaps(client.polls)[-2] <= 1
-    assert told(logs) == ["warning", "info"] * 2
+    assert levels(logs) == ["warning", "info"] * 2
 
 
 def test_an_empty_answer_is_a_success():
     client = ScriptedClient(server_trouble(), [], server_trouble())
-    assert told(drive(client, ListInbox(), for_s=60)) == ["warning", "info", "warning"]
+    assert levels(drive(client, ListInbox(), for_s=60)) == ["warning", "info", "warning"]
 
 
 def test_another_poller_is_an_alarm_but_no_end():
@@ -230,14 +230,14 @@ def test_another_poller_is_an_alarm_but_no_end():
     inbox = ListInbox()
     logs = drive(client, inbox, for_s=600)
     assert inbox.ids == [1]
-    assert told(logs) == ["error", "info"]
+    assert levels(logs) == ["error", "info"]
     assert "another poller uses this token or a webhook is set" in logs[0]["reason"]
     assert all(wait >= 0.5 for wait in gaps(client.polls[:6]))
 
 
 def test_the_alarm_sounds_also_in_the_middle_of_other_trouble_and_once():
     client = ScriptedClient(*[server_trouble(), conflict()] * 5, [1])
-    assert told(drive(client, ListInbox(), for_s=600)) == ["warning", "error", "info"]
+    assert levels(drive(client, ListInbox(), for_s=600)) == ["warning", "error", "info"]
 
 
 def test_a_flood_wait_is_kept_to_the_second():
@@ -246,7 +246,7 @@ def test_a_flood_wait_is_kept_to_the_second():
     logs = drive(client, ListInbox(), for_s=60)
     assert all(7 <= wait <= 8 for wait in gaps(client.polls[:3]))
     assert len(set(gaps(client.polls[:3]))) == 2, "no jitter"
-    assert told(logs) == ["warning", "info"]
+    assert levels(logs) == ["warning", "info"]
 
 
 def test_a_revoked_token_ends_it():
@@ -277,7 +277,7 @@ def test_a_server_that_does_not_wait_is_asked_once_a_second():
     client = ScriptedClient(*[[]] * 500)
     logs = drive(client, ListInbox(), for_s=60)
     assert 55 <= len(client.polls) <= 61
-    assert told(logs) == []
+    assert levels(logs) == []
 
 
 def test_a_server_that_waits_is_asked_again_at_once():
@@ -323,7 +323,7 @@ def test_the_same_updates_served_again_and_again_make_no_storm_and_no_crawl():
     logs = drive(client, ListInbox(), for_s=300)
     assert 10 <= len(client.polls) <= 30
     assert min(gaps(client.polls)[1:]) >= 0.5  # sooner, Telegram answers with one update only
-    assert told(logs) == ["warning"]
+    assert levels(logs) == ["warning"]
 
 
 def test_an_answer_that_went_back_is_stored_before_the_pause():
@@ -373,7 +373,7 @@ def test_a_server_that_hangs_delays_the_stop_by_two_seconds():
     client.confirm_step = client._wait_without_end
     logs = drive(client, ListInbox(full_after=1), for_s=10)
     assert logs[-1]["stopping_s"] == 2
-    assert told(logs) == []
+    assert levels(logs) == []
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_a_failed_last_confirm_is_harmless(error):
     client = ScriptedClient([1])
     client.confirm_step = error
     logs = drive(client, ListInbox(full_after=1), for_s=10)
-    assert told(logs) == []
+    assert levels(logs) == []
     assert logs[0]["log_level"] == "debug"
 
 
@@ -515,7 +515,7 @@ def test_what_was_polled_under_a_lost_right_is_not_confirmed_and_polling_begins_
     logs = drive(client, inbox, for_s=60)
     assert inbox.ids == [1, 2, 3]
     assert [poll.offset for poll in client.polls] == [0, 3, 0, 4]
-    assert told(logs) == ["warning"]
+    assert levels(logs) == ["warning"]
 
 
 def test_a_right_that_was_lost_while_polls_brought_nothing_makes_polling_begin_anew():

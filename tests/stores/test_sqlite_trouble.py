@@ -122,8 +122,8 @@ async def test_a_group_that_fails_in_the_middle_leaves_nothing(tmp_path, table):
 
 
 async def test_who_watches_is_not_told_of_what_the_file_refuses(store, monkeypatch):
-    told: list[int] = []
-    store.watch(Queue.INBOX, print, lambda batch: told.extend(each.id for each in batch))
+    notified: list[int] = []
+    store.watch(Queue.INBOX, print, lambda batch: notified.extend(each.id for each in batch))
 
     def broken(self, group):
         raise io_error()
@@ -132,19 +132,19 @@ async def test_who_watches_is_not_told_of_what_the_file_refuses(store, monkeypat
         patch.setattr(Writer, "_write", broken)
         with pytest.raises(StoreUnavailable):
             await append(store, [update(1)])
-    assert told == []
+    assert notified == []
     await append(store, [update(1)])
-    assert told == [1]
+    assert notified == [1]
 
 
 async def test_who_watches_is_told_also_if_the_caller_of_the_append_was_cut_off(store):
-    told: list[int] = []
-    store.watch(Queue.INBOX, print, lambda batch: told.extend(each.id for each in batch))
+    notified: list[int] = []
+    store.watch(Queue.INBOX, print, lambda batch: notified.extend(each.id for each in batch))
     appending = asyncio.create_task(append(store, [update(1)]))
     await asyncio.sleep(0)
     appending.cancel()
     assert (await store.claim(Queue.INBOX)).envelope.id == 1
-    assert told == [1]
+    assert notified == [1]
 
 
 async def test_who_was_cut_off_does_not_keep_a_failure_from_the_others(store, monkeypatch):

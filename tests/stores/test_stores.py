@@ -258,13 +258,13 @@ class TestMemorySessions:
     async def test_each_session_that_is_open_is_told_of_new_updates(self):
         store = MemoryStore()
         peer, closed = store.peer(), store.peer()
-        told: list[str] = []
-        store.watch(INBOX, print, lambda _: told.append("store"))
-        peer.watch(INBOX, print, lambda _: told.append("peer"))
-        closed.watch(INBOX, print, lambda _: told.append("closed"))
+        notified: list[str] = []
+        store.watch(INBOX, print, lambda _: notified.append("store"))
+        peer.watch(INBOX, print, lambda _: notified.append("peer"))
+        closed.watch(INBOX, print, lambda _: notified.append("closed"))
         await closed.close()
         await append(store, [update(1)])
-        assert told == ["store", "peer"]
+        assert notified == ["store", "peer"]
 
     def test_a_session_that_renews_keeps_its_lanes(self):
         async def main() -> None:

@@ -1,4 +1,4 @@
-"""Typical slips in handlers, of which `mypy --strict` rejects each at the line with `# error` (test_handler_types.py)."""
+"""Typical mistakes in handlers, of which `mypy --strict` rejects each at the line with `# error` (test_handler_types.py)."""
 
 HEAD = """
 from telegram.botapi.files import InputFile
@@ -17,7 +17,7 @@ def _press(line: str) -> str:
     )
 
 
-SLIPS = {
+MISTAKES = {
     "a misspelled parameter of reply": _message('ctx.reply("x", reply_markpu=inline([("a", "a")]))'),
     "a parameter of a former version": _message('ctx.reply("x", reply_to_message_id=5)'),
     "a parse mode that is a number": _message('ctx.reply("x", parse_mode=5)'),
