@@ -4,13 +4,13 @@ Telegram ignores unknown parameters, so with `reply_markpu=` a keyboard would si
 would only be refused when the call is sent, long after the handler.
 """
 
-from collections.abc import Collection, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
 from telegram.botapi.collecting import WrongCall
 from telegram.botapi.methods import Methods
+from telegram.botapi.nearest import nearest
 from telegram.botapi.values import Shape, WrongValue, accepts, shape_of
 
 _RENAMED: Final = {"close_bot": "close"}  # TgClient has a method `close` of its own
@@ -43,7 +43,7 @@ def check_call(method: str, params: Mapping[str, Any]) -> bool:
     """
     spec = spec_of(method)
     if spec is None:
-        raise WrongCall(f"the Bot API has no method {method!r}{_nearest(method, methods().values())}")
+        raise WrongCall(f"the Bot API has no method {method!r}{nearest(method, methods().values())}")
     exact = spec.exact
     has_none = False
     for name, value in params.items():
@@ -63,7 +63,7 @@ def check_call(method: str, params: Mapping[str, Any]) -> bool:
 
 def _unknown(method: str, name: str, spec: Spec) -> WrongCall:
     now = _SINCE_THEN.get(name)
-    hint = f": it is {now!r} now" if now in spec.shapes else _nearest(name, spec.shapes)
+    hint = f": it is {now!r} now" if now in spec.shapes else nearest(name, spec.shapes)
     return WrongCall(f"{method} has no parameter {name!r}{hint}")
 
 
@@ -104,8 +104,3 @@ def methods() -> dict[str, str]:
 def _camel(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(map(str.capitalize, others))
-
-
-def _nearest(name: str, among: Collection[str]) -> str:
-    found = get_close_matches(name, list(among), n=1)
-    return f": did you mean {found[0]!r}?" if found else ""

@@ -5,7 +5,6 @@ names of their fields, and the values.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
 from typing import (
@@ -25,6 +24,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeAliasType
 
 from telegram.botapi import constants, types
+from telegram.botapi.nearest import nearest
 from telegram.botapi.objects import TelegramObject, Unknown
 
 _PARSE_MODES: Final = ("HTML", "MarkdownV2", "Markdown")
@@ -134,8 +134,7 @@ def accepts(value: Any, shape: Shape, path: str) -> None:
 def _check_parse_mode(value: str, path: str) -> None:
     lower = value.lower()
     if lower and lower != _NO_PARSE_MODE and lower not in {each.lower() for each in _PARSE_MODES}:
-        near = get_close_matches(lower, [each.lower() for each in _PARSE_MODES], n=1)
-        hint = next((f": did you mean {each!r}?" for each in _PARSE_MODES if [each.lower()] == near), "")
+        hint = nearest(value, _PARSE_MODES)
         raise WrongValue(path, f"is {value[:40]!r}, and must be one of {', '.join(_PARSE_MODES)}{hint}")
 
 
@@ -148,16 +147,13 @@ def _check_dict(value: Mapping[Any, Any], models: tuple[type[TelegramObject], ..
         raise WrongValue(path, f"needs {tag!r}, which is one of {names}")
     fitting = [each for each in tagged or known if value.keys() <= _fields(each).keys()]
     if not fitting:
-        nearest = tagged or known
-        fields = {name for each in nearest for name in _fields(each)}
+        models = tuple(tagged or known)
+        fields = {name for each in models for name in _fields(each)}
         wrong = next((name for name in value if name not in fields), None)
         if wrong is None:
             return  # fields of several types: Telegram decides
-        near = get_close_matches(str(wrong), fields, n=1)
-        names = " or ".join(_labels(nearest))
-        raise WrongValue(
-            path, f"has no field {wrong!r}{f': did you mean {near[0]!r}?' if near else f' ({names})'}"
-        )
+        advice = nearest(str(wrong), fields) or f" ({' or '.join(_labels(models))})"
+        raise WrongValue(path, f"has no field {wrong!r}{advice}")
     if len(fitting) > 1:
         return
     for name, (shape, is_required) in _fields(fitting[0]).items():

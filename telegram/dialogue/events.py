@@ -7,7 +7,6 @@ a known id has no effect, whatever became of the call that posted it.
 
 from base64 import urlsafe_b64encode
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from hashlib import blake2b
 from json import loads
 from typing import Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from engine import Delivery, Effects, Post, Reject
+from telegram.botapi.nearest import nearest
 from telegram.botapi.routing import FAKE_USERS, TOPIC_MARK
 from telegram.botapi.types import Update
 from telegram.dialogue.context import Context
@@ -181,9 +181,8 @@ def check_event(name: str, known: Collection[str] | None) -> None:
 
 def unknown_event(name: str, known: Collection[str]) -> str:
     """Return the text for an event without a handler, with the most similar name that has one."""
-    nearest = get_close_matches(name, known, 1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"add @router.event({name!r})"
-    return f"no handler takes the event {name!r}: {hint}"
+    advice = nearest(name, known) or f": add @router.event({name!r})"
+    return f"no handler takes the event {name!r}{advice}"
 
 
 def posted(

@@ -7,11 +7,11 @@ with each getUpdates: the kinds of its handlers, and NEEDED.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from typing import Any, Final
 
 import structlog
 
+from telegram.botapi.nearest import nearest
 from telegram.botapi.types import KINDS, VERSION
 from telegram.dialogue.conditions import Filter, kinds_of, label_of
 from telegram.dialogue.events import OfEvent
@@ -120,12 +120,6 @@ def read_kinds(text: str) -> list[str]:
         if name not in KINDS:
             raise ValueError(f"there is no kind of update {name!r}{nearest(name, [*KINDS, ALL])}")
     return list(dict.fromkeys(names))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ": did you mean ...?" with the most similar known name; empty if none is similar."""
-    found = get_close_matches(name, list(known), 1, 0.6)
-    return f": did you mean {found[0]!r}?" if found else ""
 
 
 def _kinds(taken: frozenset[str] | None, filters: Iterable[Any]) -> frozenset[str]:

@@ -11,6 +11,7 @@ from engine import Delivery, Post
 from telegram.botapi.errors import Refused
 from telegram.botapi.late import outcome_of_refusal
 from telegram.botapi.named import quiet
+from telegram.botapi.nearest import nearest
 from telegram.botapi.parameters import methods
 from telegram.botapi.routing import FAKE_USERS, POSTS
 from telegram.dialogue.context import Context
@@ -18,7 +19,7 @@ from telegram.dialogue.contexts import TimerContext
 from telegram.dialogue.events import EventContext, OfEvent, Posted, read_event
 from telegram.dialogue.events import context_of_timer as context_of_other
 from telegram.dialogue.kept import encode_kept
-from telegram.dialogue.kinds import nearest, routes_of
+from telegram.dialogue.kinds import routes_of
 from telegram.dialogue.routes import Route
 from telegram.dialogue.tools import Tools
 

@@ -8,11 +8,11 @@ in the conversation's state, by turn, and a timer that fires but is not the last
 import json
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engine import Reject
 from engine.checks import check_delay
+from telegram.botapi.nearest import nearest
 from telegram.dialogue.conversation import DATA, OWN_SCOPE, Memory, Scope
 from telegram.dialogue.kept import encode_kept
 from telegram.dialogue.scopes import shared_timers
@@ -178,9 +178,8 @@ def check_known(name: str, known: Collection[str] | None) -> None:
 
 def unknown_timer(name: str, known: Collection[str]) -> TypeError:
     """Return the error for a timer without a handler, with the most similar name that has one."""
-    nearest = get_close_matches(name, known, 1)
-    hint = f": did you mean {nearest[0]!r}?" if nearest else f": add @router.timer({name!r})"
-    return TypeError(f"no handler takes the timer {name!r}{hint}")
+    advice = nearest(name, known) or f": add @router.timer({name!r})"
+    return TypeError(f"no handler takes the timer {name!r}{advice}")
 
 
 def read_timer(body: bytes) -> Fired:
