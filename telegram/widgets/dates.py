@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from telegram.botapi.types import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext
-from telegram.widgets.widget import Press, Widget, show
+from telegram.widgets.widget import Press, Widget
 
 UNAVAILABLE: Final = "This day cannot be chosen."
 
@@ -105,7 +105,7 @@ class DatePicker(Widget[date]):
             return day
         if month is None:
             ctx.answer(ctx.said(self._unavailable))
-        show(ctx, self.keyboard(ctx, day or month))
+        ctx.edit_reply_markup(self.keyboard(ctx, day or month))
         return None
 
     def _day(self, day: date, first: date, last: date) -> InlineKeyboardButton:

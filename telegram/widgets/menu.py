@@ -13,13 +13,12 @@ from telegram.botapi.types import InlineKeyboardMarkup
 from telegram.dialogue.callback_data import CALLBACK_BYTES_MAX
 from telegram.dialogue.context import Context
 from telegram.dialogue.contexts import CallbackContext
-from telegram.widgets.widget import Press, Widget, asked, show
+from telegram.widgets.widget import Press, Widget
 
 Items = Sequence[tuple[str, str]]
 """(text, value) of each item; the value is in the button: short, and unique in the menu."""
 
 OUTDATED: Final = "This menu has changed."
-_PAGES_MAX: Final = 10_000
 _ROWS_MAX: Final = 100  # buttons of a keyboard (Telegram refuses more: REPLY_MARKUP_TOO_LONG)
 
 
@@ -49,7 +48,7 @@ class Menu(Widget[str]):
 
     async def keyboard(self, ctx: Context, page: int = 0) -> InlineKeyboardMarkup:
         """Return the keyboard with a page of the items, counted from 0; the last one if there are fewer."""
-        return self.page_of(await asked(self._content(ctx)), page)
+        return self.page_of(await self._items(ctx), page)
 
     def page_of(self, items: Items, page: int = 0) -> InlineKeyboardMarkup:
         """Return the keyboard with a page of these items. ValueError for a value that is too long for a button, or there twice."""
@@ -73,19 +72,21 @@ class Menu(Widget[str]):
     async def choose(self, ctx: CallbackContext, press: Press) -> str | None:
         """Return the value of the item, if it is still offered; else show the menu as it is now."""
         number, _, rest = press.partition(":")
-        page = (
-            min(int(number), _PAGES_MAX) if number.isascii() and number.isdecimal() and len(number) < 6 else 0
-        )
+        page = int(number) if number.isascii() and number.isdecimal() and len(number) < 6 else 0
         if not press:
             return None
-        items = await asked(self._content(ctx))
+        items = await self._items(ctx)
         if rest:
             _, _, value = rest.partition(":")
             if any(given == value and self._data(page, text, given) == press for text, given in items):
                 return value
             ctx.answer(ctx.said(self._outdated))
-        show(ctx, self.page_of(items, page))
+        ctx.edit_reply_markup(self.page_of(items, page))
         return None
+
+    async def _items(self, ctx: Context) -> Items:
+        found = self._content(ctx)
+        return await found if isinstance(found, Awaitable) else found
 
     def _data(self, page: int, text: str, value: str) -> str:
         seal = urlsafe_b64encode(blake2b(text.encode(), digest_size=3).digest()).decode()

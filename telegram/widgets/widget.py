@@ -1,13 +1,13 @@
 """What the widgets share: the name in front of their callback data, and the wrapper around the author's handler."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import wraps
 from inspect import isroutine
 from typing import Any, Final, Generic, Optional, Protocol, TypeVar, get_type_hints
 
-from telegram.botapi.shortcuts import current, part
-from telegram.botapi.types import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.botapi.shortcuts import current
+from telegram.botapi.types import InlineKeyboardButton
 from telegram.dialogue.contexts import CallbackContext
 from telegram.dialogue.filters import Extract
 from telegram.dialogue.routes import Handler
@@ -87,27 +87,3 @@ def _with_none(handler: Handler) -> dict[str, Any]:
         result: Any = hints["return"]
         hints["return"] = Optional[result]  # noqa: UP045 - of a value
     return hints
-
-
-def show(ctx: CallbackContext, markup: InlineKeyboardMarkup) -> None:
-    """Replace the keyboard of the pressed button (editMessageReplyMarkup)."""
-    message = ctx.message
-    if message is None:
-        ctx.call("editMessageReplyMarkup", inline_message_id=ctx.event.inline_message_id, reply_markup=markup)
-        return
-    ctx.call(
-        "editMessageReplyMarkup",
-        chat_id=ctx.chat_id,
-        message_id=message.message_id,
-        business_connection_id=part(message, "business_connection_id"),
-        reply_markup=markup,
-    )
-
-
-def asked(found: T | Awaitable[T]) -> Awaitable[T]:
-    """Return an awaitable of a value that may be one."""
-
-    async def get() -> T:
-        return await found if isinstance(found, Awaitable) else found
-
-    return get()
