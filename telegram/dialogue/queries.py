@@ -103,10 +103,10 @@ class ChosenContext(ChatContext[types.ChosenInlineResult]):
     def edit(self, text: str, /, **params: Any) -> None:
         """Replace the text of the sent message (editMessageText). ValueError if it has no inline keyboard.
 
-        Only then Telegram tells its id (Telegram Bot API, ChosenInlineResult: inline_message_id).
+        Only then Telegram sends its id (Telegram Bot API, ChosenInlineResult: inline_message_id).
         """
         if self.event.inline_message_id is None:
-            raise ValueError("edit() needs a result with an inline keyboard: Telegram tells no id of others")
+            raise ValueError("edit() needs a result with an inline keyboard: Telegram sends no id of others")
         self.call(
             "editMessageText", **{"inline_message_id": self.event.inline_message_id, "text": text, **params}
         )

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from engine import Reject
+from telegram.dialogue.conversation import DATA
 from telegram.dialogue.texts import filled
 
 if TYPE_CHECKING:
@@ -75,4 +76,4 @@ class Speaking:
     def _said_by(self) -> Any:
         """Return the conversation that has the user's choice."""
         memory: Memory = self.memory  # type: ignore[attr-defined] # of Context
-        return memory.of("~data")
+        return memory.of(DATA)
