@@ -46,7 +46,7 @@ def takes_of(handler: Callable[..., Any], given: Sequence[Any], *, is_async_requ
     annotations = annotations_of(handler)
     for parameter, each in zip(named, given, strict=False):
         asked = annotations.get(parameter.name)
-        if not _fits(each, asked):
+        if not fits(each, asked):
             raise TypeError(f"{name}: {parameter.name} is {_name(asked)}, but would be {_name(each)}")
     return takes
 
@@ -66,7 +66,7 @@ def order_of(handler: Callable[..., Any], given: Sequence[Any]) -> tuple[int, ..
             asked = annotations.get(parameter.name, Any)
             if parameter.name in found or (asked is Any) is exact:
                 continue
-            at = next((at for at, each in left.items() if _fits(each, asked, certainly=exact)), None)
+            at = next((at for at, each in left.items() if fits(each, asked, certainly=exact)), None)
             if at is not None:
                 found[parameter.name] = at
                 del left[at]
@@ -164,14 +164,14 @@ def annotations_of(handler: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _fits(given: Any, asked: Any, *, certainly: bool = False) -> bool:
+def fits(given: Any, asked: Any, *, certainly: bool = False) -> bool:
     """Return False only if the types are certainly incompatible; with `certainly`, True only if they are compatible."""
     if Any in (given, asked):
         return asked is Any or not certainly
     if get_origin(given) in _UNIONS:
-        return all(_fits(each, asked, certainly=certainly) for each in get_args(given))
+        return all(fits(each, asked, certainly=certainly) for each in get_args(given))
     if get_origin(asked) in _UNIONS:
-        return any(_fits(given, each, certainly=certainly) for each in get_args(asked))
+        return any(fits(given, each, certainly=certainly) for each in get_args(asked))
     given, asked = get_origin(given) or given, get_origin(asked) or asked
     if not (isinstance(given, type) and isinstance(asked, type)):
         return not certainly
@@ -183,6 +183,3 @@ _UNIONS: Final = (Union, UnionType)
 
 def _name(type_: Any) -> str:
     return str(type_) if get_origin(type_) in _UNIONS else getattr(type_, "__name__", str(type_))
-
-
-fits: Final = _fits
