@@ -208,11 +208,7 @@ class Router(Decorators):
 
     def shared(self) -> list[Shared[Any]]:
         """Return the data that this router and the included ones declare, in order, without duplicates."""
-        found = dict.fromkeys(self._shared)
-        for entry in self._entries:
-            if isinstance(entry, Router):
-                found.update(dict.fromkeys(entry.shared()))
-        return list(found)
+        return self._with_included(self._shared, Router.shared)
 
     def include(self, other: "Router | Entry") -> None:
         """Add a router or a flow at this position."""
@@ -247,26 +243,26 @@ class Router(Decorators):
 
         return register
 
-    def resources(self) -> list[Resource[Any]]:
-        """Return the resources of this router and the included ones, in order, without duplicates."""
-        found = dict.fromkeys(self._resources)
+    def _with_included(self, own: list[T], of: "Callable[[Router], list[T]]") -> list[T]:
+        """Return `own`, and what `of` returns for the included routers, in order, without duplicates."""
+        found = dict.fromkeys(own)
         for entry in self._entries:
             if isinstance(entry, Router):
-                found.update(dict.fromkeys(entry.resources()))
+                found.update(dict.fromkeys(of(entry)))
         return list(found)
+
+    def resources(self) -> list[Resource[Any]]:
+        """Return the resources of this router and the included ones, in order, without duplicates."""
+        return self._with_included(self._resources, Router.resources)
 
     def observers(self) -> list[Observe]:
         """Return the observers of this router and the included ones, in order, without duplicates."""
-        found = dict.fromkeys(self._observers)
-        for entry in self._entries:
-            if isinstance(entry, Router):
-                found.update(dict.fromkeys(entry.observers()))
-        return list(found)
+        return self._with_included(self._observers, Router.observers)
 
     def texts(self) -> Languages:
         """Return the texts of this router and the included ones; ValueError if their default languages differ."""
-        inner = [text for entry in self._entries if isinstance(entry, Router) for text in entry.texts().parts]
-        return Languages([*([] if self._texts is None else [self._texts]), *inner])
+        own = [] if self._texts is None else [self._texts]
+        return Languages(self._with_included(own, lambda other: other.texts().parts))
 
     def allowed_updates(self) -> list[str]:
         """Return the kinds of update to request from Telegram: those of all handlers, and those the bot needs itself.
