@@ -278,11 +278,12 @@ def is_asked(passes: Any) -> bool:
 # ---- what is given to a decorator
 
 
-def walk(filters: Iterable[Any]) -> Iterator[Any]:
-    """Yield the filters, and those that they are made of."""
+def walk(filters: Iterable[Any], *, negated: bool = True) -> Iterator[Any]:
+    """Yield the filters, and those that they are made of; with `negated` also those that `~` and `no` negate."""
     for each in filters:
         yield each
-        yield from walk(getattr(each, "parts", ()) if isinstance(each, Condition | Extract) else ())
+        if isinstance(each, Condition | Extract) and (negated or not isinstance(each, _Not)):
+            yield from walk(each.parts, negated=negated)
 
 
 def label_of(passes: Any) -> str:

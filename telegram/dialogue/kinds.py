@@ -13,7 +13,7 @@ import structlog
 
 from telegram.botapi.nearest import nearest
 from telegram.botapi.types import KINDS, VERSION
-from telegram.dialogue.conditions import Filter, kinds_of, label_of
+from telegram.dialogue.conditions import Filter, kinds_of, label_of, walk
 from telegram.dialogue.events import OfEvent
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.routes import EVENT, TIMER, Entry, OfTimer, Route
@@ -86,9 +86,8 @@ def commands_of(
         routes: Iterable[Entry] = [entry]
         if isinstance(entry, Plan):
             routes = routes_of(entry, set()) if all_states else [step.route for step in entry.entries]
-        for label in (
-            label_of(each) for route in routes if isinstance(route, Route) for each in route.filters
-        ):
+        filters = [each for route in routes if isinstance(route, Route) for each in route.filters]
+        for label in map(label_of, walk(filters, negated=False)):
             if label.startswith("/"):  # "/start or /hello", "/start <payload>"
                 found.update(dict.fromkeys(_COMMAND.findall(label)))
     return list(found)

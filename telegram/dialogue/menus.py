@@ -5,11 +5,12 @@ all_chat_administrators (to administrators) and all_group_chats, else default (T
 list repeats the wider ones, and a scope without commands of its own has no list.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 from telegram.botapi.shortcuts import part
 from telegram.dialogue.commands import MenuLine, Shown, check_help
+from telegram.dialogue.conditions import walk
 from telegram.dialogue.contexts import MessageContext
 from telegram.dialogue.filters import command
 from telegram.dialogue.kinds import routes_of
@@ -40,8 +41,9 @@ def menu_of(router: Router) -> list[MenuLine]:
     for entry, above in router.entries():
         for route in routes_of(entry, set()):
             if isinstance(route, Route):
-                for line in _lines((*above, *route.filters, route.options.stop)):
-                    found.setdefault((line.name, line.shown), line)
+                for each in walk((*above, *route.filters, route.options.stop), negated=False):
+                    if isinstance(line := getattr(each, "menu", None), MenuLine):
+                        found.setdefault((line.name, line.shown), line)
     return list(found.values())
 
 
@@ -111,11 +113,3 @@ def help_command(router: Router, name: str = "help", *, help: str = WHAT_I_CAN_D
             ctx.reply(text, parse_mode=None)
 
     return made
-
-
-def _lines(filters: Sequence[Any]) -> Iterator[MenuLine]:
-    for each in filters:
-        line = getattr(each, "menu", None)
-        if isinstance(line, MenuLine):
-            yield line
-        yield from _lines(getattr(each, "_asked", ()))  # any_of

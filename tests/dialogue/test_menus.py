@@ -14,6 +14,7 @@ from telegram.dialogue import (
     MessageContext,
     Router,
     any_of,
+    chat_type,
     command,
     data,
     help_command,
@@ -213,3 +214,13 @@ def test_the_example():
         ]
         ada.says("/add monday Buy milk")
         assert ada.sees("Buy milk on monday")
+
+
+def test_a_command_in_a_combination_is_in_the_menu():
+    router, here = Router(), chat_type("private")
+    handler(router, here & command("one", help="One"))
+    handler(router, command("two", help="Two").parse(Task) & here)
+    handler(router, any_of(command("three", help="Three").payload, command("four", help="Four").payload))
+    handler(router, text | (here & command("five", help="Five")))
+    handler(router, ~command("none", help="None"))
+    assert names(menu_of(router)) == router.commands() == ["one", "two", "three", "four", "five"]
