@@ -2,12 +2,12 @@
 
 from telegram.client.peers import Peers
 from telegram.dialogue.context import Context
-from telegram.dialogue.routes import EVENT
+from telegram.dialogue.routes import EVENT, TIMER
 
 
 def note_reachable(ctx: Context, peers: Peers) -> None:
     """Record that the update's chat is reachable, unless the update says that the bot was blocked or removed there."""
-    if ctx.kind == EVENT:
+    if ctx.kind in {EVENT, TIMER}:
         return  # not from Telegram
     if not ctx.key.startswith("chat:") or (chat_id := ctx.chat_id) is None:
         return  # the ids of other accounts' chats may equal those of the bot's own

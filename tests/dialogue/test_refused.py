@@ -13,7 +13,7 @@ from engine.model import Delivery
 from telegram.botapi.calls import Files, encode_call, files_of
 from telegram.botapi.errors import Refused
 from telegram.botapi.named import is_quiet, naming_of, quiet
-from telegram.dialogue import EventContext, MessageContext, RefusedContext, Router, command
+from telegram.dialogue import EventContext, MessageContext, RefusedContext, Router, TimerContext, command
 from telegram.dialogue.refusals import kind_of, wanted_by, wanted_of
 from telegram.service.sender import Sender
 from telegram.testing import Conversations
@@ -79,6 +79,27 @@ def test_the_handler_of_a_blocked_chat_runs_once_and_later_calls_are_dropped():
         assert len(bot.calls("sendMessage")) == 1
     ((reason, method, params, *_),) = seen
     assert (reason, method, params["chat_id"]) == ("blocked", "sendMessage", bob.id)
+
+
+def test_a_timer_in_a_blocked_chat_does_not_make_it_reachable():
+    router, seen = bot_of(reason="blocked")
+
+    @router.message(command("remind"))
+    async def remind(ctx: MessageContext) -> None:
+        for n in range(3):
+            ctx.set_timer("due", 60 * (n + 1), key=n)
+
+    @router.timer("due")
+    async def due(ctx: TimerContext) -> None:
+        ctx.reply("due")
+
+    with Conversations(router) as bot:
+        alice = bot.chat("Alice")
+        alice.says("/remind")
+        bot.scene.block(alice.id)
+        bot.passes(minutes=5)
+        assert len(bot.calls("sendMessage")) == 1  # the others were dropped: the chat is known as unreachable
+    assert len(seen) == 1
 
 
 def test_the_refusal_of_a_call_from_another_chat_has_the_data_of_its_chat():
