@@ -304,9 +304,8 @@ def check_filters(filters: Iterable[Any]) -> None:
                 "throttle(...) counts, so it is no condition: it stands among the filters of a handler or a router"
             )
         if isinstance(passes, type) or not callable(passes) or (is_async(passes) and not _is_of_bool(passes)):
-            raise TypeError(
-                f"a filter is a plain function of the Context that returns a bool, not {passes!r}{_advice(passes)}"
-            )
+            needed = "a filter is a plain function of the Context that returns a bool"
+            raise TypeError(f"{needed}, not {passes!r}{_advice(passes)}")
 
 
 def _is_of_bool(passes: Any) -> bool:
