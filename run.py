@@ -26,7 +26,7 @@ from telegram.botapi.errors import Unauthorized, redact
 from telegram.botapi.printable import printable
 from telegram.client import TgClient
 from telegram.dialogue import load_router
-from telegram.dialogue.flows.command import EXIT_PROBLEMS, Flows, draw_flows
+from telegram.dialogue.diagrams.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.process.running import Running, new_event_loop, tune_garbage_collection
 from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot

@@ -19,9 +19,20 @@ _ROOMS: Final = {
     "botapi": "calls decoding errors files intake intake_large invoking late methods objects parameters printable routing "
     "shortcuts types usual",
     "client": "beneath clock downloads multipart peers safe_name streaming wire",
-    "dialogue": "callback_data kept keyboards",
+    "dialogue.buttons": "callback_data keyboards",
+    "dialogue.state": "kept",
     "process": "blocking guard running watchdog",
     "service": "bot letters logs outage pace poller secrecy sender serving",
+}
+
+_DIALOGUE_FOLDERS: Final = {
+    "buttons": "callback_data keyboards marks",
+    "contexts": "answers commands conduct context defaults invalid long origin queries tools",
+    "filters": "captions conditions limits",
+    "inbox": "backlog batches lending newest unmatched",
+    "router": "kinds loading menus table",
+    "routes": "albums decorators events hooks presence providing stopping",
+    "state": "conversation kept scopes timers",
 }
 
 _FAKE_FOLDERS: Final = {
@@ -46,7 +57,11 @@ redirect(
     }
     | {
         f"telegram.{package}.{each}": f"telegram.{package}.{folder}.{each}"
-        for package, folders in (("fake", _FAKE_FOLDERS), ("load", _LOAD_FOLDERS))
+        for package, folders in (
+            ("dialogue", _DIALOGUE_FOLDERS),
+            ("fake", _FAKE_FOLDERS),
+            ("load", _LOAD_FOLDERS),
+        )
         for folder, names in folders.items()
         for each in names.split()
     }

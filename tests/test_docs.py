@@ -7,12 +7,12 @@ import pytest
 from tests.kit.docs import DOCS, modules, pages
 
 TESTED = {
-    "data.md": "tests/dialogue/test_shared.py",
-    "events.md": "tests/dialogue/test_events_docs.py",
-    "languages.md": "tests/dialogue/test_languages.py",
-    "menus.md": "tests/dialogue/test_menus.py",
-    "named.md": "tests/dialogue/test_named.py",
-    "refused.md": "tests/dialogue/test_refused.py",
+    "data.md": "tests/dialogue/state/test_shared.py",
+    "events.md": "tests/dialogue/routes/test_events_docs.py",
+    "languages.md": "tests/dialogue/languages/test_languages.py",
+    "menus.md": "tests/dialogue/router/test_menus.py",
+    "named.md": "tests/dialogue/contexts/test_named.py",
+    "refused.md": "tests/dialogue/router/test_refused.py",
     "widgets.md": "tests/widgets/test_widgets_docs.py",
     "web.md": "tests/web/test_web_docs.py",
 }

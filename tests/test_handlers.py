@@ -7,7 +7,7 @@ from engine.model import KEEP, Effects
 from handlers import router
 from handlers.start import SLOW_JOB_S
 from telegram.dialogue import load_router
-from telegram.dialogue.conduct import OLD_BUTTON
+from telegram.dialogue.contexts.conduct import OLD_BUTTON
 from tests.kit.deliveries import Direct, delivery, message, press, sent
 from tests.kit.virtual import run_virtual
 

@@ -19,7 +19,8 @@ from telegram.load.bot.service import ROOT
     ("was", "now"),
     [
         ("telegram.errors", "telegram.botapi.errors"),
-        ("telegram.keyboards", "telegram.dialogue.keyboards"),
+        ("telegram.keyboards", "telegram.dialogue.buttons.keyboards"),
+        ("telegram.dialogue.conditions", "telegram.dialogue.filters.conditions"),
         ("telegram.bot", "telegram.service.bot"),
         ("telegram.fake.sandbox_lanes", "telegram.sandbox.lanes"),
         ("telegram.fake.sandbox", "telegram.sandbox.server"),

@@ -13,7 +13,7 @@ import pytest
 from engine.stores import open_store
 from telegram.botapi import errors
 from telegram.client import TgClient
-from telegram.dialogue.flows.check import router_problems
+from telegram.dialogue.router.flows import router_problems
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot
 

@@ -10,7 +10,7 @@
 | the bot was blocked or removed                          | dead letter; later calls to the chat are dropped (peers.py)  |
 | the answer to a button press is too long                | sent, shortened (`with_shorter_answer`): the button waits    |
 
-What a handler of refusals takes is neither dropped nor a dead letter (telegram/dialogue/refusals.py).
+What a handler of refusals takes is neither dropped nor a dead letter (telegram/dialogue/router/refusals.py).
 "dropped" logs a warning and makes no dead letter: no replay could ever succeed. Any other refusal is a dead letter.
 The texts are the server's (telegram-bot-api, Client.cpp, check_message, check_message_topic, fail_query_with_error).
 """

@@ -15,7 +15,7 @@ gets a lane, also one of an unknown kind. The bot's id is not part of the key, s
 | none of these, or unreadable                                 | `update:<update_id>`                            |
 
 The urgent lanes (third and fourth row) do not wait for the handlers of the chat's messages, but share its conversation:
-the private chat's, or the one in the group (telegram/dialogue/lending.py).
+the private chat's, or the one in the group (telegram/dialogue/inbox/lending.py).
 """
 
 from collections.abc import Callable, Mapping

@@ -10,14 +10,24 @@ from telegram.botapi.constants import (
     ParseMode,
     PollType,
 )
-from telegram.dialogue.callback_data import CallbackData
-from telegram.dialogue.captions import caption, text_or_caption
-from telegram.dialogue.conditions import AnyOf, Condition
-from telegram.dialogue.conduct import Conduct
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageContext, TimerContext
-from telegram.dialogue.events import EventContext
-from telegram.dialogue.filters import (
+from telegram.dialogue.buttons.callback_data import CallbackData
+from telegram.dialogue.buttons.keyboards import Button, inline, keyboard, no_keyboard
+from telegram.dialogue.contexts.conduct import Conduct
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.invalid import Invalid
+from telegram.dialogue.contexts.named import NamedMessage
+from telegram.dialogue.contexts.queries import (
+    CheckoutContext,
+    ChosenContext,
+    GuestContext,
+    InlineContext,
+    JoinRequestContext,
+    ShippingContext,
+)
+from telegram.dialogue.contexts.signature import GIVEN as given  # noqa: N811 - authors write it as a default
+from telegram.dialogue.contexts.tools import Post, Resource, Tools
+from telegram.dialogue.contexts.updates import CallbackContext, ChatContext, MessageContext, TimerContext
+from telegram.dialogue.filters.builtin import (
     Extract,
     Filter,
     animation,
@@ -45,34 +55,24 @@ from telegram.dialogue.filters import (
     video_note,
     voice,
 )
+from telegram.dialogue.filters.captions import caption, text_or_caption
+from telegram.dialogue.filters.conditions import AnyOf, Condition
+from telegram.dialogue.filters.limits import throttle
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import BACK, END, Back, End
-from telegram.dialogue.hooks import HANDLED, Handled
-from telegram.dialogue.inbox import InboxHandler
-from telegram.dialogue.invalid import Invalid
-from telegram.dialogue.kept import NotKept
-from telegram.dialogue.keyboards import Button, inline, keyboard, no_keyboard
-from telegram.dialogue.limits import throttle
-from telegram.dialogue.loading import load_router
-from telegram.dialogue.menus import help_command
-from telegram.dialogue.named import NamedMessage
-from telegram.dialogue.queries import (
-    CheckoutContext,
-    ChosenContext,
-    GuestContext,
-    InlineContext,
-    JoinRequestContext,
-    ShippingContext,
-)
-from telegram.dialogue.refusals import RefusedContext
-from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Handler
-from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
-from telegram.dialogue.shared import Shared
-from telegram.dialogue.signature import GIVEN as given  # noqa: N811 - authors write it as a default
-from telegram.dialogue.texts import Texts
-from telegram.dialogue.threads import in_thread
-from telegram.dialogue.tools import Post, Resource, Tools
+from telegram.dialogue.inbox.handler import InboxHandler
+from telegram.dialogue.languages.texts import Texts
+from telegram.dialogue.router.loading import load_router
+from telegram.dialogue.router.menus import help_command
+from telegram.dialogue.router.refusals import RefusedContext
+from telegram.dialogue.router.router import Router
+from telegram.dialogue.routes.events import EventContext
+from telegram.dialogue.routes.hooks import HANDLED, Handled
+from telegram.dialogue.routes.route import Handler
+from telegram.dialogue.routes.threads import in_thread
+from telegram.dialogue.state.kept import NotKept
+from telegram.dialogue.state.scopes import CHAT, OWN, TOPIC, USER
+from telegram.dialogue.state.shared import Shared
 
 __all__ = [
     "BACK",

@@ -20,9 +20,9 @@ from engine.store import FullStore
 from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
-from telegram.dialogue.events import check_event, posted
-from telegram.dialogue.refusals import wanted_by
-from telegram.dialogue.table import Table
+from telegram.dialogue.router.refusals import wanted_by
+from telegram.dialogue.router.table import Table
+from telegram.dialogue.routes.events import check_event, posted
 from telegram.service.observe import ObservedPoster, observer_of
 from telegram.service.sender import Sender
 from telegram.settings.bot_config import BotConfig

@@ -16,8 +16,8 @@ from telegram.botapi.types import User
 from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import Router
-from telegram.dialogue.kinds import log_kinds
-from telegram.dialogue.menus import menu_lists
+from telegram.dialogue.router.kinds import log_kinds
+from telegram.dialogue.router.menus import menu_lists
 from telegram.service.assembly import Assembly
 from telegram.service.menu import publish
 from telegram.service.poller import Poller

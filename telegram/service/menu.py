@@ -7,8 +7,8 @@ import structlog
 
 from telegram.botapi.errors import RetryAfter, TelegramError
 from telegram.client import TgClient
-from telegram.dialogue.commands import MenuLine
-from telegram.dialogue.menus import Lists
+from telegram.dialogue.contexts.commands import MenuLine
+from telegram.dialogue.router.menus import Lists
 
 log = structlog.get_logger(__name__)
 

@@ -23,8 +23,8 @@ from engine import Effects, StateChange, Work
 from telegram.botapi.calls import encode_json
 from telegram.botapi.errors import Refused
 from telegram.botapi.named import Naming
-from telegram.dialogue.editing import edit_of_caption, is_captioned
-from telegram.dialogue.lending import asked
+from telegram.dialogue.contexts.editing import edit_of_caption, is_captioned
+from telegram.dialogue.inbox.lending import asked
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """Events of the service for an observer: what comes from Telegram, and what becomes of calls.
 
 An observer is one callable, given to a `Bot` or registered at a router (`@router.observer`). It is called with these
-events, and with those of engine/observe.py and telegram/dialogue/observe.py.
+events, and with those of engine/observe.py and telegram/dialogue/routes/observe.py.
 """
 
 import asyncio

@@ -47,7 +47,7 @@ from telegram.botapi.late import outcome_of_refusal, with_shorter_answer, withou
 from telegram.botapi.named import FORGET, is_quiet, naming_of
 from telegram.botapi.repeatable import makes_something
 from telegram.client.peers import Peers
-from telegram.dialogue.refusals import Refusal, Wanted, takes
+from telegram.dialogue.router.refusals import Refusal, Wanted, takes
 from telegram.service.names import NamedCall
 from telegram.service.outage import PAUSE_MIN_S, Outage, Tried
 from telegram.service.pace import Pace

@@ -8,8 +8,15 @@ from engine import PROGRAMMING_ERRORS, EngineConfig
 from telegram.botapi.constants import ParseModeStr
 from telegram.botapi.routing import URGENT
 from telegram.botapi.types import LinkPreviewOptions
-from telegram.dialogue.backlog import BACKLOG, BACKLOG_TEXT, read_backlog
-from telegram.dialogue.conduct import APOLOGY, OLD_BUTTON, OTHERS_BUTTON, Conduct, check_answer, check_mode
+from telegram.dialogue.contexts.conduct import (
+    APOLOGY,
+    OLD_BUTTON,
+    OTHERS_BUTTON,
+    Conduct,
+    check_answer,
+    check_mode,
+)
+from telegram.dialogue.inbox.backlog import BACKLOG, BACKLOG_TEXT, read_backlog
 
 UnknownOutcome = Literal["repeat", "give-up"]
 """What to do with a call whose outcome is unknown: "repeat" (at least once), or "give-up" (at most once)."""
@@ -72,7 +79,7 @@ class BotConfig:
     """Whether links in the handlers' texts have a preview, if a call does not state it."""
 
     backlog: str = BACKLOG
-    """Policy for messages that waited at Telegram: "handle", "drop:SECONDS" or "tell:SECONDS" (dialogue/backlog.py)."""
+    """Policy for messages that waited at Telegram: "handle", "drop:SECONDS" or "tell:SECONDS" (dialogue/inbox/backlog.py)."""
 
     backlog_text: str = BACKLOG_TEXT
     """The text that "tell" sends to each private chat."""

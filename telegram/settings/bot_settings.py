@@ -5,9 +5,9 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from telegram.dialogue.backlog import BACKLOG, read_backlog
-from telegram.dialogue.conduct import check_answer
-from telegram.dialogue.kinds import read_kinds
+from telegram.dialogue.contexts.conduct import check_answer
+from telegram.dialogue.inbox.backlog import BACKLOG, read_backlog
+from telegram.dialogue.router.kinds import read_kinds
 from telegram.settings.bot_config import BotConfig, UnknownOutcome
 
 NOTHING: Final = "none"

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telegram.dialogue.callback_data import CallbackData
-from telegram.dialogue.marks import read_mark
+from telegram.dialogue.buttons.callback_data import CallbackData
+from telegram.dialogue.buttons.marks import read_mark
 from telegram.fake.methods.samples import Samples
 from telegram.fake.protocol.shapes import schema
 from telegram.fake.world.attachments import KINDS as FILES

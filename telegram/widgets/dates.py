@@ -11,8 +11,8 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from telegram.botapi.types import InlineKeyboardButton, InlineKeyboardMarkup
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.updates import CallbackContext
 from telegram.widgets.widget import Press, Widget
 
 UNAVAILABLE: Final = "This day cannot be chosen."

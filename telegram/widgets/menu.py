@@ -10,9 +10,9 @@ from hashlib import blake2b
 from typing import Final
 
 from telegram.botapi.types import InlineKeyboardMarkup
-from telegram.dialogue.callback_data import CALLBACK_BYTES_MAX
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext
+from telegram.dialogue.buttons.callback_data import CALLBACK_BYTES_MAX
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.updates import CallbackContext
 from telegram.widgets.widget import Press, Widget
 
 Items = Sequence[tuple[str, str]]

@@ -8,9 +8,9 @@ from typing import Any, Final, Generic, Optional, Protocol, TypeVar, get_type_hi
 
 from telegram.botapi.shortcuts import current
 from telegram.botapi.types import InlineKeyboardButton
-from telegram.dialogue.contexts import CallbackContext
-from telegram.dialogue.filters import Extract
-from telegram.dialogue.routes import Handler
+from telegram.dialogue.contexts.updates import CallbackContext
+from telegram.dialogue.filters.builtin import Extract
+from telegram.dialogue.routes.route import Handler
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Handler)

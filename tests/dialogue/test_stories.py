@@ -21,7 +21,7 @@ from telegram.dialogue import (
     inline,
     text,
 )
-from telegram.dialogue.conduct import APOLOGY, OTHERS_BUTTON
+from telegram.dialogue.contexts.conduct import APOLOGY, OTHERS_BUTTON
 
 GROUP_ANONYMOUS_BOT = {
     "id": 1087968824,

@@ -18,7 +18,6 @@ from telegram.dialogue import (
     MessageContext,
     Router,
     TimerContext,
-    albums,
     command,
     data,
     inline,
@@ -26,6 +25,7 @@ from telegram.dialogue import (
     photo,
     text,
 )
+from telegram.dialogue.routes import albums
 from tests.kit.stage import Stage
 
 PHOTO = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]

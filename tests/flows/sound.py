@@ -20,7 +20,7 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import BACK, END, Back, End
-from telegram.dialogue.scopes import CHAT
+from telegram.dialogue.state.scopes import CHAT
 
 
 class Step(Enum):

@@ -11,7 +11,7 @@ from telegram.botapi.decoding import decode
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import envelope
 from telegram.dialogue import Context, Handler, InboxHandler, Router, Tools
-from telegram.dialogue.queries import context_of
+from telegram.dialogue.contexts.queries import context_of
 
 ALICE = {"id": 7, "is_bot": False, "first_name": "Alice"}
 PRIVATE = {"id": 7, "type": "private", "first_name": "Alice"}

@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 import telegram.sandbox.lanes
 from engine import Queue
-from telegram.dialogue.conduct import APOLOGY
+from telegram.dialogue.contexts.conduct import APOLOGY
 from telegram.fake import Fault
 from telegram.sandbox.samples import picture
 from telegram.sandbox.server import Sandbox

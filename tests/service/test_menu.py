@@ -8,7 +8,7 @@ import structlog
 from telegram.botapi.errors import RetryAfter
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, command
-from telegram.dialogue.menus import menu_lists
+from telegram.dialogue.router.menus import menu_lists
 from telegram.fake import FakeServer, Fault
 from telegram.service.menu import publish
 from tests.kit.virtual import run_virtual

@@ -8,7 +8,7 @@ from engine import Queue
 from engine.observe import Appended, Buried, Claimed, Committed, Handled, Parked, StoreCalled
 from telegram.botapi.errors import Refused
 from telegram.dialogue import MessageContext, Router
-from telegram.dialogue.observe import Routed
+from telegram.dialogue.routes.observe import Routed
 from telegram.fake import Fault
 from telegram.service.observe import Received, SendFailed, Sent
 from tests.kit.stage import Stage

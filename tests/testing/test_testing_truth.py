@@ -16,7 +16,7 @@ from telegram.dialogue import (
     inline,
     keyboard,
 )
-from telegram.dialogue.conduct import APOLOGY
+from telegram.dialogue.contexts.conduct import APOLOGY
 from telegram.service.bot import BotConfig
 from telegram.testing import Conversations
 

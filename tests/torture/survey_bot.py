@@ -12,7 +12,7 @@ from typing import Any, Final
 from handlers import router as all_of_them
 from handlers.survey import Step, survey, too_late
 from telegram.dialogue import Context, Filter, Resource, Router, TimerContext
-from telegram.dialogue.routes import Entry, Match
+from telegram.dialogue.routes.route import Entry, Match
 from telegram.load.bot.journal import Journal
 from telegram.load.bot.plan import BotPlan
 from tests.torture.survey_model import TIMEOUT_S

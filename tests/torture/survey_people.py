@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
-from telegram.dialogue.marks import read_mark
+from telegram.dialogue.buttons.marks import read_mark
 from telegram.fake import Call, FakeServer
 from tests.torture.survey_judge import Heard, Story
 from tests.torture.survey_model import IDLE, TIMED_OUT, Act, Reply, shown

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from telegram.dialogue.flows.check import router_problems
+from telegram.dialogue.router.flows import router_problems
 from telegram.testing import Conversations
 from tests.kit.docs import modules
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from telegram.dialogue.kept import NotKept, check_read, fields_of, read_fields
+from telegram.dialogue.state.kept import NotKept, check_read, fields_of, read_fields
 
 CALLBACK_BYTES_MAX: Final = 64
 """Maximum size of callback data, in bytes of UTF-8 (Telegram Bot API, InlineKeyboardButton)."""

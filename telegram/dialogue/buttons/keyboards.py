@@ -14,7 +14,7 @@ from telegram.botapi.types import (
     ReplyKeyboardMarkup,
     ReplyKeyboardRemove,
 )
-from telegram.dialogue.callback_data import CALLBACK_BYTES_MAX, CallbackData
+from telegram.dialogue.buttons.callback_data import CALLBACK_BYTES_MAX, CallbackData
 
 _LINKS: Final = ("https://", "http://", "tg://")
 

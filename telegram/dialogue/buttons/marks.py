@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
-from telegram.dialogue.callback_data import CALLBACK_BYTES_MAX
+from telegram.dialogue.buttons.callback_data import CALLBACK_BYTES_MAX
 
 _MARK: Final = re.compile(r"~([A-Za-z0-9_-]{3})([A-Za-z0-9_-]{4})~")
 TURN_LENGTH: Final = 4

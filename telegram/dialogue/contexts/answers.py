@@ -3,9 +3,9 @@
 import structlog
 
 from telegram.botapi.late import PAYMENT_ANSWERS
-from telegram.dialogue.conduct import APOLOGY
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext, ChatContext
+from telegram.dialogue.contexts.conduct import APOLOGY
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.updates import CallbackContext, ChatContext
 
 log = structlog.get_logger(__name__)
 

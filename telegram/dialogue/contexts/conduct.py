@@ -13,17 +13,17 @@ from telegram.botapi.constants import ParseMode, ParseModeStr
 from telegram.botapi.errors import redact
 from telegram.botapi.late import ANSWER_MAX
 from telegram.botapi.types import LinkPreviewOptions
-from telegram.dialogue.defaults import Defaults
+from telegram.dialogue.contexts.defaults import Defaults
 
 if TYPE_CHECKING:
-    from telegram.dialogue.backlog import Backlog
-    from telegram.dialogue.context import Context
+    from telegram.dialogue.contexts.context import Context
+    from telegram.dialogue.inbox.backlog import Backlog
 
 log = structlog.get_logger(__name__)
 
 APOLOGY: Final = "Sorry, that did not work."
 
-_OURS: Final = str(Path(__file__).parents[1])
+_OURS: Final = str(Path(__file__).parents[2])
 
 OLD_BUTTON: Final = "This button belongs to an earlier question."
 OTHERS_BUTTON: Final = "This button is for somebody else."
@@ -46,7 +46,7 @@ class Conduct:
     """Answer to a press on a button of another user's flow; empty: no text."""
 
     parse_mode: ParseModeStr | None = None
-    """Parse mode of collected calls that state none and no entities (telegram/dialogue/defaults.py)."""
+    """Parse mode of collected calls that state none and no entities (telegram/dialogue/contexts/defaults.py)."""
 
     link_preview: LinkPreviewOptions | None = None
     """Link previews of collected texts that state none; None: Telegram shows them."""

@@ -14,17 +14,17 @@ from telegram.botapi.routing import lane_for
 from telegram.botapi.shortcuts import outlives_its_message, part, place_of
 from telegram.botapi.types import Update
 from telegram.client import TgClient
-from telegram.dialogue.conversation import DATA, OWN_SCOPE, Conversation, Memory, Scope
-from telegram.dialogue.marks import mark_buttons, mark_of
-from telegram.dialogue.named import NamedMessage
-from telegram.dialogue.origin import E_co, Origin
-from telegram.dialogue.shared import data_of
-from telegram.dialogue.speaking import Speaking
-from telegram.dialogue.timers import Fired, check_known, delay_of, fired_by, named, timer_name
-from telegram.dialogue.tools import Resource, Tools
+from telegram.dialogue.buttons.marks import mark_buttons, mark_of
+from telegram.dialogue.contexts.named import NamedMessage
+from telegram.dialogue.contexts.origin import E_co, Origin
+from telegram.dialogue.contexts.speaking import Speaking
+from telegram.dialogue.contexts.tools import Resource, Tools
+from telegram.dialogue.state.conversation import DATA, OWN_SCOPE, Conversation, Memory, Scope
+from telegram.dialogue.state.shared import data_of
+from telegram.dialogue.state.timers import Fired, check_known, delay_of, fired_by, named, timer_name
 
 if TYPE_CHECKING:
-    from telegram.dialogue.long import Progress
+    from telegram.dialogue.contexts.long import Progress
 
 Seconds: TypeAlias = float | timedelta | None
 Payload: TypeAlias = Mapping[str, Any] | None
@@ -127,7 +127,7 @@ class Context(Speaking, Sends, Origin[E_co]):
 
     @property
     def chat_data(self) -> Any:
-        """The data of the chat, to change in place, as declared by `router.chat_data(Model)`; see telegram/dialogue/shared.py."""
+        """The data of the chat, to change in place, as declared by `router.chat_data(Model)`; see telegram/dialogue/state/shared.py."""
         return data_of(self, "chat_data", self._tools.shared)
 
     @property

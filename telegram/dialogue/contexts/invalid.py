@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from telegram.dialogue.context import Context
+from telegram.dialogue.contexts.context import Context
 
 _NUMBER: Final = "Please write a number."
 _WHOLE: Final = "Please write a whole number."

@@ -12,10 +12,10 @@ from telegram.botapi.collected import NamedCalls
 from telegram.botapi.collecting import Collected, Quotable, WrongCall
 from telegram.botapi.named import NamedId, message_name
 from telegram.botapi.types import InputMedia
-from telegram.dialogue.editing import EditParams, edit_of
+from telegram.dialogue.contexts.editing import EditParams, edit_of
 
 if TYPE_CHECKING:
-    from telegram.dialogue.context import Context
+    from telegram.dialogue.contexts.context import Context
 
 _EDITED: Final = Collected("edit", "editMessageText")
 

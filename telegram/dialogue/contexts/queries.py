@@ -16,9 +16,9 @@ from typing import Any, Final
 from engine import Delivery
 from telegram.botapi import types
 from telegram.botapi.shortcuts import part
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext, ChatContext, MessageContext, TimerContext
-from telegram.dialogue.tools import Tools
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.tools import Tools
+from telegram.dialogue.contexts.updates import CallbackContext, ChatContext, MessageContext, TimerContext
 
 RESULTS_MAX: Final = 50
 """Results of one answer (Telegram Bot API, answerInlineQuery: "No more than 50 results per query are allowed")."""

@@ -3,16 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 from engine import Reject
-from telegram.dialogue.conversation import DATA
-from telegram.dialogue.texts import filled
+from telegram.dialogue.languages.texts import filled
+from telegram.dialogue.state.conversation import DATA
 
 if TYPE_CHECKING:
-    from telegram.dialogue.conversation import Memory
-    from telegram.dialogue.tools import Tools
+    from telegram.dialogue.contexts.tools import Tools
+    from telegram.dialogue.state.conversation import Memory
 
 
 class Speaking:
-    """What a context has for texts in several languages (telegram/dialogue/texts.py)."""
+    """What a context has for texts in several languages (telegram/dialogue/languages/texts.py)."""
 
     __slots__ = ()
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from telegram.client import TgClient
-from telegram.dialogue.signature import annotations_of
-from telegram.dialogue.texts import Languages
+from telegram.dialogue.contexts.signature import annotations_of
+from telegram.dialogue.languages.texts import Languages
 
 if TYPE_CHECKING:
-    from telegram.dialogue.defaults import Defaults
+    from telegram.dialogue.contexts.defaults import Defaults
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Tools:
     """Names of the timers that have handlers; None: any, or not known yet."""
 
     shared: Collection[str] = ()
-    """Names of the shared data that routers declare (telegram/dialogue/shared.py)."""
+    """Names of the shared data that routers declare (telegram/dialogue/state/shared.py)."""
 
     shown: dict[str, int] = field(default_factory=dict)
     """Message ids of progress messages by name, so that a handler that runs again continues with its own."""

@@ -1,6 +1,6 @@
 """The context types by kind of update.
 
-Context             any update (telegram/dialogue/context.py)
+Context             any update (telegram/dialogue/contexts/context.py)
   ChatContext       an update of a chat: `reply`, `typing`, `progress`
     MessageContext    a message of any kind: `message`, `text`, `command`, `args`
     CallbackContext   a pressed button: `button`, `answer`, `edit`
@@ -25,14 +25,14 @@ from telegram.botapi.parameters import check_call
 from telegram.botapi.routing import FAKE_USERS
 from telegram.botapi.shortcuts import part, place_of
 from telegram.botapi.types import CallbackQuery, InaccessibleMessage, InputMedia, Message, Update
-from telegram.dialogue.commands import is_command, parse_command, parse_prefixed
-from telegram.dialogue.context import Context
-from telegram.dialogue.editing import EditParams, edit_of
-from telegram.dialogue.long import Progress, kept_alive
-from telegram.dialogue.marks import read_mark
-from telegram.dialogue.origin import E_co
-from telegram.dialogue.timers import Fired
-from telegram.dialogue.tools import Tools
+from telegram.dialogue.buttons.marks import read_mark
+from telegram.dialogue.contexts.commands import is_command, parse_command, parse_prefixed
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.editing import EditParams, edit_of
+from telegram.dialogue.contexts.long import Progress, kept_alive
+from telegram.dialogue.contexts.origin import E_co
+from telegram.dialogue.contexts.tools import Tools
+from telegram.dialogue.state.timers import Fired
 
 if TYPE_CHECKING:
     from telegram.botapi.collected import AnswerParams, SendMessageParams
@@ -178,7 +178,7 @@ class CallbackContext(Presses, ChatContext[CallbackQuery]):
             event = event.model_copy(update={"data": data})
         super().__init__(update, event, delivery, tools)
         self.pressed = mark
-        """The mark of the button, if a flow has sent it (telegram/dialogue/marks.py)."""
+        """The mark of the button, if a flow has sent it (telegram/dialogue/buttons/marks.py)."""
         self.is_refused = False
         """Whether a flow has a step for the button, but did not offer it in its current state."""
 

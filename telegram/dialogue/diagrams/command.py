@@ -8,10 +8,10 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
-from telegram.dialogue.flows.check import Found, flows_of, router_problems
-from telegram.dialogue.flows.diagram import mermaid, picture_of, plain
-from telegram.dialogue.flows.svg import svg
-from telegram.dialogue.loading import find_router
+from telegram.dialogue.diagrams.diagram import mermaid, picture_of, plain
+from telegram.dialogue.diagrams.svg import svg
+from telegram.dialogue.router.flows import Found, flows_of, router_problems
+from telegram.dialogue.router.loading import find_router
 
 EXIT_PROBLEMS: Final = 1
 

@@ -1,7 +1,7 @@
 """State diagrams of flows, from their code: states, transitions, and their causes.
 
 Transitions common to all states are in one note. A handler that may change the state or stay is drawn as a transition.
-The text form is Mermaid's `stateDiagram-v2`; telegram/dialogue/flows/svg.py draws an SVG of the same Picture.
+The text form is Mermaid's `stateDiagram-v2`; telegram/dialogue/diagrams/svg.py draws an SVG of the same Picture.
 """
 
 import re
@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from telegram.dialogue.albums import is_album
-from telegram.dialogue.contexts import MESSAGE_KINDS
-from telegram.dialogue.filters import label_of
+from telegram.dialogue.contexts.updates import MESSAGE_KINDS
+from telegram.dialogue.filters.builtin import label_of
 from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker
 from telegram.dialogue.flows.outcomes import Targets
 from telegram.dialogue.flows.plan import Plan, Step
-from telegram.dialogue.routes import TIMER
+from telegram.dialogue.routes.albums import is_album
+from telegram.dialogue.routes.route import TIMER
 
 AnyFlow: TypeAlias = Plan[Any, Any, Any]
 

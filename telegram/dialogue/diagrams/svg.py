@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
-from telegram.dialogue.flows.diagram import END, START, Edge, Node, Picture
-from telegram.dialogue.flows.layout import Layout, Link, Point, Size, lay_out
+from telegram.dialogue.diagrams.diagram import END, START, Edge, Node, Picture
+from telegram.dialogue.diagrams.layout import Layout, Link, Point, Size, lay_out
 
 _MARGIN: Final = 20.0
 _PADDING: Final = 14.0

@@ -15,9 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from telegram.botapi import types
 from telegram.botapi.shortcuts import part
-from telegram.dialogue.callback_data import CallbackData
-from telegram.dialogue.commands import MenuLine, Shown, check_prefix, is_name, menu_line
-from telegram.dialogue.conditions import (
+from telegram.dialogue.buttons.callback_data import CallbackData
+from telegram.dialogue.contexts.commands import MenuLine, Shown, check_prefix, is_name, menu_line
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.invalid import Invalid, first_of
+from telegram.dialogue.filters.conditions import (
     AllWith,
     AnyFilter,
     Condition,
@@ -31,9 +33,7 @@ from telegram.dialogue.conditions import (
     label_of,
     no,
 )
-from telegram.dialogue.context import Context
-from telegram.dialogue.invalid import Invalid, first_of
-from telegram.dialogue.kept import read_fields
+from telegram.dialogue.state.kept import read_fields
 
 __all__ = [
     "AnyFilter",
@@ -114,7 +114,7 @@ class command(Condition[Context]):  # noqa: N801 - read as a word: @router.messa
     """`command("start")` matches "/start", "/start args" and "/start@this_bot", but not a command for another bot.
 
     In a text or a caption, if Telegram marks it as a command: not in code. With a `help` text its first name is in the
-    bot's menus, `shown` to all or to some, and in the answer to /help (telegram/dialogue/menus.py).
+    bot's menus, `shown` to all or to some, and in the answer to /help (telegram/dialogue/router/menus.py).
 
     `command("add", prefix="!/")` matches "!add", too: any of the characters of `prefix` stands before the name. The filter
     `text` takes such texts, since Telegram marks commands with a slash only: put the command above it.

@@ -3,8 +3,8 @@
 from typing import Final
 
 from telegram.botapi.shortcuts import part
-from telegram.dialogue.context import Context
-from telegram.dialogue.filters import Extract, text
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.filters.builtin import Extract, text
 
 
 def _caption_of(ctx: Context) -> str | None:

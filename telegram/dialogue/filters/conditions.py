@@ -16,10 +16,10 @@ from typing import Any, Generic, TypeAlias, TypeVar, Union, cast, overload
 
 from typing_extensions import TypeVar as DefaultTypeVar
 
-from telegram.dialogue.context import Context
-from telegram.dialogue.invalid import Invalid
-from telegram.dialogue.limits import Limit
-from telegram.dialogue.signature import annotations_of, is_async
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.invalid import Invalid
+from telegram.dialogue.contexts.signature import annotations_of, is_async
+from telegram.dialogue.filters.limits import Limit
 
 T = TypeVar("T")
 U = TypeVar("U")

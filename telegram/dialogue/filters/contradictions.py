@@ -5,8 +5,8 @@ from collections.abc import Callable
 from itertools import combinations
 from typing import Any, Final
 
-from telegram.dialogue.captions import caption, text_or_caption
-from telegram.dialogue.filters import Extract, Hint, button, command, label_of, text
+from telegram.dialogue.filters.builtin import Extract, Hint, button, command, label_of, text
+from telegram.dialogue.filters.captions import caption, text_or_caption
 
 
 def check_possible(filters: tuple[Any, ...]) -> None:

@@ -21,10 +21,10 @@ from engine import Delivery, Queue
 from engine.bursts import Bursts
 from telegram.botapi.late import PAYMENT_ANSWERS
 from telegram.botapi.shortcuts import part
-from telegram.dialogue.answers import tell
-from telegram.dialogue.conduct import check_answer
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import MESSAGE_KINDS, CallbackContext
+from telegram.dialogue.contexts.answers import tell
+from telegram.dialogue.contexts.conduct import check_answer
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.updates import MESSAGE_KINDS, CallbackContext
 
 MOMENTS: Final = {
     **dict.fromkeys(MESSAGE_KINDS, "date"),

@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Iterable
 from typing import Any, get_origin
 
-from telegram.dialogue.conditions import Condition, label_of, walk
-from telegram.dialogue.context import Context
-from telegram.dialogue.signature import annotations_of
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.signature import annotations_of
+from telegram.dialogue.filters.conditions import Condition, label_of, walk
 
 
 def check_contexts(filters: Iterable[Any], contexts: Iterable[type[Any]]) -> None:

@@ -9,10 +9,10 @@ flow of the private chat has priority. An outdated record is ignored, and overwr
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from telegram.dialogue.conditions import kinds_of
-from telegram.dialogue.context import OF_A_PERSON, Context
-from telegram.dialogue.conversation import OWN_SCOPE, Where
+from telegram.dialogue.contexts.context import OF_A_PERSON, Context
+from telegram.dialogue.filters.conditions import kinds_of
 from telegram.dialogue.flows.plan import Plan, Step
+from telegram.dialogue.state.conversation import OWN_SCOPE, Where
 
 WAITS: Final = "~waits"
 """The name of the conversation with the places where a user's flows wait (Memory.lend), and its scope in the store."""

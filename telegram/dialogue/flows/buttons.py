@@ -10,11 +10,11 @@ from engine import Delivery, Lease, Queue
 from telegram.botapi.decoding import decode
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import envelope
-from telegram.dialogue.context import Context
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.queries import context_of
+from telegram.dialogue.contexts.tools import Tools
 from telegram.dialogue.flows.plan import Plan, Prompt, Step
-from telegram.dialogue.queries import context_of
-from telegram.dialogue.routes import Route
-from telegram.dialogue.tools import Tools
+from telegram.dialogue.routes.route import Route
 
 _CHATS: Final = ("private", "supergroup", "group", "channel")
 _PERSON: Final = {"id": 1, "is_bot": False, "first_name": "A"}

@@ -28,15 +28,15 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from telegram.dialogue.context import Context
-from telegram.dialogue.conversation import Scope
-from telegram.dialogue.filters import NO_HINT, Filter, Hint
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.filters.builtin import NO_HINT, Filter, Hint
 from telegram.dialogue.flows.outcomes import targets_of
 from telegram.dialogue.flows.plan import D, MismatchHandler, Plan, R, S
 from telegram.dialogue.flows.spots import Spot
 from telegram.dialogue.flows.turn import Turn
-from telegram.dialogue.routes import Match
-from telegram.dialogue.scopes import OWN
+from telegram.dialogue.routes.route import Match
+from telegram.dialogue.state.conversation import Scope
+from telegram.dialogue.state.scopes import OWN
 
 
 class Flow(Plan[S, D, R]):

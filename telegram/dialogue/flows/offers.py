@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from telegram.botapi.shortcuts import part
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext
+from telegram.dialogue.buttons.marks import TURN_LENGTH, owner_of
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.updates import CallbackContext
 from telegram.dialogue.flows.plan import Plan
-from telegram.dialogue.marks import TURN_LENGTH, owner_of
 
 OFFERS_MAX: Final = 8
 """Maximum number of turns in one state whose buttons are recorded."""

@@ -15,7 +15,7 @@ from typing import (
     get_type_hints,
 )
 
-from telegram.dialogue.signature import check_returned
+from telegram.dialogue.contexts.signature import check_returned
 
 R_co = TypeVar("R_co", covariant=True)
 

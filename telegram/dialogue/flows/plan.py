@@ -7,11 +7,11 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from pydantic import BaseModel
 from typing_extensions import TypeVar as DefaultTypeVar
 
-from telegram.dialogue.context import Context
-from telegram.dialogue.conversation import Scope
+from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.flows.outcomes import Targets
-from telegram.dialogue.routes import Handler, Route
-from telegram.dialogue.scopes import OWN
+from telegram.dialogue.routes.route import Handler, Route
+from telegram.dialogue.state.conversation import Scope
+from telegram.dialogue.state.scopes import OWN
 
 S = TypeVar("S", bound=Enum)
 D = TypeVar("D", bound=BaseModel)

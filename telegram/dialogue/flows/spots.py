@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, Unpack, get_
 
 from telegram.botapi.parameters import check_call
 from telegram.botapi.types import Message
-from telegram.dialogue.albums import ALBUM_KINDS
-from telegram.dialogue.callback_data import CallbackData
-from telegram.dialogue.conditions import Extract, Filter, FilterOf
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import (
+from telegram.dialogue.buttons.callback_data import CallbackData
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.signature import fitted, fixed
+from telegram.dialogue.contexts.updates import (
     MESSAGE_KINDS,
     CallbackContext,
     ChatContext,
     MessageContext,
     TimerContext,
 )
-from telegram.dialogue.events import EventContext, OfEvent
+from telegram.dialogue.filters.conditions import Extract, Filter, FilterOf
 from telegram.dialogue.flows.outcomes import Back, End, targets_of
 from telegram.dialogue.flows.plan import D, Plan, Prompt, R, S, Step, SubFlow, TimeOut
-from telegram.dialogue.routes import (
+from telegram.dialogue.routes.albums import ALBUM_KINDS
+from telegram.dialogue.routes.events import EventContext, OfEvent
+from telegram.dialogue.routes.route import (
     EVENT,
     TIMER,
     Handler,
@@ -34,7 +35,6 @@ from telegram.dialogue.routes import (
     parted,
     predicates,
 )
-from telegram.dialogue.signature import fitted, fixed
 
 if TYPE_CHECKING:
     from telegram.botapi.collected import SendMessageParams

@@ -8,18 +8,18 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from engine import Reject
-from telegram.dialogue.answers import tell
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext, TimerContext
+from telegram.dialogue.contexts.answers import tell
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.invalid import Invalid, invalid_of
+from telegram.dialogue.contexts.signature import check_returned
+from telegram.dialogue.contexts.updates import CallbackContext, TimerContext
 from telegram.dialogue.flows.awaiting import WAITS, note_waiting
 from telegram.dialogue.flows.offers import is_offered_by, offers_of
 from telegram.dialogue.flows.outcomes import Back, End, check_outcome
 from telegram.dialogue.flows.plan import Plan, Step
-from telegram.dialogue.invalid import Invalid, invalid_of
-from telegram.dialogue.kept import check_models, fields_of, read_fields, written
-from telegram.dialogue.routes import PLAIN, Match
-from telegram.dialogue.scopes import OWN, USER, place_of_scope
-from telegram.dialogue.signature import check_returned
+from telegram.dialogue.routes.route import PLAIN, Match
+from telegram.dialogue.state.kept import check_models, fields_of, read_fields, written
+from telegram.dialogue.state.scopes import OWN, USER, place_of_scope
 
 HISTORY_MAX: Final = 50
 _TIMEOUT: Final = "~timeout"

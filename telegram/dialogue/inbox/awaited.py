@@ -10,12 +10,12 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from engine import Retry
-from telegram.dialogue.conditions import Unanswered, label_of
-from telegram.dialogue.context import Context
-from telegram.dialogue.routes import Match
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.filters.conditions import Unanswered, label_of
+from telegram.dialogue.routes.route import Match
 
 if TYPE_CHECKING:
-    from telegram.dialogue.table import Table
+    from telegram.dialogue.router.table import Table
 
 FILTER_TIMEOUT_S: Final = 5.0
 """Maximum duration of an async filter in seconds; then the attempt has failed (Retry)."""

@@ -15,9 +15,9 @@ from typing import Final, Literal, NamedTuple, cast
 
 from engine import Delivery
 from telegram.botapi.shortcuts import part
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import MESSAGE_KINDS, MessageContext
-from telegram.dialogue.limits import date_of, has_begun, is_payment
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.updates import MESSAGE_KINDS, MessageContext
+from telegram.dialogue.filters.limits import date_of, has_begun, is_payment
 
 BACKLOG: Final = "handle"
 BACKLOG_TEXT: Final = "I was away for a while. If it still matters, please send it again."

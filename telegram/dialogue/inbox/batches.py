@@ -8,7 +8,7 @@ import structlog
 
 from engine import Envelope, Park, Reject, Retry
 from telegram.botapi.types import Message
-from telegram.dialogue.contexts import MessageContext
+from telegram.dialogue.contexts.updates import MessageContext
 
 log = structlog.get_logger(__name__)
 

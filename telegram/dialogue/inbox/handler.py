@@ -26,36 +26,36 @@ from telegram.botapi.errors import Unreadable, redact
 from telegram.botapi.shortcuts import current
 from telegram.botapi.types import Message
 from telegram.client.peers import Peers
-from telegram.dialogue.albums import ALBUM_MAX, Albums, is_album, scope_of
-from telegram.dialogue.answers import answer_if_needed, answer_press, refuse_payment, tell
-from telegram.dialogue.awaited import search
-from telegram.dialogue.batches import Splits, gather, split
-from telegram.dialogue.conditions import Filter, Unanswered
-from telegram.dialogue.conduct import Conduct, outcome_without_trace
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import (
+from telegram.dialogue.contexts.answers import answer_if_needed, answer_press, refuse_payment, tell
+from telegram.dialogue.contexts.conduct import Conduct, outcome_without_trace
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.invalid import Invalid
+from telegram.dialogue.contexts.queries import context_of
+from telegram.dialogue.contexts.signature import check_returned
+from telegram.dialogue.contexts.tools import Tools
+from telegram.dialogue.contexts.updates import (
     CallbackContext,
     MessageContext,
     TimerContext,
 )
-from telegram.dialogue.events import is_void
-from telegram.dialogue.hooks import Around, hooks_of
-from telegram.dialogue.invalid import Invalid
-from telegram.dialogue.lending import asked, lend, may_lend
-from telegram.dialogue.limits import Dropped, Limits
-from telegram.dialogue.newest import Newest
-from telegram.dialogue.observe import Joined, Routed
-from telegram.dialogue.presence import note_reachable
-from telegram.dialogue.queries import context_of
-from telegram.dialogue.refusals import context_of_timer
-from telegram.dialogue.router import Router
-from telegram.dialogue.routes import NO_RETRIES, Match
-from telegram.dialogue.scopes import OWN, place_of_scope
-from telegram.dialogue.signature import check_returned
-from telegram.dialogue.stopping import Stoppable, Stopped
-from telegram.dialogue.table import Table
-from telegram.dialogue.tools import Tools
-from telegram.dialogue.unmatched import unmatched
+from telegram.dialogue.filters.conditions import Filter, Unanswered
+from telegram.dialogue.filters.limits import Dropped, Limits
+from telegram.dialogue.inbox.awaited import search
+from telegram.dialogue.inbox.batches import Splits, gather, split
+from telegram.dialogue.inbox.lending import asked, lend, may_lend
+from telegram.dialogue.inbox.newest import Newest
+from telegram.dialogue.inbox.unmatched import unmatched
+from telegram.dialogue.router.refusals import context_of_timer
+from telegram.dialogue.router.router import Router
+from telegram.dialogue.router.table import Table
+from telegram.dialogue.routes.albums import ALBUM_MAX, Albums, is_album, scope_of
+from telegram.dialogue.routes.events import is_void
+from telegram.dialogue.routes.hooks import Around, hooks_of
+from telegram.dialogue.routes.observe import Joined, Routed
+from telegram.dialogue.routes.presence import note_reachable
+from telegram.dialogue.routes.route import NO_RETRIES, Match
+from telegram.dialogue.routes.stopping import Stoppable, Stopped
+from telegram.dialogue.state.scopes import OWN, place_of_scope
 
 log = structlog.get_logger(__name__)
 

@@ -8,14 +8,14 @@ from typing import Final, TypeVar
 
 from engine import Delivery, LeaseLost, Park, Reject, StoreUnavailable, Work
 from telegram.botapi.routing import JOIN_REQUEST, chat_beside, scope_without_topic
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import TimerContext
-from telegram.dialogue.conversation import DATA, Conversation, Where
-from telegram.dialogue.events import SEEN, EventContext
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.updates import TimerContext
 from telegram.dialogue.flows.awaiting import WAITS, awaits, place_of_waits, places_of
-from telegram.dialogue.routes import EVENT, TIMER
-from telegram.dialogue.scopes import CHAT, OWN, TOPIC, place_of_scope
-from telegram.dialogue.table import Table
+from telegram.dialogue.router.table import Table
+from telegram.dialogue.routes.events import SEEN, EventContext
+from telegram.dialogue.routes.route import EVENT, TIMER
+from telegram.dialogue.state.conversation import DATA, Conversation, Where
+from telegram.dialogue.state.scopes import CHAT, OWN, TOPIC, place_of_scope
 
 T = TypeVar("T")
 

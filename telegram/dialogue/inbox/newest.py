@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from engine import Delivery, Envelope
-from telegram.dialogue.context import Context
+from telegram.dialogue.contexts.context import Context
 
 log = structlog.get_logger(__name__)
 

@@ -3,14 +3,14 @@
 import structlog
 
 from engine import Reject
-from telegram.dialogue.answers import refuse_payment
-from telegram.dialogue.conduct import Conduct
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import CallbackContext, TimerContext
-from telegram.dialogue.events import EventContext, not_taken
-from telegram.dialogue.marks import is_of
-from telegram.dialogue.table import Table
-from telegram.dialogue.timers import FLOWS_OWN, unknown_timer
+from telegram.dialogue.buttons.marks import is_of
+from telegram.dialogue.contexts.answers import refuse_payment
+from telegram.dialogue.contexts.conduct import Conduct
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.updates import CallbackContext, TimerContext
+from telegram.dialogue.router.table import Table
+from telegram.dialogue.routes.events import EventContext, not_taken
+from telegram.dialogue.state.timers import FLOWS_OWN, unknown_timer
 
 log = structlog.get_logger(__name__)
 

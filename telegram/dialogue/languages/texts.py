@@ -5,7 +5,7 @@
     ctx.t("Hello, {name}!", name=...)
     ctx.t("{n} task", "{n} tasks", n=3)
 
-The source texts stand in the code; a catalogue has their translations (telegram/dialogue/catalogue.py). A text that a language
+The source texts stand in the code; a catalogue has their translations (telegram/dialogue/languages/catalogue.py). A text that a language
 lacks is looked up in the default language, and then used as it is.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from telegram.dialogue.catalogue import COUNT, Catalogue, Entry, placeholders, read_catalogue
+from telegram.dialogue.languages.catalogue import COUNT, Catalogue, Entry, placeholders, read_catalogue
 
 log = structlog.get_logger(__name__)
 

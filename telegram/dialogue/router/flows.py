@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from telegram.dialogue.conditions import kinds_of
+from telegram.dialogue.filters.conditions import kinds_of
 from telegram.dialogue.flows.buttons import Button, buttons_of, steps_at, taker, takes
 from telegram.dialogue.flows.outcomes import Targets, ends_with_value, name_of
 from telegram.dialogue.flows.plan import Plan, Step
-from telegram.dialogue.menus import menu_lists
-from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Route
-from telegram.dialogue.scopes import OWN, USER
+from telegram.dialogue.router.menus import menu_lists
+from telegram.dialogue.router.router import Router
+from telegram.dialogue.routes.route import Route
+from telegram.dialogue.state.scopes import OWN, USER
 
 AnyFlow: TypeAlias = Plan[Any, Any, Any]
 

@@ -13,10 +13,10 @@ import structlog
 
 from telegram.botapi.nearest import nearest
 from telegram.botapi.types import KINDS, VERSION
-from telegram.dialogue.conditions import Filter, kinds_of, label_of, walk
-from telegram.dialogue.events import OfEvent
+from telegram.dialogue.filters.conditions import Filter, kinds_of, label_of, walk
 from telegram.dialogue.flows.plan import Plan
-from telegram.dialogue.routes import EVENT, TIMER, Entry, OfTimer, Route
+from telegram.dialogue.routes.events import OfEvent
+from telegram.dialogue.routes.route import EVENT, TIMER, Entry, OfTimer, Route
 
 log = structlog.get_logger(__name__)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Final
 
-from telegram.dialogue.flows.check import router_problems
-from telegram.dialogue.router import Router
-from telegram.dialogue.table import Table
+from telegram.dialogue.router.flows import router_problems
+from telegram.dialogue.router.router import Router
+from telegram.dialogue.router.table import Table
 
 _LIBRARY: Final = frozenset(("site-packages", "dist-packages"))
-_NOT_THEIRS: Final = ("<", sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]))
+_NOT_THEIRS: Final = ("<", sysconfig.get_path("stdlib"), str(Path(__file__).parents[2]))
 
 
 def load_router(spec: str) -> Router:

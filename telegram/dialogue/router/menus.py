@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from telegram.botapi.shortcuts import part
-from telegram.dialogue.commands import MenuLine, Shown, check_help
-from telegram.dialogue.conditions import walk
-from telegram.dialogue.contexts import MessageContext
-from telegram.dialogue.filters import command
-from telegram.dialogue.kinds import routes_of
-from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Route
-from telegram.dialogue.texts import Languages
+from telegram.dialogue.contexts.commands import MenuLine, Shown, check_help
+from telegram.dialogue.contexts.updates import MessageContext
+from telegram.dialogue.filters.builtin import command
+from telegram.dialogue.filters.conditions import walk
+from telegram.dialogue.languages.texts import Languages
+from telegram.dialogue.router.kinds import routes_of
+from telegram.dialogue.router.router import Router
+from telegram.dialogue.routes.route import Route
 
 Lists: TypeAlias = Mapping[tuple[str, str], Sequence[MenuLine]]
 """The commands by scope and language; [] for a scope and language without a list."""

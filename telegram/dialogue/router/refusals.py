@@ -14,14 +14,14 @@ from telegram.botapi.named import quiet
 from telegram.botapi.nearest import nearest
 from telegram.botapi.parameters import methods
 from telegram.botapi.routing import FAKE_USERS, POSTS
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import TimerContext
-from telegram.dialogue.events import EventContext, OfEvent, Posted, read_event
-from telegram.dialogue.events import context_of_timer as context_of_other
-from telegram.dialogue.kept import encode_kept
-from telegram.dialogue.kinds import routes_of
-from telegram.dialogue.routes import Route
-from telegram.dialogue.tools import Tools
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.tools import Tools
+from telegram.dialogue.contexts.updates import TimerContext
+from telegram.dialogue.router.kinds import routes_of
+from telegram.dialogue.routes.events import EventContext, OfEvent, Posted, read_event
+from telegram.dialogue.routes.events import context_of_timer as context_of_other
+from telegram.dialogue.routes.route import Route
+from telegram.dialogue.state.kept import encode_kept
 
 REFUSED: Final = "~refused"
 """The name of the event of a refused call, which no author's event has."""

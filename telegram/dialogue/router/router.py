@@ -7,18 +7,21 @@ from typing import Any, TypeAlias, TypeVar, Union, Unpack, cast, get_origin
 from engine import Observe, Retries
 from telegram.botapi import types
 from telegram.client import TgClient
-from telegram.dialogue.albums import ALBUM_KINDS
-from telegram.dialogue.conditions import Extract, Filter, FilterOf, condition_of
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import ChatContext, MessageContext, TimerContext
-from telegram.dialogue.decorators import Decorators, Takes, TakesOne
-from telegram.dialogue.events import EventContext, OfEvent
-from telegram.dialogue.hooks import ErrorHook, Handled, Hooks, checked_types
-from telegram.dialogue.kinds import asked_kinds, commands_of
-from telegram.dialogue.limits import Limit, with_stale
-from telegram.dialogue.providing import Provider
-from telegram.dialogue.refusals import Names, OfRefusal, RefusedContext, wanted_of
-from telegram.dialogue.routes import (
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.signature import fitted
+from telegram.dialogue.contexts.tools import Post, Resource
+from telegram.dialogue.contexts.updates import ChatContext, MessageContext, TimerContext
+from telegram.dialogue.filters.conditions import Extract, Filter, FilterOf, condition_of
+from telegram.dialogue.filters.limits import Limit, with_stale
+from telegram.dialogue.languages.texts import Languages, Texts
+from telegram.dialogue.router.kinds import asked_kinds, commands_of
+from telegram.dialogue.router.refusals import Names, OfRefusal, RefusedContext, wanted_of
+from telegram.dialogue.routes.albums import ALBUM_KINDS
+from telegram.dialogue.routes.decorators import Decorators, Takes, TakesOne
+from telegram.dialogue.routes.events import EventContext, OfEvent
+from telegram.dialogue.routes.hooks import ErrorHook, Handled, Hooks, checked_types
+from telegram.dialogue.routes.providing import Provider
+from telegram.dialogue.routes.route import (
     EVENT,
     PLAIN,
     TIMER,
@@ -33,10 +36,7 @@ from telegram.dialogue.routes import (
     parted,
     predicates,
 )
-from telegram.dialogue.shared import Migrate, Shared
-from telegram.dialogue.signature import fitted
-from telegram.dialogue.texts import Languages, Texts
-from telegram.dialogue.tools import Post, Resource
+from telegram.dialogue.state.shared import Migrate, Shared
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -61,7 +61,7 @@ class Router(Decorators):
     `filters` apply to all its entries; so do `stale_s`, `attempts` and `backoff_s` (the pause after the first failure; it
     doubles with each further one), unless a handler or an inner router has its own. An update whose handler raises an error of
     a type in `never_retry` is a dead letter at the first attempt. `texts` are the bot's languages, for all routers of
-    the bot (telegram/dialogue/texts.py).
+    the bot (telegram/dialogue/languages/texts.py).
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Router(Decorators):
             stale_s,
         )
         self.hooks = Hooks(Retries(attempts, backoff_s), never_retry)
-        """Hooks and providers (telegram/dialogue/hooks.py)."""
+        """Hooks and providers (telegram/dialogue/routes/hooks.py)."""
         self._entries: list[Entry | Router] = []
         self._resources: list[Resource[Any]] = []
         self._shared: list[Shared[Any]] = []
@@ -127,7 +127,7 @@ class Router(Decorators):
     def refused(self, reason: Names = (), /, *, method: Names = ()) -> Takes[RefusedContext]:
         """Decorate the handler of calls that Telegram has refused: for all, or these reasons, or these methods.
 
-        `reason`: "blocked", "rights", "entities", "gone", "other" (telegram/dialogue/refusals.py). Such a call is no dead letter.
+        `reason`: "blocked", "rights", "entities", "gone", "other" (telegram/dialogue/router/refusals.py). Such a call is no dead letter.
         """
         taken = OfRefusal(wanted_of(reason, method))
         return cast("Takes[RefusedContext]", self.add(frozenset((EVENT,)), (taken,), RefusedContext))
@@ -143,7 +143,7 @@ class Router(Decorators):
         return hook
 
     def error(self, *types: type[E]) -> Callable[[OfError[E]], Handler]:
-        """Decorate a hook for errors of these types (default: any) in the handlers of this router: telegram/dialogue/hooks.py."""
+        """Decorate a hook for errors of these types (default: any) in the handlers of this router: telegram/dialogue/routes/hooks.py."""
         caught = checked_types(types)
 
         def register(hook: Handler) -> Handler:
@@ -154,7 +154,7 @@ class Router(Decorators):
         return cast("Callable[[OfError[E]], Handler]", register)
 
     def provide(self, opens: Callable[..., AsyncIterator[T]]) -> Provider[T]:
-        """Decorate an async generator that yields once, an object for one update: see telegram/dialogue/providing.py."""
+        """Decorate an async generator that yields once, an object for one update: see telegram/dialogue/routes/providing.py."""
         found = Provider(opens)
         if any(each.name == found.name for each in self.hooks.providers):
             raise ValueError(f"this router has a provider {found.name} already")

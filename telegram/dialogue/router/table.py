@@ -3,21 +3,21 @@
 from collections.abc import Iterable
 from itertools import groupby
 
-from telegram.dialogue.conditions import Filter, kinds_of
-from telegram.dialogue.context import Context
-from telegram.dialogue.conversation import OWN_SCOPE
-from telegram.dialogue.filters import first_word
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.queries import contexts_for
+from telegram.dialogue.filters.builtin import first_word
+from telegram.dialogue.filters.conditions import Filter, kinds_of
+from telegram.dialogue.filters.limits import Limit, limits_in
+from telegram.dialogue.filters.narrowing import check_contexts
 from telegram.dialogue.flows.awaiting import awaited_by
 from telegram.dialogue.flows.plan import Plan
-from telegram.dialogue.hooks import check_row
-from telegram.dialogue.kinds import events_of, routes_of, timers_of
-from telegram.dialogue.limits import Limit, limits_in
-from telegram.dialogue.narrowing import check_contexts
-from telegram.dialogue.queries import contexts_for
-from telegram.dialogue.router import Router
-from telegram.dialogue.routes import Entry, Match, Route, both_kinds
-from telegram.dialogue.scopes import USER
-from telegram.dialogue.shared import declared
+from telegram.dialogue.router.kinds import events_of, routes_of, timers_of
+from telegram.dialogue.router.router import Router
+from telegram.dialogue.routes.hooks import check_row
+from telegram.dialogue.routes.route import Entry, Match, Route, both_kinds
+from telegram.dialogue.state.conversation import OWN_SCOPE
+from telegram.dialogue.state.scopes import USER
+from telegram.dialogue.state.shared import declared
 
 _Row = tuple[Entry, tuple[Filter, ...]]
 _Group = tuple[tuple[Filter, ...], list[Entry], tuple[Limit, ...]]

@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeGuard
 
 from engine import Delivery, Envelope, Park
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import MessageContext
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.updates import MessageContext
 
 ALBUM_MAX: Final = 10
 """Messages of one media group (Telegram Bot API, sendMediaGroup)."""

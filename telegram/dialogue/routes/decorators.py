@@ -4,11 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, Unpack, overload
 
 from telegram.botapi import types
-from telegram.dialogue.callback_data import CallbackData
-from telegram.dialogue.conditions import Extract, FilterOf
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import MESSAGE_KINDS, CallbackContext, ChatContext, MessageContext
-from telegram.dialogue.queries import (
+from telegram.dialogue.buttons.callback_data import CallbackData
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.queries import (
     CheckoutContext,
     ChosenContext,
     GuestContext,
@@ -16,10 +14,12 @@ from telegram.dialogue.queries import (
     JoinRequestContext,
     ShippingContext,
 )
-from telegram.dialogue.routes import Handler, HandlerOptions, parted
+from telegram.dialogue.contexts.updates import MESSAGE_KINDS, CallbackContext, ChatContext, MessageContext
+from telegram.dialogue.filters.conditions import Extract, FilterOf
+from telegram.dialogue.routes.route import Handler, HandlerOptions, parted
 
 if TYPE_CHECKING:
-    from telegram.dialogue.router import Router
+    from telegram.dialogue.router.router import Router
 
 C = TypeVar("C", bound=Context)
 A = TypeVar("A")
@@ -60,7 +60,7 @@ TakesTwo: TypeAlias = Callable[
     ],
     Handler,
 ]
-"""A handler may declare any of the available arguments, in any order (telegram/dialogue/signature.py)."""
+"""A handler may declare any of the available arguments, in any order (telegram/dialogue/contexts/signature.py)."""
 
 
 class On(Generic[C]):
@@ -97,7 +97,7 @@ class On(Generic[C]):
         An update of the same conversation that passes `stop` stops the handler at once, even while it runs: its effects are
         discarded, and the stopping update is handled in its turn. `timeout_s` bounds the handler's run in seconds (default:
         the bot's setting). An update older than `stale_s` seconds when its turn comes is dropped, without other handlers
-        being tried (telegram/dialogue/limits.py).
+        being tried (telegram/dialogue/filters/limits.py).
         """
         asked, given = parted(filters, options)
         return self._router.add(self._kinds, asked, self._context, given)

@@ -17,13 +17,13 @@ from engine import Delivery, Effects, Post, Reject
 from telegram.botapi.nearest import nearest
 from telegram.botapi.routing import FAKE_USERS, TOPIC_MARK
 from telegram.botapi.types import Update
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import ChatContext, TimerContext
-from telegram.dialogue.kept import encode_kept
-from telegram.dialogue.routes import EVENT
-from telegram.dialogue.timers import is_void as is_replaced
-from telegram.dialogue.timers import read_timer
-from telegram.dialogue.tools import Tools
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.tools import Tools
+from telegram.dialogue.contexts.updates import ChatContext, TimerContext
+from telegram.dialogue.routes.route import EVENT
+from telegram.dialogue.state.kept import encode_kept
+from telegram.dialogue.state.timers import is_void as is_replaced
+from telegram.dialogue.state.timers import read_timer
 
 log = structlog.get_logger(__name__)
 

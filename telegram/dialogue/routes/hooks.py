@@ -33,12 +33,12 @@ from engine import Call, Delivery, Park, Reject, Retries, Retry, Work
 from engine.failures import Failures
 from engine.outcome import described
 from telegram.botapi.errors import redact
-from telegram.dialogue.context import Context
-from telegram.dialogue.invalid import Invalid
-from telegram.dialogue.limits import Limit
-from telegram.dialogue.providing import Provider, Scope, check
-from telegram.dialogue.routes import NO_RETRIES, Handler, Match, checked_retries
-from telegram.dialogue.stopping import Stopped
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.invalid import Invalid
+from telegram.dialogue.filters.limits import Limit
+from telegram.dialogue.routes.providing import Provider, Scope, check
+from telegram.dialogue.routes.route import NO_RETRIES, Handler, Match, checked_retries
+from telegram.dialogue.routes.stopping import Stopped
 
 log = structlog.get_logger(__name__)
 

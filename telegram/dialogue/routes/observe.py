@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from engine import Delivery
-from telegram.dialogue.routes import Handler
+from telegram.dialogue.routes.route import Handler
 
 
 @dataclass(frozen=True, slots=True)

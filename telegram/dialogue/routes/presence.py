@@ -1,8 +1,8 @@
 """Learns from updates which chats are reachable."""
 
 from telegram.client.peers import Peers
-from telegram.dialogue.context import Context
-from telegram.dialogue.routes import EVENT, TIMER
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.routes.route import EVENT, TIMER
 
 
 def note_reachable(ctx: Context, peers: Peers) -> None:

@@ -24,8 +24,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Generic, TypeVar, get_args
 
-from telegram.dialogue.context import Context
-from telegram.dialogue.signature import Asked, annotations_of, arranged, asked_by, fits
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.signature import Asked, annotations_of, arranged, asked_by, fits
 
 T = TypeVar("T")
 

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypedDict
 
 from engine import Retries
-from telegram.dialogue.albums import is_album
-from telegram.dialogue.conditions import (
+from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.queries import contexts_for
+from telegram.dialogue.contexts.updates import MessageContext, TimerContext
+from telegram.dialogue.filters.builtin import Hint, checked_filters, command, hint_of
+from telegram.dialogue.filters.conditions import (
     Extract,
     Filter,
     as_predicate,
@@ -15,15 +18,12 @@ from telegram.dialogue.conditions import (
     label_of,
     walk,
 )
-from telegram.dialogue.context import Context
-from telegram.dialogue.contexts import MessageContext, TimerContext
-from telegram.dialogue.contradictions import check_possible
-from telegram.dialogue.conversation import OWN_SCOPE
-from telegram.dialogue.filters import Hint, checked_filters, command, hint_of
-from telegram.dialogue.limits import Limit, limits_in, with_stale
-from telegram.dialogue.narrowing import check_contexts
-from telegram.dialogue.queries import contexts_for
-from telegram.dialogue.timers import timer_name
+from telegram.dialogue.filters.contradictions import check_possible
+from telegram.dialogue.filters.limits import Limit, limits_in, with_stale
+from telegram.dialogue.filters.narrowing import check_contexts
+from telegram.dialogue.routes.albums import is_album
+from telegram.dialogue.state.conversation import OWN_SCOPE
+from telegram.dialogue.state.timers import timer_name
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -65,7 +65,7 @@ class Options:
     """An update of the same conversation that passes it stops the handler, running or not yet started."""
 
     scope: str = OWN_SCOPE
-    """The scope of that conversation (telegram/dialogue/scopes.py): with CHAT, any member stops the handler."""
+    """The scope of that conversation (telegram/dialogue/state/scopes.py): with CHAT, any member stops the handler."""
 
     batch: str | None = None
     """"album": all messages of a media group at once; "burst": all consecutive pending messages."""
@@ -127,7 +127,7 @@ class Entry(Protocol):
 
     @property
     def scope(self) -> str:
-        """The scope of the conversation that it uses (telegram/dialogue/scopes.py)."""
+        """The scope of the conversation that it uses (telegram/dialogue/state/scopes.py)."""
         ...
 
     def take(self, ctx: Context) -> Match | None:

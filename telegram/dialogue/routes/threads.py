@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from telegram.dialogue.signature import is_async
+from telegram.dialogue.contexts.signature import is_async
 
 P = ParamSpec("P")
 R = TypeVar("R")

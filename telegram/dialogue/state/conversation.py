@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from engine import KEEP, Delivery, Reject, StateChange
-from telegram.dialogue.kept import NotKept, encode_kept
+from telegram.dialogue.state.kept import NotKept, encode_kept
 
 Scope = Literal["", "chat", "topic", "user"]
-"""Whose conversation: a person's in a chat, the chat's, a topic's, a person's in all chats (telegram/dialogue/scopes.py)."""
+"""Whose conversation: a person's in a chat, the chat's, a topic's, a person's in all chats (telegram/dialogue/state/scopes.py)."""
 OWN_SCOPE: Final = ""
 _FLOW: Final = "~flow"
 _TIMERS: Final = "~timers"
@@ -27,7 +27,7 @@ class Conversation:
     """The state of one scope: `data`, to be changed in place, and `flow`, the record of the running flow, or None.
 
     `timers`: the author's timers that were set or removed from another lane than the conversation's, by their name in the
-    store, each with the turn that set it, or "" if it was removed (telegram/dialogue/timers.py). `lang`: the language that the
+    store, each with the turn that set it, or "" if it was removed (telegram/dialogue/state/timers.py). `lang`: the language that the
     user has chosen.
     """
 

@@ -6,10 +6,10 @@ is handled; the commit succeeds only if they are unchanged.
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from telegram.dialogue.conversation import DATA, OWN_SCOPE, Scope
+from telegram.dialogue.state.conversation import DATA, OWN_SCOPE, Scope
 
 if TYPE_CHECKING:
-    from telegram.dialogue.context import Context
+    from telegram.dialogue.contexts.context import Context
 
 OWN: Final[Scope] = OWN_SCOPE
 CHAT: Final[Scope] = "chat"

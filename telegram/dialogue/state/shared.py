@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from pydantic import BaseModel
 
 from engine import Reject
-from telegram.dialogue.conversation import Conversation, Where
-from telegram.dialogue.kept import check_models, encode_kept, fields_of, read_fields, written
-from telegram.dialogue.scopes import CHAT, USER, place_of_scope
+from telegram.dialogue.state.conversation import Conversation, Where
+from telegram.dialogue.state.kept import check_models, encode_kept, fields_of, read_fields, written
+from telegram.dialogue.state.scopes import CHAT, USER, place_of_scope
 
 if TYPE_CHECKING:
-    from telegram.dialogue.context import Context
+    from telegram.dialogue.contexts.context import Context
 
 M = TypeVar("M")
 

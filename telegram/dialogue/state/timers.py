@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from engine import Reject
 from engine.checks import check_delay
 from telegram.botapi.nearest import nearest
-from telegram.dialogue.conversation import DATA, OWN_SCOPE, Memory, Scope
-from telegram.dialogue.kept import encode_kept
-from telegram.dialogue.scopes import shared_timers
+from telegram.dialogue.state.conversation import DATA, OWN_SCOPE, Memory, Scope
+from telegram.dialogue.state.kept import encode_kept
+from telegram.dialogue.state.scopes import shared_timers
 
 if TYPE_CHECKING:
-    from telegram.dialogue.context import Context
+    from telegram.dialogue.contexts.context import Context
 
 FLOWS_OWN: Final = "~"
 """Prefix of the stored names that authors cannot use: those of flows, and of timers with a key or for another chat."""

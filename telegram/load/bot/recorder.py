@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from engine import KEEP, Delivery, Effects, Lease, Queue, Reject
 from engine.observe import Handled
 from telegram.botapi.decoding import decode
-from telegram.dialogue.conversation import Conversation
-from telegram.dialogue.observe import Joined, Routed
-from telegram.dialogue.queries import context_of
-from telegram.dialogue.tools import Tools
+from telegram.dialogue.contexts.queries import context_of
+from telegram.dialogue.contexts.tools import Tools
+from telegram.dialogue.routes.observe import Joined, Routed
+from telegram.dialogue.state.conversation import Conversation
 from telegram.load.bot.journal import Journal
 
 

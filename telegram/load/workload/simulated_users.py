@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from telegram.dialogue import Router
-from telegram.dialogue.kinds import commands_of
+from telegram.dialogue.router.kinds import commands_of
 
 TEXTS: Final = ("Ann", "42", "yes", "ann@example.org", "2026-12-24", "12:30", "+4912345678", "a few words")
 """Answers that are tried in turn for a question of the bot, until one is accepted."""

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from telegram.dialogue.callback_data import CALLBACK_BYTES_MAX, CallbackData
+from telegram.dialogue.buttons.callback_data import CALLBACK_BYTES_MAX, CallbackData
 
 
 class Vote(CallbackData, prefix="vote"):

@@ -1,7 +1,7 @@
 import pytest
 
 from telegram.botapi.types import InlineKeyboardButton, KeyboardButton
-from telegram.dialogue.keyboards import inline, keyboard, no_keyboard
+from telegram.dialogue.buttons.keyboards import inline, keyboard, no_keyboard
 
 
 def plain(markup):

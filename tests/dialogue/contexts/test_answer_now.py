@@ -15,7 +15,7 @@ import pytest
 
 from telegram.botapi.errors import NotSent, Refused, RetryAfter
 from telegram.dialogue import CallbackContext, MessageContext, Retry, Router
-from telegram.dialogue.keyboards import inline
+from telegram.dialogue.buttons.keyboards import inline
 from telegram.testing import Conversations
 from tests.kit.deliveries import press
 from tests.kit.rig import STORES, Rig, open_rig, text

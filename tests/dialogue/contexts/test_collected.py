@@ -31,8 +31,8 @@ from telegram.dialogue import (
     inline,
     text,
 )
-from telegram.dialogue.queries import context_of
-from telegram.dialogue.tools import Tools
+from telegram.dialogue.contexts.queries import context_of
+from telegram.dialogue.contexts.tools import Tools
 from telegram.testing import Conversations
 from tests.kit import updates
 from tests.kit.deliveries import GROUP, Direct, context, delivery, message, press, sent

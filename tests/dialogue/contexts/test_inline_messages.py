@@ -12,7 +12,7 @@ from engine.stores import open_store
 from telegram.botapi.types import ChosenInlineResult
 from telegram.client import TgClient
 from telegram.dialogue import CallbackContext, Context, Router, data
-from telegram.dialogue.keyboards import inline
+from telegram.dialogue.buttons.keyboards import inline
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations

@@ -39,7 +39,7 @@ from telegram.dialogue import (
     throttle,
 )
 from telegram.dialogue import text as any_text
-from telegram.dialogue.conduct import APOLOGY
+from telegram.dialogue.contexts.conduct import APOLOGY
 from tests.kit.deliveries import GROUP, Beside
 from tests.kit.rig import STORES, Rig, checkout, open_rig, text, typed
 from tests.kit.stage import Stage

@@ -23,8 +23,8 @@ from telegram.dialogue import (
     Router,
     ShippingContext,
 )
-from telegram.dialogue.decorators import On
-from telegram.dialogue.queries import CONTEXTS
+from telegram.dialogue.contexts.queries import CONTEXTS
+from telegram.dialogue.routes.decorators import On
 from tests.kit import updates
 from tests.kit.deliveries import Direct, context, delivery, sent
 

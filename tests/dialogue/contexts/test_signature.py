@@ -18,7 +18,7 @@ from telegram.dialogue import (
     regex,
     text,
 )
-from telegram.dialogue.signature import fitted, is_async, order_of, takes_of
+from telegram.dialogue.contexts.signature import fitted, is_async, order_of, takes_of
 
 
 def on(router: Router, name: str, *filters: Any) -> Callable[[Any], Any]:

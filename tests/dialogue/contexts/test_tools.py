@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from telegram.dialogue import Router, Tools
-from telegram.dialogue.tools import SHOWN_MAX
+from telegram.dialogue.contexts.tools import SHOWN_MAX
 
 
 async def test_a_resource_can_be_used_while_it_is_open():

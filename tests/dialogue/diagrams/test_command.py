@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from telegram.dialogue.flows.command import Flows, draw_flows
-from telegram.dialogue.flows.diagram import picture_of
-from telegram.dialogue.flows.svg import svg
+from telegram.dialogue.diagrams.command import Flows, draw_flows
+from telegram.dialogue.diagrams.diagram import picture_of
+from telegram.dialogue.diagrams.svg import svg
 from telegram.load.bot.service import ROOT
 from tests.flows import sound, unsound
 

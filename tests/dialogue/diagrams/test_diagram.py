@@ -26,12 +26,12 @@ from telegram.dialogue import (
     regex,
     text,
 )
-from telegram.dialogue.filters import label_of
-from telegram.dialogue.flows.diagram import duration, mermaid, picture_of, plain
+from telegram.dialogue.diagrams.diagram import duration, mermaid, picture_of, plain
+from telegram.dialogue.diagrams.layout import GAP_X, Link, Size, lay_out
+from telegram.dialogue.diagrams.svg import svg
+from telegram.dialogue.filters.builtin import label_of
 from telegram.dialogue.flows.flow import Flow
-from telegram.dialogue.flows.layout import GAP_X, Link, Size, lay_out
 from telegram.dialogue.flows.outcomes import BACK, END, Back, End
-from telegram.dialogue.flows.svg import svg
 from tests.flows import sound
 
 SVG = "{http://www.w3.org/2000/svg}"

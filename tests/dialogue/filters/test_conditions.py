@@ -36,10 +36,10 @@ from telegram.dialogue import (
     text,
     video,
 )
-from telegram.dialogue.awaited import FILTER_TIMEOUT_S
-from telegram.dialogue.conditions import label_of
-from telegram.dialogue.table import Table
-from tests.dialogue.test_flow import Answers, Step
+from telegram.dialogue.filters.conditions import label_of
+from telegram.dialogue.inbox.awaited import FILTER_TIMEOUT_S
+from telegram.dialogue.router.table import Table
+from tests.dialogue.flows.test_flow import Answers, Step
 from tests.kit.deliveries import GROUP, Direct, context, delivery, message, press, sent
 from tests.kit.rig import open_rig
 from tests.kit.rig import text as typed

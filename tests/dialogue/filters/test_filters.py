@@ -27,7 +27,7 @@ from telegram.dialogue import (
     text_or_caption,
     video,
 )
-from telegram.dialogue.callback_data import CallbackData
+from telegram.dialogue.buttons.callback_data import CallbackData
 from tests.kit.deliveries import GROUP, context, message, press
 from tests.kit.updates import KINDS
 

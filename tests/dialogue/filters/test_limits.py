@@ -1,4 +1,4 @@
-"""What is not handled: updates that are too old, too many of a sender (telegram/dialogue/limits.py)."""
+"""What is not handled: updates that are too old, too many of a sender (telegram/dialogue/filters/limits.py)."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ from telegram.dialogue import (
     text,
     throttle,
 )
-from telegram.dialogue.limits import MOMENTS
+from telegram.dialogue.filters.limits import MOMENTS
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations

@@ -33,9 +33,9 @@ from telegram.dialogue import (
     inline,
     text,
 )
-from telegram.dialogue.conduct import OLD_BUTTON, OTHERS_BUTTON
-from telegram.dialogue.keyboards import keyboard
-from telegram.dialogue.marks import Mark, mark_buttons, owner_of, read_mark
+from telegram.dialogue.buttons.keyboards import keyboard
+from telegram.dialogue.buttons.marks import Mark, mark_buttons, owner_of, read_mark
+from telegram.dialogue.contexts.conduct import OLD_BUTTON, OTHERS_BUTTON
 from telegram.service.bot import BotConfig
 from telegram.testing import Conversations
 from tests.kit.deliveries import Direct, delivery, message, press, sent

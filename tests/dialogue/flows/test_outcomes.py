@@ -7,10 +7,10 @@ import pytest
 from pydantic import BaseModel
 
 from telegram.dialogue import ChatContext, Router, command, text
+from telegram.dialogue.contexts.signature import takes_of
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import BACK, END, Back, End
-from telegram.dialogue.signature import takes_of
-from telegram.dialogue.table import Table
+from telegram.dialogue.router.table import Table
 from tests.kit.deliveries import context, message
 
 

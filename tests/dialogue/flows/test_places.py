@@ -32,9 +32,9 @@ from telegram.dialogue import (
     successful_payment,
     text,
 )
-from telegram.dialogue.table import Table
+from telegram.dialogue.router.table import Table
 from telegram.testing import Conversations
-from tests.dialogue.test_flow_parts import Elsewhere
+from tests.dialogue.flows.test_parts import Elsewhere
 from tests.kit.deliveries import Direct, delivery, press, sent
 
 

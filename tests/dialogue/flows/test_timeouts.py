@@ -28,7 +28,7 @@ from telegram.dialogue import (
     text,
 )
 from telegram.testing import Conversations
-from tests.dialogue.test_flow_parts import Elsewhere
+from tests.dialogue.flows.test_parts import Elsewhere
 from tests.kit.deliveries import Direct
 
 

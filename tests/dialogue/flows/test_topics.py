@@ -18,7 +18,7 @@ from telegram.botapi.intake import RawUpdate
 from telegram.botapi.routing import envelope, route, scope_without_topic
 from telegram.dialogue import InboxHandler, MessageContext, Router, command, text
 from telegram.testing import Conversations
-from tests.dialogue.test_flow_buttons import survey
+from tests.dialogue.flows.test_buttons import survey
 from tests.kit.deliveries import Direct, message, press
 
 FORUM = {"id": -100, "type": "supergroup", "title": "Forum", "is_forum": True}

@@ -29,7 +29,7 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.flows.turn import HISTORY_MAX
 from telegram.testing import Conversations
-from tests.dialogue.test_flow_parts import Elsewhere, kept, says, scoped
+from tests.dialogue.flows.test_parts import Elsewhere, kept, says, scoped
 from tests.kit.deliveries import GROUP, Direct, delivery, message, press, sent
 from tests.kit.updates import KINDS
 

@@ -1,4 +1,4 @@
-"""What is done with messages that waited at Telegram's while the bot was away (telegram/dialogue/backlog.py).
+"""What is done with messages that waited at Telegram's while the bot was away (telegram/dialogue/inbox/backlog.py).
 
 People ask for each of the policies: to have what was sent meanwhile handled (HKUDS/nanobot#2652), to have it ignored
 (telegraf/telegraf#1050, eternnoir/pyTelegramBotAPI#97), to have it ignored above an age (jTelegram/jTelegramBotAPI#50),
@@ -14,8 +14,8 @@ import pytest
 from engine.stores import open_store
 from telegram.client import TgClient
 from telegram.dialogue import Context, MessageContext, Router, command, text
-from telegram.dialogue.backlog import BACKLOG_TEXT, Backlog, read_backlog
-from telegram.dialogue.kinds import read_kinds
+from telegram.dialogue.inbox.backlog import BACKLOG_TEXT, Backlog, read_backlog
+from telegram.dialogue.router.kinds import read_kinds
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations

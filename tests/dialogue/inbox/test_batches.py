@@ -22,8 +22,8 @@ from telegram.dialogue import (
     photo,
     text,
 )
-from telegram.dialogue.albums import ALBUM_MAX
-from telegram.dialogue.batches import BURST_MAX, SPLIT_MAX, Splits
+from telegram.dialogue.inbox.batches import BURST_MAX, SPLIT_MAX, Splits
+from telegram.dialogue.routes.albums import ALBUM_MAX
 from tests.kit.deliveries import Direct, delivery
 from tests.kit.offline import BOB, Scene, now, play, pressed, said
 

@@ -24,9 +24,9 @@ from telegram.dialogue import (
     command,
     text,
 )
-from telegram.dialogue.conduct import APOLOGY
+from telegram.dialogue.contexts.conduct import APOLOGY
 from telegram.service.bot import Bot
-from tests.dialogue.test_dialogue_stopping import Nothing, Step
+from tests.dialogue.routes.test_stopping import Nothing, Step
 from tests.kit.deliveries import GROUP, Direct, delivery, message, press, sent
 from tests.kit.offline import OfflineTelegram, Scene, play
 from tests.kit.virtual import run_virtual

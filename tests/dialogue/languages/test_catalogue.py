@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telegram.dialogue.catalogue import read_catalogue
-from telegram.dialogue.texts import Texts, ours
+from telegram.dialogue.languages.catalogue import read_catalogue
+from telegram.dialogue.languages.texts import Texts, ours
 
 HEADER = r"""msgid ""
 msgstr ""
@@ -174,7 +174,9 @@ def test_a_plural_form_may_leave_out_the_number_and_keys_may_be_names(tmp_path):
 
 def test_our_own_texts_are_complete():
     """Each of Chatlane's texts is in Russian, and each translation is of a text that is there."""
-    from telegram.dialogue import backlog, conduct, invalid, menus
+    from telegram.dialogue.contexts import conduct, invalid
+    from telegram.dialogue.inbox import backlog
+    from telegram.dialogue.router import menus
     from telegram.widgets import dates, menu
 
     texts = {

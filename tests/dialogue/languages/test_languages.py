@@ -27,12 +27,12 @@ from telegram.dialogue import (
     inline,
     throttle,
 )
-from telegram.dialogue.flows.check import router_problems
-from telegram.dialogue.loading import find_router
-from telegram.dialogue.menus import menu_lists
+from telegram.dialogue.router.flows import router_problems
+from telegram.dialogue.router.loading import find_router
+from telegram.dialogue.router.menus import menu_lists
 from telegram.service.bot import BotConfig
 from telegram.testing import Conversations
-from tests.dialogue.test_catalogue import HEADER, PLURAL, folder
+from tests.dialogue.languages.test_catalogue import HEADER, PLURAL, folder
 from tests.kit.deliveries import delivery, message
 from tests.kit.docs import modules
 

@@ -7,10 +7,10 @@ from pydantic import BaseModel
 
 from telegram.botapi.types import InlineKeyboardButton
 from telegram.dialogue import CallbackData, Router, chat_type, command, data, inline, keyboard, kind, text
-from telegram.dialogue.flows.check import flows_of, problems, router_problems
 from telegram.dialogue.flows.flow import Flow
 from telegram.dialogue.flows.outcomes import Back, End
-from telegram.dialogue.scopes import CHAT, OWN, TOPIC, USER
+from telegram.dialogue.router.flows import flows_of, problems, router_problems
+from telegram.dialogue.state.scopes import CHAT, OWN, TOPIC, USER
 from tests.flows import sound
 
 

@@ -24,7 +24,7 @@ from telegram.dialogue import (
     inline,
     kind,
 )
-from telegram.dialogue.kinds import NEEDED, log_kinds, read_kinds
+from telegram.dialogue.router.kinds import NEEDED, log_kinds, read_kinds
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
 from tests.kit.offline import play, said

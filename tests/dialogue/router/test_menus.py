@@ -20,8 +20,8 @@ from telegram.dialogue import (
     help_command,
     text,
 )
-from telegram.dialogue.flows.check import router_problems
-from telegram.dialogue.menus import lists_of, menu_of
+from telegram.dialogue.router.flows import router_problems
+from telegram.dialogue.router.menus import lists_of, menu_of
 from telegram.testing import Conversations
 from tests.kit.docs import modules
 

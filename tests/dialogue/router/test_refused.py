@@ -14,7 +14,7 @@ from telegram.botapi.calls import Files, encode_call, files_of
 from telegram.botapi.errors import Refused
 from telegram.botapi.named import is_quiet, naming_of, quiet
 from telegram.dialogue import EventContext, MessageContext, RefusedContext, Router, TimerContext, command
-from telegram.dialogue.refusals import kind_of, wanted_by, wanted_of
+from telegram.dialogue.router.refusals import kind_of, wanted_by, wanted_of
 from telegram.service.sender import Sender
 from telegram.testing import Conversations
 from tests.kit.docs import modules

@@ -25,7 +25,6 @@ from telegram.dialogue import (
     content,
     data,
     data_prefix,
-    filters,
     kind,
     no,
     photo,
@@ -33,13 +32,14 @@ from telegram.dialogue import (
     text,
     video,
 )
-from telegram.dialogue.callback_data import CallbackData
-from telegram.dialogue.conditions import Condition
-from telegram.dialogue.contradictions import check_possible
-from telegram.dialogue.filters import MEDIA, checked_filters, hint_of
-from telegram.dialogue.routes import Route
-from telegram.dialogue.table import Table
-from telegram.dialogue.timers import Fired
+from telegram.dialogue.buttons.callback_data import CallbackData
+from telegram.dialogue.filters import builtin as filters
+from telegram.dialogue.filters.builtin import MEDIA, checked_filters, hint_of
+from telegram.dialogue.filters.conditions import Condition
+from telegram.dialogue.filters.contradictions import check_possible
+from telegram.dialogue.router.table import Table
+from telegram.dialogue.routes.route import Route
+from telegram.dialogue.state.timers import Fired
 from tests.kit.deliveries import GROUP, PRIVATE, context, delivery, message, naive_match, press
 from tests.kit.updates import KINDS
 
@@ -186,7 +186,7 @@ def a_flow(number: int, filters_: list[Any]) -> Flow[Any, Any]:
 
 
 def are_possible(given_filters: list[Any]) -> bool:
-    """Others are refused where they are written (telegram/dialogue/contradictions.py)."""
+    """Others are refused where they are written (telegram/dialogue/filters/contradictions.py)."""
     try:
         check_possible(checked_filters(tuple(given_filters)))
     except TypeError:

@@ -13,8 +13,9 @@ from engine import Retry
 from engine.stores import open_store
 from telegram.botapi.types import Message
 from telegram.client import TgClient
-from telegram.dialogue import MessageContext, Router, albums, photo, text, video
-from telegram.dialogue.albums import ALBUM_MAX, ALBUM_WAIT_S
+from telegram.dialogue import MessageContext, Router, photo, text, video
+from telegram.dialogue.routes import albums
+from telegram.dialogue.routes.albums import ALBUM_MAX, ALBUM_WAIT_S
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations

@@ -26,7 +26,7 @@ from telegram.dialogue import (
     command,
     text,
 )
-from telegram.dialogue import events as events_module
+from telegram.dialogue.routes import events as events_module
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot
 from telegram.testing import Conversations

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.dialogue import typical_mistakes
+from tests.dialogue.routes import typical_mistakes
 from tests.kit.docs import examples, pages
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 README_EXAMPLES = dict(
     re.findall(r"^```python\n# (\S+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 )

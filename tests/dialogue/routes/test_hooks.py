@@ -25,9 +25,9 @@ from telegram.dialogue import (
     command,
     text,
 )
-from telegram.dialogue.conduct import APOLOGY
-from telegram.dialogue.hooks import HOOK_TIMEOUT_S
-from tests.dialogue.test_flow import Answers, Step
+from telegram.dialogue.contexts.conduct import APOLOGY
+from telegram.dialogue.routes.hooks import HOOK_TIMEOUT_S
+from tests.dialogue.flows.test_flow import Answers, Step
 from tests.kit.deliveries import Direct, delivery, message, press
 from tests.kit.rig import open_rig
 from tests.kit.rig import text as typed

@@ -30,9 +30,9 @@ from telegram.dialogue import (
     load_router,
     text,
 )
-from telegram.dialogue.table import Table
-from telegram.dialogue.tools import Tools
-from tests.dialogue.test_flow import Answers, Step
+from telegram.dialogue.contexts.tools import Tools
+from telegram.dialogue.router.table import Table
+from tests.dialogue.flows.test_flow import Answers, Step
 from tests.kit.rig import open_rig
 from tests.kit.rig import text as typed
 from tests.kit.virtual import run_virtual

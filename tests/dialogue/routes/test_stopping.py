@@ -26,7 +26,7 @@ from telegram.dialogue import (
     data,
     text,
 )
-from telegram.dialogue.stopping import Stoppable, Stopped
+from telegram.dialogue.routes.stopping import Stoppable, Stopped
 from tests.kit.deliveries import delivery
 from tests.kit.offline import ALICE, BOB, Scene, now, play, pressed, said
 from tests.kit.steals import Steals

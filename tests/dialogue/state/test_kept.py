@@ -31,9 +31,9 @@ from telegram.dialogue import (
     command,
     text,
 )
-from telegram.dialogue.callback_data import CallbackData
-from telegram.dialogue.conduct import APOLOGY
-from telegram.dialogue.kept import DEPTH_MAX, encode_kept, written
+from telegram.dialogue.buttons.callback_data import CallbackData
+from telegram.dialogue.contexts.conduct import APOLOGY
+from telegram.dialogue.state.kept import DEPTH_MAX, encode_kept, written
 from telegram.testing import Conversations
 from tests.kit.deliveries import context, message
 

@@ -18,7 +18,7 @@ from telegram.dialogue import (
     inline,
     text,
 )
-from telegram.dialogue.contexts import CallbackContext
+from telegram.dialogue.contexts.updates import CallbackContext
 from telegram.testing import Conversations
 from tests.kit.docs import modules
 

@@ -29,8 +29,8 @@ from telegram.dialogue import (
     data_prefix,
     inline,
 )
-from telegram.dialogue.conversation import Scope
-from telegram.dialogue.timers import read_timer
+from telegram.dialogue.state.conversation import Scope
+from telegram.dialogue.state.timers import read_timer
 from telegram.testing import Conversations
 from tests.kit.deliveries import Direct, context, message
 

@@ -1,11 +1,11 @@
-"""Commands as people write them, in texts and captions, and as Telegram marks them (telegram/dialogue/commands.py)."""
+"""Commands as people write them, in texts and captions, and as Telegram marks them (telegram/dialogue/contexts/commands.py)."""
 
 from typing import Any
 
 import pytest
 
 from telegram.dialogue import MessageContext, Router, any_of, caption, command, regex, text, text_or_caption
-from telegram.dialogue.table import Table
+from telegram.dialogue.router.table import Table
 from telegram.testing import Conversations
 from tests.kit.deliveries import context, message, press
 

@@ -1,0 +1,1 @@
+"""Flows as diagrams: `run.py flows`."""

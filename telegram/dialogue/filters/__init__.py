@@ -1,0 +1,1 @@
+"""Which updates a handler takes: filters, their combinations, and limits."""

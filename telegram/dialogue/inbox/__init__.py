@@ -1,0 +1,1 @@
+"""Runs the handler of an update that the engine delivers, and returns its effects."""
