@@ -13,6 +13,7 @@ TESTED = {
     "menus.md": "tests/dialogue/router/test_menus.py",
     "named.md": "tests/dialogue/contexts/test_named.py",
     "refused.md": "tests/dialogue/router/test_refused.py",
+    "schedules.md": "tests/dialogue/routes/test_schedules.py",
     "widgets.md": "tests/widgets/test_widgets_docs.py",
     "web.md": "tests/web/test_web_docs.py",
 }

@@ -69,6 +69,7 @@ from telegram.dialogue.router.router import Router
 from telegram.dialogue.routes.events import EventContext
 from telegram.dialogue.routes.hooks import HANDLED, Handled
 from telegram.dialogue.routes.route import Handler
+from telegram.dialogue.routes.schedules import EveryContext
 from telegram.dialogue.routes.threads import in_thread
 from telegram.dialogue.state.kept import NotKept
 from telegram.dialogue.state.scopes import CHAT, OWN, TOPIC, USER
@@ -100,6 +101,7 @@ __all__ = [
     "DiceEmoji",
     "End",
     "EventContext",
+    "EveryContext",
     "Extract",
     "Filter",
     "Flow",

@@ -174,6 +174,8 @@ def lane_name(key: str, names: Mapping[str, str]) -> str:
             return f"Inline queries of {names.get(f'chat:{rest}', rest)}"
         case "join_request":
             return f"Requests to join {names.get('chat:' + rest.partition(':')[0], rest)}"
+        case "every":
+            return f"Job {rest}"
         case "inline":
             return "Inline message"
     return names.get(key, "")

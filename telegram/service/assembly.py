@@ -1,9 +1,12 @@
 """The wiring of a bot, in one place for production, the sandbox, load tests and the test kit."""
 
+import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
+
+import structlog
 
 from engine import (
     Engine,
@@ -11,6 +14,7 @@ from engine import (
     Inbox,
     Observe,
     Queue,
+    StoreError,
     StoreUnavailable,
     TooManyTimers,
     observed_handler,
@@ -23,9 +27,12 @@ from telegram.dialogue import InboxHandler, Router, Tools
 from telegram.dialogue.router.refusals import wanted_by
 from telegram.dialogue.router.table import Table
 from telegram.dialogue.routes.events import check_event, posted
+from telegram.dialogue.routes.schedules import looks
 from telegram.service.observe import ObservedPoster, observer_of
 from telegram.service.sender import Sender
 from telegram.settings.bot_config import BotConfig
+
+log = structlog.get_logger(__name__)
 
 
 class Assembly:
@@ -81,6 +88,7 @@ class Assembly:
         self.inbox = Inbox(store, pending_max=config.pending_max)
         self.events = table.events
         """Names of the events that have handlers; None: a handler may handle any."""
+        self._jobs = table.jobs.values()
         self.asked = list(config.allowed_updates or router.allowed_updates())
         """The kinds of update requested from Telegram (getUpdates, `allowed_updates`)."""
 
@@ -101,3 +109,18 @@ class Assembly:
             await self.inbox.post((post,))
         except TooManyTimers as error:
             raise StoreUnavailable(str(error)) from None
+
+    async def begin_jobs(self) -> None:
+        """Let the jobs begin: their lanes look at the time, and at a changed schedule. Returns when that is stored."""
+        for post in looks(self._jobs):
+            pause_s = 1.0
+            while True:
+                try:
+                    await self.inbox.post((post,))
+                except (TooManyTimers, StoreError):  # the latter ends the bot elsewhere
+                    log.exception("a job cannot begin", key=post.key)
+                except StoreUnavailable:
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(pause_s * 2, 30.0)
+                    continue
+                break

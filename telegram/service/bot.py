@@ -161,13 +161,14 @@ class Bot:
             poller = asyncio.create_task(polling.run(), name="poller")
             stop = asyncio.create_task(self._stop.wait(), name="stop")
             menu = asyncio.create_task(publish(self._client, self._lists), name="menu")
+            jobs = asyncio.create_task(parts.begin_jobs(), name="jobs")
             try:
                 await asyncio.wait({poller, stop}, return_when=asyncio.FIRST_COMPLETED)
                 await self._drain(poller)
             finally:
-                for task in (poller, stop, menu):
+                for task in (poller, stop, menu, jobs):
                     task.cancel()
-                await asyncio.wait({poller, stop, menu})
+                await asyncio.wait({poller, stop, menu, jobs})
                 parts.handler.dropped.close()
         if not poller.cancelled() and (error := poller.exception()):
             raise error

@@ -185,6 +185,7 @@ class Conversations:
         self._parts.tools.username = self.scene.bot["username"]
         self.scene.queue.allow(self._parts.asked)
         self._main = self._clock.create_task(self._live())
+        self._finish(self._parts.begin_jobs)
         self._go(self._clock.time())
 
     async def _live(self) -> None:

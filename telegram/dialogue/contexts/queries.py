@@ -205,12 +205,14 @@ CONTEXTS: Final[dict[str | None, type[Any]]] = {
 }
 """The context class of each kind; a ChatContext for the others, also for kinds that are not known here."""
 
+_OTHERS: Final[dict[str, type[Any]]] = {"timer": TimerContext, "every": Context}
+
 
 def contexts_for(kinds: frozenset[str] | None) -> list[type[Any]]:
     """Return the classes of the contexts that updates of these kinds may have; None: any kind."""
     if kinds is None:
         return [Context]
-    return [TimerContext if kind == "timer" else CONTEXTS.get(kind, ChatContext) for kind in sorted(kinds)]
+    return [_OTHERS.get(kind) or CONTEXTS.get(kind, ChatContext) for kind in sorted(kinds)]
 
 
 def context_of(update: types.Update, delivery: Delivery, tools: Tools) -> Context:

@@ -137,7 +137,7 @@ class InboxHandler:
         try:
             if may_lend(ctx, table, delivery):
                 await lend(ctx, table, delivery, work)
-            if delivery.envelope.is_timer and is_void(ctx):
+            if delivery.envelope.is_timer and is_void(ctx, table.jobs, self._wall()):
                 return ctx.effects()
             try:
                 match = table.find(ctx)

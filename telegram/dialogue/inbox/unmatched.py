@@ -10,6 +10,7 @@ from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.updates import CallbackContext, TimerContext
 from telegram.dialogue.router.table import Table
 from telegram.dialogue.routes.events import EventContext, not_taken
+from telegram.dialogue.routes.schedules import EveryContext
 from telegram.dialogue.state.timers import FLOWS_OWN, unknown_timer
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,8 @@ def unmatched(ctx: Context, table: Table, conduct: Conduct) -> None:
         log.warning("no handler takes a payment: it is refused", key=ctx.key, id=ctx.update_id, kind=ctx.kind)
     if isinstance(ctx, EventContext):
         not_taken(ctx, table.events)
+    if isinstance(ctx, EveryContext):
+        log.warning("the filters of its router do not let the run of a job pass", job=ctx.job)
     if not isinstance(ctx, TimerContext) or ctx.timer.startswith(FLOWS_OWN):
         return
     names = table.timers_of_flows

@@ -16,7 +16,7 @@ from telegram.botapi.types import KINDS, VERSION
 from telegram.dialogue.filters.conditions import Filter, kinds_of, label_of, walk
 from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.routes.events import OfEvent
-from telegram.dialogue.routes.route import EVENT, TIMER, Entry, OfTimer, Route
+from telegram.dialogue.routes.route import EVENT, EVERY, TIMER, Entry, OfTimer, Route
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ def asked_kinds(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> list[str
             asked |= _kinds(route.kinds, filters)
             if isinstance(route, Route) and route.options.stop is not None:
                 asked |= kinds_of((route.options.stop,)) or STOPPING
-    return [*(kind for kind in KINDS if kind in asked), *sorted(asked - {TIMER, EVENT} - set(KINDS))]
+    return [*(kind for kind in KINDS if kind in asked), *sorted(asked - {TIMER, EVENT, EVERY} - set(KINDS))]
 
 
 def timers_of(entries: Iterable[tuple[Entry, tuple[Filter, ...]]]) -> frozenset[str] | None:
@@ -94,7 +94,7 @@ def commands_of(
 
 
 def _any_or(kinds: frozenset[str] | None) -> frozenset[str]:
-    return frozenset((*KINDS, TIMER, EVENT)) if kinds is None else kinds
+    return frozenset((*KINDS, TIMER, EVENT, EVERY)) if kinds is None else kinds
 
 
 def log_kinds(asked: Sequence[str], taken: Sequence[str]) -> None:

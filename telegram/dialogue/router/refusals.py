@@ -16,7 +16,6 @@ from telegram.botapi.parameters import methods
 from telegram.botapi.routing import FAKE_USERS, POSTS
 from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.tools import Tools
-from telegram.dialogue.contexts.updates import TimerContext
 from telegram.dialogue.router.kinds import routes_of
 from telegram.dialogue.routes.events import EventContext, OfEvent, Posted, read_event
 from telegram.dialogue.routes.events import context_of_timer as context_of_other
@@ -172,8 +171,8 @@ class Refusal(NamedTuple):
         return Post(lane, scope, encode_kept(body, REFUSED))
 
 
-def context_of_timer(delivery: Delivery, tools: Tools) -> TimerContext | EventContext:
-    """Return the context of a timer of the store: one that a handler has set, an event, or a refused call."""
+def context_of_timer(delivery: Delivery, tools: Tools) -> Context:
+    """Return the context of a timer of the store: one that a handler has set, an event, a job, or a refused call."""
     body = delivery.envelope.body
     if body.startswith(_HEAD):
         return RefusedContext(read_event(body), delivery, tools)

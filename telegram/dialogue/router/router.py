@@ -23,6 +23,7 @@ from telegram.dialogue.routes.hooks import ErrorHook, Handled, Hooks, checked_ty
 from telegram.dialogue.routes.providing import Provider
 from telegram.dialogue.routes.route import (
     EVENT,
+    EVERY,
     PLAIN,
     TIMER,
     Entry,
@@ -36,6 +37,7 @@ from telegram.dialogue.routes.route import (
     parted,
     predicates,
 )
+from telegram.dialogue.routes.schedules import EveryContext, Job, Missed, OfEvery
 from telegram.dialogue.state.shared import Migrate, Shared
 
 T = TypeVar("T")
@@ -119,6 +121,33 @@ class Router(Decorators):
     def timer(self, name: str) -> Takes[TimerContext]:
         """Decorate the handler of the timers that `ctx.set_timer(name, ...)` sets; the first match handles it."""
         return cast("Takes[TimerContext]", self.add(frozenset((TIMER,)), (OfTimer(name),), TimerContext))
+
+    def every(
+        self,
+        schedule: str,
+        *,
+        tz: str,
+        name: str | None = None,
+        missed: Missed = "once",
+        timeout_s: float | None = None,
+    ) -> Takes[EveryContext]:
+        """Decorate a job that runs by a schedule of cron, as "0 9 * * mon-fri", in the time zone `tz`, as "Europe/Moscow".
+
+        Two runs of a job never overlap. Runs whose time passed while the bot was down, or busy with an earlier one: `missed`
+        runs them "once" together, "all" of the last 31 days, or with "skip" none that is more than a minute late. `name`
+        (default: the handler's) is that of its lane and its data: when the schedule of a name changes, the new one counts
+        from the next start on. `timeout_s` bounds a run (default: the bot's setting). ValueError, one line, for what is wrong.
+        """
+        Job(schedule, tz, "job" if name is None else name, missed)  # an error is at this line
+        options = Options(timeout_s=timeout_s)
+
+        def register(handler: Handler) -> Handler:
+            own = getattr(handler, "__name__", "") if name is None else name
+            taken = OfEvery(Job(schedule, tz, own, missed))
+            added: Handler = self.add(frozenset((EVERY,)), (taken,), EveryContext, options)(handler)
+            return added
+
+        return cast("Takes[EveryContext]", register)
 
     def event(self, name: str) -> Takes[EventContext]:
         """Decorate the handler of the events that `Bot.post(chat_id, name, ...)` posts; the first match handles it."""

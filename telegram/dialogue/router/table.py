@@ -15,6 +15,7 @@ from telegram.dialogue.router.kinds import events_of, routes_of, timers_of
 from telegram.dialogue.router.router import Router
 from telegram.dialogue.routes.hooks import check_row
 from telegram.dialogue.routes.route import Entry, Match, Route, both_kinds
+from telegram.dialogue.routes.schedules import jobs_of
 from telegram.dialogue.state.conversation import OWN_SCOPE
 from telegram.dialogue.state.scopes import USER
 from telegram.dialogue.state.shared import declared
@@ -56,6 +57,8 @@ class Table:
         """Whether other conversations than an update's own may be used."""
         self.timers = timers_of(self._rows)
         """Names of the timers that have handlers; None: a handler may handle any."""
+        self.jobs = jobs_of(self._rows)
+        """Jobs by a schedule, by name."""
         self.events = events_of(self._rows)
         """Names of the events that have handlers; None: a handler may handle any."""
         self.timers_of_flows = timers_of(row for row in self._rows if isinstance(row[0], Plan))

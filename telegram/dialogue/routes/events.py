@@ -21,6 +21,7 @@ from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.tools import Tools
 from telegram.dialogue.contexts.updates import ChatContext, TimerContext
 from telegram.dialogue.routes.route import EVENT
+from telegram.dialogue.routes.schedules import EveryContext, Job, is_planned, read_planned
 from telegram.dialogue.state.kept import encode_kept
 from telegram.dialogue.state.timers import is_void as is_replaced
 from telegram.dialogue.state.timers import read_timer
@@ -139,16 +140,26 @@ def event_name(name: object) -> str:
     return name
 
 
-def context_of_timer(delivery: Delivery, tools: Tools) -> TimerContext | EventContext:
-    """Return the context of a timer of the store: one that a handler has set, or an event."""
+def context_of_timer(delivery: Delivery, tools: Tools) -> TimerContext | EventContext | EveryContext:
+    """Return the context of a timer of the store: one that a handler has set, an event, or a look or a run of a job."""
     body = delivery.envelope.body
     if body.startswith(_HEAD):
         return EventContext(read_event(body), delivery, tools)
+    if is_planned(body):
+        return EveryContext(read_planned(body), delivery, tools)
     return TimerContext(read_timer(body), delivery, tools)
 
 
-def is_void(ctx: Context) -> bool:
-    """Return whether a timer was replaced or removed from another lane, or an event is repeated: it has no effect."""
+def is_void(ctx: Context, jobs: Mapping[str, Job], now: float) -> bool:
+    """Return whether there is nothing for a handler to do; `now` is Unix time.
+
+    A timer was replaced or removed from another lane, an event is repeated, a job was looked at, or does not exist any more.
+    """
+    if isinstance(ctx, EveryContext):
+        job = jobs.get(ctx.job)
+        if ctx.event.due is None:
+            ctx.look(job, now)
+        return ctx.event.due is None or job is None
     if isinstance(ctx, TimerContext) and is_replaced(ctx.event, ctx.memory):
         log.debug("a timer was replaced or removed from another lane", key=ctx.key, timer=ctx.timer)
         return True

@@ -33,6 +33,8 @@ TIMER = "timer"
 EVENT = "event"
 """The kind of an event from outside, which is not an update."""
 
+EVERY = "every"
+"""The kind of a run of a job, which is not an update."""
 
 NO_RETRIES: Final = Retries()
 
