@@ -510,7 +510,10 @@ async def test_a_call_that_may_have_been_executed_can_be_given_up(tmp_path):
 
 
 async def test_a_dead_letter_is_listed_and_replayed(tmp_path):
-    async with FakeServer() as server, Service(tmp_path, server.url, server.token) as bot:
+    async with (
+        FakeServer() as server,
+        Service(tmp_path, server.url, server.token, UNREACHABLE="dead-letter") as bot,
+    ):
         assert (await bot.command("dead")).out == "no dead letters\n"
         await bot.start()
         server.world.block(5)

@@ -7,7 +7,7 @@
 | its message or topic was deleted (`_IS_GONE`)           | dropped                                                      |
 | the message that it replies to was deleted              | sent without the reply (`without_lost_reply`)                |
 | the topic is closed, or the bot lost a right            | dead letter; a replay sends it once that is repaired         |
-| the bot was blocked or removed                          | dead letter; later calls to the chat are dropped (peers.py)  |
+| the bot was blocked or removed                          | dropped, as are later calls to the chat (peers.py)           |
 | the answer to a button press is too long                | sent, shortened (`with_shorter_answer`): the button waits    |
 
 What a handler of refusals takes is neither dropped nor a dead letter (telegram/dialogue/router/refusals.py).

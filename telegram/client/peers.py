@@ -1,7 +1,8 @@
 """What the sender has learned about chats: which are unreachable, and which groups have another id now.
 
-Calls to an unreachable chat (e.g. the user has blocked the bot) are dropped and counted, until an update comes from it.
-A chat may become reachable without an update, so one call every ASK_AGAIN_S is sent.
+Calls to an unreachable chat (e.g. the user has blocked the bot) are dropped and counted, until an update comes from it; the
+log has one line for each such chat. A chat may become reachable without an update, so one call every ASK_AGAIN_S is sent;
+calls to a @username are all sent, since updates have the chat's id.
 
 In memory only and bounded: what is lost is learned again from the next refusal.
 """
@@ -9,7 +10,7 @@ In memory only and bounded: what is lost is learned again from the next refusal.
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import structlog
 
@@ -18,7 +19,11 @@ from telegram.botapi.errors import Refused
 from telegram.botapi.routing import POSTS
 
 log = structlog.get_logger(__name__)
+K = TypeVar("K", int, int | str)
 V = TypeVar("V")
+
+Lost = Literal["first", "again", "back"]
+"""What a refusal says of a chat: it has become unreachable, is it still, or an update came from it during the call."""
 
 KEPT_MAX: Final = 100_000
 """Maximum number of chats of each kind, about 200 bytes each; above it, the least recently used is dropped."""
@@ -32,7 +37,31 @@ _SEEN_MAX: Final = 10_000  # far more chats than send updates during one call
 _GROUP_MIN: Final = -(10**12)
 
 
+# Texts about a private chat; telegram-bot-api, Client.cpp, check_chat_access and fail_query_with_error (USER_IS_BLOCKED,
+# INPUT_USER_DEACTIVATED); the last one is of Telegram's servers (TelegramBotAPI/errors#2).
+_OF_PERSONS: Final = (
+    "bot was blocked by the user",
+    "user is deactivated",
+    "bot can't initiate conversation with",
+)
+_OF_GROUPS: Final = (
+    "bot was kicked from the group chat",
+    "bot is not a member of the group chat",
+    "the group chat was deleted",
+)
+
+
+class Unreachable(NamedTuple):
+    """A chat that cannot be reached."""
+
+    reason: str
+    """Telegram's text."""
+
+    calls_dropped: int
+
+
 class _Gone(NamedTuple):
+    reason: str
     dropped: int
     ask_at: float  # on the event loop's clock
 
@@ -40,9 +69,11 @@ class _Gone(NamedTuple):
 class Peers:
     """Shared by the sender, which reports refusals, and the inbox's handler, which reports chats that send updates."""
 
-    def __init__(self, *, kept_max: int = KEPT_MAX) -> None:
+    def __init__(self, *, kept_max: int = KEPT_MAX, drops: bool = True) -> None:
+        """`drops=False`: no call is dropped, each one is sent and has its own outcome."""
         self._kept_max = kept_max
-        self._gone: dict[int, _Gone] = {}
+        self._drops = drops
+        self._gone: dict[int | str, _Gone] = {}
         self._seen: dict[int, float] = {}  # when the last update came, on the event loop's clock
         self._moved: dict[int, int] = {}
         self.dropped = 0
@@ -53,33 +84,48 @@ class Peers:
         """Number of chats known to be unreachable."""
         return len(self._gone)
 
+    def unreachable(self) -> dict[int | str, Unreachable]:
+        """Return the chats known to be unreachable, by id or @username in lower case."""
+        return {chat_id: Unreachable(gone.reason, gone.dropped) for chat_id, gone in self._gone.items()}
+
     def drops(self, lane: str, params: bytes) -> bool:
         """Return whether to drop this call of an outbox lane; a dropped one is counted."""
         chat_id = self._gone_chat(lane, params) if self._gone else None
-        if chat_id is None:
+        if chat_id is None or isinstance(chat_id, str):
             return False
         now = asyncio.get_running_loop().time()
-        dropped, ask_at = self._gone[chat_id]
-        if now >= ask_at:
-            _keep(self._gone, chat_id, _Gone(dropped, now + ASK_AGAIN_S), self._kept_max)
+        gone = self._gone[chat_id]
+        if now >= gone.ask_at:
+            _keep(self._gone, chat_id, gone._replace(ask_at=now + ASK_AGAIN_S), self._kept_max)
             return False
-        self._drop(chat_id, ask_at)
+        self._drop(chat_id, gone)
         return True
 
-    def lost(self, error: Refused, params: bytes, started: float) -> bool:
-        """Record a refusal of a call sent at `started`; return whether to drop it: its chat was known as unreachable."""
+    def lost(self, error: Refused, params: bytes, started: float, *, reported: bool = False) -> Lost | None:
+        """Record a refusal of a call sent at `started`; None if it does not say that a chat is unreachable.
+
+        The call is counted as dropped, except the first one to a chat if it is `reported` to a handler.
+        """
+        if not error.unreachable or not self._drops:
+            return None
         fields = json.loads(self.readdressed(params))
         chat_id = _chat_of(fields)
-        # With two peers in one call, Telegram does not say which of them is unreachable.
-        if not error.unreachable or chat_id is None or "from_chat_id" in fields or "user_id" in fields:
-            return False
-        known = chat_id in self._gone
+        if chat_id is None or not _is_about(error, chat_id, fields):
+            return None
         ask_at = asyncio.get_running_loop().time() + ASK_AGAIN_S
-        if known:
-            self._drop(chat_id, ask_at)
-        elif self._seen.get(chat_id, -1.0) < started:  # else an update came from it during the call
-            _keep(self._gone, chat_id, _Gone(0, ask_at), self._kept_max)
-        return known
+        if (known := self._gone.get(chat_id)) is not None:
+            self._drop(chat_id, known._replace(ask_at=ask_at))
+            return "again"
+        if isinstance(chat_id, int) and self._seen.get(chat_id, -1.0) >= started:
+            return "back"
+        gone = _Gone(error.description, 0, ask_at)
+        _keep(self._gone, chat_id, gone, self._kept_max)
+        if not reported:
+            self._drop(chat_id, gone)
+        log.info(
+            "a chat cannot be reached: calls to it are dropped", chat_id=chat_id, reason=error.description
+        )
+        return "first"
 
     def reached(self, lane: str, params: bytes) -> None:
         """Record that a call of an outbox lane succeeded: its chat is reachable."""
@@ -92,7 +138,7 @@ class Peers:
         if self._gone:
             self._back(chat_id)
 
-    def _back(self, chat_id: int) -> None:
+    def _back(self, chat_id: int | str) -> None:
         if (gone := self._gone.pop(chat_id, None)) is not None:
             log.info("a chat can be reached again", chat_id=chat_id, calls_dropped=gone.dropped)
 
@@ -117,25 +163,25 @@ class Peers:
         _keep(self._moved, old.pop(), error.migrate_to_chat_id, self._kept_max)
         return self.readdressed(params)
 
-    def _gone_chat(self, lane: str, params: bytes) -> int | None:
-        """Return the id of the unreachable chat that a call goes to; None if it goes to another one.
+    def _gone_chat(self, lane: str, params: bytes) -> int | str | None:
+        """Return the unreachable chat that a call goes to; None if it goes to another one.
 
         The params are parsed only if the lane's name is that of an unreachable chat.
         """
         kind, _, chat = lane.partition(":")
-        if f"{kind}:" not in _LANES_OF_CHATS or (chat_id := _number(chat)) is None:
+        if f"{kind}:" not in _LANES_OF_CHATS or (named := _number_or_name(chat)) is None:
             return None
-        if self._moved.get(chat_id, chat_id) not in self._gone:
+        if (self._moved.get(named, named) if isinstance(named, int) else named) not in self._gone:
             return None
         chat_id = _chat_of(json.loads(params))
         return chat_id if chat_id in self._gone else None
 
-    def _drop(self, chat_id: int, ask_at: float) -> None:
+    def _drop(self, chat_id: int | str, gone: _Gone) -> None:
         self.dropped += 1
-        _keep(self._gone, chat_id, _Gone(self._gone[chat_id].dropped + 1, ask_at), self._kept_max)
+        _keep(self._gone, chat_id, gone._replace(dropped=gone.dropped + 1), self._kept_max)
 
 
-def _keep(kept: dict[int, V], chat_id: int, value: V, most: int) -> None:
+def _keep(kept: dict[K, V], chat_id: K, value: V, most: int) -> None:
     """Store `value` as the newest entry; above `most` entries the oldest is dropped."""
     kept.pop(chat_id, None)
     kept[chat_id] = value
@@ -143,11 +189,31 @@ def _keep(kept: dict[int, V], chat_id: int, value: V, most: int) -> None:
         del kept[next(iter(kept))]
 
 
-def _chat_of(fields: dict[str, Any]) -> int | None:
-    """Return the id of the bot's own chat that a call goes to; None if it has no numeric one."""
+def _chat_of(fields: dict[str, Any]) -> int | str | None:
+    """Return the id or the @username of the bot's own chat that a call goes to; None if it has none."""
     if fields.get("business_connection_id"):
         return None  # a chat of another account
-    return _number(fields.get("chat_id"))
+    return _number_or_name(fields.get("chat_id"))
+
+
+def _is_about(error: Refused, chat_id: int | str, fields: dict[str, Any]) -> bool:
+    """Return whether a refusal means this chat, and not another peer of the call: its text says the kind of the chat.
+
+    Of the chats that are only read (from_chat_id, the chat of a reply) Telegram refuses none but supergroups and channels
+    with such a text (telegram-bot-api, Client.cpp, check_chat_access: AccessRights::Read). A @username is that of a
+    supergroup or channel (Telegram Bot API, chat_id).
+    """
+    reply = fields.get("reply_parameters")
+    read = [fields.get("from_chat_id"), reply.get("chat_id") if isinstance(reply, dict) else None]
+    others = {found for each in read if (found := _number_or_name(each)) is not None} - {chat_id}
+    if not others and "user_id" not in fields:
+        return True
+    is_person = isinstance(chat_id, int) and chat_id > 0
+    if error.says(_OF_PERSONS):
+        return is_person and "user_id" not in fields
+    if error.says(_OF_GROUPS):
+        return isinstance(chat_id, int) and _GROUP_MIN < chat_id < 0
+    return not is_person and not any(isinstance(each, str) or each <= _GROUP_MIN for each in others)
 
 
 def _groups(fields: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, int]]:
@@ -165,3 +231,10 @@ def _number(chat_id: object) -> int | None:
     if isinstance(chat_id, str) and chat_id.removeprefix("-").isdecimal() and len(chat_id) < 20:
         return int(chat_id)
     return chat_id if type(chat_id) is int else None
+
+
+def _number_or_name(chat_id: object) -> int | str | None:
+    """Return an id, or a @username in lower case; None for anything else."""
+    if isinstance(chat_id, str) and chat_id.startswith("@"):
+        return chat_id.lower()
+    return _number(chat_id)

@@ -59,7 +59,7 @@ class Assembly:
         self.observe = observer_of([*router.observers(), *([] if observe is None else [observe])])
         """The observer, which does not raise. None: there is none."""
 
-        self.peers = Peers()
+        self.peers = Peers(drops=config.unreachable == "drop")
         self.tools = Tools(client=client)
         self.handler = InboxHandler(
             router,

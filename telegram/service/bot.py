@@ -190,6 +190,7 @@ class Bot:
         log.info(
             "stopped",
             took_s=round(loop.time() - started, 2),
+            calls_dropped=self.peers.dropped,
             updates_kept=self._store.mine(Queue.INBOX).pending,
             calls_kept=self._store.mine(Queue.OUTBOX).pending,
         )

@@ -19,7 +19,8 @@
 | 401                                        | parked: the poller stops the bot, the call waits for a good token |
 | 400, 403, 404, 413                         | dead letter with Telegram's reason                                |
 | a refusal that a `refused` handler takes   | done, and an event of the lane in the same step (refusals.py)     |
-| a 403 that says the chat is unreachable    | the same, and later calls to it are dropped until it is reachable |
+| a 403 that says the chat is unreachable    | the same, else dropped; later calls there are dropped (peers.py)  |
+| the same, but an update came from the chat | retried                                                           |
 """
 
 import asyncio
@@ -176,9 +177,15 @@ class Sender:
     def _refused(self, error: Refused, body: bytes, call: Tried, stored: Envelope) -> Effects:
         """Handle a permanent refusal: raise Reject, or return the effects if the call is done, dropped or reported."""
         outcome = outcome_of_refusal(error)
-        if outcome == "done" or (outcome != "dropped" and self._peers.lost(error, body, call.started)):
+        if outcome == "done":
             return _DONE
-        if self._wanted and not is_quiet(stored.body) and takes(self._wanted, error):
+        taken = bool(self._wanted) and not is_quiet(stored.body) and takes(self._wanted, error)
+        lost = self._peers.lost(error, body, call.started, reported=taken)
+        if lost == "back":
+            raise Retry(str(error)) from None
+        if lost == "again" or (lost == "first" and not taken):
+            return _DONE
+        if taken:
             naming = naming_of(stored.body)
             name = None if naming is None else naming.name
             return Effects(posts=(Refusal(call.lane, json.loads(body), name, error).post(),))

@@ -18,6 +18,9 @@ from telegram.dialogue.contexts.conduct import (
 )
 from telegram.dialogue.inbox.backlog import BACKLOG, BACKLOG_TEXT, read_backlog
 
+UnreachablePolicy = Literal["drop", "dead-letter"]
+"""What to do with calls to a chat that cannot be reached: "drop" them, or send each one, which is then a dead letter."""
+
 UnknownOutcome = Literal["repeat", "give-up"]
 """What to do with a call whose outcome is unknown: "repeat" (at least once), or "give-up" (at most once)."""
 
@@ -62,6 +65,9 @@ class BotConfig:
     unknown_outcome: UnknownOutcome = "repeat"
     """A call whose outcome is unknown: "repeat" it (at least once), or "give-up" if it would create something twice (at
     most once; a kill in the middle of a call can still repeat it)."""
+
+    unreachable: UnreachablePolicy = "drop"
+    """Calls to a chat that cannot be reached, as the user has blocked the bot: "drop" (telegram/client/peers.py), or "dead-letter"."""
 
     apology: str = APOLOGY
     """Text sent to the user when an update was given up; empty: none."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, field_validator
 from telegram.dialogue.contexts.conduct import check_answer
 from telegram.dialogue.inbox.backlog import BACKLOG, read_backlog
 from telegram.dialogue.router.kinds import read_kinds
-from telegram.settings.bot_config import BotConfig, UnknownOutcome
+from telegram.settings.bot_config import BotConfig, UnknownOutcome, UnreachablePolicy
 
 NOTHING: Final = "none"
 """Value of a text setting that stands for no text."""
@@ -46,6 +46,10 @@ class BotSettings(BaseModel):
     unknown_outcome: UnknownOutcome = Field(
         default=_BOT.unknown_outcome,
         description="a call that may have been executed: repeat it, or give-up if it would create something twice",
+    )
+    unreachable: UnreachablePolicy = Field(
+        default=_BOT.unreachable,
+        description="calls to a chat that has blocked or removed the bot: drop, or dead-letter for each",
     )
     allowed_updates: str | None = Field(
         default=None,

@@ -13,6 +13,7 @@ from engine import DeadLetter, Park, Queue, Reject
 from engine.observe import Handled
 from engine.stores.memory import MemoryStore
 from telegram.botapi.intake import UPDATES_MAX, split
+from telegram.client.peers import Unreachable
 from telegram.dialogue import Router
 from telegram.service.assembly import Assembly
 from telegram.service.incoming import take_in
@@ -144,6 +145,10 @@ class Conversations:
     def dropped(self) -> dict[str, int]:
         """The number of updates dropped since the start, by reason: "stale", "throttled", "backlog", "superseded"."""
         return dict(self._parts.handler.dropped.counts)
+
+    def unreachable(self) -> dict[int | str, Unreachable]:
+        """The chats that cannot be reached, by id: Telegram's reason, and the number of calls that were dropped."""
+        return self._parts.peers.unreachable()
 
     # ---- start and stop
 

@@ -73,8 +73,8 @@ def test_a_flood_wait_parks_the_lane_for_retry_after():
 
 @pytest.mark.parametrize("code", [400, 403, 404, 413])
 def test_what_telegram_refuses_is_a_dead_letter_with_its_reason(code):
-    with pytest.raises(Reject, match="bot was blocked by the user"):
-        send(ScriptedPoster(Refused("sendMessage", code, "bot was blocked by the user", {})))
+    with pytest.raises(Reject, match="CHAT_RESTRICTED"):
+        send(ScriptedPoster(Refused("sendMessage", code, "CHAT_RESTRICTED", {})))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""Chats that cannot be reached, and groups that go on under another id."""
+"""Chats that cannot be reached, and groups that go on under another id.
+
+Elsewhere each author writes this: a user who has blocked the bot ends the loop of a broadcast (irazasyed/telegram-bot-sdk#422,
+TelegramBot/Api#94), is called again and again (GameFeeder/GameFeeder#201), or floods the log (Achaak/toogoodtogo-bot#27).
+"""
 
 import asyncio
 import json
@@ -7,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from engine import Delivery, Effects, Envelope, Lease, Queue, Reject, Work
+from engine import Delivery, Effects, Envelope, Lease, Queue, Reject, Retry, Work
 from telegram.botapi.calls import Files, encode_call
 from telegram.botapi.errors import Refused
 from telegram.botapi.files import InputFile
@@ -26,13 +30,14 @@ BLOCKED = Refused("sendMessage", 403, "Forbidden: bot was blocked by the user")
 class Telegram:
     """Refuses calls to those who have blocked the bot, and to groups that moved."""
 
-    def __init__(self, *blocked: int, moved: dict[int, int] | None = None) -> None:
-        self.blocked = set(blocked)
+    def __init__(self, *blocked: int | str | None, moved: dict[int, int] | None = None) -> None:
+        self.blocked: set[int | str | None] = set(blocked)
         self.moved = moved or {}
         self.asked: list[dict[str, Any]] = []
         self.sent: list[dict[str, Any]] = []
         self.uploads: list[Files] = []
         self.takes_s = 0.0
+        self.reason = BLOCKED
 
     async def post(self, method: str, body: bytes) -> None:
         call = json.loads(body)
@@ -40,7 +45,7 @@ class Telegram:
         refused = str(call.get("chat_id")) in map(str, self.blocked)
         await asyncio.sleep(self.takes_s)
         if refused:
-            raise BLOCKED
+            raise self.reason
         reply = call.get("reply_parameters") or {}
         for chat_id in (call.get("chat_id"), call.get("from_chat_id"), reply.get("chat_id")):
             for old, new in self.moved.items():
@@ -72,8 +77,8 @@ class Bot:
         head = Envelope(1, lane, "", encode_call(method, given))
         try:
             effects = await self._sender(Work(Delivery(Lease(Queue.OUTBOX, head.key, 1), head, 1, None)))
-        except Reject as verdict:
-            return str(verdict)
+        except (Reject, Retry) as verdict:
+            return f"{type(verdict).__name__}: {verdict}"
         assert effects == Effects()
         return "done"
 
@@ -82,16 +87,39 @@ class Bot:
         assert {call.body.partition(b"\n")[0] for call in effects.calls} <= {b"answerCallbackQuery"}
 
 
-async def test_the_first_refusal_is_a_dead_letter_and_what_follows_is_dropped_and_counted():
+async def test_calls_to_who_has_blocked_the_bot_are_dropped_and_counted():
     telegram = Telegram(7)
     bot = Bot(telegram)
-    assert await bot.send(7) == str(BLOCKED)
-    for _ in range(3):
+    for _ in range(4):
         assert await bot.send(7) == "done"
     assert await bot.send("7") == "done"
     assert await bot.send(8) == "done"
     assert [call["chat_id"] for call in telegram.asked] == [7, 8]
-    assert (bot.peers.gone, bot.peers.dropped) == (1, 4)
+    assert (bot.peers.gone, bot.peers.dropped) == (1, 5)
+    assert bot.peers.unreachable() == {7: ("Forbidden: bot was blocked by the user", 5)}
+
+
+def test_a_thousand_calls_to_who_has_blocked_the_bot_are_one_line_in_the_log():
+    async def main() -> None:
+        bot = Bot(Telegram(7, 8))
+        for _ in range(500):
+            assert [await bot.send(7), await bot.send(8)] == ["done", "done"]
+        await asyncio.sleep(ASK_AGAIN_S)
+        assert await bot.send(7) == "done"
+
+    with structlog.testing.capture_logs() as logs:
+        run_virtual(main())
+    text = "a chat cannot be reached: calls to it are dropped"
+    assert [(log["event"], log["chat_id"], log["reason"]) for log in logs] == [
+        (text, chat_id, "Forbidden: bot was blocked by the user") for chat_id in (7, 8)
+    ]
+
+
+async def test_by_the_setting_each_call_is_sent_and_is_a_dead_letter():
+    telegram = Telegram(7)
+    bot = Bot(telegram, drops=False)
+    assert [await bot.send(7) for _ in range(3)] == [f"Reject: {BLOCKED}"] * 3
+    assert (len(telegram.asked), bot.peers.gone, bot.peers.dropped) == (3, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +162,7 @@ async def test_a_chat_that_comes_back_gets_calls_again_and_the_number_of_dropped
         assert await bot.send(7) == "done"
     assert len(telegram.sent) == 1
     assert [(log["event"], log["chat_id"], log["calls_dropped"]) for log in logs] == [
-        ("a chat can be reached again", 7, 2)
+        ("a chat can be reached again", 7, 3)
     ]
     assert bot.peers.gone == 0
 
@@ -189,14 +217,74 @@ async def test_only_calls_to_that_chat_are_dropped(params):
     assert bot.peers.gone == 1
 
 
+DEACTIVATED = "Forbidden: user is deactivated"
+NEVER_STARTED = "Forbidden: bot can't initiate conversation with a user"
+KICKED = "Forbidden: bot was kicked from the {}"
+NO_MEMBER = "Forbidden: bot is not a member of the {}"
+CHANNEL = -1_001_000_000_002
+
+
 @pytest.mark.parametrize(
-    "params",
-    [{"from_chat_id": 9}, {"user_id": 9}, {"business_connection_id": "c"}],
+    ("chat_id", "params", "reason"),
+    [
+        (7, {"from_chat_id": 9}, BLOCKED.description),  # a chat to copy from is only read
+        (7, {"from_chat_id": CHANNEL}, BLOCKED.description),
+        (7, {"from_chat_id": "@news"}, DEACTIVATED),
+        (7, {}, NEVER_STARTED),
+        (GROUP, {"user_id": 9}, KICKED.format("group chat")),
+        (GROUP, {"from_chat_id": CHANNEL}, NO_MEMBER.format("group chat")),
+        (GROUP, {}, "Forbidden: the group chat was deleted"),
+        (SUPERGROUP, {"from_chat_id": 9}, KICKED.format("supergroup chat")),
+        (SUPERGROUP, {"from_chat_id": GROUP}, NO_MEMBER.format("supergroup chat")),
+        (SUPERGROUP, {"reply_parameters": {"chat_id": SUPERGROUP}}, KICKED.format("supergroup chat")),
+        (CHANNEL, {}, KICKED.format("channel chat")),
+        ("@News", {}, NO_MEMBER.format("channel chat")),
+    ],
     ids=str,
 )
-async def test_a_refusal_that_may_mean_another_peer_marks_no_chat(params):
-    bot = Bot(Telegram(7))
-    assert await bot.send(7, **params) == str(BLOCKED)
+async def test_the_text_of_a_refusal_says_whether_it_is_about_the_chat_of_the_call(chat_id, params, reason):
+    """The texts and who is meant: telegram-bot-api, Client.cpp, check_chat_access; NEVER_STARTED: TelegramBotAPI/errors#2."""
+    telegram = Telegram(chat_id)
+    telegram.reason = Refused("x", 403, reason)
+    bot = Bot(telegram)
+    assert await bot.send(chat_id, **params) == "done"
+    assert (bot.peers.gone, bot.peers.dropped) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("chat_id", "params", "reason"),
+    [
+        (7, {"user_id": 9}, DEACTIVATED),
+        (7, {"business_connection_id": "c"}, BLOCKED.description),
+        (7, {"from_chat_id": CHANNEL}, NO_MEMBER.format("channel chat")),
+        (SUPERGROUP, {"user_id": 9}, DEACTIVATED),
+        (SUPERGROUP, {"from_chat_id": GROUP}, KICKED.format("group chat")),
+        ("@seven", {"from_chat_id": 9}, BLOCKED.description),
+        (SUPERGROUP, {"from_chat_id": CHANNEL}, KICKED.format("channel chat")),
+        (SUPERGROUP, {"from_chat_id": "@news"}, KICKED.format("channel chat")),
+        (SUPERGROUP, {"reply_parameters": {"chat_id": CHANNEL}}, NO_MEMBER.format("channel chat")),
+        (None, {"user_id": 7}, BLOCKED.description),
+    ],
+    ids=str,
+)
+async def test_a_refusal_that_may_mean_another_peer_marks_no_chat(chat_id, params, reason):
+    telegram = Telegram(chat_id)
+    telegram.reason = Refused("x", 403, reason)
+    bot = Bot(telegram)
+    assert await bot.send(chat_id, **params) == f"Reject: x: 403 {reason}"
+    assert bot.peers.gone == 0
+
+
+async def test_calls_to_a_username_are_all_sent_and_in_one_line_of_the_log():
+    telegram = Telegram("@news", "@News")
+    telegram.reason = Refused("x", 403, KICKED.format("channel chat"))
+    bot = Bot(telegram)
+    with structlog.testing.capture_logs() as logs:
+        assert [await bot.send(each) for each in ("@news", "@News", "@news")] == ["done"] * 3
+        assert (len(telegram.asked), bot.peers.dropped) == (3, 3)
+        telegram.blocked.clear()
+        assert await bot.send("@news") == "done"
+    assert [log["event"][:25] for log in logs] == ["a chat cannot be reached:", "a chat can be reached aga"]
     assert bot.peers.gone == 0
 
 
@@ -207,7 +295,7 @@ async def test_other_refusals_mark_no_chat():
 
     bot = Bot(Refusing())
     for _ in range(2):
-        assert await bot.send(7) == "sendMessage: 403 Forbidden: CHAT_WRITE_FORBIDDEN"
+        assert await bot.send(7) == "Reject: sendMessage: 403 Forbidden: CHAT_WRITE_FORBIDDEN"
     assert bot.peers.gone == 0
 
 
@@ -219,11 +307,11 @@ def test_now_and_then_a_call_finds_out_whether_a_chat_has_come_back_without_a_wo
         for _ in range(2):
             await asyncio.sleep(ASK_AGAIN_S)
             assert [await bot.send(7) for _ in range(3)] == ["done"] * 3  # one asks, and is no dead letter
-        assert (len(telegram.asked), bot.peers.dropped) == (3, 6)
+        assert (len(telegram.asked), bot.peers.dropped) == (3, 7)
         telegram.takes_s = 1.0
         await asyncio.sleep(ASK_AGAIN_S)
         assert list(await asyncio.gather(bot.send(7), bot.send(7))) == ["done"] * 2
-        assert (len(telegram.asked), bot.peers.dropped) == (4, 8)
+        assert (len(telegram.asked), bot.peers.dropped) == (4, 9)
         telegram.blocked.clear()
         assert await bot.send(7) == "done"
         assert telegram.sent == []
@@ -234,7 +322,7 @@ def test_now_and_then_a_call_finds_out_whether_a_chat_has_come_back_without_a_wo
     run_virtual(main())
 
 
-def test_a_call_that_was_in_flight_when_the_chat_came_back_marks_no_chat():
+def test_a_call_that_was_in_flight_when_the_chat_came_back_is_sent_again():
     async def main() -> None:
         telegram = Telegram(7)
         telegram.takes_s = 1.0
@@ -243,7 +331,8 @@ def test_a_call_that_was_in_flight_when_the_chat_came_back_marks_no_chat():
         await asyncio.sleep(0.5)
         telegram.blocked.clear()
         await bot.sees(message=message("/start"))
-        assert await early == str(BLOCKED)
+        assert await early == f"Retry: {BLOCKED}"
+        assert (bot.peers.gone, bot.peers.dropped) == (0, 0)
         assert await bot.send(7) == "done"
         assert len(telegram.sent) == 1
 
@@ -296,7 +385,7 @@ async def test_with_two_groups_it_is_unknown_which_one_moved_until_a_call_names_
     telegram = Telegram(moved={GROUP: SUPERGROUP})
     bot = Bot(telegram)
     other = GROUP - 1
-    assert "x: 400 x" in await bot.send(other, "forwardMessage", from_chat_id=GROUP)
+    assert "Reject: x: 400 x" in await bot.send(other, "forwardMessage", from_chat_id=GROUP)
     assert telegram.sent == []
     await bot.send(GROUP)
     assert await bot.send(other, "forwardMessage", from_chat_id=GROUP) == "done"
@@ -305,14 +394,15 @@ async def test_with_two_groups_it_is_unknown_which_one_moved_until_a_call_names_
 
 async def test_a_group_that_seems_to_move_for_ever_is_a_dead_letter():
     telegram = Telegram(moved={GROUP: SUPERGROUP, SUPERGROUP: GROUP})
-    assert "x: 400 x" in await Bot(telegram).send(GROUP)
+    assert "Reject: x: 400 x" in await Bot(telegram).send(GROUP)
     assert len(telegram.asked) == 2
 
 
 async def test_what_happens_at_the_new_id_counts_as_at_any():
     telegram = Telegram(SUPERGROUP, moved={GROUP: SUPERGROUP})
     bot = Bot(telegram)
-    assert await bot.send(GROUP) == str(BLOCKED)
+    telegram.reason = Refused("x", 403, KICKED.format("supergroup chat"))
+    assert await bot.send(GROUP) == "done"
     telegram.asked.clear()
     assert [await bot.send(GROUP), await bot.send(SUPERGROUP)] == ["done", "done"]
     assert telegram.asked == []
@@ -320,7 +410,7 @@ async def test_what_happens_at_the_new_id_counts_as_at_any():
 
 async def test_a_call_of_a_chats_lane_on_behalf_of_a_business_account_is_not_dropped():
     bot = Bot(Telegram(7))
-    assert await bot.send(7) == str(BLOCKED)
+    await bot.send(7)
     head = Envelope(
         1,
         "chat:7",
@@ -342,7 +432,7 @@ def test_the_params_of_calls_to_chats_that_can_be_reached_are_not_parsed(monkeyp
 
 
 async def _lose(peers: Peers) -> None:
-    assert not peers.lost(BLOCKED, b'{"chat_id":7}', 0.0)
+    assert peers.lost(BLOCKED, b'{"chat_id":7}', 0.0) == "first"
 
 
 def test_which_refusals_say_that_a_chat_is_out_of_reach():
@@ -351,14 +441,14 @@ def test_which_refusals_say_that_a_chat_is_out_of_reach():
     assert not Refused("x", 403, "Forbidden: can't parse: bot was blocked by the user").unreachable
 
 
-@pytest.mark.parametrize("chat_id", ["9" * 5000, "-", "1.0", "@name", [1], {}, True, 1.0, None])
+@pytest.mark.parametrize("chat_id", ["9" * 5000, "-", "1.0", "name", [1], {}, True, 1.0, None])
 def test_what_is_no_chats_number_is_no_chat(chat_id):
     async def play() -> None:
         peers = Peers()
-        assert not peers.lost(BLOCKED, b'{"chat_id":1}', 0.0)
+        assert peers.lost(BLOCKED, b'{"chat_id":1}', 0.0) == "first"
         params = json.dumps({"chat_id": chat_id}).encode()
         assert not peers.drops(f"chat:{chat_id}", params)
-        assert not peers.lost(BLOCKED, params, 0.0)
+        assert peers.lost(BLOCKED, params, 0.0) is None
         assert peers.moved(Refused("x", 400, "x", {"migrate_to_chat_id": SUPERGROUP}), params) is None
         peers.reached(f"chat:{chat_id}", params)
         assert peers.gone == 1
@@ -387,9 +477,9 @@ def test_a_chat_that_wrote_when_the_call_began_is_there():
         peers = Peers()
         peers.seen(7)
         now = asyncio.get_running_loop().time()
-        assert not peers.lost(BLOCKED, b'{"chat_id":7}', now)
+        assert peers.lost(BLOCKED, b'{"chat_id":7}', now) == "back"
         assert peers.gone == 0
-        assert not peers.lost(BLOCKED, b'{"chat_id":7}', now + 0.1)
+        assert peers.lost(BLOCKED, b'{"chat_id":7}', now + 0.1) == "first"
         assert peers.gone == 1
 
     run_virtual(play())

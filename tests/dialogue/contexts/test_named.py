@@ -15,6 +15,7 @@ from telegram.botapi.named import NamedId
 from telegram.botapi.types import InputMediaPhoto, ReactionTypeEmoji
 from telegram.dialogue import MessageContext, NamedMessage, Router, TimerContext, command, inline
 from telegram.service.names import NAMES_MAX
+from telegram.settings.bot_config import BotConfig
 from telegram.testing import Conversations
 from tests.kit.deliveries import GROUP, context, message, press, sent
 from tests.kit.docs import modules
@@ -239,7 +240,8 @@ def test_a_replayed_message_has_the_name():
     async def file(ctx: MessageContext) -> None:
         ctx.reply("Now", name="menu")
 
-    with Conversations(bot_of(file, edit)) as bot:
+    kept = BotConfig(unreachable="dead-letter")
+    with Conversations(bot_of(file, edit), config=kept) as bot:
         alice = bot.chat("Alice")
         bot.scene.block(alice.id)
         alice.says("/file", failing=True)

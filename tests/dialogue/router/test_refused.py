@@ -16,6 +16,7 @@ from telegram.botapi.named import is_quiet, naming_of, quiet
 from telegram.dialogue import EventContext, MessageContext, RefusedContext, Router, TimerContext, command
 from telegram.dialogue.router.refusals import kind_of, wanted_by, wanted_of
 from telegram.service.sender import Sender
+from telegram.settings.bot_config import BotConfig
 from telegram.testing import Conversations
 from tests.kit.docs import modules
 from tests.kit.virtual import run_virtual
@@ -79,6 +80,40 @@ def test_the_handler_of_a_blocked_chat_runs_once_and_later_calls_are_dropped():
         assert len(bot.calls("sendMessage")) == 1
     ((reason, method, params, *_),) = seen
     assert (reason, method, params["chat_id"]) == ("blocked", "sendMessage", bob.id)
+
+
+def test_without_a_handler_calls_to_who_has_blocked_the_bot_are_no_dead_letters():
+    router, seen = bot_of(reason="entities")
+    with Conversations(router) as bot:
+        admin, bob = bot.chat("Admin"), bot.chat("Bob")
+        bot.scene.block(bob.id)
+        for _ in range(3):
+            admin.says(f"/send {bob.id}")
+        assert (bot.dead_letters(), seen) == ([], [])
+        assert bot.unreachable() == {bob.id: ("Forbidden: bot was blocked by the user", 3)}
+        bot.scene.unblock(bob.id)
+        bot.happens()
+        assert bot.unreachable() == {}
+
+
+def test_with_a_handler_the_first_call_to_who_has_blocked_the_bot_is_reported_and_the_others_are_counted():
+    router, seen = bot_of(reason="blocked")
+    with Conversations(router) as bot:
+        admin, bob = bot.chat("Admin"), bot.chat("Bob")
+        bot.scene.block(bob.id)
+        for _ in range(3):
+            admin.says(f"/send {bob.id}")
+        assert (len(seen), bot.unreachable()[bob.id].calls_dropped) == (1, 2)
+
+
+def test_by_the_setting_a_handler_gets_each_call_to_who_has_blocked_the_bot():
+    router, seen = bot_of(reason="blocked")
+    with Conversations(router, config=BotConfig(unreachable="dead-letter")) as bot:
+        admin, bob = bot.chat("Admin"), bot.chat("Bob")
+        bot.scene.block(bob.id)
+        for _ in range(3):
+            admin.says(f"/send {bob.id}")
+        assert (len(seen), bot.dead_letters()) == (3, [])
 
 
 def test_a_timer_in_a_blocked_chat_does_not_make_it_reachable():
@@ -176,7 +211,7 @@ def test_it_comes_after_what_is_pending_and_in_the_lane_of_the_chat():
 
 # ---- the end of the call and the event are one step
 
-REFUSED = Refused("sendMessage", 403, "Forbidden: bot was blocked by the user", {})
+REFUSED = Refused("sendMessage", 400, "Bad Request: message is too long", {})
 
 
 class Refusing:
