@@ -98,10 +98,18 @@ __all__ = [
     "outcome_of",
 ]
 
-_SQLITE = "check disk errors file group ids letters loaded operator running schema timers writer"
+_SQLITE = "check disk errors file running schema writer"
+_OWNED = "group ids letters loaded operator timers"
 
 redirect(
     {f"engine.{each}": f"engine.embedded.{each}" for each in ("aliases", "dead", "forward", "lanes", "seen")}
 )
 redirect({"engine.keeper": "engine.leases", "engine.stores.at_hand": "engine.embedded.at_hand"})
 redirect({f"engine.stores.sqlite_{each}": f"engine.stores.sqlite.{each}" for each in _SQLITE.split()})
+redirect(
+    {
+        f"engine.stores.sqlite{by}{each}": f"engine.stores.owned.{each}"
+        for each in _OWNED.split()
+        for by in "._"
+    }
+)

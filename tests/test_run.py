@@ -469,7 +469,7 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
         sent += say(200)
         alarm = await bot.logged("store unavailable, polling waits", level="error")
         assert "cannot be written" in alarm["reason"]
-        await bot.logged("the store's file is in doubt: reading it anew")
+        await bot.logged("the store is in doubt: reading it anew")
         assert server.queue.pending == 200  # nothing is confirmed that is not stored
         resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
         await all_answered(server, sent)

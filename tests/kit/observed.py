@@ -15,8 +15,8 @@ from engine.embedded.lanes import LaneTable
 from engine.model import Envelope
 from engine.store import ID_MASK
 from engine.stores.memory import MemoryStore
+from engine.stores.owned.group import Steps
 from engine.stores.sqlite import SqliteStore, open_sqlite
-from engine.stores.sqlite.group import Steps
 from engine.stores.sqlite.writer import Writer
 from tests.kit.loop_thread import LoopThread
 from tests.kit.view import LaneSeen, TimerSeen, View, plain
@@ -116,10 +116,10 @@ class Sqlite:
         self._store._ended = StoreUnavailable("its process is dead")  # else it would read the file anew
         if self._store._recovery is not None:
             self._store._recovery.cancel()
-        self._store._file.connection.close()
-        self._store._file._space.close()
-        os.close(self._store._file._lock or -1)
-        os.close(self._store._file.running._fd)
+        self._store._ledger.file.connection.close()
+        self._store._ledger.file._space.close()
+        os.close(self._store._ledger.file._lock or -1)
+        os.close(self._store._ledger.file.running._fd)
 
     async def recover(self) -> None:
         await self.open()
@@ -142,7 +142,7 @@ class Sqlite:
         await self.open()
 
     async def view(self) -> View:
-        store, query = self._store, self._store._file.connection.execute
+        store, query = self._store, self._store._ledger.file.connection.execute
         lanes: dict[tuple[Queue, str], LaneSeen] = {}
         for queue, part in store._queues.items():
             rows = query(f"SELECT place, key, scope, body, at FROM {queue.value}")

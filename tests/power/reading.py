@@ -13,7 +13,7 @@ _SEGMENT: Final = 4096  # ids
 
 def read(store: SqliteStore) -> Found:
     """Read it with the store's own connection; sqlite3.Error if that cannot be."""
-    execute = store._file.connection.execute
+    execute = store._ledger.file.connection.execute
     (integrity,) = execute("PRAGMA integrity_check(1)").fetchone()
     inbox = [(key, place & _ID_MASK) for place, key in execute("SELECT place, key FROM inbox ORDER BY place")]
     outbox = [(key, name_of(body)) for key, body in execute("SELECT key, body FROM outbox ORDER BY place")]
@@ -21,7 +21,7 @@ def read(store: SqliteStore) -> Found:
     dead = list(execute("SELECT queue, id, body FROM dead"))
     return Found(
         integrity,
-        store._file.owner_epoch,
+        store._ledger.file.owner_epoch,
         inbox,
         outbox,
         {(key, scope): ids_of(state) for key, scope, state in states if scope != TIMERS},

@@ -296,7 +296,7 @@ class FileStores:
             for connection in connections:
                 connection.die()
             for store in opened:
-                _let_go(store._file)
+                _let_go(store._ledger.file)
             self._unlock()
 
         process.at_crash.append(let_go)

@@ -10,8 +10,8 @@ from engine import Call, Effects, Queue, StoreUnavailable, Timer
 from engine.model import TIMER_IDS
 from engine.stores.contract import append
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, ready_now, update
+from engine.stores.owned.ids import BLOCK
 from engine.stores.sqlite import open_sqlite
-from engine.stores.sqlite.ids import BLOCK
 from tests.stores.test_stores import FORMAT_4
 
 FAR = 2**28 + 5  # beyond what once was the room between one start and the next
@@ -112,7 +112,7 @@ async def test_ids_are_reserved_a_block_at_a_time(path):
     store: Any = await open_sqlite(path, "1")
     await send(store, 1, b"a")
     statements: list[str] = []
-    store._file.connection.set_trace_callback(statements.append)
+    store._ledger.file.connection.set_trace_callback(statements.append)
     for id_ in range(2, 12):
         await send(store, id_, *(b"x" for _ in range(BLOCK // 2)))
     assert sum("UPDATE meta" in statement for statement in statements) == 5

@@ -87,9 +87,9 @@ async def test_one_more_dead_letter_reads_none_of_the_others(path):
             nonlocal steps
             steps += 1
 
-        store._file.connection.set_progress_handler(step, 10)
+        store._ledger.file.connection.set_progress_handler(step, 10)
         await store.bury(delivery, "no good")
-        store._file.connection.set_progress_handler(None, 10)
+        store._ledger.file.connection.set_progress_handler(None, 10)
         await store.close()
         return steps
 

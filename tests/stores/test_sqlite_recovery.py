@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from engine import Call, Effects, Envelope, Lease, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
 from engine.stores.contract import append
 from engine.stores.contract.effects import WITHIN_S
+from engine.stores.owned.group import Group
+from engine.stores.owned.reads import Read
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite import schema as sqlite_schema
+from engine.stores.sqlite.apply import apply
 from engine.stores.sqlite.disk import connect, renew
-from engine.stores.sqlite.group import Group, apply
 from engine.stores.sqlite.space import Reserve
 
 
@@ -231,7 +233,7 @@ async def test_nobodys_cancellation_reaches_into_the_reading(store, faults, asks
     faults.let_go.set()
     assert await append_one(store, 6) == 1
     assert len(faults.connections) == 2
-    assert store._file.owner_epoch == 2
+    assert store._ledger.file.owner_epoch == 2
     assert len(faults.threads) == 1  # never two at one connection
     idle.cancel()
     await asyncio.gather(idle, return_exceptions=True)
@@ -246,7 +248,7 @@ async def test_nothing_is_written_or_confirmed_between_the_error_and_the_reading
         await asyncio.sleep(0)
     writer.group().insert("alias", ("a", "b"))
     late = writer.done(lambda: None)
-    read = writer.read("SELECT 1", ())
+    read = writer.read(Read.NOTHING, ())
     results = await asyncio.gather(first, late, read, return_exceptions=True)
     assert [type(result) for result in results] == [StoreUnavailable] * 3
     await append_one(store, 2)
@@ -265,7 +267,7 @@ async def test_a_later_failure_of_another_kind_does_not_clear_the_doubt(store, f
 
 async def test_a_connection_that_somebody_closed_does_not_end_in_silence(store, faults):
     """SQLite has folded the log then, which looks like another program's writing."""
-    store._file.connection.close()
+    store._ledger.file.connection.close()
     with pytest.raises(StoreUnavailable, match="closed database"):
         await append(store, [update(1)])
     with pytest.raises(StoreError, match="written by another program"):
@@ -281,7 +283,7 @@ async def test_an_append_under_a_right_from_before_waits_until_the_file_is_read_
 
 
 async def test_a_table_that_is_missing_ends_the_store_with_the_reason(store):
-    store._file.connection.execute("DROP TABLE timer")
+    store._ledger.file.connection.execute("DROP TABLE timer")
     with pytest.raises(StoreUnavailable, match="no such table"):
         store._writer.group().forget("timer", "a", "b", "c")
         await store._writer.done(lambda: None)
@@ -353,7 +355,7 @@ async def test_what_was_set_before_the_reading_rings_no_alarm_after_it(store, fa
 
 
 async def test_a_look_at_the_timers_that_fails_for_a_full_disk_is_made_again(store, faults, monkeypatch):
-    monkeypatch.setattr("engine.stores.sqlite.timers._AFTER_TROUBLE_S", 0.001)
+    monkeypatch.setattr("engine.stores.owned.timers._AFTER_TROUBLE_S", 0.001)
     await append(store, [update(1)])
     await store.commit(await store.claim(Queue.INBOX), Effects(timers=(Timer("t", 0.001, b"t"),)), more=False)
     faults.fail("SELECT at, place, key", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY)
@@ -393,10 +395,10 @@ async def test_timers_are_looked_at_by_one_at_a_time(store, monkeypatch):
 async def test_what_is_pending_but_not_in_the_file_means_to_read_it_anew(store):
     await append(store, [update(1), update(2)])
     store._queues[Queue.INBOX].envelopes.clear()
-    store._file.connection.execute("DELETE FROM inbox WHERE place = 1")
+    store._ledger.file.connection.execute("DELETE FROM inbox WHERE place = 1")
     async with asyncio.timeout(WITHIN_S):
         assert (await store.claim(Queue.INBOX)).envelope.id == 2
-    assert store._file.owner_epoch == 2
+    assert store._ledger.file.owner_epoch == 2
 
 
 # -- into the same file, or none ---------------------------------------------------------------------------------------
@@ -506,7 +508,7 @@ async def test_the_file_that_is_read_anew_is_the_one_that_was_opened(store, faul
     with pytest.raises(StoreUnavailable):
         await append(store, [update(2)])
     await entered(faults)
-    other = sqlite3.connect(store._file.path)
+    other = sqlite3.connect(store._ledger.file.path)
     other.execute(statement.replace("value = 9, value = 9", "value = 9"))
     if "value = 9" in statement:
         other.execute("UPDATE meta SET value = 'x' WHERE name = 'owner'")
@@ -550,12 +552,12 @@ async def test_an_idle_store_notices_within_the_time_between_two_looks(path):
 async def test_a_file_that_can_only_be_read_is_noticed_by_a_look(store, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(StoreUnavailable, match=r"cannot be written \(any more\)"):
-        store._file.look()
+        store._ledger.file.look()
 
 
 async def test_a_lock_that_somebody_deletes_is_taken_again(store, path):
     path.with_name("bot.db-lock").unlink()
-    store._file.look()
+    store._ledger.file.look()
     with pytest.raises(StoreError, match="in use by process"):
         await open_sqlite(path, "1")
 
@@ -591,17 +593,18 @@ async def test_a_value_that_cannot_be_stored_fails_its_own_commit_alone(store, p
         await broken
     assert await asyncio.gather(*asking) == [None] * 5
     assert (await store.stats()).inbox.committed == 5
-    assert store._file.owner_epoch == 1  # no doubt about the file
+    assert store._ledger.file.owner_epoch == 1  # no doubt about the file
 
 
 async def test_what_a_caller_left_half_done_is_in_nobodys_commit(store):
     store._writer.group().insert("alias", ("half", "done"))  # and then it failed
     assert await append(store, [update(1)]) == 1
-    assert store._file.connection.execute("SELECT * FROM alias").fetchall() == []
+    assert store._ledger.file.connection.execute("SELECT * FROM alias").fetchall() == []
     whole = store._writer.done(lambda: "whole")
     store._writer.group().insert("alias", ("half", "done"))
     assert await whole == "whole"
-    assert await store._writer.read("SELECT * FROM alias", ()) is None
+    assert await store._writer.read(Read.NOTHING, ()) == (1,)
+    assert store._ledger.file.connection.execute("SELECT * FROM alias").fetchall() == []
 
 
 async def test_a_read_that_fails_fails_nothing_that_is_committed(store):
@@ -609,8 +612,8 @@ async def test_a_read_that_fails_fails_nothing_that_is_committed(store):
     delivery = await store.claim(Queue.INBOX)
     commit = asyncio.ensure_future(store.commit(delivery, Effects(), more=False))
     await asyncio.sleep(0)
-    bad = store._writer.read("SELECT ?", (object(),))
-    good = store._writer.read("SELECT 1", ())
+    bad = store._writer.read(Read.LETTER, (object(),))
+    good = store._writer.read(Read.NOTHING, ())
     with pytest.raises((sqlite3.Error, StoreUnavailable)):
         await bad
     assert await commit is None
@@ -766,14 +769,14 @@ def test_a_reserve_is_as_large_as_the_disk_has_room_for(tmp_path, room):
 async def test_on_a_full_disk_what_only_deletes_goes_on_and_then_everything(store, faults, room):
     room[0] = 8 << 20
     await append(store, [update(1), update(2, "chat:2")])
-    assert store._file.reserve.keep()
+    assert store._ledger.file.reserve.keep()
     room[0] = 0
     full = [sqlite3.SQLITE_FULL]
     faults.fail("INSERT", *full)
     faults.fail("PRAGMA wal_checkpoint", *full)  # the log could not be folded without the reserve
     with pytest.raises(StoreUnavailable, match="disk is full"):
         await append(store, [update(3)])
-    assert not store._file.path.with_name("bot.db-reserve").exists()
+    assert not store._ledger.file.path.with_name("bot.db-reserve").exists()
     delivery = await store.claim(Queue.INBOX)
     second = await store.claim(Queue.INBOX)
     with pytest.raises(StoreUnavailable, match="disk is full"):
@@ -789,7 +792,7 @@ async def test_the_log_is_folded_before_anything_is_refused(store, faults):
     faults.fail("INSERT", sqlite3.SQLITE_FULL)
     assert await append(store, [update(1)]) == 1
     assert "PRAGMA wal_checkpoint(PASSIVE)" in faults.statements[-12:]
-    assert store._file.reserve.size > 0
+    assert store._ledger.file.reserve.size > 0
 
 
 @pytest.mark.parametrize("begin", ["PRAGMA wal_checkpoint", "BEGIN IMMEDIATE", "UPDATE meta", "COMMIT"])
@@ -800,5 +803,5 @@ async def test_a_start_gives_up_the_reserve_rather_than_fail(path, faults, begin
     faults.fail(begin, sqlite3.SQLITE_FULL)
     store = await open_sqlite(path, "1", connect=faults.connect)
     assert (await store.stats()).inbox.pending == 1
-    assert store._file.reserve.size > 0  # there is room again: it was taken anew
+    assert store._ledger.file.reserve.size > 0  # there is room again: it was taken anew
     await store.close()

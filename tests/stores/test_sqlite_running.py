@@ -176,7 +176,7 @@ def test_notes_go_on_after_the_file_was_read_anew(tmp_path):
         await lives.begin()
         await append(lives.store, [update(1)])
         lives.store.notes.begin(1, 1)
-        lives.store._file.reopen()
+        lives.store._ledger.file.reopen()
         await lives.die()
         assert (await lives.pending())[1] == (2, DIED)
         await lives.store.close()

@@ -136,9 +136,11 @@ def test_after_each_commit_all_pages_can_be_checkpointed_without_more_space(full
         for id_ in range(60):
             await append(store, [update(id_, size=100 * id_)])
             full_disk.is_full = True
-            busy, frames, folded = store._file.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            busy, frames, folded = store._ledger.file.connection.execute(
+                "PRAGMA wal_checkpoint(PASSIVE)"
+            ).fetchone()
             full_disk.is_full = False
-            store._file.watch.written()
+            store._ledger.file.watch.written()
             assert (busy, frames) == (0, folded)
         await store.close()
 
@@ -149,7 +151,7 @@ async def test_the_space_is_there_before_the_commit_and_asked_for_in_larger_piec
     pages = 0
     for id_ in range(100):
         await append(store, [update(id_)])
-        (pages,) = store._file.connection.execute("PRAGMA page_count").fetchone()
+        (pages,) = store._ledger.file.connection.execute("PRAGMA page_count").fetchone()
         assert path.stat().st_size >= pages * PAGE
     assert pages > 30
     assert len(allocating.asked) < 6
@@ -209,7 +211,7 @@ async def test_a_file_that_is_replaced_while_space_is_allocated_is_not_recorded(
             allocate(fd, offset, size)
             copy.replace(path)
 
-    store._file._space._allocate = Replacing()
+    store._ledger.file._space._allocate = Replacing()
     with pytest.raises(StoreError, match="replaced while the bot ran"):
         await append(store, [update(2, size=100_000)])
 
@@ -219,7 +221,7 @@ async def test_another_program_that_reads_the_file_does_not_delete_the_log(store
     await append(store, [update(1, size=100_000)])  # space was allocated
     code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(*c.execute('SELECT count(*) FROM inbox'))"
     subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True)
-    assert store._file.watch.has_log()
+    assert store._ledger.file.watch.has_log()
     assert await append(store, [update(2)]) == 1
 
 
@@ -240,13 +242,13 @@ async def test_the_log_has_space_from_the_start_on(store, path):
 async def test_a_deletion_that_needs_space_takes_the_reserve(store, path, monkeypatch):
     for id_ in range(3):
         await append(store, [update(id_)])
-    assert store._file.reserve.size > 0
+    assert store._ledger.file.reserve.size > 0
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((PAGE, PAGE, *[0] * 8)))
     transact, tried = store._writer._transact, []
 
     def full_while_there_is_a_reserve(steps, *, durable):
-        tried.append(store._file.reserve.size)
-        if store._file.reserve.size:
+        tried.append(store._ledger.file.reserve.size)
+        if store._ledger.file.reserve.size:
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode = sqlite3.SQLITE_FULL
             raise error

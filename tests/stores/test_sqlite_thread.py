@@ -160,13 +160,13 @@ async def test_a_store_whose_opening_was_cancelled_is_closed_and_leaves_no_threa
 
 async def test_a_thread_ends_though_the_file_cannot_be_closed(tmp_path, monkeypatch):
     store = await open_sqlite(tmp_path / "bot.db", "1", look_every_s=None)
-    (thread,), closes = writers(), store._file.close
+    (thread,), closes = writers(), store._ledger.file.close
 
     def close_badly():
         closes()
         raise OSError
 
-    monkeypatch.setattr(store._file, "close", close_badly)
+    monkeypatch.setattr(store._ledger.file, "close", close_badly)
     with pytest.raises(OSError):
         await store.close()
     thread.join(WITHIN_S)
@@ -180,14 +180,14 @@ def test_a_loop_that_ends_while_the_disk_hangs_does_not_wait_for_it(tmp_path, mo
     async def main():
         store = await open_sqlite(tmp_path / "bot.db", "1", look_every_s=None)
         threads.extend(writers())
-        closes = store._file.close
+        closes = store._ledger.file.close
 
         def close_slowly():
             begun.set()
             assert go_on.wait(WITHIN_S)
             closes()
 
-        monkeypatch.setattr(store._file, "close", close_slowly)
+        monkeypatch.setattr(store._ledger.file, "close", close_slowly)
         closing.append(asyncio.ensure_future(store.close()))
         while not begun.is_set():
             await asyncio.sleep(0)
@@ -214,7 +214,7 @@ async def main():
     global store
     store = await open_sqlite(Path(sys.argv[1]), "1", look_every_s=None)
     if sys.argv[2] == "hangs":
-        store._thread.submit(threading.Event().wait, print)
+        store._ledger.thread.submit(threading.Event().wait, print)
 
 asyncio.run(main())
 """

@@ -8,6 +8,7 @@ import pytest
 from engine import Call, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
 from engine.stores.contract import append
 from engine.stores.contract.effects import WITHIN_S
+from engine.stores.owned.reads import Read
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite import writer as sqlite_writer
 from engine.stores.sqlite.disk import renew
@@ -84,9 +85,9 @@ async def test_after_a_calm_time_a_file_is_read_at_once_again(store, pauses, mon
 async def test_all_who_ask_after_an_io_error_read_the_file_anew_once(store, monkeypatch):
     await append(store, [update(1)])
     await break_once(store, monkeypatch, 2)
-    before = store._file.owner_epoch
+    before = store._ledger.file.owner_epoch
     await asyncio.gather(store.claim(Queue.INBOX), *(store.dead_letters() for _ in range(3)))
-    assert store._file.owner_epoch == before + 1
+    assert store._ledger.file.owner_epoch == before + 1
 
 
 async def test_a_lease_from_before_an_io_error_is_void_though_the_lane_is_held_again(store, monkeypatch):
@@ -105,7 +106,7 @@ async def test_a_group_that_fails_in_the_middle_leaves_nothing(tmp_path, table):
     path = tmp_path / "other.db"
     store = await open_sqlite(path, "1")
     await append(store, [update(1)])
-    connection = store._file.connection
+    connection = store._ledger.file.connection
     connection.execute(
         f"CREATE TRIGGER no BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'simulated'); END"
     )
@@ -211,14 +212,14 @@ async def test_who_asks_while_the_writer_closes_is_not_left_waiting_for_ever(sto
     writer = store._writer
 
     async def ask_twice():
-        await writer.read("SELECT 1", ())
-        return await writer.read("SELECT 2", ())  # by now the closing waits for the first
+        await writer.read(Read.NOTHING, ())
+        return await writer.read(Read.NOTHING, ())  # by now the closing waits for the first
 
     asking = asyncio.create_task(ask_twice())
     await asyncio.sleep(0)
     async with asyncio.timeout(WITHIN_S):
         await writer.close()
-        assert await asking == (2,)
+        assert await asking == (1,)
 
 
 async def test_who_asks_a_closed_writer_is_told(tmp_path):
@@ -237,10 +238,10 @@ async def test_a_closed_writer_writes_nothing(store):
     writer = store._writer
     await writer.close()
     writer.group().insert("alias", ("a", "b"))
-    asking = writer.done(lambda: None), writer.read("SELECT 1", ())
+    asking = writer.done(lambda: None), writer.read(Read.NOTHING, ())
     told = await asyncio.gather(*asking, return_exceptions=True)
     assert [type(each) for each in told] == [StoreUnavailable] * 2
-    assert store._file.connection.execute("SELECT * FROM alias").fetchall() == []
+    assert store._ledger.file.connection.execute("SELECT * FROM alias").fetchall() == []
 
 
 async def test_trouble_at_the_close_begins_no_reading(store, monkeypatch):
@@ -303,7 +304,7 @@ async def test_a_file_beside_which_sqlite_keeps_no_log_is_not_taken(tmp_path):
 
 @pytest.mark.parametrize("work", ["appends", "commits"])
 async def test_the_log_stays_within_its_bound_on_the_disk_whatever_is_written(store, monkeypatch, work):
-    log = store._file.path.with_name("bot.db-wal")
+    log = store._ledger.file.path.with_name("bot.db-wal")
     await append(store, [update(id_) for id_ in range(500)])
     bound, one_group = 65_536, 40_000
     monkeypatch.setattr(sqlite_writer, "LOG_BYTES_MAX", bound)
@@ -346,11 +347,11 @@ async def test_a_log_that_cannot_be_folded_casts_doubt_on_the_file(store, monkey
             return self.connection.execute(statement, *values)
 
     monkeypatch.setattr(sqlite_writer, "LOG_BYTES_MAX", 1)
-    store._file.connection = Unfoldable(store._file.connection)
-    before = store._file.owner_epoch
+    store._ledger.file.connection = Unfoldable(store._ledger.file.connection)
+    before = store._ledger.file.owner_epoch
     assert await append(store, [update(1)]) == 1  # it is durable, whatever became of the folding
     assert await append(store, [update(2)]) == 1
-    assert store._file.owner_epoch == before + 1
+    assert store._ledger.file.owner_epoch == before + 1
 
 
 async def test_a_log_that_another_program_has_put_in_place_survives_the_close(tmp_path):

@@ -312,7 +312,7 @@ class TestMemorySessions:
 
 
 def parked_in_the_file(store: Any) -> list[str]:
-    return [key for (key,) in store._file.connection.execute("SELECT key FROM parked")]
+    return [key for (key,) in store._ledger.file.connection.execute("SELECT key FROM parked")]
 
 
 class TestSqliteFile:
@@ -698,7 +698,7 @@ class TestSqliteFile:
         await drain_ids(store)
         clock.passes(4 * 86_400.0)
         await append(store, [update(1_000_000)])
-        kept = store._file.connection.execute("SELECT segment FROM seen").fetchall()
+        kept = store._ledger.file.connection.execute("SELECT segment FROM seen").fetchall()
         assert kept == [(1_000_000 >> 12,)]
         await store.close()
 
@@ -750,7 +750,7 @@ class TestSqliteFile:
         """The price of durability is paid once a batch; watched on the connection itself."""
         store = await open_sqlite(path, "1")
         statements: list[str] = []
-        store._file.connection.set_trace_callback(statements.append)
+        store._ledger.file.connection.set_trace_callback(statements.append)
         await append(store, [update(1), update(2)])
         await store.commit(await store.claim(INBOX), NOTHING, more=False)
         await append(store, [update(3)])
@@ -767,7 +767,7 @@ class TestSqliteFile:
         await append(store, [update(id_, f"chat:{id_}") for id_ in range(50)])
         deliveries = [await store.claim(INBOX) for _ in range(50)]
         statements: list[str] = []
-        store._file.connection.set_trace_callback(statements.append)
+        store._ledger.file.connection.set_trace_callback(statements.append)
         await asyncio.gather(*(store.commit(delivery, NOTHING, more=True) for delivery in deliveries))
         assert statements.count("COMMIT") == 1
         await store.close()
@@ -876,7 +876,7 @@ class TestSqliteTimers:
         assert len(ids) == 3
 
     async def test_more_timers_of_one_moment_than_one_look_reads_all_come_due(self, path, monkeypatch):
-        monkeypatch.setattr("engine.stores.sqlite.timers.LOOK_ROWS", 3)
+        monkeypatch.setattr("engine.stores.owned.timers.LOOK_ROWS", 3)
         await (await open_sqlite(path, "1")).close()
         connection = sqlite3.connect(path)
         rows = ((TIMER_IDS + n, f"chat:{n}", "7", "t", 2000.0, b"") for n in range(10))
@@ -924,8 +924,8 @@ class TestSqliteTimers:
 
     async def test_after_an_io_error_timers_go_on(self, path, monkeypatch):
         clock = Clock()
-        monkeypatch.setattr("engine.stores.sqlite.timers.WALL_LOOK_S", 0.001)
-        monkeypatch.setattr("engine.stores.sqlite.timers._AFTER_TROUBLE_S", 0.001)
+        monkeypatch.setattr("engine.stores.owned.timers.WALL_LOOK_S", 0.001)
+        monkeypatch.setattr("engine.stores.owned.timers._AFTER_TROUBLE_S", 0.001)
         store: Any = await open_sqlite(path, "1", wall=clock)
         await append(store, [update(1)])
         wishes = (Timer("t", 10, b"t"), Timer("u", 20, b"u"))
@@ -1059,11 +1059,11 @@ class TestSqliteInTrouble:
 
     def fill_disk(self, store: Any) -> None:
         """Forbid the file to grow, as a full disk would."""
-        (pages,) = store._file.connection.execute("PRAGMA page_count").fetchone()
-        store._file.connection.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = store._ledger.file.connection.execute("PRAGMA page_count").fetchone()
+        store._ledger.file.connection.execute(f"PRAGMA max_page_count = {pages}")
 
     def make_room(self, store: Any) -> None:
-        store._file.connection.execute("PRAGMA max_page_count = 1000000")
+        store._ledger.file.connection.execute("PRAGMA max_page_count = 1000000")
 
     async def test_a_full_disk_confirms_nothing_and_loses_nothing(self, store: Any):
         await append(store, [update(1)])
@@ -1110,7 +1110,7 @@ class TestSqliteInTrouble:
         assert await append(store, [update(1), update(2)]) == 0
 
     async def test_a_file_that_somebody_else_opened_is_given_up(self, store: Any):
-        connection = sqlite3.connect(store._file.path)
+        connection = sqlite3.connect(store._ledger.file.path)
         connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'owner_epoch'")
         connection.commit()
         connection.close()
@@ -1118,8 +1118,8 @@ class TestSqliteInTrouble:
             await append(store, [update(1)])
 
     async def test_another_program_that_locks_the_file_is_waited_out(self, store: Any):
-        store._file.connection.execute("PRAGMA busy_timeout = 1")
-        connection = sqlite3.connect(store._file.path)
+        store._ledger.file.connection.execute("PRAGMA busy_timeout = 1")
+        connection = sqlite3.connect(store._ledger.file.path)
         connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="another program has locked"):
             await append(store, [update(1)])
@@ -1157,7 +1157,7 @@ class TestSqliteInTrouble:
     async def test_closing_ends_the_thread(self, tmp_path):
         store: Any = await open_sqlite(tmp_path / "other.db", "1")
         await append(store, [update(1)])
-        thread = store._thread._thread
+        thread = store._ledger.thread._thread
         assert thread.is_alive()
         await store.close()
         assert not thread.is_alive()

@@ -65,7 +65,7 @@ class EffectsContract(PostsContract):
     @pytest.fixture
     def clock(self, monkeypatch) -> Clock:
         """The stores look at it all the time."""
-        for module in ("memory_data", "sqlite.timers"):
+        for module in ("memory_data", "owned.timers"):
             monkeypatch.setattr(f"engine.stores.{module}.WALL_LOOK_S", 0.001)
         return Clock()
 
@@ -153,7 +153,7 @@ class EffectsContract(PostsContract):
 
     @pytest.mark.parametrize("equal", [True, False])
     async def test_many_that_are_due_at_once_come_in_their_order(self, store, clock, equal, monkeypatch):
-        monkeypatch.setattr("engine.stores.sqlite.timers.LOOK_ROWS", 3)
+        monkeypatch.setattr("engine.stores.owned.timers.LOOK_ROWS", 3)
         many = [Timer(str(n), 5 if equal else 5 + n, b"%d" % n) for n in range(20)]
         await self.set_timers(store, *many)
         clock.now += 30

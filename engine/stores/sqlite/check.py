@@ -16,7 +16,7 @@ from engine.embedded.seen import SEGMENT_BYTES
 from engine.errors import StoreError
 from engine.model import DELAY_MAX_S, TIMER_IDS
 from engine.store import ID_MASK
-from engine.stores.sqlite.errors import damaged
+from engine.stores.owned.ledger import damaged
 from engine.stores.sqlite.schema import SCHEMA, execute_all
 
 _NUMBER_MAX: Final = 2**53

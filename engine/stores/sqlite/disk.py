@@ -5,6 +5,7 @@ with the process. So the store checks the paths: after each transaction with upd
 a second.
 """
 
+import fcntl
 import os
 import sqlite3
 import stat
@@ -196,3 +197,20 @@ def renew(log: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def lock(lock_path: Path, path: Path) -> int:
+    """Lock the store for the life of this process and return the descriptor; the kernel unlocks it at its death."""
+    fd = open_private(lock_path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        raise StoreError(
+            f"{path} is in use by process {owner}: stop it, or set STORE_URL to a different file"
+        ) from None
+    with suppress(OSError):  # e.g. a full disk: the lock holds all the same
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+    return fd

@@ -2,12 +2,10 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Final
 
 from engine.errors import StoreError, StoreUnavailable
+from engine.stores.owned.ledger import damaged
 from engine.stores.sqlite.space import no_space
-
-_REASON_MAX: Final = 200
 
 
 def translated(error: Exception) -> tuple[Exception, bool]:
@@ -50,11 +48,6 @@ def at_opening(path: Path, error: Exception) -> StoreError:
         case _:
             reason = damaged(f"{type(error).__name__}: {error}")
     return StoreError(f"cannot open {path}: {reason}")
-
-
-def damaged(what: str) -> str:
-    """Return the message for a damaged file: what is wrong, and what to do."""
-    return f"the store's file is damaged ({what[:_REASON_MAX]}): restore it from a backup"
 
 
 def is_full(error: Exception) -> bool:

@@ -1,6 +1,5 @@
 """The SQLite file of a store: opening it, its lock, its schema, and reading it at start."""
 
-import fcntl
 import os
 import secrets
 import sqlite3
@@ -11,6 +10,9 @@ from typing import Any
 
 from engine.embedded.lane import ParkedLane
 from engine.errors import StoreError, StoreUnavailable
+from engine.stores.owned.group import Row
+from engine.stores.owned.ledger import damaged
+from engine.stores.owned.reads import Read
 from engine.stores.sqlite.check import check_contents
 from engine.stores.sqlite.disk import (
     Connect,
@@ -18,15 +20,16 @@ from engine.stores.sqlite.disk import (
     Renew,
     Watch,
     check_kinds,
+    lock,
     make_database,
     make_private,
-    open_private,
     resolved,
 )
 from engine.stores.sqlite.disk import connect as connect  # noqa: PLC0414 - their former place
 from engine.stores.sqlite.disk import look as look_at
 from engine.stores.sqlite.disk import renew as renew  # noqa: PLC0414
-from engine.stores.sqlite.errors import at_opening, damaged, is_full, translated
+from engine.stores.sqlite.errors import at_opening, is_full, translated
+from engine.stores.sqlite.queries import QUERIES
 from engine.stores.sqlite.running import RunningFile
 from engine.stores.sqlite.schema import APPLICATION_ID, VERSION, create, migrate
 from engine.stores.sqlite.space import Allocate, Reserve, Space
@@ -68,7 +71,7 @@ class StoreFile:
                 )
             endings = ("-lock", "-shm", "-journal")  # the last is looked for by SQLite at each start
             check_kinds(self._given, self._log, *map(self._beside, endings))
-            self._lock = _lock(self._beside("-lock"), self._given)
+            self._lock = lock(self._beside("-lock"), self._given)
             self.running.open()
             make_database(self._given)
             for ending in (
@@ -179,6 +182,10 @@ class StoreFile:
         """Return the highest reserved id of "calls" or "timers"; ids above it were never used."""
         return int(_meta(self.connection, kind))
 
+    def rows(self, what: Read, values: Row) -> Iterator[Row]:
+        """Yield the rows of the answer."""
+        yield from self.connection.execute(QUERIES[what], values)
+
     @property
     def _log(self) -> Path:
         return self._beside("-wal")
@@ -284,9 +291,9 @@ class StoreFile:
         path = self._beside("-lock")
         seen, mine = look_at(path), os.fstat(self._lock)
         if seen is None or seen[:2] != (mine.st_dev, mine.st_ino):
-            lock = _lock(path, self.path)
+            locked = lock(path, self.path)
             os.close(self._lock)
-            self._lock = lock
+            self._lock = locked
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
         """Raise StoreError unless this is the file that this process has opened before."""
@@ -338,20 +345,3 @@ def _stamp(owner: str | None) -> int:
         return int(owner[:16], 16) if owner else 0
     except (TypeError, ValueError):  # a file edited by hand
         return 0
-
-
-def _lock(lock_path: Path, path: Path) -> int:
-    """Lock the store for the life of this process and return the descriptor; the kernel unlocks it at its death."""
-    fd = open_private(lock_path)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(fd)
-        raise StoreError(
-            f"{path} is in use by process {owner}: stop it, or set STORE_URL to a different file"
-        ) from None
-    with suppress(OSError):  # e.g. a full disk: the lock holds all the same
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
-    return fd

@@ -16,7 +16,9 @@ from contextvars import Context, copy_context
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
+
+from engine.stores.owned.writer import fail
 
 T = TypeVar("T")
 
@@ -73,12 +75,6 @@ def result_on(thread: JobThread, function: Callable[[], T]) -> "asyncio.Future[T
     future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     thread.submit(lambda: partial(_resolve, future, function()), partial(fail, future))
     return future
-
-
-def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
-    """Set the error, unless the future has a result or was cancelled."""
-    if not future.done():
-        future.set_exception(RuntimeError(repr(error)) if isinstance(error, StopIteration) else error)
 
 
 def outcome(job: Job, failed: Failed) -> Then:

@@ -1,194 +1,50 @@
-"""Group commit: requests that arrive while one transaction runs become the next transaction.
+"""How the groups of requests become transactions of a SQLite file.
 
-One thread uses the connection (thread.py). No timer: the running transaction is the batching window.
-
-Each request has an outcome of its own: if the transaction fails because of one request's values, each request gets its
-own transaction, in order. After an error that leaves the file's contents in doubt the writer does nothing any more: every
-request fails until the file has been reloaded (loaded.py).
+One thread uses the connection (thread.py). After an error that leaves the file's contents in doubt the file is reloaded
+(engine/stores/owned/loaded.py).
 """
 
-import asyncio
 import sqlite3
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from engine.errors import StoreError, StoreUnavailable
+from engine.stores.owned.group import Group, Row, Steps, only_deletes
+from engine.stores.owned.reads import Read
+from engine.stores.owned.writer import Doubted, GroupWriter
+from engine.stores.sqlite.apply import apply
 from engine.stores.sqlite.errors import is_fault_of_values, is_full, outcome_of, translated
 from engine.stores.sqlite.file import StoreFile
-from engine.stores.sqlite.group import Group, Row, Steps, apply, only_deletes
+from engine.stores.sqlite.queries import QUERIES
 from engine.stores.sqlite.space import LOG_BYTES_MIN, RESERVE_BYTES_MAX
-from engine.stores.sqlite.thread import JobThread, fail
+from engine.stores.sqlite.thread import JobThread
 
 LOG_BYTES_MAX = RESERVE_BYTES_MAX
 """The WAL is checkpointed into the database when it is longer than this on the disk, or than the reserve; ~50 ms each."""
 
 _MEASURE_EVERY: Final = 4
 
-T = TypeVar("T")
-Doubted = Callable[[Exception], None]
-"""Called on the event loop with the reason why the file is in doubt; a StoreError means that it is lost."""
 
-
-class Writer:
-    """Runs groups one after another on its thread. All public methods belong to the event loop's thread."""
+class Writer(GroupWriter):
+    """Runs groups one after another on its thread."""
 
     def __init__(self, file: StoreFile, thread: JobThread, doubted: Doubted) -> None:
-        self._loop = asyncio.get_running_loop()
+        super().__init__(doubted)
         self._file = file
         self._connection = file.connection
         self._thread = thread
-        self._doubted = doubted
         self._owner_epoch = file.owner_epoch
         self._synchronous = ""
         self._fold_at = 0  # WAL size for the next checkpoint after one that was incomplete; else 0
         self._unmeasured = 0  # transactions since the WAL's size was measured
         self._is_scarce = False  # the reserve was freed: only deletions are allowed
-        self._next = Group()
-        self._sent = self._next  # the last one given to the thread
-        self._busy = False  # a group is on the thread, or about to be
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self.suspect = False
-        """Nothing is written or read any more: the file is in doubt until it is reloaded, or the writer is closed."""
 
-    def group(self) -> Group:
-        """Return the group of the next transaction; fill it without an await, then call `done`."""
-        group = self._next
-        if len(group.steps) > group.whole:
-            del group.steps[group.whole :]
-        return group
-
-    def done(self, then: Callable[[], T]) -> asyncio.Future[T]:
-        """Submit what was put into the group; `then()` runs on the event loop once it is committed.
-
-        It runs even if the future was cancelled: the lanes in memory must follow the file.
-        """
-        future: asyncio.Future[T] = self._loop.create_future()
-        group = self._next
-        group.whole = end = len(group.steps)
-        group.waiting.append((future, then, end))
-        if not self._busy:
-            self._submit()
-        return future
-
-    def read(self, query: str, values: Row) -> asyncio.Future[Any]:
-        """Return the query's first row, or None, as of after the transactions submitted before."""
-        return self.read_rows(query, values, _first)
-
-    def read_rows(self, query: str, values: Row, then: Callable[[list[Row]], T]) -> asyncio.Future[T]:
-        """Return `then(rows)`, called on the event loop before the outcome of any later transaction."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._next.reads.append((future, query, values, then))
-        self._submit()
-        return future
-
-    def writes(self, key: str, scope: str) -> bool:
-        """Return whether an unfinished transaction writes this state."""
-        name = (key, scope)
-        return name in self._next.states or (not self._sent.finished and name in self._sent.states)
-
-    def look(self) -> None:
-        """Check that the file is still there, unless a group is running; if it is not, it is in doubt."""
-        if not self._busy:
-            self._next.looks = True
-            self._submit()
-
-    def doubt(self, reason: Exception) -> None:
-        """Put the file in doubt: stop working, and report why."""
-        self.suspect = True
-        self._doubted(reason)
-
-    async def close(self) -> None:
-        """Finish what was submitted; may be repeated. Later requests fail with StoreUnavailable."""
-        while self._busy:  # in a loop: a caller woken at the same time may have submitted more
-            await self._idle.wait()
-        self.suspect = True
-
-    # -- on the event loop ------------------------------------------------------------------------------------
-
-    def _submit(self) -> None:
-        if not self._busy:
-            self._busy = True
-            self._idle.clear()
-            self._loop.call_soon(self._send)
-
-    def _send(self) -> None:
-        group, self._next = self._next, Group()
-        self._sent = group
-        if self.suspect:
-            self._failed(group, StoreUnavailable("the store is closed, or read anew"))
-            return
-        del group.steps[group.whole :]
+    def _start(self, group: Group) -> None:
         self._thread.submit(partial(self._work, group), partial(self._broke, group))
 
     def _broke(self, group: Group, error: BaseException) -> None:
         self._failed(group, StoreError(f"the store's thread failed: {error!r}"), suspect=True)
-
-    def _committed(
-        self,
-        group: Group,
-        failures: dict[int, Exception],
-        found: list[list[Row] | Exception],
-        doubt: Exception | None,
-    ) -> None:
-        group.finished = True
-        if doubt is not None:
-            self.doubt(doubt)
-        try:
-            for index, (future, then, _) in enumerate(group.waiting):
-                if failures and index in failures:
-                    fail(future, failures[index])
-                    continue
-                try:
-                    result = then()
-                except Exception as error:  # noqa: BLE001 - its caller gets it
-                    self._failed_after_commit(future, error)
-                else:
-                    if not future.done():
-                        future.set_result(result)
-            for (future, _, _, use), rows in zip(group.reads, found, strict=True):
-                self._found(future, use, rows)
-        except BaseException:
-            self._failed(group, StoreUnavailable("the store's file is in doubt"), suspect=True)
-            raise
-        self._after(group)
-
-    def _found(
-        self, future: "asyncio.Future[Any]", use: Callable[[list[Row]], Any], rows: list[Row] | Exception
-    ) -> None:
-        if isinstance(rows, Exception):
-            fail(future, rows)
-            return
-        try:
-            result = use(rows)
-        except Exception as error:  # noqa: BLE001 - its caller gets it
-            self._failed_after_commit(future, error)
-        else:
-            if not future.done():
-                future.set_result(result)
-
-    def _failed_after_commit(self, future: "asyncio.Future[Any]", error: Exception) -> None:
-        """Put the file in doubt: the lanes in memory may differ from it now."""
-        self.doubt(StoreUnavailable(f"{type(error).__name__} after a commit: {error}"))
-        fail(future, error)
-
-    def _failed(self, group: Group, error: Exception, *, suspect: bool = False) -> None:
-        group.finished = True
-        if suspect:
-            self.doubt(error)
-        for future in [waiting[0] for waiting in group.waiting] + [read[0] for read in group.reads]:
-            fail(future, error)
-        self._after(group)
-
-    def _after(self, group: Group) -> None:
-        group.reads.clear()
-        group.waiting.clear()  # breaks the reference cycle lane -> group -> callback -> lane
-        if self._next.waiting or self._next.reads:
-            self._send()
-        else:
-            self._busy = False
-            self._idle.set()
 
     # -- on the writer's thread -------------------------------------------------------------------------------
 
@@ -210,20 +66,21 @@ class Writer:
             failure, suspect = translated(error)
             return partial(self._failed, group, failure, suspect=suspect)
         found: list[list[Row] | Exception] = []
-        for _, query, values, _ in group.reads:
-            rows, why = self._rows(query, values, doubt)
+        for _, what, values, _ in group.reads:
+            rows, why = self._rows(what, values, doubt)
             found.append(rows)
             doubt = doubt or why
         return partial(self._committed, group, failures, found, doubt or self._keep_log_short(log_bytes))
 
     def _rows(
-        self, query: str, values: Row, doubt: Exception | None
+        self, what: Read, values: Row, doubt: Exception | None
     ) -> tuple[list[Row] | Exception, Exception | None]:
         """Return the rows or the error; and why the file is in doubt because of it, or None."""
         if doubt is not None:
             return doubt, None
         try:
-            return self._connection.execute(query, values).fetchall(), None
+            values = tuple(str(each) if type(each) is list else each for each in values)
+            return self._connection.execute(QUERIES[what], values).fetchall(), None
         except Exception as error:  # noqa: BLE001 - the caller gets it
             failure, suspect = translated(error)
             if isinstance(failure, sqlite3.Error):  # SQLite cannot run our query: the file is wrong
@@ -343,7 +200,3 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
             pass  # the file will be reopened
-
-
-def _first(rows: list[Row]) -> Row | None:
-    return rows[0] if rows else None

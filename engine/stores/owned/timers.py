@@ -1,7 +1,7 @@
-"""The timers of a SQLite file: set and removed with commits, and put into their lanes when they come due.
+"""The timers of a store: set and removed with commits, and put into their lanes when they come due.
 
-There may be millions, so those that are not due stay in the file; memory has those that are in their lanes, and when
-the next one is due. A timer is in its lane exactly if it is due and in the file: both change where the writer delivers
+There may be millions, so those that are not due stay in the store; memory has those that are in their lanes, and when
+the next one is due. A timer is in its lane exactly if it is due and in the store: both change where the writer delivers
 outcomes, in the order of the transactions, so a timer that was replaced meanwhile is never delivered.
 """
 
@@ -15,11 +15,11 @@ from engine.embedded.lanes import LaneTable
 from engine.errors import StoreError
 from engine.model import POSTED, TIMER_IDS, Post, Timer
 from engine.store import WALL_LOOK_S
-from engine.stores.sqlite.errors import damaged
-from engine.stores.sqlite.file import StoreFile
-from engine.stores.sqlite.group import Group, Row
-from engine.stores.sqlite.ids import HighWater
-from engine.stores.sqlite.writer import Writer
+from engine.stores.owned.group import Group, Row
+from engine.stores.owned.ids import HighWater
+from engine.stores.owned.ledger import Source, damaged
+from engine.stores.owned.reads import Read
+from engine.stores.owned.writer import GroupWriter
 
 Name = tuple[str, str, str]
 """Key, scope and name of a timer."""
@@ -27,22 +27,13 @@ Name = tuple[str, str, str]
 Changes = dict[Name, tuple[float, int] | None]
 """Unix time when it is due, and its place; None: it is removed."""
 
-LOOK_ROWS: Final = 1000  # rows per query, so that other requests do not wait long
+LOOK_ROWS: Final = 1000  # rows per reading, so that other requests do not wait long
 _WAIT_MIN_S: Final = 2.0**-10
 _AFTER_TROUBLE_S: Final = 1.0
 
-# Two parts: with a row comparison SQLite would read again all timers of the same moment as the last one.
-_FROM: Final = "FROM timer WHERE at = ? AND place > ?"
-_LATER: Final = "FROM timer WHERE at > ?"
-_NAMES: Final = "at, place, key, scope, name"
-_DUE: Final = (
-    f"SELECT {_NAMES} {_FROM} UNION ALL SELECT {_NAMES} {_LATER} AND at <= ? ORDER BY at, place LIMIT ?"
-)
-_NEXT: Final = f"SELECT at {_FROM} UNION ALL SELECT at {_LATER} ORDER BY at LIMIT 1"
-
 
 class Timers:
-    """The due timers of one file. All methods but `load` are for the event loop."""
+    """The due timers of one opening. All methods but `load` are for the event loop."""
 
     def __init__(self, lanes: LaneTable, clock: ForwardClock, *, number: int) -> None:
         self._lanes = lanes
@@ -51,20 +42,20 @@ class Timers:
         self._numbers = HighWater("timers", number)
         self._due: dict[int, Name] = {}  # those that are in their lanes, by place
         self._places: dict[Name, int] = {}  # the inverse
-        self._last = (-inf, 0)  # (Unix time, place): all timers in the file up to here are in their lanes
+        self._last = (-inf, 0)  # (Unix time, place): all timers in the store up to here are in their lanes
         self._next_at = inf  # Unix time before which no other comes due
         self._looking = False
         self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
-        self._writer: Writer
+        self._writer: GroupWriter
 
-    def load(self, file: StoreFile, until: float) -> None:
+    def load(self, source: Source, until: float) -> None:
         """Put timers that are due at Unix time `until` into their lanes, after what is pending."""
-        for row in file.connection.execute(_DUE, (*self._last, self._last[0], until, -1)):
+        for row in source.rows(Read.DUE, (*self._last, self._last[0], until, -1)):
             self._come_due(row)
-        self._note_next(file.connection.execute(_NEXT, (*self._last, self._last[0])).fetchall())
+        self._note_next(list(source.rows(Read.NEXT_DUE, (*self._last, self._last[0]))))
 
-    def start(self, writer: Writer) -> None:
+    def start(self, writer: GroupWriter) -> None:
         """From now on, put timers into their lanes when they come due."""
         self._writer = writer
         self._set_alarm()
@@ -155,7 +146,7 @@ class Timers:
     def _note_next(self, rows: list[Row]) -> None:
         self._next_at = rows[0][0] if rows else inf
 
-    # -- reading due timers from the file ---------------------------------------------------------------------
+    # -- reading due timers --------------------------------------------------------------------------------
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
@@ -174,7 +165,7 @@ class Timers:
 
     def _look(self) -> None:
         self._looking = True
-        self._read(_DUE, (*self._last, self._last[0], self._clock(), LOOK_ROWS), self._found)
+        self._read(Read.DUE, (*self._last, self._last[0], self._clock(), LOOK_ROWS), self._found)
 
     def _found(self, rows: list[Row]) -> None:
         for row in rows:
@@ -182,19 +173,19 @@ class Timers:
         if rows:
             self._look()
         else:
-            self._read(_NEXT, (*self._last, self._last[0]), self._found_next)
+            self._read(Read.NEXT_DUE, (*self._last, self._last[0]), self._found_next)
 
     def _found_next(self, rows: list[Row]) -> None:
         self._note_next(rows)
         self._looking = False
         self._set_alarm()
 
-    def _read(self, query: str, values: Row, then: Callable[[list[Row]], None]) -> None:
+    def _read(self, what: Read, values: Row, then: Callable[[list[Row]], None]) -> None:
         if not self._closed:
-            self._writer.read_rows(query, values, then).add_done_callback(self._told)
+            self._writer.read_rows(what, values, then).add_done_callback(self._told)
 
     def _told(self, reading: "asyncio.Future[Any]") -> None:
-        """After a failed read, retry later; put the file in doubt if it is damaged (a reload closes this object)."""
+        """After a failed read, retry later; put the store in doubt if it is damaged (a reload closes this object)."""
         error = reading.exception()
         if error is None or self._closed:
             return

@@ -1,13 +1,14 @@
-"""Counts of a SQLite store, and the operator's methods: lanes, dead letters, and their replay."""
+"""Counts of a store whose lanes are in memory, and the operator's methods: lanes, dead letters, and their replay."""
 
 import asyncio
 
 from engine.model import REPLAYED, DeadLetter, LaneView, Overflow, Queue, QueueStats, Stats, Timer
-from engine.stores.sqlite.letters import find_letter, newest_letters
-from engine.stores.sqlite.loaded import LoadedFile
+from engine.stores.owned.letters import find_letter, newest_letters
+from engine.stores.owned.loaded import LoadedStore
+from engine.stores.owned.reads import Read
 
 
-class SqliteOperator(LoadedFile):
+class OwnedOperator(LoadedStore):
     """The counts, and the `Operator` part of the store, apart from the handling of updates."""
 
     async def room(self, pending_max: int) -> int:
@@ -20,7 +21,7 @@ class SqliteOperator(LoadedFile):
         while True:
             data = self._queues[queue]
             await data.lanes.settled()
-            if data is self._queues[queue]:  # else the file was read anew meanwhile
+            if data is self._queues[queue]:  # else all was read anew meanwhile
                 return
 
     async def stats(self) -> Stats:
@@ -78,10 +79,9 @@ class SqliteOperator(LoadedFile):
         return True
 
     async def _is_pending(self, letter: DeadLetter) -> bool:
-        """Return whether an update or call of its id is pending; looked up in the file by place, whatever the depth."""
+        """Return whether an update or call of its id is pending; looked up by place, whatever the depth."""
         if letter.envelope.is_timer:
             return False
         data = self._queues[letter.queue]
-        query = f"SELECT 1 FROM {data.name} WHERE place IN (SELECT value FROM json_each(?)) LIMIT 1"
         places = data.lanes.places_of(letter.envelope.id)
-        return await self._writer.read(query, (str(places),)) is not None
+        return await self._writer.read(Read.at(data.name), (places,)) is not None

@@ -1,6 +1,6 @@
-"""The dead letters of a SQLite store.
+"""The dead letters of a store.
 
-They are in the file; their numbers, by lane, are in memory (engine/embedded/dead.py). Those above the bounds are deleted in
+They are in the store; their numbers, by lane, are in memory (engine/embedded/dead.py). Those above the bounds are deleted in
 the transaction after the one that added a letter, since that one may fail. After a kill between the two, the next start
 deletes them.
 """
@@ -12,27 +12,27 @@ from engine.embedded.dead import DeadBook, DeadLane
 from engine.embedded.lanes import LaneTable
 from engine.model import DeadLetter, Envelope, Queue
 from engine.store import Limits
-from engine.stores.sqlite.file import StoreFile
-from engine.stores.sqlite.group import Group
-from engine.stores.sqlite.writer import Writer
+from engine.stores.owned.group import Group
+from engine.stores.owned.ledger import Source
+from engine.stores.owned.reads import Read
+from engine.stores.owned.writer import GroupWriter
 
-_SELECT: Final = "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM dead"
 _BEYOND_ALL: Final = 2**62
 
 
 class Letters:
-    """The dead letters of one opening of the file. Created on the store's thread, then used on the event loop."""
+    """The dead letters of one opening. Created on any thread, then used on the event loop."""
 
-    def __init__(self, file: StoreFile, limits: Limits, lanes: dict[Queue, LaneTable]) -> None:
+    def __init__(self, source: Source, limits: Limits, lanes: dict[Queue, LaneTable]) -> None:
         self._lanes = lanes
         self._book = DeadBook(
-            limits, ((DeadLane(Queue(queue), key), number) for number, queue, key in file.dead())
+            limits, ((DeadLane(Queue(queue), key), number) for number, queue, key in source.dead())
         )
-        self._number = file.last_dead()  # of the newest
+        self._number = source.last_dead()  # of the newest
         self._bursts = Bursts()
-        self._writer: Writer
+        self._writer: GroupWriter
 
-    def start(self, writer: Writer) -> None:
+    def start(self, writer: GroupWriter) -> None:
         """Delete the letters above the bounds."""
         self._writer = writer
         self._drop(self._book.trim())
@@ -42,16 +42,16 @@ class Letters:
         self._bursts.close()
 
     def buried(self, queue: Queue, key: str) -> None:
-        """Record that one more is in the file; delete others above the bounds.
+        """Record that one more is in the store; delete others above the bounds.
 
-        Its number is known: outcomes arrive in the order of the transactions, and SQLite numbers without gaps.
+        Its number is known: outcomes arrive in the order of the transactions, and stores number without gaps.
         """
         self._number += 1
         self._lanes[queue].dead += 1
         self._drop(self._book.add(DeadLane(queue, key), self._number))
 
     def lane_full(self, key: str) -> None:
-        """Record that one more update is in the file as a dead letter, because its lane is full."""
+        """Record that one more update is in the store as a dead letter, because its lane is full."""
         self._lanes[Queue.INBOX].lane_full += 1
         self._bursts.note("lane full", Queue.INBOX, key)
         self.buried(Queue.INBOX, key)
@@ -71,7 +71,7 @@ class Letters:
         self._writer.done(lambda: None).add_done_callback(
             lambda dropping: (
                 dropping.cancelled() or dropping.exception()
-            )  # after a failure the file is reloaded, and trimmed then
+            )  # after a failure all is read anew, and trimmed then
         )
 
 
@@ -80,12 +80,12 @@ def bury(group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: 
     group.insert("dead", (queue.value, *envelope[:4], attempts, reason, at))
 
 
-async def newest_letters(writer: Writer, limit: int) -> list[DeadLetter]:
+async def newest_letters(writer: GroupWriter, limit: int) -> list[DeadLetter]:
     """Return at most `limit` dead letters, newest first."""
     letters: list[DeadLetter] = []
     below = _BEYOND_ALL
     while len(letters) < limit:
-        row = await writer.read(f"{_SELECT} WHERE number < ? ORDER BY number DESC LIMIT 1", (below,))
+        row = await writer.read(Read.NEWEST_LETTER, (below,))
         if row is None:
             break
         letters.append(_letter(row))
@@ -93,9 +93,9 @@ async def newest_letters(writer: Writer, limit: int) -> list[DeadLetter]:
     return letters
 
 
-async def find_letter(writer: Writer, number: int) -> DeadLetter | None:
+async def find_letter(writer: GroupWriter, number: int) -> DeadLetter | None:
     """Return the dead letter of that number, or None."""
-    row = await writer.read(f"{_SELECT} WHERE number = ?", (number,))
+    row = await writer.read(Read.LETTER, (number,))
     return None if row is None else _letter(row)
 
 

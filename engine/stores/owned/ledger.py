@@ -1,0 +1,77 @@
+"""The seam between the lanes in memory and what keeps them: a file, a database."""
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol, TypeVar
+
+from engine.embedded.lane import ParkedLane
+from engine.store import Notes
+from engine.stores.owned.group import Row
+from engine.stores.owned.reads import Read
+from engine.stores.owned.writer import Doubted, GroupWriter
+
+T = TypeVar("T")
+
+_REASON_MAX: Final = 200
+
+
+class Source(Protocol):
+    """Everything that is kept, read once at each opening."""
+
+    owner_epoch: int
+    """Grows with each opening, so that no lease outlives it."""
+
+    def pending(self, queue: str) -> Iterable[tuple[int, str]]:
+        """Return (place, key) of all that is pending, in the order of the places."""
+
+    def parked(self, queue: str, now: float) -> list[ParkedLane]:
+        """Return the lanes that were parked or had failed; `now` is Unix time."""
+
+    def seen(self) -> Iterable[tuple[int, bytes, float]]:
+        """Return the segments of ids appended before: (number, bits, Unix time of the last use)."""
+
+    def states(self) -> int:
+        """Return the number of conversation states, or more."""
+
+    def aliases(self) -> Iterable[tuple[str, str]]:
+        """Return the aliases: (name, key of the lane)."""
+
+    def dead(self) -> Iterable[tuple[int, str, str]]:
+        """Return (number, queue, key) of the dead letters, oldest first."""
+
+    def last_dead(self) -> int:
+        """Return the highest number that a dead letter has or had; 0 if there was none."""
+
+    def last_id(self, kind: str) -> int:
+        """Return the highest reserved id of "calls" or "timers"; ids above it were never used."""
+
+    def rows(self, what: Read, values: Row) -> Iterable[Row]:
+        """Return the rows of the answer."""
+
+
+class Ledger(Protocol):
+    """Keeps what one store has; each store has its own."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for logs and errors; no secrets."""
+
+    @property
+    def notes(self) -> Notes:
+        """The record of running inbox handlers."""
+
+    async def open(self, build: Callable[[Source], T]) -> T:
+        """Open it and return what `build` makes of it; StoreError says in one line what a person has to do."""
+
+    async def reopen(self, build: Callable[[Source], T]) -> T:
+        """Open it again, because it is in doubt: StoreUnavailable if that fails now, StoreError if it never will."""
+
+    def writer(self, doubted: Doubted) -> GroupWriter:
+        """Return the writer of this opening."""
+
+    async def close(self) -> None:
+        """Close it; it is not used any more."""
+
+
+def damaged(what: str) -> str:
+    """Return the message for a damaged file: what is wrong, and what to do."""
+    return f"the store's file is damaged ({what[:_REASON_MAX]}): restore it from a backup"

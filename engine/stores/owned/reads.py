@@ -1,0 +1,45 @@
+"""What a store reads after its groups: each a question with values, and rows as the answer."""
+
+from enum import Enum
+from typing import Final
+
+
+class Read(Enum):
+    """What is read after a group: the values of the question, and the columns of a row."""
+
+    NOTHING = "nothing"
+    """() -> no rows: the outcome comes after those of the groups submitted before."""
+
+    INBOX_AT = "inbox at"
+    """([places]) -> place, scope, body, at."""
+
+    OUTBOX_AT = "outbox at"
+    """As INBOX_AT."""
+
+    TIMER_AT = "timer at"
+    """As INBOX_AT."""
+
+    STATE = "state"
+    """(key, scope) -> state."""
+
+    DUE = "due"
+    """(at, place, at, until, most) -> at, place, key, scope, name of the timers behind this one that are due by then."""
+
+    NEXT_DUE = "next due"
+    """(at, place, at) -> at of the next timer behind this one."""
+
+    LETTER = "letter"
+    """(number) -> number, queue, id, key, scope, body, attempts, reason, at of this dead letter."""
+
+    NEWEST_LETTER = "newest letter"
+    """(number) -> the same of the newest dead letter with a lower number."""
+
+    __hash__ = object.__hash__  # Enum's own is written in Python
+
+    @classmethod
+    def at(cls, table: str) -> "Read":
+        """Return the reading of the rows of inbox, outbox or timer at given places."""
+        return _AT[table]
+
+
+_AT: Final = {"inbox": Read.INBOX_AT, "outbox": Read.OUTBOX_AT, "timer": Read.TIMER_AT}
