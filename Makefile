@@ -81,7 +81,7 @@ lock: .venv/.dev ## pin the newest dependencies that pyproject.toml allows
 	@.venv/bin/pip install -q pip-tools
 	@$(COMPILE) -o requirements.lock
 	@$(COMPILE) --extra load -c requirements.lock -o requirements-load.lock
-	@$(COMPILE) --extra load --extra dev -c requirements.lock -o requirements-dev.lock
+	@$(COMPILE) --extra load --extra postgres --extra dev -c requirements.lock -o requirements-dev.lock
 	@$(subst pyproject.toml,tests/peers/requirements.in,$(COMPILE)) -o tests/peers/requirements.lock
 	@for each in $(JUDGES); do echo $$each | $(subst pyproject.toml,-,$(COMPILE)) -c tests/peers/requirements.lock -o tests/judges/$$each.lock; done
 
