@@ -6,6 +6,7 @@ The composition root: only this file reads the environment, and only here the pa
 
 import asyncio
 import os
+import re
 import secrets
 import shlex
 import sys
@@ -32,6 +33,7 @@ from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot
 from telegram.service.letters import Dead, Replay, replay, show_dead
 from telegram.service.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logging
+from telegram.service.posting import PostEvent, post_event
 from telegram.service.secrecy import warn_of_readable_settings, without_password, without_secrets
 from telegram.service.serving import run_until_signal
 from telegram.settings.bot_settings import BotSettings
@@ -111,6 +113,7 @@ class Settings(BotSettings, BaseSettings):
     sandbox: CliSubCommand[InSandbox]
     dead: CliSubCommand[Dead]
     replay: CliSubCommand[Replay]
+    post: CliSubCommand[PostEvent]
     load: CliSubCommand[Load]
     flows: CliSubCommand[Flows]
 
@@ -178,6 +181,9 @@ def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
                 raise WrongSettingError(
                     f"{name.upper()} is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
                 )
+    # In a script a variable that is not set: without its id an event would be handled more than once.
+    if settings.post is not None and any(not each or re.fullmatch("--[^=]+=", each) for each in arguments):
+        raise WrongSettingError("post: an argument is empty")
     if settings.telegram_local and not settings.is_given("telegram_api_url"):
         raise WrongSettingError("TELEGRAM_LOCAL is set but TELEGRAM_API_URL is not: give its address")
     if settings.telegram_local_root is not None and not settings.telegram_local:
@@ -253,8 +259,14 @@ async def _open_page(
 async def administer(settings: Settings) -> int:
     """Run a command on the store of a bot that does not run."""
     bot_id = settings.token.partition(":")[0]
+    router = None
+    if settings.post is not None:
+        sys.path.insert(0, str(Path.cwd()))  # for HANDLERS=my_bot:router
+        router = load_router(settings.handlers)
     store = await open_store(settings.effective_store_url, bot_id)
     try:
+        if settings.post is not None and router is not None:
+            return await post_event(store, router, settings.post)
         if settings.dead is not None:
             await show_dead(store, settings.dead, settings.token)
             return 0
@@ -304,7 +316,7 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None) -> int:
         settings = read_settings(arguments)
         token = settings.token
         set_up_logging(settings.log_level, settings.log_format, token)
-        run = administer if settings.dead or settings.replay else None
+        run = administer if settings.dead or settings.replay or settings.post else None
         run = load if settings.load else flows if settings.flows else run
         tune_garbage_collection()
         if run is None:

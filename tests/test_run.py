@@ -42,6 +42,25 @@ NO_TOKEN = "BOT_TOKEN is not set: set it to the token from @BotFather; .* run.py
 EMPTY_TOKEN = "BOT_TOKEN is empty: set it to the token from @BotFather; .* run.py sandbox"
 
 
+PAYING: dict[str, str | None] = {"HANDLERS": "paying:router"}
+
+PAYING_MODULE = """
+from telegram.dialogue import EventContext, MessageContext, Router, text
+
+router = Router()
+
+@router.event("paid")
+async def paid(ctx: EventContext) -> None:
+    ctx.data["sum"] = ctx.data.get("sum", 0) + ctx.payload.get("sum", 0)
+    ctx.reply(f"paid: {ctx.data['sum']}")
+
+@router.message(text)
+async def said(ctx: MessageContext) -> None:
+    ctx.data["sum"] = ctx.data.get("sum", 0)
+    ctx.reply("yes")
+"""
+
+
 class Case(NamedTuple):
     """Settings (None: not set) on top of BASE, and a pattern of what run.py has to say about them."""
 
@@ -153,6 +172,35 @@ CASES = {
     "replay of number zero": Case("REPLAY.NUMBERS.0: ", arguments=("replay", "0")),
     "replay of no number": Case("NUMBERS", arguments=("replay", "first")),
     "dead with a wrong limit": Case("LIMIT", arguments=("dead", "--limit=0")),
+    "no token for a post": Case(NO_TOKEN, {"BOT_TOKEN": None}, ("post", "42", "paid")),
+    "post without an event": Case("required: EVENT .*--help", arguments=("post", "42")),
+    "post of an unknown event": Case(
+        "post: no handler takes the event 'piad': did you mean 'paid'", PAYING, ("post", "42", "piad")
+    ),
+    "post to a name": Case(
+        "post: CHAT is the id of a chat, like 42 or -100500, not '@alice'",
+        PAYING,
+        ("post", "@alice", "paid"),
+    ),
+    "post to no chat": Case("post: chat_id is the id of a chat, not 0", PAYING, ("post", "0", "paid")),
+    "post of no JSON": Case("post: PAYLOAD is not JSON: Expecting", PAYING, ("post", "42", "paid", '{"sum"')),
+    "post of a list": Case("post: PAYLOAD is a JSON object, like ", PAYING, ("post", "42", "paid", "[1, 2]")),
+    "post of no number": Case("post: event 'paid': payload", PAYING, ("post", "42", "paid", '{"a": NaN}')),
+    "post of a deep list": Case("post: PAYLOAD is not JSON: ", PAYING, ("post", "42", "paid", "[" * 50_000)),
+    "post with an id of a script's empty variable": Case(
+        "post: an argument is empty", PAYING, ("post", "42", "paid", "{}", "--id", "")
+    ),
+    "post with an empty id": Case("post: an argument is empty", PAYING, ("post", "42", "paid", "--id=")),
+    "post of an empty payload": Case("post: an argument is empty", PAYING, ("post", "42", "paid", "")),
+    "post for no user": Case("POST.USER_ID: ", PAYING, ("post", "42", "paid", "--user-id", "alice")),
+    "post to a store that forgets": Case(
+        "STORE_URL is memory:, which would forget the event",
+        PAYING | {"STORE_URL": "memory:"},
+        ("post", "42", "paid"),
+    ),
+    "post for handlers that do not exist": Case(
+        "there is no module 'nowhere'", {"HANDLERS": "nowhere:router"}, ("post", "42", "paid")
+    ),
 }
 
 
@@ -165,6 +213,7 @@ def prepare(folder):
     (folder / "unparsable.py").write_text("def\n")
     (folder / "exiting.py").write_text("import sys\nsys.exit(0)\n")
     (folder / "missing.py").write_text("import not_there\n")
+    (folder / "paying.py").write_text(PAYING_MODULE)
     (folder / "text.db").write_text("no database at all, " * 100)
     with sqlite3.connect(folder / "alien.db") as alien:
         alien.execute("CREATE TABLE t (x)")
@@ -261,7 +310,7 @@ async def test_a_token_that_is_revoked_while_the_bot_runs(tmp_path):
 async def test_a_store_that_another_process_owns(tmp_path):
     async with FakeServer() as server, Service(tmp_path, server.url, server.token) as bot:
         await bot.start()
-        for arguments in [(), ("dead",), ("replay", "1")]:
+        for arguments in [(), ("dead",), ("replay", "1"), ("post", "42", "paid")]:
             done = await bot.command(*arguments)
             assert_one_clear_line(done, f"bot.db is in use by process {bot.pid}: stop it, or set STORE_URL")
 
@@ -405,6 +454,7 @@ def test_help_lists_every_setting(tmp_path):
         "log-format",
         "dead",
         "replay",
+        "post",
     ):
         assert name in done.stdout
 
@@ -540,3 +590,25 @@ async def test_a_dead_letter_is_listed_and_replayed(tmp_path):
         await bot.start()
         await server.wait_for_calls(2, "sendMessage", delivered=True)
         assert [call.chat_id for call in server.calls if call.delivered and call.text] == [6, 5]
+
+
+async def test_an_event_posted_from_the_command_line_is_handled_once_per_id(tmp_path):
+    (tmp_path / "paying.py").write_text(PAYING_MODULE)
+    async with (
+        FakeServer() as server,
+        Service(tmp_path, server.url, server.token, HANDLERS="paying:router") as bot,
+    ):
+        server.world.send_message(42, 42, "hello")
+        for payload, event_id in [('{"sum": 5}', "inv-1"), ('{"sum": 5}', "inv-1"), ('{"sum": 2}', "inv-2")]:
+            done = await bot.command("post", "42", "paid", payload, "--id", event_id)
+            assert done == Finished(0, "posted; the bot handles it at its next start\n", "")
+        await bot.start()
+        await server.wait_for_calls(3, "sendMessage", delivered=True)
+        await bot.stop()
+        await bot.command("post", "42", "paid", '{"sum": 5}', "--id=inv-1")
+        await bot.command("post", "42", "paid", '{"sum": 1}', "--id=inv-3")
+        await bot.start()
+        await server.wait_for_calls(4, "sendMessage", delivered=True)
+        await bot.stop()
+        texts = [call.text for call in server.calls if call.delivered and call.text]
+        assert sorted(texts, key=len) == ["yes", "paid: 5", "paid: 7", "paid: 8"]

@@ -21,7 +21,7 @@ def load_router(spec: str) -> Router:
         raise ValueError("\n".join(f"HANDLERS: {line}" for line in wrong))
     try:
         Table(router)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"HANDLERS: {error}") from None
     return router
 
