@@ -2,7 +2,7 @@
 
 A call with files has a second column in its first line, after a tab: JSON with the path of each file in the params, and its
 reference. The params are null there, so no user's text can be taken for a file. A call with names of messages has a third
-column (telegram/botapi/named.py), and null for each id that is filled in when it is sent.
+column (telegram/botapi/named.py), and null for each id that is filled in when it is sent. A fourth column has flags.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from telegram.botapi.files import InputFile
-from telegram.botapi.named import FORGET, NamedId, written_naming
+from telegram.botapi.named import FORGET, PLAIN, NamedId, flagged, written_naming
 from telegram.botapi.objects import TelegramObject
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -66,9 +66,12 @@ def _encoded(params: Mapping[str, Any]) -> tuple[bytes, _Found]:
     return encode_json(_plain(params, (), found)), found
 
 
-def encode_call(method: str, params: Mapping[str, Any], name: str | None = None) -> bytes:
+def encode_call(
+    method: str, params: Mapping[str, Any], name: str | None = None, *, plain: bool = False
+) -> bytes:
     """Return the body of a call; `name` is given to the message that it sends.
 
+    `plain`: its texts are sent without their parse modes if they cannot be parsed (telegram/service/plain.py).
     ValueError or TypeError for values JSON lacks, and for files that cannot be stored.
     """
     if not (method.isascii() and method.isalnum()):
@@ -77,9 +80,9 @@ def encode_call(method: str, params: Mapping[str, Any], name: str | None = None)
         encoded, found = _encoded(params)
     except (TypeError, ValueError) as error:
         raise _named(error, method, params) from None
-    if not found and name is None:
-        return method.encode() + b"\n" + encoded
-    return _first_line(method, found, name) + encoded
+    has_line = found or name is not None
+    body = (_first_line(method, found, name) if has_line else method.encode() + b"\n") + encoded
+    return flagged(body, PLAIN) if plain and b'parse_mode":' in encoded else body
 
 
 def _first_line(method: str, found: _Found, name: str | None) -> bytes:

@@ -14,6 +14,10 @@ class ParseMode:
     MARKDOWN: Final = "Markdown"
 
 
+FallbackStr = Literal["plain"]
+"""What becomes of a text whose markup Telegram cannot parse: it is sent as plain text."""
+
+
 class ChatType:
     """Telegram Bot API, Chat: type. SENDER occurs in inline queries only (InlineQuery: chat_type)."""
 

@@ -36,6 +36,11 @@ _UNREACHABLE = (
     "bot can't initiate conversation with",
 )
 
+# tdlib/td, SynchronousRequests.cpp (parseTextEntities): "Can't parse entities: ...", which telegram-bot-api, Client.cpp,
+# get_formatted_text passes on. Older servers: "in message text", "in message caption" (TelegramBotAPI/errors#2), and
+# irazasyed/telegram-bot-sdk#113.
+_UNPARSABLE = ("can't parse entities", "can't parse message text")
+
 
 class TelegramError(Exception):
     """Base of the errors of calls, updates and files."""
@@ -167,6 +172,11 @@ class Refused(ApiError):
     def unreachable(self) -> bool:
         """Whether the bot cannot reach the chat until a person there changes that (blocked, kicked, never started, ...)."""
         return self.code == 403 and self.says(_UNREACHABLE)
+
+    @property
+    def unparsable(self) -> bool:
+        """Whether a text's markup cannot be parsed."""
+        return self.says(_UNPARSABLE)
 
 
 class ServerTrouble(ApiError):

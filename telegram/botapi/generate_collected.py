@@ -147,6 +147,12 @@ def _names(method: Method) -> bool:
     return method.name.startswith(("send", "copy", "forward")) and not sent.isdisjoint(method.returns)
 
 
+def _parses(method: Method) -> bool:
+    """Return whether the method has a text with a parse mode, also inside of an object (contexts/defaults.py)."""
+    inside = {"media", "results", "result", "options", "checklist"}
+    return any(each.name.endswith("parse_mode") or each.name in inside for each in method.params)
+
+
 def collected_stub(schema: Schema) -> str:
     """Return the text of telegram/botapi/collected.pyi."""
     classes = list(_classes(schema))
@@ -156,6 +162,10 @@ def collected_stub(schema: Schema) -> str:
         "Optional parameters of sendMessage.",
         schema.methods["sendMessage"],
         ("chat_id", "text"),
+    )
+    params += (
+        "class TextParams(SendMessageParams, total=False):\n"
+        '    """The same, and the fallback of a text that cannot be parsed."""\n\n    fallback: FallbackStr | None\n\n'
     )
     params += _params(
         "AnswerParams",
@@ -197,11 +207,13 @@ def _signature(shortcut: _Shortcut, method: Method) -> str:
     ordered = sorted(method.params, key=lambda field: not field.required)
     others = [each for each in ordered if each not in positional and each.name not in shortcut.without]
     given, named = ([_param(each, method.name) for each in some] for some in (positional, others))
-    params = ["self", *given, *(["*"] if named or _names(method) else []), *named]
+    params = ["self", *given, *(["*"] if named or _names(method) or _parses(method) else []), *named]
     if _quotes(shortcut, method):
         params.append("quote: bool | NamedCalls = ...")
     if _names(method):
         params.append("name: str | None = ...")
+    if _parses(method):
+        params.append("fallback: FallbackStr | None = ...")
     doc = f"{shortcut.doc}: " if shortcut.doc else ""
     return f'    def {shortcut.name}({", ".join(params)}) -> None:\n        """{doc}Telegram Bot API, {method.name}."""\n'
 

@@ -10,6 +10,8 @@ FORGET: Final = "~forget"
 """The method of a stored call that is not sent: from here on, no message has its name."""
 
 _QUIET: Final = b"quiet"
+PLAIN: Final = b"plain"
+"""The flag of a call whose texts are sent as plain text if they cannot be parsed."""
 
 
 class NamedId(int):
@@ -63,16 +65,28 @@ def naming_of(body: bytes) -> Naming | None:
 
 
 def quiet(body: bytes) -> bytes:
-    """Return a stored call whose refusal is not reported to a handler: a fourth column, "quiet"."""
-    first, newline, params = body.partition(b"\n")
-    columns = first.split(b"\t")
-    columns += (b"[]", b"[null,[]]")[len(columns) - 1 :]
-    return b"\t".join((*columns, _QUIET)) + newline + params
+    """Return a stored call whose refusal is not reported to a handler."""
+    return flagged(body, _QUIET)
 
 
 def is_quiet(body: bytes) -> bool:
     """Return whether `quiet` made the stored call."""
-    return body.partition(b"\n")[0].split(b"\t")[3:] == [_QUIET]
+    return has_flag(body, _QUIET)
+
+
+def flagged(body: bytes, flag: bytes) -> bytes:
+    """Return a stored call with a flag: in its fourth column, between commas."""
+    first, newline, params = body.partition(b"\n")
+    columns = first.split(b"\t")
+    columns += (b"[]", b"[null,[]]", b"")[len(columns) - 1 :]
+    columns[3] += b",%b" % flag if columns[3] else flag
+    return b"\t".join(columns) + newline + params
+
+
+def has_flag(body: bytes, flag: bytes) -> bool:
+    """Return whether `flagged` gave this flag to the stored call."""
+    columns = body.partition(b"\n")[0].split(b"\t")
+    return len(columns) > 3 and flag in columns[3].split(b",")
 
 
 def written_naming(name: str | None, ids: list[tuple[tuple[str | int, ...], str]]) -> Any:

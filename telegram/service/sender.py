@@ -6,6 +6,7 @@
 | the group has become a supergroup          | sent again at once, to the new id (client/peers.py)               |
 | the message that it replies to is gone     | sent again at once, without the reply (botapi/late.py)            |
 | the answer to a button press is too long   | sent again at once, shortened (botapi/late.py)                    |
+| a text cannot be parsed, fallback="plain"  | sent again at once, as plain text (plain.py)                      |
 | its message or query is gone               | dropped, with a line in the log (botapi/late.py)                  |
 | "wrong file_id or ... temporarily"         | retried once, then a dead letter                                  |
 | its named message is not known              | dropped, or sent without the reply (names.py)                     |
@@ -45,19 +46,20 @@ from telegram.botapi.errors import (
     UploadCut,
 )
 from telegram.botapi.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
-from telegram.botapi.named import FORGET, is_quiet, naming_of
+from telegram.botapi.named import FORGET, PLAIN, has_flag, is_quiet, naming_of
 from telegram.botapi.repeatable import makes_something
 from telegram.client.peers import Peers
 from telegram.dialogue.router.refusals import Refusal, Wanted, takes
 from telegram.service.names import NamedCall
 from telegram.service.outage import PAUSE_MIN_S, Outage, Tried
 from telegram.service.pace import Pace
+from telegram.service.plain import without_markup
 from telegram.settings.bot_config import UnknownOutcome
 
 log = structlog.get_logger(__name__)
 
 _DONE: Final = Effects()
-_CORRECTIONS_MAX: Final = 2  # a group that moved, a reply that is gone
+_CORRECTIONS_MAX: Final = 3  # a group that moved, a reply that is gone, a text that cannot be parsed
 _UNAUTHORIZED_PARK_S: Final = 60.0
 _TURN_MAX_S: Final = 0.25  # a call that has to wait longer is parked, which frees its worker
 _WAITING_MAX: Final = 16  # workers that wait at a time
@@ -114,7 +116,7 @@ class Sender:
         ready = await self._ready(work)
         if isinstance(ready, Effects):
             return ready
-        method, body, files, named = ready
+        method, body, _, named = ready
         call = Tried(delivery.lease.key, method, loop.time())
         if self._pace is not None:
             await self._wait_for_turn(self._pace, call, body)
@@ -122,7 +124,7 @@ class Sender:
         if wait_s := self._outage.wait_s(call.started):
             raise Park("Telegram cannot be reached", delay_s=wait_s)
         try:
-            result = await self._send(method, body, files, named)
+            result = await self._send(ready, delivery.envelope)
         except RetryAfter as error:
             self._outage.over(call)
             if self._pace is not None:
@@ -206,11 +208,12 @@ class Sender:
             finally:
                 self._waiting -= 1
 
-    async def _send(self, method: str, body: bytes, files: Files, named: NamedCall | None) -> object:
+    async def _send(self, ready: _Ready, stored: Envelope) -> object:
         """Send a call; if Telegram refuses it for a correctable reason, send it again with that corrected.
 
         Return its result if it has names or files.
         """
+        method, body, files, named = ready
         for _ in range(_CORRECTIONS_MAX):
             try:
                 return await self._post(method, body, files, named)
@@ -220,6 +223,7 @@ class Sender:
                     (moved if named is None else named.after_move(moved))
                     or without_lost_reply(error, body)
                     or with_shorter_answer(error, body)
+                    or (without_markup(error, body, stored.key) if has_flag(stored.body, PLAIN) else None)
                 )
                 if corrected is None:
                     raise

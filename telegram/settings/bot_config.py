@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from engine import PROGRAMMING_ERRORS, EngineConfig
-from telegram.botapi.constants import ParseModeStr
+from telegram.botapi.constants import FallbackStr, ParseModeStr
 from telegram.botapi.routing import URGENT
 from telegram.botapi.types import LinkPreviewOptions
 from telegram.dialogue.contexts.conduct import (
@@ -81,6 +81,9 @@ class BotConfig:
     parse_mode: ParseModeStr | None = None
     """Parse mode of the handlers' texts that state none and no entities; None: none."""
 
+    parse_fallback: FallbackStr | None = None
+    """Handlers' texts that Telegram cannot parse: "plain" sends them as plain text; None: they are refused."""
+
     link_preview: bool = True
     """Whether links in the handlers' texts have a preview, if a call does not state it."""
 
@@ -124,6 +127,7 @@ class BotConfig:
             old_button=self.old_button,
             others_button=self.others_button,
             parse_mode=self.parse_mode,
+            plain=self.parse_fallback == "plain",
             link_preview=None if self.link_preview else LinkPreviewOptions(is_disabled=True),
             backlog=read_backlog(self.backlog, self.backlog_text),
         )

@@ -77,6 +77,9 @@ class BotSettings(BaseModel):
     parse_mode: Literal["none", "HTML", "MarkdownV2", "Markdown"] = Field(
         default="none", description="parse mode of the handlers' texts that state none themselves"
     )
+    parse_fallback: Literal["none", "plain"] = Field(
+        default="none", description="texts that Telegram cannot parse: plain sends them without their markup"
+    )
     link_preview: bool = Field(
         default=_BOT.link_preview, description="whether links in the handlers' texts have a preview"
     )
@@ -118,7 +121,8 @@ class BotSettings(BaseModel):
         for name in ("apology", "old_button", "others_button"):
             if given[name] == NOTHING:
                 given[name] = ""
-        given["parse_mode"] = None if self.parse_mode == NOTHING else self.parse_mode
+        for name in ("parse_mode", "parse_fallback"):
+            given[name] = None if given[name] == NOTHING else given[name]
         if is_sandbox:
             given["messages_per_s"] = 0.0
         kinds = self.allowed_updates

@@ -51,15 +51,18 @@ class Conduct:
     link_preview: LinkPreviewOptions | None = None
     """Link previews of collected texts that state none; None: Telegram shows them."""
 
+    plain: bool = False
+    """Whether collected texts that Telegram cannot parse are sent as plain text, unless a call states `fallback=None`."""
+
     backlog: "Backlog | None" = None
     """Policy for messages that waited at Telegram during a downtime; None: they are handled like others."""
 
     @property
     def defaults(self) -> Defaults | None:
         """The defaults of collected calls; None if there are none."""
-        if self.parse_mode is None and self.link_preview is None:
+        if self.parse_mode is None and self.link_preview is None and not self.plain:
             return None
-        return Defaults(self.parse_mode, self.link_preview)
+        return Defaults(self.parse_mode, self.link_preview, self.plain)
 
 
 def outcome_without_trace(ctx: "Context", error: Exception, conduct: Conduct) -> Reject | Retry | None:

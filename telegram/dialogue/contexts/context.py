@@ -15,6 +15,7 @@ from telegram.botapi.shortcuts import outlives_its_message, part, place_of
 from telegram.botapi.types import Update
 from telegram.client import TgClient
 from telegram.dialogue.buttons.marks import mark_buttons, mark_of
+from telegram.dialogue.contexts.defaults import takes_fallback
 from telegram.dialogue.contexts.named import NamedMessage
 from telegram.dialogue.contexts.origin import E_co, Origin
 from telegram.dialogue.contexts.speaking import Speaking
@@ -184,8 +185,10 @@ class Context(Speaking, Sends, Origin[E_co]):
         """Collect a call, as `call` or (`is_known=False`) `call_newer`; `name` is given to the message that it sends."""
         if self._calls is None:
             raise RuntimeError(f"{method}: the handler has returned, this call would be lost")
+        defaults = self._tools.defaults
+        plain = takes_fallback(method, params, defaults)
         has_none = check_call(method, params) if is_known else None in params.values()
-        if (defaults := self._tools.defaults) is not None:
+        if defaults is not None:
             params = defaults.applied(method, params)
             has_none = True
         if has_none:
@@ -195,7 +198,7 @@ class Context(Speaking, Sends, Origin[E_co]):
         query = query_of(params)
         if query is not None:
             if not self.is_late or query != getattr(self.event, "id", None):
-                self._calls.append(Call(query_lane(query), encode_call(method, params)))
+                self._calls.append(Call(query_lane(query), encode_call(method, params, plain=plain)))
             return
         if "reply_markup" in params:
             mark = None if self.marks is None else mark_of(self.memory.place(self.marks), self.turn)
@@ -204,7 +207,7 @@ class Context(Speaking, Sends, Origin[E_co]):
         lane = self._lane(params.get("chat_id"))
         if name is not None:  # if the message is not sent, the name must not stay with an older one
             self._calls.append(Call(lane, encode_forget(name)))
-        self._calls.append(Call(lane, encode_call(method, params, name)))
+        self._calls.append(Call(lane, encode_call(method, params, name, plain=plain)))
 
     def _lane(self, chat_id: object) -> str:
         """Return the outbox lane: a call to the private chat of a user who asks to join a group is a reply, not a post."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+from telegram.botapi.collecting import WrongCall
 from telegram.botapi.objects import TelegramObject
 from telegram.botapi.parameters import spec_of
 from telegram.botapi.types import LinkPreviewOptions
@@ -44,6 +45,8 @@ class Defaults:
 
     parse_mode: str | None = None
     link_preview: LinkPreviewOptions | None = None
+    plain: bool = False
+    """Whether texts that Telegram cannot parse are sent as plain text."""
 
     def applied(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Return the params of a call with the defaults where it states nothing else."""
@@ -90,6 +93,24 @@ class Defaults:
         if text.preview and self.link_preview is not None and text.preview not in stated:
             found[text.preview] = self.link_preview
         return found
+
+
+def takes_fallback(method: str, params: dict[str, Any], defaults: Defaults | None = None) -> bool:
+    """Remove `fallback` from the params of a call, and return whether its texts are sent plain if they cannot be parsed.
+
+    WrongCall for another value than "plain" or None, and for a method without a text that Telegram parses.
+    """
+    if "fallback" not in params:
+        return defaults is not None and defaults.plain
+    fallback = params.pop("fallback")
+    if fallback is None:
+        return False
+    if fallback != "plain":
+        raise WrongCall(f"fallback of {method} is 'plain' or None, not {fallback!r:.60}")
+    spec = spec_of(method)
+    if spec is not None and not _texts_of(method) and not _INSIDE.keys() & spec.shapes.keys():
+        raise WrongCall(f"{method} has no text with a parse mode, so it has no fallback")
+    return True
 
 
 @cache

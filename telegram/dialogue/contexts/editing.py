@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypedDict
 
-from telegram.botapi.constants import ParseModeStr
+from telegram.botapi.constants import FallbackStr, ParseModeStr
 from telegram.botapi.shortcuts import part
 from telegram.botapi.types import InlineKeyboardMarkup, LinkPreviewOptions, MessageEntity
 
@@ -18,6 +18,7 @@ class EditParams(TypedDict, total=False):
     """Optional parameters of `ctx.edit`; of those that concern only a text or only a caption, the others are left out."""
 
     parse_mode: ParseModeStr | None
+    fallback: FallbackStr | None
     entities: Sequence[MessageEntity | dict[str, Any]] | None
     link_preview_options: LinkPreviewOptions | None
     show_caption_above_media: bool | None

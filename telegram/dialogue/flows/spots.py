@@ -9,6 +9,7 @@ from telegram.botapi.parameters import check_call
 from telegram.botapi.types import Message
 from telegram.dialogue.buttons.callback_data import CallbackData
 from telegram.dialogue.contexts.context import Context
+from telegram.dialogue.contexts.defaults import takes_fallback
 from telegram.dialogue.contexts.signature import fitted, fixed
 from telegram.dialogue.contexts.updates import (
     MESSAGE_KINDS,
@@ -37,7 +38,7 @@ from telegram.dialogue.routes.route import (
 )
 
 if TYPE_CHECKING:
-    from telegram.botapi.collected import SendMessageParams
+    from telegram.botapi.collected import TextParams
 
 V = TypeVar("V")
 C = TypeVar("C", bound=Context)
@@ -189,9 +190,11 @@ class Spot(Generic[S, D, R]):
 
         return register
 
-    def ask(self, text: str, /, **params: "Unpack[SendMessageParams]") -> None:
+    def ask(self, text: str, /, **params: "Unpack[TextParams]") -> None:
         """Send `text` on entering the state, and again when an answer was not valid; `params` of sendMessage."""
-        check_call("sendMessage", {"chat_id": 0, "text": text, **params})
+        call = {"chat_id": 0, "text": text, **params}
+        takes_fallback("sendMessage", call)
+        check_call("sendMessage", call)
         given: dict[str, Any] = {**params}
 
         async def say(ctx: ChatContext, data: Any) -> None:  # noqa: ARG001 - a fixed text

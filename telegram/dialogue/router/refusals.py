@@ -39,24 +39,23 @@ REASONS: Final = ("blocked", "rights", "entities", "gone", "other")
 | "other"    | any other                                                                                                  |
 """
 
-# tdlib/telegram-bot-api, Client.cpp: texts of errors
 _RIGHTS: Final = (
-    "not enough rights",
-    "have no rights",
-    "need administrator rights",
-    "chat_admin_required",
-    "chat_write_forbidden",
-    "right_forbidden",
-    "user_admin_invalid",
+    "not enough rights",  # telegram-bot-api, Client.cpp, process_set_chat_administrator_custom_title_query
+    "have no rights",  # tdlib/td, MessagesManager.cpp: "Have no rights to send a message"
+    "need administrator rights",  # teloxide/teloxide#450
+    "chat_admin_required",  # TelegramBotAPI/errors#2, python-telegram-bot/python-telegram-bot#769
+    "chat_write_forbidden",  # LonamiWebs/Telethon#1607
+    "right_forbidden",  # TelegramBots/Telegram.Bot#1025
+    "user is an administrator of the chat",  # USER_ADMIN_INVALID: Client.cpp, fail_query_with_error
+    "user_admin_invalid",  # the same from older servers
 )
-_ENTITIES: Final = ("can't parse entities", "can't parse message text", "can't parse message caption")
 
 
 def kind_of(error: Refused) -> str:
     """Return the kind of a refusal."""
     if error.unreachable:
         return "blocked"
-    if error.says(_ENTITIES):
+    if error.unparsable:
         return "entities"
     if error.says(_RIGHTS):
         return "rights"

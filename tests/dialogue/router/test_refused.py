@@ -69,6 +69,15 @@ def test_the_example_of_the_page():
         assert bot.dead_letters() == []
 
 
+def test_the_example_of_the_fallback():
+    with modules("refused.md") as made, Conversations(made["answers"].router) as bot:
+        alice = bot.chat("Alice")
+        alice.says("I <3 you")
+        assert alice.text == "You wrote: I <3 you"
+        alice.says("fine")
+        assert alice.messages[-1]["entities"] == [{"type": "bold", "offset": 11, "length": 4}]
+
+
 def test_the_handler_of_a_blocked_chat_runs_once_and_later_calls_are_dropped():
     router, seen = bot_of(reason="blocked")
     with Conversations(router) as bot:
@@ -261,11 +270,19 @@ def test_quiet_keeps_the_other_columns(name: str | None):
         ("Bad Request: can't parse entities: Unsupported start tag", "entities"),
         ("Bad Request: not enough rights to send text messages to the chat", "rights"),
         ("Bad Request: have no rights to send a message", "rights"),
+        ("Bad Request: need administrator rights in the channel chat", "rights"),
+        ("Bad Request: CHAT_ADMIN_REQUIRED", "rights"),
+        ("Bad Request: CHAT_WRITE_FORBIDDEN", "rights"),
+        ("Bad Request: RIGHT_FORBIDDEN", "rights"),
+        ("Bad Request: user is an administrator of the chat", "rights"),
+        ("Bad Request: can't parse message text: Expected end tag at byte offset 5", "entities"),
+        ("Forbidden: bot can't initiate conversation with a user", "blocked"),
         ("Bad Request: message to edit not found", "gone"),
         ("Bad Request: message is too long", "other"),
     ],
 )
 def test_the_reasons_of_refusals(description: str, kind: str):
+    """The sources of the texts stand beside them, in refusals.py (_RIGHTS), errors.py (_UNPARSABLE), peers.py and late.py."""
     code = 403 if description.startswith("Forbidden") else 400
     assert kind_of(Refused("sendMessage", code, description, {})) == kind
 

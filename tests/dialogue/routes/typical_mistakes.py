@@ -22,6 +22,8 @@ MISTAKES = {
     "a parameter of a former version": _message('ctx.reply("x", reply_to_message_id=5)'),
     "a parse mode that is a number": _message('ctx.reply("x", parse_mode=5)'),
     "a parse mode that Telegram does not know": _message('ctx.reply("x", parse_mode="htlm")'),
+    "a fallback that does not exist": _message('ctx.reply("x", parse_mode="HTML", fallback="text")'),
+    "a fallback of what has no text": _message('ctx.reply_dice(fallback="plain")'),
     "a reply without its text": _message("ctx.reply()"),
     "a number in the place of the text": _message("ctx.reply(5)"),
     "a dict in the place of the text": _message('ctx.reply({"text": "x"})'),
@@ -73,6 +75,9 @@ FINE = """
 @router.message(text)
 async def all_of_it(ctx: MessageContext) -> None:
     ctx.reply("x", parse_mode=ParseMode.HTML, reply_markup=inline([("a", "a")]), quote=True)
+    ctx.reply("x", parse_mode="HTML", fallback="plain")
+    ctx.reply_photo("file-id", caption="x", parse_mode="HTML", fallback="plain")
+    ctx.named("menu").edit("x", parse_mode="HTML", fallback="plain")
     ctx.reply("x", parse_mode=None, link_preview_options=LinkPreviewOptions(is_disabled=True))
     ctx.reply("x", reply_parameters=ReplyParameters(message_id=5), entities=[])
     ctx.send(5, "x", reply_markup=keyboard(["a"]))
