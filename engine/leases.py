@@ -76,8 +76,10 @@ class Keeper:
     def __init__(self, store: Store, *, handler_timeout_s: float) -> None:
         self.store = store
         self._timeout_s = handler_timeout_s
+        self._look_every_s = min(_LOOK_EVERY_S, handler_timeout_s / 4)
         self._running: dict[Worker, None] = {}  # an ordered set: longest running first
-        self._allowed = asyncio.Event()  # a deadline has changed
+        self._changed = asyncio.Event()  # a deadline has changed, or the first handler runs
+        self._idle = False  # the watch over deadlines waits for the first handler
 
     def running(self) -> list[Running]:
         """Return the running handlers, longest running first."""
@@ -94,13 +96,15 @@ class Keeper:
         worker.allowed_s = self._timeout_s
         worker.stalled_s = 0.0
         self._running[worker] = None
+        if self._idle:
+            self._changed.set()
 
     def allow(self, delivery: Delivery, seconds: float) -> None:
         """Give the handler of `delivery` a time-out of `seconds` from its start, instead of the usual one."""
         for worker in self._running:
             if worker.delivery is delivery:
                 worker.allowed_s = seconds
-                self._allowed.set()
+                self._changed.set()
 
     def leave(self, worker: Worker) -> Exception | None:
         """Record that the handler has ended; return the outcome given to `cut`, or None if it was not cut."""
@@ -142,7 +146,7 @@ class Keeper:
         or the process was stopped, or its machine suspended.
         """
         loop = asyncio.get_running_loop()
-        look_at = loop.time()
+        look_at = self._began()
         while True:
             now = loop.time()
             try:
@@ -151,10 +155,20 @@ class Keeper:
             except Exception:
                 log.exception("unexpected error at the watch over deadlines")
                 look_at = now + _AFTER_ERROR_S
-            self._allowed.clear()
+            self._changed.clear()
+            self._idle = not self._running
+            if self._idle:  # an idle bot is not woken
+                await self._changed.wait()
+                self._idle = False
+                self._changed.clear()
+                look_at = self._began() + self._look_every_s
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(look_at):
-                    await self._allowed.wait()
+                    await self._changed.wait()
+
+    def _began(self) -> float:
+        """Return when the longest running handler started (loop time); it may have blocked the loop since then."""
+        return next((worker.since for worker in self._running), asyncio.get_running_loop().time())
 
     def _note_stall(self, expected: float, now: float) -> None:
         """Extend the deadlines by a stall: the check that was due at `expected` runs only now."""
@@ -164,7 +178,7 @@ class Keeper:
 
     def _cut_overdue(self, now: float) -> float:
         """Cut handlers past their deadline; return when to check again (loop time)."""
-        look_at = now + min(_LOOK_EVERY_S, self._timeout_s / 4)
+        look_at = now + self._look_every_s
         for worker in list(self._running):
             due = worker.again_at if worker.cuts else worker.since + worker.allowed_s + worker.stalled_s
             if due <= now:

@@ -10,6 +10,7 @@ import structlog
 
 from engine import Delivery, Effects, Park, Reject, Retry, StoreError, StoreUnavailable
 from engine.asking import Asking
+from engine.leases import Keeper
 from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
 from tests.kit.house import NOTHING, House, begins, dead, in_house, now, update
@@ -473,20 +474,38 @@ def test_an_unavailable_store_at_the_end_of_the_pool_delays_no_stop():
 # -- stalls ------------------------------------------------------------------------------------------------------------
 
 
-def test_time_in_which_the_loop_was_blocked_counts_for_no_handler():
+@pytest.mark.parametrize(("idle_s", "first_s"), [(0, 0), (0, 1), (10, 0), (10, 1)])
+def test_time_in_which_the_loop_was_blocked_counts_for_no_handler(idle_s, first_s):
+    """Also if it is blocked by the first step of the first handler: the watch over deadlines was idle until then."""
+
     async def handler(house: House, delivery: Delivery) -> None:
-        await asyncio.sleep(1)
+        if first_s:
+            await asyncio.sleep(first_s)
         if delivery.envelope.key == "blocks":
             asyncio.get_running_loop()._jumping.now += 100  # type: ignore[attr-defined] # as time.sleep(100)
         await asyncio.sleep(40)
         house.note("through", delivery)
         await asyncio.sleep(1000)
 
+    async def updates() -> None:
+        await asyncio.sleep(idle_s)
+        await append(house.store, [update(1, "blocks"), update(2, "a"), update(3, "b")])
+        await house.until_idle()
+
     house = House(handler, attempts_max=1, handler_timeout_s=60)
-    in_house(house, update(1, "blocks"), update(2, "a"), update(3, "b"))
+    in_house(house, then=updates)
     assert [what for _, what, _ in house.diary].count("through") == 3
     assert sorted(letter[2] for letter in dead(house)) == ["the handler ran longer than 60 s"] * 3
-    assert 160 <= max(at for at, _, _ in house.diary) + 60 <= 262
+    assert 160 <= max(at for at, _, _ in house.diary) - idle_s + 60 <= 262
+
+
+async def test_a_bot_without_running_handlers_is_not_woken_by_the_watch_over_deadlines():
+    keeper = Keeper(MemoryStore(), handler_timeout_s=60)
+    watch = asyncio.create_task(keeper.watch_deadlines())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert asyncio.get_running_loop()._scheduled == []  # type: ignore[attr-defined]
+    watch.cancel()
 
 
 def test_after_a_stall_a_handler_that_began_later_has_the_usual_time():
