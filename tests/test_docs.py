@@ -14,6 +14,7 @@ TESTED = {
     "named.md": "tests/dialogue/contexts/test_named.py",
     "refused.md": "tests/dialogue/router/test_refused.py",
     "schedules.md": "tests/dialogue/routes/test_schedules.py",
+    "streaming.md": "tests/dialogue/inbox/test_meanwhile.py",
     "widgets.md": "tests/widgets/test_widgets_docs.py",
     "web.md": "tests/web/test_web_docs.py",
 }

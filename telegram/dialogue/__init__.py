@@ -68,6 +68,7 @@ from telegram.dialogue.router.refusals import RefusedContext
 from telegram.dialogue.router.router import Router
 from telegram.dialogue.routes.events import EventContext
 from telegram.dialogue.routes.hooks import HANDLED, Handled
+from telegram.dialogue.routes.policies import drop
 from telegram.dialogue.routes.route import Handler
 from telegram.dialogue.routes.schedules import EveryContext
 from telegram.dialogue.routes.threads import in_thread
@@ -143,6 +144,7 @@ __all__ = [
     "data",
     "data_prefix",
     "document",
+    "drop",
     "given",
     "help_command",
     "in_thread",

@@ -51,7 +51,7 @@ class Context(Speaking, Sends, Origin[E_co]):
 
     __slots__ = (
         "_calls", "_command", "_delivery", "_memory", "_timers", "_tools", "also", "answers", "around", "event", "home",
-        "is_late", "kind", "marks", "offered", "shows", "update", "used_client",
+        "is_late", "kind", "marks", "offered", "shows", "taken", "update", "used_client",
     )  # fmt: skip
 
     def __init__(self, update: Update, event: E_co, delivery: Delivery, tools: Tools) -> None:
@@ -61,6 +61,9 @@ class Context(Speaking, Sends, Origin[E_co]):
         self.event = event
         """The object in the update under its kind: a Message, a CallbackQuery, ..., or a dict for an unknown kind."""
         self.also = 0  # how many updates behind this one are handled with it
+        self.taken: tuple[
+            int, ...
+        ] = ()  # ids of updates that are acked with this one, or in their turn (taken.py)
         self.shows: tuple[Progress, ...] = ()  # progress messages
         self._delivery = delivery
         self._tools = tools

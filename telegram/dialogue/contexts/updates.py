@@ -103,15 +103,31 @@ class ChatContext(Replies, Context[E_co]):
 class MessageContext(ChatContext[Message]):
     """A message of any kind: new, edited, of a channel, of a business account."""
 
-    __slots__ = ("album",)
+    __slots__ = ("album", "together")
 
     album: "tuple[MessageContext, ...]"
     """All messages of the album, this one first; set only if the router has album handlers (albums.py)."""
+
+    together: tuple[Message, ...]
+    """The messages that are handed over together, this one first; set only if there are several."""
 
     @property
     def message(self) -> Message:
         """The message."""
         return self.event
+
+    @property
+    def messages(self) -> list[Message]:
+        """All messages that are handed over together (`on_new`, a burst), oldest first; mostly only this one.
+
+        Of a message that was edited meanwhile the newest version, if the handler takes edited messages, too.
+        """
+        return [*getattr(self, "together", (self.event,))]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts, or captions, of `messages`; those without either are left out."""
+        return [found for each in self.messages if (found := each.text or each.caption)]
 
     @property
     def chat_id(self) -> int:

@@ -1,18 +1,16 @@
-"""Bursts: one call of a handler for all messages that a person wrote while the lane was busy."""
+"""Messages that were handed over together and whose handler failed: they are handled again one at a time."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
 
 from engine import Envelope, Park, Reject, Retry
-from telegram.botapi.types import Message
-from telegram.dialogue.contexts.updates import MessageContext
 
 log = structlog.get_logger(__name__)
 
 BURST_MAX: Final = 100
+"""Maximum number of messages that are handed over together."""
 
 SPLIT_MAX: Final = 1000
 """Maximum number of conversations with a failed burst on record; in older ones a burst may be tried once more."""
@@ -40,24 +38,6 @@ class Splits:
             return True
         self._ids.pop((head.key, head.scope), None)
         return False
-
-
-async def gather(
-    first: MessageContext,
-    peek: Callable[[int], Awaitable[Sequence[Envelope]]],
-    read: Callable[[Envelope], Awaitable[MessageContext | None]],
-) -> list[Message]:
-    """Return the messages of the burst that begins with `first`, which are consecutive in the lane.
-
-    `read` returns the context of an update that belongs to it; None ends the burst.
-    """
-    messages = [first.message]
-    for envelope in await peek(BURST_MAX - 1):
-        ctx = await read(envelope)
-        if ctx is None:
-            break
-        messages.append(ctx.message)
-    return messages
 
 
 def split(head: Envelope, error: Exception) -> Park:

@@ -1,7 +1,7 @@
 """The inbox's handler: decodes an update, finds its handler, runs it, and returns the effects."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -24,25 +24,24 @@ from engine.moved import deprecated
 from telegram.botapi.decoding import decode
 from telegram.botapi.errors import Unreadable, redact
 from telegram.botapi.shortcuts import current
-from telegram.botapi.types import Message
 from telegram.client.peers import Peers
 from telegram.dialogue.contexts.answers import answer_if_needed, answer_press, refuse_payment, tell
 from telegram.dialogue.contexts.conduct import Conduct, outcome_without_trace
 from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.invalid import Invalid
 from telegram.dialogue.contexts.queries import context_of
-from telegram.dialogue.contexts.signature import check_returned
 from telegram.dialogue.contexts.tools import Tools
 from telegram.dialogue.contexts.updates import (
     CallbackContext,
     MessageContext,
     TimerContext,
 )
-from telegram.dialogue.filters.conditions import Filter, Unanswered
+from telegram.dialogue.filters.conditions import Unanswered
 from telegram.dialogue.filters.limits import Dropped, Limits
 from telegram.dialogue.inbox.awaited import search
-from telegram.dialogue.inbox.batches import Splits, gather, split
+from telegram.dialogue.inbox.behind import called, is_taken, look, peek, take_along
 from telegram.dialogue.inbox.lending import asked, lend, may_lend
+from telegram.dialogue.inbox.meanwhile import Meanwhile
 from telegram.dialogue.inbox.newest import Newest
 from telegram.dialogue.inbox.unmatched import unmatched
 from telegram.dialogue.router.refusals import context_of_timer
@@ -54,8 +53,7 @@ from telegram.dialogue.routes.hooks import Around, hooks_of
 from telegram.dialogue.routes.observe import Joined, Routed
 from telegram.dialogue.routes.presence import note_reachable
 from telegram.dialogue.routes.route import NO_RETRIES, Match
-from telegram.dialogue.routes.stopping import Stoppable, Stopped
-from telegram.dialogue.state.scopes import OWN, place_of_scope
+from telegram.dialogue.routes.stopping import Stopped
 
 log = structlog.get_logger(__name__)
 
@@ -66,9 +64,6 @@ EXPIRES_S: Final = {
     "pre_checkout_query": 150.0,
 }
 """Seconds after which Telegram accepts no answer (Telegram Bot API, Update): it is left out, the update is handled."""
-
-_LOOK_BEHIND: Final = 100
-"""How many pending updates are searched for one that stops the handler, belongs to an album, or is a newer query."""
 
 _NO_LEASE: Final = Lease(Queue.INBOX, "", 0)
 
@@ -100,15 +95,14 @@ class InboxHandler:
         self._wall = wall
         self._observe = observe
         self._table: Table | None = None
-        self._splits = Splits()
         self.albums = Albums()
-        self._stoppable = Stoppable()
         self._around = Around()
         self.dropped = Dropped()
         """Counts of updates that were dropped before a handler, by reason."""
         self._newest = Newest(self.dropped.counts)
         self._limits = Limits(self.dropped)
-        self.arrived = self._stoppable.arrived
+        self._meanwhile = Meanwhile(self._waiting, self._limits, self.dropped, wall)
+        self.arrived = self._meanwhile.stoppable.arrived
 
     def _prepare(self) -> Table:
         """Index the router's handlers, as at the first update. TypeError for what is wrong in it."""
@@ -132,7 +126,7 @@ class InboxHandler:
         may_be_void = self._conduct.backlog is not None or ctx.kind == "inline_query"
         if may_be_void and not await self._is_wanted(ctx, work):
             return ctx.effects()
-        if table.has_albums and not await self._gather(ctx, work):
+        if (table.has_albums or table.may_take) and await self._was_taken(ctx, table, work):
             return ctx.effects()
         try:
             if may_lend(ctx, table, delivery):
@@ -148,7 +142,7 @@ class InboxHandler:
             if match is None:
                 unmatched(ctx, table, self._conduct)
             elif match.options.is_plain and not match.around:
-                await _called(match)
+                await called(match)
             elif self._limits.allow(ctx, delivery, match.options.limits, match.around, self._wall()):
                 await self._run(ctx, match, table, work)
             else:
@@ -170,7 +164,7 @@ class InboxHandler:
         finally:
             for progress in ctx.shows:
                 await progress.end()
-        if table.has_albums:
+        if table.has_albums or ctx.taken:
             await self._close(ctx, match, work)
         answer_if_needed(ctx, self._conduct.apology)  # at each attempt: one may have died before
         return ctx.effects()
@@ -223,75 +217,10 @@ class InboxHandler:
         if options.timeout_s is not None:
             work.extend(options.timeout_s)
         if options.retries != NO_RETRIES or hooks_of(match):
-            handle = partial(self._run_alone, ctx, match, table, work)
+            handle = partial(self._meanwhile.run, ctx, match, table, work)
             await self._around.run(ctx, match, work, handle, self.about)
         else:
-            await self._run_alone(ctx, match, table, work)
-
-    async def _run_alone(self, ctx: Context, match: Match, table: Table, work: Work) -> None:
-        options = match.options
-        if options.stop is None:
-            await self._call(ctx, match, table, work)
-            return
-        stops = partial(self._stops, ctx, work.delivery, options.stop, options.scope)
-
-        async def unless_stopped() -> None:
-            if any(map(stops, await _look(work))):
-                raise Stopped
-            await self._call(ctx, match, table, work)
-
-        await self._stoppable.run(work.envelope.key, unless_stopped(), stops)
-
-    async def _call(self, ctx: Context, match: Match, table: Table, work: Work) -> None:
-        batch = match.options.batch
-        if batch is None or not isinstance(ctx, MessageContext):
-            await _called(match)
-            return
-        if batch == "album":
-            await _called(match, [each.message for each in getattr(ctx, "album", (ctx,))])
-            return
-        delivery, head = work.delivery, work.envelope
-        if delivery.attempt > 1 or self._splits.has(head):
-            await _called(match, [ctx.message])
-            return
-        ids = {head.id}
-
-        async def read(envelope: Envelope) -> MessageContext | None:
-            other = self._waiting(envelope, delivery.state)
-            if not isinstance(other, MessageContext) or other.place() != ctx.place():
-                return None
-            await lend(other, table, delivery._replace(envelope=envelope), work)
-            try:
-                try:
-                    found = table.find(other)
-                except Unanswered as asks:
-                    found = await search(table, other, asks)
-            except Exception:  # noqa: BLE001 - raised again when its turn comes
-                return None
-            if found is None or found.handler is not match.handler:
-                return None
-            at_its_turn = delivery._replace(envelope=envelope, begun=False)
-            if self._limits.refuses(other, at_its_turn, found.options.limits, found.around, self._wall()):
-                return None  # it is dropped at its turn
-            ids.add(envelope.id)
-            if self._observe is not None:
-                self._observe(Joined(delivery, envelope.id))
-            return other
-
-        messages = await gather(ctx, partial(_peek, work), read)
-        ctx.also = len(messages) - 1
-        if not ctx.also:
-            await _called(match, messages)
-            return
-        try:
-            await _called(match, messages)
-        except (Invalid, Park):
-            raise  # these are no failure of the burst
-        except BaseException as error:
-            self._splits.add(head, frozenset(ids))
-            if not isinstance(error, Exception):
-                raise
-            raise split(head, error) from error
+            await self._meanwhile.run(ctx, match, table, work)
 
     async def _is_wanted(self, ctx: Context, work: Work) -> bool:
         """Return False for an update to drop: a message of the backlog, or an inline query if a newer one is pending."""
@@ -302,8 +231,17 @@ class InboxHandler:
             self.dropped.note("backlog", ctx.key)
             return False
         return ctx.kind != "inline_query" or await self._newest.is_wanted(
-            ctx, work.delivery, partial(_look, work), self._waiting
+            ctx, work.delivery, partial(look, work), self._waiting
         )
+
+    async def _was_taken(self, ctx: Context, table: Table, work: Work) -> bool:
+        """Return whether the update was handled with an earlier one, and is only to be acked; gather an album otherwise."""
+        if table.has_albums and not await self._gather(ctx, work):
+            return True
+        if table.may_take and await is_taken(ctx, work):
+            answer_if_needed(ctx, self._conduct.apology)
+            return True
+        return False
 
     async def _gather(self, ctx: Context, work: Work) -> bool:
         """Gather the album that a message begins; False for a message that was handled with its album before."""
@@ -311,33 +249,22 @@ class InboxHandler:
             return True
         was = await asked(work.state_of(ctx.key, scope_of(ctx)))
         read = partial(self._waiting, state=work.delivery.state)
-        return await self.albums.gather(ctx, work.delivery, was, partial(_look, work), read)
+        return await self.albums.gather(ctx, work.delivery, was, partial(look, work), read)
 
     async def _close(self, ctx: Context, match: Match | None, work: Work) -> None:
-        if not is_album(ctx) or work.store is None:
-            return
-        if match is not None and match.options.batch == "album":
-            await self.albums.close(ctx, partial(_peek, work, ALBUM_MAX - 1))
-            if self._observe is not None:
-                for other in ctx.album[1 : 1 + ctx.also]:
-                    self._observe(Joined(work.delivery, other.update_id))
-        else:
-            self.albums.leave(ctx)
-
-    def _stops(self, ctx: Context, delivery: Delivery, stop: Filter, scope: str, envelope: Envelope) -> bool:
-        """Return whether a pending update stops the handler: it is of the same conversation and passes the filter."""
-        if scope == OWN and envelope.scope != delivery.envelope.scope:
-            return False
-        other = self._waiting(envelope)
-        if other is None:
-            return False
-        if scope != OWN and place_of_scope(scope, other) != place_of_scope(scope, ctx):
-            return False
-        try:
-            return stop(other)
-        except BaseException:  # the author's code: other updates of the batch are checked all the same
-            log.exception("a stop filter failed", id=envelope.id)
-            return False
+        """Add the ack of the updates that were handled with this one to the commit."""
+        joined: Sequence[int] = ctx.taken
+        if joined:
+            await take_along(ctx, work)
+        if is_album(ctx) and work.store is not None:
+            if match is not None and match.options.batch == "album":
+                await self.albums.close(ctx, partial(peek, work, ALBUM_MAX - 1))
+                joined = [each.update_id for each in ctx.album[1:]]
+            else:
+                self.albums.leave(ctx)
+        if self._observe is not None:
+            for update_id in joined[: ctx.also]:
+                self._observe(Joined(work.delivery, update_id))
 
     def _waiting(self, envelope: Envelope, state: bytes | None = None) -> Context | None:
         """Return a read-only context of a pending update; None if it is unreadable."""
@@ -345,16 +272,3 @@ class InboxHandler:
             return self._context(Delivery(_NO_LEASE, envelope, 1, state))
         except Reject:
             return None
-
-
-async def _look(work: Work) -> list[Envelope]:
-    return await asked(work.look(_LOOK_BEHIND))
-
-
-async def _peek(work: Work, limit: int) -> list[Envelope]:
-    return await asked(work.peek(limit))
-
-
-async def _called(match: Match, *messages: list[Message]) -> None:
-    if (returned := await match.run(*messages)) is not None:
-        check_returned(match.handler, returned)

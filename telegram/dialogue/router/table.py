@@ -14,6 +14,7 @@ from telegram.dialogue.flows.plan import Plan
 from telegram.dialogue.router.kinds import events_of, routes_of, timers_of
 from telegram.dialogue.router.router import Router
 from telegram.dialogue.routes.hooks import check_row
+from telegram.dialogue.routes.policies import policy_of
 from telegram.dialogue.routes.route import Entry, Match, Route, both_kinds
 from telegram.dialogue.routes.schedules import jobs_of
 from telegram.dialogue.state.conversation import OWN_SCOPE
@@ -63,9 +64,16 @@ class Table:
         """Names of the events that have handlers; None: a handler may handle any."""
         self.timers_of_flows = timers_of(row for row in self._rows if isinstance(row[0], Plan))
         """Those of them that flows handle in some of their states."""
-        routes = (route for entry, _ in self._rows for route in routes_of(entry, set()))
-        self.has_albums = any(isinstance(route, Route) and route.options.batch == "album" for route in routes)
+        options = [
+            route.options
+            for entry, _ in self._rows
+            for route in routes_of(entry, set())
+            if isinstance(route, Route)
+        ]
+        self.has_albums = any(each.batch == "album" for each in options)
         """Whether there is an album handler."""
+        self.may_take = any(policy_of(each.on_new) in {"restart", "merge", "drop"} for each in options)
+        """Whether a handler may take updates that others are in front of (telegram/dialogue/routes/taken.py)."""
         named = {kind for entry, _ in self._rows for kind in entry.kinds or ()}
         self._by_kind = {kind: self._of_kind(kind) for kind in (*named, None)}
 

@@ -3,10 +3,8 @@
 Each message of a media group is an update of its own; only `media_group_id` connects them (Telegram Bot API, Message).
 Other people's messages can be between them, and the last ones can arrive a second later.
 
-1. When the first message is handled, the group's other messages in the lane are gathered, until no more arrive.
-2. The commit acks the first message and those directly behind it. The ids of the others are stored, in the same commit,
-   in a state of the album.
-3. When their turn comes they are acked without a handler; the state is deleted with the last of them.
+When the first message is handled, the group's other messages in the lane are gathered, until no more arrive. They are
+acked with it, or when their turn comes (telegram/dialogue/routes/taken.py); the state is one of the album.
 """
 
 import asyncio
@@ -17,6 +15,7 @@ from typing import Any, Final, TypeGuard
 from engine import Delivery, Envelope, Park
 from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.updates import MessageContext
+from telegram.dialogue.routes.taken import take, was_taken
 
 ALBUM_MAX: Final = 10
 """Messages of one media group (Telegram Bot API, sendMediaGroup)."""
@@ -27,7 +26,6 @@ ALBUM_WAIT_S: Final = 1.2
 ALBUM_KINDS: Final = frozenset(("message", "channel_post"))
 
 _SCOPE: Final = "~album"
-_HANDLED: Final = "handled"
 _LEFT_MAX: Final = 1000
 
 Look = Callable[[], Awaitable[Sequence[Envelope]]]
@@ -50,12 +48,7 @@ class Albums:
         Park if the bot stops before the album is complete.
         """
         ctx.memory.lend(_SCOPE, (ctx.key, scope_of(ctx)), was)
-        state = ctx.conversation(_SCOPE).data
-        handled: list[int] = state.get(_HANDLED, [])
-        if ctx.update_id in handled:
-            handled.remove(ctx.update_id)
-            if not handled:
-                state.clear()
+        if was_taken(ctx, _SCOPE):
             return False
         known = -1
         while True:
@@ -78,17 +71,8 @@ class Albums:
             self._left.popitem(last=False)
 
     async def close(self, ctx: MessageContext, peek: Look) -> None:
-        """Add to the commit: the ack of the messages directly behind the first, and the ids of the others as state."""
-        ids = [each.update_id for each in ctx.album[1:]]
-        row = 0
-        for envelope in await peek():
-            if envelope.id not in ids:
-                break
-            ids.remove(envelope.id)
-            row += 1
-        ctx.also = row
-        if ids:
-            ctx.conversation(_SCOPE).data[_HANDLED] = ids
+        """Add the ack of the other messages to the commit."""
+        await take(ctx, _SCOPE, [each.update_id for each in ctx.album[1:]], peek)
 
 
 def scope_of(ctx: MessageContext) -> str:

@@ -95,7 +95,8 @@ class On(Generic[C]):
         """Decorate a handler of updates that pass all filters; its arguments are the context and the extracts' values.
 
         An update of the same conversation that passes `stop` stops the handler at once, even while it runs: its effects are
-        discarded, and the stopping update is handled in its turn. `timeout_s` bounds the handler's run in seconds (default:
+        discarded, and the stopping update is handled in its turn. `on_new` says what becomes of a new message for this handler
+        that comes while it works (telegram/dialogue/routes/policies.py). `timeout_s` bounds the handler's run in seconds (default:
         the bot's setting). An update older than `stale_s` seconds when its turn comes is dropped, without other handlers
         being tried (telegram/dialogue/filters/limits.py).
         """

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypedDict
 from engine import Retries
 from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.queries import contexts_for
-from telegram.dialogue.contexts.updates import MessageContext, TimerContext
+from telegram.dialogue.contexts.updates import MESSAGE_KINDS, MessageContext, TimerContext
 from telegram.dialogue.filters.builtin import Hint, checked_filters, command, hint_of
 from telegram.dialogue.filters.conditions import (
     Extract,
@@ -22,6 +22,7 @@ from telegram.dialogue.filters.contradictions import check_possible
 from telegram.dialogue.filters.limits import Limit, limits_in, with_stale
 from telegram.dialogue.filters.narrowing import check_contexts
 from telegram.dialogue.routes.albums import is_album
+from telegram.dialogue.routes.policies import OnNew, policy_of
 from telegram.dialogue.state.conversation import OWN_SCOPE
 from telegram.dialogue.state.timers import timer_name
 
@@ -53,6 +54,7 @@ class HandlerOptions(TypedDict, total=False):
     """The keyword arguments of all decorators of handlers, as authors write them (Options)."""
 
     stop: Filter | None
+    on_new: OnNew
     timeout_s: float | None
     stale_s: float | None
     attempts: int | None
@@ -65,6 +67,9 @@ class Options:
 
     stop: Filter | None = None
     """An update of the same conversation that passes it stops the handler, running or not yet started."""
+
+    on_new: OnNew = "queue"
+    """What becomes of a new update while it works (telegram/dialogue/routes/policies.py)."""
 
     scope: str = OWN_SCOPE
     """The scope of that conversation (telegram/dialogue/state/scopes.py): with CHAT, any member stops the handler."""
@@ -88,13 +93,20 @@ class Options:
         object.__setattr__(
             self,
             "is_plain",
-            (self.stop, self.batch, self.timeout_s, self.limits, self.retries)
-            == (None, None, None, (), NO_RETRIES),
+            (self.stop, self.on_new, self.batch, self.timeout_s, self.limits, self.retries)
+            == (None, "queue", None, None, (), NO_RETRIES),
         )
+        if policy_of(self.on_new) != "queue" and self.batch == "album":
+            raise TypeError("an album is gathered by itself: its handler has no on_new")
         if self.stop is not None and is_asked(self.stop):
             raise TypeError("a `stop` filter is evaluated when an update arrives, so it cannot be async")
         if self.timeout_s is not None and not 0 < self.timeout_s < _TIMEOUT_MAX_S:
             raise ValueError(f"timeout_s is a number of seconds above 0, not {self.timeout_s}")
+
+    @property
+    def takes_along(self) -> bool:
+        """Whether the handler gets several messages that wait, except those of an album."""
+        return self.batch == "burst" or self.on_new in {"merge", "restart"}
 
 
 _TIMEOUT_MAX_S: Final = 366 * 86_400.0
@@ -162,6 +174,11 @@ class Route:
             each for each in walk(self.filters) if isinstance(each, command) and each.prefixes
         )
 
+        if self.options.takes_along and not (self.kinds and self.kinds <= MESSAGE_KINDS):
+            raise TypeError(
+                f'on_new="{self.options.on_new}" hands over several messages: for handlers of messages only'
+            )
+
     def values(self, ctx: Context) -> list[Any] | None:
         """Return the extracts' values if the update passes all filters, else None."""
         values = []
@@ -221,7 +238,7 @@ def parted(
             f"a handler has no option {unknown[0]!r}; there are {', '.join(HandlerOptions.__annotations__)}"
         )
     own = checked_retries(Retries(given.get("attempts"), given.get("backoff_s")))
-    named = {name: value for name, value in given.items() if name in {"stop", "timeout_s"}}
+    named = {name: value for name, value in given.items() if name in {"stop", "on_new", "timeout_s"}}
     limits = limits_in(with_stale(filters, given.get("stale_s")))
     without = tuple(each for each in filters if not isinstance(each, Limit))
     return without, Options(batch=batch, limits=limits, retries=own, **named)

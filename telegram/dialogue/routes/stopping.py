@@ -28,6 +28,11 @@ class _Run:
         self.stops = stops
         self.cuts = 0  # how many times it was cancelled
 
+    def cut(self) -> None:
+        """Cancel the handler. It can only arrive there: the task awaits in it until `Stoppable.run` ends."""
+        self.cuts += 1
+        self.task.cancel()
+
 
 class Stoppable:
     """The running handlers that can be stopped: at most one per lane, several for a chat with urgent lanes."""
@@ -35,15 +40,19 @@ class Stoppable:
     def __init__(self) -> None:
         self._runs: dict[str, list[_Run]] = {}
 
+    def stop(self, key: str, stops: Callable[[Envelope], bool]) -> None:
+        """Stop the handler that was started with this `stops`; nothing happens if it has returned."""
+        for run in self._runs.get(chat_beside(key), ()):
+            if run.stops == stops:
+                run.cut()
+
     def arrived(self, batch: Sequence[Envelope]) -> None:
         """Stop the handlers that one of these updates stops; called when they are durable in the inbox."""
         if self._runs:
             for envelope in batch:
                 for run in self._runs.get(chat_beside(envelope.key), ()):
                     if run.stops(envelope):
-                        # It can only arrive inside the handler: the task awaits there until `run` ends.
-                        run.cuts += 1
-                        run.task.cancel()
+                        run.cut()
 
     async def run(self, key: str, work: Awaitable[Any], stops: Callable[[Envelope], bool]) -> None:
         """Await `work`; raise Stopped if an update has stopped it."""

@@ -408,7 +408,7 @@ def test_a_payment_stops_a_handler_of_its_chat_with_such_a_stop_filter(store: st
             await rig.settles()
             assert rig.texts() == ["cancelled"]
             assert [each.params["ok"] for each in rig.sent("answerPreCheckoutQuery")] == [False]
-            assert rig.handler._stoppable._runs == {}
+            assert rig.handler._meanwhile.stoppable._runs == {}
 
     run_virtual(main())
 

@@ -3,7 +3,7 @@
 HEAD = """
 from telegram.botapi.files import InputFile
 from telegram.botapi.types import InputMediaPhoto, InputPollOption, LinkPreviewOptions, MessageEntity, ReplyParameters
-from telegram.dialogue import ChatAction, DiceEmoji, ParseMode, inline, keyboard
+from telegram.dialogue import ChatAction, DiceEmoji, ParseMode, drop, inline, keyboard
 """
 
 
@@ -64,6 +64,10 @@ MISTAKES = {
     "a caption that is a number": _press("ctx.edit_caption(5)"),
     "media that is only a file": _press('ctx.edit_media("file-id")'),
     "the text of a message that may be inaccessible": _press("ctx.reply(ctx.message.text)"),
+    "a policy that does not exist": _message("pass", 'text, on_new="cancel"').replace("  # error", "").replace('"cancel")', '"cancel")  # error'),
+    "a policy's text without drop": _message("pass", 'text, on_new="One moment"').replace("  # error", "").replace('moment")', 'moment")  # error'),
+    "a text of drop that is a number": _message("pass", "text, on_new=drop(5)").replace("  # error", "").replace("(5))", "(5))  # error"),
+    "the texts in the place of one": _message("ctx.reply(ctx.texts)"),
     "a button without data": _message('ctx.reply("x", reply_markup=inline(["a"]))'),
     "a client's call that is not awaited": _message("ctx.client.send_message(chat_id=1, text='x')"),
     "a client's call with a misspelled parse mode": _message(
@@ -72,6 +76,14 @@ MISTAKES = {
 }  # fmt: skip
 
 FINE = """
+@router.message(text, on_new="restart", timeout_s=120)
+async def merged(ctx: MessageContext) -> None:
+    ctx.reply(", ".join(ctx.texts) + str(ctx.messages[0].message_id))
+
+@router.callback_query(on_new=drop("One moment, please."))
+async def once(ctx: CallbackContext) -> None:
+    ctx.answer("x")
+
 @router.message(text)
 async def all_of_it(ctx: MessageContext) -> None:
     ctx.reply("x", parse_mode=ParseMode.HTML, reply_markup=inline([("a", "a")]), quote=True)
