@@ -21,12 +21,13 @@ from engine import (
     LeaseLost,
     Limits,
     NotPeeked,
+    Post,
     Queue,
     StateChanged,
     Timer,
     TooManyTimers,
 )
-from engine.model import REPLAYED, TIMER_IDS, QueueStats
+from engine.model import POSTED, REPLAYED, TIMER_IDS, QueueStats
 from engine.store import ID_FALL_MAX
 from tests.kit.view import LaneSeen, TimerName, TimerSeen, View
 
@@ -98,12 +99,15 @@ class Model:
     def append(
         self,
         batch: Sequence[Envelope],
+        _aliases: Sequence[tuple[str, str]] = (),
+        posts: Sequence[Post] = (),
         *,
         forgotten: Iterable[int] = (),
         depths: Mapping[str, int] = MappingProxyType({}),
     ) -> int:
         """`forgotten` are ids that the store need not remember any more, and does not; `depths` of lanes are those
         of the moment of asking, which the store may go by."""
+        self._check_counts(Counter(post.key for post in posts), self._timers_of())
         forget, new, added = set(forgotten), 0, Counter[str]()
         for envelope in batch:
             if envelope.id in self.seen and envelope.id not in forget:
@@ -122,6 +126,8 @@ class Model:
             else:
                 added[key] += 1
                 self._add(Queue.INBOX, Item(self._rank(envelope.id), envelope))
+        for post in posts:
+            self._post(post)
         return new
 
     def claim(self, session: int, lease: Lease) -> Delivery:
@@ -162,7 +168,7 @@ class Model:
             name = (key, delivery.envelope.scope)
             if effects.state is not KEEP and queue is Queue.INBOX and self.states.get(name) != delivery.state:
                 raise StateChanged
-            self._check_timers(delivery, effects.timers)
+            self._check_timers(delivery, effects)
             for change in effects.states:
                 self._set_state((change.key, change.scope), change.state)
             if effects.state is not KEEP:
@@ -172,6 +178,8 @@ class Model:
             self._handled(lane.items[0])
             for timer in effects.timers:
                 self._set_timer(key, delivery.envelope.scope, timer)
+            for post in effects.posts:
+                self._post(post)
             self._pop(queue, key, keep=more, count=1 + effects.also)
             return self._delivery(delivery.lease) if self.is_held(delivery.lease) else None
         if lane.acked == delivery.envelope:
@@ -321,7 +329,10 @@ class Model:
             {queue: self._stats(queue) for queue in Queue},
             self.states,
             [d for d, _ in self.dead][::-1],
-            sorted(TimerSeen(*name, item.rank[0], item.envelope.body) for name, item in self.timers.items()),
+            sorted(
+                TimerSeen(*name, item.rank[0], item.envelope.body).plain()
+                for name, item in self.timers.items()
+            ),
         )
 
     # -- parts of the above -----------------------------------------------------------------------------------
@@ -408,18 +419,29 @@ class Model:
             if not timer.after_s:
                 self._add_timer(self.timers[name])
 
-    def _check_timers(self, delivery: Delivery, timers: Iterable[Timer]) -> None:
+    def _post(self, post: Post) -> None:
+        name = f"{POSTED}{self._timers_set + 1}"  # of its own: nothing replaces it
+        self._set_timer(post.key, post.scope, Timer(name, post.after_s, post.body))
+
+    def _timers_of(self) -> Counter[str]:
+        return Counter(key for key, _, _ in self.timers)
+
+    def _check_timers(self, delivery: Delivery, effects: Effects) -> None:
         key, head = delivery.lease.key, self._held(delivery.lease).items[0]
-        after = {name for name in self.timers if name[0] == key and name != head.timer}
-        set_ = set[TimerName]()
-        for timer in timers:
-            name = (key, delivery.envelope.scope if timer.scope is None else timer.scope, timer.name)
-            after.discard(name)
-            set_.discard(name)
-            if timer.after_s is not None:
-                set_.add(name)
-        if set_ and len(after | set_) > self.limits.lane_timers_max:
-            raise TooManyTimers(key, self.limits.lane_timers_max)
+        asked = {
+            (key, delivery.envelope.scope if timer.scope is None else timer.scope, timer.name): timer
+            for timer in effects.timers
+        }
+        there = self._timers_of()
+        there[key] -= sum(name in asked or name == head.timer for name in self.timers)
+        new = Counter(post.key for post in effects.posts)
+        new[key] += sum(timer.after_s is not None for timer in asked.values())
+        self._check_counts(new, there)
+
+    def _check_counts(self, new: Counter[str], there: Counter[str]) -> None:
+        for key, count in new.items():
+            if count and there[key] + count > self.limits.lane_timers_max:
+                raise TooManyTimers(key, self.limits.lane_timers_max)
 
     def _add_timer(self, item: Item) -> None:
         name = (Queue.INBOX, item.envelope.key)

@@ -220,7 +220,13 @@ async def _view(
         letter._replace(envelope=plain(letter.queue, letter.envelope))
         for letter in await store.dead_letters(_ALL)
     ]
-    return View(lanes, {queue: stats.of(queue) for queue in Queue}, states, dead, sorted(timers))
+    return View(
+        lanes,
+        {queue: stats.of(queue) for queue in Queue},
+        states,
+        dead,
+        sorted(timer.plain() for timer in timers),
+    )
 
 
 def _ready(table: LaneTable) -> list[str]:

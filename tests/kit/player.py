@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from hypothesis import note
 from hypothesis.stateful import RuleBasedStateMachine
 
-from engine import Call, Delivery, Effects, Envelope, Limits, Queue, StateChange, Timer
+from engine import Call, Delivery, Effects, Envelope, Limits, Post, Queue, StateChange, Timer
 from tests.kit.explain import Ask, explain
 from tests.kit.model import Model
 from tests.kit.observed import WALL_S, Memory, Sqlite
@@ -18,7 +18,7 @@ from tests.kit.view import plain_delivery
 from tests.kit.virtual import VirtualLoop
 
 INSTANT_S = 2.0**-10  # time passes only when nothing is left to do; a sum of these is exact
-LIMITS = Limits(lane_depth_max=4, dead_max=3, dead_per_lane_max=2, lane_timers_max=2)
+LIMITS = Limits(lane_depth_max=4, dead_max=3, dead_per_lane_max=2, lane_timers_max=3)
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - what a sync costs is not the matter here
 
 
@@ -78,7 +78,7 @@ class Player(RuleBasedStateMachine):
         name, *more = chosen
         if name == "append":
             batch = [Envelope(id_, key, scope, self._body()) for id_, key, scope in more[0]]
-            return self._of(0, name, batch)
+            return self._of(0, name, batch, (), self._posts(more[1] if more[1:] else ()))
         if name == "state":
             return self._of(0, name, *more)
         if name == "claim":
@@ -105,7 +105,12 @@ class Player(RuleBasedStateMachine):
     def _calls(self, to: list[str]) -> tuple[Call, ...]:
         return tuple(Call(key, self._body()) for key in to)
 
-    def _effects(self, state: Any, to: Any, timers: Any = (), also: int = 0, changes: Any = ()) -> Effects:
+    def _posts(self, posts: Any) -> tuple[Post, ...]:
+        return tuple(Post(key, scope, self._body(), after_s) for key, scope, after_s in posts)
+
+    def _effects(
+        self, state: Any, to: Any, timers: Any = (), also: int = 0, changes: Any = (), posts: Any = ()
+    ) -> Effects:
         return Effects(
             self._calls(to),
             state,
@@ -115,6 +120,7 @@ class Player(RuleBasedStateMachine):
                 StateChange(key, scope, self.model.state(key, scope) if is_right else b"z", new)
                 for key, scope, is_right, new in changes
             ),
+            self._posts(posts),
         )
 
     def play_one(self, name: str, *args: Any, **named: Any) -> Any:

@@ -39,6 +39,10 @@ turns = st.integers(0, TURNS)
 appends = st.tuples(
     st.just("append"), st.lists(st.tuples(st.sampled_from(IDS), keys, scopes), min_size=1, max_size=4)
 )
+posted = st.lists(st.tuples(keys, scopes, st.sampled_from([0.0, 0.0, 0.0, 0.5, 60.0])), max_size=3)
+posting = st.tuples(
+    st.just("append"), st.lists(st.tuples(st.sampled_from(IDS), keys, scopes), max_size=1), posted.filter(len)
+)
 claims = st.tuples(st.just("claim"), st.integers(0, 1), queues)
 to = st.lists(keys, max_size=2)
 timers = st.lists(
@@ -66,6 +70,7 @@ commits = st.one_of(
         timers,
         st.sampled_from([0, 0, 0, 1, 2]),
         changes,
+        posted,
     ),
 )
 peeks = st.tuples(st.just("peek"), which, st.integers(0, 3))
@@ -77,7 +82,7 @@ buries = st.tuples(st.just("bury"), which, reasons, to)
 releases = st.tuples(st.just("release"), which)
 replays = st.tuples(st.just("replay"), which)
 on_delivery = st.one_of(commits, parks, buries, releases, peeks)
-anything = st.one_of(appends, claims, commits, on_delivery, replays, looks)
+anything = st.one_of(appends, posting, claims, commits, on_delivery, replays, looks)
 
 
 class StoreMachine(Player):
@@ -87,6 +92,10 @@ class StoreMachine(Player):
 
     @rule(chosen=appends)
     def append(self, chosen: Any) -> None:
+        self.play([self.ask(chosen)])
+
+    @rule(chosen=posting)
+    def post(self, chosen: Any) -> None:
         self.play([self.ask(chosen)])
 
     @precondition(lambda self: len(self.waiting) < 3)
@@ -219,6 +228,24 @@ class StoreMachine(Player):
         if crash:
             self.play([], crash=0)
 
+    @precondition(lambda self: self.current())
+    @rule(
+        posts=st.lists(posted, min_size=2, max_size=3),
+        state=states,
+        then=st.sampled_from(["crash", "again", ""]),
+    )
+    def post_again_and_again_from_a_lane(self, posts: Any, state: Any, then: str) -> None:
+        first = delivery = self.current()[-1]
+        for each in posts:
+            if delivery is None:
+                break
+            effects = self._effects(KEEP if delivery.lease.queue is Queue.OUTBOX else state, [], posts=each)
+            delivery = self.play_one("commit", delivery, effects, more=True)
+        if then == "again":  # its answer was lost, say: it changes nothing
+            self.play_one("commit", first, self._effects(KEEP, [], posts=[("chat:1", "", 0.0)]), more=True)
+        if then == "crash":
+            self.play([], crash=0)
+
     @precondition(lambda self: not self.model.longest_ready(Queue.INBOX))
     @rule(chosen=appends, cut=st.integers(0, 9))
     def wake_one_of_two_and_cut_it_off(self, chosen: Any, cut: int) -> None:
@@ -261,7 +288,7 @@ class StoreMachine(Player):
         self.play(asks, cuts, crash=crash, who=who)
         self.store.fill_disk(False)
 
-    @rule(chosen=appends, other=appends, cut=st.integers(0, 9))
+    @rule(chosen=st.one_of(appends, posting), other=st.one_of(appends, posting), cut=st.integers(0, 9))
     def cut_off_an_append_and_append_again(self, chosen: Any, other: Any, cut: int) -> None:
         asks = [ask for ask in map(self.ask, (chosen, other)) if ask]
         self.play(asks, [(cut, ask) for ask in asks[:1]])
@@ -274,7 +301,7 @@ class StoreMachine(Player):
         self.play(asks, list(zip(cuts, asks, strict=True)))
 
     @precondition(lambda self: self.current())
-    @rule(chosen=st.lists(st.one_of(appends, on_delivery), min_size=2, max_size=4))
+    @rule(chosen=st.lists(st.one_of(appends, posting, on_delivery), min_size=2, max_size=4))
     def ask_when_the_disk_is_full_and_again(self, chosen: Any) -> None:
         asks = [ask for ask in map(self.ask, chosen) if ask]
         self.store.fill_disk(True)
