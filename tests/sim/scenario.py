@@ -21,11 +21,14 @@ from engine import Call, Delivery, Effects, Envelope, Handler, Park, Queue, Reje
 from engine.model import Stats
 from engine.store import DIED, ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
 from telegram.botapi.calls import decode_call
-from telegram.dialogue import MessageContext, Router, text
+from telegram.dialogue import EventContext, MessageContext, Router, text
+from telegram.dialogue.routes.events import SEEN_S
+from telegram.dialogue.state.conversation import Conversation
 from telegram.load.bot.evidence import Evidence
 from telegram.load.checkers.checker import Interruption, check
 from telegram.settings.bot_config import SEND_ATTEMPTS_MAX, BotConfig
 from tests.sim.loop import Process, SimLoop
+from tests.sim.posts import EVENT, Payers, judge_events, judge_posts, number_of
 from tests.sim.stores import FileStores, SharedStores, Stores
 from tests.sim.supervisor import Supervisor
 from tests.sim.telegram_side import TelegramSide
@@ -35,6 +38,7 @@ from tests.sim.trouble import NO_PERILS, Perils, Trouble
 COMES_RIGHT_WITHIN_S: Final = 3600.0
 """After the trouble: far above every backoff; virtual time costs nothing."""
 
+_ALL_LASTS_S: Final = 6 * 3600.0  # far above what a run takes
 _ALL_RUN_AGAIN_S: Final = 60.0  # far above the pause before a restart
 _REPEAT_WINDOW_S: Final = (
     120.0  # from a trouble to its last repeat of a reply: an answer that comes late, a lease
@@ -101,7 +105,7 @@ class Scenario:
         self.supervisors = [Supervisor(self) for _ in range(rng.randint(1, self.stores.processes_max))]
         self.process_numbers = 0
         self.timer_numbers = count(1)
-        self.wall_offset_max_s = self.wall_offset_s
+        self.wall_offset_max_s = self.wall_offset_min_s = self.wall_offset_s
         self.opened_after_jump = False
         """A store that was opened after the clock was set goes by that; what sessions share was opened before."""
 
@@ -145,14 +149,20 @@ class Scenario:
                 )
             )
 
+        @router.event(EVENT)
+        async def paid(ctx: EventContext) -> None:
+            await self._misbehave()
+            ctx.data["paid"] = [*ctx.data.get("paid", ()), ctx.payload["number"]]
+
         return router
 
     def with_timers(self, handle: Handler, store: FullStore) -> TimerPlay:
-        """Return the handler, which now sets timers beside."""
+        """Return the handler, which now sets timers and posts beside."""
         return TimerPlay(
             handle,
             store,
             self.rng,
+            keys=[f"chat:{chat}" for chat in self.chats],
             wall=self.wall,
             number=lambda: next(self.timer_numbers),
             is_over=lambda: self.trouble.over,
@@ -256,6 +266,8 @@ class Scenario:
         """Let it happen, and judge."""
         for supervisor in self.supervisors:
             supervisor.start()
+        payers = Payers(self.rng, self.chats, self.lasts_s, self._post)
+        paying = asyncio.create_task(payers.pay())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._people())
             group.create_task(self._misfortunes())
@@ -263,10 +275,13 @@ class Scenario:
         for supervisor in self.supervisors:
             supervisor.heal()
         self.stores.mount()
+        if not (await asyncio.wait({paying}, timeout=COMES_RIGHT_WITHIN_S))[0]:
+            self.failures.append("events cannot be posted")
+            paying.cancel()
         await self._all_done()
         for supervisor in self.supervisors:
             await supervisor.end()
-        await self._judge()
+        await self._judge(payers)
         return Outcome(
             self.seed,
             self.kind,
@@ -286,6 +301,9 @@ class Scenario:
             await asyncio.sleep(moment - self.loop.time())
             self.side.say(self.rng.choice(self.chats), f"text {number}")
             self.sent_at[self.side.sent[-1].update_id] = self.wall()
+
+    def _post(self, chat: int, number: int) -> Any:
+        return self.rng.choice(self.supervisors).post(chat, number)
 
     async def _misfortunes(self) -> None:
         """What befalls whole processes, the clock and the numbering."""
@@ -328,6 +346,7 @@ class Scenario:
         longest_h = self.rng.choice((6, 72)) if self.perils.leaps else 6
         self.wall_offset_s += self.rng.uniform(-longest_h, longest_h) * 3600
         self.wall_offset_max_s = max(self.wall_offset_max_s, self.wall_offset_s)
+        self.wall_offset_min_s = min(self.wall_offset_min_s, self.wall_offset_s)
 
     def opened(self) -> None:
         """Note that a process has opened the store."""
@@ -389,9 +408,12 @@ class Scenario:
             if stats.pending and not (stats.ready or stats.leased or stats.parked):
                 self.failures.append(f"lost wake-up: {queue.value} {stats}")
 
-    async def _given_up(self, store: FullStore) -> set[int]:
-        """Return the ids of updates that may be without a reply; complain about other dead letters."""
-        ids = set()
+    async def _given_up(self, store: FullStore) -> tuple[set[int], set[int]]:
+        """Return the ids of updates that may be without a reply, and the numbers of events and posts.
+
+        Complain about other dead letters.
+        """
+        ids, numbers = set(), set()
         for letter in await store.dead_letters():
             if letter.queue is Queue.INBOX:
                 # A handler that sleeps through its deadline has failed, too: not in a hard run.
@@ -399,27 +421,42 @@ class Scenario:
                 died = self.trouble.counts["crash"] if letter.reason.startswith(DIED) else 0
                 is_right = self.bad_handlers > 0 or 0 < letter.attempts <= max(frozen, died)
                 ids.add(letter.envelope.id)
+                if letter.envelope.is_timer and (number := number_of(letter.envelope.body)) is not None:
+                    numbers.add(number)
             else:
                 is_right = letter.attempts == SEND_ATTEMPTS_MAX
                 ids.add(Evidence.parse(json.loads(decode_call(letter.envelope.body)[1])["text"]).update_id)
             if not is_right:
                 self.failures.append(f"dead letter: {letter}")
-        return ids
+        return ids, numbers
 
-    async def _judge(self) -> None:
+    async def _judge(self, payers: Payers) -> None:
         store = await self.stores.inspect()
         stats = await store.stats()
         self.conserved(stats)
         if stats.inbox.pending or stats.outbox.pending:
             self.failures.append(f"left behind: {stats}")
-        given_up = await self._given_up(store)
+        given_up, numbers = await self._given_up(store)
         is_clock_steady = not self.trouble.counts["clock jump"]
+        logs: dict[str, list[Any]] = {}
+        handled: dict[int, list[int]] = {}
         for chat in self.chats:
             entries = json.loads(await store.state(*log_name(f"chat:{chat}")) or b"[]")
+            logs[f"chat:{chat}"] = entries
+            data = Conversation(await store.state(f"chat:{chat}", str(chat))).data
+            handled[chat] = data.get("paid", [])
             self.failures += judge(entries, is_clock_steady=is_clock_steady)
             if is_clock_steady:
                 written = self.sent_at if self.kind == "shared" else {}
                 self.failures += misplaced(entries, there=self.there_at, sent=written)
+        self.failures += judge_posts(logs, numbers, is_clock_steady=is_clock_steady)
+        self.failures += judge_events(
+            payers.events,
+            handled,
+            numbers,
+            is_clock_steady=is_clock_steady,
+            are_ids_kept=self.wall_offset_max_s - self.wall_offset_min_s < SEEN_S - _ALL_LASTS_S,
+        )
         await store.close()
         sent = [line for line in self.side.sent if line.update_id not in given_up]
         seen = self.side.seen

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 from engine import StoreError, StoreUnavailable
 from telegram.service.bot import Bot
 from tests.sim.loop import Process
+from tests.sim.posts import EVENT
 from tests.sim.telegram_side import SimClient
 
 if TYPE_CHECKING:
@@ -64,6 +65,21 @@ class Supervisor:
         """Let somebody ask the store for its dead letters, and give up after so long."""
         if self._process is not None and self.store is not None:
             self._process.spawn(self._look(self.store, for_s))
+
+    def post(self, chat: int, number: int) -> "tuple[asyncio.Task[None], asyncio.Future[bool]] | None":
+        """Let the process post an event; return its task and whether it has it for certain. None if it does not run."""
+        if self._process is None or self._bot is None:
+            return None
+        answer = self._loop.create_future()
+        return self._process.spawn(self._post(self._bot, chat, number, answer)), answer
+
+    async def _post(self, bot: Bot, chat: int, number: int, answer: "asyncio.Future[bool]") -> None:
+        is_durable = False
+        with suppress(StoreUnavailable, StoreError, RuntimeError):  # the last: it stops, or does not run yet
+            await bot.post(chat, EVENT, {"number": number}, id=number)
+            is_durable = True
+        if not answer.done():
+            answer.set_result(is_durable)
 
     async def _look(self, store: "FullStore", for_s: float) -> None:
         with suppress(TimeoutError, StoreError, StoreUnavailable):

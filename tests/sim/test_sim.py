@@ -14,9 +14,11 @@ from engine.embedded.seen import SeenIds
 from engine.leases import Keeper
 from engine.stores.memory import MemoryStore
 from engine.stores.memory_data import Data
+from telegram.dialogue import EventContext
 from telegram.service.poller import Poller
 from tests.sim.__main__ import be_quiet
 from tests.sim.loop import Process, SimLoop
+from tests.sim.posts import Event, judge_events, judge_posts
 from tests.sim.scenario import simulate, simulate_hard
 from tests.sim.timers import judge, misplaced
 from tests.sim.trouble import Perils
@@ -122,12 +124,43 @@ class TestItFinds:
     def test_no_memory_of_ids(self, monkeypatch):
         append = MemoryStore.append
 
-        async def forgetful(self, right, batch, aliases=()):
+        async def forgetful(self, right, batch, aliases=(), posts=()):
             self._data.seen = type(self._data.seen)()
-            return await append(self, right, batch, aliases)
+            return await append(self, right, batch, aliases, posts)
 
         monkeypatch.setattr(MemoryStore, "append", forgetful)
         assert found() is not None
+
+    def test_events_whose_ids_are_not_kept(self, monkeypatch):
+        monkeypatch.setattr(EventContext, "is_repeated", False)
+        assert any("was handled" in str(outcome.failures) for outcome in map(simulate, range(200)))
+
+    def test_posts_out_of_order(self, monkeypatch):
+        append, post = MemoryStore.append, Data.post
+
+        async def reversed_posts(self, right, batch, aliases=(), posts=()):
+            held: list[Any] = []
+            monkeypatch.setattr(Data, "post", lambda data, each: held.append((data, each)))
+            try:
+                return await append(self, right, batch, aliases, posts)
+            finally:
+                monkeypatch.setattr(Data, "post", post)
+                asyncio.get_running_loop().call_later(
+                    random.Random(len(self._data.timers)).random() * 60,
+                    lambda: [post(*each) for each in held],
+                )
+
+        monkeypatch.setattr(MemoryStore, "append", reversed_posts)
+        assert any("came after event" in str(outcome.failures) for outcome in map(simulate, range(200)))
+
+    def test_posts_of_a_commit_that_are_lost(self, monkeypatch):
+        commit = MemoryStore.commit
+
+        async def forgetful(self, delivery, effects, *, more):
+            return await commit(self, delivery, effects._replace(posts=effects.posts[1:]), more=more)
+
+        monkeypatch.setattr(MemoryStore, "commit", forgetful)
+        assert "never came to" in str(simulate(found()).failures)
 
 
 def on_sim_loop(scenario):
@@ -215,6 +248,50 @@ def test_a_good_log_is_good():
     ]
     assert judge(entries, is_clock_steady=True) == []
     assert misplaced(entries, there={5: 1.0, 6: 109.0, 7: 111.0}, sent={5: 1.0, 6: 109.0, 7: 111.0}) == []
+
+
+MADE_1, MADE_2 = ["posted", "b", 1], ["posted", "b", 2]
+POST_1, POST_2 = ["post", 1], ["post", 2]
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "finding"),
+    [
+        ([MADE_1], [], "post 1 never came to b"),
+        ([MADE_1], [POST_1, ["update", 3], POST_1], "post 1 came to b 2 times"),
+        ([], [POST_1], "post 1 came to b, and was not made"),
+        ([MADE_1, POST_1], [POST_1], "post 1 came to a, and was not made"),
+        ([MADE_1, MADE_2], [POST_2, POST_1], "posts came to b out of order"),
+    ],
+)
+def test_a_post_that_is_lost_or_repeated_or_out_of_order_is_seen(of_a, of_b, finding):
+    logs = {"a": of_a, "b": of_b}
+    assert judge_posts(logs, (), is_clock_steady=True) == [finding]
+    assert judge_posts(logs, {1}, is_clock_steady=False) == [finding] * (
+        "never" not in finding and "order" not in finding
+    )
+
+
+def test_good_posts_are_good():
+    logs = {"a": [MADE_1, ["update", 5], MADE_2], "b": [POST_1, ["posted", "b", 3], POST_2, ["post", 3]]}
+    assert judge_posts(logs, (), is_clock_steady=True) == []
+
+
+@pytest.mark.parametrize(
+    ("handled", "finding"),
+    [
+        ([7, 8, 9], None),
+        ([9, 7, 8], None),  # of another payer
+        ([7, 8], "event 9 was never handled in chat 5"),
+        ([7, 8, 9, 7], "event 7 was handled 2 times in chat 5"),
+        ([8, 7, 9], "event 7 came after event 8 in chat 5"),
+    ],
+)
+def test_an_event_that_is_lost_or_repeated_or_out_of_order_is_seen(handled, finding):
+    events = [Event(0, 5, 7), Event(1, 5, 9), Event(0, 5, 8), Event(0, 6, 1)]
+    judged = partial(judge_events, events, {5: handled, 6: [1]})
+    assert judged((), is_clock_steady=True, are_ids_kept=True) == ([] if finding is None else [finding])
+    assert judged({7, 9}, is_clock_steady=False, are_ids_kept=False) == []
 
 
 def test_a_timer_out_of_its_place_is_seen():

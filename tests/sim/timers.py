@@ -8,12 +8,13 @@ updates that were in its lane by then, and (in a store that nobody opens anew) b
 import asyncio
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 from typing import Any, Final, NamedTuple
 
 from engine import Effects, Handler, Park, StateChange, StoreUnavailable, Timer, Work
 from engine.store import FullStore
+from tests.sim.posts import EVENT_HEAD, number_of, posts_of_a_commit
 
 LASTS_MAX_S: Final = 60.0
 _ANSWER_S: Final = 5.0  # of the store; in trouble it may take longer than a handler may
@@ -28,7 +29,10 @@ class _Wish(NamedTuple):
 
 
 class TimerPlay:
-    """Wraps the bot's handler. `number` gives each timer one of its own; `is_over`: no more are set."""
+    """Wraps the bot's handler. `number` gives each timer and post one of its own; `is_over`: no more are set.
+
+    `keys` are those of the lanes into which commits post.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class TimerPlay:
         store: FullStore,
         rng: random.Random,
         *,
+        keys: Collection[str],
         wall: Callable[[], float],
         number: Callable[[], int],
         is_over: Callable[[], bool],
@@ -43,6 +48,7 @@ class TimerPlay:
         self._handle = handle
         self._store = store
         self._rng = rng
+        self._keys = keys
         self._wall = wall
         self._number = number
         self._is_over = is_over
@@ -51,7 +57,8 @@ class TimerPlay:
         """Handle it, set timers beside, and note both in the lane's log."""
         envelope = work.envelope
         handled_at = self._wall()
-        effects = Effects() if envelope.is_timer else await self._handle(work)
+        is_event = envelope.is_timer and envelope.body.startswith(EVENT_HEAD)
+        effects = Effects() if envelope.is_timer and not is_event else await self._handle(work)
         name = log_name(envelope.key)
         try:
             async with asyncio.timeout(_ANSWER_S):
@@ -59,13 +66,20 @@ class TimerPlay:
         except (StoreUnavailable, TimeoutError):
             raise Park("the log cannot be read", delay_s=1.0) from None
         entries: list[Any] = json.loads(was or b"[]")
-        if envelope.is_timer:
+        if is_event:
+            pass  # it is in the chat's data
+        elif (posted := number_of(envelope.body)) is not None:
+            entries.append(["post", posted])
+        elif envelope.is_timer:
             entries.append(["came", int(envelope.body), envelope.at, handled_at])
         else:
             entries.append(["update", envelope.id])
-        timers = () if self._is_over() else tuple(self._timers(entries))
-        log = json.dumps(entries).encode()
-        return effects._replace(timers=timers, states=(StateChange(*name, was, log),))
+        if not self._is_over():
+            timers = tuple(self._timers(entries))
+            posts = tuple(posts_of_a_commit(self._rng, self._keys, self._number, entries))
+            effects = effects._replace(timers=timers, posts=posts)
+        log = StateChange(*name, was, json.dumps(entries).encode())
+        return effects._replace(states=(*effects.states, log))
 
     def _timers(self, entries: list[Any]) -> Any:
         for name in "ab":
@@ -108,7 +122,7 @@ def judge(entries: list[Any], *, is_clock_steady: bool) -> list[str]:
     findings = []
     waiting: dict[str, _Wish] = {}
     for what, *details in entries:
-        if what == "update":
+        if what in {"update", "post", "posted"}:
             continue
         if what == "came":
             number, at, handled_at = details
