@@ -7,6 +7,7 @@ import pytest
 from tests.kit.docs import DOCS, modules, pages
 
 TESTED = {
+    "buttons.md": "tests/dialogue/buttons/test_long.py",
     "data.md": "tests/dialogue/state/test_shared.py",
     "events.md": "tests/dialogue/routes/test_events_docs.py",
     "languages.md": "tests/dialogue/languages/test_languages.py",

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telegram.dialogue.buttons.callback_data import CallbackData
+from telegram.dialogue.buttons.callback_data import CALLBACK_BYTES_MAX, CallbackData
+from telegram.dialogue.buttons.long import key_of
 from telegram.dialogue.buttons.marks import read_mark
 from telegram.fake.methods.samples import Samples
 from telegram.fake.protocol.shapes import schema
@@ -75,7 +76,8 @@ class Chat:
         there = self._all_buttons()
         found = next((each for each in there if each.text == wanted), None)
         found = found or next(
-            (each for each in there if each.data and read_mark(each.data)[1] == wanted), None
+            (each for each in there if each.data and read_mark(each.data)[1] in {wanted, key_of(wanted)}),
+            None,
         )
         if found is None:
             told = ", ".join(f"{each.text!r} ({each.data})" for each in there) or "none"
@@ -97,6 +99,7 @@ class Chat:
     ) -> None:
         """Press a button with this data under a message sent via the bot, in a chat without the bot."""
         data = button.pack() if isinstance(button, CallbackData) else button
+        data = data if len(data.encode()) <= CALLBACK_BYTES_MAX else key_of(data)
         self._bot.scene.toasts.pop(self.user_id, None)
         self._bot.scene.press_inline(self.user_id, inline_message_id, data)
         self._bot.happens(wait=wait, failing=failing)

@@ -1,4 +1,4 @@
-"""Typed callback data of buttons, packed into Telegram's 64 bytes.
+"""Typed callback data of buttons, packed into a text; over Telegram's 64 bytes see long.py.
 
 class Vote(CallbackData, prefix="vote"):
     poll: int
@@ -13,6 +13,9 @@ from typing import Any, ClassVar, Final, Self
 from pydantic import BaseModel, ConfigDict
 
 from telegram.dialogue.state.kept import NotKept, check_read, fields_of, read_fields
+
+DATA_MAX: Final = 1024
+"""Maximum size of the data of a button of a collected call, in bytes of UTF-8 (telegram/dialogue/buttons/long.py)."""
 
 CALLBACK_BYTES_MAX: Final = 64
 """Maximum size of callback data, in bytes of UTF-8 (Telegram Bot API, InlineKeyboardButton)."""
@@ -39,16 +42,16 @@ class CallbackData(BaseModel):
         cls.prefix = prefix
 
     def pack(self) -> str:
-        """Return the callback data. ValueError if it exceeds Telegram's 64 bytes of UTF-8.
+        """Return the callback data. ValueError if it exceeds DATA_MAX bytes of UTF-8.
 
         NotKept for a value that `unpack` would return as another one.
         """
         values = fields_of(self, mode="json")
         packed = _SEPARATOR.join([self.prefix, *(_packed(value) for value in values.values())])
         size = len(packed.encode())
-        if size > CALLBACK_BYTES_MAX:
+        if size > DATA_MAX:
             raise ValueError(
-                f"a button's data has at most {CALLBACK_BYTES_MAX} bytes in UTF-8, this has {size}: {packed!r}"
+                f"a button's data has at most {DATA_MAX} bytes in UTF-8, this has {size}: {packed!r}"
             )
         if (read := self.unpack(packed)) is None:
             raise NotKept(f"{packed!r} would not be read as {type(self).__name__} again")

@@ -14,7 +14,7 @@ from telegram.botapi.types import (
     ReplyKeyboardMarkup,
     ReplyKeyboardRemove,
 )
-from telegram.dialogue.buttons.callback_data import CALLBACK_BYTES_MAX, CallbackData
+from telegram.dialogue.buttons.callback_data import DATA_MAX, CallbackData
 
 _LINKS: Final = ("https://", "http://", "tg://")
 
@@ -23,7 +23,10 @@ Button = tuple[str, str | CallbackData] | InlineKeyboardButton
 
 
 def inline(*rows: Sequence[Button]) -> InlineKeyboardMarkup:
-    """Return an inline keyboard, row by row; ValueError for callback data that Telegram would refuse."""
+    """Return an inline keyboard, row by row; ValueError for callback data that are empty, or over 1024 bytes.
+
+    Data over Telegram's 64 bytes are kept by the bot (telegram/dialogue/buttons/long.py), for collected calls: `ctx.reply`, ...
+    """
     return InlineKeyboardMarkup(inline_keyboard=[[_button(each) for each in row] for row in rows])
 
 
@@ -51,6 +54,6 @@ def _button(given: Button) -> InlineKeyboardButton:
     target = carried.pack() if isinstance(carried, CallbackData) else carried
     if target.startswith(_LINKS):
         return InlineKeyboardButton(text=text, url=target)
-    if not 0 < len(target.encode()) <= CALLBACK_BYTES_MAX:
-        raise ValueError(f"a button's data has 1 to {CALLBACK_BYTES_MAX} bytes in UTF-8: {target!r}")
+    if not 0 < len(target.encode()) <= DATA_MAX:
+        raise ValueError(f"a button's data has 1 to {DATA_MAX} bytes in UTF-8: {target!r:.100}")
     return InlineKeyboardButton(text=text, callback_data=target)

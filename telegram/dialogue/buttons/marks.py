@@ -3,8 +3,8 @@
     ~OOOTTTT~data        O: hash of the owner's conversation, T: of the turn
 
 The update of a press does not say when its button was sent, and any member may press it or forge its data (Telegram Bot
-API, CallbackQuery). The mark is removed before a handler or a filter sees the data. Data too long for a mark within
-Telegram's 64 bytes has none.
+API, CallbackQuery). The mark is removed before a handler or a filter sees the data. Data that do not fit into Telegram's 64
+bytes with their mark have a key (telegram/dialogue/buttons/long.py).
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel
 
 from telegram.dialogue.buttons.callback_data import CALLBACK_BYTES_MAX
+from telegram.dialogue.buttons.long import is_key, kept_as
 
 _MARK: Final = re.compile(r"~([A-Za-z0-9_-]{3})([A-Za-z0-9_-]{4})~")
 TURN_LENGTH: Final = 4
@@ -53,16 +54,17 @@ def read_mark(data: str) -> tuple[Mark | None, str]:
     return (None, data) if found is None else (Mark(found[1], found[2]), data[found.end() :])
 
 
-def mark_buttons(markup: Any, mark: Mark | None) -> tuple[Any, list[str]]:
+def mark_buttons(markup: Any, mark: Mark | None, long: dict[str, str] | None = None) -> tuple[Any, list[str]]:
     """Return a `reply_markup` with marked buttons, and the author's data of all its buttons.
 
+    Data that do not fit are replaced by their key, and put into `long` under that; without `long`, only the mark is left out.
     Any markup but an inline keyboard with callback data is returned unchanged. An existing mark is replaced.
     """
     keyboard = _inline_keyboard(markup)
     if keyboard is None:
         return markup, []
     offered: list[str] = []
-    rows = [[_marked(each, mark, offered) for each in row] for row in keyboard]
+    rows = [[_marked(each, mark, offered, long) for each in row] for row in keyboard]
     return ({**_fields(markup), "inline_keyboard": rows}, offered) if offered else (markup, [])
 
 
@@ -83,12 +85,17 @@ def _fields(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _marked(button: Any, mark: Mark | None, offered: list[str]) -> Any:
+def _marked(button: Any, mark: Mark | None, offered: list[str], long: dict[str, str] | None) -> Any:
     fields = _fields(button)
     given = fields.get("callback_data")
     if not isinstance(given, str):
         return button
     _, data = read_mark(given)
     offered.append(data)
-    marked = data if mark is None else f"{mark}{data}"
-    return {**fields, "callback_data": marked if len(marked.encode()) <= CALLBACK_BYTES_MAX else data}
+    prefix = "" if mark is None else str(mark)
+    if len(prefix) + len(data.encode()) > CALLBACK_BYTES_MAX or is_key(data):
+        if long is None:
+            prefix = ""
+        else:
+            data = kept_as(data, long)
+    return {**fields, "callback_data": f"{prefix}{data}"}

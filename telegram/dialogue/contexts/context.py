@@ -14,10 +14,10 @@ from telegram.botapi.routing import lane_for
 from telegram.botapi.shortcuts import outlives_its_message, part, place_of
 from telegram.botapi.types import Update
 from telegram.client import TgClient
-from telegram.dialogue.buttons.marks import mark_buttons, mark_of
 from telegram.dialogue.contexts.defaults import takes_fallback
 from telegram.dialogue.contexts.named import NamedMessage
 from telegram.dialogue.contexts.origin import E_co, Origin
+from telegram.dialogue.contexts.pressable import note_buttons
 from telegram.dialogue.contexts.speaking import Speaking
 from telegram.dialogue.contexts.tools import Resource, Tools
 from telegram.dialogue.state.conversation import DATA, OWN_SCOPE, Conversation, Memory, Scope
@@ -51,7 +51,7 @@ class Context(Speaking, Sends, Origin[E_co]):
 
     __slots__ = (
         "_calls", "_command", "_delivery", "_memory", "_timers", "_tools", "also", "answers", "around", "event", "home",
-        "is_late", "kind", "marks", "offered", "shows", "taken", "update", "used_client",
+        "is_late", "kind", "long", "marks", "offered", "shows", "taken", "update", "used_client",
     )  # fmt: skip
 
     def __init__(self, update: Update, event: E_co, delivery: Delivery, tools: Tools) -> None:
@@ -80,6 +80,7 @@ class Context(Speaking, Sends, Origin[E_co]):
         self.used_client = False  # whether `client` was used: calls made with it are not known here
         self.marks: str | None = None  # the scope of the flow whose buttons are collected
         self.offered: list[str] = []  # the data of the buttons that were collected
+        self.long: dict[str, dict[str, str]] = {}  # those over 64 bytes, by lane and key (buttons/long.py)
 
     # ---- the update
 
@@ -204,9 +205,7 @@ class Context(Speaking, Sends, Origin[E_co]):
                 self._calls.append(Call(query_lane(query), encode_call(method, params, plain=plain)))
             return
         if "reply_markup" in params:
-            mark = None if self.marks is None else mark_of(self.memory.place(self.marks), self.turn)
-            params["reply_markup"], offered = mark_buttons(params["reply_markup"], mark)
-            self.offered += offered
+            note_buttons(self, method, params)
         lane = self._lane(params.get("chat_id"))
         if name is not None:  # if the message is not sent, the name must not stay with an older one
             self._calls.append(Call(lane, encode_forget(name)))
@@ -344,7 +343,7 @@ class Context(Speaking, Sends, Origin[E_co]):
 
     def discard(self) -> None:
         """Discard all collected effects and changes of state, as if no handler had run."""
-        self._calls, self._timers, self.offered = [], {}, []
+        self._calls, self._timers, self.offered, self.long = [], {}, [], {}
         if self._memory is not None:
             self._memory.forget()
 

@@ -31,16 +31,13 @@ from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.invalid import Invalid
 from telegram.dialogue.contexts.queries import context_of
 from telegram.dialogue.contexts.tools import Tools
-from telegram.dialogue.contexts.updates import (
-    CallbackContext,
-    MessageContext,
-    TimerContext,
-)
+from telegram.dialogue.contexts.updates import CallbackContext, MessageContext, TimerContext
 from telegram.dialogue.filters.conditions import Unanswered
 from telegram.dialogue.filters.limits import Dropped, Limits
 from telegram.dialogue.inbox.awaited import search
 from telegram.dialogue.inbox.behind import called, is_taken, look, peek, take_along
 from telegram.dialogue.inbox.lending import asked, lend, may_lend
+from telegram.dialogue.inbox.long_buttons import effects_of, is_lost
 from telegram.dialogue.inbox.meanwhile import Meanwhile
 from telegram.dialogue.inbox.newest import Newest
 from telegram.dialogue.inbox.unmatched import unmatched
@@ -128,6 +125,8 @@ class InboxHandler:
             return ctx.effects()
         if (table.has_albums or table.may_take) and await self._was_taken(ctx, table, work):
             return ctx.effects()
+        if ctx.kind == "callback_query" and await is_lost(ctx, work, self._conduct):
+            return ctx.effects()
         try:
             if may_lend(ctx, table, delivery):
                 await lend(ctx, table, delivery, work)
@@ -167,7 +166,7 @@ class InboxHandler:
         if table.has_albums or ctx.taken:
             await self._close(ctx, match, work)
         answer_if_needed(ctx, self._conduct.apology)  # at each attempt: one may have died before
-        return ctx.effects()
+        return await effects_of(ctx, work) if ctx.long else ctx.effects()
 
     def failed(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
         """Return calls for a failed update: the answer to a press, and if it is given up the apology."""

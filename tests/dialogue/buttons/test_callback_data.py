@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from telegram.dialogue.buttons.callback_data import CALLBACK_BYTES_MAX, CallbackData
+from telegram.dialogue.buttons.callback_data import DATA_MAX, CallbackData
 
 
 class Vote(CallbackData, prefix="vote"):
@@ -135,11 +135,12 @@ def test_deep_brackets_are_only_data_that_does_not_fit():
     assert Rich.unpack("r:2026-01-05:red:x:" + "[" * 100_000 + ":{}") is None
 
 
-def test_more_than_telegram_takes_is_an_error():
-    room = CALLBACK_BYTES_MAX - len("t::%")
-    assert len(Texts(one="x" * room, two="").pack()) == CALLBACK_BYTES_MAX
+def test_more_than_a_button_has_is_an_error():
+    """Data over Telegram's 64 bytes are kept under a key (test_long.py)."""
+    room = DATA_MAX - len("t::%")
+    assert len(Texts(one="x" * room, two="").pack()) == DATA_MAX
     for too_long in ("x" * (room + 1), "é" * (room // 2 + 1)):
-        with pytest.raises(ValueError, match="at most 64 bytes"):
+        with pytest.raises(ValueError, match="at most 1024 bytes"):
             Texts(one=too_long, two="").pack()
 
 
