@@ -5,7 +5,7 @@ SEEDS ?= 2000
 CUTS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format api bench bench-peers judges load mutants power sim torture pictures browser lock clean
+.PHONY: help run test lint format api bench bench-peers judges load mutants power sim torture pictures browser database lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ run: .venv/.runtime ## run the bot; if BOT_TOKEN is not set: a sandbox with a pa
 
 # Side by side: tests with processes or a browser mostly wait. 5: no test of this part is among the ARGS.
 QUICK = $(PY) -m pytest -m "not processes and not browser"
-test: .venv/.dev browser ## lint, then every test (ARGS="tests/test_run.py -x": only these)
+test: .venv/.dev browser database ## lint, then every test (ARGS="tests/test_run.py -x": only these)
 	@$(PY) -m pytest -m processes $(ARGS) >.venv/processes.log 2>&1 & processes=$$!; \
 	$(PY) -m pytest -m browser $(ARGS) >.venv/browser.log 2>&1 & browser=$$!; \
 	$(QUICK) --half 0 $(ARGS) >.venv/half.log 2>&1 & half=$$!; \
@@ -73,6 +73,11 @@ browser: .venv/.dev ## the Chromium that the page's test drives: installed from 
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } || \
 	  echo "no Chromium on PATH: the test of the sandbox's page will be skipped (install it: apt-get install chromium)"
+
+database: ## the PostgreSQL server that tests start by themselves: installed from the distribution where we may
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql >/dev/null; } || \
+	  echo "no PostgreSQL server here: its tests will be skipped (install it: apt-get install postgresql)"
 
 COMPILE = .venv/bin/pip-compile -q $(LOCK_ARGS) --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --no-header pyproject.toml
 LOCK_ARGS ?= -U

@@ -12,7 +12,7 @@ by one:
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.model import TIMER_IDS
 
@@ -38,6 +38,17 @@ KEYS: Final = {
 _DELETE_FROM: Final = {"inbox": "-inbox", "outbox": "-outbox", "timer": "-timer", "dead": "-dead"}
 _GONE: Final = {step: queue for queue, step in _DELETE_FROM.items()}
 DELETED: Final = None
+
+Combined = tuple[
+    dict[str, list[int]],
+    dict[str, list[Row]],
+    dict[str, dict[Row, Row | None]],
+    dict[str, int],
+    dict[str, int],
+]
+"""The steps of one transaction per table: places or numbers to delete; rows to insert, in the order of the steps; by key, the
+row to insert or replace, or DELETED. And by lane, the number of timers that it may have at the end; by kind of id, the value
+to which its high-water mark is raised."""
 
 
 class Group:
@@ -115,25 +126,6 @@ def only_deletes(steps: Steps) -> bool:
     return all(what[:1] in {"-", "~"} for what in steps[::2])
 
 
-class Combined(NamedTuple):
-    """The steps of one transaction, combined per table."""
-
-    gone: dict[str, list[int]]
-    """By table: the places or numbers to delete."""
-
-    new: dict[str, list[Row]]
-    """By table: the rows to insert, in the order of the steps."""
-
-    keyed: dict[str, dict[Row, Row | None]]
-    """By table and key: the row to insert or replace, or DELETED."""
-
-    bounded: dict[str, int]
-    """By lane: the number of timers that it may have at the end."""
-
-    marks: dict[str, int]
-    """By kind of id: raise the high-water mark to this."""
-
-
 def combined(steps: Steps) -> Combined:
     """Combine the steps."""
     gone: dict[str, list[int]] = {}
@@ -160,7 +152,7 @@ def combined(steps: Steps) -> Combined:
                 add = partial(_forget, keyed.setdefault(what[1:], {}))
             last = what
         add(value)
-    return Combined(gone, new, keyed, bounded, marks)
+    return gone, new, keyed, bounded, marks
 
 
 def _forget(rows: dict[Row, Row | None], key: Row) -> None:

@@ -10,6 +10,8 @@ from engine.stores.owned.reads import Read
 from engine.stores.owned.writer import Doubted, GroupWriter
 
 T = TypeVar("T")
+Loader = Callable[[], Callable[["Source"], T]]
+"""Called on the event loop directly before reading; what it returns may be called on any thread."""
 
 _REASON_MAX: Final = 200
 
@@ -59,14 +61,18 @@ class Ledger(Protocol):
     def notes(self) -> Notes:
         """The record of running inbox handlers."""
 
-    async def open(self, build: Callable[[Source], T]) -> T:
-        """Open it and return what `build` makes of it; StoreError says in one line what a person has to do."""
+    @property
+    def pause_max_s(self) -> float:
+        """The longest pause before another `reopen`, in seconds."""
 
-    async def reopen(self, build: Callable[[Source], T]) -> T:
+    async def open(self, loader: Loader[T]) -> T:
+        """Open it and return what is loaded; StoreError says in one line what a person has to do."""
+
+    async def reopen(self, loader: Loader[T]) -> T:
         """Open it again, because it is in doubt: StoreUnavailable if that fails now, StoreError if it never will."""
 
-    def writer(self, doubted: Doubted) -> GroupWriter:
-        """Return the writer of this opening."""
+    def writer(self, doubted: Doubted, lost: Callable[[], object]) -> GroupWriter:
+        """Return the writer of this opening. `lost` is called if another process may take over before the next one."""
 
     async def close(self) -> None:
         """Close it; it is not used any more."""

@@ -8,7 +8,7 @@
     closed, or lost (StoreError: the file is another one, is damaged, has lost updates) ◀─────────┘
 
 While the store is in doubt nothing is written or read. A caller waits for the running attempt, and gets its
-StoreUnavailable; the task tries again, with pauses of at most 30 s, until it succeeds. No caller's cancellation
+StoreUnavailable; the task tries again, with pauses, until it succeeds. No caller's cancellation
 reaches it. Workers that wait for a lane keep waiting, and are woken when the new lanes are there. All leases are void
 then, and deliveries in progress are handled again (a reply that was sent is sent again).
 """
@@ -39,7 +39,6 @@ from engine.stores.owned.writer import GroupWriter
 log = structlog.get_logger(__name__)
 
 _FENCE_BITS: Final = 53  # counts the claims of one opening; the owner's epoch is above these bits
-_READ_ANEW_PAUSE_MAX_S: Final = 30.0
 _CALM_S: Final = 60.0  # after this long without a reload the next one starts without a pause
 
 
@@ -54,6 +53,9 @@ class Loaded:
         `now` is the loop's time, `due_until` Unix time: timers that are due by then are put into their lanes.
         """
         self.owner_epoch = source.owner_epoch
+        self.is_void = False
+        """Its leases have ended."""
+
         fence = source.owner_epoch << _FENCE_BITS
         self.queues = {queue: QueueAtHand(queue, fence=fence) for queue in Queue}
         self.seen = SeenIds()
@@ -129,7 +131,7 @@ class LoadedStore:
 
     async def open(self) -> None:
         """Open the ledger and load it; StoreError says in one line what a person has to do."""
-        self._take_over(loaded := await self._ledger.open(self._loader()))
+        self._take_over(loaded := await self._ledger.open(self._loader))
         self._granted = Right(loaded.owner_epoch << _FENCE_BITS)
         self._look_later()
 
@@ -270,7 +272,7 @@ class LoadedStore:
     async def _read_anew(self) -> bool:
         """Return whether the recovery is finished: reloaded, lost or closed. False: try again."""
         try:
-            loaded = await self._ledger.reopen(partial(self._load_anew, self._loader()))
+            loaded = await self._ledger.reopen(lambda: partial(self._load_anew, self._loader()))
         except StoreUnavailable as error:
             log.warning("the store cannot be read", reason=str(error))
             attempt, self._attempt = self._attempt, self._new_attempt()
@@ -285,7 +287,8 @@ class LoadedStore:
 
     def _load_anew(self, load: Callable[[Source], Loaded], source: Source) -> Loaded:
         loaded = load(source)
-        if not loaded.seen.contains(self._seen):
+        is_same_hold = self._loaded is not None and not self._loaded.is_void
+        if is_same_hold and not loaded.seen.contains(self._seen):
             raise StoreError(
                 f"{self._ledger.name} has lost updates that it had: an older copy was put in its place while the bot ran"
             )
@@ -294,7 +297,7 @@ class LoadedStore:
     def _take_over(self, loaded: Loaded) -> None:
         """Replace the in-memory image by a new one, in one step: no await in here."""
         old = self._loaded
-        self._writer = writer = self._ledger.writer(self._doubted)
+        self._writer = writer = self._ledger.writer(self._doubted, self._taken_over)
         self._loaded = loaded
         self._queues = loaded.queues
         self._seen = loaded.seen
@@ -307,10 +310,23 @@ class LoadedStore:
         self._appended = None
         loaded.start(writer)
         if old is not None:
-            old.close()
-            for queue, lost in self._watchers.items():
-                if leases := old.queues[queue].lanes.leases(self):
-                    lost(leases)
+            self._void(old)
+
+    def _taken_over(self) -> None:
+        """End what this session holds: another process may take over, or has."""
+        self._right = None
+        if self._loaded is not None:
+            self._void(self._loaded)
+
+    def _void(self, loaded: Loaded) -> None:
+        """End the leases of an image that is in doubt or replaced, once."""
+        if loaded.is_void:
+            return
+        loaded.is_void = True
+        loaded.close()
+        for queue, lost in self._watchers.items():
+            if leases := loaded.queues[queue].lanes.leases(self):
+                lost(leases)
 
     def _new_attempt(self) -> "asyncio.Future[None]":
         attempt = asyncio.get_running_loop().create_future()
@@ -318,10 +334,10 @@ class LoadedStore:
         return attempt
 
     async def _pause_between_readings(self) -> None:
-        """Wait before a reload: not at all after _CALM_S without one; then 1 s, 2 s, 4 s, ... up to 30 s."""
+        """Wait before a reload: not at all after _CALM_S without one; then 1 s, 2 s, 4 s, ... up to a maximum."""
         loop = asyncio.get_running_loop()
         if loop.time() - self._read_anew_at < _CALM_S:
-            self._read_anew_pause_s = min(_READ_ANEW_PAUSE_MAX_S, max(1.0, 2 * self._read_anew_pause_s))
+            self._read_anew_pause_s = min(self._ledger.pause_max_s, max(1.0, 2 * self._read_anew_pause_s))
             self._is_pausing = True
             try:
                 await asyncio.sleep(self._read_anew_pause_s)

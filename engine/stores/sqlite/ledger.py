@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from engine.errors import StoreError, StoreUnavailable
-from engine.stores.owned.ledger import Source
+from engine.stores.owned.ledger import Loader
 from engine.stores.owned.writer import Doubted
 from engine.stores.sqlite.errors import at_opening, translated
 from engine.stores.sqlite.file import StoreFile
@@ -18,6 +18,8 @@ T = TypeVar("T")
 class FileLedger:
     """See Ledger."""
 
+    pause_max_s = 30.0
+
     def __init__(self, file: StoreFile, thread: JobThread) -> None:
         self.file = file
         self.thread = thread
@@ -28,8 +30,9 @@ class FileLedger:
         """See Ledger."""
         return str(self.file.path)
 
-    async def open(self, build: Callable[[Source], T]) -> T:
+    async def open(self, loader: Loader[T]) -> T:
         """See Ledger."""
+        build = loader()
 
         def load() -> T:
             self.file.open()
@@ -42,8 +45,9 @@ class FileLedger:
 
         return await result_on(self.thread, load)
 
-    async def reopen(self, build: Callable[[Source], T]) -> T:
+    async def reopen(self, loader: Loader[T]) -> T:
         """See Ledger."""
+        build = loader()
 
         def load() -> T:
             self.file.reopen()
@@ -57,8 +61,8 @@ class FileLedger:
 
         return await result_on(self.thread, load)
 
-    def writer(self, doubted: Doubted) -> Writer:
-        """See Ledger."""
+    def writer(self, doubted: Doubted, _: Callable[[], object]) -> Writer:
+        """See Ledger. The file has a lock: no other process takes over."""
         return Writer(self.file, self.thread, doubted)
 
     async def close(self) -> None:

@@ -1,0 +1,80 @@
+"""Connections: how they are made and set up, and what of the driver is used."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Protocol
+
+import asyncpg
+
+from engine.errors import StoreError, StoreUnavailable
+from engine.stores.postgres.address import Address
+
+_CONNECT_S: Final = 5.0
+_COMMAND_S: Final = 20.0
+_SETTINGS: Final = {
+    "jit": "off",  # it would compile each statement for longer than it runs
+    "enable_seqscan": "off",  # a plan made while a table was empty would be kept when it is full
+    "statement_timeout": "10s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "synchronous_commit": "on",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+
+
+class Connection(Protocol):
+    """What is used of asyncpg's connection, which has no types. A row can be indexed and unpacked."""
+
+    async def execute(self, query: str, *values: Any) -> str:
+        """Execute; return the command's tag."""
+
+    async def fetch(self, query: str, *values: Any, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109 - the driver's
+        """Return the rows."""
+
+    async def fetchrow(self, query: str, *values: Any) -> Sequence[Any] | None:
+        """Return the first row."""
+
+    async def fetchval(self, query: str, *values: Any) -> Any:
+        """Return the first value of the first row."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """Return a transaction, to be entered."""
+
+    def get_server_pid(self) -> int:
+        """Return the process id that the server gave at the start of the connection."""
+
+    def is_closed(self) -> bool:
+        """Return whether it is of no use any more."""
+
+    async def close(self) -> None:
+        """Close it."""
+
+    def terminate(self) -> None:
+        """Cut it; may be repeated."""
+
+
+async def connect(address: Address, application: str) -> Connection:
+    """Connect; StoreError for a pooler, StoreUnavailable for a standby server, and the driver's errors."""
+    settings = {**_SETTINGS, "application_name": application}
+    connection: Connection = await asyncpg.connect(
+        **address.options, timeout=_CONNECT_S, command_timeout=_COMMAND_S, server_settings=settings
+    )
+    try:
+        pid, is_standby = await connection.fetchrow("SELECT pg_backend_pid(), pg_is_in_recovery()") or (
+            0,
+            False,
+        )
+        # A pooler invents the process id that it gives, and shares its connections: settings would be other clients', too.
+        if pid != connection.get_server_pid():
+            raise StoreError(f"{address.name} is a pooler: connect to PostgreSQL itself")
+        if is_standby:
+            raise StoreUnavailable(f"{address.name} is a standby server, which cannot be written")
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection

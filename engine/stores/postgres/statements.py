@@ -1,0 +1,197 @@
+"""The SQL of a PostgreSQL store. `{0}` is the schema: each name has it, so that no search_path can change what is meant.
+
+$1 is always the bot.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from engine.stores.owned.group import DELETED, Combined, Row
+from engine.stores.owned.reads import Read
+
+LETTERS: Final = "letters"
+"""The kind of mark that is the number of the newest dead letter."""
+
+_LETTER: Final = (
+    "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM {0}.dead WHERE bot = $1"
+)
+_AT: Final = "SELECT place, scope, body, at FROM {{0}}.{} WHERE bot = $1 AND place = ANY($2::bigint[])"
+_BEHIND: Final = "FROM {0}.timer WHERE bot + 0 = $1 AND (at, place) > ($2, $3) AND at >= $4"
+_NAMES: Final = "at, place, key, scope, name"
+
+QUERIES: Final = {
+    Read.INBOX_AT: _AT.format("inbox"),
+    Read.OUTBOX_AT: _AT.format("outbox"),
+    Read.TIMER_AT: _AT.format("timer"),
+    Read.STATE: "SELECT state FROM {0}.state WHERE bot = $1 AND key = $2 AND scope = $3",
+    Read.DUE: f"SELECT {_NAMES} {_BEHIND} AND at <= $5 ORDER BY at, place LIMIT $6",
+    Read.NEXT_DUE: f"SELECT at {_BEHIND} ORDER BY at, place LIMIT 1",
+    Read.LETTER: f"{_LETTER} AND number = $2",
+    Read.NEWEST_LETTER: f"{_LETTER} AND number < $2 ORDER BY number DESC LIMIT 1",
+}
+
+# -- one group: one statement, so that it needs one round trip, and is one transaction ---------------------------------
+
+_FENCE: Final = """
+WITH alive AS MATERIALIZED (SELECT FROM {0}.bot WHERE id = $1 AND owner = $2 AND epoch = $3 FOR KEY SHARE),
+ same AS MATERIALIZED (SELECT FROM {0}.canary, alive WHERE nonce = $4)"""
+_SURE: Final = ",\n sure AS MATERIALIZED (SELECT FROM same)"
+# `full`: lanes that would have too many timers. A lane may keep `most` of those that are not changed here.
+_SURE_OF_TIMERS: Final = """,
+ full_lane AS MATERIALIZED (SELECT w.key FROM same, unnest({lanes}::text[], {most}::int[]) AS w(key, most)
+  WHERE w.most < 0 OR EXISTS (SELECT FROM {{0}}.timer t WHERE t.bot = $1 AND t.key = w.key
+   AND NOT t.place = ANY({places}::bigint[]) AND NOT EXISTS (
+    SELECT FROM unnest({keys}::text[], {scopes}::text[], {names}::text[]) AS c(key, scope, name)
+    WHERE c.key = t.key AND c.scope = t.scope AND c.name = t.name) OFFSET greatest(w.most, 0))),
+ sure AS MATERIALIZED (SELECT FROM same WHERE NOT EXISTS (SELECT FROM full_lane))"""
+
+_COLUMNS: Final = {
+    "inbox": "place bigint, key text, scope text, body bytea, at float8",
+    "outbox": "place bigint, key text, scope text, body bytea, at float8",
+    "dead": "number bigint, queue text, id bigint, key text, scope text, body bytea, attempts int, reason text, at float8",
+    "state": "key text, scope text, state bytea",
+    "seen": "segment bigint, bits bytea, touched float8",
+    "parked": "queue text, key text, attempts int, until float8, reason text, delay_s float8, place bigint",
+    "timer": "place bigint, key text, scope text, name text, at float8, body bytea",
+    "alias": "name text, key text",
+    "mark": "kind text, value bigint",
+}
+_CONFLICTS: Final = {
+    "state": "(bot, key, scope) DO UPDATE SET state = excluded.state",
+    "seen": "(segment, bot) DO UPDATE SET bits = excluded.bits, touched = excluded.touched",
+    "parked": "(bot, queue, key) DO UPDATE SET attempts = excluded.attempts, until = excluded.until, "
+    "reason = excluded.reason, delay_s = excluded.delay_s, place = excluded.place",
+    "timer": "(bot, key, scope, name) DO UPDATE SET place = excluded.place, at = excluded.at, body = excluded.body",
+    "alias": "(bot, name) DO UPDATE SET key = excluded.key",
+    "mark": "(bot, kind) DO UPDATE SET value = greatest(mark.value, excluded.value)",
+}
+_KEY_COLUMNS: Final = {
+    "state": ("key text", "scope text"),
+    "seen": ("segment bigint",),
+    "parked": ("queue text", "key text"),
+    "timer": ("key text", "scope text", "name text"),
+    "alias": ("name text",),
+}
+_CHECKED: Final = {"inbox", "outbox"}
+"""Queues whose places must be there when they are deleted. A timer may be replaced in the same group."""
+
+
+class Statement(NamedTuple):
+    """One statement and its values, but the first four: bot, owner, epoch and nonce."""
+
+    sql: str
+    values: list[Any]
+
+
+def group_statement(schema: str, steps: Combined, number: int) -> Statement:
+    """Return the statement of a group; `number` is that of the last dead letter."""
+    gone, inserted, keyed, bounded, raised = steps
+    values: list[Any] = []
+    parts: list[tuple[str, str]] = []  # what is done with which table: the statement depends on nothing else
+    for table, places in gone.items():
+        parts.append(("gone", table))
+        values.append(places)
+    new = {table: rows for table, rows in inserted.items() if rows}
+    if letters := new.get("dead"):
+        new["dead"] = [(number + count, *row) for count, row in enumerate(letters, 1)]
+    marks = dict(raised)
+    if letters:
+        marks[LETTERS] = number + len(letters)
+    for table, by_key in keyed.items():
+        if forgotten := [key for key, row in by_key.items() if row is DELETED]:
+            parts.append(("forgotten", table))
+            values += _turned(forgotten)
+        if rows := [row for row in by_key.values() if row is not DELETED]:
+            new[table] = sorted(rows) if table == "state" else rows
+    if marks:
+        new["mark"] = list(marks.items())
+    for table, rows in new.items():
+        parts.append(("new", table))
+        values += _turned(rows)
+    if bounded:
+        parts.append(("bounded", "timer"))
+        values += _bounds(steps)
+    return Statement(_statement(schema, tuple(parts)), values)
+
+
+def _turned(rows: Sequence[Row]) -> list[Any]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _bounds(steps: Combined) -> list[Any]:
+    """Return the lanes, how many other timers each may keep, the places deleted, and the names changed."""
+    gone, _, keyed, bounded, _ = steps
+    changes = keyed.get("timer", {})
+    set_ = [name[0] for name, row in changes.items() if row is not DELETED]
+    most = [bound - set_.count(lane) for lane, bound in bounded.items()]
+    names = _turned(list(changes)) if changes else [[], [], []]
+    return [list(bounded), most, gone.get("timer", []), *names]
+
+
+@cache
+def _statement(schema: str, parts: tuple[tuple[str, str], ...]) -> str:
+    count = 4
+
+    def next_value() -> str:
+        nonlocal count
+        count += 1
+        return f"${count}"
+
+    sure, clauses, checks = _SURE, [], []
+    for what, table in parts:
+        clause, check = "", ""
+        match what:
+            case "gone":
+                clause, check = _gone(table, next_value())
+            case "forgotten":
+                clause = _forgotten(table, [next_value() for _ in _KEY_COLUMNS[table]])
+            case "new":
+                clause = _new(table, [next_value() for _ in _COLUMNS[table].split(", ")])
+            case _:
+                lanes, most, places, keys, scopes, names = (next_value() for _ in range(6))
+                sure = _SURE_OF_TIMERS.format(
+                    lanes=lanes, most=most, places=places, keys=keys, scopes=scopes, names=names
+                )
+        clauses.append(clause)
+        checks.append(check)
+    full = "NULL" if sure is _SURE else "(SELECT key FROM full_lane LIMIT 1)"
+    tail = (
+        f"\nSELECT (SELECT count(*) FROM alive)::int, (SELECT count(*) FROM same)::int, {full}::text"
+        + "".join(checks)
+    )
+    return (_FENCE + sure + "".join(clauses) + tail).format(schema)
+
+
+def _gone(table: str, places: str) -> tuple[str, str]:
+    column = "number" if table == "dead" else "place"
+    clause = (
+        f",\n {table}_gone AS (DELETE FROM {{0}}.{table} USING sure"
+        f" WHERE bot = $1 AND {column} = ANY({places}::bigint[]) RETURNING 1)"
+    )
+    check = f", 1 / (CASE WHEN (SELECT count(*) FROM sure) = 0 OR (SELECT count(*) FROM {table}_gone) = cardinality({places}) THEN 1 ELSE 0 END)"
+    return clause, check if table in _CHECKED else ""
+
+
+def _forgotten(table: str, values: list[str]) -> str:
+    """Delete by key: each row by its own look-up, since the planner would join all rows of the bot."""
+    columns = [column.split() for column in _KEY_COLUMNS[table]]
+    given = ", ".join(f"{value}::{kind}[]" for value, (_, kind) in zip(values, columns, strict=True))
+    names = ", ".join(name for name, _ in columns)
+    same = " AND ".join(f"t.{name} = w.{name}" for name, _ in columns)
+    return (
+        f",\n {table}_forgotten AS (DELETE FROM {{0}}.{table} USING sure WHERE {table}.ctid = ANY (ARRAY("
+        f"SELECT s.tid FROM unnest({given}) AS w({names}), LATERAL (SELECT t.ctid AS tid FROM {{0}}.{table} t"
+        f" WHERE t.bot = $1 AND {same} OFFSET 0) s)))"
+    )
+
+
+def _new(table: str, values: list[str]) -> str:
+    columns = [column.split() for column in _COLUMNS[table].split(", ")]
+    given = ", ".join(f"{value}::{kind}[]" for value, (_, kind) in zip(values, columns, strict=True))
+    names = ", ".join(name for name, _ in columns)
+    conflict = f" ON CONFLICT {_CONFLICTS[table]}" if table in _CONFLICTS else ""
+    return (
+        f",\n {table}_new AS (INSERT INTO {{0}}.{table} (bot, {names}) SELECT $1, w.* FROM sure,"
+        f" unnest({given}) AS w({names}){conflict})"
+    )

@@ -1,0 +1,61 @@
+"""postgres://: a database, in which one process at a time holds a bot, and others stand by.
+
+* Lanes, leases, timers and caches are in the memory of the process that holds the bot (engine/stores/owned/). Each group
+  of requests is one statement, which checks in its own transaction that the hold is in force.
+* A process that is killed is replaced by a standby within a few seconds; one that is stopped, or cut off from the
+  database, after TTL_S. What it does later is refused.
+* Commits are synchronous: what was confirmed to Telegram, and the calls that are sent, survive a crash of the server.
+* After a lost connection, or a crash of the server, the same process reads all anew and continues.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+
+from engine.errors import StoreError, StoreUnavailable
+from engine.store import Limits
+from engine.stores.owned.store import OwnedStore
+from engine.stores.postgres.address import read_address
+from engine.stores.postgres.hold import Hold
+from engine.stores.postgres.ledger import RENEW_EVERY_S, TTL_S, PostgresLedger
+
+
+class PostgresStore(OwnedStore):
+    """One session. Opened by `open_postgres`."""
+
+    _ledger: PostgresLedger
+
+
+async def open_postgres(
+    url: str,
+    bot: str,
+    *,
+    limits: Limits | None = None,
+    wall: Callable[[], float] = time.time,
+    standby: bool = True,
+    ttl_s: float = TTL_S,
+    renew_every_s: float | None = RENEW_EVERY_S,
+) -> PostgresStore:
+    """Open the store of one bot, its tables created if missing; wait while another process holds the bot.
+
+    Without `standby`, that is a StoreError. StoreError says in one line what a person has to do.
+    """
+    address = read_address(url)
+    if not bot.isdecimal():
+        raise StoreError(f"a bot in {address.name} has a number, not {bot!s:.40}")
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+
+    def hold() -> Hold:
+        return Hold(address.schema, int(bot), ttl_s=ttl_s, holder=holder)
+
+    ledger = PostgresLedger(address, hold, wall, standby=standby, renew_every_s=renew_every_s)
+    store = PostgresStore(ledger, limits or Limits(), wall)
+    try:
+        await store.open()
+    except BaseException as error:
+        await store.close()
+        if isinstance(error, StoreUnavailable):
+            raise StoreError(str(error)) from None
+        raise
+    return store

@@ -1,0 +1,101 @@
+"""How the groups of requests become transactions of PostgreSQL: one statement each (statements.py)."""
+
+from typing import TYPE_CHECKING
+
+from engine.errors import StoreUnavailable, TooManyTimers
+from engine.stores.owned.group import Group, Row, Steps, combined
+from engine.stores.owned.reads import Read
+from engine.stores.owned.writer import Doubted, GroupWriter
+from engine.stores.postgres.connection import Connection
+from engine.stores.postgres.errors import is_fault_of_values, outcome_of
+from engine.stores.postgres.hold import Held
+from engine.stores.postgres.statements import QUERIES, group_statement
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Writer(GroupWriter):
+    """Runs groups one after another on one connection. `number` is that of the last dead letter."""
+
+    def __init__(
+        self, connection: Connection, schema: str, bot: int, held: Held, number: int, doubted: Doubted
+    ) -> None:
+        super().__init__(doubted)
+        self._connection = connection
+        self._schema = schema
+        self._bot = bot
+        self._held = held
+        self._number = number
+        self._task: asyncio.Task[None] | None = None
+
+    def _start(self, group: Group) -> None:
+        # A task of its own: a caller that is cancelled must not cut the connection.
+        self._task = self._loop.create_task(self._work(group), name="writing to the database")
+
+    async def _work(self, group: Group) -> None:
+        failures: dict[int, Exception] = {}
+        doubt: Exception | None = None
+        try:
+            if group.waiting:
+                failures, doubt = await self._write(group)
+            found: list[list[Row] | Exception] = []
+            for _, what, values, _ in group.reads:
+                rows, why = await self._rows(what, values, doubt)
+                found.append(rows)
+                doubt = doubt or why
+        except BaseException as error:
+            self._failed(group, StoreUnavailable(f"writing was ended: {error!r}"), suspect=True)
+            raise
+        self._committed(group, failures, found, doubt)
+
+    async def _write(self, group: Group) -> tuple[dict[int, Exception], Exception | None]:
+        """Return the failures by index of the caller; and why the store is in doubt, or None."""
+        try:
+            await self._transact(group.steps)
+        except Exception as error:  # noqa: BLE001 - returned below
+            if not is_fault_of_values(error) or len(group.waiting) == 1:
+                failure, suspect = outcome_of(error)
+                return dict.fromkeys(range(len(group.waiting)), failure), failure if suspect else None
+        else:
+            return {}, None
+        failures: dict[int, Exception] = {}
+        doubt: Exception | None = None
+        for index, steps in enumerate(group.parts()):
+            try:
+                if doubt is None:
+                    await self._transact(steps)
+                else:
+                    failures[index] = doubt
+            except Exception as error:  # noqa: BLE001 - its caller gets it
+                failures[index], suspect = outcome_of(error)
+                doubt = failures[index] if suspect else None
+        return failures, doubt
+
+    async def _transact(self, steps: Steps) -> None:
+        parts = combined(steps)
+        _, new, _, bounded, _ = parts
+        sql, values = group_statement(self._schema, parts, self._number)
+        row = await self._connection.fetchrow(sql, self._bot, *self._held, *values)
+        if row is None or not row[0]:
+            raise StoreUnavailable("another process has taken over")
+        if not row[1]:
+            raise StoreUnavailable("the server has crashed, or another one has taken its place")
+        if row[2] is not None:
+            raise TooManyTimers(row[2], bounded[row[2]])
+        self._number += len(new.get("dead", ()))
+
+    async def _rows(
+        self, what: Read, values: Row, doubt: Exception | None
+    ) -> tuple[list[Row] | Exception, Exception | None]:
+        """Return the rows or the error; and why the store is in doubt because of it, or None."""
+        if doubt is not None:
+            return doubt, None
+        if what is Read.NOTHING:
+            return [], None
+        try:
+            query = QUERIES[what].format(self._schema)
+            return await self._connection.fetch(query, self._bot, *values), None
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            failure, suspect = outcome_of(error)
+            return failure, failure if suspect else None

@@ -1,0 +1,125 @@
+"""A PostgreSQL server of our own for tests: its folder is temporary, its port free, and only its own process is ended."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+_START_S: Final = 30.0
+_USER: Final = "chatlane"
+_IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - as other stores of tests
+_OTHER: Final = "postgres"
+_READY: Final = "database system is ready to accept connections"
+WHERE_FROM: Final = "no PostgreSQL server here: install it (apt-get install postgresql)"
+
+
+def binaries() -> Path | None:
+    """Return the folder of the newest server on this machine."""
+    homes = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True
+    )
+    homes += [Path(path).parent for path in (shutil.which("initdb"),) if path]
+    return next((home for home in homes if (home / "postgres").exists()), None)
+
+
+def can_start() -> bool:
+    """Return whether `Server` works here."""
+    return binaries() is not None
+
+
+@cache
+def _without_privileges() -> tuple[str, ...]:
+    """Return the words before a command that make it run as another user than root, as which PostgreSQL refuses to run.
+
+    In a user namespace the files of root stay at hand; where there are none, the user `postgres` or `nobody` is taken.
+    """
+    if os.geteuid() != 0:
+        return ()
+    namespace = ("unshare", "--map-user=1000", "--map-group=1000", "--")
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0:
+        return namespace
+    is_known = subprocess.run(["id", "-u", _OTHER], capture_output=True, check=False).returncode == 0
+    other = _OTHER if is_known else "nobody"
+    return ("setpriv", f"--reuid={other}", f"--regid={_group_of(other)}", "--clear-groups", "--")
+
+
+def _group_of(user: str) -> str:
+    return subprocess.run(["id", "-gn", user], capture_output=True, text=True, check=True).stdout.strip()
+
+
+class Server:
+    """A running server. `settings` are those of postgresql.conf; `fsync` is off unless they say otherwise."""
+
+    def __init__(self, **settings: str) -> None:
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="chatlane-pg-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None)
+        )
+        self._settings = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", **settings}
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        home = binaries()
+        assert home is not None
+        self._home = home
+        if "setpriv" in _without_privileges():
+            shutil.chown(self._folder, _without_privileges()[1].removeprefix("--reuid="))
+        self._run(
+            "initdb", "-D", self._data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
+        )
+        self.start()
+
+    @property
+    def _data(self) -> str:
+        return str(self._folder / "data")
+
+    def url(self, schema: str = "chatlane", user: str = _USER) -> str:
+        """Return the STORE_URL of a schema."""
+        return f"postgres://{user}@127.0.0.1:{self.port}/postgres?schema={schema}"
+
+    def start(self) -> None:
+        """Start it, after `stop` too, and wait until it answers."""
+        settings = {
+            **self._settings,
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self._folder),
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        command = [*_without_privileges(), str(self._home / "postgres"), "-D", self._data, *options]
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        until = time.monotonic() + _START_S
+        while self._process.poll() is None and time.monotonic() < until:
+            if _READY in (self._folder / "log").read_text():
+                return
+            time.sleep(0.01)
+        self.remove()
+        raise AssertionError(f"PostgreSQL does not start: {command}")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT cleanly, SIGQUIT as after a crash."""
+        assert self._process is not None
+        self._process.send_signal(how)
+        self._process.wait(_START_S)
+
+    def remove(self) -> None:
+        """Stop it, and delete its folder."""
+        if self._process is not None and self._process.poll() is None:
+            self.stop(signal.SIGQUIT)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self, name: str, *arguments: str) -> None:
+        command = [*_without_privileges(), str(self._home / name), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -1,0 +1,570 @@
+"""What only a database has: takeovers, crashes of the server, lost connections and answers."""
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from typing import Any
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from engine import Call, Effects, LeaseLost, RightLost, StoreError, StoreUnavailable, Timer
+from engine.stores.contract import append
+from engine.stores.contract.effects import WITHIN_S
+from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, drain_ids, update
+from engine.stores.postgres import hold, open_postgres
+from tests.kit.database import Server
+
+
+@pytest.fixture
+async def closing():
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def bot(new_bot):
+    return new_bot()
+
+
+@pytest.fixture
+def open_it(database, bot, closing):
+    async def open_(**named: Any) -> Any:
+        store = await open_postgres(named.pop("url", database.url()), bot, **named)
+        closing.push_async_callback(store.close)
+        return store
+
+    return open_
+
+
+@pytest.fixture
+async def sql(database, closing):
+    """A person at the database."""
+    connection = await asyncpg.connect(database.url().partition("?")[0])
+    closing.push_async_callback(connection.close)
+    return connection
+
+
+async def expire(sql: Any, bot: str) -> None:
+    """Let the time of the holder be over."""
+    await sql.execute("UPDATE chatlane.bot SET until = clock_timestamp() WHERE id = $1", int(bot))
+
+
+@pytest.fixture(autouse=True)
+def an_old_server(monkeypatch):
+    """A server that has just started gives each holder its time to come back."""
+    monkeypatch.setattr(hold, "_TAKE", hold._TAKE.replace("pg_postmaster_start_time()", "'-infinity'"))
+    monkeypatch.setattr("engine.stores.postgres.ledger._LOOK_EVERY_S", 0.01)
+
+
+def freeze(store: Any) -> None:
+    """Stop its process: it does not renew, and notices nothing."""
+    store._ledger._keeper.cancel()
+    store._ledger._stop_alarm()
+
+
+def cut(store: Any) -> None:
+    """Cut its connections, as a network does."""
+    for connection in store._ledger._connections:
+        connection.terminate()
+
+
+async def until_held(store: Any) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while store._writer.suspect:
+            await asyncio.sleep(0.01)
+
+
+class Unanswered:
+    """A connection on which statements are executed, and their answers are lost."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def fetchrow(self, *query: Any) -> None:
+        await self._connection.fetchrow(*query)
+        raise ConnectionResetError("simulated")
+
+
+# -- what survives -----------------------------------------------------------------------------------------------------
+
+
+async def test_everything_survives_the_process(open_it):
+    store = await open_it()
+    await append(store, [update(1), update(2), update(3, "chat:2"), update(4, "chat:3")])
+    timers = (Timer("due", 0.0, b"due"), Timer("later", 3600.0, b"later"))
+    effects = Effects((Call("chat:1", b"a"),), b"state", timers)
+    await store.commit(await store.claim(INBOX), effects, more=False)
+    await store.bury(await store.claim(INBOX), "bad")
+    await store.park(await store.claim(INBOX), 3600.0, counted=True, reason="slow down")
+    await append(store, [], [("chat:9", "chat:1")])
+    await store.close()
+    again = await open_it()
+    assert [letter[:2] for letter in await again.dead_letters()] == [(1, INBOX)]
+    assert await append(again, [update(1), update(5, "chat:9")]) == 1
+    (parked,) = [lane for lane in await again.lanes(INBOX) if lane.status == "parked"]
+    assert (parked.key, parked.attempts, parked.reason) == ("chat:3", 1, "slow down")
+    head = await again.claim(INBOX)
+    assert (head.envelope.id, head.state) == (2, b"state")
+    following = await again.commit(head, NOTHING, more=True)
+    assert following.envelope.body == b"due"
+    assert (await again.commit(following, NOTHING, more=True)).envelope.id == 5
+    call = await again.claim(OUTBOX)
+    assert call.envelope.body == b"a"
+    await again.bury(call, "403")
+    assert [letter.number for letter in await again.dead_letters()] == [2, 1]
+
+
+async def test_numbers_of_dead_letters_are_not_used_again(open_it):
+    store = await open_it()
+    await append(store, [update(1)])
+    await store.bury(await store.claim(INBOX), "bad")
+    assert await store.replay(1)
+    await store.close()
+    again = await open_it()
+    await again.bury(await again.claim(INBOX), "bad")
+    assert [letter.number for letter in await again.dead_letters()] == [2]
+
+
+async def test_two_bots_in_one_schema_see_nothing_of_each_other(open_it, database, new_bot, closing):
+    store = await open_it()
+    other = await open_postgres(database.url(), new_bot())
+    closing.push_async_callback(other.close)
+    for each in (store, other):
+        assert await append(each, [update(1)]) == 1
+        await each.commit(await each.claim(INBOX), Effects(state=b"mine"), more=False)
+    assert await other.state("chat:1", "7") == b"mine"
+    assert (await store.stats()).inbox.committed == 1
+
+
+# -- who holds the bot -------------------------------------------------------------------------------------------------
+
+
+async def test_a_standby_waits_until_the_holder_has_ended(open_it):
+    store = await open_it()
+    await append(store, [update(1)])
+    with capture_logs() as lines:
+        standby = asyncio.create_task(open_it())
+        async with asyncio.timeout(WITHIN_S):
+            while not lines:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert not standby.done()
+            await store.close()
+            taken = await standby
+    assert (await taken.claim(INBOX)).envelope.id == 1
+    waiting, held = lines
+    assert waiting["event"] == "standby: another process has the bot"
+    assert waiting["held_by"].startswith("process ")
+    assert held["event"] == "this process has the bot now"
+
+
+async def test_who_does_not_want_to_wait_is_told_which_process_has_the_bot(open_it):
+    await open_it()
+    with pytest.raises(StoreError, match=r"is in use by process \d+ on .*: stop it first"):
+        await open_it(standby=False)
+
+
+async def test_a_standby_that_is_stopped_leaves_the_bot_alone(open_it):
+    store = await open_it()
+    standby = asyncio.create_task(open_it())
+    await asyncio.sleep(0.05)
+    standby.cancel()
+    await asyncio.gather(standby, return_exceptions=True)
+    assert await append(store, [update(1)]) == 1
+
+
+@pytest.mark.parametrize("how", ["commit", "append"])
+async def test_a_stopped_process_that_goes_on_after_a_takeover_changes_nothing(open_it, sql, bot, how):
+    store = await open_it()
+    lost: list[Any] = []
+    store.watch(INBOX, lost.extend)
+    await append(store, [update(1), update(2)])
+    right = await store.right()
+    head = await store.claim(INBOX)
+    freeze(store)
+    await expire(sql, bot)
+    other = await open_it(standby=False)
+    assert (await other.claim(INBOX)).envelope.id == 1
+
+    async def act():
+        if how == "commit":
+            await store.commit(head, Effects((Call("chat:1", b"x"),), b"stale"), more=True)
+        else:
+            await store.append(right, [update(3)])
+
+    with pytest.raises(StoreUnavailable, match="another process has taken over"):
+        await act()
+    late = asyncio.create_task(act())
+    async with asyncio.timeout(WITHIN_S):
+        while not lost:
+            await asyncio.sleep(0.01)
+    assert lost == [head.lease]
+    assert not late.done()  # the process is a standby now
+    assert (await other.stats()).inbox.pending == 2
+    await other.close()
+    with pytest.raises(LeaseLost if how == "commit" else RightLost):
+        await asyncio.wait_for(late, WITHIN_S)
+    assert (await store.stats()).outbox.pending == 0
+    assert await drain_ids(store) == [("chat:1", 1), ("chat:1", 2)]
+    assert await append(store, [update(3)]) == 1
+
+
+async def test_a_process_that_is_stopped_inside_a_statement_is_replaced(open_it, sql, bot):
+    """Its connection holds the lock of the row, and no time-out of the server ends it."""
+    store = await open_it()
+    freeze(store)
+    stuck = await asyncpg.connect(
+        **store._ledger._address.options,
+        server_settings={"application_name": store._ledger._hold.application},
+    )
+    transaction = stuck.transaction()
+    await transaction.start()
+    await stuck.execute("SELECT FROM chatlane.bot WHERE id = $1 FOR KEY SHARE", int(bot))
+    await expire(sql, bot)
+    with pytest.raises(StoreError, match="in use"):
+        await open_it(standby=False)
+    await sql.execute("UPDATE chatlane.bot SET until = until - interval '3 s' WHERE id = $1", int(bot))
+    async with asyncio.timeout(WITHIN_S):
+        await open_it()
+    stuck.terminate()
+
+
+async def test_the_holder_is_not_taken_over_while_it_renews(open_it, monkeypatch, bot, sql):
+    monkeypatch.setattr(hold, "_SILENT_S", 0.2)
+    store = await open_it(renew_every_s=0.05, ttl_s=0.4)
+    standby = asyncio.create_task(open_it())
+    await asyncio.sleep(1.0)
+    assert not standby.done()
+    assert await append(store, [update(1)]) == 1
+    standby.cancel()
+
+
+async def test_a_killed_process_is_replaced_before_its_time_is_over(open_it, monkeypatch):
+    monkeypatch.setattr(hold, "_SILENT_S", 0.2)
+    store = await open_it()
+    await append(store, [update(1)])
+    freeze(store)
+    cut(store)
+    store._ledger._held = None  # it does not come back
+    async with asyncio.timeout(WITHIN_S):
+        other = await open_it()
+    assert (await other.claim(INBOX)).envelope.id == 1
+
+
+async def test_a_process_with_a_connection_is_not_replaced_before_its_time_is_over(open_it, monkeypatch):
+    monkeypatch.setattr(hold, "_SILENT_S", 0.0)
+    store = await open_it()
+    freeze(store)
+    with pytest.raises(StoreError, match="in use"):
+        await open_it(standby=False)
+
+
+async def test_after_a_start_of_the_server_each_holder_has_its_time_to_come_back(
+    open_it, sql, bot, monkeypatch
+):
+    monkeypatch.setattr(hold, "_TAKE", hold._TAKE.replace("'-infinity'", "clock_timestamp()", 1))
+    freeze(await open_it())
+    await expire(sql, bot)
+    with pytest.raises(StoreError, match="in use"):
+        await open_it(standby=False)
+
+
+async def test_a_group_of_the_old_connection_is_waited_for(open_it, sql, bot):
+    """It is under way: its transaction has locked the row, and commits while the next opening begins."""
+    store = await open_it()
+    await append(store, [update(1)])
+    transaction = sql.transaction()
+    await transaction.start()
+    await sql.execute("SELECT FROM chatlane.bot WHERE id = $1 FOR KEY SHARE", int(bot))
+    await sql.execute("DELETE FROM chatlane.inbox WHERE bot = $1", int(bot))
+    cut(store)
+    with pytest.raises(StoreUnavailable):
+        await append(store, [update(2)])
+    again = asyncio.create_task(append(store, [update(2)]))
+    await asyncio.sleep(0.3)
+    assert not again.done()
+    await transaction.commit()
+    assert await asyncio.wait_for(again, WITHIN_S) == 1
+    assert (await store.stats()).inbox.pending == 1
+
+
+async def test_a_group_that_arrives_after_the_next_opening_changes_nothing(open_it):
+    store = await open_it()
+    await append(store, [update(1)])
+    old = store._writer
+    store._writer.doubt(StoreUnavailable("simulated"))
+    await until_held(store)
+    old._connection = store._writer._connection
+    with pytest.raises(StoreUnavailable, match="taken over"):
+        await old._transact(["-inbox", 1])
+    assert await drain_ids(store) == [("chat:1", 1)]
+
+
+async def test_a_hold_that_cannot_be_renewed_ends_what_runs(open_it):
+    store = await open_it(renew_every_s=60.0, ttl_s=0.1)
+    lost: list[Any] = []
+    store.watch(INBOX, lost.extend)
+    await append(store, [update(1)])
+    head = await store.claim(INBOX)
+    async with asyncio.timeout(WITHIN_S):
+        while not lost:
+            await asyncio.sleep(0.01)
+    assert lost[0] == head.lease
+
+
+async def test_a_renewal_notices_a_takeover(open_it, sql, bot):
+    store = await open_it(renew_every_s=0.01)
+    await append(store, [update(1)])
+    await sql.execute("UPDATE chatlane.bot SET owner = 1, until = 'infinity' WHERE id = $1", int(bot))
+    async with asyncio.timeout(WITHIN_S):
+        while not store._writer.suspect:
+            await asyncio.sleep(0.01)
+    await sql.execute("UPDATE chatlane.bot SET owner = NULL WHERE id = $1", int(bot))
+    await until_held(store)
+    assert await append(store, [update(1)]) == 0
+
+
+# -- lost connections and answers, crashes of the server ---------------------------------------------------------------
+
+
+async def test_after_a_lost_connection_the_same_process_goes_on(open_it):
+    store = await open_it()
+    lost: list[Any] = []
+    store.watch(INBOX, lost.extend)
+    await append(store, [update(1), update(2)])
+    head = await store.claim(INBOX)
+    cut(store)
+    with pytest.raises(StoreUnavailable):
+        await store.commit(head, NOTHING, more=True)
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(store.commit(head, NOTHING, more=True), WITHIN_S)
+    assert lost == [head.lease]
+    assert await drain_ids(store) == [("chat:1", 1), ("chat:1", 2)]
+
+
+async def test_an_append_whose_answer_is_lost_and_is_repeated_is_there_once(open_it):
+    store = await open_it()
+    right = await store.right()
+    store._writer._connection = Unanswered(store._writer._connection)
+    with pytest.raises(StoreUnavailable):
+        await store.append(right, [update(1), update(2)])
+    await until_held(store)
+    head = await store.claim(INBOX)
+    await store.commit(head, NOTHING, more=False)  # handled before the repetition
+    assert await store.append(right, [update(1), update(2), update(3)]) == 1
+    assert await drain_ids(store) == [("chat:1", 2), ("chat:1", 3)]
+
+
+async def test_a_commit_whose_answer_is_lost_is_done_once(open_it):
+    store = await open_it()
+    await append(store, [update(1), update(2)])
+    head = await store.claim(INBOX)
+    effects = Effects((Call("chat:1", b"a"),), b"state")
+    store._writer._connection = Unanswered(store._writer._connection)
+    with pytest.raises(StoreUnavailable):
+        await store.commit(head, effects, more=True)
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(store.commit(head, effects, more=True), WITHIN_S)
+    assert (await store.stats()).outbox.pending == 1
+    following = await store.claim(INBOX)
+    assert (following.envelope.id, following.state) == (2, b"state")
+
+
+async def test_a_head_that_is_not_there_is_not_acked(open_it, sql, bot):
+    store = await open_it()
+    await append(store, [update(1)])
+    head = await store.claim(INBOX)
+    await sql.execute("DELETE FROM chatlane.inbox WHERE bot = $1", int(bot))
+    with pytest.raises(StoreUnavailable, match="not in the database"):
+        await store.commit(head, Effects((Call("chat:1", b"a"),)), more=True)
+    await until_held(store)
+    assert (await store.stats()).outbox.appended == 0
+
+
+async def test_commits_that_a_crash_may_have_lost_are_noticed(open_it, sql):
+    """PostgreSQL empties unlogged tables after a crash, and on a standby that is promoted."""
+    store = await open_it()
+    await append(store, [update(1)])
+    head = await store.claim(INBOX)
+    await sql.execute("DELETE FROM chatlane.canary")
+    with pytest.raises(StoreUnavailable, match="crashed"):
+        await store.commit(head, NOTHING, more=True)
+    await until_held(store)
+    assert await drain_ids(store) == [("chat:1", 1)]
+
+
+async def test_a_renewal_notices_a_crash(open_it, sql):
+    store = await open_it(renew_every_s=0.01)
+    before = store._writer
+    await sql.execute("UPDATE chatlane.canary SET nonce = nonce + 1")
+    async with asyncio.timeout(WITHIN_S):
+        while store._writer is before:
+            await asyncio.sleep(0.01)
+    assert await append(store, [update(1)]) == 1
+
+
+async def test_a_copy_of_before_that_is_put_back_under_a_running_process_is_not_trusted(open_it, sql, bot):
+    store = await open_it(renew_every_s=0.01)
+    async with asyncio.timeout(WITHIN_S):
+        while store._ledger._hold._beat < 3:
+            await asyncio.sleep(0.01)
+    owner = store._ledger._hold.owner
+    freeze(store)
+    await sql.execute("UPDATE chatlane.bot SET beat = 1, until = '-infinity' WHERE id = $1", int(bot))
+    store._writer.doubt(StoreUnavailable("simulated"))
+    await until_held(store)
+    assert store._ledger._hold.owner != owner
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+async def test_a_server_that_is_started_again_has_all_that_was_confirmed(new_bot, how):
+    server = Server()
+    try:
+        store = await open_postgres(server.url(), new_bot())
+        await append(store, [update(1), update(2)])
+        await store.commit(await store.claim(INBOX), Effects((Call("chat:1", b"a"),), b"s"), more=False)
+        server.stop(how)
+        with pytest.raises(StoreUnavailable):
+            await append(store, [update(3)])
+        server.start()
+        await until_held(store)
+        assert await append(store, [update(1), update(3)]) == 1
+        head = await store.claim(INBOX)
+        assert (head.envelope.id, head.state) == (2, b"s")
+        assert (await store.claim(OUTBOX)).envelope.body == b"a"
+        await store.close()
+    finally:
+        server.remove()
+
+
+async def test_a_database_that_is_made_read_only_is_waited_for(open_it, sql, monkeypatch):
+    store = await open_it()
+    await append(store, [update(1)])
+    writer = store._writer
+    await writer._connection.execute("SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        await append(store, [update(2)])
+    await until_held(store)
+    assert await append(store, [update(2)]) == 1
+
+
+async def test_values_that_postgres_cannot_store_fail_their_own_request_only(open_it):
+    store = await open_it()
+    await append(store, [update(1), update(2, "chat:2")])
+    first, second = await store.claim(INBOX), await store.claim(INBOX)
+    both = await asyncio.gather(
+        store.commit(first, Effects(timers=(Timer("a\0b", 60.0),)), more=False),
+        store.commit(second, Effects((Call("chat:2", b"a"),)), more=False),
+        return_exceptions=True,
+    )
+    assert isinstance(both[0], asyncpg.PostgresError)
+    assert both[1] is None
+    assert not store._writer.suspect
+    assert await store.commit(first, NOTHING, more=False) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "is_doubt"),
+    [
+        (asyncpg.DiskFullError("no space"), False),
+        (asyncpg.DeadlockDetectedError("deadlock"), False),
+        (asyncpg.SerializationError("again"), False),
+        (asyncpg.LockNotAvailableError("lock"), False),
+        (asyncpg.QueryCanceledError("statement timeout"), False),
+        (asyncpg.TooManyConnectionsError("too many"), False),
+        (asyncpg.AdminShutdownError("shutdown"), True),
+        (asyncpg.CannotConnectNowError("starting"), True),
+        (asyncpg.PostgresIOError("disk"), True),
+        (ConnectionResetError("reset"), True),
+        (TimeoutError(), True),
+        (asyncpg.InterfaceError("closed"), True),
+    ],
+)
+async def test_failures_of_the_server_are_an_outage(open_it, monkeypatch, error, is_doubt):
+    store = await open_it()
+    writer = store._writer
+
+    async def fail(*_):
+        raise error
+
+    monkeypatch.setattr(writer, "_transact", fail)
+    with pytest.raises(StoreUnavailable):
+        await append(store, [update(1)])
+    assert (store._writer is not writer or writer.suspect) == is_doubt
+    monkeypatch.undo()
+    await until_held(store)
+    assert await append(store, [update(1)]) == 1
+
+
+async def test_tables_that_are_dropped_end_the_store(database, new_bot, sql):
+    store = await open_postgres(database.url("dropped"), new_bot())
+    await append(store, [update(1)])
+    await sql.execute("DROP SCHEMA dropped CASCADE")
+    with pytest.raises(StoreUnavailable):
+        await append(store, [update(2)])
+    with pytest.raises(StoreError, match=r"cannot use postgres://127\.0\.0\.1.*does not exist"):
+        await asyncio.wait_for(append(store, [update(2)]), WITHIN_S)
+    await store.close()
+
+
+async def test_a_caller_that_is_cut_off_does_not_cut_the_connection(open_it):
+    store = await open_it()
+    writer = store._writer
+    for moment in range(12):
+        asking = asyncio.create_task(append(store, [update(moment, f"chat:{moment}")]))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await append(store, [update(moment, f"chat:{moment}")])
+    assert store._writer is writer
+    assert len(await drain_ids(store)) == 12
+
+
+# -- opening -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_database_that_is_not_there_is_one_line(open_it, database):
+    url = database.url().replace("chatlane@", "chatlane:secret@").replace("/postgres?", "/nothing?")
+    with pytest.raises(StoreError, match='database "nothing" does not exist') as refused:
+        await open_it(url=url)
+    assert "secret" not in str(refused.value)
+
+
+async def test_a_server_that_does_not_answer_is_one_line(open_it):
+    with pytest.raises(StoreError, match=r"postgres://127\.0\.0\.1:1/x cannot be reached"):
+        await open_it(url="postgres://u:secret@127.0.0.1:1/x")
+
+
+async def test_a_pooler_is_refused(open_it, monkeypatch):
+    monkeypatch.setattr(asyncpg.Connection, "get_server_pid", lambda _: 1)
+    with pytest.raises(StoreError, match="is a pooler: connect to PostgreSQL itself"):
+        await open_it()
+
+
+async def test_another_format_is_refused(database, new_bot, sql):
+    await (await open_postgres(database.url("newer"), new_bot())).close()
+    await sql.execute("UPDATE newer.meta SET value = '99'")
+    with pytest.raises(StoreError, match="comes from another Chatlane"):
+        await open_postgres(database.url("newer"), new_bot())
+    await sql.execute("DROP SCHEMA newer CASCADE")
+
+
+async def test_two_that_create_the_tables_at_the_same_time_agree(database, new_bot, sql):
+    stores = await asyncio.gather(*(open_postgres(database.url("both"), new_bot()) for _ in range(3)))
+    for store in stores:
+        assert await append(store, [update(1)]) == 1
+        await store.close()
+    await sql.execute('DROP SCHEMA "both" CASCADE')
+
+
+async def test_a_closed_store_holds_no_connection(open_it, sql):
+    store = await open_it()
+    application = store._ledger._hold.application
+    await store.close()
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+    async with asyncio.timeout(WITHIN_S):
+        while await sql.fetchval(count, application):
+            await asyncio.sleep(0.01)
