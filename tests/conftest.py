@@ -29,6 +29,8 @@ SECONDS_MAX = 180  # on a machine that is busy with other work, too
 SECONDS_MAX_WITH_PROCESSES = 300
 AGAIN_S = 0.1
 _DESCRIPTORS_MAX = 50
+PARTS = {"processes": "mark.processes", "browser": "tests.kit.page"}
+"""Marks of the tests that `make test` runs apart, and what their modules contain."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,12 +40,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--half", type=int, choices=(0, 1), help="only this half of the modules")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import only the modules of the run: of its half, or those that have tests with the one mark it asks for."""
+    if not collection_path.name.startswith("test_"):
+        return None
+    half, mark = config.getoption("--half"), config.getoption("-m")
+    if half is not None and crc32(str(collection_path.relative_to(config.rootpath)).encode()) % 2 != half:
+        return True
+    return True if mark in PARTS and PARTS[mark] not in collection_path.read_text() else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if (half := config.getoption("--half")) is not None:
-        others = [item for item in items if crc32(item.nodeid.partition("::")[0].encode()) % 2 != half]
-        config.hook.pytest_deselected(items=others)
-        gone = set(others)
-        items[:] = [item for item in items if item not in gone]
     if (seed := config.getoption("--shuffle")) is None:
         return
     rng = random.Random(seed)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import PARTS
+
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
     {*ROOT.glob("engine/**/*.py"), *ROOT.glob("telegram/**/*.py"), *ROOT.glob("handlers/**/*.py")}
@@ -62,3 +64,13 @@ def test_lock_files_name_no_registry(path):
 def test_the_changelog_has_the_version():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_a_part_of_make_test_imports_every_module_with_its_mark():
+    """conftest.py tells by a module's text whether it is imported at all."""
+    for path in sorted(ROOT.glob("tests/**/*.py")):
+        text = path.read_text()
+        for mark, contained in PARTS.items():
+            if re.search(rf"\bmark\.{mark}\b", text) and path.name not in {"conftest.py", "page.py"}:
+                assert path in TESTS, f"{name(path)}: only test modules have the mark {mark!r}"
+                assert contained in text, f"{name(path)} has the mark {mark!r}, and no {contained!r}"
