@@ -10,6 +10,8 @@ TESTED = {
     "buttons.md": "tests/dialogue/buttons/test_long.py",
     "data.md": "tests/dialogue/state/test_shared.py",
     "events.md": "tests/dialogue/routes/test_events_docs.py",
+    "filters.md": "tests/dialogue/filters/test_filters_docs.py",
+    "hooks.md": "tests/dialogue/routes/test_hooks_docs.py",
     "languages.md": "tests/dialogue/languages/test_languages.py",
     "menus.md": "tests/dialogue/router/test_menus.py",
     "named.md": "tests/dialogue/contexts/test_named.py",

@@ -101,6 +101,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.call_soon(self._call, future, func, args)
         return future
 
+    def start_thread(self, run: Callable[[], None], _name: str) -> None:
+        """Call `run` in the loop's thread, in one iteration, for `in_thread` (telegram/dialogue/routes/threads.py)."""
+        self.call_soon(self._call, self.create_future(), run, ())
+
     def _call(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Call the function, as a thread would, even if the future was cancelled."""
         self.is_in_executor = True

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias, TypeVar, Union, Unpack, cast, get_origin
+from typing import Any, TypeAlias, TypeVar, Union, Unpack, cast, get_origin, overload
 
 from engine import Observe, Retries
 from telegram.botapi import types
@@ -43,6 +43,7 @@ from telegram.dialogue.state.shared import Migrate, Shared
 T = TypeVar("T")
 M = TypeVar("M")
 E = TypeVar("E", bound=Exception)
+E2 = TypeVar("E2", bound=Exception)
 Hook = TypeVar("Hook", bound=Callable[..., Awaitable[Handled | None]])
 
 _Decided: TypeAlias = Awaitable[Handled | None]
@@ -171,7 +172,11 @@ class Router(Decorators):
         self.hooks.after.append(fitted(hook, (ChatContext,)))
         return hook
 
-    def error(self, *types: type[E]) -> Callable[[OfError[E]], Handler]:
+    @overload
+    def error(self, one: type[E], other: type[E2], /) -> Callable[[OfError[E | E2]], Handler]: ...
+    @overload
+    def error(self, *types: type[E]) -> Callable[[OfError[E]], Handler]: ...
+    def error(self, *types: type[Exception]) -> Any:
         """Decorate a hook for errors of these types (default: any) in the handlers of this router: telegram/dialogue/routes/hooks.py."""
         caught = checked_types(types)
 
@@ -180,7 +185,7 @@ class Router(Decorators):
             self.hooks.errors.append(ErrorHook(caught, run, getattr(hook, "__qualname__", repr(hook))))
             return hook
 
-        return cast("Callable[[OfError[E]], Handler]", register)
+        return register
 
     def provide(self, opens: Callable[..., AsyncIterator[T]]) -> Provider[T]:
         """Decorate an async generator that yields once, an object for one update: see telegram/dialogue/routes/providing.py."""

@@ -24,6 +24,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def _start_thread(run: Callable[[], None], name: str) -> None:
+    # A daemon: the process does not wait for it when it ends. A pool would be full of those that hang.
+    threading.Thread(target=run, name=name, daemon=True).start()
+
+
 def in_thread(function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
     """Return an async function that runs `function` in a thread of its own. TypeError for an async one."""
     if is_async(function):
@@ -55,8 +60,8 @@ def in_thread(function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
             except RuntimeError:  # the loop is closed: the process ends
                 return
 
-        # A daemon: the process does not wait for it when it ends. A pool would be full of those that hang.
-        threading.Thread(target=run, name=getattr(function, "__name__", "handler"), daemon=True).start()
+        start = getattr(loop, "start_thread", _start_thread)  # a loop in virtual time has its own
+        start(run, getattr(function, "__name__", "handler"))
         cancelled: asyncio.CancelledError | None = None
         while not ended.done():
             try:

@@ -428,8 +428,8 @@ def test_errors_that_are_not_worth_retrying_are_given_up_at_once():
         (lambda: Router(backoff_s=-1), ValueError, "backoff_s is a number of seconds from 0 on"),
         (lambda: Router().message(backoff_s=float("nan")), ValueError, "backoff_s is a number of seconds"),
         (lambda: Router(never_retry=("x",)), TypeError, "never_retry has types of errors"),  # type: ignore[arg-type]
-        (lambda: Router().error("x"), TypeError, "name types of errors"),  # type: ignore[arg-type]
-        (lambda: Router().error(failing), TypeError, "name types of errors"),  # type: ignore[type-var,arg-type]
+        (lambda: Router().error("x"), TypeError, "name types of errors"),  # type: ignore[call-overload]
+        (lambda: Router().error(failing), TypeError, "name types of errors"),  # type: ignore[call-overload]
         (lambda: Router().error(Reject), TypeError, "Reject is an outcome that a handler asks for"),
         (lambda: Router().error(Broken)(lambda ctx: None), TypeError, "async def"),  # type: ignore[arg-type]
         (lambda: Router().before(lambda ctx: None), TypeError, "async def"),  # type: ignore[type-var]

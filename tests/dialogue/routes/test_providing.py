@@ -32,6 +32,7 @@ from telegram.dialogue import (
 )
 from telegram.dialogue.contexts.tools import Tools
 from telegram.dialogue.router.table import Table
+from telegram.testing import Conversations
 from tests.dialogue.flows.test_flow import Answers, Step
 from tests.kit.rig import open_rig
 from tests.kit.rig import text as typed
@@ -326,6 +327,21 @@ def test_a_plain_function_runs_in_a_thread_and_collects_effects():
             return rig.texts()
 
     assert asyncio.run(main()) == ["hello from a thread"]
+
+
+def test_the_test_kit_runs_it_although_its_clock_does_not_wait():
+    router = Router()
+
+    @router.message(text)
+    @in_thread
+    def handler(ctx: MessageContext) -> None:
+        __import__("time").sleep(0.01)
+        ctx.reply("slept")
+
+    with Conversations(router) as bot:
+        alice = bot.chat("Alice")
+        alice.says("hello")
+        assert alice.text == "slept"
 
 
 @pytest.mark.parametrize("error", [ValueError("in the thread"), StopIteration("odd"), SystemExit("exit")])

@@ -3,7 +3,10 @@
 HEAD = """
 from telegram.botapi.files import InputFile
 from telegram.botapi.types import InputMediaPhoto, InputPollOption, LinkPreviewOptions, MessageEntity, ReplyParameters
-from telegram.dialogue import ChatAction, DiceEmoji, ParseMode, drop, inline, keyboard
+from collections.abc import AsyncIterator
+from telegram.client import TgClient
+from telegram.dialogue import ChatAction, DiceEmoji, ParseMode, Post, drop, inline, keyboard
+from telegram.dialogue import HANDLED, EventContext, Handled, NamedMessage, RefusedContext, given, in_thread
 """
 
 
@@ -73,6 +76,97 @@ MISTAKES = {
     "a client's call with a misspelled parse mode": _message(
         "await ctx.client.send_message(chat_id=1, text='x', parse_mode='HTLM')"
     ),
+    # hooks
+    "an error hook for another error": """
+@router.error(OSError)  # error
+async def hook(ctx: ChatContext, error: ValueError) -> None: ...
+""",
+    "an error hook for what is no error": """
+@router.error("OSError")  # error
+async def hook(ctx: ChatContext) -> None: ...
+""",
+    "an error hook that decides by a bool": """
+@router.error(OSError)  # error
+async def hook(ctx: ChatContext, error: OSError) -> bool:
+    return True
+""",
+    "an error hook that is not async": """
+@router.error(OSError)  # error
+def hook(ctx: ChatContext, error: OSError) -> None: ...
+""",
+    "a hook before that returns a text": """
+@router.before  # error
+async def hook(ctx: ChatContext) -> str:
+    return "no"
+""",
+    "attempts that are a text": """
+named = Router(attempts="3")  # error
+""",
+    "errors that are never retried without a tuple": """
+named = Router(never_retry=KeyError)  # error
+""",
+    "a provider that does not yield": """
+@router.provide  # error
+async def session(ctx: Context) -> int:
+    return 5
+""",
+    "a resource that is asked for as another type": """
+@router.resource
+async def pool() -> AsyncIterator[int]:
+    yield 5
+
+@router.message(text)
+async def handler(ctx: MessageContext) -> None:
+    taken: str = ctx.use(pool)  # error
+""",
+    "a resource with a parameter that it does not get": """
+@router.resource  # error
+async def pool(ctx: Context) -> AsyncIterator[int]:
+    yield 5
+""",
+    "a function in a thread for another context": """
+@router.message(text)  # error
+@in_thread
+def handler(ctx: CallbackContext) -> None: ...
+""",
+    # named messages, refused calls, events
+    "a name that is a number": _message('ctx.reply("x", name=5)'),
+    "a named message that is edited without a text": _message('ctx.named("menu").edit()'),
+    "a named message that is deleted and awaited": _message('await ctx.named("menu").delete()'),
+    "a quote of a name": _message('ctx.reply("x", quote="menu")'),
+    "a handler of refusals as a handler of messages": """
+@router.refused("blocked")  # error
+async def handler(ctx: MessageContext) -> None: ...
+""",
+    "a method of refusals that is a number": """
+@router.refused(method=5)  # error
+async def handler(ctx: RefusedContext) -> None: ...
+""",
+    "a reason that is changed": """
+@router.refused()
+async def handler(ctx: RefusedContext) -> None:
+    ctx.reason = "other"  # error
+""",
+    "an event without its name": """
+@router.event()  # error
+async def handler(ctx: EventContext) -> None: ...
+""",
+    "an event's handler as a timer's": """
+@router.event("paid")  # error
+async def handler(ctx: TimerContext) -> None: ...
+""",
+    "an event that is posted without await": """
+@router.resource
+async def shop(post: Post) -> AsyncIterator[None]:
+    post(5, "paid", {})  # error
+    yield
+""",
+    "an event with a payload that is a text": """
+@router.resource
+async def shop(post: Post) -> AsyncIterator[None]:
+    await post(5, "paid", "12")  # error
+    yield
+""",
 }  # fmt: skip
 
 FINE = """
@@ -120,4 +214,54 @@ async def pressed(ctx: CallbackContext) -> None:
     ctx.edit_caption("x")
     ctx.edit_media(InputMediaPhoto(media="file-id"))
     ctx.edit_reply_markup(inline([("a", "a")]))
+
+hooked = Router(attempts=3, backoff_s=10, never_retry=(KeyError, OSError))
+
+@hooked.error(OSError, ValueError)
+async def decides(ctx: ChatContext, error: OSError | ValueError) -> Handled | None:
+    ctx.reply(str(error))
+    return HANDLED
+
+@hooked.error()
+async def reports(error: Exception) -> None:
+    print(error)
+
+@hooked.before
+async def before(ctx: ChatContext) -> Handled | None:
+    return HANDLED if ctx.data.get("banned") else None
+
+@hooked.after
+async def after(ctx: ChatContext) -> None:
+    ctx.data["seen"] = True
+
+@hooked.resource
+async def pool(client: TgClient, post: Post) -> AsyncIterator[int]:
+    await post(5, "paid", {"amount": 5}, id="inv-17")
+    await client.get_me()
+    yield 5
+
+@hooked.provide
+async def session(ctx: Context) -> AsyncIterator[str]:
+    yield str(ctx.use(pool))
+
+@hooked.message(command("book"), attempts=5, backoff_s=1)
+async def booked(ctx: MessageContext, session: str = given) -> None:
+    ctx.reply(session, name="menu")
+
+@hooked.message(text)
+@in_thread
+def blocking(ctx: MessageContext) -> None:
+    named: NamedMessage = ctx.named("menu")
+    named.edit("x", reply_markup=inline([("a", "a")]))
+    named.pin()
+    ctx.named("sale", chat_id=5).delete()
+    ctx.reply("x", quote=ctx.named("menu"))
+
+@hooked.refused("blocked", method=("sendMessage", "sendPhoto"))
+async def refused(ctx: RefusedContext) -> None:
+    ctx.reply(f"{ctx.reason} {ctx.method} {ctx.params} {ctx.code + 1} {ctx.description}")
+
+@hooked.event("paid")
+async def paid(ctx: EventContext) -> None:
+    ctx.reply(f"{ctx.event_name} {ctx.payload['amount']}")
 """
