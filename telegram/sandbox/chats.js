@@ -7,6 +7,7 @@ import { openMenu } from "./menu.js";
 
 const MESSAGES_MAX = 200;
 const TYPING_MS = 5000;
+const DRAFT_MS = 30000;
 const ANSWER_TIMEOUT_MS = 60000;
 const TOAST_MS = 4000;
 const COMMANDS_MAX = 6;
@@ -28,6 +29,8 @@ export class ChatPanel {
   #inlineTimer = 0;
   #waiting = new Map(); // press key -> ids of queries without an answer
   #typingTimer = 0;
+  #draft = null; // the element of a draft
+  #draftTimer = 0;
   #followsEnd = true; // until the user scrolls up
   #reply = null; // the reply keyboard's markup
 
@@ -55,6 +58,7 @@ export class ChatPanel {
     this.#showResults(null);
     this.#waiting.clear();
     this.list.replaceChildren();
+    this.draft(null);
     this.#setTyping(false);
     this.setKeyboard(keyboard);
     for (const message of messages) this.show(message);
@@ -68,7 +72,10 @@ export class ChatPanel {
     this.#messages.set(message.message_id, { message, item: known?.item });
     this.#render(message, Boolean(known && message.edit_date));
     if (this.#messages.size > MESSAGES_MAX) this.remove(this.#messages.keys().next().value);
-    if (this.#isBots(message)) this.#setTyping(false);
+    if (this.#isBots(message)) {
+      this.#setTyping(false);
+      this.draft(null);
+    }
     if (this.#followsEnd) this.#toEnd();
     this.#showSuggestions();
   }
@@ -157,6 +164,18 @@ export class ChatPanel {
     const notice = make("p", { class: "toast" }, text);
     this.notices.append(notice);
     setTimeout(() => notice.remove(), TOAST_MS);
+  }
+
+  /** Show the draft of a message that grows, until the bot sends a message or DRAFT_MS have passed; null removes it. */
+  draft(text) {
+    clearTimeout(this.#draftTimer);
+    this.#draft?.remove();
+    this.#draft = null;
+    if (text === null) return;
+    this.#draft = make("li", { class: "service draft" }, text || "Thinking …");
+    this.list.append(this.#draft);
+    this.#draftTimer = setTimeout(() => this.draft(null), DRAFT_MS);
+    if (this.#followsEnd) this.#toEnd();
   }
 
   typing(action) {

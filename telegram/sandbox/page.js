@@ -38,6 +38,7 @@ const handlers = {
     panels.get(query.message.chat.id)?.wait(query);
   },
   answer: showAnswer,
+  draft: (event) => panels.get(event.chat_id)?.draft(event.text),
   chat_action: (event) => panels.get(event.chat_id)?.typing(event.action),
   reaction: (event) => panels.get(event.chat_id)?.react(event),
   inline_query: (event) => panels.get(event.chat_id)?.asked(event.inline_query),

@@ -82,6 +82,7 @@ class Assembly:
             jitter=jitter,
             refused=wanted_by(router.entries()),
         )
+        self.tools.pace = sender.pace
         send: Handler = sender if self.observe is None else observed_handler(sender, self.observe)
         self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter)
         self.sending = Engine(store, Queue.OUTBOX, send, config.sending(), jitter=jitter)

@@ -101,7 +101,8 @@ class Sender:
     ) -> None:
         """`refused`: the refusals that handlers take."""
         self._client = client
-        self._pace = Pace(per_s, jitter) if per_s else None
+        self.pace = Pace(per_s, jitter) if per_s else None
+        """The rate limiter; None: no limits."""
         self._waiting = 0  # workers in _wait_for_turn
         self._peers = Peers() if peers is None else peers
         self._gives_up = unknown_outcome == "give-up"
@@ -118,8 +119,8 @@ class Sender:
             return ready
         method, body, _, named = ready
         call = Tried(delivery.lease.key, method, loop.time())
-        if self._pace is not None:
-            await self._wait_for_turn(self._pace, call, body)
+        if self.pace is not None:
+            await self._wait_for_turn(self.pace, call, body)
             call = call._replace(started=loop.time())
         if wait_s := self._outage.wait_s(call.started):
             raise Park("Telegram cannot be reached", delay_s=wait_s)
@@ -127,8 +128,8 @@ class Sender:
             result = await self._send(ready, delivery.envelope)
         except RetryAfter as error:
             self._outage.over(call)
-            if self._pace is not None:
-                self._pace.refused(call.lane, error.retry_after_s, loop.time())
+            if self.pace is not None:
+                self.pace.refused(call.lane, error.retry_after_s, loop.time())
             raise Park(str(error), delay_s=error.retry_after_s + self._jitter()) from None
         except Refused as error:
             self._outage.over(call)

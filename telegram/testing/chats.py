@@ -141,6 +141,12 @@ class Chat:
         return self._bot.scene.toasts.get(self.user_id)
 
     @property
+    def draft(self) -> str | None:
+        """The text of the draft that is shown in this private chat (`ctx.stream`), "" for "Thinking..."; None if there is none."""
+        found = self._bot.scene.draft(self.id)
+        return None if found is None else str(found["text"])
+
+    @property
     def messages(self) -> list[Json]:
         """All messages of the chat in their current form, also those of users, oldest first."""
         return self._bot.scene.messages(self.id)

@@ -17,6 +17,7 @@ from tests.torture import (
     named,
     payments,
     poison,
+    policies,
     sigterm,
     storm,
     stubborn,
@@ -40,6 +41,7 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "limits": limits.run,
     "events": events.run,
     "named": named.run,
+    "policies": policies.run,
 }
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")

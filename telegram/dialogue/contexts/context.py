@@ -26,6 +26,7 @@ from telegram.dialogue.state.timers import Fired, check_known, delay_of, fired_b
 
 if TYPE_CHECKING:
     from telegram.dialogue.contexts.long import Progress
+    from telegram.dialogue.contexts.streaming import Stream
 
 Seconds: TypeAlias = float | timedelta | None
 Payload: TypeAlias = Mapping[str, Any] | None
@@ -64,7 +65,7 @@ class Context(Speaking, Sends, Origin[E_co]):
         self.taken: tuple[
             int, ...
         ] = ()  # ids of updates that are acked with this one, or in their turn (taken.py)
-        self.shows: tuple[Progress, ...] = ()  # progress messages
+        self.shows: tuple[Progress | Stream, ...] = ()
         self._delivery = delivery
         self._tools = tools
         self._memory: Memory | None = None  # created at the first use

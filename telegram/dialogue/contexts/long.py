@@ -135,6 +135,9 @@ class Progress:
         if not self._is_done and self.message_id is not None and self._wanted != self._shown:
             self._last(self._wanted, self._params)
 
+    def stopped(self) -> None:
+        """Do nothing: the message of a handler that was stopped stays as it is."""
+
     async def end(self) -> None:
         """Stop editing at once."""
         if self._writer is not None:

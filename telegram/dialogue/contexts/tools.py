@@ -13,6 +13,7 @@ from telegram.dialogue.languages.texts import Languages
 
 if TYPE_CHECKING:
     from telegram.dialogue.contexts.defaults import Defaults
+    from telegram.dialogue.contexts.streaming import Pacing
 
 T = TypeVar("T")
 
@@ -66,6 +67,9 @@ class Tools:
     defaults: "Defaults | None" = None
     """Parse mode and link previews of collected calls; None: Telegram's own."""
 
+    pace: "Pacing | None" = None
+    """The rate limiter of the sender, for growing answers; None: no limits."""
+
     post: Post | None = None
     """Posts an event from outside, for resources; None: there is no bot."""
 
@@ -82,7 +86,7 @@ class Tools:
     """Names of the shared data that routers declare (telegram/dialogue/state/shared.py)."""
 
     shown: dict[str, int] = field(default_factory=dict)
-    """Message ids of progress messages by name, so that a handler that runs again continues with its own."""
+    """Message ids of progress messages and growing answers by name, so that a handler that runs again continues with its own."""
 
     answered: dict[str, None] = field(default_factory=dict)
     """Queries that were answered by `answer_now`, so that they are not answered again."""

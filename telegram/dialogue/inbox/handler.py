@@ -31,7 +31,7 @@ from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.invalid import Invalid
 from telegram.dialogue.contexts.queries import context_of
 from telegram.dialogue.contexts.tools import Tools
-from telegram.dialogue.contexts.updates import CallbackContext, MessageContext, TimerContext
+from telegram.dialogue.contexts.updates import CallbackContext, ChatContext, MessageContext, TimerContext
 from telegram.dialogue.filters.conditions import Unanswered
 from telegram.dialogue.filters.limits import Dropped, Limits
 from telegram.dialogue.inbox.awaited import search
@@ -152,7 +152,7 @@ class InboxHandler:
             ctx.discard()
             tell(ctx, invalid.text)
         except Stopped:
-            ctx.discard()
+            _stopped(ctx)
         except (Retry, Park, Reject) as outcome:
             outcome.reason = redact(outcome.reason)
             raise
@@ -179,6 +179,8 @@ class InboxHandler:
         can_tell = isinstance(ctx, MessageContext) or can_answer or (is_callback and ctx.chat_id is not None)
         words = self._around.last_words(delivery, given_up=given_up)
         ctx.resume(words)
+        if given_up and self.tools.shown and isinstance(ctx, ChatContext):
+            ctx.forget_streams()
         if any(call.key == ctx.key or call.key.startswith("query:") for call in words):
             can_tell = False  # an error hook has answered
         if given_up and self._conduct.apology and can_tell and ctx.user is not None:
@@ -271,3 +273,10 @@ class InboxHandler:
             return self._context(Delivery(_NO_LEASE, envelope, 1, state))
         except Reject:
             return None
+
+
+def _stopped(ctx: Context) -> None:
+    """Discard the effects of a stopped handler, and remove what it has shown."""
+    ctx.discard()
+    for shown in ctx.shows:
+        shown.stopped()

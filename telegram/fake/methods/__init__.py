@@ -51,6 +51,7 @@ _WITH_STATE: dict[str, Callable[[World, Params], Any]] = {
     "getMyDefaultAdministratorRights": bot.get_my_default_administrator_rights,
     # messages
     "sendMessage": sending.send_message,
+    "sendMessageDraft": sending.send_message_draft,
     "sendLocation": sending.send_location,
     "sendVenue": sending.send_venue,
     "sendContact": sending.send_contact,

@@ -16,6 +16,7 @@ from telegram.fake.world.messages import (
     post,
     source,
     text_content,
+    topic_of,
 )
 
 from .samples import Samples
@@ -31,6 +32,24 @@ def send_message(world: World, params: Params) -> Json:
     chat = world.chat_for_bot(params)
     check_length(content)
     return post(world, chat, content, markup, params)
+
+
+def send_message_draft(world: World, params: Params) -> bool:
+    """Show a draft of a message in a private chat. Refused: other chats, `draft_id` 0, a too long text.
+
+    Without a text it is shown as "Thinking..." (Telegram Bot API, sendMessageDraft; tdlib/telegram-bot-api, Client.cpp,
+    process_send_message_draft_query: an empty text passes). The text of the refusal for `draft_id` is not known.
+    """
+    content = text_content(params) if text(params, "text") else {"text": ""}
+    chat = world.chat_for_bot(params)
+    check_length(content)
+    if chat.kind != "private":
+        raise bad_request("TEXTDRAFT_PEER_INVALID")
+    if not integer(params, "draft_id"):
+        raise bad_request("DRAFT_ID_INVALID")
+    topic_of(world, chat, integer(params, "message_thread_id"))
+    world.show_draft(chat, {**content, "draft_id": integer(params, "draft_id")})
+    return True
 
 
 def send_location(world: World, params: Params) -> Json:

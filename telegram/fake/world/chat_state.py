@@ -57,6 +57,7 @@ class ChatState:
         self.business: dict[str, Json] = {}  # BusinessConnection by id
         self.polls: dict[str, tuple[int, int]] = {}  # chat and message, by poll
         self.votes: dict[str, dict[int, list[int]]] = {}  # by poll and user: the options chosen
+        self.drafts: dict[int, tuple[float, Json]] = {}  # by chat: until when it is shown, and the draft
         self.logged_out = False
         self.flood: FloodControl | None = None
         self._people: dict[int, Person] = {}
@@ -138,7 +139,7 @@ class ChatState:
         """Listen to events from now on: dicts with a "type" and its fields.
 
         Types: message, edit, delete, reaction, callback, answer, inline_query, inline_answer, inline_edit,
-        payment_answer, chat_action, commands, block, refused_call.
+        payment_answer, chat_action, draft, commands, block, refused_call.
         """
         return Listener(self._listeners)
 
@@ -204,6 +205,9 @@ class ChatState:
         }
         chat.keep(message, self.history)
         self._note_keyboard(chat.id, keyboard or {})
+        self.drafts.pop(
+            chat.id, None
+        )  # apps remove it then (Telegram Bot API, sendMessageDraft; grammyjs/stream#2)
         self.emit("message", message=message, **({"keyboard": keyboard} if keyboard else {}))
         return message
 

@@ -15,6 +15,9 @@ from .people import Chat
 _ASKERS_S: Final = 300.0
 """Time in which the bot may write to a user who asked to join (Telegram Bot API, ChatJoinRequest: user_chat_id)."""
 
+DRAFT_S: Final = 30.0
+"""How long a draft is shown (Telegram Bot API, sendMessageDraft: "temporary 30-second preview")."""
+
 
 class World(Messaging):
     """Users and chats around one bot: actions of users become updates, calls of the bot change the chats."""
@@ -102,6 +105,16 @@ class World(Messaging):
         self.send_message(new.id, by, "", migrate_from_chat_id=old.id)
         old.about.migrated_to = new.id
         return new.chat()
+
+    def show_draft(self, chat: Chat, draft: Json) -> None:
+        """Show a draft of a message of the bot in a private chat."""
+        self.drafts[chat.id] = (self.now() + DRAFT_S, draft)
+        self.emit("draft", chat_id=chat.id, **draft)
+
+    def draft(self, chat_id: int) -> Json | None:
+        """Return the draft that is shown in a chat: `draft_id`, `text` and perhaps `entities`; None if there is none."""
+        until, draft = self.drafts.get(chat_id, (0.0, None))
+        return draft if self.now() < until else None
 
     # -- polls, reactions, requests to join ---------------------------------------------------------------
 

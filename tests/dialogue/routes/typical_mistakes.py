@@ -71,6 +71,9 @@ MISTAKES = {
     "a policy's text without drop": _message("pass", 'text, on_new="One moment"').replace("  # error", "").replace('moment")', 'moment")  # error'),
     "a text of drop that is a number": _message("pass", "text, on_new=drop(5)").replace("  # error", "").replace("(5))", "(5))  # error"),
     "the texts in the place of one": _message("ctx.reply(ctx.texts)"),
+    "a stream that is not entered": _message("ctx.stream().write(5)"),
+    "a misspelled parameter of a stream": _message('ctx.stream(parse_mdoe="HTML")'),
+    "a stream that is awaited": _message("await ctx.stream()"),
     "a button without data": _message('ctx.reply("x", reply_markup=inline(["a"]))'),
     "a client's call that is not awaited": _message("ctx.client.send_message(chat_id=1, text='x')"),
     "a client's call with a misspelled parse mode": _message(
@@ -172,6 +175,8 @@ async def shop(post: Post) -> AsyncIterator[None]:
 FINE = """
 @router.message(text, on_new="restart", timeout_s=120)
 async def merged(ctx: MessageContext) -> None:
+    async with ctx.stream(parse_mode="HTML", fallback=None, can_stop=True) as out:
+        out.write("<b>x</b>")
     ctx.reply(", ".join(ctx.texts) + str(ctx.messages[0].message_id))
 
 @router.callback_query(on_new=drop("One moment, please."))
