@@ -6,9 +6,14 @@ What a store has in memory and what stands in its file are compared on the way.
 import asyncio
 import os
 import sqlite3
+import time
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, cast
+
+import asyncpg
 
 from engine import Limits, Queue, StoreUnavailable
 from engine.embedded.lanes import LaneTable
@@ -16,9 +21,12 @@ from engine.model import Envelope
 from engine.store import ID_MASK
 from engine.stores.memory import MemoryStore
 from engine.stores.owned.group import Steps
+from engine.stores.owned.store import OwnedStore
+from engine.stores.postgres import PostgresStore, open_postgres
 from engine.stores.sqlite import SqliteStore, open_sqlite
 from engine.stores.sqlite.writer import Writer
 from tests.kit.loop_thread import LoopThread
+from tests.kit.patient import Awaited, PatientLoop
 from tests.kit.view import LaneSeen, TimerSeen, View, plain
 
 WALL_S: Final = 1_700_000_000.0
@@ -66,6 +74,10 @@ class Memory:
         await self.sessions[index].close()
         self._replace(index)
         await self.pass_time(0)
+
+    async def end(self) -> None:
+        for session in self.sessions:
+            await session.close()
 
     async def view(self) -> View:
         data = self._first._data
@@ -141,34 +153,144 @@ class Sqlite:
         await self._store.close()
         await self.open()
 
+    async def end(self) -> None:
+        await self._store.close()
+
     async def view(self) -> View:
-        store, query = self._store, self._store._ledger.file.connection.execute
-        lanes: dict[tuple[Queue, str], LaneSeen] = {}
-        for queue, part in store._queues.items():
-            rows = query(f"SELECT place, key, scope, body, at FROM {queue.value}")
-            file = {place: Envelope(place & ID_MASK, *row) for place, *row in rows}
-            if queue is Queue.INBOX:
-                rows = query("SELECT place, key, scope, body, at FROM timer")
-                file |= {
-                    place: Envelope(place & ID_MASK, *row)
-                    for place, *row in rows
-                    if place in store._timers._due
-                }
-            assert part.envelopes.items() <= file.items(), "at hand is what the file says"
-            lanes |= await _lanes(store, part.lanes, queue, file)
-        states = {(key, scope): state for key, scope, state in query("SELECT key, scope, state FROM state")}
-        at_hand = store._states._states
-        assert all(states.get(name) == state for name, state in at_hand.items()), (
-            "at hand is what the file says"
-        )
-        timers = [TimerSeen(*row) for row in query("SELECT key, scope, name, at, body FROM timer")]
-        due = {place: tuple(name) for place, *name in query("SELECT place, key, scope, name FROM timer")}
-        assert store._timers._due.items() <= due.items()
-        assert store._timers._places == {name: place for place, name in store._timers._due.items()}
-        return await _view(store, lanes, states, timers)
+        query = self._store._ledger.file.connection.execute
+        tables = {
+            table: query(f"SELECT {columns} FROM {table}").fetchall() for table, columns in _COLUMNS.items()
+        }
+        return await _compared(self._store, tables)
 
     def ready(self, queue: Queue) -> list[str]:
         return _ready(self._store._queues[queue].lanes)
+
+
+class Postgres:
+    """One session at a time; after a crash another one takes over. `url` is that of a server of our own."""
+
+    reopens = True
+    url: ClassVar[str]
+    _bots = count(2_000_001)
+
+    def __init__(self, limits: Limits, _: Path) -> None:
+        self._limits = limits
+        self._bot = next(self._bots)
+        self.sessions: list[Any] = []
+        self.names = [0]
+        self._loop: PatientLoop
+        self._person: Any
+
+    @property
+    def _store(self) -> PostgresStore:
+        store: PostgresStore = self.sessions[0]
+        return store
+
+    async def open(self) -> None:
+        self._loop = cast("PatientLoop", asyncio.get_running_loop())
+        with self._loop.awaiting():
+            self._person = await asyncpg.connect(self.url.partition("?")[0])
+        await self._open()
+
+    async def _open(self) -> None:
+        with self._loop.awaiting():
+            store = await open_postgres(
+                self.url, str(self._bot), limits=self._limits, wall=wall, standby=False, renew_every_s=None
+            )
+            store._writer._connection = Awaited(store._writer._connection, self._loop)  # type: ignore[assignment]
+            self.sessions = [store]
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def abandon(self, _: int) -> None:
+        """The process dies: its connections and its alarms go with it, whatever is under way."""
+        self._store._timers.close()
+        self._store._ended = StoreUnavailable("its process is dead")
+        if self._store._recovery is not None:
+            self._store._recovery.cancel()
+        self._store._ledger._let_go()
+
+    async def recover(self) -> None:
+        """Let its time be over, once the server has ended what was under way."""
+        application = self._store._ledger._hold.application
+        with self._loop.awaiting():
+            while await self._person.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", application
+            ):
+                time.sleep(0.001)
+            await self._person.execute("UPDATE chatlane.bot SET owner = NULL WHERE id = $1", self._bot)
+        await self._open()
+
+    async def settle(self) -> None:
+        """Let it find what is due now."""
+        while self._store._timers._looking or self._store._writer._busy:
+            await asyncio.sleep(0)
+
+    def fill_disk(self, full: bool) -> None:
+        """Let every transaction fail, or no longer."""
+        writer = self._store._writer
+        writer.__dict__.pop("_transact", None)
+        if full:
+            writer._transact = _fail_on_full_disk  # type: ignore[method-assign]
+
+    async def close(self, _: int) -> None:
+        with self._loop.awaiting():
+            await self._store.close()
+        await self._open()
+
+    async def end(self) -> None:
+        """Let go of the server."""
+        with self._loop.awaiting():
+            await self._store.close()
+            await self._person.close()
+
+    async def view(self) -> View:
+        tables = {}
+        with self._loop.awaiting():
+            for table, columns in _COLUMNS.items():
+                query = f"SELECT {columns} FROM chatlane.{table} WHERE bot = $1"
+                tables[table] = [tuple(row) for row in await self._person.fetch(query, self._bot)]
+        return await _compared(self._store, tables)
+
+    def ready(self, queue: Queue) -> list[str]:
+        return _ready(self._store._queues[queue].lanes)
+
+
+_COLUMNS: Final = {
+    "inbox": "place, key, scope, body, at",
+    "outbox": "place, key, scope, body, at",
+    "state": "key, scope, state",
+    "timer": "place, key, scope, name, at, body",
+}
+
+
+async def _compared(store: OwnedStore, tables: Mapping[str, Sequence[Any]]) -> View:
+    """Return what is in there; what the store has in memory is what the tables say."""
+    lanes: dict[tuple[Queue, str], LaneSeen] = {}
+    for queue, part in store._queues.items():
+        kept = {place: Envelope(place & ID_MASK, *row) for place, *row in tables[queue.value]}
+        if queue is Queue.INBOX:
+            kept |= {
+                place: Envelope(place & ID_MASK, key, scope, body, at)
+                for place, key, scope, _, at, body in tables["timer"]
+                if place in store._timers._due
+            }
+        assert part.envelopes.items() <= kept.items(), "at hand is what is kept"
+        lanes |= await _lanes(store, part.lanes, queue, kept)
+    states = {(key, scope): state for key, scope, state in tables["state"]}
+    at_hand = store._states._states
+    assert all(states.get(name) == state for name, state in at_hand.items()), "at hand is what is kept"
+    timers = [TimerSeen(*row) for _, *row in tables["timer"]]
+    due = {place: (key, scope, name) for place, key, scope, name, *_ in tables["timer"]}
+    assert store._timers._due.items() <= due.items()
+    assert store._timers._places == {name: place for place, name in store._timers._due.items()}
+    return await _view(store, lanes, states, timers)
+
+
+async def _fail_on_full_disk(_: Steps) -> None:
+    raise asyncpg.DiskFullError("simulated")
 
 
 def _transact_on_full_disk(writer: Writer, steps: Steps, *, durable: bool) -> None:

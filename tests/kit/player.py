@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from engine import Call, Delivery, Effects, Envelope, Limits, Post, Queue, StateChange, Timer
 from tests.kit.explain import Ask, explain
 from tests.kit.model import Model
-from tests.kit.observed import WALL_S, Memory, Sqlite
+from tests.kit.observed import WALL_S, Memory, Postgres, Sqlite
 from tests.kit.view import plain_delivery
 from tests.kit.virtual import VirtualLoop
 
@@ -25,14 +25,15 @@ IN_MEMORY = Path("/dev/shm")  # noqa: S108 - what a sync costs is not the matter
 class Player(RuleBasedStateMachine):
     """One store and its model. What was claimed is kept, the current and the stale."""
 
-    kind: ClassVar[type[Memory | Sqlite]]
+    kind: ClassVar[type[Memory | Sqlite | Postgres]]
+    loop_kind: ClassVar[type[VirtualLoop]] = VirtualLoop
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(
             tempfile.mkdtemp(prefix="chatlane-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None)
         )
-        self.loop = VirtualLoop()
+        self.loop = self.loop_kind()
         self.store = self.kind(LIMITS, self.folder)
         self.model = Model(LIMITS, WALL_S)
         self.deliveries: list[Delivery] = []
@@ -53,8 +54,7 @@ class Player(RuleBasedStateMachine):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for session in self.store.sessions:
-            await session.close()
+        await self.store.end()
 
     def current(self) -> list[Delivery]:
         """Return the deliveries that can still be settled."""

@@ -17,8 +17,10 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from engine import KEEP, Effects, Envelope, Queue
 from engine.store import ID_FALL_MAX
 from engine.stores.sqlite.file import StoreFile
+from tests.kit.database import Server
 from tests.kit.explain import Ask
-from tests.kit.observed import Memory, Sqlite
+from tests.kit.observed import Memory, Postgres, Sqlite
+from tests.kit.patient import PatientLoop
 from tests.kit.player import Player
 
 EXAMPLES = int(os.environ.get("CHATLANE_EXAMPLES", "0"))
@@ -343,6 +345,11 @@ class SqliteMachine(StoreMachine):
     kind = Sqlite
 
 
+class PostgresMachine(StoreMachine):
+    kind = Postgres
+    loop_kind = PatientLoop
+
+
 def run(machine: type[StoreMachine], examples: int) -> None:
     signal.alarm(0 if EXAMPLES else 250)  # making a failure smaller takes longer than a test may
     chosen = settings(
@@ -366,6 +373,11 @@ def test_memory():
 
 def test_sqlite():
     run(SqliteMachine, 120)
+
+
+def test_postgres(database: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Postgres, "url", database.url(), raising=False)
+    run(PostgresMachine, 30)
 
 
 def test_sqlite_with_nothing_at_hand(monkeypatch: pytest.MonkeyPatch):

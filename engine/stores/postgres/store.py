@@ -19,12 +19,14 @@ from engine.stores.owned.store import OwnedStore
 from engine.stores.postgres.address import read_address
 from engine.stores.postgres.hold import Hold
 from engine.stores.postgres.ledger import RENEW_EVERY_S, TTL_S, PostgresLedger
+from engine.stores.postgres.writer import Writer
 
 
 class PostgresStore(OwnedStore):
     """One session. Opened by `open_postgres`."""
 
     _ledger: PostgresLedger
+    _writer: Writer
 
 
 async def open_postgres(
