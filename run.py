@@ -35,7 +35,7 @@ from telegram.service.letters import Dead, Replay, replay, show_dead
 from telegram.service.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logging
 from telegram.service.posting import PostEvent, post_event
 from telegram.service.secrecy import warn_of_readable_settings, without_password, without_secrets
-from telegram.service.serving import run_until_signal
+from telegram.service.serving import run_until_signal, unless_signalled
 from telegram.settings.bot_settings import BotSettings
 from telegram.settings.load_test import Load
 
@@ -102,7 +102,10 @@ class Settings(BotSettings, BaseSettings):
         description="http:// also to another machine, in a network that you trust: the token is sent unencrypted",
     )
     telegram_test: bool = Field(default=False, description="BOT_TOKEN is of Telegram's test environment")
-    store_url: str = Field(default="sqlite:chatlane.db", description="sqlite:FILE, or memory: (forgets)")
+    store_url: str = Field(
+        default="sqlite:chatlane.db",
+        description="sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE, or memory: (forgets)",
+    )
     handlers: str = Field(default="handlers:router", description="module:router with your conversations")
     sandbox_port: int = Field(
         default=8088, ge=0, le=65535, description="of the sandbox's page; 0: any free one"
@@ -212,7 +215,10 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
             )
         )
         wall = fake.clock if fake is not None else time.time  # the sandbox lets time pass
-        store = await open_store(settings.effective_store_url, str(client.bot_id), wall=wall)
+        opening = open_store(settings.effective_store_url, str(client.bot_id), wall=wall, standby=True)
+        store = await unless_signalled(opening, watchdog)
+        if store is None:
+            return 0
         stack.push_async_callback(store.close)
         watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
         lanes = None if fake is None else _lane_board(fake, store)

@@ -15,6 +15,7 @@ TESTED = {
     "languages.md": "tests/dialogue/languages/test_languages.py",
     "menus.md": "tests/dialogue/router/test_menus.py",
     "named.md": "tests/dialogue/contexts/test_named.py",
+    "postgres.md": "tests/stores/test_postgres_docs.py",
     "refused.md": "tests/dialogue/router/test_refused.py",
     "schedules.md": "tests/dialogue/routes/test_schedules.py",
     "streaming.md": "tests/dialogue/inbox/test_meanwhile.py",

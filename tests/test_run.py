@@ -130,8 +130,16 @@ CASES = {
         "importing 'missing' failed: .*not_there", {"HANDLERS": "missing:router"}
     ),
     "unknown store": Case(
-        "STORE_URL 'postgres:...' is not known: use sqlite:FILE",
+        "STORE_URL 'mysql:...' is not known: use sqlite:FILE",
+        {"STORE_URL": f"mysql://user:{SECRET}@host/db?password={SECRET}"},
+    ),
+    "database with an unknown option": Case(
+        "STORE_URL has the unknown option 'password'",
         {"STORE_URL": f"postgres://user:{SECRET}@host/db?password={SECRET}"},
+    ),
+    "database that does not answer": Case(
+        r"postgres://127\.0\.0\.1:1/db cannot be reached",
+        {"STORE_URL": f"postgres://user:{SECRET}@127.0.0.1:1/db"},
     ),
     "store of another scheme than its URL": Case(
         r"the folder //\*\*\*@host does not exist", {"STORE_URL": f"sqlite://user:{SECRET}@host/x.db"}

@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import structlog
 
@@ -11,6 +13,25 @@ from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+async def unless_signalled(work: Coroutine[Any, Any, T], watchdog: Watchdog) -> T | None:
+    """Return the result of what comes before the bot; None if SIGINT or SIGTERM comes first, which cancels it."""
+    signalled = asyncio.Event()
+    watchdog.watch(lambda _: signalled.set())
+    working = asyncio.create_task(work)
+    waiting = asyncio.create_task(signalled.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})
+        return None if working.cancelled() else working.result()
+    finally:
+        working.cancel()
+        waiting.cancel()
+        await asyncio.wait({working, waiting})
 
 
 async def run_until_signal(bot: Bot, watchdog: Watchdog) -> int:

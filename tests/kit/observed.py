@@ -233,7 +233,7 @@ class Postgres:
         writer = self._store._writer
         writer.__dict__.pop("_transact", None)
         if full:
-            writer._transact = _fail_on_full_disk  # type: ignore[method-assign]
+            writer._transact = _fail_on_full_disk  # type: ignore[method-assign, assignment]
 
     async def close(self, _: int) -> None:
         with self._loop.awaiting():

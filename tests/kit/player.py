@@ -27,6 +27,7 @@ class Player(RuleBasedStateMachine):
 
     kind: ClassVar[type[Memory | Sqlite | Postgres]]
     loop_kind: ClassVar[type[VirtualLoop]] = VirtualLoop
+    limits: ClassVar[Limits] = LIMITS
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,8 +35,8 @@ class Player(RuleBasedStateMachine):
             tempfile.mkdtemp(prefix="chatlane-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None)
         )
         self.loop = self.loop_kind()
-        self.store = self.kind(LIMITS, self.folder)
-        self.model = Model(LIMITS, WALL_S)
+        self.store = self.kind(self.limits, self.folder)
+        self.model = Model(self.limits, WALL_S)
         self.deliveries: list[Delivery] = []
         self.waiting: list[Ask] = []  # claims
         self.gone: frozenset[int] = frozenset()  # sessions that crashed

@@ -162,7 +162,10 @@ async def test_a_bot_that_ends_by_itself(tmp_path):
         (["--faults=kill,fire"], "LOAD.FAULTS: there is no 'fire'"),
         (["--processes=2"], "LOAD.PROCESSES: a SQLite file belongs to one process: use --processes 1"),
         (["--store=memory"], "LOAD: a store in memory forgets at a kill"),
-        (["--store=redis://x"], "STORE_URL 'redis:...' is not known: use sqlite:FILE or memory:"),
+        (
+            ["--store=redis://x"],
+            "STORE_URL 'redis:...' is not known: use sqlite:FILE, postgres://... or memory:",
+        ),
         (["--store=sqlite:no/where/bot.db"], "the folder .*no/where does not exist"),
         (["--handlers=nowhere:router"], "there is no module 'nowhere'"),
         (["--updates=many"], "LOAD.UPDATES: Input should be a valid integer"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from telegram.service.serving import run_until_signal
+from telegram.service.serving import run_until_signal, unless_signalled
 from tests.kit.virtual import run_virtual
 
 STOP_S = 20.0
@@ -76,3 +76,30 @@ def test_signals(start_s: float, signals_s: list[float], code: int, events: list
         return ended, bot.events, loop.time()
 
     assert run_virtual(main()) == (code, events, took_s)
+
+
+def test_what_comes_before_the_bot_is_cancelled_by_a_signal() -> None:
+    ended: list[str] = []
+
+    async def work(seconds: float) -> str:
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            ended.append(f"at {asyncio.get_running_loop().time()}")
+        return "done"
+
+    async def main() -> None:
+        watchdog: Any = Signals()
+        assert await unless_signalled(work(5.0), watchdog) == "done"
+        working = asyncio.create_task(unless_signalled(work(60.0), watchdog))
+        await asyncio.sleep(1.0)
+        watchdog.notify(signal.SIGTERM)
+        assert await working is None
+        with pytest.raises(ZeroDivisionError):
+            await unless_signalled(fail(), watchdog)
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    run_virtual(main())
+    assert ended == ["at 5.0", "at 6.0"]

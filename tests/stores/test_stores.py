@@ -743,7 +743,7 @@ class TestSqliteFile:
 
     @pytest.mark.parametrize("url", ["redis", "sqlite:", "memory:x", "", "mysql://x"])
     async def test_an_unknown_address_is_refused(self, url):
-        with pytest.raises(StoreError, match="use sqlite:FILE or memory:"):
+        with pytest.raises(StoreError, match="use sqlite:FILE, postgres"):
             await open_by_url(url, "1")
 
     async def test_an_append_is_synced_and_a_commit_is_not(self, path):
