@@ -8,7 +8,8 @@ import calendar
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
-from typing import Final, NamedTuple
+from inspect import signature
+from typing import Final, NamedTuple, cast
 
 from telegram.botapi.types import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.dialogue.contexts.context import Context
@@ -16,6 +17,9 @@ from telegram.dialogue.contexts.updates import CallbackContext
 from telegram.widgets.widget import Press, Widget
 
 UNAVAILABLE: Final = "This day cannot be chosen."
+
+Limit = Callable[[], date] | Callable[[Context], date]
+"""The first or last day that can be chosen, asked at each press; with a parameter it gets the context: `ctx.time()`, say."""
 
 _DAY: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 
@@ -44,7 +48,7 @@ NAMES: Final[Mapping[str, DateNames]] = {
 
 
 class DatePicker(Widget[date]):
-    """A calendar; days before `earliest()` and after `latest()` cannot be chosen, at the moment of the press.
+    """A calendar; days before `earliest` and after `latest` cannot be chosen, at the moment of the press.
 
     The language is `ctx.lang`, if `names` has it, else the first of `names`.
     """
@@ -53,8 +57,8 @@ class DatePicker(Widget[date]):
         self,
         name: str,
         *,
-        earliest: Callable[[], date] = lambda: date.min,
-        latest: Callable[[], date] = lambda: date.max,
+        earliest: Limit = lambda: date.min,
+        latest: Limit = lambda: date.max,
         names: Mapping[str, DateNames] = NAMES,
         unavailable: str = UNAVAILABLE,
     ) -> None:
@@ -66,8 +70,8 @@ class DatePicker(Widget[date]):
                 raise ValueError(
                     f"{name}: names[{language!r}] are 12 months, 7 days, and a first day from 0 to 6"
                 )
-        self._earliest = earliest
-        self._latest = latest
+        self._earliest = _of_context(earliest)
+        self._latest = _of_context(latest)
         self._names = names
         self._unavailable = unavailable
 
@@ -77,7 +81,7 @@ class DatePicker(Widget[date]):
         A month outside the range is moved to its nearest end.
         """
         names = self._names.get(ctx.lang.partition("-")[0]) or next(iter(self._names.values()))
-        first, last = self._earliest(), self._latest()
+        first, last = self._earliest(ctx), self._latest(ctx)
         shown = min(max(month or first, first), max(first, last))
         year, number = shown.year, shown.month
         before = _name(year, number - 1) if (first.year, first.month) < (year, number) else None
@@ -101,7 +105,7 @@ class DatePicker(Widget[date]):
         if not press:
             return None
         day, month = _read(press), _read(f"{press}-01")
-        if day is not None and self._earliest() <= day <= self._latest():
+        if day is not None and self._earliest(ctx) <= day <= self._latest(ctx):
             return day
         if month is None:
             ctx.answer(ctx.said(self._unavailable))
@@ -110,6 +114,17 @@ class DatePicker(Widget[date]):
 
     def _day(self, day: date, first: date, last: date) -> InlineKeyboardButton:
         return self.button(str(day.day), day.isoformat()) if first <= day <= last else self.button("·")
+
+
+def _of_context(limit: Limit) -> Callable[[Context], date]:
+    try:
+        takes_context = bool(signature(limit).parameters)
+    except ValueError:  # of functions in C, like `date.today`, Python may not know it
+        takes_context = False
+    if takes_context:
+        return cast("Callable[[Context], date]", limit)
+    plain = cast("Callable[[], date]", limit)
+    return lambda _: plain()
 
 
 def _name(year: int, month: int) -> str:

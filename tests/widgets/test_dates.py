@@ -46,6 +46,29 @@ class Diary:
             ctx.reply(f"picked: {day.isoformat()}")
 
 
+def test_the_range_may_depend_on_the_context():
+    """`ctx.time()` is virtual in tests, `date.today` is not."""
+    router = Router()
+    picker = DatePicker("day", earliest=lambda ctx: ctx.time().date(), latest=date.today)
+
+    @router.message(command("day"))
+    async def show(ctx: MessageContext) -> None:
+        ctx.reply("Which day?", reply_markup=picker.keyboard(ctx))
+
+    @picker.on(router)
+    async def picked(ctx: CallbackContext, day: date) -> None:
+        ctx.reply(f"picked: {day.isoformat()}")
+
+    with Conversations(router) as bot:
+        ann = bot.chat("Ann")
+        ann.says("/day")
+        bot.passes(days=3)
+        ann.presses("5")
+        assert ann.toast == "This day cannot be chosen."
+        ann.presses("8")
+        assert ann.sees("picked: 2026-01-08")
+
+
 def test_a_month():
     picker = DatePicker("day")
     assert cells(picker.keyboard(ctx_of("ru"), date(2028, 2, 10))) == [

@@ -70,7 +70,7 @@ class throttle(Limit):  # noqa: N801 - read as a word: @router.message(command("
 
     The sender is `Context.sender_id`, in all chats together; updates without one are not counted. A sender above the limit
     gets the text `tell`, at most once in `per_s`. One object used in several places counts an update once. In memory, for
-    the `remembers` most recently active senders.
+    the `remembers` most recently active senders, from the start of each bot on.
     """
 
     reason = "throttled"
@@ -81,9 +81,18 @@ class throttle(Limit):  # noqa: N801 - read as a word: @router.message(command("
         check_answer(tell or "")
         self.label = f"at most {n} in {per_s:g} s"
         self.tell = tell
-        self._n = n
-        self._per_s = per_s
-        self._remembers = remembers
+        self.n = n
+        self.per_s = per_s
+        self.remembers = remembers
+
+
+class Senders:
+    """What a running bot remembers of the senders for one `throttle`."""
+
+    def __init__(self, limit: throttle) -> None:
+        self._n = limit.n
+        self._per_s = limit.per_s
+        self._remembers = limit.remembers
         self._senders: OrderedDict[int, _Sender] = OrderedDict()  # least recently active first
 
     def admits(self, sender: int, moment: float, update_id: int) -> bool:
@@ -112,9 +121,9 @@ class throttle(Limit):  # noqa: N801 - read as a word: @router.message(command("
         return True
 
     def should_tell(self, sender: int, moment: float, update_id: int) -> bool:
-        """Return whether to send `tell` to a sender above the limit in reply to this update, and record it."""
+        """Return whether to notify a sender above the limit in reply to this update, and record it."""
         found = self._senders.get(sender)
-        if found is None or self.tell is None:
+        if found is None:
             return False
         notified_at, notified_with = found.notified
         if update_id != notified_with and abs(moment - notified_at) < self._per_s:
@@ -156,6 +165,7 @@ class Limits:
 
     def __init__(self, dropped: Dropped) -> None:
         self._dropped = dropped
+        self._senders: dict[throttle, Senders] = {}
         self._begun: OrderedDict[int, None] = (
             OrderedDict()
         )  # ids: a handler whose commit was refused runs again
@@ -167,7 +177,11 @@ class Limits:
         refused = self.refuses(ctx, delivery, own, around, now)
         if isinstance(refused, throttle):
             sender, moment = ctx.sender_id, moment_of(ctx, delivery.envelope.at)
-            if refused.tell and sender is not None and refused.should_tell(sender, moment, ctx.update_id):
+            if (
+                refused.tell
+                and sender is not None
+                and self._of(refused).should_tell(sender, moment, ctx.update_id)
+            ):
                 _tell(ctx, refused.tell)
         if refused is not None:
             self._dropped.note(refused.reason, ctx.key)
@@ -192,13 +206,20 @@ class Limits:
         for each in limits:
             if sender is None or not isinstance(each, throttle):
                 continue
-            if not each.admits(sender, moment, ctx.update_id):
+            if not self._of(each).admits(sender, moment, ctx.update_id):
                 return each
         if limits:
             self._begun[ctx.update_id] = None
             if len(self._begun) > _BEGUN_MAX:
                 self._begun.popitem(last=False)
         return None
+
+    def _of(self, limit: throttle) -> Senders:
+        """Return the counts of this bot: a router may be that of several bots, as in tests."""
+        found = self._senders.get(limit)
+        if found is None:
+            found = self._senders[limit] = Senders(limit)
+        return found
 
 
 def has_begun(delivery: Delivery) -> bool:

@@ -34,7 +34,7 @@ from telegram.dialogue import (
     text,
     throttle,
 )
-from telegram.dialogue.filters.limits import MOMENTS
+from telegram.dialogue.filters.limits import MOMENTS, Senders
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations
@@ -511,7 +511,7 @@ def test_who_writes_slowly_is_not_dropped_because_the_bot_was_slow():
 def test_in_no_period_are_more_admitted_and_none_is_dropped_that_has_room(seed):
     rng = random.Random(seed)
     n, per_s = rng.randint(1, 4), rng.choice([1.0, 5.0, 10.0])
-    limit = throttle(n, per_s=per_s)
+    limit = Senders(throttle(n, per_s=per_s))
     admitted: list[float] = []
     now = 1000.0
     for id_ in range(200):
@@ -529,8 +529,23 @@ def test_in_no_period_are_more_admitted_and_none_is_dropped_that_has_room(seed):
     assert len(limit._senders[7].admitted) <= 3 * n + 1
 
 
+def test_each_bot_of_a_router_counts_for_itself():
+    router = Router(throttle(2, per_s=60))
+
+    @router.message(text)
+    async def echo(ctx: MessageContext) -> None:
+        ctx.reply(ctx.text)
+
+    for _ in range(2):
+        with Conversations(router) as bot:
+            ann = bot.chat("Ann")
+            for number in range(3):
+                ann.says(f"{number}")
+            assert bot.dropped() == {"throttled": 1}
+
+
 def test_the_senders_that_were_active_last_are_remembered():
-    limit = throttle(1, per_s=60, remembers=100)
+    limit = Senders(throttle(1, per_s=60, remembers=100))
     assert limit.admits(1, 0.0, 1)
     for sender in range(2, 100):
         assert limit.admits(sender, 0.0, sender)
