@@ -16,7 +16,7 @@ from typing import Any, Final
 from telegram.botapi.calls import encode_json
 from telegram.botapi.collecting import WrongCall
 from telegram.botapi.routing import route
-from telegram.dialogue.buttons.callback_data import DATA_MAX
+from telegram.dialogue.buttons.callback_data import CALLBACK_BYTES_MAX, DATA_MAX
 from telegram.dialogue.state.conversation import Conversation
 
 BUTTONS: Final = "~buttons"
@@ -39,6 +39,11 @@ def key_of(data: str) -> str:
 def is_key(data: str) -> bool:
     """Return whether callback data, without a mark, are a key. (Data of an author's own that look so are kept, too.)"""
     return _KEY.fullmatch(data) is not None
+
+
+def noted_as(data: str) -> str:
+    """Return how a flow's record notes the data of a button: over 64 bytes by their key, which takes less room."""
+    return data if len(data.encode()) <= CALLBACK_BYTES_MAX else key_of(data)
 
 
 def kept_as(data: str, long: dict[str, str]) -> str:

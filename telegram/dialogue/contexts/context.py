@@ -17,7 +17,7 @@ from telegram.client import TgClient
 from telegram.dialogue.contexts.defaults import takes_fallback
 from telegram.dialogue.contexts.named import NamedMessage
 from telegram.dialogue.contexts.origin import E_co, Origin
-from telegram.dialogue.contexts.pressable import note_buttons
+from telegram.dialogue.contexts.pressable import check_results, note_buttons
 from telegram.dialogue.contexts.speaking import Speaking
 from telegram.dialogue.contexts.tools import Resource, Tools
 from telegram.dialogue.state.conversation import DATA, OWN_SCOPE, Conversation, Memory, Scope
@@ -202,6 +202,7 @@ class Context(Speaking, Sends, Origin[E_co]):
             params["reply_parameters"] = outlives_its_message(params["reply_parameters"])
         query = query_of(params)
         if query is not None:
+            check_results(method, params)
             if not self.is_late or query != getattr(self.event, "id", None):
                 self._calls.append(Call(query_lane(query), encode_call(method, params, plain=plain)))
             return

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from telegram.dialogue.buttons.long import lane_of_presses
+from telegram.botapi.collecting import WrongCall
+from telegram.botapi.shortcuts import part
+from telegram.dialogue.buttons.long import lane_of_presses, noted_as
 from telegram.dialogue.buttons.marks import mark_buttons, mark_of
 
 if TYPE_CHECKING:
@@ -14,6 +16,21 @@ def note_buttons(ctx: "Context[Any]", method: str, params: dict[str, Any]) -> No
     long: dict[str, str] = {}
     mark = None if ctx.marks is None else mark_of(ctx.memory.place(ctx.marks), ctx.turn)
     params["reply_markup"], offered = mark_buttons(params["reply_markup"], mark, long)
-    ctx.offered += offered
+    ctx.offered += map(noted_as, offered)
     if long:
         ctx.long.setdefault(lane_of_presses(method, params), {}).update(long)
+
+
+def check_results(method: str, params: dict[str, Any]) -> None:
+    """Raise WrongCall for a long button of an inline result: where it is pressed is known only then."""
+    results = params.get("results", params.get("result"))
+    if results is None:
+        return
+    for result in results if isinstance(results, list | tuple) else (results,):
+        long: dict[str, str] = {}
+        mark_buttons(part(result, "reply_markup"), None, long)
+        if long:
+            text = next(iter(long.values()))
+            raise WrongCall(
+                f"{method}: a button of an inline result has at most 64 bytes in UTF-8, this has {len(text.encode())}: {text!r:.60}"
+            )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from telegram.botapi.shortcuts import part
+from telegram.dialogue.buttons.long import noted_as
 from telegram.dialogue.buttons.marks import TURN_LENGTH, owner_of
 from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.updates import CallbackContext
@@ -42,14 +43,14 @@ def is_offered_by(flow: Plan[Any, Any, Any], ctx: Context, record: dict[str, Any
         return True
     record = record or {}
     offers: dict[str, list[str]] | None = record.get("offers")
-    mark = ctx.pressed
+    mark, shown = ctx.pressed, noted_as(ctx.button)
     if mark is not None:
         is_own = mark.owner == owner_of(*ctx.memory.place(flow.scope))
-        offered = is_own and ctx.button in (offers or {}).get(mark.turn, ())
+        offered = is_own and shown in (offers or {}).get(mark.turn, ())
     elif offers is None:
         return True
     else:
-        offered = any(ctx.button in each for each in offers.values()) and _is_newer(ctx, record)
+        offered = any(shown in each for each in offers.values()) and _is_newer(ctx, record)
     ctx.is_refused = ctx.is_refused or not offered
     return offered
 

@@ -11,13 +11,19 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from telegram.botapi.types import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.botapi.types import (
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    InlineQueryResultArticle,
+    InputTextMessageContent,
+)
 from telegram.dialogue import (
     END,
     CallbackContext,
     CallbackData,
     End,
     Flow,
+    InlineContext,
     Invalid,
     MessageContext,
     Router,
@@ -244,6 +250,29 @@ def test_the_example_of_the_page():
         assert alice.toast == "Подстаканник посеребрённый"
 
 
+def test_a_result_of_an_inline_query_cannot_have_them():
+    router = Router()
+    seen: list[str] = []
+
+    @router.inline_query()
+    async def find(ctx: InlineContext) -> None:
+        content = InputTextMessageContent(message_text="x")
+        for data in ("short", LONG):
+            markup = inline([("x", data)])
+            result = InlineQueryResultArticle(
+                id="1", title="x", input_message_content=content, reply_markup=markup
+            )
+            try:
+                ctx.answer([result])
+            except TypeError as error:
+                seen.append(str(error))
+
+    with Conversations(router) as bot:
+        bot.chat("Alice").sends_update("inline_query", query="x", id="1", offset="")
+    (why,) = seen
+    assert "answerInlineQuery: a button of an inline result has at most 64 bytes" in why
+
+
 # ---- flows
 
 
@@ -280,6 +309,16 @@ def flow_bot() -> Conversations:
     router = Router()
     router.include(flow)
     return Conversations(router)
+
+
+def test_the_record_of_a_flow_has_keys_in_place_of_long_data():
+    """A record is in the state of each update of the conversation."""
+    with flow_bot() as bot:
+        alice = bot.chat("Alice")
+        alice.says("/go")
+        state = bot._finish(lambda: bot._store.state(f"chat:{alice.id}", str(alice.id)))
+        assert LONG[:20].encode() not in (state or b"")
+        assert key_of(LONG).encode() in (state or b"")
 
 
 @pytest.mark.parametrize("first", ["Long", "Marked"])
