@@ -131,7 +131,7 @@ class Bot:
 
     @property
     def dropped(self) -> Counter[str]:
-        """Number of updates that were dropped before a handler, by reason: "stale", "throttled", "backlog", "superseded"."""
+        """Number of updates that were dropped before a handler, by reason: "stale", "throttled", "backlog", "superseded", "busy"."""
         return self._parts.handler.dropped.counts
 
     def running(self) -> tuple[list[Running], list[Running]]:

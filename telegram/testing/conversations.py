@@ -143,7 +143,7 @@ class Conversations:
         return self._finish(self._store.dead_letters)
 
     def dropped(self) -> dict[str, int]:
-        """The number of updates dropped since the start, by reason: "stale", "throttled", "backlog", "superseded"."""
+        """The number of updates dropped since the start, by reason: "stale", "throttled", "backlog", "superseded", "busy"."""
         return dict(self._parts.handler.dropped.counts)
 
     def unreachable(self) -> dict[int | str, Unreachable]:

@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol, Self
 
 import structlog
 
-from telegram.botapi.errors import Refused, RetryAfter
+from telegram.botapi.errors import NotSent, Refused, RetryAfter
 from telegram.botapi.late import outcome_of_refusal
 from telegram.client import TgClient
 from telegram.dialogue.contexts.long import SETTLE_S, ended
@@ -205,6 +205,8 @@ class Stream:
                         return
                 except Exception as error:  # noqa: BLE001 - optional feedback
                     log.debug("a growing answer was not shown", reason=str(error))
+                    if not self._is_draft and self._message_id is None and not isinstance(error, NotSent):
+                        return  # there may be a message whose id is not known: no second one
                 next_at = loop.time() + max(again_s, self._every_s)
 
     @property

@@ -141,9 +141,9 @@ class _Sender:
 
 
 class Dropped:
-    """Counts and logs updates that were dropped before a handler, by reason: "stale", "throttled", "backlog", "superseded".
+    """Counts and logs updates that were dropped before a handler, by reason: "stale", "throttled", "backlog", "superseded", "busy".
 
-    "superseded" are inline queries for which a newer one was pending (newest.py), which logs one debug line each.
+    "busy" are those of the policy "drop" (telegram/dialogue/routes/policies.py). "superseded" are inline queries for which a newer one was pending (newest.py), which logs one debug line each.
     """
 
     def __init__(self) -> None:

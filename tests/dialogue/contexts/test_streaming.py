@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from telegram.botapi.errors import NotSent, Refused, RetryAfter
+from telegram.botapi.errors import NotSent, OutcomeUnknown, Refused, RetryAfter
 from telegram.dialogue import MessageContext, Park, Router, command, inline, kind, text
 from telegram.service.pace import Pace
 from telegram.testing import Conversations
@@ -174,6 +174,25 @@ def test_a_message_that_was_deleted_meanwhile_is_sent_anew():
         before=lambda telegram: telegram.troubles.update(editMessageText=[gone]),
     )
     assert calls == [(1, "sendMessage", "a"), (6, "sendMessage", "abcdef")]
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (NotSent("sendMessage", "no route"), ["sendMessage", "editMessageText"]),
+        (OutcomeUnknown("sendMessage", "timed out"), ["sendMessage"]),
+        (Refused("sendMessage", 400, "Bad Request: not enough rights"), ["sendMessage"]),
+    ],
+    ids=repr,
+)
+def test_a_message_that_may_have_been_sent_is_not_sent_again(error, shown):
+    calls = calls_of(
+        router_of(answers(*"abcdefgh")),
+        chat=GROUP,
+        before=lambda telegram: telegram.troubles.update(sendMessage=[error]),
+    )
+    assert [method for _, method, _ in calls] == shown
+    assert calls[-1][2] == "abcdefgh"
 
 
 def test_a_text_that_does_not_change_is_not_edited():

@@ -11,13 +11,14 @@ What breaks elsewhere, each with a test here:
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
 
-from engine import Park, Queue
+from engine import Park, Queue, StoreUnavailable
 from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
 from telegram.dialogue import (
@@ -30,6 +31,7 @@ from telegram.dialogue import (
     button,
     command,
     drop,
+    given,
     text,
 )
 from telegram.dialogue.inbox import meanwhile
@@ -440,6 +442,80 @@ def test_async_filters_and_filters_that_fail():
     sent, dead, _ = play(router, lambda scene: written(scene, "a", "bad", "b"), attempts_max=1, apology="")
     assert sent == ["a", "b"]
     assert [attempts for _, attempts in dead] == [1]
+
+
+def test_hooks_and_provided_objects_of_a_handler_that_is_cut_off():
+    """An object is closed at each cut; an error hook runs at none, since it was no error."""
+    model = Model(on_new="restart")
+    opened, hooks = [], []
+
+    @model.router.provide
+    async def session() -> AsyncIterator[int]:
+        opened.append("open")
+        try:
+            yield 1
+        finally:
+            opened.append("close")
+
+    @model.router.before
+    async def before(ctx: ChatContext, number: int = given) -> None:
+        hooks.append("before")
+
+    @model.router.error()
+    async def error(ctx: ChatContext) -> None:
+        hooks.append("error")
+
+    sent, dead, _ = play(model.router, lambda scene: written(scene, "a", "b"), attempts_max=1)
+    assert (sent, dead) == (["a+b"], [])
+    assert opened == ["open", "close"] * 2
+    assert hooks == ["before"] * 2
+
+
+class Unavailable(MemoryStore):
+    """A store that cannot answer for a while."""
+
+    until = 0.0
+
+    async def look(self, delivery: Any, limit: int) -> Any:
+        if now() < self.until:
+            raise StoreUnavailable("disk full")
+        return await super().look(delivery, limit)
+
+    async def peek(self, delivery: Any, limit: int) -> Any:
+        if now() < self.until:
+            raise StoreUnavailable("disk full")
+        return await super().peek(delivery, limit)
+
+
+def test_a_store_that_is_unavailable_delays_the_restart():
+    model, store = Model(on_new="restart"), Unavailable()
+
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.say("a")
+        await asyncio.sleep(5)
+        store.until = 30
+        return await written(scene, "b")
+
+    assert play(model.router, scenario, store=store)[:2] == (["a+b"], [])
+    (cut_at,) = [at for at, what in model.diary if what == "cut"]
+    assert 30 <= cut_at <= 31
+
+
+def test_a_store_that_is_unavailable_at_the_end_loses_no_answer():
+    """The handler does not run again for the sake of what is to be dropped."""
+    model, store = Model(on_new="drop"), Unavailable()
+
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.say("a")
+        await asyncio.sleep(5)
+        scene.telegram.say("b")
+        await asyncio.sleep(50)
+        store.until = 70
+        await scene.idle()
+        return scene.telegram.texts(), await scene.state("chat:7", "~taken")
+
+    assert play(model.router, scenario, store=store) == (["a"], None)
+    assert [what for _, what in model.diary] == ["begins a"]
 
 
 # -- drop ----------------------------------------------------------------------------------------------------------
