@@ -25,13 +25,13 @@ PRIVATE: Final = range(1000, 1000 + len(POLICIES))
 GROUPS: Final = range(-2000 - len(POLICIES), -2000)
 _MEMBERS: Final = (501, 502)
 
-_PAUSES_S: Final = (0.05, 2.5)
+_PAUSES_S: Final = (0.05, 5.0)
 """Between two texts of a user: often while the bot thinks, sometimes after it."""
 
-_RUNS_S: Final = (0.2, 3.5)
+_RUNS_S: Final = (0.2, 2.5)
 """How long a bot runs after its start until it is killed."""
 
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = 180.0
 _SLACK_S: Final = 3.0
 """An answer arrives this long after its commit at most, on a busy machine."""
 

@@ -8,7 +8,7 @@ from telegram.dialogue import ChatContext, MessageContext, Router, text
 from telegram.dialogue.routes.policies import Policy
 
 POLICIES: Final[tuple[Policy, ...]] = ("queue", "stop", "restart", "merge", "drop")
-THINKS_S: Final = 1.0
+THINKS_S: Final = 0.8
 """A minute, scaled down."""
 
 _PARTS: Final = 5

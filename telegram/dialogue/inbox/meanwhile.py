@@ -25,7 +25,7 @@ from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.invalid import Invalid
 from telegram.dialogue.contexts.updates import CallbackContext, MessageContext
 from telegram.dialogue.filters.conditions import Unanswered
-from telegram.dialogue.filters.limits import Dropped, Limits, has_begun
+from telegram.dialogue.filters.limits import Dropped, Limits
 from telegram.dialogue.inbox.awaited import search
 from telegram.dialogue.inbox.batches import BURST_MAX, Splits, split
 from telegram.dialogue.inbox.behind import called, lend_taken, look, peek
@@ -200,7 +200,7 @@ class _Turn:
         policy, options, head = self.policy, self._match.options, self._work.envelope
         if policy == "stop" and await self._is_superseded(await look(self._work)):
             raise Stopped
-        if policy == "drop" and has_begun(self._work.delivery):
+        if policy == "drop" and (self._work.delivery.begun or self._work.attempt > 1):  # not of a replay
             self._dropped |= {each.id: each for each in await look(self._work)}
         together_max = 1 if options.batch == "burst" else TOGETHER_ATTEMPTS_MAX
         is_alone = options.takes_along and (self._work.attempt > together_max or self._own.splits.has(head))

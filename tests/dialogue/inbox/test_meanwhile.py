@@ -18,7 +18,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from engine import Park, Queue, StoreUnavailable
+from engine import Park, Queue, Reject, StoreUnavailable
 from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
 from telegram.dialogue import (
@@ -471,6 +471,19 @@ def test_hooks_and_provided_objects_of_a_handler_that_is_cut_off():
     assert hooks == ["before"] * 2
 
 
+class SlowCommit(MemoryStore):
+    async def commit(self, *args: Any, **options: Any) -> Any:
+        await asyncio.sleep(1)
+        return await super().commit(*args, **options)
+
+
+@pytest.mark.parametrize("policy", ["stop", "restart", "merge", "drop"])
+def test_a_message_that_comes_during_the_commit_is_handled_in_its_turn(policy):
+    model = Model(on_new=policy, takes_s=9.5)
+    sent, dead, _ = play(model.router, lambda scene: written(scene, "a", "b"), store=SlowCommit())
+    assert (sent, dead) == (["a", "b"], [])
+
+
 class Unavailable(MemoryStore):
     """A store that cannot answer for a while."""
 
@@ -594,6 +607,33 @@ def test_after_a_stop_of_the_bot_what_came_meanwhile_is_dropped_all_the_same():
 
     play(model.router, first, store=store, drain_timeout_s=2)
     assert play(model.router, second, store=store)[:2] == (["a"], [])
+
+
+def test_a_replayed_update_drops_nothing_that_was_not_written_while_it_worked():
+    class Once(Model):
+        async def think(self, ctx: MessageContext) -> None:
+            await super().think(ctx)
+            if len(self.diary) == 1:
+                raise Reject("no")
+
+    model = Once(on_new="drop", takes_s=10)
+
+    @model.router.message(command("busy"))
+    async def busy() -> None:
+        await asyncio.sleep(5)
+
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.say("a")
+        await scene.idle()
+        scene.telegram.say("/busy")
+        await asyncio.sleep(1)
+        (letter,) = await scene.store.dead_letters()
+        assert await scene.store.replay(letter.number)
+        scene.telegram.say("b")
+        await scene.idle()
+        return scene.telegram.texts()
+
+    assert play(model.router, scenario, apology="") == ["a", "b"]
 
 
 # -- flows ---------------------------------------------------------------------------------------------------------
