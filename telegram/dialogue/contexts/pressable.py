@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from telegram.botapi.collecting import WrongCall
 from telegram.botapi.shortcuts import part
+from telegram.dialogue.buttons.callback_data import CALLBACK_BYTES_MAX
 from telegram.dialogue.buttons.long import lane_of_presses, noted_as
 from telegram.dialogue.buttons.marks import mark_buttons, mark_of
 
@@ -27,10 +28,15 @@ def check_results(method: str, params: dict[str, Any]) -> None:
     if results is None:
         return
     for result in results if isinstance(results, list | tuple) else (results,):
-        long: dict[str, str] = {}
-        mark_buttons(part(result, "reply_markup"), None, long)
-        if long:
-            text = next(iter(long.values()))
-            raise WrongCall(
-                f"{method}: a button of an inline result has at most 64 bytes in UTF-8, this has {len(text.encode())}: {text!r:.60}"
-            )
+        check_short(f"{method}: a button of an inline result", part(result, "reply_markup"))
+
+
+def check_short(what: str, markup: Any) -> None:
+    """Raise WrongCall for a keyboard with a long button, where its data cannot be kept."""
+    long: dict[str, str] = {}
+    mark_buttons(markup, None, long)
+    for data in long.values():
+        size = len(data.encode())
+        raise WrongCall(
+            f"{what} has at most {CALLBACK_BYTES_MAX} bytes in UTF-8, this has {size}: {data!r:.60}"
+        )

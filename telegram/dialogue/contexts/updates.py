@@ -32,6 +32,7 @@ from telegram.dialogue.contexts.context import Context
 from telegram.dialogue.contexts.editing import EditParams, edit_of
 from telegram.dialogue.contexts.long import Progress, kept_alive
 from telegram.dialogue.contexts.origin import E_co
+from telegram.dialogue.contexts.pressable import check_short
 from telegram.dialogue.contexts.streaming import Stream, delete, stream_name
 from telegram.dialogue.contexts.tools import Tools
 from telegram.dialogue.state.timers import Fired
@@ -72,6 +73,7 @@ class ChatContext(Replies, Context[E_co]):
         """
         given = {**self._place("progress"), "text": text, **params}
         check_call("sendMessage", given)
+        check_short("a button of progress()", params.get("reply_markup"))
         stated: dict[str, Any] = {**params}
         if (defaults := self._tools.defaults) is not None:
             stated |= defaults.added("sendMessage", given)

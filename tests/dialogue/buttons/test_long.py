@@ -250,6 +250,19 @@ def test_the_example_of_the_page():
         assert alice.toast == "Подстаканник посеребрённый"
 
 
+def test_a_progress_message_cannot_have_them():
+    router = Router()
+
+    @router.message(text)
+    async def work(ctx: MessageContext) -> None:
+        await ctx.progress("x", reply_markup=inline([("x", LONG)]))
+
+    with Conversations(router) as bot:
+        bot.chat("Alice").says("x", failing=True)
+        (letter,) = bot.dead_letters()
+        assert "a button of progress() has at most 64 bytes" in letter.reason
+
+
 def test_a_result_of_an_inline_query_cannot_have_them():
     router = Router()
     seen: list[str] = []
