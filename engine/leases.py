@@ -34,6 +34,10 @@ class Running(NamedTuple):
     since: float
 
 
+class Overran(Retry):
+    """The outcome of a handler that was cancelled since it ran longer than it may."""
+
+
 class Worker:
     """A task of the pool. `cut` is the outcome if its handler is cancelled, `cuts` how often it was cancelled."""
 
@@ -44,6 +48,7 @@ class Worker:
         "cut",
         "cuts",
         "delivery",
+        "is_over",
         "number",
         "since",
         "stalled_s",
@@ -60,6 +65,7 @@ class Worker:
         self.stalled_s: float  # how much of its time the process was stalled
         self.cut: Exception | None = None
         self.cuts = 0
+        self.is_over = False  # it was cancelled for another reason than its time
         self.again_at: float  # when it is cancelled again, if it was
 
     def is_cancelled(self) -> bool:
@@ -106,12 +112,28 @@ class Keeper:
                 worker.allowed_s = seconds
                 self._changed.set()
 
+    def go_on(self, delivery: Delivery, seconds: float) -> TimeoutError | None:
+        """Let the handler of `delivery`, which was cancelled for its time, run for `seconds` more, and return the error.
+
+        None if it was not, or if it was cancelled for another reason, too: then its cancellation stays in force.
+        """
+        for worker in self._running:
+            if worker.delivery is delivery and isinstance(worker.cut, Overran) and not worker.is_over:
+                overran, worker.cut, worker.cuts = worker.cut, None, 0
+                ran_s = asyncio.get_running_loop().time() - worker.since - worker.stalled_s
+                worker.allowed_s = ran_s + seconds
+                while worker.task.cancelling():
+                    worker.task.uncancel()
+                self._changed.set()
+                return TimeoutError(overran.reason)
+        return None
+
     def leave(self, worker: Worker) -> Exception | None:
         """Record that the handler has ended; return the outcome given to `cut`, or None if it was not cut."""
         del self._running[worker]
         if worker.cut is None:
             return None
-        cut, worker.cut, worker.cuts = worker.cut, None, 0
+        cut, worker.cut, worker.cuts, worker.is_over = worker.cut, None, 0, False
         return cut
 
     def cut(self, worker: Worker, why: Exception) -> None:
@@ -128,6 +150,7 @@ class Keeper:
                 "handler ignores its cancellation", worker=worker.number, key=envelope.key, id=envelope.id
             )
         worker.cut = worker.cut or why
+        worker.is_over = worker.is_over or not isinstance(why, Overran)
         worker.cuts += 1
         worker.again_at = asyncio.get_running_loop().time() + _CUT_AGAIN_S
         worker.task.cancel()
@@ -182,7 +205,7 @@ class Keeper:
         for worker in list(self._running):
             due = worker.again_at if worker.cuts else worker.since + worker.allowed_s + worker.stalled_s
             if due <= now:
-                self.cut(worker, Retry(f"the handler ran longer than {worker.allowed_s:g} s"))
+                self.cut(worker, Overran(f"the handler ran longer than {worker.allowed_s:g} s"))
                 due = worker.again_at
             look_at = min(look_at, due)
         return look_at

@@ -26,6 +26,10 @@ class Runner(Protocol):
         """Give the handler of `delivery` a time-out of `seconds` from its start; ignored if it does not run."""
         ...
 
+    def go_on(self, delivery: Delivery, seconds: float) -> TimeoutError | None:
+        """Let the handler of `delivery` go on for `seconds` after its time-out, as `Work.go_on`."""
+        ...
+
 
 class Work:
     """One delivery, and what its handler may ask while it runs.
@@ -75,6 +79,14 @@ class Work:
         seconds = check_delay(seconds)
         if self._runner is not None:
             self._runner.allow(self.delivery, seconds)
+
+    def go_on(self, seconds: float) -> TimeoutError | None:
+        """Take over after a time-out: the handler has `seconds` more, and what it returns or raises is its outcome.
+
+        To be called when it has been cancelled; returns the time-out as an error. None if it was not cancelled for its time
+        alone, but for a stop or a lost lease: then what it returns or raises is ignored.
+        """
+        return None if self._runner is None else self._runner.go_on(self.delivery, check_delay(seconds))
 
     @property
     def _reads(self) -> LookAhead:

@@ -1,12 +1,25 @@
 """The boundary of a handler: what a Work answers, when it does not, and the hooks of a handler."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from engine import Call, Delivery, Effects, Engine, EngineConfig, Envelope, Lease, LeaseLost, Queue, Work
+from engine import (
+    Call,
+    Delivery,
+    Effects,
+    Engine,
+    EngineConfig,
+    Envelope,
+    Lease,
+    LeaseLost,
+    Queue,
+    Reject,
+    Work,
+)
 from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import open_sqlite
@@ -164,3 +177,97 @@ def test_each_hook_is_optional():
     assert ids == [1]
     assert run_virtual(told.store.stats()).outbox.pending == 0
     assert run_virtual(silent.store.stats()).outbox.pending == 1
+
+
+# -- after a time-out --------------------------------------------------------------------------------------------------
+
+
+def taking_over(then: Any, seconds: float = 10.0) -> Any:
+    """Return a handler that overruns, takes over, and then does something else."""
+
+    async def handler(house: House, delivery: Delivery) -> Effects:
+        try:
+            await asyncio.sleep(5000)
+        except asyncio.CancelledError:
+            error = house.works[delivery.envelope.id].go_on(seconds)
+            if error is None:
+                raise
+            assert str(error) == "the handler ran longer than 60 s"
+            await then(house)
+        return NOTHING
+
+    return handler
+
+
+def test_a_handler_that_takes_over_after_its_time_out_decides_about_its_outcome():
+    async def then(house: House) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0  # asyncio.timeout of Python 3.11.0 goes by it
+        await asyncio.sleep(9)
+
+    house = House(taking_over(then), handler_timeout_s=60, attempts_max=1, workers=1)
+    in_house(house, update(1), update(2))
+    assert dead(house) == []
+    assert [at for at, what, _ in house.diary if what == "end"] == [69, 138]
+
+
+def test_it_may_fail_and_its_time_is_limited_again():
+    async def fails(house: House) -> None:
+        raise Reject("as it decides")
+
+    async def hangs(house: House) -> None:
+        await asyncio.sleep(5000)
+
+    for then, reason in [(fails, "as it decides"), (hangs, "the handler ran longer than 70 s")]:
+        house = House(taking_over(then), handler_timeout_s=60, attempts_max=1)
+        in_house(house, update(1))
+        assert dead(house) == [(1, 1, reason)]
+
+
+def test_without_a_time_out_there_is_nothing_to_take_over():
+    given = Delivery(Lease(INBOX, "chat:1", 1), update(1), 1, None)
+    assert Work(given).go_on(5) is None
+
+    async def handler(house: House, delivery: Delivery) -> None:
+        assert house.works[1].go_on(5) is None
+
+    house = House(handler, attempts_max=1)
+    in_house(house, update(1))
+    assert dead(house) == []
+
+
+def test_a_lost_lease_is_not_taken_over():
+    """Neither before the time-out, nor when it is lost while the overrunning handler cleans up."""
+    asked: list[Any] = []
+
+    async def handler(house: House, delivery: Delivery) -> None:
+        keeper = house.engine._keeper
+        try:
+            await asyncio.sleep(5000)
+        except asyncio.CancelledError:
+            keeper.lost([delivery.lease])
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            asked.append(house.works[1].go_on(5))
+            raise
+
+    house = House(handler, handler_timeout_s=60, attempts_max=1)
+    in_house(house, update(1))
+    assert asked == [None]
+
+
+def test_a_worker_that_has_lost_a_lease_may_take_over_later():
+    async def handler(house: House, delivery: Delivery) -> None:
+        if delivery.envelope.id == 1 and not house.diary[1:]:
+            house.engine._keeper.lost([delivery.lease])
+        try:
+            await asyncio.sleep(5000)
+        except asyncio.CancelledError:
+            if house.works[delivery.envelope.id].go_on(5) is None:
+                raise
+
+    house = House(handler, handler_timeout_s=60, attempts_max=1, workers=1)
+    in_house(house, update(1), update(2, "chat:2"), then=lambda: asyncio.sleep(150))
+    assert ("end", 2) in [(what, id_) for _, what, id_ in house.diary]
+    assert dead(house) == []

@@ -23,6 +23,7 @@ from engine.store import DIED, ID_FALL_MAX, WALL_LOOK_S, FullStore, Limits
 from telegram.botapi.calls import decode_call
 from telegram.dialogue import EventContext, MessageContext, Router, text
 from telegram.dialogue.routes.events import SEEN_S
+from telegram.dialogue.routes.hooks import HOOK_TIMEOUT_S
 from telegram.dialogue.state.conversation import Conversation
 from telegram.load.bot.evidence import Evidence
 from telegram.load.checkers.checker import Interruption, check
@@ -90,6 +91,7 @@ class Scenario:
         self.lasts_s = rng.uniform(20, 200)
         self.slow_handlers = rng.random() < 0.3
         self.bad_handlers = rng.choice((0.0, 0.1))
+        self.hooks_of_time_outs = rng.random() < 0.5
         self.slow_handlers |= perils.stalls
         if perils.base_exceptions:
             self.bad_handlers = 0.1
@@ -154,6 +156,12 @@ class Scenario:
             await self._misbehave()
             ctx.data["paid"] = [*ctx.data.get("paid", ()), ctx.payload["number"]]
 
+        if self.hooks_of_time_outs:
+
+            @router.error(TimeoutError)
+            async def overran() -> None:
+                await asyncio.sleep(self.rng.random() * 1.5 * HOOK_TIMEOUT_S)
+
         return router
 
     def with_timers(self, handle: Handler, store: FullStore) -> TimerPlay:
@@ -188,7 +196,7 @@ class Scenario:
 
         def look(delivery: Delivery, reason: str) -> None:
             ran_s = self.ran_s.get((process.number, delivery), _HANDLER_TIMEOUT_S)
-            if reason.startswith("the handler ran longer") and ran_s < _HANDLER_TIMEOUT_S - _STALL_UNSEEN_S:
+            if "the handler ran longer" in reason and ran_s < _HANDLER_TIMEOUT_S - _STALL_UNSEEN_S:
                 self.failures.append(f"{reason}, but it was {ran_s:.1f} s: {delivery}")
 
         async def judged_park(delivery: Delivery, delay_s: float, **named: Any) -> None:

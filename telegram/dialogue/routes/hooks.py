@@ -16,8 +16,9 @@ Of the error hooks that fit, one runs: the innermost router's, in it the first. 
 | fails, or takes over HOOK_TIMEOUT_S  | as without the hook; the log says why | discarded                 | discarded           |
 
 So a hook runs at each attempt, and its calls are sent once: at the attempt that decides. If one of them goes to the update's
-chat, or answers its button, the user gets no apology beside it. Outcomes that a handler asks for (Retry, Park, Reject, Invalid)
-and a handler that is cut off (its time-out, a stop) are no errors: no hook runs.
+chat, or answers its button, the user gets no apology beside it. A handler that overruns its time limit is cancelled, and its error
+is a TimeoutError (which is an OSError). Outcomes that a handler asks for (Retry, Park, Reject, Invalid) and a handler that is
+cut off otherwise (by a stop, or a lost lease) are no errors: no hook runs.
 """
 
 import asyncio
@@ -43,7 +44,10 @@ from telegram.dialogue.routes.stopping import Stopped
 log = structlog.get_logger(__name__)
 
 HOOK_TIMEOUT_S: Final = 10.0
-"""Maximum duration of an error hook in seconds. It counts to the handler's time-out, too."""
+"""Maximum duration of an error hook in seconds. It counts to the handler's time-out, too, unless that has passed."""
+
+_SETTLES_S: Final = 5.0
+"""How long an update may take to be settled after the error hook of a time-out."""
 
 _WORDS_MAX: Final = 1_000
 _OUTCOMES: Final = (Retry, Park, Reject, Invalid, Stopped)
@@ -120,17 +124,29 @@ class Around:
             await self._around(ctx, hooks, handle)
         except _OUTCOMES:
             raise
-        except Exception as error:
-            found = _error_hook(hooks, error)
-            never = isinstance(error, tuple(each for one in hooks for each in one.never_retry))
-            outcome: Any = Reject(redact(described(error))) if never else None
-            if found is not None:
-                outcome = await self._decide(ctx, hooks, found, error) or outcome
-            if outcome is None:
+        except asyncio.CancelledError as cut:
+            if (error := _overran(ctx, hooks, work)) is None:
                 raise
-            self._failures.log(error, about(work.delivery))
-            if outcome is not HANDLED:
-                raise outcome from error
+            await self._failed(ctx, hooks, work, error.with_traceback(cut.__traceback__), about)
+        except Exception as raised:  # noqa: BLE001 - raised again there
+            await self._failed(ctx, hooks, work, _overran(ctx, hooks, work) or raised, about)
+        else:  # it may have swallowed its cancellation
+            if (error := _overran(ctx, hooks, work)) is not None:
+                await self._failed(ctx, hooks, work, error, about)
+
+    async def _failed(
+        self, ctx: Context, hooks: list[Hooks], work: Work, error: Exception, about: Any
+    ) -> None:
+        """Return if an error hook has handled the error; raise what it decides, else the error itself."""
+        found = _error_hook(hooks, error)
+        outcome: Any = Reject(redact(described(error))) if _never_retried(hooks, error) else None
+        if found is not None:
+            outcome = await self._decide(ctx, hooks, found, error) or outcome
+        if outcome is None:
+            raise error
+        self._failures.log(error, about(work.delivery))
+        if outcome is not HANDLED:
+            raise outcome from error
 
     async def _around(self, ctx: Context, hooks: list[Hooks], handle: Callable[[], Awaitable[None]]) -> None:
         async with _open(ctx, hooks):
@@ -202,6 +218,23 @@ def _retries(match: Match, hooks: list[Hooks]) -> Retries:
         next((each.attempts_max for each in own if each.attempts_max is not None), None),
         next((each.backoff_s for each in own if each.backoff_s is not None), None),
     )
+
+
+def _overran(ctx: Context, hooks: list[Hooks], work: Work) -> TimeoutError | None:
+    """Return the error of a handler that was cancelled for its time, if a router decides about it, and go on.
+
+    Not if it got several messages: they are handled again one at a time, as after other errors.
+    """
+    task, probe = asyncio.current_task(), TimeoutError()
+    if task is None or not task.cancelling() or ctx.taken:
+        return None
+    if _error_hook(hooks, probe) is None and not _never_retried(hooks, probe):
+        return None
+    return work.go_on(HOOK_TIMEOUT_S + _SETTLES_S)
+
+
+def _never_retried(hooks: list[Hooks], error: Exception) -> bool:
+    return isinstance(error, tuple(each for one in hooks for each in one.never_retry))
 
 
 def _error_hook(hooks: list[Hooks], error: Exception) -> ErrorHook | None:
