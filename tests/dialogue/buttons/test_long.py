@@ -5,6 +5,7 @@ interlumpen/Telegram-shop#9 (Cyrillic names: 2 bytes a letter); python-telegram-
 has to be told so (python-telegram-bot/python-telegram-bot#3194).
 """
 
+import asyncio
 from enum import Enum
 from typing import Any, Literal
 
@@ -145,6 +146,36 @@ def test_a_message_to_another_chat_has_them():
         alice.says(f"/to {team.id}")
         bob.presses("Long")
         assert bob.toast == "True, True"
+
+
+def test_handlers_of_several_chats_post_to_one_at_the_same_time():
+    """The state is of another lane: it is read after the handler, and compared by the commit; a later one runs again."""
+    router, runs = Router(), []
+
+    @router.message(command("post"))
+    async def post(ctx: MessageContext) -> None:
+        runs.append(ctx.args)
+        chat_id, name = ctx.args.split()
+        await asyncio.sleep(1)
+        ctx.send(int(chat_id), name, reply_markup=inline([(name, f"{name} " * 40)]))
+
+    @router.callback_query()
+    async def pressed(ctx: CallbackContext) -> None:
+        ctx.answer((ctx.button or "")[:5])
+
+    with Conversations(router) as bot:
+        team = bot.group("Team")
+        carl = team.member("Carl")
+        chats = [bot.chat(name) for name in ("Alice", "Bob", "Dora")]
+        for at, chat in enumerate(chats):
+            chat.says(f"/post {team.id} name{at}", wait=False)
+        bot.settles()
+        for at in range(3):
+            carl.presses(f"name{at}")
+            assert carl.toast == f"name{at}"
+        assert bot.dead_letters() == []
+        assert [each["text"] for each in carl.messages if "reply_markup" in each].count("name0") == 1
+        assert len(runs) >= 3
 
 
 def test_a_message_to_a_channel_needs_its_id():
