@@ -92,3 +92,17 @@ def test_a_programming_error_in_a_handler_is_reported_with_its_line(module):
     )
     with pytest.raises(ValueError, match=r"async def.* \(their_handlers.py, line 3\)$"):
         load_router("their_handlers:router")
+
+
+def test_what_is_wrong_in_the_router_as_a_whole_is_an_error_of_the_setting(module):
+    module(
+        "from telegram.dialogue import Router\n"
+        "router = Router()\n"
+        "for schedule in ('0 9 * * *', '0 10 * * *'):\n"
+        "    @router.every(schedule, tz='UTC')\n"
+        "    async def report(): ...\n"
+    )
+    with pytest.raises(
+        ValueError, match=r"^HANDLERS: two jobs have the name 'report': give one of them name=$"
+    ):
+        load_router("their_handlers:router")

@@ -6,7 +6,7 @@ from telegram.botapi.types import InputMediaPhoto, InputPollOption, LinkPreviewO
 from collections.abc import AsyncIterator
 from telegram.client import TgClient
 from telegram.dialogue import ChatAction, DiceEmoji, ParseMode, Post, drop, inline, keyboard
-from telegram.dialogue import HANDLED, EventContext, Handled, NamedMessage, RefusedContext, given, in_thread
+from telegram.dialogue import HANDLED, EventContext, EveryContext, Handled, NamedMessage, RefusedContext, given, in_thread
 """
 
 
@@ -172,7 +172,31 @@ async def shop(post: Post) -> AsyncIterator[None]:
 """,
 }  # fmt: skip
 
+MISTAKES |= {
+    "a job without a time zone": """
+@router.every("0 9 * * *")  # error
+async def job(ctx: EveryContext) -> None: ...
+""",
+    "a job with the context of a message": """
+@router.every("0 9 * * *", tz="UTC")  # error
+async def job(ctx: MessageContext) -> None: ...
+""",
+    "a policy for missed runs that does not exist": """
+@router.every("0 9 * * *", tz="UTC", missed="twice")  # error
+async def job(ctx: EveryContext) -> None: ...
+""",
+    "a reply of a job, which has no chat": """
+@router.every("0 9 * * *", tz="UTC")
+async def job(ctx: EveryContext) -> None:
+    ctx.reply("x")  # error
+""",
+}
+
 FINE = """
+@router.every("0 9 * * mon-fri", tz="Europe/Moscow", name="digest", missed="skip", timeout_s=600)
+async def digest(ctx: EveryContext) -> None:
+    ctx.send(5, f"{ctx.due:%d.%m.} {ctx.missed}")
+
 @router.message(text, on_new="restart", timeout_s=120)
 async def merged(ctx: MessageContext) -> None:
     async with ctx.stream(parse_mode="HTML", fallback=None, can_stop=True) as out:
