@@ -182,6 +182,13 @@ def _router(gate: asyncio.Event) -> Router:
     async def typing(ctx: MessageContext) -> None:
         ctx.call("sendChatAction", chat_id=ctx.chat_id, action="typing")
 
+    @router.message(command("stream"))
+    async def stream(ctx: MessageContext) -> None:
+        async with ctx.stream() as out:
+            out.write("It grows")
+            await gate.wait()
+            out.write(", and is sent.")
+
     @router.message(command("html"))
     async def html(ctx: MessageContext) -> None:
         ctx.reply("<b>bold</b> &lt;i&gt; <a href='https://example.org/x'>link</a>", parse_mode="HTML")

@@ -190,6 +190,15 @@ async def test_typing_shows_until_the_bot_writes_and_a_deleted_message_goes(page
     await expect(bubbles(page, LINUS)).to_have_text(["hi", "hi", "/typing", "/delete"])
 
 
+async def test_a_draft_grows_until_the_bot_sends_the_message(play, page):
+    await write(page, LINUS, "/stream")
+    draft = chat(page, LINUS).locator(".draft")
+    await expect(draft).to_have_text("It grows")
+    play.gate.set()
+    await expect(bubbles(page, LINUS).last).to_have_text("It grows, and is sent.")
+    await expect(draft).to_have_count(0)
+
+
 async def test_a_reply_keyboard_writes_and_goes_after_one_use(page):
     await write(page, ADA, "/menu")
     menu = chat(page, ADA).locator(".keyboard.reply")

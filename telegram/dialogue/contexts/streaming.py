@@ -47,6 +47,9 @@ EVERY_MAX_S: Final = 30.0
 DRAFT_AGAIN_S: Final = 20.0
 """A draft that does not grow is sent again after this long: Telegram shows it for 30 s (Telegram Bot API, sendMessageDraft)."""
 
+STREAM_PLACE: Final = frozenset(("message_thread_id", "direct_messages_topic_id", "business_connection_id"))
+"""Parameters of sendMessage that say where an answer grows, besides the chat."""
+
 _FORBIDDEN: Final = 403
 _FORMAT: Final = ("parse_mode", "link_preview_options")
 _FINAL_ONLY: Final = ("parse_mode", "reply_markup", "fallback")

@@ -33,7 +33,7 @@ from telegram.dialogue.contexts.editing import EditParams, edit_of
 from telegram.dialogue.contexts.long import Progress, kept_alive
 from telegram.dialogue.contexts.origin import E_co
 from telegram.dialogue.contexts.pressable import check_short
-from telegram.dialogue.contexts.streaming import Stream, delete, stream_name
+from telegram.dialogue.contexts.streaming import STREAM_PLACE, Stream, delete, stream_name
 from telegram.dialogue.contexts.tools import Tools
 from telegram.dialogue.state.timers import Fired
 
@@ -91,7 +91,8 @@ class ChatContext(Replies, Context[E_co]):
         See telegram/dialogue/contexts/streaming.py. `params` for sendMessage: of the last message if the text needs several.
         With `can_stop` a draft has a button that stops it; the bot gets an update, for `stop=kind("stopped_message_generation")`.
         """
-        place = self._place("stream")
+        where = {name: value for name, value in params.items() if name in STREAM_PLACE and value is not None}
+        place = {**self._place("stream"), **where}
         checked = {name: value for name, value in params.items() if name not in {"fallback", "entities"}}
         if params.get("entities") is not None:
             raise ValueError("stream() has no entities: write formatted parts, as bold(...)")
@@ -101,7 +102,7 @@ class ChatContext(Replies, Context[E_co]):
         found = Stream(
             tools.client,
             place,
-            {name: value for name, value in params.items() if value is not None},
+            {name: value for name, value in params.items() if name not in where and value is not None},
             self.call,
             draft_id=(self.update_id * 16 + number) % (2**31 - 1) + 1,
             can_stop=can_stop,

@@ -254,6 +254,33 @@ def test_formatted_parts_need_no_markup():
     assert (last["text"], last["entities"]) == ("Answer: 42", [{"type": "bold", "offset": 0, "length": 8}])
 
 
+@pytest.mark.parametrize(
+    ("update", "params", "method", "place"),
+    [
+        ({}, {"message_thread_id": 4}, "sendMessageDraft", {"message_thread_id": 4}),
+        ({"chat": GROUP}, {"message_thread_id": 4}, "editMessageText", {"message_thread_id": 4}),
+        (
+            {"is_topic_message": True, "message_thread_id": 3},
+            {},
+            "sendMessageDraft",
+            {"message_thread_id": 3},
+        ),
+        ({"direct_messages_topic": {"topic_id": 5}}, {}, "editMessageText", {"direct_messages_topic_id": 5}),
+    ],
+)
+def test_an_answer_grows_where_it_is_sent(update, params, method, place):
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.say("go", **update)
+        await scene.idle()
+        return scene.telegram.sent
+
+    sent = play(router_of(answers("a", "b", "c", **params)), scenario)
+    assert method in {each.method for each in sent}
+    for each in sent:
+        if each.method != "editMessageText":
+            assert place.items() <= each.params.items()
+
+
 def test_an_answer_without_text_sends_nothing():
     calls = calls_of(router_of(answers("", " ")))
     assert [method for _, method, _ in calls if method != "sendMessageDraft"] == []
