@@ -10,14 +10,20 @@ from telegram.dialogue.inbox.lending import asked
 
 async def is_lost(ctx: Context, work: Work, conduct: Conduct) -> bool:
     """Restore the data of a pressed button; True if they are not kept any more, and the press was answered with that."""
-    if not isinstance(ctx, CallbackContext) or (key := ctx.button) is None or not is_key(key):
+    if await restored(ctx, work):
         return False
-    data = LongData(await asked(work.state_of(ctx.key, BUTTONS))).get(key)
-    if data is None:
-        ctx.answer(ctx.said(conduct.old_button))
+    ctx.answer(ctx.said(conduct.old_button))  # type: ignore[attr-defined] # a CallbackContext
+    return True
+
+
+async def restored(ctx: Context, work: Work) -> bool:
+    """Restore the data of a pressed button; False if they are not kept any more."""
+    if not isinstance(ctx, CallbackContext) or (key := ctx.button) is None or not is_key(key):
         return True
-    ctx.event = ctx.event.model_copy(update={"data": data})
-    return False
+    data = LongData(await asked(work.state_of(ctx.key, BUTTONS))).get(key)
+    if data is not None:
+        ctx.event = ctx.event.model_copy(update={"data": data})
+    return data is not None
 
 
 async def effects_of(ctx: Context, work: Work) -> Effects:

@@ -30,6 +30,7 @@ from telegram.dialogue.inbox.awaited import search
 from telegram.dialogue.inbox.batches import BURST_MAX, Splits, split
 from telegram.dialogue.inbox.behind import called, lend_taken, look, peek
 from telegram.dialogue.inbox.lending import asked, lend
+from telegram.dialogue.inbox.long_buttons import restored
 from telegram.dialogue.router.table import Table
 from telegram.dialogue.routes.policies import drop, policy_of
 from telegram.dialogue.routes.route import Match
@@ -145,6 +146,8 @@ class _Turn:
             state = await asked(self._work.state_of(self._work.lease.key, envelope.scope))
         other = self._own.read(envelope, state)
         if other is None or other.place() != self._ctx.place() or not self._is_of_conversation(other):
+            return None
+        if other.kind == "callback_query" and not await restored(other, self._work):
             return None
         at_its_turn = Delivery(delivery.lease, envelope, 1, state)
         await lend(other, self._table, at_its_turn, self._work)

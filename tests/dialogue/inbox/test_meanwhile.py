@@ -32,6 +32,7 @@ from telegram.dialogue import (
     command,
     drop,
     given,
+    inline,
     text,
 )
 from telegram.dialogue.inbox import meanwhile
@@ -587,6 +588,28 @@ def test_a_second_press_is_dropped_and_answered_at_once(tell):
     assert len(runs) == 1
     assert (2, "q2", tell) in answers
     assert len([each for each in answers if each[1] == "q2"]) == 1
+
+
+def test_a_second_press_of_a_long_button_is_dropped():
+    router = Router()
+    long, runs = "pay " * 30, []
+
+    @router.message(text)
+    async def offer(ctx: MessageContext) -> None:
+        ctx.reply("Pay?", reply_markup=inline([("Pay", long)]))
+
+    @router.callback_query(button(long), on_new="drop")
+    async def pay(ctx: CallbackContext) -> None:
+        runs.append(ctx.button)
+        await asyncio.sleep(30)
+
+    with Conversations(router) as bot:
+        alice = bot.chat("Alice")
+        alice.says("offer")
+        alice.presses("Pay", wait=False)
+        bot.passes(seconds=1)
+        alice.presses("Pay")
+    assert runs == [long]
 
 
 def test_after_a_stop_of_the_bot_what_came_meanwhile_is_dropped_all_the_same():
