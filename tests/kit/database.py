@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ _START_S: Final = 30.0
 _USER: Final = "chatlane"
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - as other stores of tests
 _OTHER: Final = "postgres"
-_READY: Final = "database system is ready to accept connections"
+_READY: Final = "database system is ready to accept"
 WHERE_FROM: Final = "no PostgreSQL server here: install it (apt-get install postgresql)"
 
 
@@ -42,7 +43,11 @@ def _without_privileges() -> tuple[str, ...]:
     if os.geteuid() != 0:
         return ()
     namespace = ("unshare", "--map-user=1000", "--map-group=1000", "--")
-    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0:
+    has_namespaces = shutil.which("unshare") is not None
+    if (
+        has_namespaces
+        and subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0
+    ):
         return namespace
     is_known = subprocess.run(["id", "-u", _OTHER], capture_output=True, check=False).returncode == 0
     other = _OTHER if is_known else "nobody"
@@ -56,21 +61,31 @@ def _group_of(user: str) -> str:
 class Server:
     """A running server. `settings` are those of postgresql.conf; `fsync` is off unless they say otherwise."""
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, *, files: Iterable[Path] = (), of: "Server | None" = None, **settings: str) -> None:
+        """`files` are copied into its folder of data. `of`: a standby of that server, with its port; not started."""
         self._folder = Path(
             tempfile.mkdtemp(prefix="chatlane-pg-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None)
         )
         self._settings = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", **settings}
-        self.port = _free_port()
+        self.port: int = _free_port() if of is None else of.port
         self._process: subprocess.Popen[bytes] | None = None
         home = binaries()
         assert home is not None
         self._home = home
         if "setpriv" in _without_privileges():
             shutil.chown(self._folder, _without_privileges()[1].removeprefix("--reuid="))
+        if of is not None:
+            source = ("-h", "127.0.0.1", "-p", str(of.port), "-U", _USER)
+            self._run("pg_basebackup", "-D", self._data, *source, "-X", "stream", "-c", "fast", "--no-sync")
+            shutil.copy(Path(self._data) / "PG_VERSION", Path(self._data) / "standby.signal")
+            return
         self._run(
             "initdb", "-D", self._data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
         )
+        for file in files:
+            copy = Path(shutil.copy(file, self._data))
+            copy.chmod(0o600)
+            shutil.chown(copy, self._folder.stat().st_uid)
         self.start()
 
     @property

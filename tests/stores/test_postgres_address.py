@@ -1,10 +1,12 @@
 """STORE_URL=postgres://...: what is read, and what is refused."""
 
 import ssl
+import sys
 
 import pytest
 
 from engine.errors import StoreError
+from engine.stores import open_store
 from engine.stores.postgres.address import read_address
 
 
@@ -69,3 +71,11 @@ def test_this_machine_is_spoken_to_in_plain_text(host):
 def test_another_machine_has_to_prove_its_name(host, mode):
     context = read_address(f"postgres://me@{host}/bots{mode}").options["ssl"]
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+async def test_without_the_driver_the_error_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("engine.stores.postgres")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    with pytest.raises(StoreError, match="needs asyncpg: pip install asyncpg"):
+        await open_store("postgres://me@localhost/bots", "1")

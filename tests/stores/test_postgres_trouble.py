@@ -1,7 +1,9 @@
 """What only a database has: takeovers, crashes of the server, lost connections and answers."""
 
 import asyncio
+import shutil
 import signal
+import subprocess
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -231,6 +233,20 @@ async def test_a_process_that_is_stopped_inside_a_statement_is_replaced(open_it,
     stuck.terminate()
 
 
+async def test_a_bot_whose_group_is_under_way_is_not_taken(open_it, sql, bot):
+    store = await open_it()
+    freeze(store)
+    connection = store._writer._connection
+    await connection.execute("BEGIN")
+    await append(store, [update(1)])
+    await expire(sql, bot)
+    with pytest.raises(StoreError, match="in use"):
+        await open_it(standby=False)
+    await connection.execute("COMMIT")
+    other = await open_it(standby=False)
+    assert (await other.claim(INBOX)).envelope.id == 1
+
+
 async def test_the_holder_is_not_taken_over_while_it_renews(open_it, monkeypatch, bot, sql):
     monkeypatch.setattr(hold, "_SILENT_S", 0.2)
     store = await open_it(renew_every_s=0.05, ttl_s=0.4)
@@ -303,15 +319,45 @@ async def test_a_group_that_arrives_after_the_next_opening_changes_nothing(open_
 
 
 async def test_a_hold_that_cannot_be_renewed_ends_what_runs(open_it):
-    store = await open_it(renew_every_s=60.0, ttl_s=0.1)
+    store = await open_it(renew_every_s=60.0, ttl_s=1.0)
     lost: list[Any] = []
     store.watch(INBOX, lost.extend)
     await append(store, [update(1)])
     head = await store.claim(INBOX)
     async with asyncio.timeout(WITHIN_S):
-        while not lost:
+        while head.lease not in lost:
             await asyncio.sleep(0.01)
-    assert lost[0] == head.lease
+
+
+async def test_the_time_of_a_hold_counts_from_the_request_of_its_renewal(open_it, monkeypatch):
+    store = await open_it(renew_every_s=0.01, ttl_s=1.0)
+    ledger, loop = store._ledger, asyncio.get_running_loop()
+    renew, asked = ledger._hold.renew, []
+
+    async def late(*what):
+        asked.append(loop.time())
+        await renew(*what)
+        await asyncio.sleep(0.3)  # the answer comes late
+
+    monkeypatch.setattr(ledger._hold, "renew", late)
+    async with asyncio.timeout(WITHIN_S):
+        while len(asked) < 2:
+            await asyncio.sleep(0.01)
+    assert ledger._alarm.when() - asked[0] < 0.75
+
+
+async def test_what_is_under_way_when_the_hold_is_lost_is_not_waited_for(open_it, sql, bot, closing):
+    store = await open_it(renew_every_s=0.01)
+    await append(store, [update(1)])
+    other = await asyncpg.connect(**store._ledger._address.options)
+    closing.push_async_callback(other.close)
+    async with other.transaction():
+        await other.execute("LOCK TABLE chatlane.inbox")
+        hanging = asyncio.create_task(append(store, [update(2)]))
+        await asyncio.sleep(0.05)
+        await sql.execute("UPDATE chatlane.bot SET epoch = epoch + 1 WHERE id = $1", int(bot))
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(hanging, 3.0)  # less than lock_timeout
 
 
 async def test_a_renewal_notices_a_takeover(open_it, sql, bot):
@@ -439,6 +485,58 @@ async def test_a_server_that_is_started_again_has_all_that_was_confirmed(new_bot
         server.remove()
 
 
+async def promote(server: Server) -> None:
+    connection = await asyncpg.connect(server.url().partition("?")[0])
+    assert await connection.fetchval("SELECT pg_promote()")
+    await connection.close()
+
+
+@pytest.mark.parametrize("is_behind", [False, True])
+async def test_a_failover_to_a_standby_server(new_bot, is_behind):
+    primary = Server()
+    servers = [primary]
+    try:
+        store = await open_postgres(primary.url(), new_bot())
+        nonce = store._ledger._held.nonce
+        await append(store, [update(1), update(2)])
+        await store.commit(await store.claim(INBOX), Effects((Call("chat:1", b"a"),), b"s"), more=False)
+        servers.append(Server(of=primary))
+        if is_behind:
+            await append(store, [update(3)])
+        primary.stop(signal.SIGQUIT)
+        servers[1].start()
+        with capture_logs() as lines:
+            with pytest.raises(StoreUnavailable):
+                await append(store, [update(4)])
+            async with asyncio.timeout(WITHIN_S):
+                while not any("is a standby server" in line.get("reason", "") for line in lines):
+                    await asyncio.sleep(0.05)
+        assert store._writer.suspect
+        await promote(servers[1])
+        if is_behind:
+            with pytest.raises(StoreError, match="has lost updates that it had"):
+                while True:
+                    await until_asked(store)
+        else:
+            await until_held(store)
+            assert store._ledger._held.nonce != nonce
+            assert await append(store, [update(2), update(3)]) == 1
+            assert (await store.claim(OUTBOX)).envelope.body == b"a"
+            head = await store.claim(INBOX)
+            assert (head.envelope.id, head.state) == (2, b"s")
+        await store.close()
+    finally:
+        for server in servers:
+            server.remove()
+
+
+async def until_asked(store: Any) -> None:
+    try:
+        await append(store, [update(4)])
+    except StoreUnavailable:
+        await asyncio.sleep(0.05)
+
+
 async def test_a_database_that_is_made_read_only_is_waited_for(open_it, sql, monkeypatch):
     store = await open_it()
     await append(store, [update(1)])
@@ -542,6 +640,29 @@ async def test_a_pooler_is_refused(open_it, monkeypatch):
     monkeypatch.setattr(asyncpg.Connection, "get_server_pid", lambda _: 1)
     with pytest.raises(StoreError, match="is a pooler: connect to PostgreSQL itself"):
         await open_it()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+async def test_a_server_has_to_prove_its_name(new_bot, tmp_path):
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    make = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate)
+    subprocess.run([*make, *name], check=True, capture_output=True)
+    server = Server(ssl="on", ssl_cert_file="certificate", ssl_key_file="key", files=(key, certificate))
+    try:
+        url = f"{server.url()}&sslmode=verify-full"
+        with pytest.raises(StoreError, match="self-signed certificate"):
+            await open_postgres(url.replace("127.0.0.1", "localhost"), new_bot())
+        with pytest.raises(StoreError, match="not valid for"):
+            await open_postgres(f"{url}&sslrootcert={certificate}", new_bot())
+        store = await open_postgres(
+            f"{url}&sslrootcert={certificate}".replace("127.0.0.1", "localhost"), new_bot()
+        )
+        query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        assert await store._writer._connection.fetchval(query)
+        await store.close()
+    finally:
+        server.remove()
 
 
 async def test_another_format_is_refused(database, new_bot, sql):

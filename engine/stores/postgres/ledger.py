@@ -63,6 +63,7 @@ class PostgresLedger:
         self._opened: Callable[[Doubted], Writer]
         self._keeper: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        self._asked_at: float  # when the last renewal was requested, which the server has confirmed since
         self._lost: Callable[[], object]
         self._closed = asyncio.Event()
 
@@ -76,7 +77,7 @@ class PostgresLedger:
         try:
             connection = await self._connect()
             await prepare(connection, self._address)
-            self._held = await self._hold.take(connection)
+            self._held = await self._take(connection)
             if self._held is None and not self._standby:
                 raise StoreError(
                     f"{self.name} is in use by {await self._hold.who(connection)}: stop it first"
@@ -97,6 +98,7 @@ class PostgresLedger:
         try:
             connection = await self._connect()
             if self._held is not None:
+                self._asked_at = asyncio.get_running_loop().time()
                 self._held = await self._hold.resume(connection)
         except Exception as error:  # noqa: BLE001 - whatever the driver raises
             raise at_opening(self.name, error) from None
@@ -138,7 +140,7 @@ class PostgresLedger:
         try:
             if connection.is_closed():
                 connection = await self._connect()
-            while (held := await self._hold.take(connection)) is None:
+            while (held := await self._take(connection)) is None:
                 if not is_logged:
                     holder = await self._hold.who(connection)
                     log.info("standby: another process has the bot", store=self.name, held_by=holder)
@@ -149,6 +151,10 @@ class PostgresLedger:
         log.info("this process has the bot now", store=self.name)
         self._held = held
         return connection
+
+    async def _take(self, connection: Connection) -> Held | None:
+        self._asked_at = asyncio.get_running_loop().time()
+        return await self._hold.take(connection)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -179,20 +185,26 @@ class PostgresLedger:
         """Renew the hold until it is lost, or the connection is."""
         while True:
             await asyncio.sleep(every_s)
+            asked_at = asyncio.get_running_loop().time()
             try:
                 await self._hold.renew(connection, held)
             except Exception as error:  # noqa: BLE001 - whatever the driver raises
                 self._doubt(f"the hold on the bot cannot be renewed: {described(error)}")
                 return
+            self._asked_at = asked_at
             self._set_alarm()
 
     def _doubt(self, reason: str) -> None:
+        """Put the store in doubt, and cut the connections: the answer to what is under way may never come."""
         if self._writer is not None and not self._writer.suspect:
             self._writer.doubt(StoreUnavailable(reason))
+            for connection in self._connections:
+                connection.terminate()
 
     def _set_alarm(self) -> None:
         self._stop_alarm()
-        self._alarm = asyncio.get_running_loop().call_later(_CUT_AT * self._hold.ttl_s, self._cut)
+        cut_at = self._asked_at + _CUT_AT * self._hold.ttl_s
+        self._alarm = asyncio.get_running_loop().call_at(cut_at, self._cut)
 
     def _stop_alarm(self) -> None:
         if self._alarm is not None:
