@@ -52,6 +52,7 @@ def test_port_and_schema_have_defaults():
         ("postgres://me:sec#secret@localhost/bots", "cannot be read"),
         ("postgres://me:sec?secret@localhost/bots", "cannot be read"),
         ("postgres://[secret@localhost/bots", "cannot be read"),
+        ("postgres://me@corp:12/secret@localhost", "cannot be read"),
     ],
 )
 def test_what_is_wrong_is_one_line_without_the_password(url, why):

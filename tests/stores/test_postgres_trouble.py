@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import signal
 import subprocess
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -76,6 +77,16 @@ async def until_held(store: Any) -> None:
     async with asyncio.timeout(WITHIN_S):
         while store._writer.suspect:
             await asyncio.sleep(0.01)
+
+
+async def insist(act: Callable[[], Awaitable[Any]]) -> Any:
+    """Repeat a request while the store is unavailable, as the engine does."""
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            try:
+                return await act()
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
 
 
 class Unanswered:
@@ -485,6 +496,31 @@ async def test_a_server_that_is_started_again_has_all_that_was_confirmed(new_bot
         server.remove()
 
 
+async def test_a_standby_outlasts_a_start_of_the_server(new_bot):
+    server, bot = Server(), new_bot()
+    try:
+        store = await open_postgres(server.url(), bot)
+        await append(store, [update(1)])
+        with capture_logs() as lines:
+            standby = asyncio.create_task(open_postgres(server.url(), bot))
+            async with asyncio.timeout(WITHIN_S):
+                while not lines:
+                    await asyncio.sleep(0.01)
+            server.stop()
+            async with asyncio.timeout(WITHIN_S):
+                while not any(line["event"] == "the store cannot be reached" for line in lines):
+                    await asyncio.sleep(0.01)
+            server.start()
+            assert await insist(lambda: append(store, [update(2)])) == 1
+            await store.close()
+            async with asyncio.timeout(WITHIN_S):
+                taken = await standby
+        assert await drain_ids(taken) == [("chat:1", 1), ("chat:1", 2)]
+        await taken.close()
+    finally:
+        server.remove()
+
+
 async def promote(server: Server) -> None:
     connection = await asyncpg.connect(server.url().partition("?")[0])
     assert await connection.fetchval("SELECT pg_promote()")
@@ -515,8 +551,7 @@ async def test_a_failover_to_a_standby_server(new_bot, is_behind):
         await promote(servers[1])
         if is_behind:
             with pytest.raises(StoreError, match="has lost updates that it had"):
-                while True:
-                    await until_asked(store)
+                await insist(lambda: append(store, [update(4)]))
         else:
             await until_held(store)
             assert store._ledger._held.nonce != nonce
@@ -528,13 +563,6 @@ async def test_a_failover_to_a_standby_server(new_bot, is_behind):
     finally:
         for server in servers:
             server.remove()
-
-
-async def until_asked(store: Any) -> None:
-    try:
-        await append(store, [update(4)])
-    except StoreUnavailable:
-        await asyncio.sleep(0.05)
 
 
 async def test_a_database_that_is_made_read_only_is_waited_for(open_it, sql, monkeypatch):
@@ -681,11 +709,31 @@ async def test_two_that_create_the_tables_at_the_same_time_agree(database, new_b
     await sql.execute('DROP SCHEMA "both" CASCADE')
 
 
-async def test_a_closed_store_holds_no_connection(open_it, sql):
+async def test_a_closed_store_holds_no_connection_and_no_bot(open_it, sql, bot):
     store = await open_it()
     application = store._ledger._hold.application
     await store.close()
+    assert await sql.fetchval("SELECT owner FROM chatlane.bot WHERE id = $1", int(bot)) is None
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
     async with asyncio.timeout(WITHIN_S):
         while await sql.fetchval(count, application):
             await asyncio.sleep(0.01)
+
+
+async def test_a_store_that_is_closed_while_it_reads_anew_holds_no_connection_and_no_bot(
+    open_it, sql, bot, closing
+):
+    for moment in (0.0, 0.01, 0.02, 0.05, 0.1):
+        store = await open_it()
+        application = store._ledger._hold.application
+        async with sql.transaction():
+            await sql.execute("SELECT FROM chatlane.bot WHERE id = $1 FOR UPDATE", int(bot))
+            store._writer.doubt(StoreUnavailable("simulated"))
+            await asyncio.sleep(moment)
+            await asyncio.wait_for(store.close(), WITHIN_S)
+            assert store._recovery is None or store._recovery.done()
+        await sql.execute("UPDATE chatlane.bot SET until = clock_timestamp() WHERE id = $1", int(bot))
+        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+        async with asyncio.timeout(WITHIN_S):
+            while await sql.fetchval(count, application):
+                await asyncio.sleep(0.01)

@@ -48,9 +48,6 @@ class Connection(Protocol):
     def get_server_pid(self) -> int:
         """Return the process id that the server gave at the start of the connection."""
 
-    def is_closed(self) -> bool:
-        """Return whether it is of no use any more."""
-
     async def close(self) -> None:
         """Close it."""
 

@@ -64,7 +64,8 @@ class PostgresLedger:
         self._keeper: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._asked_at: float  # when the last renewal was requested, which the server has confirmed since
-        self._lost: Callable[[], object]
+        self._lost: Callable[[], object] = lambda: None
+        self._reopening = asyncio.Lock()
         self._closed = asyncio.Event()
 
     @property
@@ -84,16 +85,21 @@ class PostgresLedger:
                 )
         except Exception as error:  # noqa: BLE001 - whatever the driver raises
             raise at_opening(self.name, error) from None
-        while self._held is None:
+        if self._held is not None:
+            return await self._load(connection, loader)
+        while True:
             try:
-                connection = await self._wait_for_hold(connection)
+                return await self.reopen(loader)
             except StoreUnavailable as error:
                 log.warning("the store cannot be reached", store=self.name, reason=str(error))
                 await self._pause(self.pause_max_s)
-        return await self._load(connection, loader)
 
     async def reopen(self, loader: Loader[T]) -> T:
         """See Ledger. Waits while another process holds the bot."""
+        async with self._reopening:
+            return await self._reopen(loader)
+
+    async def _reopen(self, loader: Loader[T]) -> T:
         self._let_go()
         try:
             connection = await self._connect()
@@ -106,7 +112,7 @@ class PostgresLedger:
             self._stop_alarm()
             self._lost()
             self._hold = self._new_hold()
-            connection = await self._wait_for_hold(connection)
+            await self._wait_for_hold(connection)
         return await self._load(connection, loader)
 
     def writer(self, doubted: Doubted, lost: Callable[[], object]) -> Writer:
@@ -118,6 +124,10 @@ class PostgresLedger:
     async def close(self) -> None:
         """See Ledger. A hold that cannot be given up expires."""
         self._closed.set()
+        if self._reopening.locked():
+            self._let_go()  # so that it ends now
+            async with self._reopening:
+                pass
         self._stop_alarm()
         if self._held is not None and self._connections:
             with suppress(Exception):
@@ -132,14 +142,14 @@ class PostgresLedger:
     async def _connect(self) -> Connection:
         connection = await connect(self._address, self._hold.application)
         self._connections.append(connection)
+        if self._closed.is_set():
+            raise StoreUnavailable("the store is closed")
         return connection
 
-    async def _wait_for_hold(self, connection: Connection) -> Connection:
-        """Wait until this process holds the bot, and return a connection; StoreUnavailable if there is none, or at `close`."""
+    async def _wait_for_hold(self, connection: Connection) -> None:
+        """Wait until this process holds the bot; StoreUnavailable if the connection is lost, or at `close`."""
         is_logged = False
         try:
-            if connection.is_closed():
-                connection = await self._connect()
             while (held := await self._take(connection)) is None:
                 if not is_logged:
                     holder = await self._hold.who(connection)
@@ -150,7 +160,6 @@ class PostgresLedger:
             raise at_opening(self.name, error) from None
         log.info("this process has the bot now", store=self.name)
         self._held = held
-        return connection
 
     async def _take(self, connection: Connection) -> Held | None:
         self._asked_at = asyncio.get_running_loop().time()
