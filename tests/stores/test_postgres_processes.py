@@ -126,3 +126,18 @@ async def test_a_process_that_is_stopped_and_goes_on_after_a_takeover_stands_by(
     await all_answered(server, ids)
     judge(server)
     assert (await first.stop()).code == 0
+
+
+async def test_a_process_that_has_lost_the_bot_ends_at_a_signal(new_bot_process, server):
+    first, second = await new_bot_process("first"), await new_bot_process("second")
+    await first.start()
+    await second.spawn()
+    await second.logged("standby: another process has the bot")
+    first.send_signal(signal.SIGSTOP)
+    await second.logged("this process has the bot now", timeout_s=60.0)
+    first.send_signal(signal.SIGCONT)
+    await first.logged("standby: another process has the bot")
+    ended = await first.stop()
+    assert (ended.code, ended.took_s < 5.0) == (0, True)
+    await all_answered(server, say(server, 2))
+    assert (await second.stop()).code == 0
