@@ -259,6 +259,22 @@ async def test_a_bot_whose_group_is_under_way_is_not_taken(open_it, sql, bot):
     assert (await other.claim(INBOX)).envelope.id == 1
 
 
+async def test_the_connections_of_a_holder_have_its_name_also_after_it_had_lost_the_bot(open_it, sql, bot):
+    store = await open_it()
+    application = store._ledger._hold.application
+    freeze(store)
+    await expire(sql, bot)
+    other = await open_it(standby=False)
+    with pytest.raises(StoreUnavailable):
+        await append(store, [update(1)])
+    await other.close()
+    assert await insist(lambda: append(store, [update(1)])) == 1
+    owner = await sql.fetchval("SELECT owner FROM chatlane.bot WHERE id = $1", int(bot))
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+    assert await sql.fetchval(count, f"chatlane {owner}") == 2
+    assert await sql.fetchval(count, application) == 0
+
+
 async def test_the_holder_is_not_taken_over_while_it_renews(open_it, monkeypatch, bot, sql):
     monkeypatch.setattr(hold, "_SILENT_S", 0.2)
     store = await open_it(renew_every_s=0.05, ttl_s=1.5)

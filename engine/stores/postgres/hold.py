@@ -78,6 +78,10 @@ class Hold:
         """The application_name of this process's connections."""
         return APPLICATION.format(self.owner)
 
+    async def name(self, connection: Connection) -> None:
+        """Name a connection that was made under another owner."""
+        await connection.execute("SELECT set_config('application_name', $1, false)", self.application)
+
     async def take(self, connection: Connection) -> Held | None:
         """Take the bot, if it is free or its holder is dead; None if not."""
         await connection.execute(self._sql(_ENSURE), self.bot)

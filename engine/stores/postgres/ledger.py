@@ -150,6 +150,7 @@ class PostgresLedger:
         """Wait until this process holds the bot; StoreUnavailable if the connection is lost, or at `close`."""
         is_logged = False
         try:
+            await self._hold.name(connection)
             while (held := await self._take(connection)) is None:
                 if not is_logged:
                     holder = await self._hold.who(connection)
