@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Final, NamedTuple
 
 BLOCKED_S: Final = 0.5
@@ -58,12 +58,14 @@ class LoopWatch:
         self._report = report
         self._at_step = at_step
         self._thread = threading.get_ident()
+        self._queue = RunQueue(threading.get_native_id())
         self._asked_at: float | None = None  # when the outstanding step was requested
         self._place: Place | None = None
         self._is_reported = False
 
     def look(self) -> float:
         """Return for how many seconds the loop has taken no step; 0.0 if it takes steps, or does not run."""
+        self.forgive(self._queue.waited_s())
         asked_at, now = self._asked_at, time.monotonic()
         if asked_at is None or not self._loop.is_running():
             self._asked_at = now
@@ -77,7 +79,7 @@ class LoopWatch:
         return now - asked_at
 
     def forgive(self, seconds: float) -> None:
-        """Do not count a time in which the whole process was stalled."""
+        """Do not count a time in which the whole process was stalled, or the loop's thread waited for a processor."""
         if self._asked_at is not None:
             self._asked_at += seconds
 
@@ -93,6 +95,27 @@ class LoopWatch:
         if seconds > BLOCKED_S - TICK_S:  # the step was requested up to a tick after the last one
             self._is_reported = True
             self._report(place, seconds)
+
+
+class RunQueue:
+    """Measures how long a thread waited for a processor: on a busy machine that is not the handler's time."""
+
+    def __init__(self, native_id: int) -> None:
+        self._path = f"/proc/self/task/{native_id}/schedstat"
+        self._ns = self._waited_ns()
+
+    def waited_s(self) -> float:
+        """Return the seconds since the last call in which the thread was ready to run and did not; 0.0 if unknown."""
+        before, self._ns = self._ns, self._waited_ns()
+        return max(0, self._ns - before) / 1e9
+
+    def _waited_ns(self) -> int:
+        """Read the second figure of the thread's schedstat (Linux, Documentation/scheduler/sched-stats.rst)."""
+        try:
+            with open(self._path, "rb") as file:  # noqa: PTH123 - ten times a second
+                return int(file.read().split()[1])
+        except (OSError, ValueError, IndexError):  # another system, or the thread has ended
+            return 0
 
 
 class StallClock:
@@ -119,13 +142,18 @@ def place_in(thread: int | None) -> Place:
     """Return where a thread is now: the innermost frame of the author's code inside the loop, else the innermost one."""
     innermost = at = _frame_of(thread)
     while at is not None and at.f_code.co_filename not in _OUTSIDE:
-        if not at.f_code.co_filename.startswith(_LIBRARIES):
+        if not at.f_code.co_filename.startswith(_LIBRARIES) and not _is_generated(at.f_code):
             return Place(at.f_code.co_filename, at.f_lineno, at.f_code.co_name, is_authors=True)
         at = at.f_back
     if innermost is None:
         return Place("", 0, "", is_authors=False)
     code = innermost.f_code
     return Place(code.co_filename, innermost.f_lineno, code.co_name, is_authors=False)
+
+
+def _is_generated(code: CodeType) -> bool:
+    """Return whether the library has made it, like `__init__` of a dataclass. A program of `python -c` has that file, too."""
+    return code.co_filename == "<string>" and code.co_name.startswith("__")
 
 
 def is_at_breakpoint(thread: int | None) -> bool:

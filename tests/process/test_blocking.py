@@ -1,8 +1,13 @@
 """What blocks the event loop is named: by its line, in time, and only if it does."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import field, make_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +19,7 @@ from telegram.process.blocking import (
     TICK_S,
     LoopWatch,
     Place,
+    RunQueue,
     StallClock,
     is_at_breakpoint,
     place_in,
@@ -54,6 +60,8 @@ class Watched:
 
     def __init__(self, monkeypatch):
         self.clock = Clock(monkeypatch)
+        self.waited_ns = 0
+        monkeypatch.setattr(RunQueue, "_waited_ns", lambda _: self.waited_ns)
         self.reports: list[Any] = []
         self.loop = FakeLoop()
         loop: Any = self.loop
@@ -113,6 +121,36 @@ def test_what_is_forgiven_does_not_count(watched):
     assert watched.reports == []
 
 
+def test_a_thread_that_waits_for_a_processor_is_not_blocked(watched):
+    """On a busy machine everything takes long, and no line of a handler is the reason."""
+    watched.passes(TICK_S)
+    for _ in range(20):
+        watched.waited_ns += 90_000_000
+        watched.passes(TICK_S)
+    assert watched.reports == []
+    watched.passes(0.5)
+    assert len(watched.reports) == 1
+
+
+def test_the_kernel_says_how_long_a_thread_waited_for_a_processor():
+    """Two threads of two processes, or more, on one processor: each waits for the others."""
+    if not Path("/proc/self/schedstat").exists():
+        pytest.skip("this system does not say it")
+    queue = RunQueue(threading.get_native_id())
+    there = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(there)})
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        waited_s = 0.0
+        while waited_s < 0.01:
+            waited_s += queue.waited_s()
+    finally:
+        other.kill()
+        other.wait()
+        os.sched_setaffinity(0, there)
+    assert RunQueue(0).waited_s() == 0.0  # there is no such thread
+
+
 def test_a_process_that_was_stopped_stood_still_and_one_that_computed_did_not(monkeypatch):
     clock = Clock(monkeypatch)
     stalls = StallClock()
@@ -140,6 +178,19 @@ def test_the_place_is_the_innermost_line_of_the_author():
     thread.join()
     assert (place.file, place.is_authors) == (__file__, True)
     assert str(place) == f"{__file__}:{place.line} a_line_of_an_author"
+
+
+def test_a_generated_method_is_not_the_authors():
+    at = threading.Event()
+    row = make_dataclass("Row", [("done", bool, field(default_factory=at.wait))])
+    thread = threading.Thread(target=row)
+    thread.start()
+    while sys._current_frames()[thread.ident or 0].f_code.co_name != "wait":
+        pass
+    place = place_in(thread.ident)
+    at.set()
+    thread.join()
+    assert (place.function, place.is_authors) == ("wait", False)
 
 
 async def test_a_thread_that_runs_the_loop_does_not_block_it():
