@@ -31,6 +31,12 @@ _PAUSES_S: Final = (0.05, 5.0)
 _RUNS_S: Final = (0.2, 2.5)
 """How long a bot runs after its start until it is killed."""
 
+_UP: Final = 0.9
+"""Share of the bots that are not killed before they have started."""
+
+_STOPPED: Final = 0.2
+"""Share of those that are stopped by SIGTERM instead of killed."""
+
 _PATIENCE_S: Final = 180.0
 _SLACK_S: Final = 3.0
 """An answer arrives this long after its commit at most, on a busy machine."""
@@ -130,6 +136,7 @@ async def run(plan: Plan, tell: Tell) -> Result:
     began = time.monotonic()
     rng = random.Random(plan.seed)
     failures: list[str] = []
+    stops = 0
     everyone = [*((chat, chat) for chat in PRIVATE), *((chat, user) for chat in GROUPS for user in _MEMBERS)]
     with tempfile.TemporaryDirectory() as name:
         async with FakeServer(seed=plan.seed) as fake:
@@ -145,10 +152,15 @@ async def run(plan: Plan, tell: Tell) -> Result:
                 writing = [asyncio.create_task(users.write(who)) for who in everyone]
                 for number in range(plan.rounds):
                     await bot.spawn()
-                    if rng.random() < 0.9:
+                    if is_up := rng.random() < _UP:
                         await bot.working()
                     await asyncio.sleep(rng.uniform(*_RUNS_S))
-                    await bot.kill()
+                    if is_up and rng.random() < _STOPPED:
+                        ended = await bot.stop()
+                        failures += [f"exit code {ended.code} at a stop"] if ended.code else []
+                        stops += 1
+                    else:
+                        await bot.kill()
                     tell(f"{number + 1} kills, {sum(map(len, users.written.values()))} texts")
                 for task in writing:
                     task.cancel()
@@ -164,7 +176,8 @@ async def run(plan: Plan, tell: Tell) -> Result:
     if "update" in dead.out:
         failures.append(f"dead letters: {dead.out[:200]}")
     failures += verdicts(users.written, answers)
-    return _result(plan, users, answers, drafts, failures, time.monotonic() - began)
+    facts = {"kills": plan.rounds - stops, "stops": stops, "drafts": drafts}
+    return _result(facts, users, answers, failures, time.monotonic() - began)
 
 
 async def _finished(fake: FakeServer, users: _Users, tell: Tell) -> list[str]:
@@ -182,25 +195,23 @@ async def _finished(fake: FakeServer, users: _Users, tell: Tell) -> list[str]:
 
 
 def _result(
-    plan: Plan,
+    facts: dict[str, int],
     users: _Users,
     answers: Mapping[Who, Sequence[Answer]],
-    drafts: int,
     failures: list[str],
     took_s: float,
 ) -> Result:
     sent = [(who, each) for who, some in answers.items() for each in some]
     once = {(who, each.turn, each.numbers) for who, each in sent}
     together = sum(len(numbers) > 1 for _, _, numbers in once)
-    if plan.rounds and not together:
+    if not together:
         failures.append("no messages were handed over together: the campaign shows nothing")
     texts = sum(map(len, users.written.values()))
-    facts = {
-        "kills": plan.rounds,
+    facts |= {
         "answers": len(once),
         "of several messages": together,
-        "drafts": drafts,
-        "answers sent again after a kill": len(sent) - len(once),
+        "sent again after a kill": len(sent) - len(once),
     }
-    verdict = Verdict(texts, len(sent), len(sent) - len(once), 0, ())
-    return Result("policies", verdict, took_s, facts, failures)
+    return Result(
+        "policies", Verdict(texts, len(sent), len(sent) - len(once), 0, ()), took_s, facts, failures
+    )

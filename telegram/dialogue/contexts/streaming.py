@@ -21,16 +21,22 @@ can meet a 429, too (lsdefine/GenericAgent#214).
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from zlib import crc32
 
 import structlog
 
 from telegram.botapi.errors import NotSent, Refused, RetryAfter
 from telegram.botapi.late import outcome_of_refusal
+from telegram.botapi.parameters import check_call
 from telegram.client import TgClient
 from telegram.dialogue.contexts.long import SETTLE_S, ended
 from telegram.text import Text, split
+
+if TYPE_CHECKING:
+    from telegram.dialogue.contexts.tools import Tools
 
 log = structlog.get_logger(__name__)
 
@@ -47,9 +53,10 @@ EVERY_MAX_S: Final = 30.0
 DRAFT_AGAIN_S: Final = 20.0
 """A draft that does not grow is sent again after this long: Telegram shows it for 30 s (Telegram Bot API, sendMessageDraft)."""
 
-STREAM_PLACE: Final = frozenset(("message_thread_id", "direct_messages_topic_id", "business_connection_id"))
+_WHERE: Final = frozenset(("message_thread_id", "direct_messages_topic_id", "business_connection_id"))
 """Parameters of sendMessage that say where an answer grows, besides the chat."""
 
+_DRAFT_ID_MAX: Final = 2**31 - 1
 _FORBIDDEN: Final = 403
 _FORMAT: Final = ("parse_mode", "link_preview_options")
 _FINAL_ONLY: Final = ("parse_mode", "reply_markup", "fallback")
@@ -270,9 +277,51 @@ def _is_inline(markup: Any) -> bool:
     return "inline_keyboard" in (markup if isinstance(markup, Mapping) else vars(markup))
 
 
-def stream_name(key: str, number: int) -> str:
-    """Return the name under which the message of an update's growing answer is remembered (Tools.shown)."""
+def made(
+    tools: "Tools",
+    key: str,
+    number: int,
+    place: dict[str, Any],
+    params: dict[str, Any],
+    collect: Callable[..., None],
+    *,
+    can_stop: bool,
+) -> Stream:
+    """Return the stream `number` of the update whose idempotency key is `key`; `params` as of sendMessage.
+
+    TypeError for a wrong parameter, ValueError for entities.
+    """
+    if params.get("entities") is not None:
+        raise ValueError("stream() has no entities: write formatted parts, as bold(...)")
+    params = {name: value for name, value in params.items() if value is not None or name == "fallback"}
+    place = {**place, **{name: params.pop(name) for name in _WHERE & params.keys()}}
+    checked = {name: value for name, value in params.items() if name != "fallback"}
+    check_call("sendMessage", {**place, "text": "...", **checked})
+    name = _name(key, number)
+    return Stream(
+        tools.client,
+        place,
+        params,
+        collect,
+        draft_id=crc32(name.encode()) % _DRAFT_ID_MAX + 1,
+        can_stop=can_stop,
+        pace=tools.pace,
+        message_id=tools.shown.get(name),
+        remember=partial(tools.remember, name),
+    )
+
+
+def _name(key: str, number: int) -> str:
+    """Return the name under which the message of a growing answer is remembered (Tools.shown)."""
     return f"{key}/stream {number}"
+
+
+def forget(tools: "Tools", key: str, place: Mapping[str, Any], collect: Callable[..., None]) -> None:
+    """Collect the deletion of the growing messages of an update."""
+    number = 0
+    while (message_id := tools.shown.get(_name(key, number))) is not None:
+        delete(collect, place, message_id)
+        number += 1
 
 
 def delete(collect: Callable[..., None], place: Mapping[str, Any], message_id: int) -> None:

@@ -11,7 +11,6 @@ The contexts of queries, payments and other kinds with answers of their own are 
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import structlog
@@ -25,7 +24,14 @@ from telegram.botapi.late import outcome_of_refusal
 from telegram.botapi.parameters import check_call
 from telegram.botapi.routing import FAKE_USERS
 from telegram.botapi.shortcuts import part, place_of
-from telegram.botapi.types import CallbackQuery, InaccessibleMessage, InputMedia, Message, Update
+from telegram.botapi.types import (
+    CallbackQuery,
+    InaccessibleMessage,
+    InputMedia,
+    Message,
+    ReplyParameters,
+    Update,
+)
 from telegram.dialogue.buttons.marks import read_mark
 from telegram.dialogue.contexts.commands import is_command, parse_command, parse_prefixed
 from telegram.dialogue.contexts.context import Context
@@ -33,7 +39,7 @@ from telegram.dialogue.contexts.editing import EditParams, edit_of
 from telegram.dialogue.contexts.long import Progress, kept_alive
 from telegram.dialogue.contexts.origin import E_co
 from telegram.dialogue.contexts.pressable import check_short
-from telegram.dialogue.contexts.streaming import STREAM_PLACE, Stream, delete, stream_name
+from telegram.dialogue.contexts.streaming import Stream, forget, made
 from telegram.dialogue.contexts.tools import Tools
 from telegram.dialogue.state.timers import Fired
 
@@ -85,41 +91,26 @@ class ChatContext(Replies, Context[E_co]):
         self._tools.remember(name, shows.message_id)
         return shows
 
-    def stream(self, *, can_stop: bool = False, **params: "Unpack[TextParams]") -> Stream:
+    def stream(
+        self, *, quote: bool = False, can_stop: bool = False, **params: "Unpack[TextParams]"
+    ) -> Stream:
         """`async with ctx.stream() as out:` an answer that grows by `out.write(part)`; its final text is sent with the commit.
 
-        See telegram/dialogue/contexts/streaming.py. `params` for sendMessage: of the last message if the text needs several.
+        See telegram/dialogue/contexts/streaming.py. `quote=True`: as a reply to the message. `params` for sendMessage: of the last message if the text needs several.
         With `can_stop` a draft has a button that stops it; the bot gets an update, for `stop=kind("stopped_message_generation")`.
         """
-        where = {name: value for name, value in params.items() if name in STREAM_PLACE and value is not None}
-        place = {**self._place("stream"), **where}
-        checked = {name: value for name, value in params.items() if name not in {"fallback", "entities"}}
-        if params.get("entities") is not None:
-            raise ValueError("stream() has no entities: write formatted parts, as bold(...)")
-        check_call("sendMessage", {**place, "text": "...", **checked})
-        tools, number = self._tools, len(self.shows)
-        name = stream_name(self.idempotency_key, number)
-        found = Stream(
-            tools.client,
-            place,
-            {name: value for name, value in params.items() if name not in where and value is not None},
-            self.call,
-            draft_id=(self.update_id * 16 + number) % (2**31 - 1) + 1,
-            can_stop=can_stop,
-            pace=tools.pace,
-            message_id=tools.shown.get(name),
-            remember=partial(tools.remember, name),
+        if quote:
+            params.setdefault("reply_parameters", ReplyParameters(message_id=self._quoted("stream")))
+        place, number = self._place("stream"), len(self.shows)
+        found = made(
+            self._tools, self.idempotency_key, number, place, {**params}, self.call, can_stop=can_stop
         )
         self.shows = (*self.shows, found)
         return found
 
     def forget_streams(self) -> None:
         """Collect the deletion of the growing messages of a handler whose update is given up."""
-        number = 0
-        shown = self._tools.shown
-        while (message_id := shown.get(stream_name(self.idempotency_key, number))) is not None:
-            delete(self.call, self._place("stream"), message_id)
-            number += 1
+        forget(self._tools, self.idempotency_key, self.speaks_in() or {}, self.call)
 
     def _place(self, what: str) -> dict[str, Any]:
         """Return the params for the chat, as `speaks_in`; ValueError if there is none. `what` is the caller's name."""

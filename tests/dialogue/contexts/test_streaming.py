@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from telegram.botapi.errors import NotSent, OutcomeUnknown, Refused, RetryAfter
+from telegram.botapi.shortcuts import part
 from telegram.dialogue import MessageContext, Park, Router, command, inline, kind, text
 from telegram.service.pace import Pace
 from telegram.testing import Conversations
@@ -108,9 +109,10 @@ def test_a_429_is_learned_and_the_end_is_not_lost():
             RetryAfter("sendMessageDraft", 429, "Too Many Requests", {"retry_after": 7})
         ]
 
-    calls = calls_of(router_of(answers(*"abcdefghij")), before=flood)
-    assert [at for at, _, _ in calls] == [7, 8, 9, 10]  # a draft a second, where it was two
-    assert calls[-1] == (10, "sendMessage", "abcdefghij")
+    letters = "abcdefghijklm" * 3
+    calls = calls_of(router_of(answers(*letters, every_s=0.25)), before=flood)
+    assert [at for at, _, _ in calls] == [7, 8, 9, 9.75]  # a draft a second, where it was two
+    assert calls[-1][1:] == ("sendMessage", letters)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +281,21 @@ def test_an_answer_grows_where_it_is_sent(update, params, method, place):
     for each in sent:
         if each.method != "editMessageText":
             assert place.items() <= each.params.items()
+
+
+@pytest.mark.parametrize("chat", [None, GROUP])
+def test_an_answer_is_a_reply(chat):
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.say("go", chat=chat)
+        await scene.idle()
+        return [
+            each.params.get("reply_parameters")
+            for each in scene.telegram.sent
+            if each.method == "sendMessage"
+        ]
+
+    (found,) = play(router_of(answers("a", "b", quote=True)), scenario)
+    assert part(found, "message_id") == 11
 
 
 def test_an_answer_without_text_sends_nothing():

@@ -199,7 +199,7 @@ async def digest(ctx: EveryContext) -> None:
 
 @router.message(text, on_new="restart", timeout_s=120)
 async def merged(ctx: MessageContext) -> None:
-    async with ctx.stream(parse_mode="HTML", fallback=None, can_stop=True) as out:
+    async with ctx.stream(parse_mode="HTML", fallback=None, can_stop=True, quote=True) as out:
         out.write("<b>x</b>")
     ctx.reply(", ".join(ctx.texts) + str(ctx.messages[0].message_id))
 
