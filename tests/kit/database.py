@@ -105,7 +105,9 @@ class Server:
             "unix_socket_directories": str(self._folder),
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        command = [*_without_privileges(), str(self._home / "postgres"), "-D", self._data, *options]
+        # If this process is killed the server ends with it.
+        dies = ("setpriv", "--pdeathsig", "QUIT", "--") if shutil.which("setpriv") else ()
+        command = [*_without_privileges(), *dies, str(self._home / "postgres"), "-D", self._data, *options]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         until = time.monotonic() + _START_S
