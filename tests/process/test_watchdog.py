@@ -108,9 +108,9 @@ def block_at_the_start():
     globals()["block_at_the_start"] = quick
 
 async def block_briefly():
-    time.sleep(0.7)
+    time.sleep(1.5)
     await asyncio.sleep(0.1)
-    until = time.process_time() + 0.7
+    until = time.process_time() + 1.5
     while time.process_time() < until:
         collections.deque(range(10_000_000), maxlen=0)  # some tenths of a second without a bytecode
     await asyncio.sleep(0.1)
