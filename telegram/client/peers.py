@@ -44,6 +44,7 @@ _OF_PERSONS: Final = (
     "user is deactivated",
     "bot can't initiate conversation with",
 )
+_NEVER_STARTED: Final = ("bot can't initiate conversation with",)
 _OF_GROUPS: Final = (
     "bot was kicked from the group chat",
     "bot is not a member of the group chat",
@@ -104,6 +105,7 @@ class Peers:
     def lost(self, error: Refused, params: bytes, started: float, *, reported: bool = False) -> Lost | None:
         """Record a refusal of a call sent at `started`; None if it does not say that a chat is unreachable.
 
+        None also for the first call to a user who has never started the bot, which is a mistake of the author's.
         The call is counted as dropped, except the first one to a chat if it is `reported` to a handler.
         """
         if not error.unreachable or not self._drops:
@@ -120,11 +122,13 @@ class Peers:
             return "back"
         gone = _Gone(error.description, 0, ask_at)
         _keep(self._gone, chat_id, gone, self._kept_max)
-        if not reported:
-            self._drop(chat_id, gone)
         log.info(
             "a chat cannot be reached: calls to it are dropped", chat_id=chat_id, reason=error.description
         )
+        if error.says(_NEVER_STARTED):
+            return None
+        if not reported:
+            self._drop(chat_id, gone)
         return "first"
 
     def reached(self, lane: str, params: bytes) -> None:

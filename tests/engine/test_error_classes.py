@@ -128,13 +128,13 @@ ANSWERS = [
     Answer(401, "Unauthorized", Unauthorized, "waits 60 s"),
     Answer(401, "Unauthorized: invalid token specified", Unauthorized, "waits 60 s"),
     Answer(421, "Misdirected Request", Unauthorized, "waits 60 s"),
-    # a peer out of reach: dropped
+    # a peer out of reach: dropped, unless it has never started the bot
     Answer(403, FORBIDDEN + "bot was blocked by the user", Refused, "done"),
     Answer(403, FORBIDDEN + "user is deactivated", Refused, "done"),
     Answer(403, FORBIDDEN + "bot was kicked from the supergroup chat", Refused, "done"),
     Answer(403, FORBIDDEN + "bot is not a member of the channel chat", Refused, "done"),
     Answer(403, FORBIDDEN + "the group chat was deleted", Refused, "done"),
-    Answer(403, FORBIDDEN + "bot can't initiate conversation with a user", Refused, "done"),
+    Answer(403, FORBIDDEN + "bot can't initiate conversation with a user", Refused, "dead"),
     # the rest
     Answer(404, "Not Found", Refused, "dead"),
     Answer(404, "Not Found", Unauthorized, "waits 60 s", "getMe"),

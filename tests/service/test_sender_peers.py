@@ -230,7 +230,6 @@ CHANNEL = -1_001_000_000_002
         (7, {"from_chat_id": 9}, BLOCKED.description),  # a chat to copy from is only read
         (7, {"from_chat_id": CHANNEL}, BLOCKED.description),
         (7, {"from_chat_id": "@news"}, DEACTIVATED),
-        (7, {}, NEVER_STARTED),
         (GROUP, {"user_id": 9}, KICKED.format("group chat")),
         (GROUP, {"from_chat_id": CHANNEL}, NO_MEMBER.format("group chat")),
         (GROUP, {}, "Forbidden: the group chat was deleted"),
@@ -273,6 +272,15 @@ async def test_a_refusal_that_may_mean_another_peer_marks_no_chat(chat_id, param
     bot = Bot(telegram)
     assert await bot.send(chat_id, **params) == f"Reject: x: 403 {reason}"
     assert bot.peers.gone == 0
+
+
+async def test_the_first_call_to_who_has_never_started_the_bot_is_a_dead_letter():
+    """A bot that writes to members of a group, who did not ask for it: obviyus/SuperSeriousBot#317, lnp2pBot/bot#159."""
+    telegram = Telegram(7)
+    telegram.reason = Refused("x", 403, NEVER_STARTED)
+    bot = Bot(telegram)
+    assert [await bot.send(7) for _ in range(3)] == [f"Reject: x: 403 {NEVER_STARTED}", "done", "done"]
+    assert (len(telegram.asked), bot.peers.dropped) == (1, 2)
 
 
 async def test_calls_to_a_username_are_all_sent_and_in_one_line_of_the_log():
