@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from engine import Park, Queue, Reject, StoreUnavailable
 from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
+from telegram.botapi.errors import NotSent
 from telegram.dialogue import (
     CHAT,
     CallbackContext,
@@ -588,6 +589,26 @@ def test_a_second_press_is_dropped_and_answered_at_once(tell):
     assert len(runs) == 1
     assert (2, "q2", tell) in answers
     assert len([each for each in answers if each[1] == "q2"]) == 1
+
+
+def test_a_dropped_press_that_could_not_be_answered_at_once_is_answered_in_its_turn():
+    router = Router()
+
+    @router.callback_query(button("pay"), on_new="drop")
+    async def pay(ctx: CallbackContext) -> None:
+        await asyncio.sleep(30)
+
+    async def scenario(scene: Scene) -> Any:
+        scene.telegram.press("pay")
+        await asyncio.sleep(2)
+        scene.telegram.troubles["answerCallbackQuery"] = [NotSent("answerCallbackQuery", "no route")]
+        second = pressed("pay")
+        second["callback_query"]["id"] = "q2"
+        scene.telegram.push(second)
+        await scene.idle()
+        return [each.params["callback_query_id"] for each in scene.telegram.sent]
+
+    assert sorted(play(router, scenario)) == ["q1", "q2"]
 
 
 def test_a_second_press_of_a_long_button_is_dropped():
