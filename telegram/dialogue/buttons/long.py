@@ -38,7 +38,7 @@ def key_of(data: str) -> str:
 
 def is_key(data: str) -> bool:
     """Return whether callback data, without a mark, are a key. (Data of an author's own that look so are kept, too.)"""
-    return _KEY.fullmatch(data) is not None
+    return data[:2] == "~=" and _KEY.fullmatch(data) is not None
 
 
 def noted_as(data: str) -> str:

@@ -25,6 +25,7 @@ from telegram.botapi.decoding import decode
 from telegram.botapi.errors import Unreadable, redact
 from telegram.botapi.shortcuts import current
 from telegram.client.peers import Peers
+from telegram.dialogue.buttons.long import is_key
 from telegram.dialogue.contexts.answers import answer_if_needed, answer_press, refuse_payment, tell
 from telegram.dialogue.contexts.conduct import Conduct, outcome_without_trace
 from telegram.dialogue.contexts.context import Context
@@ -125,7 +126,7 @@ class InboxHandler:
             return ctx.effects()
         if (table.has_albums or table.may_take) and await self._was_taken(ctx, table, work):
             return ctx.effects()
-        if ctx.kind == "callback_query" and await is_lost(ctx, work, self._conduct):
+        if is_key(ctx.button or "") and await is_lost(ctx, work, self._conduct):
             return ctx.effects()
         try:
             if may_lend(ctx, table, delivery):
