@@ -328,7 +328,7 @@ async def live(wire: HostileWire, errors: Errors) -> list[str]:
     store = await open_store("memory:", "1")
     bot = Bot(client, store, talkative(), BotConfig(attempts_max=2), rng=random.Random(SEED))
     await bot.start()
-    await asyncio.sleep(900)
+    await asyncio.sleep(1800)
     wire.revoked = True
     with pytest.raises(Unauthorized) as caught:
         await bot.wait()

@@ -135,7 +135,9 @@ async def test_an_optional_type_and_one_of_several_fit():
 
 def test_an_option_that_does_not_exist_is_an_error():
     register: Any = Router().message
-    with pytest.raises(TypeError, match="a handler has no option 'timeout'; there are stop, timeout_s"):
+    with pytest.raises(
+        TypeError, match="a handler has no option 'timeout'; there are stop, on_new, timeout_s"
+    ):
         register(text, timeout=3)
 
 
