@@ -7,7 +7,7 @@ import structlog
 
 from engine.errors import RightLost, StoreUnavailable
 from engine.model import Envelope, Post, Right
-from engine.moved import deprecated
+from engine.moved import deprecated, former_right
 from engine.store import Arrived, Store
 
 log = structlog.get_logger(__name__)
@@ -47,12 +47,14 @@ class Inbox:
         await self._store.resign(right)
 
     async def accept(
-        self, right: Right, batch: Sequence[Envelope], aliases: Sequence[tuple[str, str]] = ()
+        self, right: Right, batch: Sequence[Envelope] | None = None, aliases: Sequence[tuple[str, str]] = ()
     ) -> None:
         """Make aliases (name and key of the lane) and updates durable, in one step.
 
         StoreUnavailable if that cannot be done now; RightLost if another process may append.
         """
+        if batch is None:
+            right, batch = await former_right(self._store, right)
         await self._store.append(right, batch, aliases)
         if self._arrived is not None:
             self._arrived(batch)

@@ -7,6 +7,10 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from engine.model import Envelope, Right
 
 
 class _Moved(MetaPathFinder, Loader):
@@ -30,6 +34,19 @@ class _Moved(MetaPathFinder, Loader):
 def deprecated(was: str, now: str) -> None:
     """Warn, at the caller's caller, that the argument or name `was` is `now` from the next version on."""
     warnings.warn(f"{was}: {now}", DeprecationWarning, stacklevel=3)
+
+
+async def former_right(store: "Granting", batch: Any) -> tuple["Right", "Sequence[Envelope]"]:
+    """Return a right, and the batch, for calls in the former form without a right: `append(batch)`, `accept(batch)`."""
+    deprecated("without a right", "append and accept take one first: await store.right()")
+    return await store.right(), batch
+
+
+class Granting(Protocol):
+    """A store that grants the right to append."""
+
+    async def right(self) -> "Right":
+        """Return the right."""
 
 
 def redirect(names: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import engine.moved
 from engine import Engine, EngineConfig, Envelope, Inbox, Queue
+from engine.stores import open_store
 from engine.stores.memory import MemoryStore
 from telegram.dialogue import InboxHandler, Router
 from telegram.load.bot.service import ROOT
@@ -72,6 +73,18 @@ async def test_former_arguments_of_embedders_work_with_a_warning():
                 await asyncio.sleep(0)
         await engine.drain(0.0)
     assert [len(batch) for batch in arrived] == [1]
+
+
+@pytest.mark.parametrize("kind", ["memory:", "sqlite:"])
+async def test_updates_may_be_appended_without_naming_a_right(kind, tmp_path):
+    store: Any = await open_store(kind if kind == "memory:" else f"sqlite:{tmp_path / 'bot.db'}", "1")
+    inbox: Any = Inbox(store)
+    with pytest.deprecated_call(match="take one first"):
+        assert await store.append([Envelope(1, "chat:1", "1", b"{}")]) == 1
+    with pytest.deprecated_call(match="take one first"):
+        await inbox.accept([Envelope(2, "chat:1", "1", b"{}")])
+    assert (await store.stats()).inbox.pending == 2
+    await store.close()
 
 
 def test_former_places_of_functions():

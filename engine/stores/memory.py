@@ -29,6 +29,7 @@ from engine.model import (
     Stats,
     Timer,
 )
+from engine.moved import former_right
 from engine.store import ID_MASK, Arrived, Limits, Lost, NoNotes
 from engine.stores.memory_data import Data
 
@@ -74,10 +75,12 @@ class MemoryStore:
     async def append(
         self,
         right: Right,
-        batch: Sequence[Envelope],
+        batch: Sequence[Envelope] | None = None,
         aliases: Sequence[tuple[str, str]] = (),
         posts: Sequence[Post] = (),
     ) -> int:
+        if batch is None:
+            right, batch = await former_right(self, right)
         data = self._data
         if not self._may_append(right):
             raise RightLost(f"right {right.epoch} to append")

@@ -11,6 +11,7 @@ from engine.embedded.at_hand import Name, QueueAtHand
 from engine.embedded.lane import Lane, same_scope
 from engine.errors import LeaseLost, RightLost, StateChanged, StoreUnavailable
 from engine.model import KEEP, TIMER_IDS, Call, Delivery, Effects, Envelope, Lease, Post, Queue, Right
+from engine.moved import former_right
 from engine.store import DIED, ID_MASK, Arrived, Lost
 from engine.stores.owned.group import Group
 from engine.stores.owned.letters import bury
@@ -36,10 +37,12 @@ class OwnedStore(OwnedOperator):
     async def append(
         self,
         right: Right,
-        batch: Sequence[Envelope],
+        batch: Sequence[Envelope] | None = None,
         aliases: Sequence[tuple[str, str]] = (),
         posts: Sequence[Post] = (),
     ) -> int:
+        if batch is None:
+            right, batch = await former_right(self, right)
         await self._none_appending()
         if right != self._right:
             raise RightLost(f"right {right.epoch} to append")
