@@ -23,7 +23,7 @@ from tests.sim.scenario import Scenario, simulate, simulate_hard
 from tests.sim.timers import judge, misplaced
 from tests.sim.trouble import Perils
 
-SEEDS = range(150)
+SEEDS = range(100)
 
 
 @pytest.fixture(autouse=True)
