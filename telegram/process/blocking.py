@@ -62,31 +62,37 @@ class LoopWatch:
         self._asked_at: float | None = None  # when the outstanding step was requested
         self._place: Place | None = None
         self._is_reported = False
+        self._stalled_s = 0.0
+        self._late_s = 0.0  # of the outstanding step: what does not count
 
     def look(self) -> float:
         """Return for how many seconds the loop has taken no step; 0.0 if it takes steps, or does not run."""
-        self.forgive(self._queue.waited_s())
+        late_s, self._stalled_s = (
+            max(self._queue.waited_s(), self._stalled_s),
+            0.0,
+        )  # one is a part of the other
         asked_at, now = self._asked_at, time.monotonic()
         if asked_at is None or not self._loop.is_running():
-            self._asked_at = now
+            self._asked_at, self._late_s = now, 0.0
             if asked_at is None:
                 with contextlib.suppress(RuntimeError):  # it was closed meanwhile
                     self._loop.call_soon_threadsafe(self._step)
             return 0.0
-        if now - asked_at > BLOCKED_S / 2 and not self._is_reported:
+        self._late_s += late_s
+        blocked_s = now - asked_at - self._late_s
+        if blocked_s > BLOCKED_S / 2 and not self._is_reported:
             self._place = place_in(self._thread)
-            self._report_if_long(self._place, now - asked_at)
-        return now - asked_at
+            self._report_if_long(self._place, blocked_s)
+        return blocked_s
 
     def forgive(self, seconds: float) -> None:
-        """Do not count a time in which the whole process was stalled, or the loop's thread waited for a processor."""
-        if self._asked_at is not None:
-            self._asked_at += seconds
+        """Do not count, from the next look on, a time in which the whole process was stalled."""
+        self._stalled_s += seconds
 
     def _step(self) -> None:
         """Record a step; called in the loop."""
         if self._asked_at is not None and self._place and not self._is_reported:
-            self._report_if_long(self._place, time.monotonic() - self._asked_at)
+            self._report_if_long(self._place, time.monotonic() - self._asked_at - self._late_s)
         self._place, self._is_reported = None, False
         self._asked_at = None
         self._at_step()

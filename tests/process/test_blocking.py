@@ -132,6 +132,16 @@ def test_a_thread_that_waits_for_a_processor_is_not_blocked(watched):
     assert len(watched.reports) == 1
 
 
+def test_a_wait_is_forgiven_once_by_whichever_clock_sees_more_of_it(watched):
+    """A process that gets half of a processor is late by that half, and waits in the queue for it."""
+    watched.passes(TICK_S)
+    for _ in range(20):
+        watched.waited_ns += 50_000_000
+        watched.watch.forgive(0.05)
+        watched.passes(TICK_S)
+    assert len(watched.reports) == 1
+
+
 def test_the_kernel_says_how_long_a_thread_waited_for_a_processor():
     """Two threads of two processes, or more, on one processor: each waits for the others."""
     if not Path("/proc/self/schedstat").exists():
