@@ -166,7 +166,7 @@ async def ask_confirm(ctx: ChatContext, draft: Draft) -> None:
 
 @booking.at(Step.CONFIRM).callback_query(button("book"))
 async def book(ctx: CallbackContext, draft: Draft) -> Literal[Step.TIME] | End[None]:
-    """Book; if somebody was faster, even in this moment, ask for another time."""
+    """Book; if another customer took the time meanwhile, ask for another one."""
     name = ctx.user.first_name if ctx.user else ""
     visit = Booking(chat=ctx.chat_id, name=name, phone=draft.phone, service=draft.service, at=draft.at)
     try:
@@ -199,6 +199,6 @@ async def cancel(ctx: MessageContext) -> End[None]:
 
 @booking.anywhere.timeout(TIMEOUT_S)
 async def too_late(ctx: TimerContext) -> End[None]:
-    """End a booking that nobody goes on with."""
+    """End a booking that was left unfinished."""
     ctx.reply(ctx.t("The booking has timed out. Begin again with /book."), reply_markup=no_keyboard())
     return END

@@ -543,8 +543,8 @@ def test_dropped_messages_are_reported_at_once_and_once():
         await written(scene, "a", "b", "c", "d")
         scene.telegram.say("e")
         await scene.idle()
-        told = [(round(sent.at), sent.params["text"]) for sent in scene.telegram.sent]
-        return told, dict(scene.bot.dropped)
+        texts = [(round(sent.at), sent.params["text"]) for sent in scene.telegram.sent]
+        return texts, dict(scene.bot.dropped)
 
     assert play(model.router, scenario) == ([(10, "One moment, please."), (60, "a"), (120, "e")], {"busy": 3})
 
