@@ -2,7 +2,7 @@
 
 Elsewhere such a keyboard is refused as a whole, BUTTON_DATA_INVALID: yagop/node-telegram-bot-api#706, grinev/opencode-telegram-bot#178,
 interlumpen/Telegram-shop#9 (Cyrillic names: 2 bytes a letter); python-telegram-bot keeps them in memory, with a persistence that
-has to learn so (python-telegram-bot/python-telegram-bot#3194).
+has to be notified of changes (python-telegram-bot/python-telegram-bot#3194).
 """
 
 import asyncio
