@@ -88,6 +88,7 @@ class LoadTest:
         self._journal = Tail(bot.folder / "journal")
         self._phase = "people write"
         self._enough = asyncio.Event()
+        self._last_update: dict[int, int] = {}  # chat id -> id of its user's last update
         self._calls_known = 0
         self._log_known = 0
         self._recent: deque[tuple[int, int]] = (
@@ -169,7 +170,10 @@ class LoadTest:
         chats = list(dict.fromkeys(self.distribution.choose(count)))
         seen = await self._fake.shown(chats)
         now_s = time.monotonic()
-        acts = [users.next(chat, Shown(*shown), now_s) for chat, shown in zip(chats, seen, strict=True)]
+        acts = [
+            users.next(chat, Shown(*shown), now_s, at_work=self._is_at_work(chat))
+            for chat, shown in zip(chats, seen, strict=True)
+        ]
         done = [act for act in acts if act is not None]
         at_ns = time.monotonic_ns()
         ids = await self._fake.act(
@@ -178,6 +182,17 @@ class LoadTest:
         for act, update_id in zip(done, ids, strict=True):
             if update_id:
                 self.judge.sent(act.chat_id, update_id, at_ns)
+                self._last_update[act.chat_id] = update_id
+
+    def _is_at_work(self, chat_id: int) -> bool:
+        """Whether the chat's last update may still be handled: not for ever, an update can be lost."""
+        ledger = self.judge.ledger
+        update_id = self._last_update.get(chat_id)
+        if update_id is None or update_id in self.given_up:
+            return False
+        update = ledger.update(update_id - ledger.first_id)
+        waits_s = (time.monotonic_ns() - update.sent_ns) / _NS
+        return not update.ended_ns and waits_s < self.options.longest_pause_s
 
     async def _inject_faults(self) -> None:
         saying_s = self.options.updates / self.options.rate

@@ -19,7 +19,7 @@ TEXTS: Final = ("Ann", "42", "yes", "ann@example.org", "2026-12-24", "12:30", "+
 """Answers that are tried in turn for a question of the bot, until one is accepted."""
 
 PATIENCE_S: Final = 3.0
-"""Time after which a user without an answer does something else."""
+"""Time after which a user whose update was handled without an answer does something else."""
 
 _COMMAND_SHARE: Final = 0.02  # probability of a command although there is a button or a question
 _RARE: Final = 0.05  # weight of buttons that lead back or cancel
@@ -126,11 +126,11 @@ def read_script(path: Path) -> tuple[Step, ...]:
 
 
 class _User:
-    __slots__ = ("acted_at_s", "asked", "next_step", "seen", "tried")
+    __slots__ = ("asked", "next_step", "seen", "tried", "waits_since_s")
 
     def __init__(self) -> None:
         self.seen: object = None  # `Shown.mark` at the user's last action
-        self.acted_at_s = float("-inf")
+        self.waits_since_s = float("-inf")
         self.asked = ""  # question that was last answered with a text
         self.tried = ""  # that text
         self.next_step = 0
@@ -149,14 +149,20 @@ class SimulatedUsers:
         self.completed_scripts = 0
         """Number of completed scripts."""
 
-    def next(self, chat_id: int, shown: Shown, now_s: float) -> Action | None:
-        """Return the next action of the user of a chat who sees `shown`; None: the user waits for an answer."""
+    def next(self, chat_id: int, shown: Shown, now_s: float, *, at_work: bool = False) -> Action | None:
+        """Return the next action of the user of a chat who sees `shown`; None: the user waits for an answer.
+
+        While the bot is `at_work` on the user's last action, the user's time for an answer does not run: how far
+        conversations get does not depend on the machine's speed.
+        """
         user = self._users.setdefault(chat_id, _User())
         answered = shown.mark != user.seen
-        if not answered and now_s - user.acted_at_s < PATIENCE_S:
+        if not answered and at_work:
+            user.waits_since_s = now_s
+        if not answered and now_s - user.waits_since_s < PATIENCE_S:
             return None
         self._learn(user, shown, answered=answered)
-        user.seen, user.acted_at_s = shown.mark, now_s
+        user.seen, user.waits_since_s = shown.mark, now_s
         if self._script:
             return self._follow(chat_id, user, shown)
         return self._choose(chat_id, user, shown, answered=answered)

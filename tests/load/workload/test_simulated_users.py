@@ -56,6 +56,17 @@ def test_who_gets_no_answer_waits_and_then_begins_anew():
     assert crowd.next(5, Shown(), PATIENCE_S) is not None
 
 
+def test_the_time_for_an_answer_runs_when_the_update_was_handled():
+    crowd = users()
+    assert crowd.next(5, Shown(), 0.0) is not None
+    assert crowd.next(5, Shown(), 100.0, at_work=True) is None
+    assert crowd.next(5, Shown(), 100.0 + PATIENCE_S - 0.1) is None
+    assert (
+        crowd.next(5, said(7, "How old are you?"), 101.0, at_work=True) is not None
+    )  # an answer may come before
+    assert crowd.next(5, said(7, "How old are you?"), 101.0 + PATIENCE_S) is not None
+
+
 def test_buttons_are_pressed_and_seldom_those_that_lead_back():
     question = said(7, "Is that right?", ("Yes", "confirm"), ("« Back", "back"))
     done = Counter(users(seed=seed).next(5, question, 0.0) for seed in range(300))
