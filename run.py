@@ -28,16 +28,20 @@ from telegram.botapi.printable import printable
 from telegram.client import TgClient
 from telegram.dialogue import load_router
 from telegram.dialogue.diagrams.command import EXIT_PROBLEMS, Flows, draw_flows
+from telegram.metrics import monitored
 from telegram.process.running import Running, new_event_loop, tune_garbage_collection
+from telegram.process.systemd import Systemd
 from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot
 from telegram.service.letters import Dead, Replay, replay, show_dead
 from telegram.service.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logging
+from telegram.service.observe import observer_of
 from telegram.service.posting import PostEvent, post_event
 from telegram.service.secrecy import warn_of_readable_settings, without_password, without_secrets
 from telegram.service.serving import run_until_signal, unless_signalled
 from telegram.settings.bot_settings import BotSettings
 from telegram.settings.load_test import Load
+from telegram.settings.metrics_settings import MetricsSettings
 
 if TYPE_CHECKING:
     from telegram.fake import FakeServer
@@ -63,7 +67,7 @@ class InSandbox(BaseModel):
     """Run the bot in a sandbox: a page to chat in, without a token, an account or a network. BOT_TOKEN is not used."""
 
 
-class Settings(BotSettings, BaseSettings):
+class Settings(BotSettings, MetricsSettings, BaseSettings):
     """Chatlane runs a Telegram bot: every chat in its own ordered lane, nothing lost.
 
     Each setting is a flag, or a variable in the environment or in .env (WORKERS=8). Without BOT_TOKEN nothing is
@@ -184,6 +188,8 @@ def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
                 raise WrongSettingError(
                     f"{name.upper()} is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
                 )
+    if problem := settings.metrics_problem():
+        raise WrongSettingError(problem)
     # In a script a variable that is not set: without its id an event would be handled more than once.
     if settings.post is not None and any(not each or re.fullmatch("--[^=]+=", each) for each in arguments):
         raise WrongSettingError("post: an argument is empty")
@@ -215,6 +221,8 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
             )
         )
         wall = fake.clock if fake is not None else time.time  # the sandbox lets time pass
+        systemd = await stack.enter_async_context(Systemd(os.environ))
+        monitoring = await stack.enter_async_context(monitored(settings, client, wall))
         opening = open_store(settings.effective_store_url, str(client.bot_id), wall=wall, standby=True)
         store = await unless_signalled(opening, watchdog)
         if store is None:
@@ -222,10 +230,13 @@ async def serve(settings: Settings, watchdog: Watchdog) -> int:
         stack.push_async_callback(store.close)
         watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
         lanes = None if fake is None else _lane_board(fake, store)
-        bot = Bot(client, store, router, config, observe=None if lanes is None else lanes.observe)
+        observers = [each.observe for each in (lanes, monitoring) if each is not None]
+        bot = Bot(client, store, router, config, observe=observer_of(observers))
+        if monitoring is not None:
+            monitoring.serve(store, bot)
         if fake is not None and lanes is not None:
             await _open_page(settings, stack, fake, bot, store, lanes, router.commands())
-        return await run_until_signal(bot, watchdog)
+        return await run_until_signal(bot, watchdog, systemd)
 
 
 def _fake(settings: Settings) -> "FakeServer":

@@ -192,6 +192,19 @@ class Overflow(NamedTuple):
     dropped: int
 
 
+class Oldest(NamedTuple):
+    """What waits longest, by its `Envelope.at` (Unix time); None: nothing waits.
+
+    `inbox` is the first pending update, `outbox` the first call, `timer` the first timer that is due and not handled.
+    `timers` is the number of these.
+    """
+
+    inbox: float | None
+    outbox: float | None
+    timer: float | None
+    timers: int
+
+
 class Stats(NamedTuple):
     """Counts of both queues: `pending` counts envelopes; `ready`, `leased` and `parked` count lanes."""
 

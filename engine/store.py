@@ -35,6 +35,7 @@ from engine.model import (
     Envelope,
     LaneView,
     Lease,
+    Oldest,
     Overflow,
     Post,
     Queue,
@@ -246,6 +247,9 @@ class Operator(Protocol):
 
     async def overflow(self, queue: Queue) -> Overflow:
         """Return how much exceeded the bounds of this queue since the store was opened."""
+
+    async def oldest(self) -> Oldest:
+        """Return what waits longest, after what is being written; the cost does not depend on how much waits."""
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the newest dead letters, newest first."""

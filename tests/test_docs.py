@@ -17,6 +17,7 @@ TESTED = {
     "languages.md": "tests/dialogue/languages/test_languages.py",
     "menus.md": "tests/dialogue/router/test_menus.py",
     "named.md": "tests/dialogue/contexts/test_named.py",
+    "operating.md": "tests/metrics/test_operating.py",
     "postgres.md": "tests/stores/test_postgres_docs.py",
     "refused.md": "tests/dialogue/router/test_refused.py",
     "schedules.md": "tests/dialogue/routes/test_schedules.py",

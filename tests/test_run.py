@@ -71,6 +71,14 @@ class Case(NamedTuple):
 
 
 CASES = {
+    "metrics for everyone without a token": Case(
+        "METRICS_LISTEN is not a loopback address", {"METRICS_LISTEN": "0.0.0.0:9464"}
+    ),
+    "metrics at no address": Case("METRICS_LISTEN: HOST:PORT is needed", {"METRICS_LISTEN": "9464"}),
+    "metrics token without an address": Case("METRICS_TOKEN is set but", {"METRICS_TOKEN": SECRET}),
+    "metrics token that is none": Case(
+        "METRICS_TOKEN: printable ASCII", {"METRICS_LISTEN": "127.0.0.1:0", "METRICS_TOKEN": f"{SECRET}\t"}
+    ),
     "malformed token": Case("malformed bot token: it looks like", {"BOT_TOKEN": f"42:{SECRET} and more"}),
     "token without number": Case("malformed bot token", {"BOT_TOKEN": SECRET}),
     "no token": Case(NO_TOKEN, {"BOT_TOKEN": None}),

@@ -21,6 +21,7 @@ from engine.model import (
     Effects,
     Envelope,
     LaneView,
+    Oldest,
     Overflow,
     Post,
     Queue,
@@ -198,6 +199,15 @@ class MemoryStore:
 
     async def overflow(self, queue: Queue) -> Overflow:
         return self._data.queues[queue].lanes.overflow()
+
+    async def oldest(self) -> Oldest:
+        data = self._data
+        inbox, outbox = (
+            next((each.at for each in data.queues[queue].envelopes.values() if not each.is_timer), None)
+            for queue in Queue
+        )
+        timer = next((data.timers[name].at for name in data.due.values()), None)
+        return Oldest(inbox, outbox, timer, len(data.due))
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         return [letter for letter, _ in zip(reversed(self._data.dead.values()), range(limit), strict=False)]

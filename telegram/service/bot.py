@@ -120,6 +120,16 @@ class Bot:
         await self._parts.post(chat_id, name, payload, id=id, user_id=user_id, topic=topic)
 
     @property
+    def is_started(self) -> bool:
+        """Whether it handles updates."""
+        return self._main is not None and not self._main.done()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    @property
     def peers(self) -> Peers:
         """Chats that cannot be reached, and groups that continue under another id."""
         return self._parts.peers

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from engine import Observe, current_delivery, guarded
+from engine import Delivery, Observe, current_delivery, guarded
 from telegram.botapi.calls import Files
 from telegram.botapi.errors import TelegramError
 from telegram.botapi.intake import RawUpdate
@@ -27,13 +27,33 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Polled:
+    """getUpdates has brought this number of updates, after `took_s` seconds."""
+
+    updates: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PollFailed:
+    """getUpdates has failed with `error` after `took_s` seconds; it is called again."""
+
+    took_s: float
+    error: TelegramError
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
-    """Telegram has executed a call after `took_s` seconds. `lane` is the key of its lane."""
+    """Telegram has executed a call after `took_s` seconds. `lane` is the key of its lane.
+
+    `body` is what was sent; `delivery` has the call as it was committed.
+    """
 
     lane: str
     method: str
     body: bytes
     took_s: float
+    delivery: Delivery | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +105,5 @@ class ObservedPoster:
         except TelegramError as error:
             self._observe(SendFailed(lane, method, body, clock() - began, error))
             raise
-        self._observe(Sent(lane, method, body, clock() - began))
+        self._observe(Sent(lane, method, body, clock() - began, delivery))
         return result

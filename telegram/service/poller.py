@@ -24,6 +24,7 @@ from engine import Observe, Right, RightLost, StoreError, StoreUnavailable
 from telegram.botapi.errors import Conflict, Refused, RetryAfter, TelegramError, Unauthorized
 from telegram.botapi.intake import RawUpdate
 from telegram.service.incoming import Inbox, take_in
+from telegram.service.observe import Polled, PollFailed
 
 T = TypeVar("T")
 
@@ -104,7 +105,7 @@ class Poller:
         log: Any = None,
         observe: Observe | None = None,
     ) -> None:
-        """`wall` returns Unix time by Telegram's clock. `observe` is called with Received; it must not raise."""
+        """`wall` returns Unix time by Telegram's clock. `observe` is called with Polled, PollFailed and Received; it must not raise."""
         self._observe = observe
         self._client = client
         self._wall = wall
@@ -151,9 +152,13 @@ class Poller:
         except Unauthorized:
             raise  # waiting does not help
         except TelegramError as error:
+            if self._observe is not None:
+                self._observe(PollFailed(clock() - began, error))
             self._sent_offset = -1
             await asyncio.sleep(self._delay_after_s(error))
             return
+        if self._observe is not None:
+            self._observe(Polled(len(updates), clock() - began))
         if not updates:
             self._polling.over()
             await asyncio.sleep(began + EMPTY_EVERY_S - clock())

@@ -9,6 +9,7 @@ import structlog
 
 from engine import StoreError
 from telegram.botapi.errors import Unauthorized
+from telegram.process.systemd import Systemd
 from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot
 
@@ -34,14 +35,16 @@ async def unless_signalled(work: Coroutine[Any, Any, T], watchdog: Watchdog) -> 
         await asyncio.wait({working, waiting})
 
 
-async def run_until_signal(bot: Bot, watchdog: Watchdog) -> int:
+async def run_until_signal(bot: Bot, watchdog: Watchdog, systemd: Systemd | None = None) -> int:
     """Run the bot; the first SIGINT or SIGTERM drains it, a second one stops at once. Return the exit code."""
+    systemd = systemd or Systemd({})
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     watchdog.watch(received.put_nowait)
 
     async def work() -> None:
         await bot.start()
         watchdog.serve()
+        systemd.ready()
         await bot.wait()
 
     async def at_signal() -> signal.Signals:
@@ -55,6 +58,7 @@ async def run_until_signal(bot: Bot, watchdog: Watchdog) -> int:
             working.cancel()
             await asyncio.wait({working})
             return 0 if working.cancelled() else _raise_reason(working)
+        systemd.stopping()
         stopping = asyncio.create_task(bot.stop())
         signalled = asyncio.create_task(at_signal())
         await asyncio.wait({stopping, signalled}, return_when=asyncio.FIRST_COMPLETED)

@@ -10,7 +10,7 @@ from telegram.botapi.errors import Refused
 from telegram.dialogue import MessageContext, Router
 from telegram.dialogue.routes.observe import Routed
 from telegram.fake import Fault
-from telegram.service.observe import Received, SendFailed, Sent
+from telegram.service.observe import Polled, Received, SendFailed, Sent
 from tests.kit.stage import Stage
 
 
@@ -32,7 +32,7 @@ async def test_the_line_of_an_update_in_events(stage: Stage):
     events: list[Any] = []
     async with stage.bot(echo(), observe=events.append):
         await stage.says(7, 7, "hello")
-    line = [event for event in events if not isinstance(event, StoreCalled | Sent)]
+    line = [event for event in events if not isinstance(event, StoreCalled | Sent | Polled)]
     of_call = [event for event in line if _queue(event) is Queue.OUTBOX]
     of_update = [type(event) for event in line if event not in of_call and not isinstance(event, Appended)]
     assert of_update == [Received, Claimed, Routed, Handled, Committed]

@@ -117,6 +117,8 @@ async def test_a_group_touches_what_it_names(connection):
         (Read.INBOX_AT, ([1, 2, 3],)),
         (Read.OUTBOX_AT, ([1, 2, 3],)),
         (Read.TIMER_AT, ([TIMER_IDS + 1, TIMER_IDS + 2],)),
+        (Read.INBOX_OLDEST, ()),
+        (Read.OUTBOX_OLDEST, ()),
         (Read.STATE, ("chat:5", "")),
         (Read.DUE, (-inf, 0, -inf, 4.0, 1000)),
         (Read.NEXT_DUE, (100.0, TIMER_IDS + 100, 100.0)),

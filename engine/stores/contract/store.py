@@ -19,6 +19,7 @@ from engine import (
     Limits,
     Queue,
     RightLost,
+    Timer,
 )
 from engine.stores.contract.appending import append
 
@@ -719,6 +720,22 @@ class StoreContract:
         assert [letter.envelope.id for letter in await store.dead_letters()] == [2, 1]
         await self.bury_all(store, update(3))
         assert [letter.envelope.id for letter in await store.dead_letters()] == [3, 2]
+
+    async def test_what_waits_longest_is_known(self, open_store):
+        store = await open_store(wall=lambda: 1000.0)
+        assert await store.oldest() == (None, None, None, 0)
+        await append(store, [update(1)._replace(at=50.0), update(2)._replace(at=60.0)])
+        assert await store.oldest() == (50.0, None, None, 0)
+        timers = (Timer("now", 0.0), Timer("later", 500.0))
+        head = await store.claim(INBOX)
+        head = await store.commit(head, Effects((Call("chat:1", b"a"),), timers=timers), more=True)
+        oldest = await store.oldest()
+        assert oldest == (60.0, 1000.0, pytest.approx(1000.0, abs=100.0), 1)  # a clock that only goes forward
+        head = await store.commit(head, NOTHING, more=True)
+        await store.bury(await store.claim(OUTBOX), "403")
+        assert await store.oldest() == (None, None, oldest.timer, 1)
+        await store.commit(head, NOTHING, more=False)
+        assert await store.oldest() == (None, None, None, 0)
 
     async def test_a_flood_is_logged_once_for_each_lane_and_counted(self, open_store):
         store = await open_store(limits=Limits(lane_depth_max=1, dead_per_lane_max=1))

@@ -1,8 +1,9 @@
 """Counts of a store whose lanes are in memory, and the operator's methods: lanes, dead letters, and their replay."""
 
 import asyncio
+from math import inf
 
-from engine.model import REPLAYED, DeadLetter, LaneView, Overflow, Queue, QueueStats, Stats, Timer
+from engine.model import REPLAYED, DeadLetter, LaneView, Oldest, Overflow, Queue, QueueStats, Stats, Timer
 from engine.stores.owned.letters import find_letter, newest_letters
 from engine.stores.owned.loaded import LoadedStore
 from engine.stores.owned.reads import Read
@@ -32,6 +33,16 @@ class OwnedOperator(LoadedStore):
 
     async def overflow(self, queue: Queue) -> Overflow:
         return self._queues[queue].lanes.overflow()
+
+    async def oldest(self) -> Oldest:
+        await self._trusted()
+        inbox, outbox, timer = await asyncio.gather(
+            self._writer.read(Read.INBOX_OLDEST, ()),
+            self._writer.read(Read.OUTBOX_OLDEST, ()),
+            self._writer.read(Read.NEXT_DUE, (-inf, 0, -inf)),
+        )
+        due = self._timers.due
+        return Oldest(inbox and inbox[0], outbox and outbox[0], timer[0] if timer and due else None, due)
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         await self._trusted()

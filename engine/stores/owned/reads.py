@@ -19,6 +19,12 @@ class Read(Enum):
     TIMER_AT = "timer at"
     """As INBOX_AT."""
 
+    INBOX_OLDEST = "inbox oldest"
+    """() -> at of the lowest place."""
+
+    OUTBOX_OLDEST = "outbox oldest"
+    """As INBOX_OLDEST."""
+
     STATE = "state"
     """(key, scope) -> state."""
 

@@ -49,6 +49,11 @@ class Timers:
         self._alarm: asyncio.TimerHandle | None = None
         self._writer: GroupWriter
 
+    @property
+    def due(self) -> int:
+        """Number of timers that are due and not handled."""
+        return len(self._due)
+
     def load(self, source: Source, until: float) -> None:
         """Put timers that are due at Unix time `until` into their lanes, after what is pending."""
         for row in source.rows(Read.DUE, (*self._last, self._last[0], until, -1)):

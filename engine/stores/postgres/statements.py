@@ -19,11 +19,14 @@ _LETTER: Final = (
 _AT: Final = "SELECT place, scope, body, at FROM {{0}}.{} WHERE bot = $1 AND place = ANY($2::bigint[])"
 _BEHIND: Final = "FROM {0}.timer WHERE bot + 0 = $1 AND (at, place) > ($2, $3) AND at >= $4"
 _NAMES: Final = "at, place, key, scope, name"
+_OLDEST: Final = "SELECT at FROM {{0}}.{} WHERE bot = $1 ORDER BY place LIMIT 1"
 
 QUERIES: Final = {
     Read.INBOX_AT: _AT.format("inbox"),
     Read.OUTBOX_AT: _AT.format("outbox"),
     Read.TIMER_AT: _AT.format("timer"),
+    Read.INBOX_OLDEST: _OLDEST.format("inbox"),
+    Read.OUTBOX_OLDEST: _OLDEST.format("outbox"),
     Read.STATE: "SELECT state FROM {0}.state WHERE bot = $1 AND key = $2 AND scope = $3",
     Read.DUE: f"SELECT {_NAMES} {_BEHIND} AND at <= $5 ORDER BY at, place LIMIT $6",
     Read.NEXT_DUE: f"SELECT at {_BEHIND} ORDER BY at, place LIMIT 1",

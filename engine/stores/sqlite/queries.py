@@ -10,12 +10,15 @@ _LATER: Final = "FROM timer WHERE at > ?"
 _NAMES: Final = "at, place, key, scope, name"
 _LETTER: Final = "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM dead"
 _AT: Final = "SELECT place, scope, body, at FROM {} WHERE place IN (SELECT value FROM json_each(?))"
+_OLDEST: Final = "SELECT at FROM {} ORDER BY place LIMIT 1"
 
 QUERIES: Final = {
     Read.NOTHING: "SELECT 1",
     Read.INBOX_AT: _AT.format("inbox"),
     Read.OUTBOX_AT: _AT.format("outbox"),
     Read.TIMER_AT: _AT.format("timer"),
+    Read.INBOX_OLDEST: _OLDEST.format("inbox"),
+    Read.OUTBOX_OLDEST: _OLDEST.format("outbox"),
     Read.STATE: "SELECT state FROM state WHERE key = ? AND scope = ?",
     Read.DUE: f"SELECT {_NAMES} {_FROM} UNION ALL SELECT {_NAMES} {_LATER} AND at <= ? ORDER BY at, place LIMIT ?",
     Read.NEXT_DUE: f"SELECT at {_FROM} UNION ALL SELECT at {_LATER} ORDER BY at LIMIT 1",

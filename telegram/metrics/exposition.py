@@ -1,0 +1,172 @@
+"""/metrics: the counts, and the state of the store at the scrape, in Prometheus's text format.
+
+A scrape asks the store for counts that it keeps anyway, and for what waits longest: its cost does not depend on the number of
+lanes or updates.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from engine import Oldest, Queue, Stats
+from telegram.metrics.counts import QUEUES, STORE_CALLS, Counts
+from telegram.metrics.health import PROBLEMS, Health
+from telegram.metrics.histogram import Histogram
+
+T = TypeVar("T")
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Kind(NamedTuple):
+    """A metric: its type, its labels, and what it counts."""
+
+    type: type[Metric]
+    labels: tuple[str, ...]
+    help: str
+
+
+COUNTER, GAUGE, HISTOGRAM = CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+KINDS: Final = {
+    "chatlane_ready": Kind(GAUGE, (), "1: ready, as /readyz"),
+    "chatlane_problem": Kind(GAUGE, ("problem",), "1: this is why it is not ready"),
+    "chatlane_source_age_seconds": Kind(GAUGE, (), "since an answer to getUpdates, or an update, came"),
+    "chatlane_store_up": Kind(GAUGE, (), "1: the store answered at this scrape"),
+    "chatlane_pending": Kind(GAUGE, ("queue",), "updates, due timers, calls that wait or are handled"),
+    "chatlane_lanes": Kind(GAUGE, ("queue", "state"), "lanes with pending work"),
+    "chatlane_oldest_seconds": Kind(GAUGE, ("queue",), "age of what waits longest, 0: nothing waits"),
+    "chatlane_dead_letters": Kind(COUNTER, ("queue",), "dead letters, since the store was opened"),
+    "chatlane_telegram_pending": Kind(GAUGE, (), "updates that wait at Telegram (getWebhookInfo)"),
+    "chatlane_telegram_last_error_timestamp_seconds": Kind(GAUGE, (), "Telegram's last error at the webhook"),
+    "chatlane_updates_received": Kind(COUNTER, (), "updates from Telegram, repetitions included"),
+    "chatlane_updates_appended": Kind(COUNTER, (), "updates stored, each once"),
+    "chatlane_append_updates": Kind(HISTOGRAM, (), "updates per append"),
+    "chatlane_handled": Kind(COUNTER, ("queue", "outcome"), "runs of handlers; outbox: of the sender"),
+    "chatlane_handler_seconds": Kind(HISTOGRAM, ("queue",), "duration of these"),
+    "chatlane_attempts": Kind(HISTOGRAM, ("queue",), "attempts of what was committed or given up"),
+    "chatlane_committed": Kind(COUNTER, ("queue",), "updates, timers and calls that were committed"),
+    "chatlane_parked": Kind(COUNTER, ("queue", "why"), "lanes parked: failed, or waits"),
+    "chatlane_buried": Kind(COUNTER, ("queue",), "deliveries given up"),
+    "chatlane_leases_lost": Kind(COUNTER, ("queue", "call"), "calls of the store refused as stale"),
+    "chatlane_reply_seconds": Kind(HISTOGRAM, (), "from an update's receipt to a reply accepted by Telegram"),
+    "chatlane_calls": Kind(COUNTER, ("method", "code"), "calls to the Bot API by outcome"),
+    "chatlane_call_seconds": Kind(HISTOGRAM, (), "duration of calls, without getUpdates"),
+    "chatlane_store_seconds": Kind(HISTOGRAM, ("call",), "duration of calls to the store"),
+    "chatlane_store_errors": Kind(COUNTER, ("call",), "calls to the store that failed"),
+    "chatlane_loop_lag_seconds": Kind(HISTOGRAM, (), "how late the event loop is, measured 4 times a second"),
+}
+"""All metrics; in the text a counter's name ends in _total."""
+
+
+class _Seen(NamedTuple):
+    """The state at a scrape; None: unknown."""
+
+    now: float
+    store: float
+    problems: list[str]
+    stats: Stats | None
+    oldest: Oldest | None
+
+
+class Exposition(Collector):
+    """The metrics of one bot, in a registry of its own."""
+
+    def __init__(self, counts: Counts, health: Health) -> None:
+        self._counts = counts
+        self._health = health
+        self._seen = _Seen(0.0, 0.0, [], None, None)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    async def text(self, now: float) -> bytes:
+        """Return the metrics at Unix time `now`."""
+        store = self._health.store
+        problems = await self._health.problems()
+        oldest = await self._health.oldest()
+        stats = None if store is None or oldest is None else await store.stats()
+        self._seen = _Seen(now, float(oldest is not None), problems, stats, oldest)
+        return generate_latest(self._registry)  # no await in between: another scrape may run
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics (of prometheus_client's Collector)."""
+        yield from self._state()
+        counts = self._counts
+        yield _counter("chatlane_updates_received", {(): counts.received})
+        yield _counter("chatlane_updates_appended", {(): counts.appended})
+        yield _counter("chatlane_handled", counts.handled)
+        yield _counter("chatlane_committed", _by_queue(counts.committed))
+        yield _counter("chatlane_parked", counts.parked)
+        yield _counter("chatlane_buried", _by_queue(counts.buried))
+        yield _counter("chatlane_leases_lost", counts.leases_lost)
+        yield _counter("chatlane_calls", counts.calls)
+        yield _counter("chatlane_store_errors", {(name,): counts.store_errors[name] for name in STORE_CALLS})
+        yield _histogram("chatlane_append_updates", {(): counts.batches})
+        yield _histogram("chatlane_handler_seconds", _by_queue(counts.handler_s))
+        yield _histogram("chatlane_attempts", _by_queue(counts.attempts))
+        yield _histogram("chatlane_reply_seconds", {(): counts.reply_s})
+        yield _histogram("chatlane_call_seconds", {(): counts.call_s})
+        yield _histogram(
+            "chatlane_store_seconds", {(name,): each for name, each in sorted(counts.store_s.items())}
+        )
+        yield _histogram("chatlane_loop_lag_seconds", {(): self._health.lag_s})
+
+    def _state(self) -> Iterator[Metric]:
+        seen, told = self._seen, self._health.told
+        yield _gauge("chatlane_ready", {(): float(not seen.problems)})
+        yield _gauge("chatlane_problem", {(name,): float(name in seen.problems) for name in PROBLEMS})
+        yield _gauge("chatlane_store_up", {(): seen.store})
+        if (age_s := self._health.source_age_s()) is not None:
+            yield _gauge("chatlane_source_age_seconds", {(): age_s})
+        if seen.stats is not None and seen.oldest is not None:
+            yield from _of_store(seen.stats, seen.oldest, seen.now)
+        if told is not None:
+            yield _gauge("chatlane_telegram_pending", {(): float(told.pending_update_count)})
+            last_error = float(told.last_error_date or 0)
+            yield _gauge("chatlane_telegram_last_error_timestamp_seconds", {(): last_error})
+
+
+def _of_store(stats: Stats, oldest: Oldest, now: float) -> Iterator[Metric]:
+    of = {queue.value: stats.of(queue) for queue in Queue}
+    pending = {(name,): float(each.pending) for name, each in of.items()}
+    pending["timers",] = float(oldest.timers)
+    pending["inbox",] -= oldest.timers  # due timers are in the lanes of the inbox
+    yield _gauge("chatlane_pending", pending)
+    lanes = {
+        (name, state): float(getattr(each, state))
+        for name, each in of.items()
+        for state in ("ready", "leased", "parked")
+    }
+    yield _gauge("chatlane_lanes", lanes)
+    waiting = {"inbox": oldest.inbox, "outbox": oldest.outbox, "timers": oldest.timer}
+    ages = {(name,): max(0.0, now - at) if at else 0.0 for name, at in waiting.items()}
+    yield _gauge("chatlane_oldest_seconds", ages)
+    yield _counter("chatlane_dead_letters", {(name,): each.dead for name, each in of.items()})
+
+
+def _by_queue(values: Mapping[str, T]) -> dict[tuple[str, ...], T]:
+    return {(queue,): values[queue] for queue in QUEUES}
+
+
+def _gauge(name: str, values: Mapping[Any, float]) -> Metric:
+    family = GaugeMetricFamily(name, KINDS[name].help, labels=KINDS[name].labels)
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def _counter(name: str, values: Mapping[Any, float]) -> Metric:
+    family = CounterMetricFamily(name, KINDS[name].help, labels=KINDS[name].labels)
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def _histogram(name: str, values: Mapping[tuple[str, ...], Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, KINDS[name].help, labels=KINDS[name].labels)
+    for labels, value in values.items():
+        family.add_metric(labels, value.buckets(), value.total)
+    return family

@@ -1,0 +1,178 @@
+"""The metrics of a whole bot are what the fake Telegram counted; its pages say whether it works."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from engine import Retry, StoreUnavailable
+from telegram.dialogue import MessageContext, Router
+from telegram.fake import Fault
+from telegram.metrics import health
+from telegram.metrics.monitoring import Monitoring
+from telegram.settings.address import Address
+from tests.kit.scraped import NoTelegram, get, monitored_bot, scrape, values
+from tests.kit.stage import Stage
+
+
+def echo() -> Router:
+    router = Router()
+
+    @router.message()
+    async def answer(ctx: MessageContext) -> None:
+        if ctx.text == "bad":
+            raise TypeError("secret text")
+        if ctx.text == "again" and ctx.attempt == 1:
+            raise Retry("secret reason", after_s=0.0)
+        if ctx.text != "quiet":
+            ctx.reply(f"echo of {ctx.text}")
+
+    return router
+
+
+async def test_the_counters_agree_with_what_telegram_saw(stage: Stage):
+    async with monitored_bot(stage, echo(), apology="") as monitoring:
+        for user in range(1, 6):
+            await stage.says(user, user, "hello")
+        await stage.says(1, 1, "quiet")
+        await stage.says(2, 2, "again")
+        await stage.says(3, 3, "bad")
+        stage.fake.faults.add(Fault("status", code=400, method="sendMessage", times=1))
+        await stage.says(4, 4, "refused")
+        seen = await scrape(monitoring)
+    sent = len(stage.sent())
+    assert sent == 7
+    assert seen["chatlane_updates_received_total",] == seen["chatlane_updates_appended_total",] == 9
+    assert seen["chatlane_handled_total", "ok", "inbox"] == 8
+    assert seen["chatlane_handled_total", "retry", "inbox"] == 1
+    assert seen["chatlane_handled_total", "error", "inbox"] == 1
+    assert seen["chatlane_committed_total", "inbox"] == 8
+    assert seen["chatlane_buried_total", "inbox"] == seen["chatlane_buried_total", "outbox"] == 1
+    assert seen["chatlane_dead_letters_total", "inbox"] == seen["chatlane_dead_letters_total", "outbox"] == 1
+    assert seen["chatlane_parked_total", "inbox", "failed"] == 1
+    assert seen["chatlane_calls_total", "200", "sendMessage"] == 6
+    assert seen["chatlane_calls_total", "400", "sendMessage"] == 1
+    assert seen["chatlane_calls_total", "200", "getUpdates"] >= 9
+    assert seen["chatlane_call_seconds_count",] == sent
+    assert seen["chatlane_reply_seconds_count",] == 6
+    assert seen["chatlane_handler_seconds_count", "inbox"] == 10
+    assert seen["chatlane_attempts_count", "inbox"] == 9
+    assert seen["chatlane_attempts_bucket", "1.0", "inbox"] == 8
+    assert seen["chatlane_store_seconds_count", "commit"] == 8 + 6
+    assert seen["chatlane_append_updates_sum",] == 9
+    assert [seen["chatlane_pending", queue] for queue in ("inbox", "outbox", "timers")] == [0, 0, 0]
+    assert seen["chatlane_ready",] == seen["chatlane_store_up",] == 1
+
+
+async def test_what_waits_is_seen_with_its_age(stage: Stage):
+    entered, leave = asyncio.Event(), asyncio.Event()
+    router = Router()
+
+    @router.message()
+    async def slow(ctx: MessageContext) -> None:
+        entered.set()
+        await leave.wait()
+
+    async with monitored_bot(stage, router) as monitoring:
+        stage.fake.world.send_message(7, 7, "one")
+        stage.fake.world.send_message(7, 7, "two")
+        await entered.wait()
+        while (await stage.store.stats()).inbox.pending < 2:
+            await asyncio.sleep(0)
+        later = values((await monitoring._exposition.text(stage.fake.clock() + 100.0)).decode())
+        leave.set()
+        await stage.idle()
+        after = await scrape(monitoring)
+    assert later["chatlane_pending", "inbox"] == 2
+    assert later["chatlane_lanes", "inbox", "leased"] == 1
+    assert later["chatlane_oldest_seconds", "inbox"] > 90.0
+    assert later["chatlane_oldest_seconds", "outbox"] == 0
+    assert after["chatlane_oldest_seconds", "inbox"] == after["chatlane_lanes", "inbox", "leased"] == 0
+
+
+async def test_the_pages_say_ready_only_while_all_works(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    async with monitored_bot(stage, echo()) as monitoring:
+        await stage.says(7, 7, "hello")
+        assert await get(monitoring, "/healthz") == (200, "")
+        assert await get(monitoring, "/readyz") == (200, "[]")
+        bot: Any = monitoring.health.bot
+        monitoring.observe.source_at -= health.SOURCE_STALE_S + 1  # type: ignore[operator]
+        assert await get(monitoring, "/readyz") == (503, '["source"]')
+        assert (await scrape(monitoring))["chatlane_problem", "source"] == 1
+        monitoring.observe.source_at = asyncio.get_running_loop().time()
+
+        async def fails(*_: object) -> None:
+            raise StoreUnavailable("disk full: secret path")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(stage.store, "oldest", fails)
+            assert await get(monitoring, "/readyz") == (503, '["store"]')
+            seen = await scrape(monitoring)
+        assert (seen["chatlane_store_up",], seen["chatlane_problem", "store"]) == (0, 1)
+        assert ("chatlane_pending", "inbox") not in seen
+        monitoring.observe.store_fails = True
+        assert await get(monitoring, "/readyz") == (503, '["store"]')
+        stopping = asyncio.create_task(bot.stop())
+        await asyncio.sleep(0)
+        assert await get(monitoring, "/readyz") == (503, '["draining"]')
+        assert (await scrape(monitoring))["chatlane_ready",] == 0
+        await stopping
+
+
+async def test_a_process_without_the_store_stands_by():
+    async with Monitoring(Address("127.0.0.1", 0), "", NoTelegram(), lambda: 0.0) as monitoring:
+        assert await get(monitoring, "/healthz") == (200, "")
+        assert await get(monitoring, "/readyz") == (503, '["standby"]')
+        seen = await scrape(monitoring)
+        assert (seen["chatlane_ready",], seen["chatlane_store_up",]) == (0, 0)
+
+
+async def test_the_token_guards_what_the_pages_say():
+    async with Monitoring(Address("127.0.0.1", 0), "s3cret", NoTelegram(), lambda: 0.0) as monitoring:
+        right = {"Authorization": "Bearer s3cret"}
+        assert await get(monitoring, "/healthz") == (200, "")
+        for wrong in ({}, {"Authorization": "Bearer s3cre"}, {"Authorization": "Basic s3cret"}):
+            assert await get(monitoring, "/metrics", **wrong) == (401, "")
+            assert await get(monitoring, "/readyz", **wrong) == (503, "")
+        assert (await get(monitoring, "/metrics", **right))[0] == 200
+        assert json.loads((await get(monitoring, "/readyz", **right))[1]) == ["standby"]
+
+
+async def test_telegrams_own_count_and_last_error_are_shown(stage: Stage):
+    stage.fake.world.send_message(7, 7, "hello")
+    async with monitored_bot(stage, echo()) as monitoring:
+        await stage.idle()
+        while monitoring.health.told is None:
+            await asyncio.sleep(0.01)
+        monitoring.health.told = monitoring.health.told.model_copy(
+            update={
+                "pending_update_count": 3,
+                "last_error_date": 1_700_000_000,
+                "last_error_message": "secret",
+            }
+        )
+        status, text = await get(monitoring, "/metrics")
+    assert status == 200
+    assert "secret" not in text
+    seen = values(text)
+    assert seen["chatlane_telegram_pending",] == 3
+    assert seen["chatlane_telegram_last_error_timestamp_seconds",] == 1_700_000_000
+
+
+async def test_a_scrape_during_the_stop_is_answered():
+    monitoring = Monitoring(Address("127.0.0.1", 0), "", NoTelegram(), lambda: 0.0)
+    async with monitoring, asyncio.timeout(30.0):
+        running = asyncio.create_task(get(monitoring, "/metrics"))
+        await monitoring.listener.__aexit__()
+        await asyncio.wait({running})
+        assert running.exception() is not None or running.result()[0] == 200
+
+
+async def test_a_scrape_while_the_bot_drains_is_answered(stage: Stage):
+    async with monitored_bot(stage, echo()) as monitoring:
+        bot: Any = monitoring.health.bot
+        async with asyncio.timeout(30.0):
+            scrapes = [asyncio.create_task(get(monitoring, "/metrics")) for _ in range(5)]
+            await bot.stop()
+            assert [status for status, _ in await asyncio.gather(*scrapes)] == [200] * 5
