@@ -17,9 +17,10 @@ from unittest import mock
 import pytest
 import structlog
 
-import run
 from engine import StoreError
 from engine.stores import open_store
+from telegram.command.main import main
+from telegram.command.settings import WrongSettingError, read_settings
 from telegram.fake import FakeServer, Fault
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.plan import BotPlan
@@ -293,8 +294,8 @@ def test_a_bot_without_a_token_is_refused_before_anything_starts(tmp_path, monke
             monkeypatch.delenv(variable, raising=False)
         else:
             monkeypatch.setenv(variable, value)
-    with pytest.raises(run.WrongSettingError, match=CASES[name].says):
-        run.read_settings([])
+    with pytest.raises(WrongSettingError, match=CASES[name].says):
+        read_settings([])
 
 
 async def test_a_token_that_the_server_refuses(tmp_path):
@@ -368,7 +369,7 @@ def test_the_sandbox_does_not_mix_with_a_real_bots_work(
         monkeypatch.delenv(name, raising=False)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    read = run.read_settings(arguments)
+    read = read_settings(arguments)
     assert read.effective_store_url == store_url
     assert (SECRET in read.token) == (not arguments)
 
@@ -446,11 +447,11 @@ def test_the_command_in_a_report_has_no_secret(monkeypatch, arguments):
         return 0
 
     monkeypatch.setattr("telegram.load.command.run_load", run_load)
-    monkeypatch.setattr("run.set_up_logging", lambda *_: None)
-    monkeypatch.setattr("run.tune_garbage_collection", lambda: None)
+    monkeypatch.setattr("telegram.command.main.set_up_logging", lambda *_: None)
+    monkeypatch.setattr("telegram.command.main.tune_garbage_collection", lambda: None)
     monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
     monkeypatch.setattr(sys, "path", [*sys.path])
-    assert run.main(arguments) == 0
+    assert main(arguments) == 0
     (command,) = told
     assert SECRET not in command
     assert "42:short" not in command

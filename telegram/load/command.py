@@ -15,7 +15,7 @@ from typing import Final
 from telegram.dialogue import load_router
 from telegram.fake import FloodLimits, RemoteFake
 from telegram.load.bot.plan import BotPlan
-from telegram.load.bot.service import ROOT, Service
+from telegram.load.bot.service import PROGRAM, Service
 from telegram.load.checkers.replies import Replies
 from telegram.load.workload.load_test import LoadTest
 from telegram.load.workload.simulated_users import Commands, SimulatedUsers, read_script
@@ -154,7 +154,7 @@ def _service(
     plan = BotPlan(handler_ms=options.handler_ms)
     if options.handlers is not None:
         plan = plan._replace(handlers=options.handlers)
-    program: tuple[str, ...] = (str(ROOT / "run.py"),)
+    program: tuple[str, ...] = PROGRAM
     if options.engine == "tutorial":
         program = ("-m", "telegram.load.bot.tutorial", fake.url, fake.token, str(options.workers))
     settings = {"STORE_URL": store_url, "WORKERS": str(options.workers)}

@@ -14,6 +14,7 @@ from engine.stores.memory import MemoryStore
 from telegram.dialogue import Router
 from telegram.dialogue.router.table import Table
 from telegram.dialogue.routes.events import check_event, posted
+from telegram.settings.program import PROGRAM
 
 EXIT_NOT_STORED = 1
 
@@ -58,7 +59,7 @@ async def post_event(store: FullStore, router: Router, command: PostEvent) -> in
     try:
         await Inbox(store).post((post,))
     except (StoreUnavailable, TooManyTimers) as error:
-        sys.stderr.write(f"run.py: post: not stored, post it again later: {error}\n")
+        sys.stderr.write(f"{PROGRAM}: post: not stored, post it again later: {error}\n")
         return EXIT_NOT_STORED
     sys.stdout.write("posted; the bot handles it at its next start\n")
     return 0

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import traceback
 
-import run
+from telegram.command.main import main
 
 _WITHIN_S = 10
 
@@ -37,7 +37,7 @@ def one(arguments: list[str], folder: str, settings: dict[str, str]) -> tuple[in
 
 def run_main(arguments: list[str]) -> int:
     try:
-        return run.main(arguments)
+        return main(arguments)
     except BaseException:  # noqa: BLE001 - as the interpreter does at its end
         traceback.print_exc()
         return 1

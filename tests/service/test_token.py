@@ -22,7 +22,6 @@ import pytest
 import structlog
 from pydantic import SecretBytes
 
-import run
 import telegram.botapi.errors
 from engine import Delivery, Envelope, Lease, Park, Queue, Reject, Retry, Work
 from engine.stores import open_store
@@ -39,6 +38,8 @@ from telegram.botapi.files import InputFile
 from telegram.botapi.types import File
 from telegram.client import TgClient
 from telegram.client.wire import Answer
+from telegram.command.main import EXIT_WRONG_SETTING, main
+from telegram.command.settings import read_settings
 from telegram.dialogue import MessageContext, Router, text
 from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot, BotConfig
@@ -443,13 +444,13 @@ def test_run_does_not_tell_the_token(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
-    monkeypatch.setattr(run, "tune_garbage_collection", lambda: None)
+    monkeypatch.setattr("telegram.command.main.tune_garbage_collection", lambda: None)
     base = {"BOT_TOKEN": TOKEN, "TELEGRAM_API_URL": refusing, "STORE_URL": "memory:", "LOG_LEVEL": "debug"}
     for name, value in (base | settings).items():
         monkeypatch.setenv(name, value)
-    assert run.main([], Unwatched()) == run.EXIT_WRONG_SETTING
+    assert main([], Unwatched()) == EXIT_WRONG_SETTING
     out, err = capsys.readouterr()
     assert says in err
     assert not leaks(err + out)
     if not settings:
-        assert not leaks(f"{run.read_settings([])!r} {run.read_settings([])}")
+        assert not leaks(f"{read_settings([])!r} {read_settings([])}")

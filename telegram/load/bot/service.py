@@ -16,6 +16,9 @@ from telegram.load.bot.journal import JournalEntry
 from telegram.load.bot.plan import BotPlan
 
 ROOT: Final = Path(__file__).parents[3]
+PROGRAM: Final = ("-P", "-m", "telegram.command")
+"""Arguments for Python that mean run.py, also where Chatlane is installed as a package."""
+
 STARTED_WITHIN_S: Final = 60.0
 ENDED_WITHIN_S: Final = 60.0
 _POLL_EVERY_S: Final = 0.02
@@ -53,7 +56,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 async def command(*arguments: str, folder: Path, **settings: str) -> Finished:
     """Run run.py to its end. If it does not end within ENDED_WITHIN_S it is killed: TimeoutError."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / "run.py"), *arguments),
+        *(sys.executable, *PROGRAM, *arguments),
         cwd=folder,
         env=environment(settings),
         stdin=DEVNULL,
@@ -84,7 +87,7 @@ class Service:
         url: str,
         token: str,
         plan: BotPlan | None = None,
-        program: Sequence[str] = (str(ROOT / "run.py"),),
+        program: Sequence[str] = PROGRAM,
         environment: Mapping[str, str] | None = None,
         /,
         **settings: str,

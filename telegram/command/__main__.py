@@ -1,0 +1,5 @@
+"""`python -m telegram.command`."""
+
+from telegram.command import console
+
+console()

@@ -1,0 +1,264 @@
+"""The composition root: only this file reads the environment, and only here the parts of a bot are put together."""
+
+import asyncio
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import structlog
+
+from engine import StoreError
+from engine.store import FullStore
+from engine.stores import open_store
+from telegram.botapi.errors import Unauthorized, redact
+from telegram.botapi.printable import printable
+from telegram.client import TgClient
+from telegram.command.new import make_bot
+from telegram.command.settings import Settings, WrongSettingError, read_settings
+from telegram.dialogue import Router, load_router
+from telegram.dialogue.diagrams.command import EXIT_PROBLEMS, Flows, draw_flows
+from telegram.metrics import monitored
+from telegram.process.running import Running, new_event_loop, tune_garbage_collection
+from telegram.process.systemd import Systemd
+from telegram.process.watchdog import Watchdog
+from telegram.service.bot import Bot
+from telegram.service.letters import Replay, replay, show_dead
+from telegram.service.logs import log_what_nobody_catches, set_up_logging
+from telegram.service.observe import observer_of
+from telegram.service.posting import post_event
+from telegram.service.secrecy import warn_of_readable_settings, without_password, without_secrets
+from telegram.service.serving import run_until_signal, unless_signalled
+from telegram.settings.load_test import Load
+from telegram.settings.program import PROGRAM
+
+if TYPE_CHECKING:
+    from telegram.fake import FakeServer
+    from telegram.sandbox.lanes import LaneBoard
+
+log = structlog.get_logger(__name__)
+
+EXIT_WRONG_SETTING = 2
+BLOCKED_MAX_MIN_S = 30.0
+"""A handler whose time-out is shorter may block the event loop for so long, before the process is ended."""
+
+
+def _router(settings: Settings) -> Router:
+    sys.path.insert(0, str(Path.cwd()))  # for HANDLERS=my_bot:router, wherever run.py lies
+    return load_router(settings.handlers)
+
+
+async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = None) -> int:
+    """Run the bot until a signal, with this router or that of HANDLERS; return the exit code."""
+    warn_of_readable_settings(Path(".env"))
+    router = router or _router(settings)
+    async with AsyncExitStack() as stack:
+        fake = await stack.enter_async_context(_fake(settings)) if settings.is_sandbox else None
+        config = settings.config(is_sandbox=settings.is_sandbox)
+        client = await stack.enter_async_context(
+            TgClient(settings.token, base_url=fake.url, connections=config.senders, wall=fake.clock)
+            if fake is not None
+            else TgClient(
+                settings.token,
+                base_url=settings.telegram_api_url,
+                connections=config.senders,
+                test=settings.telegram_test,
+                local=settings.telegram_local,
+                local_root=settings.telegram_local_root,
+                allow_http=settings.telegram_allow_http,
+            )
+        )
+        wall = fake.clock if fake is not None else time.time  # the sandbox lets time pass
+        systemd = await stack.enter_async_context(Systemd(os.environ))
+        monitoring = await stack.enter_async_context(monitored(settings, client, wall))
+        opening = open_store(settings.effective_store_url, str(client.bot_id), wall=wall, standby=True)
+        store = await unless_signalled(opening, watchdog)
+        if store is None:
+            return 0
+        stack.push_async_callback(store.close)
+        watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
+        lanes = None if fake is None else _lane_board(fake, store)
+        observers = [each.observe for each in (lanes, monitoring) if each is not None]
+        bot = Bot(client, store, router, config, observe=observer_of(observers))
+        if monitoring is not None:
+            monitoring.serve(store, bot)
+        if fake is not None and lanes is not None:
+            await _open_page(settings, stack, fake, bot, store, lanes, router.commands())
+        return await run_until_signal(bot, watchdog, systemd)
+
+
+def _fake(settings: Settings) -> "FakeServer":
+    from telegram.fake import FakeServer  # late: a bot at Telegram does not need it
+
+    return FakeServer(token=settings.token, strict=True)
+
+
+def _lane_board(fake: "FakeServer", store: FullStore) -> "LaneBoard":
+    from telegram.sandbox.lanes import LaneBoard
+
+    return LaneBoard(fake, store)
+
+
+async def _open_page(
+    settings: Settings,
+    stack: AsyncExitStack,
+    fake: "FakeServer",
+    bot: Bot,
+    store: FullStore,
+    lanes: "LaneBoard",
+    commands: Sequence[str],
+) -> None:
+    """Start the sandbox's page, and print where it is."""
+    from telegram.sandbox.server import Sandbox
+
+    scheme, _, file = settings.effective_store_url.partition(":")
+    chats_file = Path(f"{file}-chats") if scheme == "sqlite" else None
+    sandbox = await stack.enter_async_context(
+        Sandbox(fake, bot, store, lanes, port=settings.sandbox_port, commands=commands, chats_file=chats_file)
+    )
+    if settings.sandbox is None:
+        print("\n  BOT_TOKEN is not set: this is the sandbox, no bot at Telegram.")
+    print(f"\n  Chat with your bot here:  {sandbox.url}\n  Stop with Ctrl+C.\n", flush=True)
+
+
+async def administer(settings: Settings, router: Router | None) -> int:
+    """Run a command on the store of a bot that does not run."""
+    bot_id = settings.token.partition(":")[0]
+    if settings.post is not None:
+        router = router or _router(settings)
+    store = await open_store(settings.effective_store_url, bot_id)
+    try:
+        if settings.post is not None and router is not None:
+            return await post_event(store, router, settings.post)
+        if settings.dead is not None:
+            await show_dead(store, settings.dead, settings.token)
+            return 0
+        return 0 if await replay(store, settings.replay or Replay(numbers=[])) else EXIT_WRONG_SETTING
+    finally:
+        await store.close()
+
+
+async def load(settings: Settings, _: Router | None) -> int:
+    """Test handlers under load, without the bot and the store of the settings."""
+    from telegram.load.command import run_load
+
+    sys.path.insert(0, str(Path.cwd()))  # for --handlers=my_bot:router
+    others = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    token = settings.bot_token.get_secret_value() if settings.bot_token else ""
+    command = shlex.join(["python", *(without_secrets(each, token) for each in sys.argv)])
+    return await run_load(settings.load or Load(), others, command)
+
+
+async def flows(settings: Settings, _: Router | None) -> int:
+    """Draw the flows of HANDLERS, and print them with their problems; return 1 if there are any."""
+    sys.path.insert(0, str(Path.cwd()))  # for HANDLERS=my_bot:router
+    command = settings.flows or Flows()
+    lines, wrong = draw_flows(settings.handlers, command)
+    print("\n".join(map(printable, lines)) or "no flows")
+    print(printable(f"pictures: {command.out / 'index.html'}"))
+    for line in wrong:
+        print(f"{PROGRAM}: HANDLERS: {printable(line)}", file=sys.stderr)
+    return EXIT_PROBLEMS if wrong else 0
+
+
+async def new(settings: Settings, _: Router | None) -> int:
+    """Make the folder of a new bot in the working directory."""
+    if settings.new is not None:
+        name = settings.new.name
+        make_bot(name, Path.cwd())
+        print(f"{name}/ is ready: cd {name}; its README.md says how to run and test it")
+    return 0
+
+
+def serve_to_the_end(settings: Settings, watchdog: Watchdog, router: Router | None) -> int:
+    """Run the bot until it has stopped, or was stopped by force; return the exit code."""
+    blocked_max_s = max(BLOCKED_MAX_MIN_S, settings.handler_timeout_s)
+    watchdog.start(drain_timeout_s=settings.drain_timeout_s, blocked_max_s=blocked_max_s)
+    running = Running(new_event_loop)
+    try:
+        return running.run(serve(settings, watchdog, router))
+    finally:
+        watchdog.unwatch(running.left)
+
+
+def check_neighbours() -> None:
+    """Raise WrongSettingError if another library's package `telegram` was installed into the same folder as ours."""
+    for other in ("python-telegram-bot", "telegram"):
+        try:
+            folder = distribution(other).locate_file("telegram")
+        except PackageNotFoundError:
+            continue
+        if Path(str(folder)).resolve() == Path(__file__).resolve().parents[1]:
+            raise WrongSettingError(
+                f"{other} is installed in this environment, and both have a package `telegram`, mixed now: use an environment "
+                f"for each, or: pip uninstall {other}; pip install --force-reinstall --no-deps chatlane"
+            )
+
+
+def _command(settings: Settings) -> Callable[[Settings, Router | None], Coroutine[Any, Any, int]] | None:
+    """Return what the command does; None: run the bot."""
+    if settings.dead or settings.replay or settings.post:
+        return administer
+    return load if settings.load else flows if settings.flows else new if settings.new else None
+
+
+def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Router | None = None) -> int:
+    """Read the settings and run; return the exit code, with one line on stderr if a person has to do something.
+
+    `router` stands for the one of HANDLERS.
+    """
+    token = ""
+    try:
+        check_neighbours()
+        settings = read_settings(arguments)
+        token = settings.token
+        set_up_logging(settings.log_level, settings.log_format, token)
+        command = _command(settings)
+        tune_garbage_collection()
+        if command is None:
+            return serve_to_the_end(settings, watchdog or Watchdog(), router)
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(command(settings, router))
+    except Unauthorized as error:
+        reason = f"Telegram refuses BOT_TOKEN ({error}): copy it again from @BotFather"
+    except (WrongSettingError, StoreError, ValueError) as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{error.strerror or error}"
+    # Of a router with flows, one for each thing wrong.
+    lines = reason.split("\n") if reason.startswith("HANDLERS: ") else [reason]
+    for line in lines:
+        print(f"{PROGRAM}: {printable(without_password(redact(line, token)))}", file=sys.stderr)
+    return EXIT_WRONG_SETTING
+
+
+def run(router: Router, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a bot with this router from a main of one's own, and exit; settings are flags, environment and .env, as ever.
+
+    `arguments`: those of the process by default. All commands work, too; HANDLERS is used by `load` and `flows` only.
+    """
+    log_what_nobody_catches()
+    watchdog = Watchdog()
+    sys.exit(watchdog.leave(main(sys.argv[1:] if arguments is None else arguments, watchdog, router)))
+
+
+def console() -> NoReturn:
+    """Run the command line, and exit. `run my_bot:router` means `--handlers=my_bot:router`."""
+    log_what_nobody_catches()
+    watchdog = Watchdog()
+    sys.exit(watchdog.leave(main(spelled_out(sys.argv[1:]), watchdog)))
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `run [MODULE:ROUTER]` as a flag; without a colon the router's name is `router`."""
+    if not arguments or arguments[0] != "run":
+        return list(arguments)
+    if len(arguments) == 1 or arguments[1].startswith("-"):
+        return list(arguments[1:])
+    handlers = arguments[1] if ":" in arguments[1] else f"{arguments[1]}:router"
+    return [f"--handlers={handlers}", *arguments[2:]]
