@@ -1,5 +1,6 @@
 """`chatlane new my_bot`: the folder it makes works as it is, and nothing is overwritten."""
 
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from telegram.load.bot.service import environment
 def test_the_new_bots_test_passes(tmp_path):
     folder = make_bot("my_bot", tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", "."],
         cwd=folder,
         env=environment({"PATH": "/usr/bin:/bin"}),
         capture_output=True,
@@ -26,7 +27,16 @@ def test_the_new_bots_test_passes(tmp_path):
 def test_the_new_bot_has_no_mistake_for_mypy(tmp_path):
     folder = make_bot("my_bot", tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "my_bot.py", "test_my_bot.py"],
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--no-incremental",
+            "--config-file=",
+            "my_bot.py",
+            "test_my_bot.py",
+        ],
         cwd=folder,
         env=environment({"PATH": "/usr/bin:/bin", "MYPYPATH": str(folder)}),
         capture_output=True,
