@@ -166,6 +166,11 @@ CASES = {
     "store that is no database": Case("cannot open .*not a database", {"STORE_URL": "sqlite:text.db"}),
     "no number": Case("WORKERS: Input should be a valid integer", {"WORKERS": "x"}),
     "too small a number": Case("WORKERS: .* greater than or equal to 1", {"WORKERS": "0"}),
+    "a webhook's wrong address": Case("WEBHOOK_LISTEN: .* is not HOST:PORT.*", {"WEBHOOK_LISTEN": "8443"}),
+    "a webhook's wrong secret": Case("WEBHOOK_SECRET: use 1 to 256 of .*", {"WEBHOOK_SECRET": "a b"}),
+    "a webhook's wrong network": Case(
+        "WEBHOOK_NETWORKS: .* use networks like .*", {"WEBHOOK_NETWORKS": "1.2.3.4/8"}
+    ),
     "two wrong settings": Case("WORKERS: .*; DRAIN_TIMEOUT_S: .*", {"WORKERS": "x", "DRAIN_TIMEOUT_S": "1"}),
     "unknown choice": Case("LOG_LEVEL: Input should be 'debug', 'info'", {"LOG_LEVEL": "loud"}),
     "unknown kind of update": Case(

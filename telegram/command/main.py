@@ -84,7 +84,14 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
         watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
         lanes = None if fake is None else _lane_board(fake, store)
         observers = [each.observe for each in (lanes, monitoring) if each is not None]
-        bot = Bot(client, store, router, config, observe=observer_of(observers))
+        bot = Bot(
+            client,
+            store,
+            router,
+            config,
+            observe=observer_of(observers),
+            webhook=None if settings.is_sandbox else settings.webhook(),
+        )
         if monitoring is not None:
             monitoring.serve(store, bot)
         if fake is not None and lanes is not None:

@@ -18,6 +18,7 @@ from telegram.settings.bot_settings import BotSettings
 from telegram.settings.load_test import Load
 from telegram.settings.metrics_settings import MetricsSettings
 from telegram.settings.program import PROGRAM
+from telegram.settings.webhook import WebhookSettings
 
 SANDBOX_TOKEN = (
     f"1000000001:{secrets.token_urlsafe(24)}"  # a new one with each start: no page of another site knows it
@@ -33,7 +34,7 @@ class InSandbox(BaseModel):
     """Run the bot in a sandbox: a page to chat in, without a token, an account or a network. BOT_TOKEN is not used."""
 
 
-class Settings(BotSettings, MetricsSettings, BaseSettings):
+class Settings(BotSettings, MetricsSettings, WebhookSettings, BaseSettings):
     """Chatlane runs a Telegram bot: every chat in its own ordered lane, nothing lost.
 
     Each setting is a flag, or a variable in the environment or in .env (WORKERS=8). Without BOT_TOKEN nothing is
@@ -160,6 +161,9 @@ def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
     # In a script a variable that is not set: without its id an event would be handled more than once.
     if settings.post is not None and any(not each or re.fullmatch("--[^=]+=", each) for each in arguments):
         raise WrongSettingError("post: an argument is empty")
+    is_own_server = not settings.telegram_api_url.startswith("https://api.telegram.org")
+    if error := settings.webhook_error(local=is_own_server):
+        raise WrongSettingError(f"WEBHOOK_URL: {error}")
     if settings.telegram_local and not settings.is_given("telegram_api_url"):
         raise WrongSettingError("TELEGRAM_LOCAL is set but TELEGRAM_API_URL is not: give its address")
     if settings.telegram_local_root is not None and not settings.telegram_local:

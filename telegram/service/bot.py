@@ -21,7 +21,9 @@ from telegram.dialogue.router.menus import menu_lists
 from telegram.service.assembly import Assembly
 from telegram.service.menu import publish
 from telegram.service.poller import Poller
+from telegram.service.webhook import Accepting, Webhook
 from telegram.settings.bot_config import BotConfig
+from telegram.settings.webhook import WebhookConfig
 
 __all__ = ["Bot", "BotConfig"]
 
@@ -42,19 +44,22 @@ class Bot:
         *,
         rng: random.Random | None = None,
         observe: Observe | None = None,
+        webhook: WebhookConfig | None = None,
     ) -> None:
-        """`observe` is called with the events of engine/observe.py and telegram/service/observe.py; it must not block.
+        """`webhook`: updates come by it, or by `accept`; None: they are polled. `observe` is called with the events of engine/observe.py and telegram/service/observe.py; it must not block.
 
         ValueError if the router has more commands for its menu than Telegram allows.
         """
         self._rng = rng = rng or random.Random()  # for the jitter of all pauses
         self._config = config = config or BotConfig()
         self._client = client
+        self._webhook = webhook
         self._store = store
         self._parts = Assembly(
             client, store, router, config, wall=client.time, jitter=rng.random, observe=observe
         )
         self._parts.tools.post = self.post
+        self._accepting = Accepting(self._parts.inbox, wall=client.time, observe=self._parts.observe)
         self._lists = menu_lists(router)
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
@@ -119,6 +124,16 @@ class Bot:
             raise RuntimeError("post() needs a running bot: call it between start() and stop()")
         await self._parts.post(chat_id, name, payload, id=id, user_id=user_id, topic=topic)
 
+    async def accept(self, update: bytes | Mapping[str, Any]) -> None:
+        """Take in one update that another web application received; durable on return, so answer 200 only then.
+
+        A repeated update_id is ignored. ValueError if it is no update (answer 400), StoreUnavailable if it cannot be stored
+        now, RuntimeError if the bot does not run (answer 503: Telegram sends it again). Check the secret before.
+        """
+        if self._main is None or self._main.done() or self._stop.is_set():
+            raise RuntimeError("accept() needs a running bot: call it between start() and stop()")
+        await self._accepting.accept(update)
+
     @property
     def is_started(self) -> bool:
         """Whether it handles updates."""
@@ -159,16 +174,7 @@ class Bot:
             parts.sending.start(group)
             parts.handling.start(group)
             # Not in the group: if the poller ends (token revoked), running handlers still finish.
-            polling = Poller(
-                self._client,
-                parts.inbox,
-                poll_timeout_s=self._config.poll_timeout_s,
-                allowed_updates=self.asked,
-                rng=self._rng,
-                wall=self._client.time,
-                observe=parts.observe,
-            )
-            poller = asyncio.create_task(polling.run(), name="poller")
+            poller = asyncio.create_task(self._source().run(), name="poller")
             stop = asyncio.create_task(self._stop.wait(), name="stop")
             menu = asyncio.create_task(publish(self._client, self._lists), name="menu")
             jobs = asyncio.create_task(parts.begin_jobs(), name="jobs")
@@ -182,6 +188,27 @@ class Bot:
                 parts.handler.dropped.close()
         if not poller.cancelled() and (error := poller.exception()):
             raise error
+
+    def _source(self) -> Poller | Webhook:
+        parts = self._parts
+        if self._webhook is not None:
+            return Webhook(
+                self._client,
+                parts.inbox,
+                self._accepting,
+                self._webhook,
+                allowed_updates=self.asked,
+                rng=self._rng,
+            )
+        return Poller(
+            self._client,
+            parts.inbox,
+            poll_timeout_s=self._config.poll_timeout_s,
+            allowed_updates=self.asked,
+            rng=self._rng,
+            wall=self._client.time,
+            observe=parts.observe,
+        )
 
     async def _drain(self, poller: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()

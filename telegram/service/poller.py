@@ -41,8 +41,16 @@ BACKOFF_MAX_S: Final = 30.0
 RETRY_AFTER_JITTER_S: Final = 1.0
 
 
+WEBHOOK_ACTIVE: Final = "webhook is active"
+"""In the text of the 409 that getUpdates gets while a webhook is set (telegram-bot-api, Client.cpp)."""
+
+
 class Client(Protocol):
-    """The one method that the poller needs of a TgClient."""
+    """What the poller needs of a TgClient."""
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        """Call a method and return its result; TelegramError."""
+        ...
 
     async def get_updates(
         self, offset: int, *, limit: int, timeout_s: int, allowed_updates: Sequence[str] | None
@@ -155,7 +163,10 @@ class Poller:
             if self._observe is not None:
                 self._observe(PollFailed(clock() - began, error))
             self._sent_offset = -1
-            await asyncio.sleep(self._delay_after_s(error))
+            delay_s = self._delay_after_s(error)
+            if isinstance(error, Conflict) and WEBHOOK_ACTIVE in str(error):
+                await self._remove_webhook()
+            await asyncio.sleep(delay_s)
             return
         if self._observe is not None:
             self._observe(Polled(len(updates), clock() - began))
@@ -179,6 +190,14 @@ class Poller:
         self._polling.over()
         if len(updates) < FEW and (wait_s := began + FEW_EVERY_S - clock()) > 0:
             await asyncio.sleep(wait_s)
+
+    async def _remove_webhook(self) -> None:
+        """Remove the webhook; Telegram keeps the updates that wait."""
+        try:
+            await self._client.call("deleteWebhook", drop_pending_updates=False)
+            self._log.warning("a webhook was set, and is removed: this bot polls")
+        except TelegramError as error:
+            self._log.debug("the webhook is not removed", reason=str(error))
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Return the store's answer, waiting while it is unavailable. Nothing is polled meanwhile."""

@@ -48,9 +48,14 @@ class ScriptedClient:
     def __init__(self, *script: Step) -> None:
         self.polls: list[Poll] = []
         self.confirms: list[Poll] = []
+        self.calls: list[tuple[str, dict[str, Any]]] = []
         self.aborted = 0
         self.confirm_step: Step = []
         self._script = iter(script)
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        self.calls.append((method, params))
+        return True
 
     async def get_updates(
         self, offset: int, *, limit: int, timeout_s: int, allowed_updates: Sequence[str] | None

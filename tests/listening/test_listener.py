@@ -82,6 +82,7 @@ async def test_a_stop_waits_for_running_requests():
         await began.wait()
         stopping = asyncio.create_task(listener.stop(60))
         await asyncio.sleep(0)
+        assert listener._runner is not None, "the connections are being closed"
         go_on.set()
         await stopping
         assert (await asking).endswith(b"done")

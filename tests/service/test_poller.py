@@ -11,6 +11,7 @@ import pytest
 from engine.errors import RightLost, StoreError, StoreUnavailable
 from engine.model import Envelope, Right
 from telegram.botapi.errors import (
+    Conflict,
     NotSent,
     OutcomeUnknown,
     Refused,
@@ -608,3 +609,18 @@ def test_that_a_group_has_moved_is_stored_in_one_step_with_the_batch():
     drive(MovedClient([1, 2]), inbox, for_s=60)
     assert inbox.aliases == [("chat:-1005", "chat:-5")] * 2
     assert inbox.ids == [1, 2]
+
+
+def test_a_webhook_that_is_set_is_removed_and_nothing_is_dropped():
+    """The text of the 409 while a webhook is set: tdlib/telegram-bot-api, Client.cpp."""
+    text = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
+    client, inbox = ScriptedClient(Conflict("getUpdates", 409, text, {}), [1]), ListInbox()
+    drive(client, inbox, for_s=60)
+    assert client.calls == [("deleteWebhook", {"drop_pending_updates": False})]
+    assert inbox.ids == [1]
+
+
+def test_another_poller_removes_no_webhook():
+    client = ScriptedClient(conflict(), [1])
+    drive(client, ListInbox(), for_s=60)
+    assert not client.calls

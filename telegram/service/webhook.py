@@ -1,0 +1,266 @@
+"""The webhook: Telegram sends updates to this process, which appends them to the inbox; it knows neither handlers nor state.
+
+- 200 only when the update is durable. Otherwise Telegram sends it again; ids seen before are ignored, in any order.
+- 503 while the store is away or full, another process may append, or the bot stops: never because of a handler.
+- The secret is compared before the body is read. Without it each request is answered with the same 404.
+- An update that does not parse is stored, and becomes a dead letter: refused, it would hold up its chat at Telegram.
+- It begins when this process alone may append. It stays set at a stop, so Telegram keeps the updates meanwhile.
+"""
+
+import asyncio
+import hmac
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from engine import Observe, RightLost, StoreError, StoreUnavailable
+from telegram.botapi.errors import TelegramError, Unauthorized
+from telegram.botapi.files import InputFile
+from telegram.botapi.intake import UPDATE_BYTES_MAX, RawUpdate, scan, update_id_of
+from telegram.listening import Listener
+from telegram.service.incoming import Inbox, take_in
+from telegram.service.poller import Failures
+from telegram.settings.webhook import Network, WebhookConfig
+
+BODY_BYTES_MAX: Final = 1 << 20
+BODY_WITHIN_S: Final = 10.0
+STORE_WITHIN_S: Final = 20.0
+"""Below the 60 s after which Telegram gives a request up (telegram-bot-api, WebhookActor.cpp)."""
+
+RETRY_AFTER_S: Final = 1
+LOOK_EVERY_S: Final = 60.0
+GRACE_S: Final = 2.0
+SECRET: Final = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name
+CONNECTIONS_BESIDE: Final = 100
+
+
+class Client(Protocol):
+    """The one method that the webhook needs of a TgClient."""
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        """Call a method and return its result; TelegramError."""
+        ...
+
+
+def read_update(body: bytes) -> RawUpdate:
+    """Return the update in the body of a request, `fields` None if it does not parse; ValueError if it is none."""
+    text = body.decode("utf-8", "surrogateescape").strip(" \t\r\n\ufeff")
+    fields: dict[str, Any] | None = None
+    if len(body) <= UPDATE_BYTES_MAX:
+        with suppress(ValueError, RecursionError):
+            value, end = scan(text, 0)
+            fields = value if type(value) is dict and end == len(text) else None
+    update_id = update_id_of(fields, text) if text.startswith("{") else None
+    if update_id is None:
+        raise ValueError("not an update: a JSON object with an integer update_id")
+    return RawUpdate(update_id, body, fields)
+
+
+class Accepting:
+    """Makes single updates durable, from the webhook or from `Bot.accept`."""
+
+    def __init__(
+        self, inbox: Inbox, *, wall: Callable[[], float] = time.time, observe: Observe | None = None
+    ) -> None:
+        self._inbox = inbox
+        self._wall = wall
+        self._observe = observe
+
+    async def accept(self, update: bytes | Mapping[str, Any]) -> None:
+        """Append one update; durable on return. ValueError if it is none, StoreUnavailable if it cannot be stored now.
+
+        After a cancellation it may be stored or not: send it again.
+        """
+        raw = read_update(update if isinstance(update, bytes) else json.dumps(dict(update)).encode())
+        try:
+            async with asyncio.timeout(STORE_WITHIN_S):
+                await self._inbox.room()
+                right = await self._inbox.right()
+                await take_in(self._inbox, right, [raw], self._wall(), self._observe)
+        except RightLost as error:
+            raise StoreUnavailable(f"another process may append: {error}") from None
+        except TimeoutError:
+            raise StoreUnavailable(f"the inbox did not take it within {STORE_WITHIN_S:g} s") from None
+
+
+class Webhook:
+    """Serves the path of the webhook's URL, and keeps it set at Telegram."""
+
+    def __init__(
+        self,
+        client: Client,
+        inbox: Inbox,
+        accepting: Accepting,
+        config: WebhookConfig,
+        *,
+        allowed_updates: list[str],
+        rng: random.Random | None = None,
+        log: Any = None,
+    ) -> None:
+        self._client = client
+        self._inbox = inbox
+        self._accepting = accepting
+        self._config = config
+        self._allowed_updates = allowed_updates
+        self._log = structlog.get_logger() if log is None else log
+        self._setting = Failures("the webhook cannot be set", rng or random.Random(), self._log)
+        self._storing = Failures("store unavailable, Telegram keeps the updates", random.Random(), self._log)
+        self._path = urlsplit(config.url or "").path or "/"
+        self._secret = config.secret.encode()
+        self._is_stopping = False
+        self._last_error: tuple[object, object] | None = None
+        self._listener = (
+            Listener(config.listen, connections_max=config.connections + CONNECTIONS_BESIDE)
+            if config.listen is not None
+            else None
+        )
+
+    @property
+    def address(self) -> str | None:
+        """Where it listens, as HOST:PORT."""
+        return None if self._listener is None else str(self._listener.address)
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises Unauthorized for an invalid token, OSError if it cannot listen."""
+        right = None
+        try:
+            while right is None:
+                try:
+                    right = await self._inbox.right()
+                except StoreUnavailable as error:
+                    await asyncio.sleep(self._storing.failed("store", str(error), alarm=True))
+            self._storing.over()
+            if self._listener is not None:
+                app = web.Application(client_max_size=BODY_BYTES_MAX)
+                app.router.add_route("*", "/{path:.*}", self.answer)
+                await self._listener.start(app)
+                self._log.info("webhook", listens=self.address)
+            if self._config.url is not None:
+                await self._keep_set(self._config.url)
+            await asyncio.Event().wait()
+        finally:
+            self._is_stopping = True
+            if self._listener is not None:
+                await self._listener.stop(GRACE_S)
+            if right is not None:
+                with suppress(StoreUnavailable, StoreError, TimeoutError):
+                    async with asyncio.timeout(GRACE_S):
+                        await self._inbox.resign(right)
+
+    # -- at Telegram -------------------------------------------------------------------------------------------
+
+    async def _keep_set(self, url: str) -> None:
+        is_set = False
+        while True:
+            try:
+                if not is_set:
+                    await self._set(url)
+                is_set = self._look(await self._client.call("getWebhookInfo"), url)
+            except Unauthorized:
+                raise
+            except TelegramError as error:
+                await asyncio.sleep(self._setting.failed(type(error).__name__, str(error), alarm=True))
+                continue
+            self._setting.over()
+            await asyncio.sleep(LOOK_EVERY_S if is_set else 1.0)
+
+    async def _set(self, url: str) -> None:
+        file = self._config.certificate
+        await self._client.call(
+            "setWebhook",
+            url=url,
+            secret_token=self._config.secret,
+            allowed_updates=self._allowed_updates,
+            max_connections=self._config.connections,
+            certificate=None if file is None else InputFile(file),
+        )
+
+    def _look(self, info: Any, url: str) -> bool:
+        """Log Telegram's last error once; return whether the webhook is still ours."""
+        error = (info.get("last_error_date"), info.get("last_error_message"))
+        if error[1] and error != self._last_error:
+            self._log.warning(
+                "Telegram cannot deliver updates", reason=error[1], pending=info.get("pending_update_count")
+            )
+        self._last_error = error
+        if info.get("url") != url:
+            self._log.error("another process has changed the webhook: it is set again")
+            return False
+        return True
+
+    # -- one request -------------------------------------------------------------------------------------------
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer one request."""
+        # compare_digest takes the same time for any text; the body is not read before.
+        if (
+            not self._has_secret(request)
+            or not self._is_from_allowed(request)
+            or request.rel_url.raw_path != self._path
+        ):
+            return _answer(404)
+        if request.method != "POST":
+            return _answer(405)
+        if request.content_type != "application/json" or "Content-Encoding" in request.headers:
+            return _answer(415)
+        if self._is_stopping:
+            return _answer(503)
+        if (request.content_length or 0) > BODY_BYTES_MAX:
+            return _answer(413)
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                body = await request.read()
+        except TimeoutError:
+            return _answer(408)
+        except web.HTTPRequestEntityTooLarge:
+            return _answer(413)
+        try:
+            await self._accepting.accept(body)
+        except ValueError:
+            return _answer(400)
+        except (StoreUnavailable, StoreError) as error:
+            self._storing.failed("store", str(error), alarm=True)
+            return _answer(503)
+        self._storing.over()
+        return _answer(200)
+
+    def _has_secret(self, request: web.Request) -> bool:
+        given = request.headers.getall(SECRET, [])
+        text = given[0] if len(given) == 1 else ""
+        return hmac.compare_digest(text.encode("utf-8", "surrogateescape"), self._secret)
+
+    def _is_from_allowed(self, request: web.Request) -> bool:
+        networks = self._config.networks
+        return not networks or _is_in(_sender(request, self._config), networks)
+
+
+def _sender(request: web.Request, config: WebhookConfig) -> str:
+    """Return the address of the sender: the last one that is no proxy of ours."""
+    chain = [
+        part.strip() for each in request.headers.getall("X-Forwarded-For", []) for part in each.split(",")
+    ]
+    sender = request.remote or ""
+    while chain and _is_in(sender, config.proxies):
+        sender = chain.pop()
+    return sender
+
+
+def _is_in(text: str, networks: Sequence[Network]) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
+
+
+def _answer(status: int) -> web.Response:
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+    return web.Response(status=status, headers=headers)

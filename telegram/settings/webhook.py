@@ -1,0 +1,161 @@
+"""The settings of the webhook."""
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+from telegram.listening import Address, read_address
+
+Network = IPv4Network | IPv6Network
+
+PORTS: Final = (443, 80, 88, 8443)
+"""Ports to which Telegram sends (Telegram Bot API, setWebhook)."""
+
+_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
+
+
+def new_secret() -> str:
+    """Return a random secret."""
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookConfig:
+    """How updates come without polling. Without any value: only by `Bot.accept`, and Telegram is not asked for anything."""
+
+    url: str | None = None
+    """The public address that Telegram sends to; None: setWebhook is not called."""
+
+    listen: Address | None = None
+    """Where this process serves the path of `url`; None: another application does, and calls `Bot.accept`."""
+
+    secret: str = field(default_factory=new_secret, repr=False)
+    """The secret that each request must carry: 1 to 256 of A-Z, a-z, 0-9, _ and -."""
+
+    networks: Sequence[Network] = ()
+    """Networks that may send; empty: any, as the secret decides."""
+
+    proxies: Sequence[Network] = ()
+    """Networks of reverse proxies whose X-Forwarded-For is believed."""
+
+    certificate: Path | None = None
+    """A self-signed certificate that Telegram shall accept (PEM)."""
+
+    connections: int = 40
+    """How many requests Telegram sends at a time (setWebhook, max_connections)."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an invalid secret."""
+        check_secret(self.secret)
+
+
+def check_secret(text: str) -> str:
+    """Return the secret; ValueError, without its text, for one that Telegram refuses (Telegram Bot API, setWebhook)."""
+    if _SECRET.fullmatch(text) is None:
+        raise ValueError("use 1 to 256 of the characters A-Z, a-z, 0-9, _ and -")
+    return text
+
+
+def read_networks(text: str) -> list[Network]:
+    """Read networks separated by commas; ValueError."""
+    try:
+        return [ip_network(part.strip()) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"{error}: use networks like 149.154.160.0/20,91.108.4.0/22") from None
+
+
+def check_url(text: str, *, local: bool) -> None:
+    """Raise ValueError for a URL that Telegram refuses; a local Bot API server takes http and any port."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("it is not a URL like https://bot.example.com/updates") from None
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("it is not a URL like https://bot.example.com/updates")
+    if not local and parts.scheme != "https":
+        raise ValueError("Telegram sends to https:// only, unless TELEGRAM_API_URL is a local server")
+    if not local and (port or 443) not in PORTS:
+        raise ValueError("Telegram sends to the ports 443, 80, 88 and 8443 only")
+
+
+class WebhookSettings(BaseModel):
+    """The webhook: Telegram sends updates to WEBHOOK_URL, instead of being polled."""
+
+    webhook_url: str | None = Field(
+        default=None,
+        description="https://HOST/PATH that Telegram sends updates to; default: none, updates are polled",
+    )
+    webhook_listen: str = Field(
+        default="127.0.0.1:8443",
+        description="HOST:PORT that serves the path of WEBHOOK_URL in plain HTTP, behind a proxy with TLS",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="secret of each request of the webhook; default: a new one at each start"
+    )
+    webhook_networks: str | None = Field(
+        default=None,
+        description="networks that may send to the webhook, comma separated; default: any that has the secret",
+    )
+    webhook_proxies: str | None = Field(
+        default=None, description="networks of proxies whose X-Forwarded-For is believed, comma separated"
+    )
+    webhook_certificate: Path | None = Field(
+        default=None, description="file with a self-signed certificate (PEM) that Telegram shall accept"
+    )
+
+    @field_validator("webhook_listen")
+    @classmethod
+    def _address(cls, text: str) -> str:
+        read_address(text)
+        return text
+
+    @field_validator("webhook_networks", "webhook_proxies")
+    @classmethod
+    def _networks(cls, text: str | None) -> str | None:
+        if text is not None:
+            read_networks(text)
+        return text
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            check_secret(secret.get_secret_value())
+        return secret
+
+    @field_validator("webhook_certificate")
+    @classmethod
+    def _file(cls, file: Path | None) -> Path | None:
+        if file is not None and not file.is_file():
+            raise ValueError("there is no such file")
+        return file
+
+    def webhook_error(self, *, local: bool) -> str | None:
+        """Return what is wrong with the URL, for api.telegram.org or a `local` server; None: nothing."""
+        try:
+            if self.webhook_url is not None:
+                check_url(self.webhook_url, local=local)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def webhook(self) -> WebhookConfig | None:
+        """Return the configuration; None: updates are polled."""
+        if self.webhook_url is None:
+            return None
+        return WebhookConfig(
+            url=self.webhook_url,
+            listen=read_address(self.webhook_listen),
+            secret=self.webhook_secret.get_secret_value() if self.webhook_secret else new_secret(),
+            networks=read_networks(self.webhook_networks) if self.webhook_networks else (),
+            proxies=read_networks(self.webhook_proxies) if self.webhook_proxies else (),
+            certificate=self.webhook_certificate,
+        )

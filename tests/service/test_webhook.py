@@ -1,0 +1,338 @@
+"""The webhook over HTTP, on loopback, against a scripted Telegram and inbox."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+from structlog.testing import capture_logs
+
+from engine.errors import RightLost, StoreUnavailable
+from engine.inbox import Inbox
+from engine.model import Queue
+from engine.stores import open_store
+from engine.stores.memory import MemoryStore
+from telegram.botapi.errors import ServerTrouble
+from telegram.listening import Address
+from telegram.service.webhook import Accepting, Webhook, read_update
+from telegram.settings.webhook import WebhookConfig, check_url, read_networks
+from tests.kit.docs import modules
+from tests.kit.virtual import run_virtual
+
+SECRET = "made-up_SECRET-42"
+UPDATE = b'{"update_id":7,"message":{"message_id":1,"date":1,"chat":{"id":5,"type":"private"},"text":"a"}}'
+
+
+class Telegram:
+    def __init__(self, *infos):
+        self.calls = []
+        self.infos = list(infos)
+        self.asked = asyncio.Event()
+
+    async def call(self, method, /, **params):
+        self.calls.append((method, params))
+        if method == "setWebhook":
+            return True
+        self.asked.set()
+        info = self.infos.pop(0) if self.infos else {"url": "https://a.example/updates"}
+        if isinstance(info, Exception):
+            raise info
+        return info
+
+
+@asynccontextmanager
+async def serving(store=None, telegram=None, **config):
+    inbox = Inbox(store or MemoryStore())
+    telegram = telegram or Telegram()
+    given = WebhookConfig("https://a.example/updates", Address("127.0.0.1", 0), SECRET, **config)
+    webhook = Webhook(telegram, inbox, Accepting(inbox), given, allowed_updates=["message"])
+    running = asyncio.create_task(webhook.run())
+    asked = asyncio.create_task(telegram.asked.wait())
+    await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        yield webhook
+    finally:
+        running.cancel()
+        asked.cancel()
+        await asyncio.wait({running})
+
+
+def request(body=UPDATE, *, line="POST /updates HTTP/1.1", secret=SECRET, length=None, **others):
+    head = {
+        "Host": "a", "X-Telegram-Bot-Api-Secret-Token": secret, "Content-Type": "application/json",
+        "Content-Length": len(body) if length is None else length, "Connection": "close",
+    }  # fmt: skip
+    head |= {name.replace("_", "-"): value for name, value in others.items()}
+    lines = [line, *(f"{name}: {value}" for name, value in head.items() if value is not None)]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def answer(webhook, text):
+    """The whole answer but its date."""
+    reader, writer = await asyncio.open_connection(*webhook._listener.address)
+    writer.write(text)
+    try:
+        got = await reader.read()
+    finally:
+        writer.close()
+    return b"\r\n".join(part for part in got.split(b"\r\n") if not part.startswith(b"Date"))
+
+
+async def status(webhook, text):
+    got = await answer(webhook, text)
+    return int(got.split()[1]) if got else 0
+
+
+async def appended(store):
+    return (await store.stats()).inbox.appended
+
+
+def many(n):
+    return b"[" * n
+
+
+WRONG = {
+    "no secret": (404, request(secret=None)),
+    "empty secret": (404, request(secret="")),
+    "wrong secret": (404, request(secret="x")),
+    "longer secret": (404, request(secret=SECRET + "x")),
+    "shorter secret": (404, request(secret=SECRET[:-1])),
+    "secret in another case": (404, request(secret=SECRET.lower())),
+    "bytes above ASCII as secret": (404, request().replace(SECRET.encode(), b"\xff\xfe")),
+    "two secrets": (
+        404,
+        request().replace(b"Host: a", f"Host: a\r\nX-Telegram-Bot-Api-Secret-Token: {SECRET}".encode()),
+    ),
+    "no secret and GET": (404, request(line="GET /updates HTTP/1.1", secret=None)),
+    "no secret and a huge body that is not sent": (404, request(b"", secret=None, length=10**9)),
+    "another path": (404, request(line="POST / HTTP/1.1")),
+    "a longer path": (404, request(line="POST /updates/ HTTP/1.1")),
+    "a path with dots": (404, request(line="POST /a/..%2fupdates HTTP/1.1")),
+    "GET": (405, request(line="GET /updates HTTP/1.1")),
+    "PUT": (405, request(line="PUT /updates HTTP/1.1")),
+    "an unknown method": (400, request(line="BREW /updates HTTP/1.1")),
+    "no type": (415, request(Content_Type=None)),
+    "a form": (415, request(Content_Type="application/x-www-form-urlencoded")),
+    "compressed": (415, request(Content_Encoding="gzip")),
+    "too long, not sent": (413, request(b"", length=(1 << 20) + 1)),
+    "too long, in chunks": (
+        413,
+        request(
+            b"100001\r\n" + b" " * 0x100001 + b"\r\n0\r\n\r\n",
+            Content_Length=None,
+            Transfer_Encoding="chunked",
+        ),
+    ),
+    "empty": (400, request(b"")),
+    "not JSON": (400, request(b"update")),
+    "a list": (400, request(b"[" + UPDATE + b"]")),
+    "a number": (400, request(b"7")),
+    "no id": (400, request(b"{}")),
+    "a text as id": (400, request(b'{"update_id":"7"}')),
+    "a bool as id": (400, request(b'{"update_id":true}')),
+    "a fraction as id": (400, request(b'{"update_id":7.5}')),
+    "a negative id": (400, request(b'{"update_id":-7}')),
+    "an id of a timer": (400, request(b'{"update_id":4503599627370496}')),
+    "nested too deep": (400, request(many(200_000))),
+    "5,000 digits": (400, request(b"1" * 5000)),
+    "two lengths": (400, request().replace(b"Host: a", b"Host: a\r\nContent-Length: 3")),
+    "not HTTP": (400, b"hello\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize(("expected", "text"), WRONG.values(), ids=WRONG)
+async def test_a_hostile_request_stores_nothing(expected, text):
+    store = MemoryStore()
+    async with serving(store) as webhook:
+        assert await status(webhook, text) == expected
+        assert await appended(store) == 0
+        assert await status(webhook, request()) == 200
+
+
+async def test_a_wrong_and_a_missing_secret_have_the_same_answer():
+    async with serving() as webhook:
+        answers = [
+            WRONG[each][1] for each in ("no secret", "wrong secret", "another path", "no secret and GET")
+        ]
+        assert len({await answer(webhook, each) for each in answers}) == 1
+
+
+async def test_200_after_the_append_and_a_repetition_is_ignored_in_any_order():
+    """Telegram sends over several connections: order only per queue (tdlib/telegram-bot-api, WebhookActor.cpp)."""
+    store = MemoryStore()
+    async with serving(store) as webhook:
+        for id_ in (9, 7, 9, 8, 7, 3_000_000, 5):
+            body = UPDATE.replace(b":7,", b":%d," % id_, 1)
+            assert await status(webhook, request(body)) == 200
+        assert await appended(store) == 5
+    delivery, ids = await store.claim(Queue.INBOX), []
+    ids.append(delivery.envelope.id)
+    ids += [each.id for each in await store.peek(delivery, 10)]
+    assert sorted(ids) == [5, 7, 8, 9, 3_000_000]
+    assert ids[:3] == [7, 8, 9]
+
+
+@pytest.mark.parametrize("body", [UPDATE[:-1], UPDATE + b"x", b'{"update_id":7,"message":' + many(100_000)])
+async def test_an_update_that_does_not_parse_is_kept(body):
+    store = MemoryStore()
+    async with serving(store) as webhook:
+        assert await status(webhook, request(body)) == 200
+    envelope = (await store.claim(Queue.INBOX)).envelope
+    assert (envelope.id, envelope.key, envelope.body) == (7, "update:7", body)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), RightLost("right 1 to append")])
+async def test_503_while_the_store_is_away_and_the_retry_is_handled_once(error):
+    store = MemoryStore()
+    append, errors = store.append, [error]
+
+    async def failing(*arguments):
+        if errors:
+            raise errors.pop()
+        return await append(*arguments)
+
+    store.append = failing  # type: ignore[method-assign]
+    async with serving(store) as webhook:
+        got = await answer(webhook, request())
+        assert b" 503 " in got
+        assert b"Retry-After: 1" in got
+        assert await status(webhook, request()) == 200
+        assert await status(webhook, request()) == 200
+        assert await appended(store) == 1
+
+
+async def test_a_client_that_disconnects_during_the_append_does_not_cancel_it():
+    store = MemoryStore()
+    append, began, go_on, ended = store.append, asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments):
+        began.set()
+        await go_on.wait()
+        await append(*arguments)
+        ended.set()
+
+    store.append = slow  # type: ignore[method-assign]
+    async with serving(store) as webhook:
+        _, writer = await asyncio.open_connection(*webhook._listener.address)
+        writer.write(request())
+        await began.wait()
+        writer.transport.abort()
+        go_on.set()
+        await ended.wait()
+        assert await status(webhook, request()) == 200
+        assert await appended(store) == 1
+
+
+async def test_a_stop_answers_what_is_being_appended():
+    store = MemoryStore()
+    append, began, go_on = store.append, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments):
+        began.set()
+        await go_on.wait()
+        return await append(*arguments)
+
+    store.append = slow  # type: ignore[method-assign]
+    async with serving(store) as webhook:
+        asking = asyncio.create_task(status(webhook, request()))
+        await began.wait()
+        asyncio.get_running_loop().call_soon(go_on.set)
+    assert await asking == 200
+    assert await appended(store) == 1
+
+
+async def test_senders():
+    networks = read_networks("149.154.160.0/20,91.108.4.0/22")
+    async with serving(networks=networks) as webhook:
+        assert await status(webhook, request(X_Forwarded_For="149.154.160.1")) == 404
+    async with serving(networks=networks, proxies=read_networks("127.0.0.1/32")) as webhook:
+        assert await status(webhook, request()) == 404
+        assert await status(webhook, request(X_Forwarded_For="149.154.160.1")) == 200
+        assert await status(webhook, request(X_Forwarded_For="1.1.1.1, 91.108.4.9")) == 200
+        assert await status(webhook, request(X_Forwarded_For="91.108.4.9, 1.1.1.1")) == 404
+        assert await status(webhook, request(X_Forwarded_For="unknown")) == 404
+
+
+async def test_it_is_set_with_what_the_poller_asks_for():
+    telegram = Telegram()
+    async with serving(telegram=telegram):
+        method, params = telegram.calls[0]
+    assert method == "setWebhook"
+    assert params["url"] == "https://a.example/updates"
+    assert params["secret_token"] == SECRET
+    assert params["allowed_updates"] == ["message"]
+    assert "drop_pending_updates" not in params
+
+
+def test_it_is_set_again_and_telegrams_error_is_logged_once():
+    async def scenario():
+        ours = "https://a.example/updates"
+        bad = {"url": ours, "last_error_date": 1, "last_error_message": "Connection refused"}
+        trouble = ServerTrouble("getWebhookInfo", 502, "Bad Gateway", {})
+        telegram = Telegram({"url": ours}, bad, bad, trouble, {"url": ""}, bad)
+        inbox = Inbox(MemoryStore())
+        config = WebhookConfig(ours, None, SECRET)
+        webhook = Webhook(telegram, inbox, Accepting(inbox), config, allowed_updates=[])
+        running = asyncio.create_task(webhook.run())
+        await asyncio.sleep(600)
+        running.cancel()
+        await asyncio.wait({running})
+        return [method for method, _ in telegram.calls].count("setWebhook")
+
+    with capture_logs() as logs:
+        assert run_virtual(scenario()) == 2
+    reasons = [each for each in logs if each["event"] == "Telegram cannot deliver updates"]
+    assert len(reasons) == 2  # the webhook was set anew in between
+
+
+async def test_accept_takes_bytes_and_objects():
+    store = MemoryStore()
+    accepting = Accepting(Inbox(store))
+    await accepting.accept(UPDATE)
+    await accepting.accept(json.loads(UPDATE))
+    await accepting.accept({"update_id": 8})
+    assert await appended(store) == 2
+    with pytest.raises(ValueError, match="not an update"):
+        await accepting.accept({"ok": True})
+
+
+def test_invalid_utf_8_stays_in_its_lane():
+    update = read_update(UPDATE.replace(b'"a"', b'"\xff"'))
+    assert update.fields is not None
+    assert update.fields["message"]["chat"]["id"] == 5
+
+
+async def test_a_bot_file_keeps_what_was_answered_with_200(tmp_path):
+    url = f"sqlite:{tmp_path / 'a.db'}"
+    store = await open_store(url, "1")
+    async with serving(store) as webhook:
+        assert await status(webhook, request()) == 200
+    await store.close()
+    store = await open_store(url, "1")
+    async with serving(store) as webhook:
+        assert await status(webhook, request()) == 200
+    assert (await store.stats()).inbox.pending == 1
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://a.example/x", "https://a.example:444/x", "https://a.example:x/", "a.example", "https:///x", "ftp://a/x",
+     "https://a.example/x?y", "https://a.example/x#y", ""],
+)  # fmt: skip
+def test_a_url_that_telegram_refuses(url):
+    """Telegram Bot API, setWebhook: https, ports 443, 80, 88 and 8443."""
+    with pytest.raises(ValueError, match="URL like|Telegram sends to"):
+        check_url(url, local=False)
+
+
+def test_urls():
+    for url in ("https://a.example/x", "https://a.example:88/x", "https://a.example:8443"):
+        check_url(url, local=False)
+    check_url("http://127.0.0.1:9000/x", local=True)
+
+
+def test_the_page_has_no_modules():
+    """Its examples are settings, and one line that `test_accept_takes_bytes_and_objects` uses."""
+    with modules("webhook.md") as made:
+        assert not made
