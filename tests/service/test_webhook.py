@@ -322,7 +322,7 @@ async def test_a_bot_file_keeps_what_was_answered_with_200(tmp_path):
 )  # fmt: skip
 def test_a_url_that_telegram_refuses(url):
     """Telegram Bot API, setWebhook: https, ports 443, 80, 88 and 8443."""
-    with pytest.raises(ValueError, match="URL like|Telegram sends to"):
+    with pytest.raises(ValueError, match=r"URL like|Telegram sends to"):
         check_url(url, local=False)
 
 
