@@ -113,7 +113,7 @@ class WebhookSettings(BaseModel):
 
     @field_validator("webhook_listen")
     @classmethod
-    def _address(cls, text: str) -> str:
+    def _webhook_address(cls, text: str) -> str:
         read_address(text)
         return text
 
