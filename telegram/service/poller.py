@@ -163,10 +163,9 @@ class Poller:
             if self._observe is not None:
                 self._observe(PollFailed(clock() - began, error))
             self._sent_offset = -1
-            delay_s = self._delay_after_s(error)
+            await asyncio.sleep(self._delay_after_s(error))
             if isinstance(error, Conflict) and WEBHOOK_ACTIVE in str(error):
                 await self._remove_webhook()
-            await asyncio.sleep(delay_s)
             return
         if self._observe is not None:
             self._observe(Polled(len(updates), clock() - began))
