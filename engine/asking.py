@@ -6,7 +6,15 @@ from typing import Final, TypeVar
 
 import structlog
 
-from engine.errors import LeaseLost, NotPeeked, StateChanged, StoreError, StoreUnavailable, TooManyTimers
+from engine.errors import (
+    LeaseLost,
+    NotPeeked,
+    SqlFailed,
+    StateChanged,
+    StoreError,
+    StoreUnavailable,
+    TooManyTimers,
+)
 from engine.outcome import described
 
 log = structlog.get_logger(__name__)
@@ -18,7 +26,7 @@ _ASK_AGAIN_MAX_S: Final = 10.0
 _UNEXPECTED_MAX: Final = 2
 """The first unexpected error may belong to another delivery in the same transaction; the second is this delivery's."""
 
-_ANSWERS: Final = (LeaseLost, StateChanged, NotPeeked, TooManyTimers, StoreError, GeneratorExit)
+_ANSWERS: Final = (LeaseLost, StateChanged, NotPeeked, TooManyTimers, SqlFailed, StoreError, GeneratorExit)
 """Raised unchanged: a result of the request, the failure of the store, or the destruction of the task."""
 
 

@@ -8,6 +8,7 @@ from math import nan
 from typing import Any, Final, TypeVar
 
 from engine.model import DELAY_MAX_S, KEEP, TIMERS_MAX, Call, Effects, Post, Queue, StateChange, Timer
+from engine.statements import checked_sql
 
 BYTES_MAX: Final = 1 << 28
 """Maximum size of a body or state, in bytes. SQLite refuses a row of 1,000,000,000 bytes or more (SQLite, "Limits")."""
@@ -34,11 +35,12 @@ def check_delay(seconds: float) -> float:
 
 def checked_effects(effects: Effects, queue: Queue = Queue.INBOX) -> Effects:
     """Return the effects with exact types; TypeError or ValueError for a value that a store cannot keep."""
-    calls, state, timers, also, states, posts = effects
+    calls, state, timers, also, states, posts, sql = effects
     if (
         timers is _NONE
         and states is _NONE
         and posts is _NONE
+        and sql is _NONE
         and also is _ZERO
         and type(effects) is Effects
         and (state is KEEP or state is None or (type(state) is bytes and len(state) <= BYTES_MAX))
@@ -55,6 +57,7 @@ def checked_effects(effects: Effects, queue: Queue = Queue.INBOX) -> Effects:
         _count(also),
         _checked_states(states),
         _checked_posts(posts),
+        checked_sql(sql),
     )
 
 

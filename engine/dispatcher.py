@@ -17,9 +17,10 @@ Not promised: order across lanes, and exactly-once for what a handler does outsi
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -27,7 +28,7 @@ import structlog
 from engine.asking import Asking
 from engine.checks import checked_effects
 from engine.config import EngineConfig
-from engine.errors import Park, Reject, Retry, StoreError
+from engine.errors import Park, Reject, Retry, SqlFailed, StoreError
 from engine.failures import Failures
 from engine.isolate import isolated
 from engine.leases import Keeper, Running, Worker
@@ -211,14 +212,39 @@ class Engine:
                     try:
                         following = await commit(delivery, outcome, more=more)
                     except BaseException as why:  # noqa: BLE001 - sorted there
-                        following = await settling.not_committed(delivery, outcome, why)
+                        following = await self._settled(
+                            worker, delivery, settling.not_committed(delivery, outcome, why)
+                        )
                     delivery = following
                 else:
-                    delivery = await settling.settle(delivery, outcome, more=more)
+                    settled = settling.settle(delivery, outcome, more=more)
+                    delivery = await self._settled(worker, delivery, settled)
             since_pause += turns
             if since_pause >= quantum:
                 since_pause = 0
                 await asyncio.sleep(0)  # handlers that never wait must not starve the loop
+
+    async def _settled(
+        self, worker: Worker, delivery: Delivery, settled: Awaitable[Delivery | None]
+    ) -> Delivery | None:
+        """Return the lane's next delivery. If the author's SQL was refused, the handler decides what becomes of this one."""
+        try:
+            return await settled
+        except SqlFailed as error:
+            refused = error
+        outcome = await self._handle(worker, delivery, partial(self._refused, refused))
+        try:
+            return await self._settling.settle(delivery, outcome, more=False)
+        except SqlFailed as again:
+            return await self._settling.settle(delivery, outcome_of(again), more=False)
+
+    async def _refused(self, refused: SqlFailed, work: Work) -> Effects:
+        decide: Callable[[Work, SqlFailed], Awaitable[Effects]] | None = getattr(
+            self._handler, "refused", None
+        )
+        if decide is None:
+            raise refused
+        return await decide(work, refused)
 
     async def _claim(self, worker: Worker) -> Delivery | None:
         worker.claiming = True
@@ -269,7 +295,9 @@ class Engine:
         finally:
             self._suspect_runs = False
 
-    async def _handle(self, worker: Worker, delivery: Delivery) -> Effects | Exception:
+    async def _handle(
+        self, worker: Worker, delivery: Delivery, handler: Handler | None = None
+    ) -> Effects | Exception:
         """Run the handler in a context of its own; return its effects, or the exception that decides the outcome."""
         context = copy_context()
         context.run(current_delivery.set, delivery)
@@ -278,7 +306,7 @@ class Engine:
         self._notes.begin(worker.number, delivery.envelope.id)
         work = Work(delivery, self._keeper)
         try:
-            outcome = await isolated(context, self._handler(work))
+            outcome = await isolated(context, (handler or self._handler)(work))
             if isinstance(outcome, Effects):
                 outcome = checked_effects(outcome, self._queue)
             else:

@@ -73,6 +73,25 @@ class TooManyTimers(Exception):  # noqa: N818 - a fact about a lane
         super().__init__(f"the lane {key} would have more than {most} timers")
 
 
+class SqlFailed(Exception):  # noqa: N818 - a fact about a statement
+    """The database refused a statement of the author's own SQL: nothing was changed, the lease is still in force.
+
+    The text has no values. `statement` is the text of the statement.
+    """
+
+    def __init__(self, reason: str, statement: str = "") -> None:
+        super().__init__(reason)
+        self.statement = statement
+
+
+class SqlMismatch(SqlFailed):
+    """A statement has changed another number of rows than expected: `count`. Nothing was changed."""
+
+    def __init__(self, reason: str, statement: str = "", count: int = 0) -> None:
+        super().__init__(reason, statement)
+        self.count = count
+
+
 class StoreUnavailable(Exception):  # noqa: N818 - a passing state of the store
     """The store cannot do it now (disk full, I/O error, connection lost): nothing is confirmed, repeat the request."""
 

@@ -1,7 +1,7 @@
 """The engine's data types: immutable values passed between store, worker and handler."""
 
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 TIMER_IDS: Final = 2**52
 """Ids of timers have this bit set; ids of updates and calls are below it."""
@@ -91,6 +91,17 @@ class StateChange(NamedTuple):
     state: bytes | None
 
 
+class Sql(NamedTuple):
+    """A statement of the author's own SQL (engine/statements.py), with values by position or by name.
+
+    `expect`: the number of rows that it changes; another one is a SqlMismatch. None: any.
+    """
+
+    text: str
+    values: tuple[Any, ...] | dict[str, Any] = ()
+    expect: int | None = None
+
+
 class _Keep(Enum):
     KEEP = "keep"
 
@@ -105,7 +116,8 @@ class Effects(NamedTuple):
     `state` is the new conversation state of the delivery's scope; None deletes it, KEEP leaves it unchanged. `states`
     changes states of other lanes and scopes. The store compares all of them: StateChanged if another lane has changed
     one since it was read (`state`: since it was delivered). `also` acks that many more updates directly behind the
-    head; they must have been peeked under this lease. `posts` come into lanes of the inbox, in the order given.
+    head; they must have been peeked under this lease. `posts` come into lanes of the inbox, in the order given. `sql` is
+    run in the same transaction, in a store that has a database.
     """
 
     calls: tuple[Call, ...] = ()
@@ -114,6 +126,7 @@ class Effects(NamedTuple):
     also: int = 0
     states: tuple[StateChange, ...] = ()
     posts: tuple[Post, ...] = ()
+    sql: tuple[Sql, ...] = ()
 
 
 class Lease(NamedTuple):

@@ -139,7 +139,10 @@ class Settling:
     async def not_committed(
         self, delivery: Delivery, effects: Effects, why: BaseException, lost: _Lost | None = None
     ) -> Delivery | None:
-        """Continue after the first commit has raised `why`; `lost`: the StateChanged that its head met before."""
+        """Continue after the first commit has raised `why`; `lost`: the StateChanged that its head met before.
+
+        SqlFailed if the author's SQL was refused: the handler decides about it, and the delivery is still to be settled.
+        """
         again = self._commit_again(delivery, effects, why, lost or _Lost(0, 0, frozenset()))
         return await self._to_the_end(delivery, again)
 

@@ -25,7 +25,7 @@ What every store promises (engine/stores/contract/ is the suite that each passes
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from engine.model import (
     Call,
@@ -41,6 +41,7 @@ from engine.model import (
     Queue,
     QueueStats,
     Right,
+    Sql,
     Stats,
 )
 
@@ -206,7 +207,8 @@ class Store(LookAhead, Protocol):
         is changed and the lease stays in force: StateChanged if one of `effects.states` is not what it `was`, or the
         state that `effects.state` replaces is not the delivered one (another lane's commit has changed it); NotPeeked
         if `effects.also` exceeds what was peeked; TooManyTimers if `effects.timers` or `effects.posts` sets one and a
-        lane would have more than `Limits.lane_timers_max`.
+        lane would have more than `Limits.lane_timers_max`; SqlFailed if a statement of `effects.sql` is refused, or the
+        store has no database.
         """
 
     async def park(
@@ -262,6 +264,21 @@ class Operator(Protocol):
 
     def clock_moved(self) -> None:
         """Check for due timers now: the wall clock was set forward. Without this call it is noticed within WALL_LOOK_S."""
+
+
+class Database(Protocol):
+    """A store that runs the author's own SQL (`Effects.sql`): SqlFailed if a statement is refused."""
+
+    async def query(self, asked: Sql) -> list[Any]:
+        """Return rows of the author's tables, as committed; each has its columns by position and by name."""
+
+    async def create_tables(self, script: str) -> None:
+        """Run CREATE statements, all or none of them. It runs at each start, so they say IF NOT EXISTS."""
+
+
+def database_of(store: object) -> Database | None:
+    """Return the store, if it runs the author's own SQL."""
+    return cast("Database", store) if hasattr(store, "create_tables") else None
 
 
 class FullStore(Store, Operator, Protocol):

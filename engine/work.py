@@ -6,7 +6,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 import structlog
 
 from engine.checks import check_delay
-from engine.errors import Retries  # noqa: TC001 - as the other types here
+from engine.errors import Retries, SqlFailed
 from engine.model import Call, Delivery, Effects, Envelope, Lease
 from engine.store import LookAhead
 
@@ -139,6 +139,13 @@ class FullHandler(Protocol):
 
     def failed(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:
         """Return the calls to send for a failed delivery: after each counted failure, and (`given_up`) on giving up."""
+        ...
+
+    async def refused(self, work: Work, error: SqlFailed) -> Effects:
+        """Decide about a delivery whose effects were not committed because its own SQL was refused: as a handler.
+
+        Without this hook it counts as a failure of the handler with this error.
+        """
         ...
 
     def about(self, delivery: Delivery) -> Mapping[str, object]:

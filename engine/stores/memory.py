@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from engine.embedded.dead import DeadLane
 from engine.embedded.lane import Lane, same_scope
-from engine.errors import LeaseLost, RightLost, StateChanged
+from engine.errors import LeaseLost, RightLost, SqlFailed, StateChanged
 from engine.model import (
     KEEP,
     REPLAYED,
@@ -140,6 +140,8 @@ class MemoryStore:
         lane = source.lanes.held(delivery.lease)
         if lane.head & ID_MASK == delivery.envelope.id:
             places = lane.acked_with(effects.also)
+            if effects.sql:
+                raise SqlFailed("this store has no database: set STORE_URL to sqlite:FILE or postgres://...")
             if effects.states or effects.state is not KEEP:
                 self._compare(delivery, effects)
             if effects.timers or effects.posts:

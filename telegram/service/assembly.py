@@ -14,13 +14,14 @@ from engine import (
     Inbox,
     Observe,
     Queue,
+    SqlFailed,
     StoreError,
     StoreUnavailable,
     TooManyTimers,
     observed_handler,
     observed_store,
 )
-from engine.store import FullStore
+from engine.store import FullStore, database_of
 from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
@@ -60,7 +61,7 @@ class Assembly:
         """The observer, which does not raise. None: there is none."""
 
         self.peers = Peers(drops=config.unreachable == "drop")
-        self.tools = Tools(client=client)
+        self.tools = Tools(client=client, database=database_of(store))
         self.handler = InboxHandler(
             router,
             tools=self.tools,
@@ -110,6 +111,19 @@ class Assembly:
             await self.inbox.post((post,))
         except TooManyTimers as error:
             raise StoreUnavailable(str(error)) from None
+
+    async def create_tables(self) -> None:
+        """Create the tables that routers declare. ValueError, one line, if that cannot be done."""
+        for script in self.router.scripts():
+            database = self.tools.database
+            if database is None:
+                raise ValueError(
+                    "router.tables() needs a database: set STORE_URL to sqlite:FILE or postgres://..."
+                )
+            try:
+                await database.create_tables(script)
+            except (SqlFailed, StoreUnavailable) as error:
+                raise ValueError(f"cannot create the tables of a router: {error}") from None
 
     async def begin_jobs(self) -> None:
         """Let the jobs begin: their lanes look at the time, and at a changed schedule. Returns when that is stored."""

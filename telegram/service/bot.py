@@ -164,6 +164,7 @@ class Bot:
         return self._parts.handling.running(), self._parts.sending.running()
 
     async def _live(self, opened: asyncio.Event) -> None:
+        await self._parts.create_tables()
         async with self._parts.tools.open(self._parts.router.resources()):
             opened.set()
             await self._run()

@@ -195,6 +195,7 @@ class Conversations:
 
     async def _live(self) -> None:
         parts = self._parts
+        await parts.create_tables()
         async with parts.tools.open(self._router.resources()), asyncio.TaskGroup() as group:
             for engine in (parts.handling, parts.sending):
                 engine.start(group)

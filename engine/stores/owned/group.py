@@ -14,7 +14,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.model import TIMER_IDS
+from engine.model import TIMER_IDS, Sql
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,7 +54,7 @@ to which its high-water mark is raised."""
 class Group:
     """The steps of one transaction, the callers that wait for it, and queries to run after it."""
 
-    __slots__ = ("durable", "finished", "looks", "reads", "states", "steps", "waiting", "whole")
+    __slots__ = ("durable", "finished", "looks", "reads", "sql", "states", "steps", "waiting", "whole")
 
     def __init__(self) -> None:
         self.durable = False
@@ -72,6 +72,9 @@ class Group:
 
         self.states: set[tuple[str, str]] = set()
         """(key, scope) of the states that it writes."""
+
+        self.sql: dict[int, tuple[Sql, ...]] = {}
+        """The author's own SQL, by index of the caller in `waiting`."""
 
         self.looks = False
         """Whether to check that what the store keeps is still there, even if nothing is written."""

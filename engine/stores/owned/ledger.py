@@ -1,9 +1,10 @@
 """The seam between the lanes in memory and what keeps them: a file, a database."""
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from engine.embedded.lane import ParkedLane
+from engine.model import Sql
 from engine.store import Notes
 from engine.stores.owned.group import Row
 from engine.stores.owned.reads import Read
@@ -73,6 +74,12 @@ class Ledger(Protocol):
 
     def writer(self, doubted: Doubted, lost: Callable[[], object]) -> GroupWriter:
         """Return the writer of this opening. `lost` is called if another process may take over before the next one."""
+
+    async def query(self, asked: Sql) -> list[Any]:
+        """Return rows of the author's tables, as committed; SqlFailed."""
+
+    async def create_tables(self, script: str) -> None:
+        """Run the script that creates the author's tables; SqlFailed."""
 
     async def close(self) -> None:
         """Close it; it is not used any more."""

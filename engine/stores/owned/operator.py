@@ -2,8 +2,20 @@
 
 import asyncio
 from math import inf
+from typing import Any
 
-from engine.model import REPLAYED, DeadLetter, LaneView, Oldest, Overflow, Queue, QueueStats, Stats, Timer
+from engine.model import (
+    REPLAYED,
+    DeadLetter,
+    LaneView,
+    Oldest,
+    Overflow,
+    Queue,
+    QueueStats,
+    Sql,
+    Stats,
+    Timer,
+)
 from engine.stores.owned.letters import find_letter, newest_letters
 from engine.stores.owned.loaded import LoadedStore
 from engine.stores.owned.reads import Read
@@ -47,6 +59,13 @@ class OwnedOperator(LoadedStore):
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         await self._trusted()
         return await newest_letters(self._writer, limit)
+
+    async def query(self, asked: Sql) -> list[Any]:
+        return await self._ledger.query(asked)
+
+    async def create_tables(self, script: str) -> None:
+        await self._trusted()
+        await self._ledger.create_tables(script)
 
     def clock_moved(self) -> None:
         self._timers.clock_moved()

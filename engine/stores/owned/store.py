@@ -164,6 +164,8 @@ class OwnedStore(OwnedOperator):
                     self._timers.apply(timers)
                 return data.lanes.ack(lane, more=more, count=1 + effects.also)
 
+            if effects.sql:  # no await, and nothing that fails, until it is submitted
+                group.sql[len(group.waiting)] = effects.sql
             if not await self._settle(group, lane, committed):
                 return None
         elif lane.acked & ID_MASK != envelope.id:

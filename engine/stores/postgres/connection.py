@@ -48,6 +48,15 @@ class Connection(Protocol):
     def get_server_pid(self) -> int:
         """Return the process id that the server gave at the start of the connection."""
 
+    async def prepare(self, query: str) -> Any:
+        """Return a prepared statement: exactly one statement."""
+
+    def is_in_transaction(self) -> bool:
+        """Return whether a transaction is open, as of the last answer."""
+
+    def is_closed(self) -> bool:
+        """Return whether it is closed."""
+
     async def close(self) -> None:
         """Close it."""
 

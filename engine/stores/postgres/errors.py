@@ -4,7 +4,7 @@ from typing import Final
 
 from asyncpg import PostgresError
 
-from engine.errors import StoreError, StoreUnavailable, TooManyTimers
+from engine.errors import SqlFailed, StoreError, StoreUnavailable, TooManyTimers
 
 _REASON_MAX: Final = 200
 
@@ -38,6 +38,8 @@ def outcome_of(error: Exception) -> tuple[Exception, bool]:
 
     It is not if the server has said that it rolled the transaction back, and goes on.
     """
+    if isinstance(error, SqlFailed):
+        return error, False
     if isinstance(error, StoreError | StoreUnavailable):
         return error, True
     if is_fault_of_values(error):

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from engine.errors import StoreError, StoreUnavailable
+from engine.model import Sql
 from engine.store import NoNotes
 from engine.stores.owned.ledger import Loader
 from engine.stores.owned.writer import Doubted
@@ -15,6 +16,7 @@ from engine.stores.postgres.address import Address
 from engine.stores.postgres.connection import Connection, connect
 from engine.stores.postgres.errors import at_opening, described
 from engine.stores.postgres.hold import Held, Hold
+from engine.stores.postgres.reading import Reader
 from engine.stores.postgres.schema import prepare
 from engine.stores.postgres.source import read_all
 from engine.stores.postgres.writer import Writer
@@ -52,6 +54,7 @@ class PostgresLedger:
         """`hold` returns a hold under a new owner; `standby`: wait while another process holds the bot."""
         self.notes = NoNotes()
         self._address = address
+        self._reader = Reader(address)
         self._new_hold = hold
         self._hold = hold()
         self._wall = wall
@@ -121,9 +124,18 @@ class PostgresLedger:
         self._writer = self._opened(doubted)
         return self._writer
 
+    async def query(self, asked: Sql) -> list[Any]:
+        """See Ledger."""
+        return await self._reader.query(asked)
+
+    async def create_tables(self, script: str) -> None:
+        """See Ledger."""
+        await self._reader.create_tables(script)
+
     async def close(self) -> None:
         """See Ledger. A hold that cannot be given up expires."""
         self._closed.set()
+        self._reader.close()
         if self._reopening.locked():
             self._let_go()  # so that it ends now
             async with self._reopening:

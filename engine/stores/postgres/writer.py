@@ -1,5 +1,6 @@
 """How the groups of requests become transactions of PostgreSQL: one statement each (statements.py)."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.errors import StoreUnavailable, TooManyTimers
@@ -9,6 +10,7 @@ from engine.stores.owned.writer import Doubted, GroupWriter
 from engine.stores.postgres.connection import Connection
 from engine.stores.postgres.errors import is_fault_of_values, outcome_of
 from engine.stores.postgres.hold import Held
+from engine.stores.postgres.own_sql import commit_with
 from engine.stores.postgres.statements import QUERIES, group_statement
 
 if TYPE_CHECKING:
@@ -51,22 +53,41 @@ class Writer(GroupWriter):
 
     async def _write(self, group: Group) -> tuple[dict[int, Exception], Exception | None]:
         """Return the failures by index of the caller; and why the store is in doubt, or None."""
+        done: frozenset[int] = frozenset()
+        steps = group.steps
+        if group.sql:
+            parts = group.parts()
+            done = frozenset(index for index in range(len(parts)) if index not in group.sql)
+            steps = [step for index in done for step in parts[index]]
         try:
-            await self._transact(group.steps)
+            if steps:
+                await self._transact(steps)
         except Exception as error:  # noqa: BLE001 - returned below
             if not is_fault_of_values(error) or len(group.waiting) == 1:
                 failure, suspect = outcome_of(error)
                 return dict.fromkeys(range(len(group.waiting)), failure), failure if suspect else None
+            done = frozenset()
         else:
-            return {}, None
+            if not group.sql:
+                return {}, None
+        return await self._write_one_by_one(group, done)
+
+    async def _write_one_by_one(
+        self, group: Group, done: frozenset[int]
+    ) -> tuple[dict[int, Exception], Exception | None]:
         failures: dict[int, Exception] = {}
         doubt: Exception | None = None
         for index, steps in enumerate(group.parts()):
             try:
-                if doubt is None:
-                    await self._transact(steps)
-                else:
+                if index in done:
+                    continue
+                if doubt is not None:
                     failures[index] = doubt
+                elif index in group.sql:
+                    statements, transact = group.sql[index], partial(self._transact, steps)
+                    await commit_with(self._connection, self._schema, statements, transact)
+                else:
+                    await self._transact(steps)
             except Exception as error:  # noqa: BLE001 - its caller gets it
                 failures[index], suspect = outcome_of(error)
                 doubt = failures[index] if suspect else None

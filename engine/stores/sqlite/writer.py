@@ -10,12 +10,14 @@ from functools import partial
 from typing import Final
 
 from engine.errors import StoreError, StoreUnavailable
+from engine.model import Sql
 from engine.stores.owned.group import Group, Row, Steps, only_deletes
 from engine.stores.owned.reads import Read
 from engine.stores.owned.writer import Doubted, GroupWriter
 from engine.stores.sqlite.apply import apply
 from engine.stores.sqlite.errors import is_fault_of_values, is_full, outcome_of, translated
 from engine.stores.sqlite.file import StoreFile
+from engine.stores.sqlite.own_sql import restricted, run, run_in_savepoint
 from engine.stores.sqlite.queries import QUERIES
 from engine.stores.sqlite.space import LOG_BYTES_MIN, RESERVE_BYTES_MAX
 from engine.stores.sqlite.thread import JobThread
@@ -93,6 +95,8 @@ class Writer(GroupWriter):
             self._is_scarce = False
         if not self._is_scarce:
             try:
+                if group.sql:
+                    return self._transact_with_sql(group), None
                 self._transact(group.steps, durable=group.durable)
             except Exception as error:  # noqa: BLE001 - returned below
                 self._roll_back()
@@ -109,12 +113,13 @@ class Writer(GroupWriter):
         failures: dict[int, Exception] = {}
         doubt: Exception | None = None
         for index, steps in enumerate(group.parts()):
-            if doubt is None and self._is_scarce and not only_deletes(steps):
+            sql = group.sql.get(index, ())
+            if doubt is None and self._is_scarce and (sql or not only_deletes(steps)):
                 failures[index] = StoreUnavailable("the disk is full: make room on it")
                 continue
             try:
                 if doubt is None:
-                    self._transact_alone(steps, durable=group.durable)
+                    self._transact_alone(steps, sql, durable=group.durable)
                 else:
                     failures[index] = doubt
             except Exception as error:  # noqa: BLE001 - its caller gets it
@@ -123,16 +128,45 @@ class Writer(GroupWriter):
                 doubt = failures[index] if suspect else None
         return failures, doubt
 
-    def _transact_alone(self, steps: Steps, *, durable: bool) -> None:
+    def _transact_alone(self, steps: Steps, sql: tuple[Sql, ...], *, durable: bool) -> None:
         try:
-            self._transact(steps, durable=durable)
+            self._transact(steps, sql, durable=durable)
         except Exception as error:
-            if not (is_full(error) and only_deletes(steps) and self._give_up_reserve()):
+            if sql or not (is_full(error) and only_deletes(steps) and self._give_up_reserve()):
                 raise
             self._roll_back()
             self._transact(steps, durable=durable)
 
-    def _transact(self, steps: Steps, *, durable: bool) -> None:
+    def _transact(self, steps: Steps, sql: tuple[Sql, ...] = (), *, durable: bool) -> None:
+        self._begin(durable=durable)
+        if sql:
+            with restricted(self._connection):
+                run(self._connection, sql)
+        apply(self._connection, steps)
+        self._file.commit(self._connection)
+
+    def _transact_with_sql(self, group: Group) -> dict[int, Exception]:
+        """Run the author's SQL, each caller's in a savepoint; a caller whose SQL is refused is left out, and is returned."""
+        failures: dict[int, Exception] = {}
+        is_begun = False
+        while not is_begun:
+            self._begin(durable=group.durable)
+            is_begun = True
+            for index, statements in group.sql.items():
+                refused = None if index in failures else run_in_savepoint(self._connection, statements)
+                if refused is not None:
+                    failures[index] = refused
+                if (
+                    not self._connection.in_transaction
+                ):  # the statement has ended it: all of it again, without
+                    is_begun = False
+                    break
+        parts = enumerate(group.parts())
+        apply(self._connection, [step for index, steps in parts if index not in failures for step in steps])
+        self._file.commit(self._connection)
+        return failures
+
+    def _begin(self, *, durable: bool) -> None:
         execute = self._connection.execute
         # The WAL is sequential: the sync of this transaction also covers every commit before it.
         synchronous = "FULL" if durable else "NORMAL"
@@ -142,8 +176,6 @@ class Writer(GroupWriter):
         execute("BEGIN IMMEDIATE")
         if execute("SELECT value FROM meta WHERE name = 'owner_epoch'").fetchone() != (self._owner_epoch,):
             raise StoreError("another process has opened the store's file: only one may own it")
-        apply(self._connection, steps)
-        self._file.commit(self._connection)
 
     def _keep_log_short(self, size: int | None) -> Exception | None:
         """Checkpoint the WAL if it is long; return why the file's contents are in doubt, or None.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from engine import Call, Delivery, Effects, Timer
+from engine import Call, Delivery, Effects, Sql, Timer
 from engine.moved import deprecated
 from telegram.botapi.calls import encode_call, encode_forget, query_lane, query_of
 from telegram.botapi.collected import Calls, Sends
@@ -17,6 +17,7 @@ from telegram.client import TgClient
 from telegram.dialogue.contexts.defaults import takes_fallback
 from telegram.dialogue.contexts.named import NamedMessage
 from telegram.dialogue.contexts.origin import E_co, Origin
+from telegram.dialogue.contexts.own_sql import OwnSql
 from telegram.dialogue.contexts.pressable import check_results, note_buttons
 from telegram.dialogue.contexts.speaking import Speaking
 from telegram.dialogue.contexts.tools import Resource, Tools
@@ -43,7 +44,7 @@ OF_A_PERSON: Final = frozenset((
 """Kinds that have a user and no chat (Telegram Bot API, Update)."""
 
 
-class Context(Speaking, Sends, Origin[E_co]):
+class Context(Speaking, OwnSql, Sends, Origin[E_co]):
     """One update with its conversation state.
 
     `reply`, `answer`, `edit`, `send`, `call` and the timers only collect effects. They are committed in one step with the
@@ -51,7 +52,7 @@ class Context(Speaking, Sends, Origin[E_co]):
     """
 
     __slots__ = (
-        "_calls", "_command", "_delivery", "_memory", "_timers", "_tools", "also", "answers", "around", "event", "home",
+        "_calls", "_command", "_delivery", "_memory", "_sql", "_timers", "_tools", "also", "answers", "around", "event", "home",
         "is_late", "kind", "long", "marks", "offered", "shows", "taken", "update", "used_client",
     )  # fmt: skip
 
@@ -62,9 +63,8 @@ class Context(Speaking, Sends, Origin[E_co]):
         self.event = event
         """The object in the update under its kind: a Message, a CallbackQuery, ..., or a dict for an unknown kind."""
         self.also = 0  # how many updates behind this one are handled with it
-        self.taken: tuple[
-            int, ...
-        ] = ()  # ids of updates that are acked with this one, or in their turn (taken.py)
+        self.taken: tuple[int, ...] = ()  # ids of updates that are acked with this one (taken.py)
+        self._sql: tuple[Sql, ...] = ()
         self.shows: tuple[Progress | Stream, ...] = ()
         self._delivery = delivery
         self._tools = tools
@@ -345,7 +345,7 @@ class Context(Speaking, Sends, Origin[E_co]):
 
     def discard(self) -> None:
         """Discard all collected effects and changes of state, as if no handler had run."""
-        self._calls, self._timers, self.offered, self.long = [], {}, [], {}
+        self._calls, self._timers, self._sql, self.offered, self.long = [], {}, (), [], {}
         if self._memory is not None:
             self._memory.forget()
 
@@ -354,6 +354,6 @@ class Context(Speaking, Sends, Origin[E_co]):
         calls, self._calls = tuple(self._calls or ()), None
         timers = tuple(self._timers.values())
         if self._memory is None:
-            return Effects(calls, timers=timers, also=self.also)
+            return Effects(calls, timers=timers, also=self.also, sql=self._sql)
         state, states = self._memory.changes()
-        return Effects(calls, state, timers=timers, states=states, also=self.also)
+        return Effects(calls, state, timers=timers, states=states, also=self.also, sql=self._sql)

@@ -12,6 +12,7 @@ from telegram.dialogue.contexts.signature import annotations_of
 from telegram.dialogue.languages.texts import Languages
 
 if TYPE_CHECKING:
+    from engine.store import Database
     from telegram.dialogue.contexts.defaults import Defaults
     from telegram.dialogue.contexts.streaming import Pacing
 
@@ -72,6 +73,9 @@ class Tools:
 
     post: Post | None = None
     """Posts an event from outside, for resources; None: there is no bot."""
+
+    database: "Database | None" = None
+    """The store, if it runs the author's own SQL."""
 
     texts: Languages = field(default_factory=Languages)
     """The texts in the bot's languages."""

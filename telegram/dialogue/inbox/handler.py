@@ -18,6 +18,7 @@ from engine import (
     Queue,
     Reject,
     Retry,
+    SqlFailed,
     Work,
 )
 from engine.moved import deprecated
@@ -38,7 +39,7 @@ from telegram.dialogue.filters.limits import Dropped, Limits
 from telegram.dialogue.inbox.awaited import search
 from telegram.dialogue.inbox.behind import called, is_taken, look, peek, take_along
 from telegram.dialogue.inbox.lending import asked, lend, may_lend
-from telegram.dialogue.inbox.long_buttons import effects_of, is_lost
+from telegram.dialogue.inbox.long_buttons import effects_of, is_lost, restored
 from telegram.dialogue.inbox.meanwhile import Meanwhile
 from telegram.dialogue.inbox.newest import Newest
 from telegram.dialogue.inbox.unmatched import unmatched
@@ -167,6 +168,24 @@ class InboxHandler:
         if table.has_albums or ctx.taken:
             await self._close(ctx, match, work)
         answer_if_needed(ctx, self._conduct.apology)  # at each attempt: one may have died before
+        return await effects_of(ctx, work) if ctx.long else ctx.effects()
+
+    async def refused(self, work: Work, error: SqlFailed) -> Effects:
+        """Let an error hook decide about an update whose own SQL was refused at the commit; raises what is decided."""
+        ctx = self._context(delivery := work.delivery)
+        table = self._table or self._prepare()
+        current.set(ctx)
+        if may_lend(ctx, table, delivery):
+            await lend(ctx, table, delivery, work)
+        await restored(ctx, work)
+        try:
+            match = table.find(ctx)
+        except Unanswered as asks:
+            match = await search(table, ctx, asks)
+        if match is None:
+            raise error
+        await self._around.refused(ctx, match, work, error, self.about)
+        answer_if_needed(ctx, self._conduct.apology)
         return await effects_of(ctx, work) if ctx.long else ctx.effects()
 
     def failed(self, delivery: Delivery, given_up: bool) -> tuple[Call, ...]:

@@ -84,6 +84,7 @@ class Router(Decorators):
         """Hooks and providers (telegram/dialogue/routes/hooks.py)."""
         self._entries: list[Entry | Router] = []
         self._resources: list[Resource[Any]] = []
+        self._tables: list[str] = []
         self._shared: list[Shared[Any]] = []
         self._observers: list[Observe] = []
         self._texts = texts
@@ -212,6 +213,10 @@ class Router(Decorators):
         self._resources.append(found)
         return found
 
+    def tables(self, script: str) -> None:
+        """Create tables of your own in the store's database: statements CREATE TABLE IF NOT EXISTS ..., run at each start."""
+        self._tables.append(script)
+
     def observer(self, observe: Observe) -> Observe:
         """Decorate a function that is called with each event of the bot, for metrics or a log: see telegram/service/observe.py.
 
@@ -288,6 +293,10 @@ class Router(Decorators):
     def resources(self) -> list[Resource[Any]]:
         """Return the resources of this router and the included ones, in order, without duplicates."""
         return self._with_included(self._resources, Router.resources)
+
+    def scripts(self) -> list[str]:
+        """Return the scripts of `tables` of this router and the included ones, in order, without duplicates."""
+        return self._with_included(self._tables, Router.scripts)
 
     def observers(self) -> list[Observe]:
         """Return the observers of this router and the included ones, in order, without duplicates."""
