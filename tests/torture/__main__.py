@@ -18,6 +18,7 @@ from tests.torture import (
     payments,
     poison,
     policies,
+    shop,
     sigterm,
     storm,
     stubborn,
@@ -42,6 +43,7 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "events": events.run,
     "named": named.run,
     "policies": policies.run,
+    "shop": shop.run,
 }
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")

@@ -1,0 +1,155 @@
+"""`kill -9` while more people order than there are goods: the stock is sold exactly once, on SQLite and on PostgreSQL.
+
+1,000 chats order one piece each of a stock of 100, while the bot is killed again and again. Then: 100 order rows, none twice,
+the stock is 0, and each person was told what the database says; an answer that was in flight at a kill may come twice.
+"""
+
+import asyncio
+import random
+import sqlite3
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from telegram.fake import FakeServer
+from telegram.load.bot.service import Service
+from telegram.load.checkers.checker import Verdict
+from tests.kit.database import Server, can_start
+from tests.torture.report import Plan, Result, Tell
+from tests.torture.shop_bot import SOLD, SOLD_OUT, STOCK
+
+FIRST_CHAT: Final = 1001
+CHATS: Final = 1_000
+_RUNS_S: Final = (0.0, 0.4)
+"""How long a bot runs after its start until it is killed."""
+
+_PATIENCE_S: Final = 120.0
+_LOOK_EVERY_S: Final = 0.1
+
+
+class Books(NamedTuple):
+    """What the database says at the end: the stock, and (number, chat) of each order."""
+
+    stock: int
+    orders: list[tuple[int, int]]
+
+
+def judge(books: Books, answers: Mapping[int, Iterable[str]], chats: Iterable[int]) -> list[str]:
+    """Return what is wrong; `answers` are the bot's texts by chat."""
+    sold = Counter(chat for _, chat in books.orders)
+    wrong = [f"chat {chat} has {count} orders" for chat, count in sold.items() if count > 1]
+    if books.stock != STOCK - len(books.orders) or books.stock < 0:
+        wrong.append(f"{len(books.orders)} orders, and {books.stock} of {STOCK} left")
+    if len(books.orders) != min(STOCK, len(list(chats))):
+        wrong.append(f"{len(books.orders)} orders")
+    for chat in chats:
+        said = set(answers.get(chat, ()))
+        numbers = [number for number, of in books.orders if of == chat]
+        expected = (
+            {f"{SOLD} {numbers[0]}"} if numbers else {each for each in said if each.startswith(SOLD_OUT)}
+        )
+        if len(expected) != 1 or said != expected:
+            wrong.append(f"chat {chat}: {len(numbers)} orders, and it was told {sorted(said)}")
+    return wrong
+
+
+def _answers(fake: FakeServer) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = defaultdict(list)
+    for call in fake.calls:
+        if call.method == "sendMessage" and call.delivered and call.status == 200:
+            found[int(call.params["chat_id"])].append(call.text or "")
+    return found
+
+
+async def _books_of_file(path: Path) -> Books:
+    with closing(sqlite3.connect(path)) as file:
+        (stock,) = file.execute("SELECT stock FROM goods").fetchone()
+        return Books(stock, file.execute("SELECT number, chat FROM orders").fetchall())
+
+
+async def _books_of_server(url: str) -> Books:
+    connection: Any = await asyncpg.connect(url.partition("?")[0])
+    try:
+        orders = await connection.fetch("SELECT number, chat FROM orders")
+        return Books(await connection.fetchval("SELECT stock FROM goods"), [tuple(row) for row in orders])
+    finally:
+        await connection.close()
+
+
+class Sale(NamedTuple):
+    """How it went on one store."""
+
+    chats: int
+    answers: int
+    repeated: int
+    failures: list[str]
+    facts: str
+
+
+async def _sale(plan: Plan, tell: Tell, store: str, folder: Path, url: str | None) -> Sale:
+    rng = random.Random(plan.seed)
+    chats = range(FIRST_CHAT, FIRST_CHAT + CHATS)
+    failures: list[str] = []
+    settings = {} if url is None else {"STORE_URL": url}
+    async with FakeServer(seed=plan.seed) as fake:
+        bot = Service(folder, fake.url, fake.token, HANDLERS="tests.torture.shop_bot:router", **settings)
+        async with bot:
+            for chat in chats:
+                fake.world.send_message(chat, chat, "one, please")
+            kills = answered_at_kills = 0
+            while kills < plan.rounds:
+                await bot.start()
+                await asyncio.sleep(rng.uniform(*_RUNS_S))
+                answered_at_kills = len(_answers(fake))
+                await bot.kill()
+                kills += 1
+                tell(f"{store}: {kills} kills, {answered_at_kills} answered")
+                if answered_at_kills == CHATS:
+                    break
+            await bot.start()
+            give_up = time.monotonic() + _PATIENCE_S
+            while len(_answers(fake)) < CHATS and time.monotonic() < give_up:
+                await asyncio.sleep(_LOOK_EVERY_S)
+                tell(f"{store}: {len(_answers(fake))} answered")
+            ended = await bot.stop()
+            if ended.code:
+                failures.append(f"{store}: exit code {ended.code} at the stop")
+            dead = await bot.command("dead")
+            if "update" in dead.out:
+                failures.append(f"{store}: dead letters: {dead.out[:200]}")
+        answers = _answers(fake)
+    books = await (_books_of_file(folder / "bot.db") if url is None else _books_of_server(url))
+    failures += [f"{store}: {each}" for each in judge(books, answers, chats)]
+    said = sum(map(len, answers.values()))
+    sold = sum(any(each.startswith(SOLD) for each in some) for some in answers.values())
+    facts = (
+        f"{kills} kills, {CHATS} chats ordered, {len(books.orders)} order rows, {books.stock} left, {sold} told that it is theirs,"
+        f" {len(answers) - sold} that it is sold out, {said - len(answers)} answers sent again"
+    )
+    return Sale(CHATS, said, said - len(answers), failures, facts)
+
+
+async def run(plan: Plan, tell: Tell) -> Result:
+    """Sell the stock on each store, killing the bot up to `plan.rounds` times."""
+    began = time.monotonic()
+    sales: dict[str, Sale] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        sales["SQLite"] = await _sale(plan, tell, "SQLite", folder, None)
+        if can_start():
+            server = await asyncio.to_thread(Server)
+            stack.callback(server.remove)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            sales["PostgreSQL"] = await _sale(plan, tell, "PostgreSQL", folder, server.url())
+    facts = {store: sale.facts for store, sale in sales.items()}
+    failures = [each for sale in sales.values() for each in sale.failures]
+    updates, replies, repeated = (sum(each[at] for each in sales.values()) for at in range(3))
+    return Result(
+        "shop", Verdict(updates, replies, repeated, 0, ()), time.monotonic() - began, facts, failures
+    )
