@@ -129,10 +129,13 @@ class Writer(GroupWriter):
         return failures, doubt
 
     def _transact_alone(self, steps: Steps, sql: tuple[Sql, ...], *, durable: bool) -> None:
-        try:
+        if sql:
             self._transact(steps, sql, durable=durable)
+            return
+        try:
+            self._transact(steps, durable=durable)
         except Exception as error:
-            if sql or not (is_full(error) and only_deletes(steps) and self._give_up_reserve()):
+            if not (is_full(error) and only_deletes(steps) and self._give_up_reserve()):
                 raise
             self._roll_back()
             self._transact(steps, durable=durable)
