@@ -45,7 +45,7 @@ class Mutant(NamedTuple):
 def load() -> list[Mutant]:
     """Return all mutants, in the order of the files and of writing."""
     return [
-        _mutant(entry, given["suspects"])
+        _mutant(entry, given.get("suspects", {}))
         for path in sorted(Path(__file__).parent.glob("*.toml"))
         for given in [tomllib.loads(path.read_text())]
         for entry in given["mutant"]
