@@ -149,7 +149,9 @@ async def run(plan: Plan, tell: Tell) -> Result:
             sales["PostgreSQL"] = await _sale(plan, tell, "PostgreSQL", folder, server.url())
     facts = {store: sale.facts for store, sale in sales.items()}
     failures = [each for sale in sales.values() for each in sale.failures]
-    updates, replies, repeated = (sum(each[at] for each in sales.values()) for at in range(3))
+    updates = sum(each.chats for each in sales.values())
+    replies = sum(each.answers for each in sales.values())
+    repeated = sum(each.repeated for each in sales.values())
     return Result(
         "shop", Verdict(updates, replies, repeated, 0, ()), time.monotonic() - began, facts, failures
     )
