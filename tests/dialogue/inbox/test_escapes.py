@@ -393,7 +393,7 @@ def test_an_error_of_the_log_ends_nothing(monkeypatch):
         def __getattr__(self, _: str) -> Any:
             return lambda *_, **__: None
 
-    monkeypatch.setattr("engine.dispatcher.log", Broken())
+    monkeypatch.setattr("engine.failures.log", Broken())
     in_house(house, update(1), update(2))
     assert [letter[0] for letter in dead(house)] == [1]
 
