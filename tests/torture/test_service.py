@@ -221,9 +221,7 @@ async def handle(ctx: MessageContext) -> None:
         time.sleep(3600)
     ctx.reply("1|1|1|1|1|1")
 """
-IMPATIENT = (
-    "import sys, run; run.BLOCKED_MAX_MIN_S = 1.0; w = run.Watchdog(); sys.exit(w.leave(run.main([], w)))"
-)
+IMPATIENT = "import sys; from telegram.command import main as run; run.BLOCKED_MAX_MIN_S = 1.0; w = run.Watchdog(); sys.exit(w.leave(run.main([], w)))"
 
 
 async def test_a_handler_that_blocks_the_loop_for_ever_ends_the_process_and_then_as_a_dead_letter(tmp_path):
