@@ -4,7 +4,7 @@
 - listener: the server, with limits on connections and time, and a graceful stop
 """
 
-from .address import Address, read_address
+from .address import Address, AddressText, read_address
 from .listener import Listener
 
-__all__ = ["Address", "Listener", "read_address"]
+__all__ = ["Address", "AddressText", "Listener", "read_address"]

@@ -2,7 +2,9 @@
 
 import ipaddress
 import re
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeAlias
+
+from pydantic import AfterValidator
 
 _PARTS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:/@\s]+)):(?P<port>[0-9]{1,5})")
 _NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
@@ -14,6 +16,14 @@ class Address(NamedTuple):
     host: str
     port: int
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -24,6 +34,15 @@ def read_address(text: str) -> Address:
     if found is None or not _is_host(found["six"], found["host"]) or int(found["port"]) > 65535:
         raise ValueError(f"{text!r:.80} is not HOST:PORT: use for example 127.0.0.1:8080 or [::1]:8080")
     return Address(found["six"] or found["host"], int(found["port"]))
+
+
+def _checked(text: str) -> str:
+    read_address(text)
+    return text
+
+
+AddressText: TypeAlias = Annotated[str, AfterValidator(_checked)]
+"""The text of an address, as the type of a setting."""
 
 
 def _is_host(six: str | None, host: str) -> bool:

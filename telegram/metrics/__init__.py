@@ -1,10 +1,10 @@
-"""Health and metrics of a bot service: /healthz, /readyz and /metrics (docs/operating.md). Only run.py uses it."""
+"""Health and metrics of a bot service: /healthz, /readyz and /metrics (docs/operating.md). Only telegram/command uses it."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from telegram.settings.address import read_address
+from telegram.listening import read_address
 from telegram.settings.metrics_settings import MetricsSettings
 
 if TYPE_CHECKING:

@@ -57,9 +57,9 @@ class Counts:
         self._wall = wall
         self._clock = clock
         self._last_received: tuple[float, int] | None = None
-        self._waiting: dict[
-            bytes, float
-        ] = {}  # body of a reply's call -> Unix time when its update was received
+        self._waiting: dict[bytes, float] = {}
+        """Body of a reply's call -> Unix time when its update was received."""
+
         self.received = self.appended = 0
         self.handled: Counter[tuple[str, str]] = Counter()  # queue, outcome
         self.committed: Counter[str] = Counter()  # queue

@@ -115,7 +115,7 @@ class Exposition(Collector):
         yield _histogram("chatlane_loop_lag_seconds", {(): self._health.lag_s})
 
     def _state(self) -> Iterator[Metric]:
-        seen, told = self._seen, self._health.told
+        seen, webhook = self._seen, self._health.webhook
         yield _gauge("chatlane_ready", {(): float(not seen.problems)})
         yield _gauge("chatlane_problem", {(name,): float(name in seen.problems) for name in PROBLEMS})
         yield _gauge("chatlane_store_up", {(): seen.store})
@@ -123,9 +123,9 @@ class Exposition(Collector):
             yield _gauge("chatlane_source_age_seconds", {(): age_s})
         if seen.stats is not None and seen.oldest is not None:
             yield from _of_store(seen.stats, seen.oldest, seen.now)
-        if told is not None:
-            yield _gauge("chatlane_telegram_pending", {(): float(told.pending_update_count)})
-            last_error = float(told.last_error_date or 0)
+        if webhook is not None:
+            yield _gauge("chatlane_telegram_pending", {(): float(webhook.pending_update_count)})
+            last_error = float(webhook.last_error_date or 0)
             yield _gauge("chatlane_telegram_last_error_timestamp_seconds", {(): last_error})
 
 

@@ -72,10 +72,10 @@ class Health:
 
         self.bot: Watched | None = None
         self.lag_s = Histogram(SHORT)
-        self.told: WebhookInfo | None = None
+        self.webhook: WebhookInfo | None = None
         """Telegram's last answer to getWebhookInfo."""
 
-        self._told_at = 0.0
+        self._webhook_at = 0.0
 
     async def problems(self) -> list[str]:
         """Return what is wrong, of PROBLEMS; empty: ready."""
@@ -111,12 +111,12 @@ class Health:
         if age_s is not None and age_s <= SOURCE_STALE_S:
             return True
         # A webhook brings nothing while nothing happens: then Telegram must say that nothing waits.
-        told, told_s = self.told, self._clock() - self._told_at
+        webhook, webhook_age_s = self.webhook, self._clock() - self._webhook_at
         return (
-            told is not None
-            and bool(told.url)
-            and told_s <= 3 * TELEGRAM_EVERY_S
-            and not told.pending_update_count
+            webhook is not None
+            and bool(webhook.url)
+            and webhook_age_s <= 3 * TELEGRAM_EVERY_S
+            and not webhook.pending_update_count
         )
 
     async def measure_lag(self) -> None:
@@ -130,8 +130,8 @@ class Health:
         """Ask Telegram every TELEGRAM_EVERY_S what waits there, until cancelled."""
         while True:
             try:
-                self.told = await client.get_webhook_info()
-                self._told_at = self._clock()
+                self.webhook = await client.get_webhook_info()
+                self._webhook_at = self._clock()
             except TelegramError as error:
                 log.debug("Telegram does not say what waits there", reason=str(error))
             await asyncio.sleep(TELEGRAM_EVERY_S)

@@ -3,18 +3,22 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import structlog
 from aiohttp import web
 
+from telegram.listening import Address, Listener
 from telegram.metrics.counts import Counts
 from telegram.metrics.exposition import CONTENT_TYPE, Exposition
 from telegram.metrics.health import Asked, Health, Probed, Watched
-from telegram.metrics.listener import Listener
-from telegram.settings.address import Address
+from telegram.metrics.pages import application
 
 log = structlog.get_logger(__name__)
+
+CONNECTIONS_MAX: Final = 32
+GRACE_S: Final = 0.5
+"""Time for requests in progress when the monitoring ends."""
 
 
 class Monitoring:
@@ -35,14 +39,19 @@ class Monitoring:
         """Who made the store and the bot sets them here."""
 
         self._exposition = Exposition(self.observe, self.health)
-        self._address = address
         pages = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
-        self.listener = Listener(address, pages, token)
+        self._app = application(pages, token)
+        self._listener = Listener(address, connections_max=CONNECTIONS_MAX)
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the port that was picked."""
+        return self._listener.address
+
     async def __aenter__(self) -> Self:
-        await self.listener.__aenter__()
-        log.info("metrics are served", host=self._address.host, port=self.listener.port)
+        await self._listener.start(self._app)
+        log.info("metrics are served", address=str(self.address))
         self._start(self.health.measure_lag(), "loop lag")
         return self
 
@@ -50,7 +59,7 @@ class Monitoring:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.listener.__aexit__()
+        await self._listener.stop(GRACE_S)
 
     def serve(self, store: Probed, bot: Watched) -> None:
         """Note that this process has the store, and its bot is about to start."""

@@ -2,13 +2,13 @@
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from telegram.settings.address import read_address
+from telegram.listening import AddressText, read_address
 
 
 class MetricsSettings(BaseModel):
     """Where /healthz, /readyz and /metrics are served."""
 
-    metrics_listen: str | None = Field(
+    metrics_listen: AddressText | None = Field(
         default=None,
         description="HOST:PORT of /healthz, /readyz and /metrics, such as 127.0.0.1:9464; default: not served",
     )
@@ -16,13 +16,6 @@ class MetricsSettings(BaseModel):
         default=None,
         description="the bearer token of /metrics; needed if METRICS_LISTEN is no loopback address",
     )
-
-    @field_validator("metrics_listen")
-    @classmethod
-    def _address(cls, text: str | None) -> str | None:
-        if text is not None:
-            read_address(text)
-        return text
 
     @field_validator("metrics_token")
     @classmethod

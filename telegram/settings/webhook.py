@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from telegram.listening import Address, read_address
+from telegram.listening import Address, AddressText, read_address
 
 Network = IPv4Network | IPv6Network
 
@@ -93,7 +93,7 @@ class WebhookSettings(BaseModel):
         default=None,
         description="https://HOST/PATH that Telegram sends updates to; default: none, updates are polled",
     )
-    webhook_listen: str = Field(
+    webhook_listen: AddressText = Field(
         default="127.0.0.1:8443",
         description="HOST:PORT that serves the path of WEBHOOK_URL in plain HTTP, behind a proxy with TLS",
     )
@@ -110,12 +110,6 @@ class WebhookSettings(BaseModel):
     webhook_certificate: Path | None = Field(
         default=None, description="file with a self-signed certificate (PEM) that Telegram shall accept"
     )
-
-    @field_validator("webhook_listen")
-    @classmethod
-    def _webhook_address(cls, text: str) -> str:
-        read_address(text)
-        return text
 
     @field_validator("webhook_networks", "webhook_proxies")
     @classmethod

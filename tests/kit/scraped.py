@@ -8,8 +8,8 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from telegram.dialogue import Router
+from telegram.listening import Address
 from telegram.metrics.monitoring import Monitoring
-from telegram.settings.address import Address
 from tests.kit.stage import Stage
 
 Values = dict[tuple[str, ...], float]
@@ -29,7 +29,7 @@ def values(text: str) -> Values:
 
 async def get(monitoring: Monitoring, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
     """Return status and body."""
-    url = f"http://127.0.0.1:{monitoring.listener.port}{path}"
+    url = f"http://{monitoring.address}{path}"
     async with (
         aiohttp.ClientSession() as session,
         session.request(method, url, headers=headers, allow_redirects=False) as answer,

@@ -26,3 +26,19 @@ def test_a_wrong_value_is_one_line(text):
     with pytest.raises(ValueError, match="is not HOST:PORT") as error:
         read_address(text)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "is_loopback"),
+    [
+        ("127.0.0.1:9464", ("127.0.0.1", 9464), True),
+        ("[::1]:1", ("::1", 1), True),
+        ("localhost:80", ("localhost", 80), True),
+        ("0.0.0.0:80", ("0.0.0.0", 80), False),
+        ("[::]:80", ("::", 80), False),
+        ("example.org:80", ("example.org", 80), False),
+    ],
+)
+def test_only_this_machine_can_reach_a_loopback_address(text, address, is_loopback):
+    assert read_address(text) == address
+    assert read_address(text).is_loopback == is_loopback

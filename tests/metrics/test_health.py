@@ -44,7 +44,7 @@ def test_the_source_is_current_until_it_is_silent_for_too_long():
 def test_a_silent_webhook_is_current_while_telegram_says_that_nothing_waits(url, pending, age_s, current):
     now = Now()
     health = Health(Counts(now, now), now)
-    health.told = WebhookInfo(url=url, pending_update_count=pending)
+    health.webhook = WebhookInfo(url=url, pending_update_count=pending)
     now.at = age_s
     assert health._is_current() == current
 
@@ -66,7 +66,7 @@ def test_telegram_is_asked_again_after_a_failure():
         asking = asyncio.create_task(health.ask_telegram(client))
         await asyncio.sleep(2 * TELEGRAM_EVERY_S + 1)
         asking.cancel()
-        return client.asked, health.told
+        return client.asked, health.webhook
 
     assert run_virtual(ask()) == (3, WebhookInfo(url="", pending_update_count=3))
 

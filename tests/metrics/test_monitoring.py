@@ -9,9 +9,9 @@ import pytest
 from engine import Retry, StoreUnavailable
 from telegram.dialogue import MessageContext, Router
 from telegram.fake import Fault
+from telegram.listening import Address
 from telegram.metrics import health
 from telegram.metrics.monitoring import Monitoring
-from telegram.settings.address import Address
 from tests.kit.scraped import NoTelegram, get, monitored_bot, scrape, values
 from tests.kit.stage import Stage
 
@@ -143,9 +143,9 @@ async def test_telegrams_own_count_and_last_error_are_shown(stage: Stage):
     stage.fake.world.send_message(7, 7, "hello")
     async with monitored_bot(stage, echo()) as monitoring:
         await stage.idle()
-        while monitoring.health.told is None:
+        while monitoring.health.webhook is None:
             await asyncio.sleep(0.01)
-        monitoring.health.told = monitoring.health.told.model_copy(
+        monitoring.health.webhook = monitoring.health.webhook.model_copy(
             update={
                 "pending_update_count": 3,
                 "last_error_date": 1_700_000_000,
@@ -164,7 +164,7 @@ async def test_a_scrape_during_the_stop_is_answered():
     monitoring = Monitoring(Address("127.0.0.1", 0), "", NoTelegram(), lambda: 0.0)
     async with monitoring, asyncio.timeout(30.0):
         running = asyncio.create_task(get(monitoring, "/metrics"))
-        await monitoring.listener.__aexit__()
+        await monitoring._listener.stop(0.5)
         await asyncio.wait({running})
         assert running.exception() is not None or running.result()[0] == 200
 
@@ -176,3 +176,16 @@ async def test_a_scrape_while_the_bot_drains_is_answered(stage: Stage):
             scrapes = [asyncio.create_task(get(monitoring, "/metrics")) for _ in range(5)]
             await bot.stop()
             assert [status for status, _ in await asyncio.gather(*scrapes)] == [200] * 5
+
+
+async def test_a_scrape_after_the_store_is_closed_is_answered(stage: Stage):
+    """The store is closed before the monitoring ends (telegram/command/main.py)."""
+    async with monitored_bot(stage, echo()) as monitoring, asyncio.timeout(30.0):
+        bot: Any = monitoring.health.bot
+        await bot.stop()
+        await stage.store.close()
+        assert await get(monitoring, "/readyz") == (503, '["draining"]')
+        status, _ = await get(monitoring, "/metrics")
+        assert status == 200
+        last = asyncio.create_task(get(monitoring, "/metrics"))
+    await asyncio.wait({last})

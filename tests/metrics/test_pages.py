@@ -1,26 +1,32 @@
-"""The listener answers what it must not serve with a status, and is bounded."""
+"""The pages answer what they must not serve with a status, on a listener that is bounded."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from telegram.metrics import listener as module
-from telegram.metrics.listener import Listener
-from telegram.settings.address import Address, read_address
+from telegram.listening import Address, Listener
+from telegram.metrics.pages import application
 
 
 async def page(has_token: bool) -> web.Response:
     return web.Response(text=f"token {has_token}")
 
 
-def a_listener(token: str = "") -> Listener:
-    return Listener(Address("127.0.0.1", 0), {"/page": page}, token)
+@asynccontextmanager
+async def a_listener(token: str = "", **limits: Any) -> AsyncIterator[Listener]:
+    listener = Listener(Address("127.0.0.1", 0), **limits)
+    await listener.start(application({"/page": page}, token))
+    yield listener
+    await listener.stop(0.5)
 
 
 async def talk(listener: Listener, request: bytes) -> bytes:
     """Send bytes, and return what comes until the connection is closed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    reader, writer = await asyncio.open_connection(*listener.address)
     try:
         writer.write(request)
         return await reader.read()
@@ -76,47 +82,17 @@ async def test_the_token_is_known():
         assert answer.endswith(b"True")
 
 
-async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "CONNECTIONS_MAX", 2)
-    async with a_listener() as listener:
-        silent = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(2)]
-        while len(listener._http.connections) < 2:
+async def test_connections_are_bounded():
+    async with a_listener(connections_max=2) as listener:
+        silent = [await asyncio.open_connection(*listener.address) for _ in range(2)]
+        while len(listener._young) < 2:
             await asyncio.sleep(0)
         assert await talk(listener, request("GET /page HTTP/1.1")) == b""
         for _, writer in silent:
             writer.close()
 
 
-async def test_a_connection_that_says_nothing_is_cut(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "CONNECTION_MAX_S", 0.01)
-    async with a_listener() as listener:
+async def test_a_connection_that_says_nothing_is_cut():
+    async with a_listener(head_timeout_s=0.01) as listener:
         assert await talk(listener, b"GET /page HTTP/1.1\r\nHost: x\r\n") == b""
-        assert not listener._http.connections
-
-
-async def test_an_address_in_use_is_an_error():
-    async with a_listener() as listener:
-        with pytest.raises(OSError, match="address already in use"):
-            await Listener(Address("127.0.0.1", listener.port), {}).__aenter__()
-
-
-@pytest.mark.parametrize(
-    ("text", "address", "is_loopback"),
-    [
-        ("127.0.0.1:9464", ("127.0.0.1", 9464), True),
-        ("[::1]:1", ("::1", 1), True),
-        ("localhost:80", ("localhost", 80), True),
-        ("0.0.0.0:80", ("0.0.0.0", 80), False),
-        ("[::]:80", ("::", 80), False),
-        ("example.org:80", ("example.org", 80), False),
-    ],
-)
-def test_addresses(text, address, is_loopback):
-    assert read_address(text) == address
-    assert read_address(text).is_loopback == is_loopback
-
-
-@pytest.mark.parametrize("text", ["", "80", ":80", "host", "host:", "host:65536", "::1:80", "a b:80", "h:٣"])
-def test_what_is_no_address(text):
-    with pytest.raises(ValueError, match="HOST:PORT"):
-        read_address(text)
+        assert not listener._young
