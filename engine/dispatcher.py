@@ -231,20 +231,20 @@ class Engine:
         try:
             return await settled
         except SqlFailed as error:
-            refused = error
-        outcome = await self._handle(worker, delivery, partial(self._refused, refused))
+            failure = error
+        outcome = await self._handle(worker, delivery, partial(self._sql_failed, failure))
         try:
             return await self._settling.settle(delivery, outcome, more=False)
         except SqlFailed as again:
             return await self._settling.settle(delivery, outcome_of(again), more=False)
 
-    async def _refused(self, refused: SqlFailed, work: Work) -> Effects:
+    async def _sql_failed(self, failure: SqlFailed, work: Work) -> Effects:
         decide: Callable[[Work, SqlFailed], Awaitable[Effects]] | None = getattr(
-            self._handler, "refused", None
+            self._handler, "sql_failed", None
         )
         if decide is None:
-            raise refused
-        return await decide(work, refused)
+            raise failure
+        return await decide(work, failure)
 
     async def _claim(self, worker: Worker) -> Delivery | None:
         worker.claiming = True

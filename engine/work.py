@@ -141,7 +141,7 @@ class FullHandler(Protocol):
         """Return the calls to send for a failed delivery: after each counted failure, and (`given_up`) on giving up."""
         ...
 
-    async def refused(self, work: Work, error: SqlFailed) -> Effects:
+    async def sql_failed(self, work: Work, error: SqlFailed) -> Effects:
         """Decide about a delivery whose effects were not committed because its own SQL was refused: as a handler.
 
         Without this hook it counts as a failure of the handler with this error.

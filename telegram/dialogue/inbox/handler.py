@@ -170,7 +170,7 @@ class InboxHandler:
         answer_if_needed(ctx, self._conduct.apology)  # at each attempt: one may have died before
         return await effects_of(ctx, work) if ctx.long else ctx.effects()
 
-    async def refused(self, work: Work, error: SqlFailed) -> Effects:
+    async def sql_failed(self, work: Work, error: SqlFailed) -> Effects:
         """Let an error hook decide about an update whose own SQL was refused at the commit; raises what is decided."""
         ctx = self._context(delivery := work.delivery)
         table = self._table or self._prepare()
@@ -184,7 +184,7 @@ class InboxHandler:
             match = await search(table, ctx, asks)
         if match is None:
             raise error
-        await self._around.refused(ctx, match, work, error, self.about)
+        await self._around.sql_failed(ctx, match, work, error, self.about)
         answer_if_needed(ctx, self._conduct.apology)
         return await effects_of(ctx, work) if ctx.long else ctx.effects()
 

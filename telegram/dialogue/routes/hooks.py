@@ -134,7 +134,7 @@ class Around:
             if (error := _overran(ctx, hooks, work)) is not None:
                 await self._failed(ctx, hooks, work, error, about)
 
-    async def refused(self, ctx: Context, match: Match, work: Work, error: Exception, about: Any) -> None:
+    async def sql_failed(self, ctx: Context, match: Match, work: Work, error: Exception, about: Any) -> None:
         """Let an error hook decide about an update whose SQL was refused at the commit, as `run` about other errors."""
         hooks = hooks_of(match)
         work.retries = _retries(match, hooks)
