@@ -120,8 +120,7 @@ class Bot:
         one). `payload` is plain JSON (else NotKept), 64 KiB at most. ValueError or TypeError for wrong arguments and an
         event without a handler, RuntimeError if the bot does not run, StoreUnavailable if it cannot be stored now.
         """
-        if self._main is None or self._main.done() or self._stop.is_set():
-            raise RuntimeError("post() needs a running bot: call it between start() and stop()")
+        self._check_runs("post()")
         await self._parts.post(chat_id, name, payload, id=id, user_id=user_id, topic=topic)
 
     async def accept(self, update: bytes | Mapping[str, Any]) -> None:
@@ -130,8 +129,7 @@ class Bot:
         A repeated update_id is ignored. ValueError if it is no update (answer 400), StoreUnavailable if it cannot be stored
         now, RuntimeError if the bot does not run (answer 503: Telegram sends it again). Check the secret before.
         """
-        if self._main is None or self._main.done() or self._stop.is_set():
-            raise RuntimeError("accept() needs a running bot: call it between start() and stop()")
+        self._check_runs("accept()")
         await self._accepting.accept(update)
 
     @property
@@ -162,6 +160,10 @@ class Bot:
     def running(self) -> tuple[list[Running], list[Running]]:
         """Return the running handlers of the inbox and the running calls of the outbox."""
         return self._parts.handling.running(), self._parts.sending.running()
+
+    def _check_runs(self, call: str) -> None:
+        if not self.is_started or self.is_stopping:
+            raise RuntimeError(f"{call} needs a running bot: call it between start() and stop()")
 
     async def _live(self, opened: asyncio.Event) -> None:
         await self._parts.create_tables()
