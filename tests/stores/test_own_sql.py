@@ -1,7 +1,8 @@
 """The author's own SQL in a commit: all or nothing with it, and only his own tables. On each store that has a database."""
 
 import asyncio
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from engine.statements import ROWS_MAX, checked_sql, query_of
 from engine.stores.contract import append
 from engine.stores.memory import MemoryStore
 from engine.stores.postgres import open_postgres
+from engine.stores.postgres import own_sql as postgres_own_sql
 from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite import own_sql as sqlite_own_sql
 
 INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
 TABLES = """
@@ -231,6 +234,23 @@ async def test_what_is_fetched_is_bounded_and_only_read(own):
         await own.rows("WITH n AS (SELECT 1) INSERT INTO orders (id, chat) VALUES (1, 'x')")
     row = (await own.store.query(query_of("SELECT id, stock FROM goods", (), {})))[0]
     assert (row["id"], row[1]) == (1, 100)
+
+
+async def test_every_table_of_the_store_is_known(own):
+    """The list of what the author's SQL must not touch stands beside the schema, which may grow."""
+    if own.name == "sqlite":
+        with closing(sqlite3.connect(own.store._ledger.file.path)) as file:
+            found = {row[0] for row in file.execute("SELECT name FROM sqlite_master")}
+        found = {each for each in found if not each.startswith("sqlite_")}
+        known = sqlite_own_sql.TABLES
+    else:
+        schema = own.store._ledger._address.schema.strip('"')
+        text = "SELECT tablename FROM pg_tables WHERE schemaname = $1"
+        found = {row[0] for row in await own.store.query(query_of(text, (schema,), {}))}
+        known = frozenset(postgres_own_sql.TABLES)
+    found -= {"goods", "orders"}
+    assert len(found) > 5
+    assert found <= known
 
 
 async def test_a_script_is_run_whole_or_not_at_all(own):

@@ -1,7 +1,7 @@
 """`kill -9` while more people order than there are goods: the stock is sold exactly once, on SQLite and on PostgreSQL.
 
 1,000 chats order one piece each of a stock of 100, while the bot is killed again and again. Then: 100 order rows, none twice,
-the stock is 0, and each person was told what the database says; an answer that was in flight at a kill may come twice.
+the stock is 0, and each buyer's answer agrees with the database; an answer that was in flight at a kill may come twice.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ def judge(books: Books, answers: Mapping[int, Iterable[str]], chats: Iterable[in
             {f"{SOLD} {numbers[0]}"} if numbers else {each for each in said if each.startswith(SOLD_OUT)}
         )
         if len(expected) != 1 or said != expected:
-            wrong.append(f"chat {chat}: {len(numbers)} orders, and it was told {sorted(said)}")
+            wrong.append(f"chat {chat}: {len(numbers)} orders, and the answers {sorted(said)}")
     return wrong
 
 
@@ -129,7 +129,7 @@ async def _sale(plan: Plan, tell: Tell, store: str, folder: Path, url: str | Non
     said = sum(map(len, answers.values()))
     sold = sum(any(each.startswith(SOLD) for each in some) for some in answers.values())
     facts = (
-        f"{kills} kills, {CHATS} chats ordered, {len(books.orders)} order rows, {books.stock} left, {sold} told that it is theirs,"
+        f"{kills} kills, {CHATS} chats ordered, {len(books.orders)} order rows, {books.stock} left, {sold} with the answer that it is theirs,"
         f" {len(answers) - sold} that it is sold out, {said - len(answers)} answers sent again"
     )
     return Sale(CHATS, said, said - len(answers), failures, facts)
