@@ -67,10 +67,8 @@ class LoopWatch:
 
     def look(self) -> float:
         """Return for how many seconds the loop has taken no step; 0.0 if it takes steps, or does not run."""
-        late_s, self._stalled_s = (
-            max(self._queue.waited_s(), self._stalled_s),
-            0.0,
-        )  # one is a part of the other
+        late_s = max(self._queue.waited_s(), self._stalled_s)  # one is a part of the other
+        self._stalled_s = 0.0
         asked_at, now = self._asked_at, time.monotonic()
         if asked_at is None or not self._loop.is_running():
             self._asked_at, self._late_s = now, 0.0

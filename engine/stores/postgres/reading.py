@@ -1,5 +1,7 @@
 """Connections for the queries of handlers, apart from the one that writes: a few, made when they are needed."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
@@ -15,7 +17,7 @@ _TIME_S: Final = 10.0  # for a connection to be free, and for an answer
 
 
 class Reader:
-    """Runs queries, and the script that creates the author's tables."""
+    """Runs queries, and the script that creates the author's tables: SqlFailed, or StoreUnavailable."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -23,20 +25,14 @@ class Reader:
         self._is_closed = False
 
     async def query(self, asked: Sql) -> list[Any]:
-        """Return the rows; SqlFailed, or StoreUnavailable."""
-        try:
-            async with self._acquired() as connection:
-                return await own_sql.query(connection, asked)
-        except Exception as error:  # noqa: BLE001 - whatever the driver raises
-            raise outcome_of(error)[0] from None
+        """Return the rows."""
+        async with self._connection() as connection:
+            return await own_sql.query(connection, asked)
 
     async def create_tables(self, script: str) -> None:
-        """Run the script; SqlFailed, or StoreUnavailable."""
-        try:
-            async with self._acquired() as connection:
-                await own_sql.create_tables(connection, script)
-        except Exception as error:  # noqa: BLE001 - whatever the driver raises
-            raise outcome_of(error)[0] from None
+        """Run the script."""
+        async with self._connection() as connection:
+            await own_sql.create_tables(connection, script)
 
     def close(self) -> None:
         """Cut the connections; later queries fail."""
@@ -44,40 +40,22 @@ class Reader:
         if self._pool is not None:
             self._pool.terminate()
 
-    def _acquired(self) -> Any:
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
         if self._pool is None:
-            self._pool = _Pool(self._address)
-        return self._pool.acquired()
-
-
-class _Pool:
-    def __init__(self, address: Address) -> None:
-        self._pool = asyncpg.create_pool(
-            **address.options,
-            min_size=0,
-            max_size=CONNECTIONS_MAX,
-            command_timeout=_TIME_S,
-            timeout=_TIME_S,
-            server_settings={"jit": "off", "application_name": "chatlane queries"},
-        )
-
-    def terminate(self) -> None:
-        self._pool.terminate()
-
-    def acquired(self) -> Any:
-        return _Acquired(self._pool)
-
-
-class _Acquired:
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-
-    async def __aenter__(self) -> Any:
-        await self._pool  # connects at the first time only
-        self._connection = await self._pool.acquire(timeout=_TIME_S)
-        return self._connection
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._pool.release(self._connection)
+            self._pool = asyncpg.create_pool(
+                **self._address.options,
+                min_size=0,
+                max_size=CONNECTIONS_MAX,
+                command_timeout=_TIME_S,
+                timeout=_TIME_S,
+                server_settings={"jit": "off", "application_name": "chatlane queries"},
+            )
+        try:
+            await self._pool  # connects at the first time only
+            async with self._pool.acquire(timeout=_TIME_S) as connection:
+                yield connection
+        except Exception as error:  # noqa: BLE001 - whatever the driver raises
+            raise outcome_of(error)[0] from None

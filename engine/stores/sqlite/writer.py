@@ -159,9 +159,7 @@ class Writer(GroupWriter):
                 refused = None if index in failures else run_in_savepoint(self._connection, statements)
                 if refused is not None:
                     failures[index] = refused
-                if (
-                    not self._connection.in_transaction
-                ):  # the statement has ended it: all of it again, without
+                if not self._connection.in_transaction:  # the statement has ended it: all again, without it
                     is_begun = False
                     break
         parts = enumerate(group.parts())
