@@ -5,10 +5,12 @@ Each package imports only those above it (checked by import-linter):
 - botapi: the Bot API's types and methods (generated), encoding of updates and calls, errors, the lane of an update
 - client: TgClient, the HTTP client with uploads and downloads; text: formatted texts, with lengths as Telegram counts them
 - dialogue: for authors of handlers: Router, filters, contexts, flows; process: signals, and detection of a blocked loop
+- listening: an HTTP server with limits, for the webhook and the metrics
 - settings: the settings of a bot and of a load test
-- service: the bot: poller -> inbox -> handlers -> outbox -> sender; logs, dead letters
+- service: the bot: poller or webhook -> inbox -> handlers -> outbox -> sender; logs, dead letters
 - fake: a Bot API server with the real one's rules
-- sandbox: a page to chat in; load: tests under load and faults; testing: a kit for tests of handlers
+- sandbox: a page to chat in; load: tests under load and faults; testing: a kit for tests of handlers; metrics: health and metrics
+- command: the command line, where the parts are put together
 """
 
 from typing import Final
