@@ -75,7 +75,9 @@ CASES = {
     "metrics for everyone without a token": Case(
         "METRICS_LISTEN is not a loopback address", {"METRICS_LISTEN": "0.0.0.0:9464"}
     ),
-    "metrics at no address": Case("METRICS_LISTEN: HOST:PORT is needed", {"METRICS_LISTEN": "9464"}),
+    "metrics at no address": Case(
+        "METRICS_LISTEN: '9464' is not HOST:PORT: use for example", {"METRICS_LISTEN": "9464"}
+    ),
     "metrics token without an address": Case("METRICS_TOKEN is set but", {"METRICS_TOKEN": SECRET}),
     "metrics token that is none": Case(
         "METRICS_TOKEN: printable ASCII", {"METRICS_LISTEN": "127.0.0.1:0", "METRICS_TOKEN": f"{SECRET}\t"}

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import sysconfig
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
@@ -105,7 +107,10 @@ class RunQueue:
     """Measures how long a thread waited for a processor: on a busy machine that is not the handler's time."""
 
     def __init__(self, native_id: int) -> None:
-        self._path = f"/proc/self/task/{native_id}/schedstat"
+        self._fd = -1
+        with contextlib.suppress(OSError):  # another system
+            self._fd = os.open(f"/proc/self/task/{native_id}/schedstat", os.O_RDONLY)
+            weakref.finalize(self, os.close, self._fd)
         self._ns = self._waited_ns()
 
     def waited_s(self) -> float:
@@ -114,10 +119,14 @@ class RunQueue:
         return max(0, self._ns - before) / 1e9
 
     def _waited_ns(self) -> int:
-        """Read the second figure of the thread's schedstat (Linux, Documentation/scheduler/sched-stats.rst)."""
+        """Read the second figure of the thread's schedstat (Linux, Documentation/scheduler/sched-stats.rst).
+
+        One system call: after each the caller waits for the interpreter, which a handler may hold for tenths of a second.
+        """
+        if self._fd < 0:
+            return 0
         try:
-            with open(self._path, "rb") as file:  # noqa: PTH123 - ten times a second
-                return int(file.read().split()[1])
+            return int(os.pread(self._fd, 100, 0).split()[1])
         except (OSError, ValueError, IndexError):  # another system, or the thread has ended
             return 0
 
