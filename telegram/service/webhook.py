@@ -26,8 +26,8 @@ from telegram.botapi.errors import TelegramError, Unauthorized
 from telegram.botapi.files import InputFile
 from telegram.botapi.intake import UPDATE_BYTES_MAX, RawUpdate, scan, update_id_of
 from telegram.listening import Listener
+from telegram.service.failures import Failures
 from telegram.service.incoming import Inbox, take_in
-from telegram.service.poller import Failures
 from telegram.settings.webhook import Network, WebhookConfig
 
 BODY_BYTES_MAX: Final = 1 << 20
