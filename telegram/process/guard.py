@@ -21,8 +21,11 @@ this signal, and it writes no core file."""
 AT_ONCE_S: Final = 1.0
 """Time for an orderly immediate stop after a second signal."""
 
-LATER_S: Final = 0.2
+LATER_S: Final = 0.35
 """How much later than the bot's own thread this process acts: the thread can log why, and clears the notes of handlers."""
+
+ENDING: Final = 0x7F
+"""The byte by which the bot's thread says that it is ending the process: then at least LATER_S are left. No signal's number."""
 
 HEARD: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -49,6 +52,8 @@ def guard(wakeup: socket.socket, forwarded: socket.socket, stop_s: float) -> Non
             if not (data := forwarded.recv(100)):
                 return  # the bot's process has ended
             heard += _signals(data)
+            if ENDING in data:
+                left_s = max(left_s, LATER_S)
         with suppress(BlockingIOError):
             unread = _signals(wakeup.recv(100, socket.MSG_PEEK))
         if not is_stopping:

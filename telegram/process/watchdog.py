@@ -15,6 +15,7 @@ Signals: Python's own handlers run in the main thread between two bytecodes, so 
 interpreter writes a byte to the wakeup descriptor (`signal.set_wakeup_fd`) at once, and this thread reads it.
 """
 
+import _thread
 import asyncio
 import contextlib
 import faulthandler
@@ -255,14 +256,20 @@ class Watchdog:
         if self._is_serving and blocked_s > self._blocked_max_s and not is_at_breakpoint(self._main):
             self._exit(EXIT_FORCED, "the event loop is blocked for longer than a handler may take")
 
+    def _tell_the_guard(self) -> None:
+        """Keep the guard from ending the process while this thread does, e.g. on a machine that is busy."""
+        self._forward(self._telling.fileno(), bytes([guard.ENDING]))
+
     def _end(self) -> NoReturn:
         if self._exit_code is not None:
             self._leave(self._exit_code)
+        self._tell_the_guard()
         _briefly(self.at_force)
         code = EXIT_FORCED if len(self._heard) == 1 else 128 + self._heard[-1]
         self._exit(code, "the stop was forced: what was not committed is handled again at the next start")
 
     def _leave(self, code: int) -> NoReturn:
+        self._tell_the_guard()
         main = threading.main_thread()
         threads = [each.name for each in threading.enumerate() if not each.daemon and each is not main]
         place = str(place_in(self._main))
@@ -274,6 +281,7 @@ class Watchdog:
         _exit(code)
 
     def _exit(self, code: int, why: str) -> NoReturn:
+        self._tell_the_guard()
         place = str(place_in(self._main))
         _briefly(lambda: log.error(why, at=place))
         _exit(code)
@@ -311,11 +319,19 @@ def _report(place: Place, seconds: float) -> None:
 
 
 def _briefly(act: Callable[[], object]) -> None:
-    """Call `act` in a thread, and wait at most _LOG_S for it."""
-    thread = threading.Thread(target=act, daemon=True)
+    """Call `act` in a thread, and wait at most _LOG_S for it. Not a `threading.Thread`: its `start` waits without a limit."""
+    done = threading.Lock()
+    done.acquire()
+
+    def run() -> None:
+        try:
+            act()
+        finally:
+            done.release()
+
     try:
-        thread.start()
+        _thread.start_new_thread(run, ())
     except RuntimeError:  # the process may have no more threads
         act()
     else:
-        thread.join(_LOG_S)
+        done.acquire(timeout=_LOG_S)
