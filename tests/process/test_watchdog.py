@@ -285,6 +285,7 @@ def test_signals_arrive_when_1200_descriptors_are_open(begin, handler):
 
 def test_the_thread_says_that_it_ends_the_process_before_it_takes_time_for_it(monkeypatch):
     telling, told = socket.socketpair()
+    told.setblocking(False)
     acts = []
 
     def briefly(_):
