@@ -87,6 +87,7 @@ LOCK_ARGS ?= -U
 lock: .venv/.dev ## pin the newest dependencies that pyproject.toml allows
 	@.venv/bin/pip install -q pip-tools
 	@$(COMPILE) -o requirements.lock
+	@$(COMPILE) --extra postgres -c requirements.lock -o requirements-postgres.lock
 	@$(COMPILE) --extra load -c requirements.lock -o requirements-load.lock
 	@$(COMPILE) --extra load --extra postgres --extra dev -c requirements.lock -o requirements-dev.lock
 	@$(subst pyproject.toml,tests/peers/requirements.in,$(COMPILE)) -o tests/peers/requirements.lock

@@ -33,8 +33,9 @@ COUNTER, GAUGE, HISTOGRAM = CounterMetricFamily, GaugeMetricFamily, HistogramMet
 KINDS: Final = {
     "chatlane_ready": Kind(GAUGE, (), "1: ready, as /readyz"),
     "chatlane_problem": Kind(GAUGE, ("problem",), "1: this is why it is not ready"),
+    "chatlane_standby": Kind(GAUGE, (), "1: another process has the bot, this one takes over when it ends"),
     "chatlane_source_age_seconds": Kind(GAUGE, (), "since an answer to getUpdates, or an update, came"),
-    "chatlane_store_up": Kind(GAUGE, (), "1: the store answered at this scrape"),
+    "chatlane_store_up": Kind(GAUGE, (), "1: the store answered at this scrape; none: it is not open"),
     "chatlane_pending": Kind(GAUGE, ("queue",), "updates, due timers, calls that wait or are handled"),
     "chatlane_lanes": Kind(GAUGE, ("queue", "state"), "lanes with pending work"),
     "chatlane_oldest_seconds": Kind(GAUGE, ("queue",), "age of what waits longest, 0: nothing waits"),
@@ -65,7 +66,7 @@ class _Seen(NamedTuple):
     """The state at a scrape; None: unknown."""
 
     now: float
-    store: float
+    store: float | None
     problems: list[str]
     stats: Stats | None
     oldest: Oldest | None
@@ -77,7 +78,7 @@ class Exposition(Collector):
     def __init__(self, counts: Counts, health: Health) -> None:
         self._counts = counts
         self._health = health
-        self._seen = _Seen(0.0, 0.0, [], None, None)
+        self._seen = _Seen(0.0, None, [], None, None)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -88,7 +89,8 @@ class Exposition(Collector):
         problems = await self._health.problems()
         oldest = await self._health.oldest()
         stats = None if store is None or oldest is None else await store.stats()
-        self._seen = _Seen(now, float(oldest is not None), problems, stats, oldest)
+        up = None if store is None else float(oldest is not None)
+        self._seen = _Seen(now, up, problems, stats, oldest)
         return generate_latest(self._registry)  # no await in between: another scrape may run
 
     def collect(self) -> Iterator[Metric]:
@@ -118,7 +120,9 @@ class Exposition(Collector):
         seen, webhook = self._seen, self._health.webhook
         yield _gauge("chatlane_ready", {(): float(not seen.problems)})
         yield _gauge("chatlane_problem", {(name,): float(name in seen.problems) for name in PROBLEMS})
-        yield _gauge("chatlane_store_up", {(): seen.store})
+        yield _gauge("chatlane_standby", {(): float(self._health.is_standby)})
+        if seen.store is not None:
+            yield _gauge("chatlane_store_up", {(): seen.store})
         if (age_s := self._health.source_age_s()) is not None:
             yield _gauge("chatlane_source_age_seconds", {(): age_s})
         if seen.stats is not None and seen.oldest is not None:

@@ -23,7 +23,7 @@ PROBE_S: Final = 2.0
 
 TELEGRAM_EVERY_S: Final = 60.0
 LAG_EVERY_S: Final = 0.25
-PROBLEMS: Final = ("starting", "standby", "draining", "store", "source")
+PROBLEMS: Final = ("starting", "draining", "store", "source")
 """What /readyz and `chatlane_problem` name."""
 
 
@@ -62,13 +62,17 @@ class Asked(Protocol):
 
 
 class Health:
-    """The state of one process; store and bot are set when there are any. `clock` is the event loop's."""
+    """The state of one process; store and bot are set when there are any. `clock` is the event loop's.
 
-    def __init__(self, counts: Counts, clock: Callable[[], float]) -> None:
+    `may_stand_by`: several processes may share the store, and one without it waits to take over.
+    """
+
+    def __init__(self, counts: Counts, clock: Callable[[], float], *, may_stand_by: bool = False) -> None:
         self._counts = counts
         self._clock = clock
+        self._may_stand_by = may_stand_by
         self.store: Probed | None = None
-        """None: another process has the bot, and this one stands by."""
+        """None: it is not open yet, or another process has the bot, and this one stands by."""
 
         self.bot: Watched | None = None
         self.lag_s = Histogram(SHORT)
@@ -77,12 +81,17 @@ class Health:
 
         self._webhook_at = 0.0
 
+    @property
+    def is_standby(self) -> bool:
+        """Whether another process has the bot, or this one is about to take it."""
+        return self.store is None and self._may_stand_by
+
     async def problems(self) -> list[str]:
-        """Return what is wrong, of PROBLEMS; empty: ready."""
+        """Return what is wrong, of PROBLEMS; empty: ready. A standby is ready: to take over is its work."""
         if self.bot is not None and self.bot.is_stopping:
             return ["draining"]
         if self.store is None:
-            return ["standby"]
+            return [] if self._may_stand_by else ["starting"]
         found = []
         if self.bot is None or not self.bot.is_started:
             found.append("starting")

@@ -25,17 +25,25 @@ class Monitoring:
     """Serves /healthz, /readyz and /metrics while it is entered; give its `observe` to the bot.
 
     /healthz needs no token and has no content; /readyz without the token has a status only; /metrics needs it. `wall` returns
-    Unix time by the clock of updates.
+    Unix time by the clock of updates. `may_stand_by`: see Health.
     """
 
-    def __init__(self, address: Address, token: str, client: Asked, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        token: str,
+        client: Asked,
+        wall: Callable[[], float],
+        *,
+        may_stand_by: bool = False,
+    ) -> None:
         clock = asyncio.get_running_loop().time
         self._client = client
         self._wall = wall
         self.observe = Counts(wall, clock)
         """The bot's observer."""
 
-        self.health = Health(self.observe, clock)
+        self.health = Health(self.observe, clock, may_stand_by=may_stand_by)
         """Who made the store and the bot sets them here."""
 
         self._exposition = Exposition(self.observe, self.health)

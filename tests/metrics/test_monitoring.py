@@ -120,12 +120,21 @@ async def test_the_pages_say_ready_only_while_all_works(stage: Stage, monkeypatc
         await stopping
 
 
-async def test_a_process_without_the_store_stands_by():
-    async with Monitoring(Address("127.0.0.1", 0), "", NoTelegram(), lambda: 0.0) as monitoring:
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_process_without_the_store_stands_by_if_others_may_have_it(stage: Stage, shared: bool):
+    """Kubernetes replaces pods one by one when the new one is ready: a standby has to be."""
+    address = Address("127.0.0.1", 0)
+    async with Monitoring(address, "", NoTelegram(), lambda: 0.0, may_stand_by=shared) as monitoring:
         assert await get(monitoring, "/healthz") == (200, "")
-        assert await get(monitoring, "/readyz") == (503, '["standby"]')
+        assert await get(monitoring, "/readyz") == ((200, "[]") if shared else (503, '["starting"]'))
         seen = await scrape(monitoring)
-        assert (seen["chatlane_ready",], seen["chatlane_store_up",]) == (0, 0)
+        assert (seen["chatlane_ready",], seen["chatlane_standby",]) == (shared, shared)
+        assert ("chatlane_store_up",) not in seen
+        async with stage.bot(echo(), observe=monitoring.observe) as bot:
+            monitoring.serve(stage.store, bot)
+            await stage.says(7, 7, "hello")
+            seen = await scrape(monitoring)
+            assert (seen["chatlane_standby",], seen["chatlane_store_up",]) == (0, 1)
 
 
 async def test_the_token_guards_what_the_pages_say():
@@ -136,7 +145,7 @@ async def test_the_token_guards_what_the_pages_say():
             assert await get(monitoring, "/metrics", **wrong) == (401, "")
             assert await get(monitoring, "/readyz", **wrong) == (503, "")
         assert (await get(monitoring, "/metrics", **right))[0] == 200
-        assert json.loads((await get(monitoring, "/readyz", **right))[1]) == ["standby"]
+        assert json.loads((await get(monitoring, "/readyz", **right))[1]) == ["starting"]
 
 
 async def test_telegrams_own_count_and_last_error_are_shown(stage: Stage):

@@ -31,6 +31,10 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="no promtool on PAT
 TROUBLE = {
     "ChatlaneDown": (['up{job="chatlane"} 0+0x20'], "10m"),
     "ChatlaneNotReady": (["chatlane_ready 0+0x20"], "10m"),
+    "ChatlaneAllStandBy": (
+        ['chatlane_standby{instance="a"} 1+0x20', 'chatlane_standby{instance="b"} 1+0x20'],
+        "10m",
+    ),
     "ChatlaneSourceStale": (['chatlane_problem{problem="source"} 1+0x20'], "10m"),
     "ChatlaneOldestTooOld": (['chatlane_oldest_seconds{queue="inbox"} 301+60x20'], "10m"),
     "ChatlaneDeadLetters": (['chatlane_dead_letters_total{queue="inbox"} 0+1x20'], "10m"),
@@ -64,7 +68,7 @@ TROUBLE = {
 }
 QUIET = [
     'up{job="chatlane"} 1+0x40', "chatlane_ready 1+0x40", "chatlane_store_up 1+0x40",
-    'chatlane_problem{problem="source"} 0+0x40', 'chatlane_problem{problem="standby"} 0+0x40',
+    'chatlane_problem{problem="source"} 0+0x40', 'chatlane_standby{instance="a"} 0+0x40', 'chatlane_standby{instance="b"} 1+0x40',
     'chatlane_oldest_seconds{queue="inbox"} 1+0x40', 'chatlane_dead_letters_total{queue="inbox"} 3+0x40',
     'chatlane_calls_total{method="sendMessage",code="200"} 0+100x40', 'chatlane_calls_total{method="sendMessage",code="429"} 1+0x40',
     'chatlane_store_errors_total{call="commit"} 2+0x40', 'chatlane_leases_lost_total{queue="inbox",call="commit"} 2+0x40',
