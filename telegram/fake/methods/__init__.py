@@ -14,7 +14,21 @@ from telegram.fake.protocol.shapes import schema
 from telegram.fake.world import World
 from telegram.fake.world.attachments import KINDS
 
-from . import bot, chats, editing, files, links, media, members, polls, queries, sending, stickers, topics
+from . import (
+    bot,
+    chats,
+    editing,
+    files,
+    links,
+    media,
+    members,
+    polls,
+    queries,
+    sending,
+    stickers,
+    topics,
+    webhook,
+)
 from .generic import sample_method
 
 
@@ -30,9 +44,9 @@ _WITH_STATE: dict[str, Callable[[World, Params], Any]] = {
     "getMe": bot.get_me,
     "logOut": bot.log_out,
     "close": bot.close,
-    "setWebhook": bot.set_webhook,
-    "deleteWebhook": bot.delete_webhook,
-    "getWebhookInfo": bot.get_webhook_info,
+    "setWebhook": webhook.set_webhook,
+    "deleteWebhook": webhook.delete_webhook,
+    "getWebhookInfo": webhook.get_webhook_info,
     "setMyCommands": bot.set_my_commands,
     "getMyCommands": bot.get_my_commands,
     "deleteMyCommands": bot.delete_my_commands,

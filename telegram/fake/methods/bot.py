@@ -1,15 +1,14 @@
-"""Methods for the bot itself: profile, commands, menu button, webhook, logging out."""
+"""Methods for the bot itself: profile, commands, menu button, logging out."""
 
 import re
 from collections.abc import Callable
 
-from telegram.fake.protocol.answers import Described, Json, bad_request, encode
+from telegram.fake.protocol.answers import Json, bad_request, encode
 from telegram.fake.protocol.params import Params, boolean, integer, structure, text
 from telegram.fake.world import World
 from telegram.fake.world.attachments import described, stored
 from telegram.fake.world.members import flags
 from telegram.fake.world.messages import object_of
-from telegram.fake.world.queue import DEFAULT_KINDS
 
 COMMANDS_MAX = 100
 _COMMAND = re.compile(r"[a-z0-9_]{1,32}")
@@ -178,37 +177,7 @@ def _scope(params: Params) -> tuple[str, str]:
     return encode(scope), text(params, "language_code")
 
 
-# -- webhook and log out -------------------------------------------------------------------------------------------
-
-
-def set_webhook(world: World, params: Params) -> Described:
-    """Refuse a webhook; an empty url means deleteWebhook."""
-    if text(params, "url"):
-        raise bad_request("webhooks are not supported by this server")
-    return delete_webhook(world, params)
-
-
-def delete_webhook(world: World, params: Params) -> Described:
-    """Delete the webhook and, on request, all waiting updates; the description says whether a webhook was set."""
-    queue = world.queue
-    was_set = bool(queue.webhook_url)
-    queue.webhook_url = ""
-    if boolean(params, "drop_pending_updates"):
-        queue.clear()
-    return Described(True, "Webhook was deleted" if was_set else "Webhook is already deleted")
-
-
-def get_webhook_info(world: World, _params: Params) -> Json:
-    """Return the WebhookInfo, with allowed_updates unless they are the default."""
-    queue = world.queue
-    info: Json = {
-        "url": queue.webhook_url,
-        "has_custom_certificate": False,
-        "pending_update_count": queue.pending,
-    }
-    if queue.allowed != DEFAULT_KINDS:
-        info["allowed_updates"] = sorted(queue.allowed)
-    return info
+# -- log out -------------------------------------------------------------------------------------------------------
 
 
 def log_out(world: World, _params: Params) -> bool:

@@ -7,7 +7,7 @@ an `Upload`. A null counts as absent.
 import json
 import re
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from aiohttp import web
 
@@ -45,6 +45,18 @@ async def read_parameters(request: web.BaseRequest, form_bytes_max: int = FORM_B
     if "?" in request.raw_path:
         params |= request.query
     return params
+
+
+def params_of(content_type: str, body: bytes) -> Params:
+    """Return the parameters in the body of an answer to a webhook, JSON or a form; {} if there are none."""
+    try:
+        if "application/json" in content_type.lower():
+            return _from_json(body)
+        if "application/x-www-form-urlencoded" in content_type.lower():
+            return dict(parse_qsl(body.decode()))
+    except (ApiError, UnicodeDecodeError):
+        pass
+    return {}
 
 
 async def _read_body(request: web.BaseRequest, form_bytes_max: int) -> Params:

@@ -1,4 +1,4 @@
-"""The log of the bot's calls and polls, for assertions in tests."""
+"""The log of the bot's calls and polls, and of the deliveries to its webhook, for assertions in tests."""
 
 import asyncio
 from collections import Counter, deque
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from telegram.fake.protocol.params import Params, integer
 
 POLLS_MAX = 10_000
+DELIVERIES_MAX = 200_000
 
 
 class Call(NamedTuple):
@@ -134,6 +135,37 @@ class CallLog:
         return waiter.found
 
 
-def as_row(call: Call) -> list[Any]:
-    """Return a call as the control API sends it; `Call(*row)` reverses it."""
-    return list(call)
+class Delivery(NamedTuple):
+    """One request to the webhook; `n` counts from 1, `at` is the Unix time of its answer.
+
+    `status` is that of the answer, 0 without one; `took_s`: from the request to the answer.
+    """
+
+    n: int
+    at: float
+    update_id: int
+    status: int
+    took_s: float
+
+
+class DeliveryLog:
+    """The latest DELIVERIES_MAX deliveries."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._kept: deque[Delivery] = deque(maxlen=DELIVERIES_MAX)
+
+    def add(self, at: float, update_id: int, status: int, took_s: float) -> None:
+        """Record a delivery."""
+        self.count += 1
+        self._kept.append(Delivery(self.count, at, update_id, status, took_s))
+
+    def since(self, n: int, limit: int) -> list[Delivery]:
+        """Return up to `limit` deliveries with a number above `n`, oldest first."""
+        first = self._kept[0].n if self._kept else 1
+        return [self._kept[i] for i in range(max(0, n + 1 - first), len(self._kept))][:limit]
+
+
+def as_row(entry: Call | Delivery) -> list[Any]:
+    """Return an entry as the control API sends it; `Call(*row)` or `Delivery(*row)` reverses it."""
+    return list(entry)

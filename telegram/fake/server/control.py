@@ -12,6 +12,7 @@ POST /act          [[chat, "text" | "press" | "key", text or data, message], ...
 POST /push         {"kind", "payload"} -> update_id
 POST /raw          the bytes after `{"update_id":N,` and before the last `}` -> update_id
 GET  /calls        ?since=N -> [[n, at, method, params, status, delivered], ...] with n > N, at most ROWS_MAX
+GET  /deliveries   ?since=N -> [[n, at, update_id, status, took_s], ...] with n > N: requests to the webhook
 POST /forget       {"through": N}: drops the calls up to n = N, for long runs
 GET  /wait         ?n=&method=&delivered=&timeout_s= -> the same, as soon as there are n calls; 504 after timeout_s
 GET  /faults       -> [fault, ...]; POST adds one, DELETE removes all
@@ -72,6 +73,7 @@ class Control:
                 web.post("/push", self._push),
                 web.post("/raw", self._raw),
                 web.get("/calls", self._calls),
+                web.get("/deliveries", self._deliveries),
                 web.post("/forget", self._forget),
                 web.get("/wait", self._wait),
                 web.get("/faults", self._list_faults),
@@ -156,6 +158,10 @@ class Control:
     async def _calls(self, request: web.Request) -> web.Response:
         since = int(request.query.get("since", "0"))
         return _json([as_row(call) for call in self._server.log.since(since, ROWS_MAX)])
+
+    async def _deliveries(self, request: web.Request) -> web.Response:
+        since = int(request.query.get("since", "0"))
+        return _json([as_row(each) for each in self._server.deliveries_since(since, ROWS_MAX)])
 
     async def _forget(self, request: web.Request) -> web.Response:
         self._server.log.forget((await request.json())["through"])

@@ -9,6 +9,7 @@ from telegram.fake.world.queue import UpdateQueue
 TERMINATED = (
     "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
 )
+WEBHOOK_SET = "Conflict: terminated by setWebhook request"
 WEBHOOK_ACTIVE = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
 
 
@@ -20,11 +21,9 @@ class LongPoll:
     ) -> None:
         self._queue = queue
         self._sleep = sleep
-        self._waiter: asyncio.Future[bool] | None = (
-            None  # True: read again; False: replaced by a newer request
-        )
+        self._waiter: asyncio.Future[str] | None = None  # the reason that ends it; "": read again
         self._arrival = asyncio.Event()
-        queue.on_push = self._wake
+        queue.on_push = self.wake
 
     async def take(
         self,
@@ -41,8 +40,8 @@ class LongPoll:
         batch = self._queue.read(offset, limit)
         if batch or not timeout:
             return batch
-        if not await self._wait(timeout):
-            await self._conflict(TERMINATED)
+        if reason := await self._wait(timeout):
+            await self._conflict(reason)
         return self._queue.read(max(offset, 0), limit)  # -N was applied above and must not drop newer updates
 
     async def waiting(self) -> None:
@@ -51,11 +50,10 @@ class LongPoll:
             self._arrival.clear()
             await self._arrival.wait()
 
-    async def _wait(self, timeout: float) -> bool:  # noqa: ASYNC109 - not a deadline for the caller
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(False)
+    async def _wait(self, timeout: float) -> str:  # noqa: ASYNC109 - not a deadline for the caller
+        self._end(TERMINATED)
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
+        waiter: asyncio.Future[str] = loop.create_future()
         self._waiter = waiter
         self._arrival.set()
         timer = loop.call_later(timeout, _resolve, waiter)
@@ -66,9 +64,18 @@ class LongPoll:
             if self._waiter is waiter:
                 self._waiter = None
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let the waiting request read again."""
+        self._end("")
+
+    def webhook_changed(self) -> None:
+        """End the waiting request if a webhook was set (telegram-bot-api, Client.cpp, abort_long_poll)."""
+        if self._queue.webhook_url:
+            self._end(WEBHOOK_SET)
+
+    def _end(self, reason: str) -> None:
         if self._waiter is not None:
-            _resolve(self._waiter)
+            _resolve(self._waiter, reason)
 
     async def _conflict(self, description: str) -> None:
         delay_s = self._queue.conflict_delay_s()
@@ -77,6 +84,6 @@ class LongPoll:
         raise ApiError(409, description)
 
 
-def _resolve(waiter: "asyncio.Future[bool]") -> None:
+def _resolve(waiter: "asyncio.Future[str]", reason: str = "") -> None:
     if not waiter.done():
-        waiter.set_result(True)
+        waiter.set_result(reason)

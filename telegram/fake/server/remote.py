@@ -16,7 +16,7 @@ import aiohttp
 from telegram.fake.protocol.answers import Json
 from telegram.fake.world.flood import FloodLimits
 
-from .calls import Call, Stats
+from .calls import Call, Delivery, Stats
 from .faults import Fault
 from .server import DEFAULT_TOKEN
 
@@ -51,9 +51,12 @@ class RemoteFake:
         token: str = DEFAULT_TOKEN,
         history: int = 200,
         seed: int | None = None,
+        local: bool = False,
     ) -> Self:
         """Start the process and wait until it is ready; it ends with `stop()` or with this process. RuntimeError."""
         arguments = ["--port", str(port), "--token", token, "--history", str(history), "--until-eof"]
+        if local:
+            arguments.append("--local")
         if seed is not None:
             arguments += ["--seed", str(seed)]
         process = await asyncio.create_subprocess_exec(
@@ -129,6 +132,13 @@ class RemoteFake:
         while rows := await self._ask("GET", f"/calls?since={calls[-1].n if calls else since}"):
             calls += [Call(*row) for row in rows]
         return calls
+
+    async def deliveries(self, since: int = 0) -> list[Delivery]:
+        """Return the latest requests to the bot's webhook with a number above `since`."""
+        found: list[Delivery] = []
+        while rows := await self._ask("GET", f"/deliveries?since={found[-1].n if found else since}"):
+            found += [Delivery(*row) for row in rows]
+        return found
 
     async def forget(self, through: int) -> None:
         """Drop the calls up to number `through`, to bound the server's memory in long runs."""

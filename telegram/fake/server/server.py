@@ -31,8 +31,9 @@ from telegram.fake.world.files import Files
 from telegram.fake.world.queue import UpdateQueue
 
 from .access import refusal, server_log
-from .calls import Call, CallLog, Poll, Stats
+from .calls import Call, CallLog, Delivery, Poll, Stats
 from .clock import MovableClock
+from .delivery import Deliveries
 from .downloads import download
 from .faults import Fault, Faults
 from .polling import LongPoll
@@ -78,6 +79,9 @@ class FakeServer:
         self.faults = Faults(rng)
         self.log = CallLog()
         self._long_poll = LongPoll(self.queue)
+        self._webhook = Deliveries(self.world, self._execute, rng)
+        self.queue.on_push = self._pushed
+        self.world.webhooks.on_change = self._webhook_changed
         self._prefix = f"/bot{token}/"
         self._strict = strict
         self._form_bytes_max = FORM_BYTES_MAX_LOCAL if local else FORM_BYTES_MAX
@@ -99,6 +103,27 @@ class FakeServer:
     def polls(self) -> list[Poll]:
         """The latest answered getUpdates requests."""
         return list(self.log.polls)
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """The latest requests to the bot's webhook."""
+        return self.deliveries_since(0, self._webhook.log.count)
+
+    def deliveries_since(self, n: int, limit: int) -> list[Delivery]:
+        """Return up to `limit` requests to the bot's webhook with a number above `n`."""
+        return self._webhook.log.since(n, limit)
+
+    def wake_webhook(self) -> None:
+        """Deliver what is due, after the clock was moved."""
+        self._webhook.wake()
+
+    def _pushed(self) -> None:
+        self._long_poll.wake()
+        self._webhook.wake()
+
+    def _webhook_changed(self) -> None:
+        self._long_poll.webhook_changed()
+        self._webhook.change()
 
     def stats(self) -> Stats:
         """Return the counters since the start."""
@@ -145,6 +170,7 @@ class FakeServer:
     async def stop(self) -> None:
         """Close the port and all connections; waiting requests are aborted."""
         await self.down()
+        await self._webhook.down()
         self._release_port()
         self.world.files.close()
 
@@ -154,6 +180,7 @@ class FakeServer:
             return
         self._listening.close()
         self._listening = None
+        await self._webhook.down()
         self._held_port = _bound_socket(self.port)  # bound, not listening: no other process can take the port
         for connection in self._web.connections:
             if connection.transport is not None:
@@ -172,6 +199,7 @@ class FakeServer:
         self._listening = await asyncio.get_running_loop().create_server(
             self._web, sock=listening, backlog=1024
         )
+        self._webhook.up()
 
     def _release_port(self) -> None:
         if self._held_port is not None:

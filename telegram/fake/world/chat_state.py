@@ -19,6 +19,7 @@ from .flood import FloodControl, FloodLimits
 from .members import check_access, full_administrator, status_of
 from .people import Chat, ChatKind, Person
 from .queue import UpdateQueue
+from .webhook import Webhooks, lane_of
 
 INLINE_MAX: Final = 100_000  # stored messages sent via the bot
 REACTED_MAX: Final = 10_000  # messages with stored reactions
@@ -48,6 +49,7 @@ class ChatState:
     ) -> None:
         self.bot = bot
         self.queue = queue
+        self.webhooks = Webhooks(queue, clock)
         self.history = history
         self.now = clock
         self.files = files or Files()
@@ -321,7 +323,7 @@ class ChatState:
             self.keyboards.pop(chat_id, None)
 
     def _push(self, kind: str, payload: Json) -> int:
-        return self.queue.push(kind, f'"{kind}":{encode(payload)}'.encode())
+        return self.queue.push(kind, f'"{kind}":{encode(payload)}'.encode(), lane_of(kind, payload))
 
     def _get_or_add_person(self, user_id: int, first_name: str = "") -> Person:
         person = self._people.get(user_id)

@@ -12,6 +12,7 @@ from telegram.fake.text.formatting import formatted, usable
 from .attachments import store_files
 from .chat_state import ChatState
 from .people import Chat
+from .webhook import lane_of
 
 CALLBACKS_MAX = 100_000  # stored unanswered queries, button presses among them
 _QUERY_IDS: Final = {
@@ -201,7 +202,7 @@ class Messaging(ChatState):
         if isinstance(payload, dict):
             self._store_contents(kind, payload)
             self._store_query(kind, payload)
-        return self.queue.push(kind, rest)
+        return self.queue.push(kind, rest, lane_of(kind, payload))
 
     # -- internals ----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The update queue of one bot at Telegram. Pure: no I/O, no tasks, an injected clock.
+"""The update queue of one bot at Telegram, read by getUpdates or by a webhook (webhook.py). Pure: no I/O, no tasks, an injected clock.
 
 - Ids are consecutive; the first one is random.
 - A read with a higher offset drops all updates below it at once, even if the reply is lost.
@@ -11,7 +11,7 @@ The rules are those of the official server (telegram-bot-api 10.0 `Client.cpp`, 
 import json
 import random
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
@@ -51,10 +51,14 @@ DEFAULT_KINDS = frozenset(
 KINDS = DEFAULT_KINDS | OPT_IN_KINDS
 
 
-class _Pending(NamedTuple):
+class Pending(NamedTuple):
+    """An update that waits."""
+
     id: int
     expires_at: float
     raw: bytes
+    lane: int = 0
+    """Webhooks deliver the updates of a lane one after another (webhook.py, `lane_of`); 0: in any order."""
 
 
 def _ignore_push() -> None:
@@ -62,13 +66,13 @@ def _ignore_push() -> None:
 
 
 class UpdateQueue:
-    """Updates that wait for getUpdates; `clock` returns monotonic seconds."""
+    """Updates that wait to be taken; `clock` returns monotonic seconds."""
 
     def __init__(
         self, *, clock: Callable[[], float] = time.monotonic, rng: random.Random | None = None
     ) -> None:
-        self._clock = clock
-        self._pending: deque[_Pending] = deque()
+        self.clock = clock
+        self._pending: OrderedDict[int, Pending] = OrderedDict()
         self._pending_bytes = 0
         self._earliest_expiry = float("inf")  # no pending update expires before this
         self._next_id = (rng or random.Random()).randint(*FIRST_ID_RANGE)
@@ -81,7 +85,7 @@ class UpdateQueue:
         self.expired = 0
         self.dropped = 0
         self.webhook_url = ""
-        """Set it to simulate a webhook: getUpdates then answers 409."""
+        """The URL of the webhook that is set, "" for none: getUpdates then answers 409."""
 
     @property
     def pending(self) -> int:
@@ -94,7 +98,7 @@ class UpdateQueue:
         """The id of the next update."""
         return self._next_id
 
-    def push(self, kind: str, rest: bytes) -> int:
+    def push(self, kind: str, rest: bytes, lane: int = 0) -> int:
         """Append `{"update_id":N,<rest>}` unchanged; return N, or 0 if the update is not queued.
 
         Not queued: kinds that the bot did not request, and updates above one of the size limits. Kinds unknown to this
@@ -110,9 +114,9 @@ class UpdateQueue:
         update_id = self._next_id
         self._next_id += 1
         raw = b'{"update_id":%d,%b}' % (update_id, rest)
-        expires_at = self._clock() + TTL_S.get(kind, TTL_DEFAULT_S)
+        expires_at = self.clock() + TTL_S.get(kind, TTL_DEFAULT_S)
         self._earliest_expiry = min(self._earliest_expiry, expires_at)
-        self._pending.append(_Pending(update_id, expires_at, raw))
+        self._pending[update_id] = Pending(update_id, expires_at, raw, lane)
         self._pending_bytes += len(raw)
         self.on_push()
         return update_id
@@ -124,7 +128,7 @@ class UpdateQueue:
         """
         limit = min(max(limit, 1), LIMIT_MAX)
         timeout = min(max(timeout, 0), TIMEOUT_MAX_S)
-        now = self._clock()
+        now = self.clock()
         if offset == self._asked_offset:
             age = now - self._asked_at
             if age < 3 and timeout < 3:
@@ -146,16 +150,39 @@ class UpdateQueue:
             while len(self._pending) > -offset:
                 self._forget_head()
         elif offset <= self._next_id + TAIL_SLACK:
-            while self._pending and self._pending[0].id < offset:
+            while self._pending and next(iter(self._pending)) < offset:
                 self._forget_head()
         batch = []
         room = REPLY_BYTES_MAX
-        for update in islice(self._pending, limit):
+        for update in islice(self._pending.values(), limit):
             room -= 50 + len(update.raw)
             if room <= 0:
                 break
             batch.append(update.raw)
         return batch
+
+    def following(self, start: int, limit: int) -> list[Pending]:
+        """Return up to `limit` updates from the id `start` on, or from the first one if the ids have restarted below it."""
+        self._expire()
+        if not self._pending:
+            return []
+        head = next(iter(self._pending))
+        found: list[Pending] = []
+        for update_id in range(head if start > self._next_id else max(start, head), self._next_id):
+            if len(found) >= limit:
+                break
+            if (update := self._pending.get(update_id)) is not None:
+                found.append(update)
+        return found
+
+    def forget(self, update_id: int, *, expired: bool = False) -> None:
+        """Drop an update that a webhook has taken, or that cannot be delivered any more."""
+        if (update := self._pending.pop(update_id, None)) is not None:
+            self._pending_bytes -= len(update.raw)
+            if expired:
+                self.expired += 1
+            else:
+                self.confirmed += 1
 
     def allow(self, names: object) -> None:
         """Set `allowed_updates` (a list, or its JSON text) for updates pushed from now on.
@@ -172,7 +199,7 @@ class UpdateQueue:
 
     def conflict_delay_s(self) -> float:
         """Return the delay of a 409 in seconds: 0 for the first, 3 for those within 3 s of it."""
-        now = self._clock()
+        now = self.clock()
         if now < self._next_conflict_at:
             return 3.0
         self._next_conflict_at = now + 3.0
@@ -194,16 +221,18 @@ class UpdateQueue:
 
     def state(self) -> Json:
         """Return the state for `restore`, as JSON."""
-        now = self._clock()
-        pending = [(each.id, each.expires_at - now, each.raw.decode("latin-1")) for each in self._pending]
+        now = self.clock()
+        pending = [
+            (each.id, each.expires_at - now, each.raw.decode("latin-1")) for each in self._pending.values()
+        ]
         return {"next_id": self._next_id, "pending": pending}
 
     def restore(self, state: Json, *, skipped: int) -> None:
         """Load a state into an empty queue; the next id is increased by `skipped`."""
-        now = self._clock()
+        now = self.clock()
         for update_id, seconds, raw in state["pending"]:
-            update = _Pending(int(update_id), now + seconds, raw.encode("latin-1"))
-            self._pending.append(update)
+            update = Pending(int(update_id), now + seconds, raw.encode("latin-1"))
+            self._pending[update.id] = update
             self._pending_bytes += len(update.raw)
             self._earliest_expiry = min(self._earliest_expiry, update.expires_at)
         self._next_id = (int(state["next_id"]) + skipped) % (ID_MAX - skipped) or 1
@@ -216,15 +245,14 @@ class UpdateQueue:
         )
 
     def _forget_head(self) -> None:
-        self._pending_bytes -= len(self._pending.popleft().raw)
-        self.confirmed += 1
+        self.forget(next(iter(self._pending)))
 
     def _expire(self) -> None:
-        now = self._clock()
+        now = self.clock()
         if now < self._earliest_expiry:
             return
-        kept = deque(update for update in self._pending if update.expires_at > now)
+        kept = OrderedDict((id_, update) for id_, update in self._pending.items() if update.expires_at > now)
         self.expired += len(self._pending) - len(kept)
         self._pending = kept
-        self._pending_bytes = sum(len(update.raw) for update in kept)
-        self._earliest_expiry = min((update.expires_at for update in kept), default=float("inf"))
+        self._pending_bytes = sum(len(update.raw) for update in kept.values())
+        self._earliest_expiry = min((update.expires_at for update in kept.values()), default=float("inf"))

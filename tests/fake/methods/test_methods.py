@@ -3,7 +3,7 @@ import json
 import pytest
 
 from telegram.fake.methods import METHODS, run
-from telegram.fake.protocol.answers import ApiError, accepted
+from telegram.fake.protocol.answers import ApiError
 from telegram.fake.world import World
 from telegram.fake.world.queue import UpdateQueue
 
@@ -125,36 +125,6 @@ def test_commands_that_are_refused(world, commands, reason):
 
 def test_a_command_scope_has_to_be_json(world):
     assert refusal(world, "getmycommands", scope="{")[0] == 400
-
-
-def test_webhooks_are_refused_truthfully(world):
-    assert refusal(world, "setwebhook", url="https://example.org/") == (
-        400,
-        "Bad Request: webhooks are not supported by this server",
-    )
-    answer = json.loads(accepted(run(world, "setwebhook", {"url": ""})))
-    assert answer == {"ok": True, "result": True, "description": "Webhook is already deleted"}
-
-
-def test_a_webhook_set_elsewhere_can_be_deleted(world):
-    world.queue.webhook_url = "https://example.org/"
-    world.send_message(5, 5, "hi")
-    assert run(world, "getwebhookinfo", {}) == {
-        "url": "https://example.org/",
-        "has_custom_certificate": False,
-        "pending_update_count": 1,
-    }
-    assert run(world, "deletewebhook", {"drop_pending_updates": True}).description == "Webhook was deleted"
-    assert run(world, "getwebhookinfo", {})["url"] == ""
-    assert world.queue.pending == 0
-
-
-def test_webhook_info_has_the_allowed_updates_if_they_are_not_the_default(world):
-    world.queue.allow(["poll", "message"])
-    assert run(world, "getwebhookinfo", {})["allowed_updates"] == ["message", "poll"]
-    assert run(world, "deletewebhook", {})
-    world.send_message(5, 5, "hi")
-    assert world.queue.pending == 1
 
 
 def test_after_logout_everything_is_refused(world):
