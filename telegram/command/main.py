@@ -15,7 +15,7 @@ import structlog
 
 from engine import StoreError
 from engine.store import FullStore
-from engine.stores import open_store
+from engine.stores import open_records, open_store
 from telegram.botapi.errors import Unauthorized, redact
 from telegram.botapi.printable import printable
 from telegram.client import TgClient
@@ -31,6 +31,7 @@ from telegram.service.bot import Bot
 from telegram.service.letters import Replay, replay, show_dead
 from telegram.service.logs import log_what_nobody_catches, set_up_logging
 from telegram.service.observe import observer_of
+from telegram.service.personal import erase, export
 from telegram.service.posting import post_event
 from telegram.service.secrecy import warn_of_readable_settings, without_password, without_secrets
 from telegram.service.serving import run_until_signal, unless_signalled
@@ -153,6 +154,18 @@ async def administer(settings: Settings, router: Router | None) -> int:
         await store.close()
 
 
+async def personal(settings: Settings, _: Router | None) -> int:
+    """Export or erase what the store of a bot that does not run has about a user or a chat."""
+    records = await open_records(settings.effective_store_url, settings.token.partition(":")[0])
+    try:
+        if settings.export is not None:
+            return await export(records, settings.export)
+        done = settings.erase is not None and await erase(records, settings.erase)
+        return 0 if done else EXIT_WRONG_SETTING
+    finally:
+        await records.close()
+
+
 async def load(settings: Settings, _: Router | None) -> int:
     """Test handlers under load, without the bot and the store of the settings."""
     from telegram.load.command import run_load
@@ -214,6 +227,8 @@ def _command(settings: Settings) -> Callable[[Settings, Router | None], Coroutin
     """Return what the command does; None: run the bot."""
     if settings.dead or settings.replay or settings.post:
         return administer
+    if settings.export or settings.erase:
+        return personal
     return load if settings.load else flows if settings.flows else new if settings.new else None
 
 

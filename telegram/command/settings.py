@@ -13,6 +13,7 @@ from telegram.command.new import NewBot
 from telegram.dialogue.diagrams.command import Flows
 from telegram.service.letters import Dead, Replay
 from telegram.service.logs import LogFormat, LogLevel
+from telegram.service.personal import Erase, Export
 from telegram.service.posting import PostEvent
 from telegram.settings.bot_settings import BotSettings
 from telegram.settings.load_test import Load
@@ -88,6 +89,8 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, BaseSettings):
     dead: CliSubCommand[Dead]
     replay: CliSubCommand[Replay]
     post: CliSubCommand[PostEvent]
+    export: CliSubCommand[Export]
+    erase: CliSubCommand[Erase]
     load: CliSubCommand[Load]
     flows: CliSubCommand[Flows]
     new: CliSubCommand[NewBot]
