@@ -34,7 +34,7 @@ from engine.isolate import isolated
 from engine.leases import Keeper, Running, Worker
 from engine.model import Delivery, Effects, Queue
 from engine.moved import deprecated
-from engine.outcome import Released, described, outcome_of
+from engine.outcome import Released, caused, described, outcome_of
 from engine.settling import Failed, Settling
 from engine.store import DIED, Arrived, NoNotes, Notes, Store
 from engine.work import Handler, Work, guarded
@@ -319,6 +319,8 @@ class Engine:
         if worker.task.cancelling() or worker.task._must_cancel:  # noqa: SLF001 - is_cancelled() without a call
             await self._absorb(worker)
         cut = self._keeper.leave(worker)  # no await since the handler's end: a cut must hit the handler
+        if cut is not None and isinstance(outcome, Exception):
+            cut.__cause__ = outcome.__cause__  # where it was when its time was over
         outcome = cut or outcome
         if isinstance(outcome, Retry):
             outcome.retries = work.retries
@@ -334,7 +336,7 @@ class Engine:
 
     def _failed(self, delivery: Delivery, error: BaseException) -> Exception:
         if isinstance(error, asyncio.CancelledError):
-            return Retry("the handler raised CancelledError")
+            return caused(Retry("the handler raised CancelledError"), error)
         if self._config.log_failures and not isinstance(error, Reject | Park | Retry):
             self._failures.log(error, self._about(delivery))
         return outcome_of(error, self._config.programming_errors)

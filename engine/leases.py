@@ -32,6 +32,8 @@ class Running(NamedTuple):
     worker: int
     delivery: Delivery
     since: float
+    task: "asyncio.Task[Any] | None" = None
+    """The task that runs it (engine/isolate.py, `frames_of`)."""
 
 
 class Overran(Retry):
@@ -89,7 +91,9 @@ class Keeper:
 
     def running(self) -> list[Running]:
         """Return the running handlers, longest running first."""
-        return [Running(worker.number, worker.delivery, worker.since) for worker in self._running]
+        return [
+            Running(worker.number, worker.delivery, worker.since, worker.task) for worker in self._running
+        ]
 
     def is_running(self, worker: Worker) -> bool:
         """Return whether a handler runs in this worker."""

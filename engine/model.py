@@ -161,7 +161,10 @@ class Delivery(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A head that was given up, kept with its reason; `at` is Unix time, `number` identifies it for replay."""
+    """A head that was given up, kept with its reason; `at` is Unix time, `number` identifies it for replay.
+
+    `trace` is the traceback of the last failure, if a handler raised it.
+    """
 
     number: int
     queue: Queue
@@ -169,10 +172,15 @@ class DeadLetter(NamedTuple):
     attempts: int
     reason: str
     at: float
+    trace: str = ""
 
 
 class LaneView(NamedTuple):
-    """One lane for display; `status` is "ready", "leased" or "parked", `wait_s` the seconds until a parked lane is ready."""
+    """One lane for display; `status` is "ready", "leased" or "parked", `wait_s` the seconds until a parked lane is ready.
+
+    `at` is the head's, 0.0 if it was not looked up or is unknown. `held` is why an operator holds the lane, "" if none does:
+    then it stays parked until it is released.
+    """
 
     queue: Queue
     key: str
@@ -181,6 +189,8 @@ class LaneView(NamedTuple):
     attempts: int
     wait_s: float
     reason: str
+    at: float = 0.0
+    held: str = ""
 
 
 class QueueStats(NamedTuple):

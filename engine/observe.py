@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from engine.errors import LeaseLost
 from engine.model import Call, Delivery, Effects, Envelope, Post, Queue, Right
+from engine.outcome import split_trace
 from engine.store import FullStore
 from engine.work import FullHandler, Handler, Work, guarded
 
@@ -168,7 +169,7 @@ class _ObservedStore:
 
     async def bury(self, delivery: Delivery, reason: str, calls: tuple[Call, ...] = ()) -> None:
         await self._called("bury", self._store.bury(delivery, reason, calls), delivery)
-        self._observe(Buried(delivery, reason))
+        self._observe(Buried(delivery, split_trace(reason)[0]))
 
     async def release(self, delivery: Delivery) -> None:
         await self._called("release", self._store.release(delivery), delivery)

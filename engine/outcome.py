@@ -3,12 +3,17 @@
 The exception's `__str__`, fields and class are the author's code, which may raise as well: nothing here trusts them.
 """
 
-from typing import Final
+import traceback
+from typing import Final, TypeVar
 
 from engine.errors import Park, Reject, Retry
 from engine.mistakes import PROGRAMMING_ERRORS, is_mistake
 
+T = TypeVar("T", bound=Exception)
 _REASON_MAX: Final = 1000  # characters
+_TRACE_MAX: Final = 8000
+_FRAMES_MAX: Final = 20
+_BEFORE_TRACE: Final = "\n\x1e"
 
 
 class Released(Exception):  # noqa: N818 - an outcome, not an error
@@ -33,7 +38,35 @@ def outcome_of(
     except BaseException as invalid:  # noqa: BLE001 - a subclass's code, or a field set to an invalid value
         return Retry(storable(f"{_name(raised)}: {described(invalid)}"))
     reason = storable(described(raised))
-    return Reject(reason) if is_mistake(raised, programming_errors) else Retry(reason)
+    outcome = Reject(reason) if is_mistake(raised, programming_errors) else Retry(reason)
+    return caused(outcome, raised)
+
+
+def caused(outcome: T, raised: BaseException) -> T:
+    """Return the outcome with its cause, for `with_trace`."""
+    # Without the frame that caught it: that one has the outcome, and the two would wait for the garbage collector.
+    trace = raised.__traceback__
+    outcome.__cause__ = raised.with_traceback(None if trace is None else trace.tb_next)
+    return outcome
+
+
+def with_trace(reason: str, cause: BaseException | None) -> str:
+    """Return the reason of a dead letter together with the traceback of its cause: the innermost frames."""
+    if cause is None:
+        return reason
+    try:
+        text = "".join(traceback.format_exception(cause, limit=-_FRAMES_MAX))
+    except BaseException:  # noqa: BLE001 - the author's code
+        return reason
+    text = text[-_TRACE_MAX:]
+    text = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    return f"{reason}{_BEFORE_TRACE}{text}"
+
+
+def split_trace(told: str) -> tuple[str, str]:
+    """Return the reason, and the traceback or ""."""
+    reason, _, trace = told.partition(_BEFORE_TRACE)
+    return reason, trace
 
 
 def described(error: BaseException) -> str:

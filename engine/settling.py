@@ -22,7 +22,7 @@ from engine.errors import (
     TooManyTimers,
 )
 from engine.model import KEEP, Call, Delivery, Effects, Queue
-from engine.outcome import Released, described, storable
+from engine.outcome import Released, described, storable, with_trace
 from engine.store import Store
 
 log = structlog.get_logger(__name__)
@@ -206,7 +206,7 @@ class Settling:
     async def _put_back(self, delivery: Delivery, outcome: Exception) -> None:
         match outcome:
             case Reject():
-                await self._bury(delivery, outcome.reason)
+                await self._bury(delivery, outcome.reason, outcome.__cause__)
             case Park():
                 await self._park(delivery, outcome.reason, outcome.delay_s, counted=False)
             case Retry():
@@ -248,7 +248,7 @@ class Settling:
     async def _retry(self, delivery: Delivery, outcome: Retry) -> None:
         retries = outcome.retries or _AS_CONFIGURED
         if delivery.attempt >= (retries.attempts_max or self._config.attempts_max):
-            await self._bury(delivery, outcome.reason)
+            await self._bury(delivery, outcome.reason, outcome.__cause__)
         else:
             delay_s = outcome.after_s
             if delay_s is None:
@@ -262,7 +262,7 @@ class Settling:
             lambda: self._store.park(delivery, delay_s, counted=counted, reason=reason, calls=calls)
         )
 
-    async def _bury(self, delivery: Delivery, reason: str) -> None:
+    async def _bury(self, delivery: Delivery, reason: str, cause: BaseException | None) -> None:
         reason = storable(reason)
         calls = self._last_words(delivery, given_up=True)
         log.warning(
@@ -273,7 +273,8 @@ class Settling:
             attempt=delivery.attempt,
             reason=reason,
         )
-        await self._asking.insist(lambda: self._store.bury(delivery, reason, calls))
+        told = with_trace(reason, cause)
+        await self._asking.insist(lambda: self._store.bury(delivery, told, calls))
 
     def _last_words(self, delivery: Delivery, *, given_up: bool) -> tuple[Call, ...]:
         if self._failed is None:

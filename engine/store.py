@@ -25,7 +25,7 @@ What every store promises (engine/stores/contract/ is the suite that each passes
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from engine.model import (
     Call,
@@ -53,6 +53,12 @@ ID_MASK: Final = (1 << ID_BITS) - 1
 ID_FALL_MAX: Final = 1_000_000
 """An id lower by more than this is a restart of the numbering, not a late arrival (Telegram keeps fewer updates)."""
 
+
+ALL_LANES: Final = ""
+"""The key that stands for all lanes of a queue, where an operator holds lanes."""
+
+LaneOrder: TypeAlias = Literal["age", "depth"]
+"""Which lanes come first: those with the oldest head, or with the most pending."""
 
 WALL_LOOK_S: Final = 60.0
 """A store that waits for a timer reads the wall clock at least this often: it may have been set forward."""
@@ -244,8 +250,27 @@ class Store(LookAhead, Protocol):
 class Operator(Protocol):
     """Inspection and repair by a person, while updates are handled. StoreUnavailable if the store cannot do it now."""
 
-    async def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
-        """Return lanes that have pending work, at most `limit`."""
+    async def lanes(self, queue: Queue, limit: int = 100, by: LaneOrder | None = None) -> list[LaneView]:
+        """Return lanes that have pending work, at most `limit`: any, or those that come first in the order `by`.
+
+        With `by`, each has the `at` of its head. Lanes of timers have no place among the updates until their `at` is
+        looked up: by age, at most `limit` of both are.
+        """
+
+    async def lane_view(self, queue: Queue, key: str) -> LaneView | None:
+        """Return one lane; None if nothing is pending in it."""
+
+    async def hold(self, queue: Queue, key: str, reason: str) -> None:
+        """Park a lane until `unhold`, also if nothing is pending in it now; with ALL_LANES, all lanes of the queue.
+
+        A running handler goes on, and its lane is parked at its end. Durable: a new start of the bot does not end it.
+        """
+
+    async def unhold(self, queue: Queue, key: str) -> bool:
+        """End a hold; a lane that is parked, for whatever reason, is ready at once. False if there was nothing to end."""
+
+    async def holds(self, queue: Queue) -> dict[str, str]:
+        """Return the keys that are held, and why."""
 
     async def overflow(self, queue: Queue) -> Overflow:
         """Return how much exceeded the bounds of this queue since the store was opened."""
@@ -253,8 +278,17 @@ class Operator(Protocol):
     async def oldest(self) -> Oldest:
         """Return what waits longest, after what is being written; the cost does not depend on how much waits."""
 
-    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
-        """Return the newest dead letters, newest first."""
+    async def dead_letters(self, limit: int = 100, below: int | None = None) -> list[DeadLetter]:
+        """Return the newest dead letters, newest first; with `below`, those whose number is lower."""
+
+    async def dead_letter(self, number: int) -> DeadLetter | None:
+        """Return the dead letter of that number, if there is one."""
+
+    async def dead_count(self) -> int:
+        """Return how many dead letters there are."""
+
+    async def discard(self, number: int) -> bool:
+        """Delete a dead letter; False if there is none of that number. A number is never used again."""
 
     async def replay(self, number: int) -> bool:
         """Put a dead letter back into its lane in the order of its id, so before newer updates; a timer is due at once.

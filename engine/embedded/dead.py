@@ -49,11 +49,16 @@ class DeadBook:
         self._changed(lane)
         return gone + self._beyond_total()
 
+    def __len__(self) -> int:
+        """Return the number of dead letters."""
+        return self._total
+
     def remove(self, lane: DeadLane, number: int) -> None:
-        """Remove one that was replayed."""
-        self._numbers[lane].remove(number)
-        self._total -= 1
-        self._changed(lane)
+        """Remove one that was replayed or discarded; ignored if it was removed above a bound meanwhile."""
+        if number in self._numbers.get(lane, ()):
+            self._numbers[lane].remove(number)
+            self._total -= 1
+            self._changed(lane)
 
     def trim(self) -> list[tuple[DeadLane, int]]:
         """Remove and return those above the bounds: the file was written by another version or with other limits."""

@@ -76,7 +76,9 @@ class Lane:
         self.attempts = 0  # counted failures of the head
         self.reason: str | None = None  # why the head was last parked; None if it was not
         self.settling: Any = None  # the store's write in progress, if the store writes asynchronously
-        self.timer: asyncio.TimerHandle | None = None  # not None exactly while parked
+        self.timer: asyncio.TimerHandle | None = (
+            None  # not None exactly while parked, unless an operator holds it
+        )
 
     @property
     def head(self) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 from engine.embedded.lane import Lane, ParkedLane, place_after
 from engine.errors import LeaseLost
 from engine.model import TIMER_IDS, Delivery, LaneView, Lease, Overflow, Queue, QueueStats
-from engine.store import ID_BITS, ID_MASK
+from engine.store import ALL_LANES, ID_BITS, ID_MASK
 
 _COMPACT_AT: Final = 64
 """Acked places are removed in runs of at least this many, so that the cost of an ack does not depend on the depth."""
@@ -35,6 +35,8 @@ class LaneTable:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._settling: list[asyncio.Future[None]] = []  # of `settled`
         self._closed = False
+        self._holds: dict[str, str] = {}  # key -> why an operator holds the lane (`hold`)
+        self._is_held = False  # ALL_LANES is one of them
 
     @property
     def ready(self) -> int:
@@ -71,8 +73,7 @@ class LaneTable:
         lane = self._lanes.get(key)
         if lane is None:
             self._lanes[key] = lane = Lane(key, place)
-            self._ready.append(lane)
-            self._wake()
+            self._make_ready(lane)
         elif place > (last := lane.pending[-1]) and not last & TIMER_IDS:
             lane.pending.append(place)
         else:
@@ -84,8 +85,7 @@ class LaneTable:
         lane = self._lanes.get(key)
         if lane is None:
             self._lanes[key] = lane = Lane(key, place)
-            self._ready.append(lane)
-            self._wake()
+            self._make_ready(lane)
         else:
             lane.pending.append(place)
 
@@ -115,7 +115,7 @@ class LaneTable:
 
     def take(self, holder: object) -> Lane | None:
         """Lease the lane that has been ready longest to `holder`, under a new fence."""
-        if not self._ready:
+        if not self._is_claimable():
             return None
         lane = self._ready.popleft()
         self._fence += 1
@@ -160,9 +160,10 @@ class LaneTable:
         if lane.start >= _COMPACT_AT and lane.start * 2 >= len(lane.pending):
             del lane.pending[: lane.start]
             lane.start = 0
-        if not more:
+        if not more or (self._holds and (self._is_held or lane.key in self._holds)):
             self.let_go(lane)
-        return more
+            return False
+        return True
 
     def let_go(self, lane: Lane) -> None:
         """Release the lease: the lane becomes the last of the ready ones."""
@@ -222,7 +223,9 @@ class LaneTable:
 
     async def settled(self, holder: object = None) -> None:
         """Wait until no lane is ready or leased (to `holder`, if given), or `close`."""
-        while not self._closed and (self._ready or (self.leased if holder is None else self.leases(holder))):
+        while not self._closed and (
+            self._is_claimable() or (self.leased if holder is None else self.leases(holder))
+        ):
             looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._settling.append(looked)
             await looked
@@ -240,12 +243,68 @@ class LaneTable:
 
     def views(self, limit: int) -> Iterator[LaneView]:
         """Yield at most `limit` lanes that have pending work."""
-        now = asyncio.get_running_loop().time()
         for _, lane in zip(range(limit), self._lanes.values(), strict=False):
-            wait_s = max(0.0, lane.timer.when() - now) if lane.timer else 0.0
-            yield LaneView(
-                self.queue, lane.key, lane.status, lane.depth, lane.attempts, wait_s, lane.reason or ""
-            )
+            yield self.view(lane)
+
+    def view(self, lane: Lane, at: float = 0.0) -> LaneView:
+        """Return a lane for display; `at`: of its head."""
+        wait_s = max(0.0, lane.timer.when() - asyncio.get_running_loop().time()) if lane.timer else 0.0
+        held = self._holds.get(lane.key, "")
+        reason = lane.reason or ""
+        return LaneView(
+            self.queue, lane.key, lane.status, lane.depth, lane.attempts, wait_s, reason, at, held
+        )
+
+    def all(self) -> list[Lane]:
+        """Return the lanes that have pending work."""
+        return list(self._lanes.values())
+
+    def lane_parked(self, key: str) -> Lane | None:
+        """Return the lane if it is parked, for whatever reason."""
+        lane = self._lanes.get(key)
+        return lane if lane is not None and lane.status == "parked" else None
+
+    def view_of(self, key: str) -> LaneView | None:
+        """Return one lane for display; None if nothing is pending in it."""
+        return None if (lane := self._lanes.get(key)) is None else self.view(lane)
+
+    # -- holds of an operator -----------------------------------------------------------------------------------
+
+    def holds(self) -> dict[str, str]:
+        """Return what is held, and why."""
+        return dict(self._holds)
+
+    def hold(self, key: str, reason: str) -> None:
+        """Let nobody claim the lane (ALL_LANES: any lane) until `unhold`; a lease in force goes on to its next commit."""
+        self._holds[key] = reason
+        self._is_held = ALL_LANES in self._holds
+        lane = self._lanes.get(key)
+        if lane is not None and lane.status == "ready":
+            self._ready.remove(lane)
+            lane.status = "parked"
+            self.parked += 1
+        elif lane is not None:
+            self._end_pause(lane)
+        self.look_settled()
+
+    def unhold(self, key: str) -> None:
+        """End a hold, and make a parked lane ready at once."""
+        self._holds.pop(key, None)
+        self._is_held = ALL_LANES in self._holds
+        if key == ALL_LANES:
+            for _ in self._ready:
+                self._wake()
+        elif (lane := self._lanes.get(key)) is not None and lane.status == "parked":
+            self._end_pause(lane)
+            self._unpark(lane)
+
+    def _is_claimable(self) -> bool:
+        return bool(self._ready) and not self._is_held
+
+    def _end_pause(self, lane: Lane) -> None:
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
 
     async def wait(self) -> None:
         """Wait until a lane becomes ready, or `close`. Another claim may have taken the lane by then."""
@@ -274,7 +333,13 @@ class LaneTable:
         self._make_ready(lane)
 
     def _make_ready(self, lane: Lane) -> None:
-        lane.status, lane.holder, lane.handed = "ready", None, 0
+        lane.holder, lane.handed = None, 0
+        if self._holds and lane.key in self._holds:
+            lane.status = "parked"
+            self.parked += 1
+            self.look_settled()
+            return
+        lane.status = "ready"
         self._ready.append(lane)
         self._wake()
 

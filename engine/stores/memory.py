@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from engine.embedded.dead import DeadLane
 from engine.embedded.lane import Lane, same_scope
+from engine.embedded.ranking import ranked
 from engine.errors import LeaseLost, RightLost, SqlFailed, StateChanged
 from engine.model import (
     KEEP,
@@ -31,7 +32,7 @@ from engine.model import (
     Timer,
 )
 from engine.moved import former_right
-from engine.store import ID_MASK, Arrived, Limits, Lost, NoNotes
+from engine.store import ID_MASK, Arrived, LaneOrder, Limits, Lost, NoNotes
 from engine.stores.memory_data import Data
 
 
@@ -196,8 +197,29 @@ class MemoryStore:
         self._data.keep(self._session)
         self._data.reap(self._session)
 
-    async def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
-        return list(self._data.queues[queue].lanes.views(limit))
+    async def lanes(self, queue: Queue, limit: int = 100, by: LaneOrder | None = None) -> list[LaneView]:
+        data = self._data.queues[queue]
+        if by is None:
+            return list(data.lanes.views(limit))
+        found = await ranked(data.lanes.all(), by, limit)
+        views = [data.lanes.view(lane, data.envelopes[lane.head].at) for lane in found if lane.depth]
+        return sorted(views, key=lambda view: view.at)[:limit] if by == "age" else views
+
+    async def lane_view(self, queue: Queue, key: str) -> LaneView | None:
+        return self._data.queues[queue].lanes.view_of(self._data.aliases.lane(key))
+
+    async def holds(self, queue: Queue) -> dict[str, str]:
+        return self._data.queues[queue].lanes.holds()
+
+    async def hold(self, queue: Queue, key: str, reason: str) -> None:
+        self._data.queues[queue].lanes.hold(self._data.aliases.lane(key), reason)
+
+    async def unhold(self, queue: Queue, key: str) -> bool:
+        lanes, key = self._data.queues[queue].lanes, self._data.aliases.lane(key)
+        if key not in lanes.holds() and lanes.lane_parked(key) is None:
+            return False
+        lanes.unhold(key)
+        return True
 
     async def overflow(self, queue: Queue) -> Overflow:
         return self._data.queues[queue].lanes.overflow()
@@ -211,8 +233,22 @@ class MemoryStore:
         timer = next((data.timers[name].at for name in data.due.values()), None)
         return Oldest(inbox, outbox, timer, len(data.due))
 
-    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
-        return [letter for letter, _ in zip(reversed(self._data.dead.values()), range(limit), strict=False)]
+    async def dead_letters(self, limit: int = 100, below: int | None = None) -> list[DeadLetter]:
+        newest = reversed(self._data.dead.values())
+        known = (letter for letter in newest if below is None or letter.number < below)
+        return [letter for letter, _ in zip(known, range(limit), strict=False)]
+
+    async def dead_letter(self, number: int) -> DeadLetter | None:
+        return self._data.dead.get(number)
+
+    async def dead_count(self) -> int:
+        return len(self._data.dead)
+
+    async def discard(self, number: int) -> bool:
+        letter = self._data.dead.pop(number, None)
+        if letter is not None:
+            self._data.book.remove(DeadLane(letter.queue, letter.envelope.key), number)
+        return letter is not None
 
     def clock_moved(self) -> None:
         self._data.look()

@@ -27,6 +27,7 @@ from engine.model import (
     Right,
     Timer,
 )
+from engine.outcome import split_trace
 from engine.store import WALL_LOOK_S, Arrived, Limits, Lost
 
 _COMPACT_AT: Final = 64
@@ -186,9 +187,10 @@ class Data:
     def bury(self, queue: Queue, envelope: Envelope, attempts: int, reason: str) -> None:
         """Add an envelope to the dead letters."""
         self.dead_number += 1
+        reason, trace = split_trace(reason)
         buried = envelope._replace(at=0.0)
         self.dead[self.dead_number] = DeadLetter(
-            self.dead_number, queue, buried, attempts, reason, self.wall()
+            self.dead_number, queue, buried, attempts, reason, self.wall(), trace
         )
         self.queues[queue].lanes.dead += 1
         for lane, number in self.book.add(DeadLane(queue, envelope.key), self.dead_number):

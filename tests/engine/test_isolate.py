@@ -6,6 +6,7 @@ from contextvars import ContextVar, copy_context
 import pytest
 
 from engine import isolate
+from engine.isolate import frames_of
 from tests.kit.virtual import run_virtual
 
 name: ContextVar[str] = ContextVar("name", default="outside")
@@ -93,3 +94,26 @@ async def test_timeouts_work_inside():
         return ""
 
     assert await isolated(inside()) == "timed out"
+
+
+async def test_the_frames_of_a_waiting_task_go_through_to_the_inside():
+    reached = asyncio.Event()
+
+    async def innermost() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async def inside() -> None:
+        await innermost()
+
+    async def outside() -> None:
+        await isolated(inside())
+
+    task = asyncio.create_task(outside())
+    await reached.wait()
+    names = [frame.f_code.co_name for frame in frames_of(task)]
+    assert names[-4:] == ["isolated", "inside", "innermost", "wait"]
+    assert names[0] == "outside"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert frames_of(task) == []

@@ -313,7 +313,7 @@ async def _lanes(
     """Return the lanes of a queue as they are told to a person, and what is pending in them."""
     seen = {}
     places = []
-    for _, key, status, depth, attempts, wait_s, reason in await store.lanes(queue, _ALL):
+    for _, key, status, depth, attempts, wait_s, reason, *_ in await store.lanes(queue, _ALL):
         lane = table._lanes[key]
         pending = lane.pending[lane.start :].tolist()
         assert depth == len(pending)

@@ -212,7 +212,7 @@ class Unwilling:
     def __getattr__(self, name):
         return getattr(self.store, name)
 
-    async def dead_letters(self, limit=100):
+    async def dead_letters(self, limit=100, below=None):
         self.reads += 1
         if self.is_broken:
             raise StoreUnavailable("disk")

@@ -20,6 +20,7 @@ from engine import (
 )
 from engine.model import TIMER_IDS
 from engine.stores.contract.appending import append
+from engine.stores.contract.operator import OperatorContract
 from engine.stores.contract.posts import PostsContract
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
 
@@ -59,7 +60,7 @@ class Clock:
         self.now += seconds
 
 
-class EffectsContract(PostsContract):
+class EffectsContract(PostsContract, OperatorContract):
     """Inherit, and give a fixture `open_store`: an async function (limits=..., wall=...) -> a new, empty store."""
 
     @pytest.fixture

@@ -11,6 +11,7 @@ from engine.bursts import Bursts
 from engine.embedded.dead import DeadBook, DeadLane
 from engine.embedded.lanes import LaneTable
 from engine.model import DeadLetter, Envelope, Queue
+from engine.outcome import split_trace
 from engine.store import Limits
 from engine.stores.owned.group import Group
 from engine.stores.owned.ledger import Source
@@ -56,8 +57,13 @@ class Letters:
         self._bursts.note("lane full", Queue.INBOX, key)
         self.buried(Queue.INBOX, key)
 
-    def replayed(self, letter: DeadLetter) -> None:
-        """Record that one is pending again, and no longer a dead letter."""
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._book)
+
+    def removed(self, letter: DeadLetter) -> None:
+        """Record that one was replayed or discarded, and is no longer a dead letter."""
         self._book.remove(DeadLane(letter.queue, letter.envelope.key), letter.number)
 
     def _drop(self, gone: list[tuple[DeadLane, int]]) -> None:
@@ -80,10 +86,10 @@ def bury(group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: 
     group.insert("dead", (queue.value, *envelope[:4], attempts, reason, at))
 
 
-async def newest_letters(writer: GroupWriter, limit: int) -> list[DeadLetter]:
-    """Return at most `limit` dead letters, newest first."""
+async def newest_letters(writer: GroupWriter, limit: int, below: int | None = None) -> list[DeadLetter]:
+    """Return at most `limit` dead letters, newest first; with `below`, of those with a lower number."""
     letters: list[DeadLetter] = []
-    below = _BEYOND_ALL
+    below = _BEYOND_ALL if below is None else below
     while len(letters) < limit:
         row = await writer.read(Read.NEWEST_LETTER, (below,))
         if row is None:
@@ -100,5 +106,6 @@ async def find_letter(writer: GroupWriter, number: int) -> DeadLetter | None:
 
 
 def _letter(row: tuple[Any, ...]) -> DeadLetter:
-    number, queue, id_, key, scope, body, attempts, reason, at = row
-    return DeadLetter(number, Queue(queue), Envelope(id_, key, scope, body), attempts, reason, at)
+    number, queue, id_, key, scope, body, attempts, told, at = row
+    reason, trace = split_trace(told)
+    return DeadLetter(number, Queue(queue), Envelope(id_, key, scope, body), attempts, reason, at, trace)

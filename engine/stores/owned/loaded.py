@@ -39,6 +39,9 @@ from engine.stores.owned.writer import GroupWriter
 log = structlog.get_logger(__name__)
 
 _FENCE_BITS: Final = 53  # counts the claims of one opening; the owner's epoch is above these bits
+HOLD: Final = "~hold:"
+"""Prefix of the key in the table `parked` for what an operator holds. Lanes have no such keys, so older versions ignore it."""
+
 _CALM_S: Final = 60.0  # after this long without a reload the next one starts without a pause
 
 
@@ -77,7 +80,11 @@ class Loaded:
     def start(self, writer: GroupWriter) -> None:
         """Start on the event loop: parked lanes, timers, and the deletion of dead letters above the bounds."""
         for queue, parked in self._parked.items():
-            self.queues[queue].lanes.restore(parked)
+            lanes = self.queues[queue].lanes
+            lanes.restore(parked)
+            for each in parked:
+                if each.key.startswith(HOLD):
+                    lanes.hold(each.key.removeprefix(HOLD), each.reason)
         self._parked.clear()
         self.timers.start(writer)
         self.letters.start(writer)

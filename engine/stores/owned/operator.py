@@ -4,8 +4,10 @@ import asyncio
 from math import inf
 from typing import Any
 
+from engine.embedded.ranking import ranked
 from engine.model import (
     REPLAYED,
+    TIMER_IDS,
     DeadLetter,
     LaneView,
     Oldest,
@@ -16,8 +18,9 @@ from engine.model import (
     Stats,
     Timer,
 )
+from engine.store import ALL_LANES, LaneOrder
 from engine.stores.owned.letters import find_letter, newest_letters
-from engine.stores.owned.loaded import LoadedStore
+from engine.stores.owned.loaded import HOLD, LoadedStore
 from engine.stores.owned.reads import Read
 
 
@@ -40,8 +43,52 @@ class OwnedOperator(LoadedStore):
     async def stats(self) -> Stats:
         return Stats(self._queues[Queue.INBOX].lanes.stats(), self._queues[Queue.OUTBOX].lanes.stats())
 
-    async def lanes(self, queue: Queue, limit: int = 100) -> list[LaneView]:
-        return list(self._queues[queue].lanes.views(limit))
+    async def lanes(self, queue: Queue, limit: int = 100, by: LaneOrder | None = None) -> list[LaneView]:
+        data = self._queues[queue]
+        if by is None:
+            return list(data.lanes.views(limit))
+        await self._trusted()
+        found = await ranked(data.lanes.all(), by, limit)
+        heads = {lane.head: lane for lane in found if lane.depth}
+        ats = {place: data.envelopes[place].at for place in heads if place in data.envelopes}
+        for table, of in ((data.name, 0), ("timer", TIMER_IDS)):
+            if places := [place for place in heads if place not in ats and place & TIMER_IDS == of]:
+                rows = await self._writer.read_rows(Read.at(table), (places,), list)
+                ats |= {row[0]: row[3] for row in rows}
+        # A lane whose head was committed meanwhile has another one, or none.
+        views = [
+            data.lanes.view(lane, ats[place]) for place, lane in heads.items() if place in ats and lane.depth
+        ]
+        return sorted(views, key=lambda view: view.at)[:limit] if by == "age" else views
+
+    async def lane_view(self, queue: Queue, key: str) -> LaneView | None:
+        return self._queues[queue].lanes.view_of(self._aliases.lane(key))
+
+    async def holds(self, queue: Queue) -> dict[str, str]:
+        return self._queues[queue].lanes.holds()
+
+    async def hold(self, queue: Queue, key: str, reason: str) -> None:
+        await self._trusted()
+        key = self._aliases.lane(key)
+        self._writer.group().insert("parked", (queue.value, f"{HOLD}{key}", 0, self._wall(), reason, 0.0, -1))
+        await self._writer.done(lambda: self._queues[queue].lanes.hold(key, reason))
+
+    async def unhold(self, queue: Queue, key: str) -> bool:
+        await self._trusted()
+        key = self._aliases.lane(key)
+        lanes = self._queues[queue].lanes
+        lane = None if key == ALL_LANES else lanes.lane_parked(key)
+        if key not in lanes.holds() and lane is None:
+            return False
+        group = self._writer.group()
+        group.forget("parked", queue.value, f"{HOLD}{key}")
+        if lane is not None and lane.reason is not None:
+            # Ready at once also after a new start; the failures stay counted.
+            group.insert(
+                "parked", (queue.value, key, lane.attempts, self._wall(), lane.reason, 0.0, lane.head)
+            )
+        await self._writer.done(lambda: self._queues[queue].lanes.unhold(key))
+        return True
 
     async def overflow(self, queue: Queue) -> Overflow:
         return self._queues[queue].lanes.overflow()
@@ -56,9 +103,25 @@ class OwnedOperator(LoadedStore):
         due = self._timers.due
         return Oldest(inbox and inbox[0], outbox and outbox[0], timer[0] if timer and due else None, due)
 
-    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+    async def dead_letters(self, limit: int = 100, below: int | None = None) -> list[DeadLetter]:
         await self._trusted()
-        return await newest_letters(self._writer, limit)
+        return await newest_letters(self._writer, limit, below)
+
+    async def dead_letter(self, number: int) -> DeadLetter | None:
+        await self._trusted()
+        return await find_letter(self._writer, number)
+
+    async def dead_count(self) -> int:
+        return self._letters.count
+
+    async def discard(self, number: int) -> bool:
+        letter, _ = await self._letter_alone(number)
+        if letter is None:
+            return False
+        self._appended = group = self._writer.group()
+        group.drop_letter(letter.number)
+        await self._writer.done(lambda: self._letters.removed(letter))
+        return True
 
     async def query(self, asked: Sql) -> list[Any]:
         return await self._ledger.query(asked)
@@ -71,13 +134,7 @@ class OwnedOperator(LoadedStore):
         self._timers.clock_moved()
 
     async def replay(self, number: int) -> bool:
-        while True:
-            await self._none_appending()
-            before = self._appended
-            letter = await find_letter(self._writer, number)
-            is_pending = letter is not None and await self._is_pending(letter)
-            if self._appended is before:  # else another call may have replayed it meanwhile
-                break
+        letter, is_pending = await self._letter_alone(number)
         if letter is None or is_pending:
             return False
         envelope = letter.envelope
@@ -89,7 +146,7 @@ class OwnedOperator(LoadedStore):
             changes = self._timers.plan(group, envelope.key, envelope.scope, (timer,))
 
             def timer_set() -> None:
-                self._letters.replayed(letter)
+                self._letters.removed(letter)
                 self._timers.apply(changes)
 
             await self._writer.done(timer_set)
@@ -101,12 +158,22 @@ class OwnedOperator(LoadedStore):
             group.see(segments, self._wall())
 
             def replayed() -> None:
-                self._letters.replayed(letter)
+                self._letters.removed(letter)
                 self._seen.apply(segments, asyncio.get_running_loop().time())
                 data.add(place, envelope)
 
             await self._writer.done(replayed)
         return True
+
+    async def _letter_alone(self, number: int) -> tuple[DeadLetter | None, bool]:
+        """Return the letter, and whether its id is pending, while nothing is appended, replayed or discarded."""
+        while True:
+            await self._none_appending()
+            before = self._appended
+            letter = await find_letter(self._writer, number)
+            is_pending = letter is not None and await self._is_pending(letter)
+            if self._appended is before:  # else another call may have replayed it meanwhile
+                return letter, is_pending
 
     async def _is_pending(self, letter: DeadLetter) -> bool:
         """Return whether an update or call of its id is pending; looked up by place, whatever the depth."""
