@@ -18,10 +18,11 @@ from telegram.client.peers import Peers
 from telegram.dialogue import Router
 from telegram.dialogue.router.kinds import log_kinds
 from telegram.dialogue.router.menus import menu_lists
+from telegram.service.accepting import Accepting
 from telegram.service.assembly import Assembly
 from telegram.service.menu import publish
 from telegram.service.poller import Poller
-from telegram.service.webhook import Accepting, Webhook
+from telegram.service.webhook import Webhook
 from telegram.settings.bot_config import BotConfig
 from telegram.settings.webhook import WebhookConfig
 

@@ -9,10 +9,8 @@
 
 import asyncio
 import hmac
-import json
 import random
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
@@ -21,20 +19,17 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from engine import Observe, RightLost, StoreError, StoreUnavailable
+from engine import StoreError, StoreUnavailable
 from telegram.botapi.errors import TelegramError, Unauthorized
 from telegram.botapi.files import InputFile
-from telegram.botapi.intake import UPDATE_BYTES_MAX, RawUpdate, scan, update_id_of
 from telegram.listening import Listener
+from telegram.service.accepting import Accepting
 from telegram.service.failures import Failures
-from telegram.service.incoming import Inbox, take_in
+from telegram.service.incoming import Inbox
 from telegram.settings.webhook import Network, WebhookConfig
 
 BODY_BYTES_MAX: Final = 1 << 20
 BODY_WITHIN_S: Final = 10.0
-STORE_WITHIN_S: Final = 20.0
-"""Below the 60 s after which Telegram gives a request up (telegram-bot-api, WebhookActor.cpp)."""
-
 RETRY_AFTER_S: Final = 1
 LOOK_EVERY_S: Final = 60.0
 GRACE_S: Final = 2.0
@@ -48,47 +43,6 @@ class Client(Protocol):
     async def call(self, method: str, /, **params: Any) -> Any:
         """Call a method and return its result; TelegramError."""
         ...
-
-
-def read_update(body: bytes) -> RawUpdate:
-    """Return the update in the body of a request, `fields` None if it does not parse; ValueError if it is none."""
-    text = body.decode("utf-8", "surrogateescape").strip(" \t\r\n\ufeff")
-    fields: dict[str, Any] | None = None
-    if len(body) <= UPDATE_BYTES_MAX:
-        with suppress(ValueError, RecursionError):
-            value, end = scan(text, 0)
-            fields = value if type(value) is dict and end == len(text) else None
-    update_id = update_id_of(fields, text) if text.startswith("{") else None
-    if update_id is None:
-        raise ValueError("not an update: a JSON object with an integer update_id")
-    return RawUpdate(update_id, body, fields)
-
-
-class Accepting:
-    """Makes single updates durable, from the webhook or from `Bot.accept`."""
-
-    def __init__(
-        self, inbox: Inbox, *, wall: Callable[[], float] = time.time, observe: Observe | None = None
-    ) -> None:
-        self._inbox = inbox
-        self._wall = wall
-        self._observe = observe
-
-    async def accept(self, update: bytes | Mapping[str, Any]) -> None:
-        """Append one update; durable on return. ValueError if it is none, StoreUnavailable if it cannot be stored now.
-
-        After a cancellation it may be stored or not: send it again.
-        """
-        raw = read_update(update if isinstance(update, bytes) else json.dumps(dict(update)).encode())
-        try:
-            async with asyncio.timeout(STORE_WITHIN_S):
-                await self._inbox.room()
-                right = await self._inbox.right()
-                await take_in(self._inbox, right, [raw], self._wall(), self._observe)
-        except RightLost as error:
-            raise StoreUnavailable(f"another process may append: {error}") from None
-        except TimeoutError:
-            raise StoreUnavailable(f"the inbox did not take it within {STORE_WITHIN_S:g} s") from None
 
 
 class Webhook:

@@ -14,7 +14,8 @@ from engine.stores import open_store
 from engine.stores.memory import MemoryStore
 from telegram.botapi.errors import ServerTrouble
 from telegram.listening import Address
-from telegram.service.webhook import Accepting, Webhook, read_update
+from telegram.service.accepting import Accepting, read_update
+from telegram.service.webhook import Webhook
 from telegram.settings.webhook import WebhookConfig, check_url, read_networks
 from tests.kit.docs import modules
 from tests.kit.virtual import run_virtual

@@ -25,6 +25,7 @@ from tests.torture import (
     survey,
     throughput,
     trouble,
+    webhook,
 )
 from tests.torture.report import Plan, Result, Tell, table
 
@@ -44,6 +45,7 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "named": named.run,
     "policies": policies.run,
     "shop": shop.run,
+    "webhook": webhook.run,
 }
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")

@@ -223,13 +223,13 @@ def _is_reply(call: Call) -> bool:
 
 @asynccontextmanager
 async def open_stage(
-    plan: Plan, tell: Tell, bot_plan: BotPlan | None = None, **settings: str
+    plan: Plan, tell: Tell, bot_plan: BotPlan | None = None, webhooks: str = "", /, **settings: str
 ) -> AsyncIterator[Stage]:
-    """Set everything up, with the bot not yet started; afterwards no process is left."""
+    """Set everything up, with the bot not yet started; afterwards no process is left. `webhooks`: the fake sends to them."""
     folder = Path(tempfile.mkdtemp(prefix="chatlane-"))
     stage = None
     try:
-        async with await RemoteFake.spawn(history=0, seed=plan.seed) as fake:
+        async with await RemoteFake.spawn(history=0, seed=plan.seed, local=bool(webhooks)) as fake:
             given = {"WORKERS": str(WORKERS), **settings}
             async with Service(folder, fake.url, fake.token, bot_plan, **given) as bot:
                 stage = Stage(fake, bot, plan, tell)
