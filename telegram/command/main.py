@@ -94,7 +94,7 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
             router,
             config,
             observe=observer_of(observers),
-            webhook=None if settings.is_sandbox else settings.webhook(),
+            webhook=None if settings.is_sandbox else settings.webhook(settings.token),
         )
         if monitoring is not None:
             monitoring.serve(store, bot)

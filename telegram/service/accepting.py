@@ -20,6 +20,9 @@ from telegram.service.incoming import Inbox, take_in
 STORE_WITHIN_S: Final = 20.0
 """Below the 60 s after which Telegram gives a request up (telegram-bot-api, WebhookActor.cpp)."""
 
+RIGHT_WITHIN_S: Final = 1.0
+"""Without the right for so long a request is answered, for a proxy to ask the process that has it."""
+
 BATCH_MAX: Final = 100
 _ONES: Final = (StoreUnavailable, StoreError, RightLost)
 """Errors that concern all of a batch."""
@@ -108,9 +111,13 @@ class Accepting:
 
     async def _lead(self, leader: _Waiter) -> None:
         """Append for the leader and those that wait; raise what concerns the leader."""
-        room = min(await self._inbox.room(), BATCH_MAX)
-        right = await self._inbox.right()
         batch = [leader]
+        try:
+            room, right = await self._may_append()
+        except _ONES as error:
+            while self._waiting:  # it is the same for those that wait, and Telegram's connections are few
+                _end(self._waiting.popleft(), error)
+            raise
         while self._waiting and len(batch) < room:
             batch.append(self._waiting.popleft())
         try:
@@ -129,6 +136,15 @@ class Accepting:
             return
         for each in batch[1:]:
             _end(each)
+
+    async def _may_append(self) -> tuple[int, Right]:
+        """Return how many fit, and the right; StoreUnavailable if another process has it, or may have it."""
+        room = min(await self._inbox.room(), BATCH_MAX)
+        try:
+            async with asyncio.timeout(RIGHT_WITHIN_S):
+                return room, await self._inbox.right()
+        except TimeoutError:
+            raise StoreUnavailable("another process may append") from None
 
     async def _one_by_one(self, right: Right, batch: list[_Waiter]) -> None:
         """One of them cannot be appended, and the others can."""

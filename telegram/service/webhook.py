@@ -4,7 +4,8 @@
 - 503 while the store is away or full, another process may append, or the bot stops: never because of a handler.
 - The secret is compared before the body is read. Without it each request is answered with the same 404.
 - An update that does not parse is stored, and becomes a dead letter: refused, it would hold up its chat at Telegram.
-- It begins when this process alone may append. It stays set at a stop, so Telegram keeps the updates meanwhile.
+- It begins when this process alone may append: a standby does not listen. If that right is lost, requests are answered with
+  503 until it is regained; then the webhook is set again. It stays set at a stop, so Telegram keeps the updates meanwhile.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from engine import StoreError, StoreUnavailable
-from telegram.botapi.errors import TelegramError, Unauthorized
+from engine import Right, StoreError, StoreUnavailable
+from telegram.botapi.errors import RetryAfter, TelegramError, Unauthorized
 from telegram.botapi.files import InputFile
 from telegram.listening import Listener
 from telegram.service.accepting import Accepting
@@ -32,6 +33,7 @@ BODY_BYTES_MAX: Final = 1 << 20
 BODY_WITHIN_S: Final = 10.0
 RETRY_AFTER_S: Final = 1
 LOOK_EVERY_S: Final = 60.0
+RIGHT_EVERY_S: Final = 1.0
 GRACE_S: Final = 2.0
 SECRET: Final = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name
 CONNECTIONS_BESIDE: Final = 100
@@ -70,6 +72,7 @@ class Webhook:
         self._path = urlsplit(config.url or "").path or "/"
         self._secret = config.secret.encode()
         self._is_stopping = False
+        self._right: Right | None = None
         self._last_error: tuple[object, object] | None = None
         self._listener = (
             Listener(config.listen, connections_max=config.connections + CONNECTIONS_BESIDE)
@@ -84,14 +87,8 @@ class Webhook:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises Unauthorized for an invalid token, OSError if it cannot listen."""
-        right = None
         try:
-            while right is None:
-                try:
-                    right = await self._inbox.right()
-                except StoreUnavailable as error:
-                    await asyncio.sleep(self._storing.failed("store", str(error), alarm=True))
-            self._storing.over()
+            self._right = await self._wait_for_right()
             if self._listener is not None:
                 app = web.Application(client_max_size=BODY_BYTES_MAX)
                 app.router.add_route("*", "/{path:.*}", self.answer)
@@ -104,27 +101,49 @@ class Webhook:
             self._is_stopping = True
             if self._listener is not None:
                 await self._listener.stop(GRACE_S)
-            if right is not None:
+            if self._right is not None:
                 with suppress(StoreUnavailable, StoreError, TimeoutError):
                     async with asyncio.timeout(GRACE_S):
-                        await self._inbox.resign(right)
+                        await self._inbox.resign(self._right)
+
+    async def _wait_for_right(self) -> Right:
+        while True:
+            try:
+                right = await self._inbox.right()
+            except StoreUnavailable as error:
+                await asyncio.sleep(self._storing.failed("store", str(error), alarm=True))
+            else:
+                self._storing.over()
+                return right
 
     # -- at Telegram -------------------------------------------------------------------------------------------
 
     async def _keep_set(self, url: str) -> None:
-        is_set = False
+        clock = asyncio.get_running_loop().time
+        is_set, look_at = False, clock()
         while True:
-            try:
-                if not is_set:
-                    await self._set(url)
-                is_set = self._look(await self._client.call("getWebhookInfo"), url)
-            except Unauthorized:
-                raise
-            except TelegramError as error:
-                await asyncio.sleep(self._setting.failed(type(error).__name__, str(error), alarm=True))
-                continue
-            self._setting.over()
-            await asyncio.sleep(LOOK_EVERY_S if is_set else 1.0)
+            right = await self._wait_for_right()
+            if right != self._right:
+                # Lost and regained: meanwhile another process may have polled, or set a webhook of its own.
+                self._right, is_set, look_at = right, False, clock()
+            if clock() >= look_at:
+                try:
+                    if not is_set:
+                        await self._set(url)
+                    is_set = self._look(await self._client.call("getWebhookInfo"), url)
+                except Unauthorized:
+                    raise
+                except TelegramError as error:
+                    look_at = clock() + self._delay_after_s(error)
+                else:
+                    self._setting.over()
+                    look_at = clock() + (LOOK_EVERY_S if is_set else RIGHT_EVERY_S)
+            await asyncio.sleep(min(RIGHT_EVERY_S, max(0.0, look_at - clock())))
+
+    def _delay_after_s(self, error: TelegramError) -> float:
+        # setWebhook is allowed once a second (telegram-bot-api, Client.cpp).
+        delay_s = error.retry_after_s if isinstance(error, RetryAfter) else None
+        return self._setting.failed(type(error).__name__, str(error), delay_s=delay_s, alarm=True)
 
     async def _set(self, url: str) -> None:
         file = self._config.certificate

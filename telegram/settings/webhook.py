@@ -1,5 +1,7 @@
 """The settings of the webhook."""
 
+import base64
+import hmac
 import re
 import secrets
 from collections.abc import Sequence
@@ -24,6 +26,15 @@ _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 def new_secret() -> str:
     """Return a random secret."""
     return secrets.token_urlsafe(32)
+
+
+def derived_secret(token: str, url: str) -> str:
+    """Return the secret of a bot's webhook: the same at each start and in each process, and nothing of the token.
+
+    A new secret at each start would refuse what Telegram sends until it knows it.
+    """
+    mac = hmac.digest(token.encode(), b"chatlane webhook secret\0" + url.encode(), "sha256")
+    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,8 @@ class WebhookSettings(BaseModel):
         description="HOST:PORT that serves the path of WEBHOOK_URL in plain HTTP, behind a proxy with TLS",
     )
     webhook_secret: SecretStr | None = Field(
-        default=None, description="secret of each request of the webhook; default: a new one at each start"
+        default=None,
+        description="secret of each request of the webhook; default: one that is made of BOT_TOKEN and WEBHOOK_URL",
     )
     webhook_networks: str | None = Field(
         default=None,
@@ -141,14 +153,16 @@ class WebhookSettings(BaseModel):
             return str(error)
         return None
 
-    def webhook(self) -> WebhookConfig | None:
-        """Return the configuration; None: updates are polled."""
+    def webhook(self, token: str) -> WebhookConfig | None:
+        """Return the configuration for the bot with this token; None: updates are polled."""
         if self.webhook_url is None:
             return None
         return WebhookConfig(
             url=self.webhook_url,
             listen=read_address(self.webhook_listen),
-            secret=self.webhook_secret.get_secret_value() if self.webhook_secret else new_secret(),
+            secret=self.webhook_secret.get_secret_value()
+            if self.webhook_secret
+            else derived_secret(token, self.webhook_url),
             networks=read_networks(self.webhook_networks) if self.webhook_networks else (),
             proxies=read_networks(self.webhook_proxies) if self.webhook_proxies else (),
             certificate=self.webhook_certificate,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.errors import RightLost, StoreUnavailable
 from engine.model import Right
-from telegram.service.accepting import BATCH_MAX, STORE_WITHIN_S, Accepting
+from telegram.service.accepting import BATCH_MAX, RIGHT_WITHIN_S, STORE_WITHIN_S, Accepting
 from tests.kit.virtual import run_virtual
 
 POISON = 13
@@ -161,6 +161,22 @@ async def test_who_waits_is_cancelled():
     inbox.gate.set()
     await asyncio.wait(tasks)
     assert inbox.stored == [1, 3]
+
+
+def test_without_the_right_all_are_answered_soon():
+    """Telegram has few connections, and a proxy can ask the process that has the right."""
+
+    async def scenario():
+        inbox = Inbox()
+        inbox.right = asyncio.Event().wait  # type: ignore[method-assign]
+        accepting = Accepting(inbox)
+        began = asyncio.get_running_loop().time()
+        tasks = [asyncio.create_task(accepting.accept(update(number))) for number in range(5)]
+        found = await outcomes(tasks)
+        assert asyncio.get_running_loop().time() - began == RIGHT_WITHIN_S
+        return found
+
+    assert run_virtual(scenario()) == ["StoreUnavailable"] * 5
 
 
 def test_a_store_that_does_not_answer_is_unavailable():

@@ -3,20 +3,21 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from engine.errors import RightLost, StoreUnavailable
 from engine.inbox import Inbox
-from engine.model import Queue
+from engine.model import Queue, Right
 from engine.stores import open_store
 from engine.stores.memory import MemoryStore
-from telegram.botapi.errors import ServerTrouble
+from telegram.botapi.errors import RetryAfter, ServerTrouble
 from telegram.listening import Address
 from telegram.service.accepting import Accepting, read_update
 from telegram.service.webhook import Webhook
-from telegram.settings.webhook import WebhookConfig, check_url, read_networks
+from telegram.settings.webhook import WebhookConfig, WebhookSettings, check_secret, check_url, read_networks
 from tests.kit.docs import modules
 from tests.kit.virtual import run_virtual
 
@@ -284,6 +285,112 @@ def test_it_is_set_again_and_telegrams_error_is_logged_once():
         assert run_virtual(scenario()) == 2
     reasons = [each for each in logs if each["event"] == "Telegram cannot deliver updates"]
     assert len(reasons) == 2  # the webhook was set anew in between
+
+
+OURS = "https://a.example/updates"
+
+
+class Rights:
+    """An inbox with only a right, which changes at these moments of the loop's clock; None: another process has it."""
+
+    began = 0.0
+
+    def __init__(self, **changes):
+        self.changes = {float(at.removeprefix("at_")): right for at, right in changes.items()}
+
+    async def right(self):
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        while (right := self._now(clock() - self.began)) is None:
+            await asyncio.sleep(1)
+            assert clock() - began < 1000
+        return right
+
+    def _now(self, now):
+        return self.changes[max(at for at in self.changes if at <= now)]
+
+    async def resign(self, right):
+        self.resigned = right
+
+
+def calls_within(seconds: float, rights: Any, *infos: Any, trouble: Any = ()) -> list[tuple[float, str]]:
+    """The methods called, with their moments."""
+
+    class Timed(Telegram):
+        async def call(self, method, /, **params):
+            moments.append((round(asyncio.get_running_loop().time() - rights.began, 1), method))
+            if method == "setWebhook" and errors:
+                raise errors.pop(0)
+            return await super().call(method, **params)
+
+    async def scenario():
+        rights.began = asyncio.get_running_loop().time()
+        webhook = Webhook(
+            Timed(*infos), rights, Accepting(rights), WebhookConfig(OURS, None, SECRET), allowed_updates=[]
+        )
+        running = asyncio.create_task(webhook.run())
+        await asyncio.sleep(seconds)
+        running.cancel()
+        await asyncio.wait({running})
+
+    moments: list[tuple[float, str]] = []
+    errors = list(trouble)
+    run_virtual(scenario())
+    return moments
+
+
+def test_the_webhook_is_set_again_when_the_right_was_lost_and_regained():
+    """Meanwhile another process may have polled, which removes the webhook, or have set its own."""
+    rights = Rights(at_0=Right(1), at_10=None, at_300=Right(3))
+    assert calls_within(330, rights) == [
+        *[(0.0, "setWebhook"), (0.0, "getWebhookInfo")],
+        *[(300.0, "setWebhook"), (300.0, "getWebhookInfo")],
+    ]
+    assert rights.resigned == Right(3)
+
+
+def test_while_another_process_has_the_right_the_webhook_is_left_to_it():
+    assert calls_within(500, Rights(at_0=None, at_499=None)) == []
+    rights = Rights(at_0=Right(1), at_30=None)
+    assert calls_within(500, rights) == [(0.0, "setWebhook"), (0.0, "getWebhookInfo")]
+
+
+def test_a_flood_wait_of_set_webhook_is_kept():
+    """telegram-bot-api, Client.cpp: setWebhook within a second of another one gets 429."""
+    flood = RetryAfter("setWebhook", 429, "Too Many Requests: retry after 7", {"retry_after": 7})
+    moments = calls_within(30, Rights(at_0=Right(1)), trouble=[flood])
+    assert [at for at, method in moments if method == "setWebhook"] == [0.0, 7.0]
+
+
+async def test_a_standby_does_not_listen_and_takes_over():
+    store = MemoryStore()
+    async with serving(store) as first:
+        telegram = Telegram()
+        inbox = Inbox(store.peer())
+        given = WebhookConfig(OURS, Address("127.0.0.1", 0), SECRET)
+        second = Webhook(telegram, inbox, Accepting(inbox), given, allowed_updates=[])
+        running = asyncio.create_task(second.run())
+        assert await status(first, request()) == 200
+        assert second.address == "127.0.0.1:0"
+        assert telegram.calls == []
+    await telegram.asked.wait()
+    assert await status(second, request(UPDATE.replace(b":7,", b":8,", 1))) == 200
+    running.cancel()
+    await asyncio.wait({running})
+    assert await appended(store) == 2
+
+
+def test_the_secret_is_the_same_at_each_start_and_tells_nothing_of_the_token():
+    token = "123456:a-made-up-token"
+    found = WebhookSettings(webhook_url=OURS).webhook(token)
+    assert found.secret == WebhookSettings(webhook_url=OURS).webhook(token).secret
+    assert check_secret(found.secret) == found.secret
+    assert len(found.secret) == 43
+    assert found.secret != WebhookSettings(webhook_url=OURS + "2").webhook(token).secret
+    assert found.secret != WebhookSettings(webhook_url=OURS).webhook(token + "2").secret
+    assert WebhookSettings(webhook_url=OURS, webhook_secret="given").webhook(token).secret == "given"
+    assert "123456" not in found.secret
+    assert found.secret not in repr(found)
 
 
 async def test_accept_takes_bytes_and_objects():
