@@ -10,6 +10,7 @@ Each package imports only those above it (checked by import-linter):
 - service: the bot: poller or webhook -> inbox -> handlers -> outbox -> sender; logs, dead letters
 - fake: a Bot API server with the real one's rules
 - sandbox: a page to chat in; load: tests under load and faults; testing: a kit for tests of handlers; metrics: health and metrics
+- operating: what an operator does with a bot: the commands, and the log of what was done
 - command: the command line, where the parts are put together
 """
 
@@ -24,7 +25,7 @@ _ROOMS: Final = {
     "dialogue.buttons": "callback_data keyboards",
     "dialogue.state": "kept",
     "process": "blocking guard running watchdog",
-    "service": "bot letters logs outage pace poller secrecy sender serving",
+    "service": "bot logs outage pace poller secrecy sender serving",
 }
 
 _DIALOGUE_FOLDERS: Final = {

@@ -24,11 +24,13 @@ from telegram.command.settings import Settings, WrongSettingError, read_settings
 from telegram.dialogue import Router, load_router
 from telegram.dialogue.diagrams.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.metrics import monitored
+from telegram.operating.commands import run_command
+from telegram.operating.office import Office
+from telegram.operating.reaching import audit_file, reached
 from telegram.process.running import Running, new_event_loop, tune_garbage_collection
 from telegram.process.systemd import Systemd
 from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot
-from telegram.service.letters import Replay, replay, show_dead
 from telegram.service.logs import log_what_nobody_catches, set_up_logging
 from telegram.service.observe import observer_of
 from telegram.service.personal import erase, export
@@ -61,19 +63,7 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
     async with AsyncExitStack() as stack:
         fake = await stack.enter_async_context(_fake(settings)) if settings.is_sandbox else None
         config = settings.config(is_sandbox=settings.is_sandbox)
-        client = await stack.enter_async_context(
-            TgClient(settings.token, base_url=fake.url, connections=config.senders, wall=fake.clock)
-            if fake is not None
-            else TgClient(
-                settings.token,
-                base_url=settings.telegram_api_url,
-                connections=config.senders,
-                test=settings.telegram_test,
-                local=settings.telegram_local,
-                local_root=settings.telegram_local_root,
-                allow_http=settings.telegram_allow_http,
-            )
-        )
+        client = await stack.enter_async_context(_client(settings, fake))
         wall = fake.clock if fake is not None else time.time  # the sandbox lets time pass
         systemd = await stack.enter_async_context(Systemd(os.environ))
         url = settings.effective_store_url
@@ -87,7 +77,8 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
         stack.push_async_callback(store.close)
         watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
         lanes = None if fake is None else _lane_board(fake, store)
-        observers = [each.observe for each in (lanes, monitoring) if each is not None]
+        counts = None if monitoring is None else monitoring.observe
+        observers = [each for each in (None if lanes is None else lanes.observe, counts) if each is not None]
         bot = Bot(
             client,
             store,
@@ -98,9 +89,25 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
         )
         if monitoring is not None:
             monitoring.serve(store, bot)
+        office = Office(settings, url, settings.token, store, bot, counts=counts, wall=wall)
+        await stack.enter_async_context(office)
         if fake is not None and lanes is not None:
             await _open_page(settings, stack, fake, bot, store, lanes, router.commands())
         return await run_until_signal(bot, watchdog, systemd)
+
+
+def _client(settings: Settings, fake: "FakeServer | None") -> TgClient:
+    if fake is not None:
+        return TgClient(settings.token, base_url=fake.url, connections=settings.senders, wall=fake.clock)
+    return TgClient(
+        settings.token,
+        base_url=settings.telegram_api_url,
+        connections=settings.senders,
+        test=settings.telegram_test,
+        local=settings.telegram_local,
+        local_root=settings.telegram_local_root,
+        allow_http=settings.telegram_allow_http,
+    )
 
 
 def _fake(settings: Settings) -> "FakeServer":
@@ -137,21 +144,26 @@ async def _open_page(
     print(f"\n  Chat with your bot here:  {sandbox.url}\n  Stop with Ctrl+C.\n", flush=True)
 
 
-async def administer(settings: Settings, router: Router | None) -> int:
-    """Run a command on the store of a bot that does not run."""
+async def post(settings: Settings, router: Router | None) -> int:
+    """Post an event to the store of a bot that does not run."""
+    if settings.post is None:
+        return 0
     bot_id = settings.token.partition(":")[0]
-    if settings.post is not None:
-        router = router or _router(settings)
+    router = router or _router(settings)
     store = await open_store(settings.effective_store_url, bot_id)
     try:
-        if settings.post is not None and router is not None:
-            return await post_event(store, router, settings.post)
-        if settings.dead is not None:
-            await show_dead(store, settings.dead, settings.token)
-            return 0
-        return 0 if await replay(store, settings.replay or Replay(numbers=[])) else EXIT_WRONG_SETTING
+        return await post_event(store, router, settings.post)
     finally:
         await store.close()
+
+
+async def operate(settings: Settings, _: Router | None) -> int:
+    """Run an operator's command, at the bot that runs or on its store."""
+    url, command = settings.effective_store_url, settings.operators_command
+    if command is None:
+        return 0
+    async with reached(url, settings.token, audit_file(settings.admin_audit, url)) as asked:
+        return 0 if await run_command(command, asked) else EXIT_WRONG_SETTING
 
 
 async def personal(settings: Settings, _: Router | None) -> int:
@@ -225,8 +237,10 @@ def check_neighbours() -> None:
 
 def _command(settings: Settings) -> Callable[[Settings, Router | None], Coroutine[Any, Any, int]] | None:
     """Return what the command does; None: run the bot."""
-    if settings.dead or settings.replay or settings.post:
-        return administer
+    if settings.operators_command is not None:
+        return operate
+    if settings.post:
+        return post
     if settings.export or settings.erase:
         return personal
     return load if settings.load else flows if settings.flows else new if settings.new else None

@@ -11,7 +11,8 @@ from pydantic_settings import BaseSettings, CliSubCommand, SettingsConfigDict, S
 
 from telegram.command.new import NewBot
 from telegram.dialogue.diagrams.command import Flows
-from telegram.service.letters import Dead, Replay
+from telegram.operating import commands as operator
+from telegram.operating.settings import OperatorSettings
 from telegram.service.logs import LogFormat, LogLevel
 from telegram.service.personal import Erase, Export
 from telegram.service.posting import PostEvent
@@ -35,7 +36,7 @@ class InSandbox(BaseModel):
     """Run the bot in a sandbox: a page to chat in, without a token, an account or a network. BOT_TOKEN is not used."""
 
 
-class Settings(BotSettings, MetricsSettings, WebhookSettings, BaseSettings):
+class Settings(BotSettings, MetricsSettings, WebhookSettings, OperatorSettings, BaseSettings):
     """Chatlane runs a Telegram bot: every chat in its own ordered lane, nothing lost.
 
     Each setting is a flag, or a variable in the environment or in .env (WORKERS=8). Without BOT_TOKEN nothing is
@@ -86,8 +87,17 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, BaseSettings):
     log_format: LogFormat = Field(default="console", description="console or json")
 
     sandbox: CliSubCommand[InSandbox]
-    dead: CliSubCommand[Dead]
-    replay: CliSubCommand[Replay]
+    stats: CliSubCommand[operator.StatsOf]
+    top: CliSubCommand[operator.Top]
+    lanes: CliSubCommand[operator.Lanes]
+    dead: CliSubCommand[operator.Dead]
+    replay: CliSubCommand[operator.Replay]
+    discard: CliSubCommand[operator.Discard]
+    park: CliSubCommand[operator.Park]
+    release: CliSubCommand[operator.Release]
+    pause: CliSubCommand[operator.Pause]
+    resume: CliSubCommand[operator.Resume]
+    drain: CliSubCommand[operator.Drain]
     post: CliSubCommand[PostEvent]
     export: CliSubCommand[Export]
     erase: CliSubCommand[Erase]
@@ -103,6 +113,22 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, BaseSettings):
     def is_sandbox(self) -> bool:
         """Whether there is no Telegram to run against."""
         return self.sandbox is not None or self.bot_token is None
+
+    @property
+    def operators_command(self) -> operator.Command | None:
+        """The command of an operator, if it is one."""
+        of_all = (
+            self.stats,
+            self.top,
+            self.lanes,
+            self.dead,
+            self.replay,
+            self.discard,
+            self.park,
+            self.release,
+        )
+        more = (self.pause, self.resume, self.drain)
+        return next((each for each in (*of_all, *more) if each is not None), None)
 
     @property
     def token(self) -> str:

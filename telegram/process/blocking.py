@@ -8,7 +8,7 @@ import sysconfig
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Final, NamedTuple
@@ -155,13 +155,25 @@ def place_in(thread: int | None) -> Place:
     """Return where a thread is now: the innermost frame of the author's code inside the loop, else the innermost one."""
     innermost = at = _frame_of(thread)
     while at is not None and at.f_code.co_filename not in _OUTSIDE:
-        if not at.f_code.co_filename.startswith(_LIBRARIES) and not _is_generated(at.f_code):
-            return Place(at.f_code.co_filename, at.f_lineno, at.f_code.co_name, is_authors=True)
+        if (place := _authors(at)) is not None:
+            return place
         at = at.f_back
     if innermost is None:
         return Place("", 0, "", is_authors=False)
     code = innermost.f_code
     return Place(code.co_filename, innermost.f_lineno, code.co_name, is_authors=False)
+
+
+def place_among(frames: Sequence[FrameType]) -> Place | None:
+    """Return where a task waits: the innermost of its frames (outermost first) that is the author's code, if there is one."""
+    return next((place for frame in reversed(frames) if (place := _authors(frame)) is not None), None)
+
+
+def _authors(frame: FrameType) -> Place | None:
+    code = frame.f_code
+    if code.co_filename.startswith(_LIBRARIES) or _is_generated(code):
+        return None
+    return Place(code.co_filename, frame.f_lineno, code.co_name, is_authors=True)
 
 
 def _is_generated(code: CodeType) -> bool:

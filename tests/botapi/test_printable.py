@@ -17,7 +17,8 @@ from engine import DeadLetter, Envelope, Queue
 from telegram.botapi.printable import printable, printable_json
 from telegram.load.bot.service import ROOT, Service, command
 from telegram.load.checkers.checker import Anomaly
-from telegram.service.letters import letter_lines
+from telegram.operating.commands import letter_lines
+from telegram.operating.letters import with_start
 from telegram.settings.load_test import Load
 from tests.load.results.test_report import GOOD as RECORDING
 
@@ -139,7 +140,7 @@ def test_a_log_is_harmless_whatever_is_logged(format_: str, colors: bool) -> Non
 
 def test_the_list_of_dead_letters_is_harmless() -> None:
     envelope = Envelope(1, EVIL, "", EVIL.encode("utf-8", "surrogatepass"))
-    (lines,) = letter_lines([DeadLetter(1, Queue.INBOX, envelope, 1, EVIL, 0.0)], "")
+    (lines,) = letter_lines([with_start(DeadLetter(1, Queue.INBOX, envelope, 1, EVIL, 0.0), "")])
     check(lines)
     assert len(lines.split("\n")) == 2
 

@@ -24,6 +24,7 @@ from pydantic import SecretBytes
 
 import telegram.botapi.errors
 from engine import Delivery, Envelope, Lease, Park, Queue, Reject, Retry, Work
+from engine.outcome import with_trace
 from engine.stores import open_store
 from engine.stores.contract import append
 from telegram.botapi.calls import encode_call
@@ -41,9 +42,12 @@ from telegram.client.wire import Answer
 from telegram.command.main import EXIT_WRONG_SETTING, main
 from telegram.command.settings import read_settings
 from telegram.dialogue import MessageContext, Router, text
+from telegram.operating.audit import Audit, Who
+from telegram.operating.commands import Asked, Dead, run_command
+from telegram.operating.desk import Desk
+from telegram.operating.operating import Operating
 from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot, BotConfig
-from telegram.service.letters import Dead, show_dead
 from telegram.service.logs import LogFormat, set_up_logging
 from telegram.service.sender import Sender
 from tests.kit.hostile import (
@@ -368,12 +372,16 @@ def test_a_bot_does_not_log_the_token(capsys: pytest.CaptureFixture[str], format
 
 @pytest.mark.parametrize("said", [PATH, SECRET, f"https://api.telegram.org{PATH}".replace(":", "%3A")])
 async def test_the_list_of_dead_letters_does_not_tell_the_token(
-    capsys: pytest.CaptureFixture[str], said: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, said: str
 ) -> None:
     store = await open_store("memory:", "1")
     await append(store, [Envelope(1, "chat:7", "7", said.encode())])
-    await store.bury(await store.claim(Queue.INBOX), f"ConnectionError: {said}")
-    await show_dead(store, Dead(), TOKEN)
+    told = f"ConnectionError: {said}"
+    await store.bury(await store.claim(Queue.INBOX), with_trace(told, OSError(said)))
+    desk = Desk(Operating(store, token=TOKEN), Audit(tmp_path / "audit"))
+    asked = Asked(partial(desk.ask, who=Who("me", may_write=True, where="")), is_running=False)
+    await run_command(Dead(), asked)
+    await run_command(Dead(show=1), asked)
     await store.close()
     shown = capsys.readouterr().out
     assert "ConnectionError" in shown

@@ -1,0 +1,11 @@
+"""What an operator does with a bot, while it runs and while it does not (docs/operating.md). Only telegram/command uses it.
+
+- operating: the actions, as plain data in and out
+- letters: dead letters for display, with the hash that names what was seen
+- rates: rates and latencies of the last minutes
+- audit: the log of what was done
+- desk: names of the actions, their parameters and roles; each one that changes or shows something is audited
+- local: the desk behind a socket beside the database file, for the command line
+- commands: the commands of the command line; reaching: where they ask; top: the live view
+- office: all of it at a bot that runs
+"""
