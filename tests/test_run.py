@@ -82,6 +82,13 @@ CASES = {
     "metrics token that is none": Case(
         "METRICS_TOKEN: printable ASCII", {"METRICS_LISTEN": "127.0.0.1:0", "METRICS_TOKEN": f"{SECRET}\t"}
     ),
+    "events for everyone": Case(
+        "EVENTS_LISTEN is set but EVENTS_TOKEN is not", {"EVENTS_LISTEN": "127.0.0.1:0"}
+    ),
+    "events at no address": Case("EVENTS_TOKEN is set but EVENTS_LISTEN is not", {"EVENTS_TOKEN": SECRET}),
+    "events token that is none": Case(
+        "EVENTS_TOKEN: at least 16 printable", {"EVENTS_LISTEN": "127.0.0.1:0", "EVENTS_TOKEN": f"{SECRET} x"}
+    ),
     "malformed token": Case("malformed bot token: it looks like", {"BOT_TOKEN": f"42:{SECRET} and more"}),
     "token without number": Case("malformed bot token", {"BOT_TOKEN": SECRET}),
     "no token": Case(NO_TOKEN, {"BOT_TOKEN": None}),

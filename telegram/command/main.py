@@ -31,6 +31,7 @@ from telegram.process.running import Running, new_event_loop, tune_garbage_colle
 from telegram.process.systemd import Systemd
 from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot
+from telegram.service.events import Events
 from telegram.service.logs import log_what_nobody_catches, set_up_logging
 from telegram.service.observe import observer_of
 from telegram.service.personal import erase, export
@@ -91,6 +92,8 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
             monitoring.serve(store, bot)
         office = Office(settings, url, settings.token, store, bot, counts=counts, wall=wall)
         await stack.enter_async_context(office)
+        if (events := settings.events()) is not None:
+            await stack.enter_async_context(Events(*events, bot))
         if fake is not None and lanes is not None:
             await _open_page(settings, stack, fake, bot, store, lanes, router.commands())
         return await run_until_signal(bot, watchdog, systemd)

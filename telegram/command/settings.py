@@ -17,6 +17,7 @@ from telegram.service.logs import LogFormat, LogLevel
 from telegram.service.personal import Erase, Export
 from telegram.service.posting import PostEvent
 from telegram.settings.bot_settings import BotSettings
+from telegram.settings.events_settings import EventsSettings
 from telegram.settings.load_test import Load
 from telegram.settings.metrics_settings import MetricsSettings
 from telegram.settings.program import PROGRAM
@@ -36,7 +37,7 @@ class InSandbox(BaseModel):
     """Run the bot in a sandbox: a page to chat in, without a token, an account or a network. BOT_TOKEN is not used."""
 
 
-class Settings(BotSettings, MetricsSettings, WebhookSettings, OperatorSettings, BaseSettings):
+class Settings(BotSettings, MetricsSettings, WebhookSettings, EventsSettings, OperatorSettings, BaseSettings):
     """Chatlane runs a Telegram bot: every chat in its own ordered lane, nothing lost.
 
     Each setting is a flag, or a variable in the environment or in .env (WORKERS=8). Without BOT_TOKEN nothing is
@@ -185,7 +186,7 @@ def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
                 raise WrongSettingError(
                     f"{name.upper()} is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
                 )
-    if problem := settings.metrics_problem():
+    if problem := settings.metrics_problem() or settings.events_problem():
         raise WrongSettingError(problem)
     # In a script a variable that is not set: without its id an event would be handled more than once.
     if settings.post is not None and any(not each or re.fullmatch("--[^=]+=", each) for each in arguments):

@@ -1,10 +1,20 @@
-"""A bounded HTTP server for the service's own ports: the webhook, metrics, health.
+"""A bounded HTTP server for the service's own ports: the webhook, events, metrics, health.
 
 - address: a setting "HOST:PORT"
 - listener: the server, with limits on connections and time, and a graceful stop
+- body: JSON of whoever has the secret
 """
 
 from .address import Address, AddressText, read_address
+from .body import NotTakenError, is_secret, json_body
 from .listener import Listener
 
-__all__ = ["Address", "AddressText", "Listener", "read_address"]
+__all__ = [
+    "Address",
+    "AddressText",
+    "Listener",
+    "NotTakenError",
+    "is_secret",
+    "json_body",
+    "read_address",
+]

@@ -29,6 +29,7 @@ def without_password(text: str) -> str:
 
 def without_secrets(argument: str, token: str) -> str:
     """Return a command-line argument for a report: without the token, other tokens and passwords in URLs."""
+    argument = re.sub(r"(?i)^(--[a-z-]*(?:token|secret|proxy)=).*", r"\1***", argument)
     if token:
         argument = argument.replace(token, "***")
     return without_password(redact(argument, token))
