@@ -67,6 +67,7 @@ class Listener:
             return await self._count(request, handler)
 
         app.middlewares.insert(0, count)
+        app.on_response_prepare.append(_without_versions)
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -133,3 +134,8 @@ class Listener:
             self._running -= 1
             if not self._running:
                 self._idle.set()
+
+
+async def _without_versions(_: web.Request, response: web.StreamResponse) -> None:
+    """Name no versions of Python and aiohttp. A request that is not HTTP gets them from aiohttp all the same."""
+    response.headers.pop("Server", None)

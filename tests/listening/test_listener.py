@@ -100,3 +100,8 @@ async def test_a_stop_ends_requests_that_do_not_end():
         await began.wait()
         await listener.stop(0.01)
         assert await asking == b""
+
+
+async def test_an_answer_names_no_versions():
+    async with listening(hello) as listener:
+        assert b"Server" not in await ask(listener)
