@@ -89,6 +89,12 @@ CASES = {
     "events token that is none": Case(
         "EVENTS_TOKEN: at least 16 printable", {"EVENTS_LISTEN": "127.0.0.1:0", "EVENTS_TOKEN": f"{SECRET} x"}
     ),
+    "proxy of another protocol": Case(
+        "PROXY: it is not a proxy like http://", {"PROXY": f"ftp://u:{SECRET}@host"}
+    ),
+    "HTTP proxy for plain HTTP": Case(
+        "PROXY: an HTTP proxy passes only https", {"PROXY": f"http://u:{SECRET}@host"}
+    ),
     "malformed token": Case("malformed bot token: it looks like", {"BOT_TOKEN": f"42:{SECRET} and more"}),
     "token without number": Case("malformed bot token", {"BOT_TOKEN": SECRET}),
     "no token": Case(NO_TOKEN, {"BOT_TOKEN": None}),

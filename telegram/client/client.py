@@ -23,6 +23,7 @@ from telegram.botapi.types import File, Update
 from telegram.client.clock import TelegramClock
 from telegram.client.downloads import DOWNLOAD_MAX, FileServer, is_local, local_opener, part_of, save
 from telegram.client.multipart import Multipart, multipart, name_paths, unpacked
+from telegram.client.proxy import Proxy, check_target, read_proxy
 from telegram.client.streaming import FILE_PACE
 from telegram.client.wire import POLL_ANSWER_MAX, Answer, Wire
 
@@ -54,6 +55,7 @@ class TgClient(Methods):
         local: bool = False,
         local_root: Path | None = None,
         allow_http: bool = False,
+        proxy: str | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """Raise ValueError, without quoting the token, for a malformed token or URL, and for conflicting settings.
@@ -61,7 +63,7 @@ class TgClient(Methods):
         `timeout_s` bounds the wait for a connection, and again the wait for the whole answer; for files, the time
         without progress. `test`: use Telegram's test environment. `local`: the server at `base_url` runs with --local
         on this machine, so it gets paths instead of uploads; `local_root` is the only folder from which its files are
-        read (its --dir). `allow_http`: allow http:// to another machine, where anyone on the network path can read the
+        read (its --dir). `proxy`: its URL (telegram/client/proxy.py). `allow_http`: allow http:// to another machine, where anyone on the network path can read the
         token and all messages. `wall` returns Unix time by this machine's clock.
         """
         found = _TOKEN.fullmatch(token)
@@ -86,11 +88,12 @@ class TgClient(Methods):
         self._target = SecretBytes(f"POST {base}/{bot}".encode())
         self._any_headers = f" HTTP/1.1\r\nHost: {host}\r\nContent-Type: ".encode()
         self._headers = self._any_headers + b"application/json\r\nContent-Length: "
-        self._calls = Wire(url.origin(), connections, timeout_s, self._token)
+        through = _through(proxy, url)
+        self._calls = Wire(url.origin(), connections, timeout_s, self._token, proxy=through)
         self._polls = Wire(
-            url.origin(), _POLL_CONNECTIONS, timeout_s, self._token, answer_max=POLL_ANSWER_MAX
+            url.origin(), _POLL_CONNECTIONS, timeout_s, self._token, answer_max=POLL_ANSWER_MAX, proxy=through
         )
-        self._downloads = Wire(url.origin(), _DOWNLOADS, timeout_s, self._token)
+        self._downloads = Wire(url.origin(), _DOWNLOADS, timeout_s, self._token, proxy=through)
         file_target = SecretStr(f"GET {base}/file/{bot}")
         self._files = FileServer(self._downloads, file_target, host, self._token, timeout_s)
         self._clock = TelegramClock(wall)
@@ -267,6 +270,17 @@ def _located(result: Any) -> File | None:
         if (found := File.model_validate(result)).file_path:
             return found
     return None
+
+
+def _through(proxy: str | None, url: URL) -> Proxy | None:
+    if proxy is None:
+        return None
+    try:
+        found = read_proxy(proxy)
+        check_target(found, url)
+    except ValueError as error:
+        raise ValueError(f"PROXY: {error}") from None
+    return found
 
 
 def _checked(base_url: str) -> URL:

@@ -22,6 +22,7 @@ from pydantic import SecretBytes, SecretStr
 from yarl import URL
 
 from telegram.botapi.errors import NotSent, OutcomeUnknown, UploadCut, one_line
+from telegram.client.proxy import Proxy
 from telegram.client.streaming import BROKEN, Body, Incoming, Upload
 
 ANSWER_MAX: Final = 32 * 2**20
@@ -58,8 +59,15 @@ class Wire:
         token: SecretStr,
         *,
         answer_max: int = ANSWER_MAX,
+        proxy: Proxy | None = None,
     ) -> None:
         """`token` is redacted in errors; an answer of more than `answer_max` bytes is OutcomeUnknown."""
+        self._proxy = proxy
+        self._unconnected: tuple[type[Exception], ...] = (
+            aiohttp.ClientError,
+            OSError,
+            *(proxy.refusals() if proxy else ()),
+        )
         self._origin = origin
         self._token = token
         self._connections = connections
@@ -129,13 +137,17 @@ class Wire:
         if self._closed:
             raise NotSent(method, "the client is closed")
         if self._connector is None:
-            self._connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=_KEEPALIVE_S)
-            self._peer = aiohttp.ClientRequest("POST", self._origin, loop=asyncio.get_running_loop())
+            make = aiohttp.TCPConnector if self._proxy is None else self._proxy.connector
+            self._connector = make(limit=self._connections, keepalive_timeout=_KEEPALIVE_S)
+            through = {} if self._proxy is None else self._proxy.request()
+            self._peer = aiohttp.ClientRequest(
+                "POST", self._origin, loop=asyncio.get_running_loop(), **through
+            )
         try:
             return await self._connector.connect(self._peer, [], self._connect_timeout)
         except TimeoutError:
             reason = f"no connection in {self._timeout_s:g} s"
-        except (aiohttp.ClientError, OSError) as error:
+        except self._unconnected as error:
             reason = one_line(str(error), self._token.get_secret_value())
         raise NotSent(method, reason)  # outside of `except`, as in send
 

@@ -110,6 +110,7 @@ def _client(settings: Settings, fake: "FakeServer | None") -> TgClient:
         local=settings.telegram_local,
         local_root=settings.telegram_local_root,
         allow_http=settings.telegram_allow_http,
+        proxy=settings.proxy.get_secret_value() if settings.proxy else None,
     )
 
 

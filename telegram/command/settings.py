@@ -75,6 +75,10 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, EventsSettings, Op
         default=False,
         description="http:// also to another machine, in a network that you trust: the token is sent unencrypted",
     )
+    proxy: SecretStr | None = Field(
+        default=None,
+        description="http://HOST:PORT or socks5://USER:PASSWORD@HOST:PORT between the bot and the Bot API server",
+    )
     telegram_test: bool = Field(default=False, description="BOT_TOKEN is of Telegram's test environment")
     store_url: str = Field(
         default="sqlite:chatlane.db",
