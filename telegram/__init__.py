@@ -5,7 +5,7 @@ Each package imports only those above it (checked by import-linter):
 - botapi: the Bot API's types and methods (generated), encoding of updates and calls, errors, the lane of an update
 - client: TgClient, the HTTP client with uploads and downloads; text: formatted texts, with lengths as Telegram counts them
 - dialogue: for authors of handlers: Router, filters, contexts, flows; process: signals, and detection of a blocked loop
-- listening: an HTTP server with limits, for the webhook and the metrics
+- listening: an HTTP server with limits, for the webhook, the metrics and the operator's page; board: parts of pages
 - settings: the settings of a bot and of a load test
 - service: the bot: poller or webhook -> inbox -> handlers -> outbox -> sender; logs, dead letters
 - fake: a Bot API server with the real one's rules

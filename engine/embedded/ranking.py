@@ -5,33 +5,39 @@ meanwhile is seen as it is at the end.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from heapq import nsmallest
+from operator import attrgetter
 from typing import Final
 
 from engine.embedded.lane import Lane
 from engine.model import TIMER_IDS
 from engine.store import LaneOrder
 
-SLICE: Final = 5_000
+SLICE: Final = 2_000
 
 
 async def ranked(lanes: Sequence[Lane], by: LaneOrder, limit: int) -> list[Lane]:
     """Return at most `limit` lanes with pending work that come first; by age, as many more whose head is a timer."""
-    if by == "depth":
-        return await _first(lanes, lambda lane: -lane.depth, limit)
-    updates = [lane for lane in lanes if lane.depth and not lane.head & TIMER_IDS]
-    timers = [lane for lane in lanes if lane.depth and lane.head & TIMER_IDS]
-    return [*await _first(updates, _head, limit), *await _first(timers, _head, limit)]
-
-
-def _head(lane: Lane) -> int:
-    return lane.head
-
-
-async def _first(lanes: Sequence[Lane], key: Callable[[Lane], int], limit: int) -> list[Lane]:
-    best: list[Lane] = []
+    first: list[Lane] = []
+    timers: list[Lane] = []
     for start in range(0, len(lanes), SLICE):
-        best = nsmallest(limit, (lane for lane in (*best, *lanes[start : start + SLICE]) if lane.depth), key)
+        part = lanes[start : start + SLICE]
+        if by == "depth":
+            first = nsmallest(limit, _pending(first, part), lambda lane: -lane.depth)
+        else:
+            pending = _pending(first, part)
+            first = nsmallest(limit, [lane for lane in pending if not lane.head & TIMER_IDS], _head)
+            of_timers = [*timers, *(lane for lane in pending if lane.head & TIMER_IDS)]
+            timers = nsmallest(limit, _pending(of_timers), _head)
         await asyncio.sleep(0)
-    return sorted((lane for lane in best if lane.depth), key=key)
+    if by == "depth":
+        return sorted(_pending(first), key=lambda lane: -lane.depth)
+    return sorted(_pending(first), key=_head) + sorted(_pending(timers), key=_head)
+
+
+_head = attrgetter("head")
+
+
+def _pending(*parts: Sequence[Lane]) -> list[Lane]:
+    return [lane for lanes in parts for lane in lanes if lane.start < len(lane.pending)]

@@ -25,7 +25,7 @@ from telegram.dialogue import Router, load_router
 from telegram.dialogue.diagrams.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.metrics import monitored
 from telegram.operating.commands import run_command
-from telegram.operating.office import Office
+from telegram.operating.office import Office, counts_for
 from telegram.operating.reaching import audit_file, reached
 from telegram.process.running import Running, new_event_loop, tune_garbage_collection
 from telegram.process.systemd import Systemd
@@ -78,7 +78,7 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
         stack.push_async_callback(store.close)
         watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
         lanes = None if fake is None else _lane_board(fake, store)
-        counts = None if monitoring is None else monitoring.observe
+        counts = monitoring.observe if monitoring is not None else counts_for(settings, wall)
         observers = [each for each in (None if lanes is None else lanes.observe, counts) if each is not None]
         bot = Bot(
             client,

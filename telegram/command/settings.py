@@ -190,7 +190,8 @@ def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
                 raise WrongSettingError(
                     f"{name.upper()} is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
                 )
-    if problem := settings.metrics_problem() or settings.events_problem():
+    problem = settings.metrics_problem() or settings.events_problem() or settings.operator_problem()
+    if problem:
         raise WrongSettingError(problem)
     # In a script a variable that is not set: without its id an event would be handled more than once.
     if settings.post is not None and any(not each or re.fullmatch("--[^=]+=", each) for each in arguments):

@@ -76,6 +76,10 @@ class _Since(_Model):
     since: int = Field(default=0, ge=0)
 
 
+class _Live(_Lanes):
+    since: int = Field(default=0, ge=0)
+
+
 class _Limit(_Model):
     limit: int = Field(default=50, ge=1, le=500)
 
@@ -128,6 +132,7 @@ class Desk:
             "running": (_Nothing, lambda _, __: operating.running()),
             "dead": (_Page, lambda asked, _: operating.dead(asked.limit, asked.below)),
             "samples": (_Since, self._samples),
+            "live": (_Live, self._live),
             "audit": (_Limit, self._tail),
         }
         shows: dict[str, tuple[type[_Model], Callable[[Any, Who], Awaitable[Json]]]] = {
@@ -200,6 +205,15 @@ class Desk:
 
     async def _samples(self, asked: _Since, _: Who) -> Json:
         return self._operating.samples(asked.since)
+
+    async def _live(self, asked: _Live, _: Who) -> Json:
+        operating = self._operating
+        return {
+            "stats": await operating.stats(),
+            "lanes": await operating.lanes(asked.queue, asked.by, asked.limit),
+            "running": await operating.running(),
+            **operating.samples(asked.since),
+        }
 
     async def _tail(self, asked: _Limit, _: Who) -> Json:
         return {"entries": await self.audit.tail(asked.limit)}

@@ -1,4 +1,4 @@
-"""All that operators have at a bot that runs: the desk and its socket."""
+"""All that operators have at a bot that runs: the desk, its socket, and the page."""
 
 import asyncio
 import os
@@ -8,7 +8,10 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
 from engine.store import FullStore
+from telegram.listening import read_address
 from telegram.operating.audit import Audit
 from telegram.operating.desk import Desk
 from telegram.operating.local import LocalDesk, socket_of
@@ -20,6 +23,18 @@ from telegram.operating.settings import OperatorSettings
 if TYPE_CHECKING:
     from telegram.metrics.counts import Counts
     from telegram.service.bot import Bot
+
+
+log = structlog.get_logger(__name__)
+
+
+def counts_for(settings: OperatorSettings, wall: Callable[[], float]) -> "Counts | None":
+    """Return an observer for the page's latencies, if there is a page. Call it on the event loop."""
+    if settings.admin_listen is None:
+        return None
+    from telegram.metrics.counts import Counts  # late: a bot without a page does not need it
+
+    return Counts(wall, asyncio.get_running_loop().time)
 
 
 class Office:
@@ -56,11 +71,36 @@ class Office:
             await stack.enter_async_context(self._rates)
             if self._file is not None:
                 await stack.enter_async_context(LocalDesk(self._desk, socket_of(self._file)))
+            if self._settings.admin_listen is not None:
+                await self._open_page(stack, self._settings.admin_listen)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    async def _open_page(self, stack: AsyncExitStack, listen: str) -> None:
+        from telegram.operating.page.access import Gate, Sessions, new_secret  # late: most bots have no page
+        from telegram.operating.page.server import PageServer
+
+        settings = self._settings
+        secret = new_secret() if settings.admin_token is None else settings.admin_token.get_secret_value()
+        roles = {secret: True}
+        if settings.admin_read_token is not None:
+            roles[settings.admin_read_token.get_secret_value()] = False
+        address = read_address(listen)
+        page = PageServer(
+            self._desk,
+            address,
+            Gate(settings.admin_origin, is_loopback=address.is_loopback),
+            Sessions(roles, asyncio.get_running_loop().time),
+        )
+        await stack.enter_async_context(page)
+        log.info("the operator's page is served", address=str(page.address))
+        if (
+            settings.admin_token is None
+        ):  # to the terminal, not to the log: the log is kept, and others read it
+            print(f"\n  The operator's page:  http://{page.address}/\n  Its secret:  {secret}\n", flush=True)
 
 
 def _stop_this_process() -> None:

@@ -25,6 +25,7 @@ from aiohttp.typedefs import Handler
 
 from engine import Running
 from engine.store import FullStore
+from telegram.board import FILES as SHARED
 from telegram.fake.methods import METHODS
 from telegram.fake.protocol.answers import Json
 from telegram.fake.server import HOST, FakeServer
@@ -35,10 +36,21 @@ from telegram.sandbox.lanes import LaneBoard
 from telegram.sandbox.saved_chats import SavedChats
 
 _FOLDER: Final = Path(__file__).parent
-_FILES: Final = frozenset({
+_OWN: Final = (
     *("page.html", "page.css", "chats.css", "lanes.css"),
-    *("page.js", "chats.js", "bubbles.js", "lanes.js", "show.js", "connection.js", "dom.js", "media.js", "menu.js", "keys.js"),
-})  # fmt: skip
+    *(
+        "page.js",
+        "chats.js",
+        "bubbles.js",
+        "lanes.js",
+        "show.js",
+        "connection.js",
+        "media.js",
+        "menu.js",
+        "keys.js",
+    ),
+)
+_FILES: Final = {**SHARED, **{name: _FOLDER / name for name in _OWN}}
 _PEOPLE: Final = ("Ada", "Grace", "Linus")
 _GROUP: Final = "Tea room"
 _POLL_EVERY_S: Final = 0.05
@@ -277,4 +289,4 @@ async def _file(request: web.Request) -> web.FileResponse:
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; "
         f"form-action 'none'; frame-ancestors 'none'; connect-src 'self' ws://{request.host}"
     )
-    return web.FileResponse(_FOLDER / name, headers={"Content-Security-Policy": policy, **_PRIVATE})
+    return web.FileResponse(_FILES[name], headers={"Content-Security-Policy": policy, **_PRIVATE})

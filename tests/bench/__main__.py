@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.bench import backlog, dialogue, dispatch, echo, files, intake, isolation, steady, types
+from tests.bench import backlog, dialogue, dispatch, echo, files, intake, isolation, operator, steady, types
 from tests.bench.report import Row, save, show
 
 TABLES = {
@@ -16,6 +16,7 @@ TABLES = {
     "steady": ("A steady 200 updates a second", steady.run),
     "isolation": ("A flood in one chat", isolation.run),
     "backlog": ("A large backlog", backlog.run),
+    "operator": ("The operator's page", operator.run),
     "types": ("Types and a bot, beside aiogram (CPU and memory over pydantic's own)", types.run),
     "intake": ("A hostile reply of getUpdates, from 1 KB to 32 MB", intake.run),
     "files": ("A large file, there and back", files.run),
