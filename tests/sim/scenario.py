@@ -105,6 +105,7 @@ class Scenario:
             apology="",
         )
         self.supervisors = [Supervisor(self) for _ in range(rng.randint(1, self.stores.processes_max))]
+        self.side.hook.accept = self._accept
         self.process_numbers = 0
         self.timer_numbers = count(1)
         self.wall_offset_max_s = self.wall_offset_min_s = self.wall_offset_s
@@ -309,6 +310,13 @@ class Scenario:
             await asyncio.sleep(moment - self.loop.time())
             self.side.say(self.rng.choice(self.chats), f"text {number}")
             self.sent_at[self.side.sent[-1].update_id] = self.wall()
+
+    def _accept(self, raw: bytes) -> Any:
+        """What a proxy does in front of the processes."""
+        for supervisor in self.rng.sample(self.supervisors, len(self.supervisors)):
+            if (answer := supervisor.accept(raw)) is not None:
+                return answer
+        return None
 
     def _post(self, chat: int, number: int) -> Any:
         return self.rng.choice(self.supervisors).post(chat, number)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from engine import StoreError, StoreUnavailable
 from telegram.service.bot import Bot
+from telegram.settings.webhook import WebhookConfig
+from tests.sim.hook import URL
 from tests.sim.loop import Process
 from tests.sim.posts import EVENT
 from tests.sim.telegram_side import SimClient
@@ -29,6 +31,7 @@ class Supervisor:
         self._main: asyncio.Task[None] | None = None
         self._bot: Bot | None = None
         self._ending = False
+        self._has_webhook = False
         self.store: FullStore | None = None
         """Of the process that runs, once it is open."""
 
@@ -81,6 +84,22 @@ class Supervisor:
         if not answer.done():
             answer.set_result(is_durable)
 
+    def accept(self, raw: bytes) -> "asyncio.Future[int] | None":
+        """Let the process take an update, and answer with a status; None if nothing listens there."""
+        if self._process is None or self._bot is None or not self._has_webhook:
+            return None
+        answer = self._loop.create_future()
+        self._process.spawn(self._accept(self._bot, raw, answer))
+        return answer
+
+    async def _accept(self, bot: Bot, raw: bytes, answer: "asyncio.Future[int]") -> None:
+        status = 503
+        with suppress(StoreUnavailable, StoreError, RuntimeError):  # the last: it stops, or does not run yet
+            await bot.accept(raw)
+            status = 200
+        if not answer.done():
+            answer.set_result(status)
+
     async def _look(self, store: "FullStore", for_s: float) -> None:
         with suppress(TimeoutError, StoreError, StoreUnavailable):
             async with asyncio.timeout(for_s):
@@ -118,7 +137,11 @@ class Supervisor:
         scenario.note_what_comes(store)
         scenario.judge_time_outs(store, process)
         client = cast("TgClient", SimClient(scenario.side, process))
-        self._bot = bot = Bot(client, store, scenario.router(process), scenario.config, rng=scenario.rng)
+        self._has_webhook = scenario.perils.webhook and scenario.rng.random() < 0.5
+        webhook = WebhookConfig(URL, secret="s") if self._has_webhook else None
+        self._bot = bot = Bot(
+            client, store, scenario.router(process), scenario.config, rng=scenario.rng, webhook=webhook
+        )
         parts = bot._parts
         parts.handling._handler = scenario.timed(scenario.with_timers(parts.handler, store), process)
         try:

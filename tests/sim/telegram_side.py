@@ -15,6 +15,7 @@ from telegram.fake.server.polling import LongPoll
 from telegram.fake.world.queue import UpdateQueue
 from telegram.load.bot.evidence import Evidence
 from telegram.load.checkers.checker import BotReply, SentText
+from tests.sim.hook import HookSide
 from tests.sim.loop import Process
 from tests.sim.trouble import NETWORK, Trouble
 
@@ -33,6 +34,8 @@ class TelegramSide:
         self.trouble = trouble
         self.queue = UpdateQueue(clock=loop.time, rng=trouble.rng)
         self.poll = LongPoll(self.queue)
+        self.hook = HookSide(self.queue, trouble, self.run)
+        self.queue.on_push = self._pushed
         self.sent: list[SentText] = []
         self.seen: list[BotReply] = []
         self.on_reply: Callable[[], None] = lambda: None
@@ -47,8 +50,25 @@ class TelegramSide:
             "from": {"id": chat_id, "is_bot": False, "first_name": "X"},
             "text": text,
         }
-        update_id = self.queue.push("message", b'"message":' + json.dumps(message).encode())
+        update_id = self.queue.push("message", b'"message":' + json.dumps(message).encode(), chat_id)
         self.sent.append(SentText(chat_id, update_id, text))
+
+    def _pushed(self) -> None:
+        self.poll.wake()
+        self.hook.wake()
+
+    async def webhook(self, method: str, url: str) -> object:
+        """Execute setWebhook, deleteWebhook or getWebhookInfo."""
+        if method == "getWebhookInfo":
+            return {"url": self.queue.webhook_url, "pending_update_count": self.queue.pending}
+        now = asyncio.get_running_loop().time()
+        if url and now < self.hook.next_set_at:
+            raise RetryAfter(method, 429, "Too Many Requests: retry after 1", {"retry_after": 1})
+        if url:
+            self.hook.next_set_at = now + 1
+        self.hook.set(url)
+        self.poll.webhook_changed()
+        return True
 
     def run(self, act: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Run something on the server's side: it goes on whatever becomes of who asked."""
@@ -113,6 +133,11 @@ class SimClient:
             return split(b'{"ok":true,"result":[' + b",".join(raw) + b"]}")
 
         return await self._ask("getUpdates", take, timeout_s + POLL_SPARE_S)
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        return await self._ask(
+            method, lambda: self._side.webhook(method, params.get("url", "")), CALL_TIMEOUT_S
+        )
 
     async def post(self, method: str, body: bytes) -> None:
         answered = Answered()

@@ -15,6 +15,7 @@ from engine.leases import Keeper
 from engine.stores.memory import MemoryStore
 from engine.stores.memory_data import Data
 from telegram.dialogue import EventContext
+from telegram.service.accepting import Accepting
 from telegram.service.poller import Poller
 from tests.sim.__main__ import be_quiet
 from tests.sim.loop import Process, SimLoop
@@ -39,6 +40,11 @@ def test_every_promise_is_kept_in_every_run():
     faults = sum((outcome.faults for outcome in outcomes), start=type(outcomes[0].faults)())
     assert {outcome.store for outcome in outcomes} == {"shared", "file"}
     assert len(faults) == 17, "some kind of trouble never happens"
+
+
+def test_every_promise_is_kept_with_a_webhook_that_takes_turns_with_polling():
+    outcomes = [simulate_hard(seed, "webhook") for seed in range(40)]
+    assert [(outcome.seed, outcome.failures) for outcome in outcomes if outcome.failures] == []
 
 
 @pytest.mark.parametrize("seed", [3, 4, 5, 6])
@@ -66,6 +72,17 @@ class TestItFinds:
             LaneTable, "held", lambda self, lease: self._lanes.get(lease.key) or self.missing()
         )
         assert found() is not None
+
+    def test_a_webhook_that_answers_before_the_append(self, monkeypatch):
+        append = Accepting._append
+
+        async def begun(self: Accepting, right: Any, batch: Any) -> None:
+            appending = asyncio.ensure_future(append(self, right, batch))
+            appending.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.sleep(0)
+
+        monkeypatch.setattr(Accepting, "_append", begun)
+        assert found_with("webhook", "lost") is not None
 
     def test_confirm_before_append(self, monkeypatch):
         step = Poller._step

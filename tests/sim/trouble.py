@@ -35,6 +35,9 @@ class Perils(NamedTuple):
     stalls: bool = False
     """A process that stood still is no reason for a dead letter."""
 
+    webhook: bool = False
+    """Some processes have a webhook, others poll: each start may switch."""
+
     @classmethod
     def drawn(cls, seed: int) -> Self:
         """Return each with a chance of one half."""
