@@ -48,7 +48,7 @@ from engine.model import (
     Timer,
 )
 from engine.moved import redirect
-from engine.observe import Event, Observe, observed_handler, observed_store
+from engine.observe import Event, Observe, metered_store, observed_handler, observed_store
 from engine.outcome import outcome_of
 from engine.store import Limits, LookAhead, Operator, Store
 from engine.work import FullHandler, Handler, Work, guarded
@@ -101,6 +101,7 @@ __all__ = [
     "current_delivery",
     "guarded",
     "is_mistake",
+    "metered_store",
     "observed_handler",
     "observed_store",
     "outcome_of",

@@ -17,10 +17,9 @@ Not promised: order across lanes, and exactly-once for what a handler does outsi
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
-from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -29,9 +28,10 @@ from engine.asking import Asking
 from engine.checks import checked_effects
 from engine.config import EngineConfig
 from engine.errors import Park, Reject, Retry, SqlFailed, StoreError
-from engine.failures import Failures
+from engine.failures import Failures, about_delivery
 from engine.isolate import isolated
 from engine.leases import Keeper, Running, Worker
+from engine.meter import Meter
 from engine.model import Delivery, Effects, Queue
 from engine.moved import deprecated
 from engine.outcome import Released, caused, described, outcome_of
@@ -66,19 +66,25 @@ class Engine:
         *,
         jitter: Callable[[], float] = random.random,
         farewell: Failed | None = None,
+        meter: Meter | None = None,
     ) -> None:
-        """Use the hooks of a FullHandler that `handler` has: `failed`, and for the inbox `arrived`."""
+        """Use the hooks of a FullHandler that `handler` has: `failed`, and for the inbox `arrived`.
+
+        A meter needs a `metered_store`.
+        """
         if farewell is not None:
             deprecated("farewell=", "a handler has the method failed(delivery, given_up)")
         self._config = config or EngineConfig()
         self._store = store
         self._queue = queue
+        self._commit = getattr(store, "first_commit", store.commit)
+        self._meter = meter
         self._handler = handler
         self._jitter = jitter
         self._keeper = Keeper(store, handler_timeout_s=self._config.handler_timeout_s)
         self._asking = Asking(queue.value, self._backoff)
         self._failures = Failures()
-        self._about: Callable[[Delivery], Mapping[str, object]] = getattr(handler, "about", _about)
+        self._about = getattr(handler, "about", about_delivery)
         failed: Failed | None = farewell or getattr(handler, "failed", None)
         self._settling = Settling(store, queue, self._config, self._asking, self._backoff, failed)
         self._workers: list[Worker] = []
@@ -194,7 +200,7 @@ class Engine:
                 worker.task.uncancel()  # a claim cancelled by `hold`, or meant for a handler that has ended
 
     async def _serve(self, worker: Worker) -> None:
-        quantum, settling, commit = self._config.quantum, self._settling, self._store.commit
+        quantum, settling, commit, meter = self._config.quantum, self._settling, self._commit, self._meter
         since_pause = 0
         while not self._draining:
             delivery = await self._claim(worker)
@@ -211,12 +217,18 @@ class Engine:
                 if settling.is_calm() and isinstance(outcome, Effects):
                     try:
                         following = await commit(delivery, outcome, more=more)
+                        if meter is not None:
+                            meter.committed(delivery, outcome, worker.began, worker.ended)
                     except BaseException as why:  # noqa: BLE001 - sorted there
+                        if meter is not None:
+                            meter.not_committed(delivery, worker.began, worker.ended, why)
                         following = await self._settled(
                             worker, delivery, settling.not_committed(delivery, outcome, why)
                         )
                     delivery = following
                 else:
+                    if meter is not None and isinstance(outcome, Effects):
+                        meter.handled(delivery, worker.began, worker.ended)
                     settled = settling.settle(delivery, outcome, more=more)
                     delivery = await self._settled(worker, delivery, settled)
             since_pause += turns
@@ -232,19 +244,15 @@ class Engine:
             return await settled
         except SqlFailed as error:
             failure = error
-        outcome = await self._handle(worker, delivery, partial(self._sql_failed, failure))
+        decide: Any = getattr(self._handler, "sql_failed", None)
+        if decide is None:
+            outcome: Effects | Exception = self._failed(delivery, failure)
+        else:
+            outcome = await self._handle(worker, delivery, lambda work: decide(work, failure))
         try:
             return await self._settling.settle(delivery, outcome, more=False)
         except SqlFailed as again:
             return await self._settling.settle(delivery, outcome_of(again), more=False)
-
-    async def _sql_failed(self, failure: SqlFailed, work: Work) -> Effects:
-        decide: Callable[[Work, SqlFailed], Awaitable[Effects]] | None = getattr(
-            self._handler, "sql_failed", None
-        )
-        if decide is None:
-            raise failure
-        return await decide(work, failure)
 
     async def _claim(self, worker: Worker) -> Delivery | None:
         worker.claiming = True
@@ -305,8 +313,12 @@ class Engine:
         self._keeper.enter(worker, delivery)
         self._notes.begin(worker.number, delivery.envelope.id)
         work = Work(delivery, self._keeper)
+        if (meter := self._meter) is not None:
+            worker.began = meter.clock()
         try:
             outcome = await isolated(context, (handler or self._handler)(work))
+            if meter is not None:
+                worker.ended = meter.clock()
             if isinstance(outcome, Effects):
                 outcome = checked_effects(outcome, self._queue)
             else:
@@ -314,6 +326,8 @@ class Engine:
         except GeneratorExit:
             raise  # the task itself is destroyed
         except BaseException as error:  # noqa: BLE001 - each is this delivery's failure
+            if meter is not None:
+                meter.handled(delivery, worker.began, meter.clock(), error)
             outcome = Released() if self._asking.is_over else self._failed(delivery, error)
         self._notes.end(worker.number)
         if worker.task.cancelling() or worker.task._must_cancel:  # noqa: SLF001 - is_cancelled() without a call
@@ -343,7 +357,3 @@ class Engine:
 
     def _backoff(self, attempt: int, first_s: float | None = None) -> float:
         return self._config.backoff(attempt, self._jitter(), first_s)
-
-
-def _about(delivery: Delivery) -> dict[str, object]:
-    return {"key": delivery.lease.key, "id": delivery.envelope.id, "attempt": delivery.attempt}

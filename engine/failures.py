@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from engine.model import Delivery
 from engine.outcome import described
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,11 @@ class Failures:
                 log.error("handler failed", **about, error=described(error), at=place)
         except BaseException:  # noqa: BLE001 - the error's __str__ is the author's code
             log.error("handler failed", error=type(error).__name__)  # noqa: TRY400 - the traceback has failed
+
+
+def about_delivery(delivery: Delivery) -> Mapping[str, object]:
+    """Return the fields of a delivery's failure, of a handler without the hook `about`."""
+    return {"key": delivery.lease.key, "id": delivery.envelope.id, "attempt": delivery.attempt}
 
 
 def _place(trace: TracebackType | None) -> str:

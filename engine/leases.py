@@ -46,10 +46,12 @@ class Worker:
     __slots__ = (
         "again_at",
         "allowed_s",
+        "began",
         "claiming",
         "cut",
         "cuts",
         "delivery",
+        "ended",
         "is_over",
         "number",
         "since",
@@ -65,6 +67,7 @@ class Worker:
         self.since: float
         self.allowed_s: float
         self.stalled_s: float  # how much of its time the process was stalled
+        self.began = self.ended = 0.0  # of its last handler, by the meter's clock
         self.cut: Exception | None = None
         self.cuts = 0
         self.is_over = False  # it was cancelled for another reason than its time

@@ -2,6 +2,7 @@
 
     observed_store(store, observe)        Appended, Claimed, Committed, Parked, Buried, Released, LeaseGone, StoreCalled
     observed_handler(handler, observe)    Handled
+    metered_store(store, observe)         the same without what an Engine tells its meter (engine/meter.py)
 
 Both wrap what they are given, so a bot without an observer pays nothing. The observer is called on the event loop after the
 event, and must not block. What it raises is logged and changes nothing. The events of one delivery come in order; those of
@@ -112,6 +113,11 @@ def observed_store(store: FullStore, observe: Observe) -> FullStore:
     return cast("FullStore", _ObservedStore(store, guarded(observe, _FAILED)))
 
 
+def metered_store(store: FullStore, observe: Observe) -> FullStore:
+    """Return the store of an Engine with a meter: without the events of claims, and of the first commit of a delivery."""
+    return cast("FullStore", _MeteredStore(store, guarded(observe, _FAILED)))
+
+
 def observed_handler(handler: Handler, observe: Observe) -> Handler:
     """Return the handler, with its runs reported to `observe`; it has the hooks of `handler` (FullHandler)."""
     return _ObservedHandler(handler, guarded(observe, _FAILED))
@@ -188,6 +194,14 @@ class _ObservedStore:
             raise
         finally:
             self._observe(StoreCalled(name, clock() - began, error))
+
+
+class _MeteredStore(_ObservedStore):
+    """`first_commit`: of a delivery, which its pool reports itself (engine/meter.py)."""
+
+    def __init__(self, store: FullStore, observe: Observe) -> None:
+        super().__init__(store, observe)
+        vars(self).update(claim=store.claim, first_commit=store.commit)
 
 
 class _ObservedHandler:

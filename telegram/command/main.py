@@ -33,7 +33,6 @@ from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot
 from telegram.service.events import Events
 from telegram.service.logs import log_what_nobody_catches, set_up_logging
-from telegram.service.observe import observer_of
 from telegram.service.personal import erase, export
 from telegram.service.posting import post_event
 from telegram.service.secrecy import warn_of_readable_settings, without_password, without_secrets
@@ -78,14 +77,14 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
         stack.push_async_callback(store.close)
         watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
         lanes = None if fake is None else _lane_board(fake, store)
-        counts = monitoring.observe if monitoring is not None else counts_for(settings, wall)
-        observers = [each for each in (None if lanes is None else lanes.observe, counts) if each is not None]
+        counts = monitoring.counts if monitoring is not None else counts_for(settings, wall)
         bot = Bot(
             client,
             store,
             router,
             config,
-            observe=observer_of(observers),
+            observe=None if lanes is None else lanes.observe,
+            meter=counts,
             webhook=None if settings.is_sandbox else settings.webhook(settings.token),
         )
         if monitoring is not None:

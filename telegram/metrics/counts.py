@@ -1,17 +1,20 @@
-"""What happens in a bot, counted: an observer (engine/observe.py, telegram/service/observe.py) with plain numbers.
+"""What happens in a bot, counted with plain numbers: its meter (engine/meter.py, telegram/service/sender.py).
 
 * Labels are bounded: a queue, an outcome, a method of the Bot API (else "other"), a known code (else "other"), a method of
   the store. Never a chat, a user, a lane, a text or the text of an error.
-* What it keeps per reply in progress is bounded by WAITING_MAX.
+* What it keeps per reply in progress is bounded by WAITING_MAX. Durations are kept until `fold`.
+* The methods that are called for each delivery, and each call, cost about a microsecond in all (tests/bench/metered.py).
 """
 
 import asyncio
-from collections import Counter, defaultdict
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from engine import (
+    Call,
     Delivery,
     Effects,
     LeaseLost,
@@ -23,6 +26,7 @@ from engine import (
     StateChanged,
     TooManyTimers,
 )
+from engine.model import TIMER_IDS
 from engine.observe import Appended, Buried, Committed, Handled, LeaseGone, Parked, StoreCalled
 from telegram.botapi.errors import ApiError, FileUnusable, NotSent, OutcomeUnknown, TelegramError
 from telegram.botapi.schema import load
@@ -50,36 +54,107 @@ _OUTCOMES: Final[tuple[tuple[type[BaseException], str], ...]] = (
 )
 
 
-class Counts:
-    """Call it with each event. `wall` returns Unix time by Telegram's clock; times of the event loop are `clock`'s."""
+class Pool:
+    """The counts of one of QUEUES."""
 
-    def __init__(self, wall: Callable[[], float], clock: Callable[[], float]) -> None:
+    __slots__ = ("also", "attempts", "buried", "handled", "handler_s", "others", "parked")
+
+    def __init__(self) -> None:
+        self.handler_s = Histogram(SECONDS)
+        self.handled: Counter[str] = Counter()
+        """By outcome, the runs of handlers that were reported by themselves; all others were committed at once."""
+
+        self.others = 0
+        """Deliveries that were committed later than that."""
+
+        self.also = 0
+        """Updates that were committed with another one."""
+
+        self.attempts = Histogram(COUNTS[:5])  # without `at_once`
+        self.parked: Counter[str] = Counter()  # "failed" or "waits"
+        self.buried = 0
+
+    @property
+    def at_once(self) -> int:
+        """Deliveries that were committed directly after the run of their handler, at their first attempt."""
+        return len(self.handler_s) - self.handled.total()
+
+
+class _PoolMeter:
+    """The meter of one Engine: `committed` is called for each delivery, so each of its lines counts."""
+
+    __slots__ = ("_commit_took", "_handled", "_not_committed", "_rare", "_took", "_waits", "clock")
+
+    def __init__(self, counts: "Counts", pool: Pool) -> None:
+        self.clock = counts.clock
+        self._took = pool.handler_s.add
+        self._commit_took = counts.store_s["commit"].add
+        self._rare = counts.not_usual
+        self._waits = counts.waiting.setdefault
+        self._handled = counts.handled
+        self._not_committed = counts.not_committed
+
+    def committed(self, delivery: Delivery, effects: Effects, began: float, ended: float) -> None:
+        """Count a delivery that was handled from `began` to `ended`, and is committed now."""
+        self._commit_took(self.clock() - ended)
+        envelope = delivery.envelope
+        if delivery.attempt != 1 or effects.also or envelope.id >= TIMER_IDS:
+            self._rare(delivery, effects, began, ended)
+            return
+        self._took(ended - began)
+        for call in effects.calls:  # of the inbox
+            self._waits(call.body, envelope.at)
+
+    def handled(
+        self, delivery: Delivery, began: float, ended: float, error: BaseException | None = None
+    ) -> None:
+        """Count a run of a handler that raised, or whose effects are to be committed with events."""
+        self._handled(delivery, ended - began, error)
+
+    def not_committed(self, delivery: Delivery, began: float, ended: float, error: BaseException) -> None:
+        """Count a run of a handler, and a commit that has failed now."""
+        self._not_committed(delivery, began, ended, error)
+
+
+class Counts:
+    """The meter of a bot. `wall` returns Unix time by Telegram's clock, `clock` the time in seconds from any origin."""
+
+    def __init__(self, wall: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
-        self._clock = clock
+        self.clock = clock
+        self._lead = wall() - clock()
+        """What Unix time has more than `clock`, as of the last `fold`."""
+
         self._last_received: tuple[float, int] | None = None
-        self._waiting: dict[bytes, float] = {}
-        """Body of a reply's call -> Unix time when its update was received."""
+        self.waiting: dict[bytes, float] = {}
+        """Body of a reply's call -> Unix time when its update was received; 0: that is not known."""
 
         self.received = self.appended = 0
-        self.handled: Counter[tuple[str, str]] = Counter()  # queue, outcome
-        self.committed: Counter[str] = Counter()  # queue
-        self.parked: Counter[tuple[str, str]] = Counter()  # queue, "failed" or "waits"
-        self.buried: Counter[str] = Counter()  # queue
+        self.pools = {queue: Pool() for queue in QUEUES}
         self.leases_lost: Counter[tuple[str, str]] = Counter()  # queue, method of the store
-        self.calls: Counter[tuple[str, str]] = Counter()  # method, code
+        self._executed: Counter[str] = Counter()  # method of the Bot API
+        self._new_calls: list[str] = []
+        """Methods of executed calls since the last `fold`."""
+
+        self.failed_calls: Counter[tuple[str, str]] = Counter()  # method, code
         self.store_errors: Counter[str] = Counter()  # method of the store
-        self.handler_s = {queue: Histogram(SECONDS) for queue in QUEUES}
-        self.attempts = {queue: Histogram(COUNTS[:5]) for queue in QUEUES}
-        self.store_s: dict[str, Histogram] = defaultdict(lambda: Histogram(SHORT))
+        self.store_s = {name: Histogram(SHORT) for name in (*STORE_CALLS, OTHER)}
         self.reply_s = Histogram(SECONDS)
         self.call_s = Histogram(SECONDS)
         self.batches = Histogram(COUNTS)
         self.source_at: float | None = None
-        """Loop time when an answer to getUpdates, or an update, came last; None: not yet."""
+        """By `clock`, when an answer to getUpdates, or an update, came last; None: not yet."""
 
-        self.store_fails = False
-        """Whether the last writing call of the store failed."""
+        self._failed_at: int | None = None
+        """The last writing call of the store failed when it had so many commits; None: it worked."""
 
+        self._call_took = self.call_s.add
+        self._reply_took = self.reply_s.add
+        self._called = self._new_calls.append
+        self._histograms = [
+            *(each for pool in self.pools.values() for each in (pool.handler_s, pool.attempts)),
+            *(*self.store_s.values(), self.reply_s, self.call_s, self.batches),
+        ]
         self._by: Mapping[type, Callable[[Any], None]] = MappingProxyType(
             {
                 Received: self._received,
@@ -97,23 +172,90 @@ class Counts:
             }
         )
 
+    def of(self, queue: Queue) -> _PoolMeter:
+        """Return the meter of one queue's pool."""
+        return _PoolMeter(self, self.pools[queue.value])
+
+    def fold(self) -> None:
+        """Sort the durations into their histograms; to be called a few times a second."""
+        self._lead = self._wall() - self.clock()
+        for each in self._histograms:
+            each.fold()
+        for method, count in Counter(self._new_calls).items():
+            self._executed[method if method in METHODS else OTHER] += count
+        self._new_calls.clear()
+        while len(self.waiting) > WAITING_MAX:
+            del self.waiting[next(iter(self.waiting))]
+
+    @property
+    def executed(self) -> Counter[str]:
+        """Calls that Telegram has executed, by method of the Bot API."""
+        self.fold()
+        return self._executed
+
+    @property
+    def store_fails(self) -> bool:
+        """Whether the last writing call of the store failed."""
+        return self._failed_at is not None and len(self.store_s["commit"]) == self._failed_at
+
+    # -- told by calls (engine/meter.py, telegram/service/sender.py) ----------------------------------------------
+
+    def sent(self, method: str, began: float, delivery: Delivery) -> None:
+        """Count a request that was begun at `began`, and that Telegram has executed now."""
+        now = self.clock()
+        self._call_took(now - began)
+        self._called(method)
+        if at := self.waiting.pop(delivery.envelope.body, 0.0):
+            self._reply_took(now + self._lead - at)
+
+    def await_replies(self, calls: tuple[Call, ...], at: float) -> None:
+        """Note the replies to an update that was received at Unix time `at`."""
+        for call in calls:
+            self.waiting.setdefault(call.body, at)
+
+    def not_sent(self, delivery: Delivery) -> None:
+        """Note that a call is done without having been executed: it is dropped."""
+        self.waiting.pop(delivery.envelope.body, None)
+
+    def send_failed(self, method: str, began: float, error: TelegramError) -> None:
+        """Count a request that has failed now."""
+        self._send_failed(SendFailed("", method, b"", self.clock() - began, error))
+
+    def handled(self, delivery: Delivery, took_s: float, error: BaseException | None = None) -> None:
+        """Count a run of a handler that raised, or whose effects are not committed at once."""
+        pool = self._pool(delivery)
+        pool.handler_s.add(took_s)
+        pool.handled[_outcome(error)] += 1
+
+    def not_usual(self, delivery: Delivery, effects: Effects, began: float, ended: float) -> None:
+        """Count a delivery that was committed, other than an update or a call at its first attempt."""
+        self.handled(delivery, ended - began)
+        self._committed(Committed(delivery, effects))
+
+    def not_committed(self, delivery: Delivery, began: float, ended: float, error: BaseException) -> None:
+        """Count a run of a handler, and a commit that has failed now."""
+        self.handled(delivery, ended - began)
+        self._store_called(StoreCalled("commit", self.clock() - ended, error))
+        if isinstance(error, LeaseLost):
+            self._lease_gone(LeaseGone(delivery, "commit"))
+
+    # -- events: from Telegram to the commit -----------------------------------------------------------------------
+
     def __call__(self, event: object) -> None:
         """Count an event; unknown ones are ignored."""
         count = self._by.get(type(event))
         if count is not None:
             count(event)
 
-    # -- from Telegram to the commit -------------------------------------------------------------------------------
-
     def _polled(self, _: Polled) -> None:
-        self.source_at = self._clock()
-        self.calls["getUpdates", "200"] += 1
+        self.source_at = self.clock()
+        self._called("getUpdates")
 
     def _poll_failed(self, event: PollFailed) -> None:
-        self.calls["getUpdates", code_of(event.error)] += 1
+        self.failed_calls["getUpdates", code_of(event.error)] += 1
 
     def _received(self, event: Received) -> None:
-        self.source_at = self._clock()
+        self.source_at = self.clock()
         batch = (event.at, event.updates[0].update_id) if event.updates else None
         if batch != self._last_received:  # else it is stored again after an outage of the store
             self._last_received = batch
@@ -124,37 +266,34 @@ class Counts:
         self.batches.add(len(event.batch))
 
     def _handled(self, event: Handled) -> None:
-        queue = _queue(event.delivery)
-        self.handler_s[queue].add(event.took_s)
-        self.handled[queue, _outcome(event.outcome)] += 1
+        outcome = event.outcome
+        self.handled(event.delivery, event.took_s, outcome if isinstance(outcome, BaseException) else None)
 
     def _committed(self, event: Committed) -> None:
         delivery, effects = event.delivery, event.effects
         queue = _queue(delivery)
-        self.committed[queue] += 1 + effects.also
-        self.attempts[queue].add(delivery.attempt)
+        pool = self.pools[queue]
+        pool.others += 1
+        pool.also += effects.also
+        pool.attempts.add(delivery.attempt)
         if queue == "outbox":
-            self._waiting.pop(delivery.envelope.body, None)  # a call that was dropped
-        elif effects.calls and queue == "inbox" and delivery.envelope.at:
-            self._await_replies(effects, delivery.envelope.at)
-
-    def _await_replies(self, effects: Effects, at: float) -> None:
-        waiting = self._waiting
-        for call in effects.calls:
-            waiting.setdefault(call.body, at)
-        while len(waiting) > WAITING_MAX:
-            del waiting[next(iter(waiting))]
+            self.not_sent(delivery)
+        elif queue == "inbox":
+            self.await_replies(effects.calls, delivery.envelope.at)
 
     def _parked(self, event: Parked) -> None:
-        self.parked[_queue(event.delivery), "failed" if event.counted else "waits"] += 1
+        self._pool(event.delivery).parked["failed" if event.counted else "waits"] += 1
 
     def _buried(self, event: Buried) -> None:
-        queue = _queue(event.delivery)
-        self.buried[queue] += 1
-        self.attempts[queue].add(event.delivery.attempt)
-        self._waiting.pop(event.delivery.envelope.body, None)
+        pool = self._pool(event.delivery)
+        pool.buried += 1
+        pool.attempts.add(event.delivery.attempt)
+        self.not_sent(event.delivery)
 
-    # -- the store ---------------------------------------------------------------------------------------------------
+    def _pool(self, delivery: Delivery) -> Pool:
+        return self.pools[_queue(delivery)]
+
+    # -- events: the store -----------------------------------------------------------------------------------------
 
     def _lease_gone(self, event: LeaseGone) -> None:
         self.leases_lost[_queue(event.delivery), _known(event.call)] += 1
@@ -166,22 +305,19 @@ class Counts:
         if failed:
             self.store_errors[_known(name)] += 1
         if name in WRITES and (failed or event.error is None):
-            self.store_fails = failed
+            self._failed_at = len(self.store_s["commit"]) if failed else None
 
-    # -- to Telegram -------------------------------------------------------------------------------------------------
+    # -- events: to Telegram ---------------------------------------------------------------------------------------
 
     def _sent(self, event: Sent) -> None:
-        method = event.method
-        self.calls[method if method in METHODS else OTHER, "200"] += 1
+        self._called(event.method)
         self.call_s.add(event.took_s)
-        if event.delivery is not None:
-            at = self._waiting.pop(event.delivery.envelope.body, None)
-            if at is not None:
-                self.reply_s.add(self._wall() - at)
+        if event.delivery is not None and (at := self.waiting.pop(event.delivery.envelope.body, 0.0)):
+            self.reply_s.add(self._wall() - at)
 
     def _send_failed(self, event: SendFailed) -> None:
         method = event.method if event.method in METHODS else OTHER
-        self.calls[method, code_of(event.error)] += 1
+        self.failed_calls[method, code_of(event.error)] += 1
         self.call_s.add(event.took_s)
 
 
@@ -205,10 +341,10 @@ def _queue(delivery: Delivery) -> str:
     return "timers" if delivery.envelope.is_timer else "inbox"
 
 
-def _outcome(outcome: Effects | BaseException) -> str:
-    if isinstance(outcome, Effects):
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
         return "ok"
-    return next((name for kind, name in _OUTCOMES if isinstance(outcome, kind)), "error")
+    return next((name for kind, name in _OUTCOMES if isinstance(error, kind)), "error")
 
 
 def _known(name: str) -> str:

@@ -4,8 +4,9 @@ A scrape asks the store for counts that it keeps anyway, and for what waits long
 lanes or updates.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -13,11 +14,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from engine import Oldest, Queue, Stats
-from telegram.metrics.counts import QUEUES, STORE_CALLS, Counts
+from telegram.metrics.counts import STORE_CALLS, Counts, Pool
 from telegram.metrics.health import PROBLEMS, Health
 from telegram.metrics.histogram import Histogram
 
-T = TypeVar("T")
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -99,20 +99,16 @@ class Exposition(Collector):
         counts = self._counts
         yield _counter("chatlane_updates_received", {(): counts.received})
         yield _counter("chatlane_updates_appended", {(): counts.appended})
-        yield _counter("chatlane_handled", counts.handled)
-        yield _counter("chatlane_committed", _by_queue(counts.committed))
-        yield _counter("chatlane_parked", counts.parked)
-        yield _counter("chatlane_buried", _by_queue(counts.buried))
+        yield from _of_pools(counts.pools)
         yield _counter("chatlane_leases_lost", counts.leases_lost)
-        yield _counter("chatlane_calls", counts.calls)
+        executed = {(method, "200"): count for method, count in counts.executed.items()}
+        yield _counter("chatlane_calls", executed | counts.failed_calls)
         yield _counter("chatlane_store_errors", {(name,): counts.store_errors[name] for name in STORE_CALLS})
         yield _histogram("chatlane_append_updates", {(): counts.batches})
-        yield _histogram("chatlane_handler_seconds", _by_queue(counts.handler_s))
-        yield _histogram("chatlane_attempts", _by_queue(counts.attempts))
         yield _histogram("chatlane_reply_seconds", {(): counts.reply_s})
         yield _histogram("chatlane_call_seconds", {(): counts.call_s})
         yield _histogram(
-            "chatlane_store_seconds", {(name,): each for name, each in sorted(counts.store_s.items())}
+            "chatlane_store_seconds", {(name,): each for name, each in counts.store_s.items() if each}
         )
         yield _histogram("chatlane_loop_lag_seconds", {(): self._health.lag_s})
 
@@ -151,8 +147,23 @@ def _of_store(stats: Stats, oldest: Oldest, now: float) -> Iterator[Metric]:
     yield _counter("chatlane_dead_letters", {(name,): each.dead for name, each in of.items()})
 
 
-def _by_queue(values: Mapping[str, T]) -> dict[tuple[str, ...], T]:
-    return {(queue,): values[queue] for queue in QUEUES}
+def _of_pools(pools: Mapping[str, Pool]) -> Iterator[Metric]:
+    handled = {
+        (queue, outcome): count
+        for queue, pool in pools.items()
+        for outcome, count in (pool.handled + Counter(ok=pool.at_once)).items()
+    }
+    yield _counter("chatlane_handled", handled)
+    committed = {(queue,): pool.at_once + pool.others + pool.also for queue, pool in pools.items()}
+    yield _counter("chatlane_committed", committed)
+    parked = {(queue, why): n for queue, pool in pools.items() for why, n in pool.parked.items()}
+    yield _counter("chatlane_parked", parked)
+    yield _counter("chatlane_buried", {(queue,): pool.buried for queue, pool in pools.items()})
+    yield _histogram("chatlane_handler_seconds", {(queue,): pool.handler_s for queue, pool in pools.items()})
+    attempts: Mapping[tuple[str, ...], Histogram] = {
+        (queue,): pool.attempts.with_ones(pool.at_once) for queue, pool in pools.items()
+    }
+    yield _histogram("chatlane_attempts", attempts)
 
 
 def _gauge(name: str, values: Mapping[Any, float]) -> Metric:

@@ -62,7 +62,7 @@ class Asked(Protocol):
 
 
 class Health:
-    """The state of one process; store and bot are set when there are any. `clock` is the event loop's.
+    """The state of one process; store and bot are set when there are any. `clock` is that of the counts.
 
     `may_stand_by`: several processes may share the store, and one without it waits to take over.
     """
@@ -129,11 +129,13 @@ class Health:
         )
 
     async def measure_lag(self) -> None:
-        """Measure how late the event loop is, until cancelled."""
+        """Measure how late the event loop is, and keep the counts folded, until cancelled."""
         while True:
             due = self._clock() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
             self.lag_s.add(self._clock() - due)
+            self.lag_s.fold()
+            self._counts.fold()
 
     async def ask_telegram(self, client: Asked) -> None:
         """Ask Telegram every TELEGRAM_EVERY_S what waits there, until cancelled."""

@@ -1,7 +1,7 @@
-"""A histogram that costs little to fill: it is turned into Prometheus's form only at a scrape."""
+"""A histogram that costs little to fill: a value is only appended to a list; `fold` sorts many of them into their buckets."""
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -13,27 +13,60 @@ COUNTS: Final = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 class Histogram:
-    """Counts values by their bucket; a value equal to a bound is below it (Prometheus, "le")."""
+    """Counts values by their bucket; a value equal to a bound is below it (Prometheus, "le").
 
-    __slots__ = ("_bounds", "_counts", "total")
+    `fold` it now and then: until then each value is kept.
+    """
+
+    __slots__ = ("_bounds", "_counts", "_new", "_total", "add")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = tuple(bounds)
         self._counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-        """Sum of the values."""
-
-    def add(self, value: float) -> None:
+        self._total = 0.0
+        self._new: list[float] = []
+        self.add: Callable[[float], None] = self._new.append
         """Count a value; a negative one (a clock was set back) counts as 0."""
-        value = max(value, 0.0)
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
+
+    def fold(self) -> None:
+        """Sort the new values into their buckets: sorting many is several times cheaper than a search for each."""
+        new = self._new
+        if not new:
+            return
+        new.sort()
+        if new[0] < 0.0:
+            new[:] = [max(value, 0.0) for value in new]
+        below, count = 0, len(new)
+        for bucket, bound in enumerate(self._bounds):
+            until = bisect_right(new, bound, below)
+            self._counts[bucket] += until - below
+            below = until
+            if below == count:
+                break
+        self._counts[-1] += count - below
+        self._total += sum(new)
+        new.clear()  # the same list: `add` appends to it
+
+    def with_ones(self, count: int) -> "Histogram":
+        """Return a copy with so many more values of 1."""
+        self.fold()
+        copy = Histogram(self._bounds)
+        copy._counts, copy._total = [*self._counts], self._total + count
+        copy._counts[bisect_left(self._bounds, 1.0)] += count
+        return copy
+
+    @property
+    def total(self) -> float:
+        """Sum of the values."""
+        self.fold()
+        return self._total
 
     def buckets(self) -> list[tuple[str, float]]:
         """Return upper bound and number of the values up to it, for each bucket."""
+        self.fold()
         bounds = [*map(str, self._bounds), "+Inf"]
         return list(zip(bounds, map(float, accumulate(self._counts)), strict=True))
 
     def __len__(self) -> int:
         """Return the number of values."""
-        return sum(self._counts)
+        return sum(self._counts) + len(self._new)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Self
 
@@ -22,10 +23,10 @@ GRACE_S: Final = 0.5
 
 
 class Monitoring:
-    """Serves /healthz, /readyz and /metrics while it is entered; give its `observe` to the bot.
+    """Serves /healthz, /readyz and /metrics while it is entered; give its `counts` to the bot, as the meter.
 
     /healthz needs no token and has no content; /readyz without the token has a status only; /metrics needs it. `wall` returns
-    Unix time by the clock of updates. `may_stand_by`: see Health.
+    Unix time by the clock of updates, `clock` seconds: not the event loop's (engine/meter.py). `may_stand_by`: see Health.
     """
 
     def __init__(
@@ -36,17 +37,17 @@ class Monitoring:
         wall: Callable[[], float],
         *,
         may_stand_by: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        clock = asyncio.get_running_loop().time
         self._client = client
         self._wall = wall
-        self.observe = Counts(wall, clock)
-        """The bot's observer."""
+        self.counts = Counts(wall, clock)
+        """The bot's meter."""
 
-        self.health = Health(self.observe, clock, may_stand_by=may_stand_by)
+        self.health = Health(self.counts, clock, may_stand_by=may_stand_by)
         """Who made the store and the bot sets them here."""
 
-        self._exposition = Exposition(self.observe, self.health)
+        self._exposition = Exposition(self.counts, self.health)
         pages = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
         self._app = application(pages, token)
         self._listener = Listener(address, connections_max=CONNECTIONS_MAX)

@@ -29,12 +29,12 @@ log = structlog.get_logger(__name__)
 
 
 def counts_for(settings: OperatorSettings, wall: Callable[[], float]) -> "Counts | None":
-    """Return an observer for the page's latencies, if there is a page. Call it on the event loop."""
+    """Return a meter for the page's latencies, if there is a page; the page folds it."""
     if settings.admin_listen is None:
         return None
     from telegram.metrics.counts import Counts  # late: a bot without a page does not need it
 
-    return Counts(wall, asyncio.get_running_loop().time)
+    return Counts(wall)
 
 
 class Office:

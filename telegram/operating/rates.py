@@ -1,7 +1,7 @@
 """Rates and latencies of the last minutes, one sample a second: what the page plots and `top` shows.
 
-Rates are differences of the store's counts, which it keeps anyway. Latencies, failures and 429s need the observer of the
-metrics (telegram/metrics/counts.py), which costs time: without one they are None.
+Rates are differences of the store's counts, which it keeps anyway. Latencies, failures and 429s need the meter of the
+metrics (telegram/metrics/counts.py): without one they are None.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _Times = dict[str, list[tuple[str, float]]]
 
 
 class Rates:
-    """Takes samples while it is entered. `counts` is the bot's observer, if it has one; `clock` is the event loop's."""
+    """Takes samples while it is entered. `counts` is the bot's meter, if it has one; `clock` is the event loop's."""
 
     def __init__(self, store: FullStore, counts: "Counts | None", clock: Callable[[], float]) -> None:
         self._store = store
@@ -63,6 +63,8 @@ class Rates:
 
     async def sample(self) -> None:
         """Take a sample: the difference to the look before. Without an answer of the store there is none."""
+        if self._counts is not None:
+            self._counts.fold()  # without METRICS_LISTEN nothing else does
         try:
             async with asyncio.timeout(_STORE_S):
                 stats = await self._store.stats()
@@ -103,15 +105,16 @@ class Rates:
         }
         if (counts := self._counts) is not None:
             failed = {"error", "retry"}
-            totals["failed"] = sum(number for (_, how), number in counts.handled.items() if how in failed)
-            totals["flood"] = sum(number for (_, code), number in counts.calls.items() if code == "429")
+            handled = [pool.handled for pool in counts.pools.values()]
+            totals["failed"] = sum(each[how] for each in handled for how in failed)
+            totals["flood"] = sum(n for (_, code), n in counts.failed_calls.items() if code == "429")
         return totals
 
     def _times(self) -> _Times:
         if (counts := self._counts) is None:
             return {}
         of: dict[str, Histogram] = {
-            "handler": counts.handler_s["inbox"],
+            "handler": counts.pools["inbox"].handler_s,
             "reply": counts.reply_s,
             "call": counts.call_s,
         }

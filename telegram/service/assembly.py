@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -18,9 +18,11 @@ from engine import (
     StoreError,
     StoreUnavailable,
     TooManyTimers,
+    metered_store,
     observed_handler,
     observed_store,
 )
+from engine.meter import Meter
 from engine.store import FullStore, database_of
 from telegram.client import TgClient
 from telegram.client.peers import Peers
@@ -30,10 +32,22 @@ from telegram.dialogue.router.table import Table
 from telegram.dialogue.routes.events import check_event, posted
 from telegram.dialogue.routes.schedules import looks
 from telegram.service.observe import ObservedPoster, observer_of
-from telegram.service.sender import Sender
+from telegram.service.sender import CallMeter, Sender
 from telegram.settings.bot_config import BotConfig
 
 log = structlog.get_logger(__name__)
+
+
+class BotMeter(CallMeter, Protocol):
+    """Counts what happens in a bot; also an observer."""
+
+    def __call__(self, event: Any) -> None:
+        """Count an event."""
+        ...
+
+    def of(self, queue: Queue) -> Meter:
+        """Return the meter of one queue's pool."""
+        ...
 
 
 class Assembly:
@@ -50,14 +64,17 @@ class Assembly:
         jitter: Callable[[], float] = random.random,
         log_failures: bool = True,
         observe: Observe | None = None,
+        meter: BotMeter | None = None,
     ) -> None:
         """`wall` returns Unix time by Telegram's clock, `jitter` a float in [0, 1).
 
-        `observe` and the router's observers are called with the events of telegram/service/observe.py.
+        `observe` and the router's observers are called with the events of telegram/service/observe.py. A meter is told the
+        frequent things by calls, which is cheaper (engine/meter.py), unless there are observers: then it is one of them.
         """
         table = Table(router)  # what is wrong in the router is an error here
         self.router = router
-        self.observe = observer_of([*router.observers(), *([] if observe is None else [observe])])
+        watched, meter = _watched([*router.observers(), observe], meter)
+        self.observe = watched or observer_of([] if meter is None else [meter])
         """The observer, which does not raise. None: there is none."""
 
         self.peers = Peers(drops=config.unreachable == "drop")
@@ -68,29 +85,32 @@ class Assembly:
             peers=self.peers,
             conduct=config.conduct(),
             wall=wall,
-            observe=self.observe,
+            observe=watched,
         )
-        handling = replace(config.handling(), log_failures=log_failures)
         handle: Handler = self.handler
-        if self.observe is not None:
-            store = observed_store(store, self.observe)
-            handle = observed_handler(handle, self.observe)
+        if meter is not None:
+            store = metered_store(store, meter)
+        elif watched is not None:
+            store = observed_store(store, watched)
+            handle = observed_handler(handle, watched)
         sender = Sender(
-            client if self.observe is None else ObservedPoster(client, self.observe),
+            client if watched is None else ObservedPoster(client, watched),
             peers=self.peers,
             unknown_outcome=config.unknown_outcome,
             per_s=config.messages_per_s,
             jitter=jitter,
             refused=wanted_by(router.entries()),
+            meter=meter,
         )
         self.tools.pace = sender.pace
-        send: Handler = sender if self.observe is None else observed_handler(sender, self.observe)
-        self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter)
-        self.sending = Engine(store, Queue.OUTBOX, send, config.sending(), jitter=jitter)
+        send: Handler = sender if watched is None else observed_handler(sender, watched)
+        meters = [None if meter is None else meter.of(queue) for queue in Queue]
+        handling = replace(config.handling(), log_failures=log_failures)
+        self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter, meter=meters[0])
+        self.sending = Engine(store, Queue.OUTBOX, send, config.sending(), jitter=jitter, meter=meters[1])
         self.inbox = Inbox(store, pending_max=config.pending_max)
-        self.events = table.events
-        """Names of the events that have handlers; None: a handler may handle any."""
-        self._jobs = table.jobs.values()
+        self.events, self._jobs = table.events, table.jobs.values()
+        """Names of the events that have handlers (None: a handler may handle any), and the jobs."""
         self.asked = list(config.allowed_updates or router.allowed_updates())
         """The kinds of update requested from Telegram (getUpdates, `allowed_updates`)."""
 
@@ -139,3 +159,13 @@ class Assembly:
                     pause_s = min(pause_s * 2, 30.0)
                     continue
                 break
+
+
+def _watched(
+    observers: Sequence[Observe | None], meter: BotMeter | None
+) -> tuple[Observe | None, BotMeter | None]:
+    """Return one observer of all events, and None; or None and the meter, if nobody else observes."""
+    others = [each for each in observers if each is not None]
+    if not others:
+        return None, meter
+    return observer_of(others if meter is None else [*others, meter]), None

@@ -32,7 +32,7 @@ from typing import Final, NamedTuple, Protocol
 
 import structlog
 
-from engine import Effects, Envelope, Park, Reject, Retry, Work
+from engine import Delivery, Effects, Envelope, Park, Reject, Retry, Work
 from telegram.botapi.calls import Files, decode_call, files_of
 from telegram.botapi.errors import (
     Conflict,
@@ -42,6 +42,7 @@ from telegram.botapi.errors import (
     Refused,
     RetryAfter,
     ServerTrouble,
+    TelegramError,
     Unauthorized,
     UploadCut,
 )
@@ -77,6 +78,27 @@ class Poster(Protocol):
         ...
 
 
+class CallMeter(Protocol):
+    """Counts calls, as engine/meter.py: instead of the events Sent and SendFailed."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Returns the time in seconds, from any origin."""
+        ...
+
+    def sent(self, method: str, began: float, delivery: Delivery) -> None:
+        """Count a request that was begun at `began`, and that Telegram has executed now."""
+        ...
+
+    def not_sent(self, delivery: Delivery) -> None:
+        """Note that a call is done without having been executed: it is dropped."""
+        ...
+
+    def send_failed(self, method: str, began: float, error: TelegramError) -> None:
+        """Count a request that has failed now."""
+        ...
+
+
 class _Ready(NamedTuple):
     """A call to send; `named`: its names, None if it has none."""
 
@@ -98,9 +120,11 @@ class Sender:
         per_s: float = 0.0,
         jitter: Callable[[], float] = random.random,
         refused: Sequence[Wanted] = (),
+        meter: CallMeter | None = None,
     ) -> None:
         """`refused`: the refusals that handlers take."""
         self._client = client
+        self._meter = meter
         self.pace = Pace(per_s, jitter) if per_s else None
         """The rate limiter; None: no limits."""
         self._waiting = 0  # workers in _wait_for_turn
@@ -116,7 +140,7 @@ class Sender:
         delivery = work.delivery
         ready = await self._ready(work)
         if isinstance(ready, Effects):
-            return ready
+            return self._without_sending(delivery, ready)
         method, body, _, named = ready
         call = Tried(delivery.lease.key, method, loop.time())
         if self.pace is not None:
@@ -125,7 +149,7 @@ class Sender:
         if wait_s := self._outage.wait_s(call.started):
             raise Park("Telegram cannot be reached", delay_s=wait_s)
         try:
-            result = await self._send(ready, delivery.envelope)
+            result = await self._send(ready, delivery)
         except RetryAfter as error:
             self._outage.over(call)
             if self.pace is not None:
@@ -136,7 +160,8 @@ class Sender:
             if error.passing and delivery.attempt == 1:
                 raise Retry(str(error)) from None
             if named is None or not named.is_gone(error):
-                return self._refused(error, body, call, delivery.envelope)
+                refused = self._refused(error, body, call, delivery.envelope)
+                return self._without_sending(delivery, refused)
         except FileUnusable as error:
             raise Reject(f"{method}: {error}: put it there and replay") from None
         except UploadCut as error:
@@ -158,6 +183,11 @@ class Sender:
             if named is not None:
                 return named.sent(method, body, result)
         return _DONE
+
+    def _without_sending(self, delivery: Delivery, effects: Effects) -> Effects:
+        if self._meter is not None:
+            self._meter.not_sent(delivery)
+        return effects
 
     async def _ready(self, work: Work) -> "_Ready | Effects":
         """Return the call as it is to be sent now; the effects to commit if it is not to be sent."""
@@ -209,27 +239,43 @@ class Sender:
             finally:
                 self._waiting -= 1
 
-    async def _send(self, ready: _Ready, stored: Envelope) -> object:
+    async def _send(self, ready: _Ready, delivery: Delivery) -> object:
         """Send a call; if Telegram refuses it for a correctable reason, send it again with that corrected.
 
         Return its result if it has names or files.
         """
         method, body, files, named = ready
-        for _ in range(_CORRECTIONS_MAX):
+        meter, corrections = self._meter, 0
+        while True:
+            began = 0.0 if meter is None else meter.clock()
             try:
-                return await self._post(method, body, files, named)
-            except Refused as error:
-                moved = self._peers.moved(error, body)
-                corrected = (
-                    (moved if named is None else named.after_move(moved))
-                    or without_lost_reply(error, body)
-                    or with_shorter_answer(error, body)
-                    or (without_markup(error, body, stored.key) if has_flag(stored.body, PLAIN) else None)
-                )
+                result = await self._post(method, body, files, named)
+            except TelegramError as error:
+                if meter is not None:
+                    meter.send_failed(method, began, error)
+                corrections += 1
+                if not isinstance(error, Refused) or corrections > _CORRECTIONS_MAX:
+                    raise
+                corrected = self._corrected(error, body, named, delivery.envelope)
                 if corrected is None:
                     raise
                 body = corrected
-        return await self._post(method, body, files, named)
+            else:
+                if meter is not None:
+                    meter.sent(method, began, delivery)
+                return result
+
+    def _corrected(
+        self, error: Refused, body: bytes, named: NamedCall | None, stored: Envelope
+    ) -> bytes | None:
+        """Return the call as Telegram may accept it after this refusal; None: it will be refused again."""
+        moved = self._peers.moved(error, body)
+        return (
+            (moved if named is None else named.after_move(moved))
+            or without_lost_reply(error, body)
+            or with_shorter_answer(error, body)
+            or (without_markup(error, body, stored.key) if has_flag(stored.body, PLAIN) else None)
+        )
 
     def _post(self, method: str, body: bytes, files: Files, named: NamedCall | None) -> Awaitable[object]:
         if files or named is not None:  # `post` returns no result

@@ -6,13 +6,26 @@ from pathlib import Path
 
 import structlog
 
-from tests.bench import backlog, dialogue, dispatch, echo, files, intake, isolation, operator, steady, types
+from tests.bench import (
+    backlog,
+    dialogue,
+    dispatch,
+    echo,
+    files,
+    intake,
+    isolation,
+    metered,
+    operator,
+    steady,
+    types,
+)
 from tests.bench.report import Row, save, show
 
 TABLES = {
     "dispatch": ("No-op dispatch", dispatch.run),
     "dialogue": ("A step of a conversation", dialogue.run),
     "echo": ("Echo over HTTP, 64 calls at a time", echo.run),
+    "metered": ("What metrics cost", metered.run),
     "steady": ("A steady 200 updates a second", steady.run),
     "isolation": ("A flood in one chat", isolation.run),
     "backlog": ("A large backlog", backlog.run),

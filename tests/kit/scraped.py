@@ -61,7 +61,7 @@ async def monitored_bot(stage: Stage, router: Router, **config: Any) -> AsyncIte
     async with (
         TgClient(stage.fake.token, base_url=stage.fake.url, wall=stage.fake.clock) as client,
         Monitoring(Address("127.0.0.1", 0), "", client, stage.fake.clock) as monitoring,
-        stage.bot(router, observe=monitoring.observe, **config) as bot,
+        stage.bot(router, meter=monitoring.counts, **config) as bot,
     ):
         monitoring.serve(stage.store, bot)
         yield monitoring

@@ -95,15 +95,21 @@ async def test_a_call_that_is_not_sent_leaves_nothing(event):
     counts = a_counts()
     counts(Committed(delivery(), Effects((Call("chat:7", b"call"),))))
     counts(event)
-    assert not counts._waiting
+    assert not counts.waiting
 
 
 async def test_replies_of_timers_and_of_unknown_times_are_not_measured():
     counts = a_counts()
     counts(Committed(delivery(id_=TIMER_IDS + 1), Effects((Call("chat:7", b"call"),))))
     counts(Committed(delivery(at=0.0), Effects((Call("chat:7", b"call"),))))
-    assert not counts._waiting
-    assert counts.committed == {"timers": 1, "inbox": 1}
+    counts(Sent("chat:7", "sendMessage", b"call", 0.1, delivery(Queue.OUTBOX, body=b"call")))
+    assert not counts.waiting
+    assert not counts.reply_s
+    assert {name: pool.others for name, pool in counts.pools.items()} == {
+        "inbox": 1,
+        "timers": 1,
+        "outbox": 0,
+    }
 
 
 async def test_replies_in_progress_are_bounded(monkeypatch: pytest.MonkeyPatch):
@@ -111,7 +117,8 @@ async def test_replies_in_progress_are_bounded(monkeypatch: pytest.MonkeyPatch):
     counts = a_counts()
     for number in range(10):
         counts(Committed(delivery(), Effects((Call("chat:7", b"call %d" % number),))))
-    assert list(counts._waiting) == [b"call 7", b"call 8", b"call 9"]
+    counts.fold()
+    assert list(counts.waiting) == [b"call 7", b"call 8", b"call 9"]
 
 
 def test_a_batch_that_is_stored_again_is_received_once():
@@ -163,3 +170,48 @@ async def test_outcomes_and_attempts_are_counted_by_queue():
     )
     assert seen["chatlane_attempts_sum", "inbox"] == 6
     assert seen["chatlane_committed_total", "inbox"] == 4
+
+
+@pytest.mark.parametrize("queue", list(Queue))
+async def test_what_is_told_by_calls_counts_as_the_same_events(queue: Queue):
+    """An Engine with a meter tells the frequent things by calls: engine/meter.py."""
+    told, seen = a_counts(), a_counts()
+    meter = told.of(queue)
+    effects = Effects((Call("chat:7", b"call"),) if queue is Queue.INBOX else (), also=2)
+    for each in (delivery(queue), delivery(queue, attempt=3), delivery(queue, TIMER_IDS + 1)):
+        for committed in (effects, Effects()):
+            meter.committed(each, committed, 3.0, 4.0)
+            seen(Handled(each, 1.0, committed))
+            seen(StoreCalled("commit", 1.0, None))
+            seen(Committed(each, committed))
+    meter.handled(each, 3.0, 4.0, TypeError("secret"))
+    seen(Handled(each, 1.0, TypeError("secret")))
+    for error in (LeaseLost("chat:7"), StoreUnavailable("full")):
+        meter.not_committed(each, 3.0, 4.0, error)
+        seen(Handled(each, 1.0, Effects()))
+        seen(StoreCalled("commit", 1.0, error))
+    seen(LeaseGone(each, "commit"))
+    call = delivery(Queue.OUTBOX, body=b"call")
+    told.sent("sendMessage", 4.0, call)
+    seen(Sent("chat:7", "sendMessage", b"call", 1.0, call))
+    told.sent("invented", 4.0, call)
+    seen(Sent("chat:7", "invented", b"call", 1.0, call))
+    told.send_failed("sendMessage", 4.0, RetryAfter("sendMessage", 429, "Too Many Requests"))
+    seen(SendFailed("", "sendMessage", b"", 1.0, RetryAfter("sendMessage", 429, "Too Many Requests")))
+    assert told.store_fails
+    assert seen.store_fails
+    assert of_chatlane(await shown(told)) == of_chatlane(await shown(seen))
+    meter.committed(delivery(queue), Effects(), 3.0, 4.0)
+    assert not told.store_fails
+
+
+def of_chatlane(values: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+    """Without those of the process, which change by themselves."""
+    return {name: value for name, value in values.items() if name[0].startswith("chatlane_")}
+
+
+def test_a_call_that_is_dropped_is_not_waited_for():
+    counts = a_counts()
+    counts.of(Queue.INBOX).committed(delivery(), Effects((Call("chat:7", b"call"),)), 3.0, 4.0)
+    counts.not_sent(delivery(Queue.OUTBOX, body=b"call"))
+    assert not counts.waiting

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from engine import Retry, StoreUnavailable
+from engine.observe import Committed, StoreCalled
 from telegram.dialogue import MessageContext, Router
 from telegram.fake import Fault
 from telegram.listening import Address
 from telegram.metrics import health
+from telegram.metrics.counts import Counts
 from telegram.metrics.monitoring import Monitoring
+from telegram.operating.rates import Rates
 from tests.kit.scraped import NoTelegram, get, monitored_bot, scrape, values
 from tests.kit.stage import Stage
 
@@ -31,8 +34,14 @@ def echo() -> Router:
     return router
 
 
-async def test_the_counters_agree_with_what_telegram_saw(stage: Stage):
-    async with monitored_bot(stage, echo(), apology="") as monitoring:
+@pytest.mark.parametrize("by", ["calls", "events"])
+async def test_the_counters_agree_with_what_telegram_saw(stage: Stage, by: str):
+    """The frequent things are told by calls, or, beside an observer, as events."""
+    router = echo()
+    events: list[object] = []
+    if by == "events":
+        router.observer(events.append)
+    async with monitored_bot(stage, router, apology="") as monitoring:
         for user in range(1, 6):
             await stage.says(user, user, "hello")
         await stage.says(1, 1, "quiet")
@@ -43,6 +52,7 @@ async def test_the_counters_agree_with_what_telegram_saw(stage: Stage):
         seen = await scrape(monitoring)
     sent = len(stage.sent())
     assert sent == 7
+    assert (sum(isinstance(event, Committed) for event in events) == 8 + 6) == (by == "events")
     assert seen["chatlane_updates_received_total",] == seen["chatlane_updates_appended_total",] == 9
     assert seen["chatlane_handled_total", "ok", "inbox"] == 8
     assert seen["chatlane_handled_total", "retry", "inbox"] == 1
@@ -97,10 +107,10 @@ async def test_the_pages_say_ready_only_while_all_works(stage: Stage, monkeypatc
         assert await get(monitoring, "/healthz") == (200, "")
         assert await get(monitoring, "/readyz") == (200, "[]")
         bot: Any = monitoring.health.bot
-        monitoring.observe.source_at -= health.SOURCE_STALE_S + 1  # type: ignore[operator]
+        monitoring.counts.source_at -= health.SOURCE_STALE_S + 1  # type: ignore[operator]
         assert await get(monitoring, "/readyz") == (503, '["source"]')
         assert (await scrape(monitoring))["chatlane_problem", "source"] == 1
-        monitoring.observe.source_at = asyncio.get_running_loop().time()
+        monitoring.counts.source_at = asyncio.get_running_loop().time()
 
         async def fails(*_: object) -> None:
             raise StoreUnavailable("disk full: secret path")
@@ -111,7 +121,7 @@ async def test_the_pages_say_ready_only_while_all_works(stage: Stage, monkeypatc
             seen = await scrape(monitoring)
         assert (seen["chatlane_store_up",], seen["chatlane_problem", "store"]) == (0, 1)
         assert ("chatlane_pending", "inbox") not in seen
-        monitoring.observe.store_fails = True
+        monitoring.counts(StoreCalled("commit", 0.1, StoreUnavailable("full")))
         assert await get(monitoring, "/readyz") == (503, '["store"]')
         stopping = asyncio.create_task(bot.stop())
         await asyncio.sleep(0)
@@ -130,7 +140,7 @@ async def test_a_process_without_the_store_stands_by_if_others_may_have_it(stage
         seen = await scrape(monitoring)
         assert (seen["chatlane_ready",], seen["chatlane_standby",]) == (shared, shared)
         assert ("chatlane_store_up",) not in seen
-        async with stage.bot(echo(), observe=monitoring.observe) as bot:
+        async with stage.bot(echo(), meter=monitoring.counts) as bot:
             monitoring.serve(stage.store, bot)
             await stage.says(7, 7, "hello")
             seen = await scrape(monitoring)
@@ -198,3 +208,26 @@ async def test_a_scrape_after_the_store_is_closed_is_answered(stage: Stage):
         assert status == 200
         last = asyncio.create_task(get(monitoring, "/metrics"))
     await asyncio.wait({last})
+
+
+async def test_the_operators_page_sees_failures_and_latencies(stage: Stage):
+    async with monitored_bot(stage, echo()) as monitoring:
+        rates = Rates(stage.store, monitoring.counts, asyncio.get_running_loop().time)
+        await rates.sample()
+        stage.fake.faults.add(Fault("status", code=429, retry_after=0, method="sendMessage", times=1))
+        await stage.says(7, 7, "again")
+        await rates.sample()
+    (sample,) = rates.since(0)
+    assert sample["failed"] > 0
+    assert sample["flood"] > 0
+    assert sample["handler_p95"] is not None
+    assert sample["reply_p50"] is not None
+
+
+async def test_the_page_keeps_the_durations_folded_without_metrics(stage: Stage):
+    counts = Counts(stage.fake.clock)
+    async with stage.bot(echo(), meter=counts):
+        await stage.says(7, 7, "hello")
+    assert any(each._new for each in counts._histograms)
+    await Rates(stage.store, counts, asyncio.get_running_loop().time).sample()
+    assert not any(each._new for each in counts._histograms)
