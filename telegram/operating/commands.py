@@ -95,6 +95,10 @@ class Resume(BaseModel):
 class Drain(BaseModel):
     """Let the running bot stop as at SIGTERM: running handlers finish, their replies go out, it exits."""
 
+    process: str | None = Field(
+        default=None, description="which one, if several share a database, such as 123@host"
+    )
+
 
 class StatsOf(BaseModel):
     """Show counts, what waits longest, what is parked, and what runs now."""
@@ -135,7 +139,7 @@ async def run_command(command: Command, asked: Asked) -> bool:
             await watch(asked)
         case _:
             name = type(command).__name__.lower()
-            return _said(name, (await asked.ask(name, command.model_dump()))["result"])
+            return _said(name, (await asked.ask(name, command.model_dump(exclude_none=True)))["result"])
     return True
 
 
@@ -179,11 +183,12 @@ def lane_lines(answer: Json) -> list[str]:
 
 def stats_lines(stats: Json, running: Json) -> list[str]:
     """Return the counts as lines."""
-    process = stats["process"]
+    processes = stats.get("processes") or [stats["process"]]
     lines = [
         "no bot runs"
         if process is None
         else f"process {process['pid']} on {process['host']}: {process['state']}, up {_age(process['up_s'])}"
+        for process in processes
     ]
     for name, queue in stats["queues"].items():
         lines.append(

@@ -13,6 +13,7 @@ import structlog
 from engine.store import FullStore
 from telegram.listening import read_address
 from telegram.operating.audit import Audit
+from telegram.operating.database import is_shared, process_desk
 from telegram.operating.desk import Desk
 from telegram.operating.local import LocalDesk, socket_of
 from telegram.operating.operating import Operating
@@ -53,6 +54,8 @@ class Office:
     ) -> None:
         self._settings = settings
         self._file = database_file(store_url)
+        self._store_url = store_url
+        self._bot_id = token.partition(":")[0]
         self._rates = Rates(store, counts, asyncio.get_running_loop().time)
         operating = Operating(
             store,
@@ -71,6 +74,8 @@ class Office:
             await stack.enter_async_context(self._rates)
             if self._file is not None:
                 await stack.enter_async_context(LocalDesk(self._desk, socket_of(self._file)))
+            if is_shared(self._store_url):
+                await stack.enter_async_context(process_desk(self._desk, self._store_url, self._bot_id))
             if self._settings.admin_listen is not None:
                 await self._open_page(stack, self._settings.admin_listen)
             self._stack = stack.pop_all()

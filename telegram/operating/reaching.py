@@ -2,17 +2,24 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from engine import StoreUnavailable
+from engine import StoreError, StoreUnavailable
 from engine.stores import open_store
 from telegram.operating.audit import Audit, Who
 from telegram.operating.commands import Asked
+from telegram.operating.database import NoAnswer, ask_processes, is_shared
 from telegram.operating.desk import Desk, NotAllowed
 from telegram.operating.letters import Json
 from telegram.operating.local import NotRunning, Refused, ask_running, socket_of
 from telegram.operating.operating import Operating
+
+if TYPE_CHECKING:
+    from engine.stores.postgres.desk import Operators
+
+_PING_S: Final = 3.0
 
 
 def database_file(store_url: str) -> Path | None:
@@ -46,11 +53,24 @@ async def reached(store_url: str, token: str, audit: Path) -> AsyncIterator[Aske
 
         yield Asked(ask, is_running=True)
         return
-    store = await open_store(store_url, token.partition(":")[0])
+    bot = token.partition(":")[0]
+    async with AsyncExitStack() as stack:
+        operators = await _operators(stack, store_url, bot)
+        processes = [] if operators is None else await _answering(operators)
+        if operators is not None and processes:
+
+            async def ask_bots(name: str, params: Json) -> Json:
+                try:
+                    return await ask_processes(operators, processes, name, params, _user())
+                except (NoAnswer, StoreUnavailable) as error:
+                    raise ValueError(str(error)) from None
+
+            yield Asked(ask_bots, is_running=True)
+            return
+    store = await open_store(store_url, bot)
     try:
         desk = Desk(Operating(store, token=token), Audit(audit))
-        user = os.geteuid() if hasattr(os, "geteuid") else "unknown"
-        who = Who(f"command line, user {user}", may_write=True, where="store")
+        who = Who(_user(), may_write=True, where="store")
 
         async def ask_store(name: str, params: Json) -> Json:
             try:
@@ -61,6 +81,31 @@ async def reached(store_url: str, token: str, audit: Path) -> AsyncIterator[Aske
         yield Asked(ask_store, is_running=False)
     finally:
         await store.close()
+
+
+async def _operators(stack: AsyncExitStack, store_url: str, bot: str) -> "Operators | None":
+    """Return a connection to a database that processes share; None if the store is none, or its driver is missing."""
+    if not is_shared(store_url):
+        return None
+    try:
+        from engine.stores.postgres.desk import Operators  # late: its driver is optional
+    except ModuleNotFoundError:
+        return None  # `open_store` says what to install
+    try:
+        return await stack.enter_async_context(Operators(store_url, bot))
+    except StoreUnavailable as error:
+        raise StoreError(str(error)) from None
+
+
+async def _answering(operators: "Operators") -> list[str]:
+    """Return the processes that answer: one that was killed is listed for a while."""
+    listed = await operators.processes()
+    return list(await operators.ask(listed, "stats", "{}", _user(), _PING_S)) if listed else []
+
+
+def _user() -> str:
+    user = os.geteuid() if hasattr(os, "geteuid") else "unknown"
+    return f"command line, user {user}"
 
 
 async def _runs(path: Path) -> bool:

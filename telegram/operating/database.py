@@ -1,0 +1,127 @@
+"""The desk behind the database that a bot's processes share: how the command line reaches them on PostgreSQL."""
+
+import json
+import os
+import secrets
+import socket
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Final
+
+from engine import StoreUnavailable
+from telegram.operating.audit import Who
+from telegram.operating.desk import TIME_S, Desk, NotAllowed, read_params
+from telegram.operating.letters import Json
+
+if TYPE_CHECKING:
+    from engine.stores.postgres.desk import Operators
+
+_BROADCAST: Final = frozenset({"park", "release", "pause", "resume"})
+"""They are noted in the store, and in the memory of each process."""
+
+_OF_ALL: Final = frozenset({"stats", "running", "lanes", "samples"})
+_WHO_MAX: Final = 100
+
+
+class NoAnswer(Exception):  # noqa: N818 - an answer
+    """No process has answered in time, or it says no: the text is one line."""
+
+
+def is_shared(store_url: str) -> bool:
+    """Return whether the store is a database that others can reach."""
+    return store_url.partition(":")[0] in {"postgres", "postgresql"}
+
+
+def process_desk(desk: Desk, store_url: str, bot: str) -> AbstractAsyncContextManager[object]:
+    """Return what answers questions to this process, to be entered."""
+    from engine.stores.postgres.desk import Answered, ProcessDesk  # late: its driver is optional
+
+    async def answer(name: str, params: str, who: str) -> Answered:
+        asker = Who(who[:_WHO_MAX], may_write=True, where="database")
+        try:
+            if name not in desk.actions:
+                raise ValueError(
+                    f"{name[:40]!r} is not known: the bot runs another version than this command"
+                )
+            return Answered(200, json.dumps(await desk.ask(name, read_params(params.encode()), asker)))
+        except NotAllowed as error:
+            return Answered(409, str(error))
+        except ValueError as error:
+            return Answered(400, str(error))
+        except (StoreUnavailable, TimeoutError) as error:
+            return Answered(503, str(error) or "the store does not answer in time")
+
+    # The last part tells apart what has the same number in two containers of one name.
+    return ProcessDesk(store_url, bot, f"{os.getpid()}@{socket.gethostname()}#{secrets.token_hex(2)}", answer)
+
+
+async def ask_processes(
+    operators: "Operators", processes: list[str], name: str, params: Json, who: str
+) -> Json:
+    """Ask the processes that it takes, and return one answer. NoAnswer."""
+    if name == "drain":
+        params = dict(params)
+        processes = _one_of(processes, params.pop("process", None))
+    everywhere = name in _OF_ALL or name in _BROADCAST
+    answers = await operators.ask(
+        processes if everywhere else processes[:1], name, json.dumps(params), who, 2 * TIME_S
+    )
+    good = [json.loads(answer.body) for answer in answers.values() if answer.status == 200]
+    bad = [answer.body for answer in answers.values() if answer.status != 200]
+    if bad and (name in _BROADCAST or not good):
+        raise NoAnswer(bad[0])
+    if not good:
+        raise NoAnswer("the bot does not answer: it may be stopping")
+    return merged(name, params, good)
+
+
+def _one_of(processes: list[str], wanted: str | None) -> list[str]:
+    found = [each for each in processes if wanted is None or each.startswith(wanted)]
+    if len(found) == 1:
+        return found
+    names = ", ".join(each.partition("#")[0] for each in processes)
+    raise NoAnswer(f"name one process by --process: {names}")
+
+
+def merged(name: str, params: Json, answers: list[Json]) -> Json:
+    """Return one answer for those of several processes: each knows its own lanes, and all of the store."""
+    first = answers[0]
+    if len(answers) == 1 or name not in _OF_ALL:
+        return next((each for each in answers if each.get("result") == "done"), first)
+    if name == "running":
+        runs = [{**run, "where": run["where"]} for each in answers for run in each["running"]]
+        return {
+            "running": sorted(runs, key=lambda run: -run["running_s"]),
+            "total": sum(each["total"] for each in answers),
+        }
+    if name == "lanes":
+        lanes = {lane["key"]: lane for each in answers for lane in each["lanes"]}
+        deepest = params.get("by") == "depth"
+        ordered = sorted(
+            lanes.values(), key=lambda lane: -(lane["depth"] if deepest else lane["age_s"] or 1e18)
+        )
+        held = {lane["key"]: lane for each in answers for lane in each["held"] if lane["key"] not in lanes}
+        return {**first, "lanes": ordered[: params.get("limit", 50)], "held": list(held.values())}
+    if name == "samples":
+        return first
+    return _total(answers)
+
+
+def _total(answers: list[Json]) -> Json:
+    queues: dict[str, Any] = {}
+    for queue in answers[0]["queues"]:
+        each = [answer["queues"][queue] for answer in answers]
+        queues[queue] = {
+            **{
+                name: sum(one[name] for one in each)
+                for name in ("pending", "ready", "leased", "parked", "committed")
+            },
+            "oldest_s": max((one["oldest_s"] for one in each if one["oldest_s"] is not None), default=None),
+            "paused": next((one["paused"] for one in each if one["paused"]), None),
+            "held": max(one["held"] for one in each),
+        }
+    return {
+        **answers[0],
+        "queues": queues,
+        "timers_due": sum(answer["timers_due"] for answer in answers),
+        "processes": [answer["process"] for answer in answers],
+    }

@@ -1,0 +1,127 @@
+"""The operator's commands on PostgreSQL, beside the process that has the bot."""
+
+import re
+from typing import Any
+
+import pytest
+
+from engine.stores.postgres.desk import Answered, Operators, ProcessDesk
+from telegram.fake import FakeServer
+from telegram.load.bot.service import Service
+from telegram.operating.database import NoAnswer, ask_processes, merged
+from tests.operating.test_commands import BOT, out
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+def url(database, tmp_path):
+    return database.url(f"operator_{tmp_path.name}".lower().replace("-", "_")[:50])
+
+
+async def test_everything_beside_the_process_that_has_the_bot(tmp_path, url):
+    (tmp_path / "poisoned.py").write_text(BOT)
+    async with (
+        FakeServer() as server,
+        Service(
+            tmp_path, server.url, server.token, HANDLERS="poisoned:router", APOLOGY="none", STORE_URL=url
+        ) as bot,
+    ):
+        assert await out(bot, "dead") == "no dead letters\n"  # no bot runs, and no table is there
+        await bot.start()
+        server.world.send_message(5, 5, "poison")
+        await bot.logged("dead letter", queue="inbox")
+        shown = await out(bot, "dead", "--show=1")
+        assert 'raise TypeError("bad code")' in shown
+        assert await out(bot, "park", "chat:6") == "parked, until: run.py release\n"
+        server.world.send_message(6, 6, "waits")
+        while not re.search(r" 1 .*chat:6  parked \(parked by", await out(bot, "lanes")):
+            pass
+        assert f"process {bot.pid} on " in await out(bot, "stats")
+        assert await out(bot, "release", "chat:6") == "released\n"
+        await server.wait_for_calls(1, "sendMessage", delivered=True)
+        (tmp_path / "mended").touch()
+        assert await out(bot, "replay", "1") == "1 put back; the bot handles them now\n"
+        await server.wait_for_calls(2, "sendMessage", delivered=True)
+        wrong = await bot.command("drain", "--process=none@nowhere")
+        assert re.fullmatch(rf"run\.py: name one process by --process: {bot.pid}@\S+\n", wrong.err)
+        assert "handlers" in await out(bot, "drain", f"--process={bot.pid}@")
+        assert await bot.ended() == 0
+        assert await out(bot, "stats") != ""  # at once: the process has left
+        await bot.start()
+        await bot.kill()  # its row and its hold stay for a while
+        held = await bot.command("stats")
+        assert held.code == 2
+        assert "is in use by process" in held.err
+        audit = (tmp_path / "chatlane-audit.jsonl").read_text()
+        assert '"where": "database"' in audit and server.token not in audit
+
+
+async def test_each_process_is_asked_and_answers_with_its_own(database, url, new_bot):
+    bot = new_bot()
+    from engine.stores.postgres import open_postgres
+
+    await (await open_postgres(url, bot, renew_every_s=None)).close()
+    asked = []
+
+    async def answer(name: str, params: str, who: str) -> Answered:
+        asked.append((name, params, who))
+        return Answered(400, "it says no") if name == "park" else Answered(200, '{"result": "done", "n": 1}')
+
+    async with (
+        ProcessDesk(url, bot, "1@a#00", answer),
+        ProcessDesk(url, bot, "2@a#00", answer),
+        ProcessDesk(url, new_bot(), "3@a#00", answer),
+        Operators(url, bot) as operators,
+    ):
+        while len(processes := await operators.processes()) < 2:
+            pass
+        assert processes == ["1@a#00", "2@a#00"]
+        answers = await operators.ask(processes, "x", "{}", "me", 60.0)
+        assert answers == dict.fromkeys(processes, Answered(200, '{"result": "done", "n": 1}'))
+        assert asked == [("x", "{}", "me")] * 2
+        asked.clear()
+        assert (await ask_processes(operators, processes, "replay", {}, "me"))["result"] == "done"
+        assert len(asked) == 1  # a letter is put back once
+        with pytest.raises(NoAnswer, match="it says no"):
+            await ask_processes(operators, processes, "park", {}, "me")
+        with pytest.raises(NoAnswer, match="name one process by --process: 1@a, 2@a"):
+            await ask_processes(operators, processes, "drain", {}, "me")
+        asked.clear()
+        assert (await ask_processes(operators, processes, "drain", {"process": "2@a"}, "me"))[
+            "result"
+        ] == "done"
+        assert asked == [("drain", "{}", "me")]
+        assert await operators.ask(["gone@a"], "x", "{}", "me", 0.1) == {}
+    async with Operators(url, bot) as operators:
+        assert await operators.processes() == []
+
+
+def stats(pid: int, pending: int, oldest_s: float | None, paused: str | None = None) -> dict[str, Any]:
+    counts = dict.fromkeys(("ready", "leased", "parked", "committed", "held"), 1)
+    queue = {**counts, "pending": pending, "oldest_s": oldest_s, "paused": paused}
+    return {"process": {"pid": pid}, "queues": {"inbox": queue}, "timers_due": 1, "dead": 5}
+
+
+def test_answers_of_several_processes_are_one():
+    total = merged("stats", {}, [stats(1, 3, None), stats(2, 4, 7.5, "by me")])
+    assert [each["pid"] for each in total["processes"]] == [1, 2]
+    queue = total["queues"]["inbox"]
+    assert (queue["pending"], queue["oldest_s"], queue["paused"], queue["leased"]) == (7, 7.5, "by me", 2)
+    assert (total["timers_due"], total["dead"]) == (2, 5)
+    lanes = [
+        {
+            "queue": "inbox",
+            "lanes": [{"key": key, "depth": depth, "age_s": age}],
+            "held": [{"key": "z", "held": "x"}],
+        }
+        for key, depth, age in (("a", 1, 5.0), ("b", 9, 2.0), ("c", 3, None))
+    ]
+    by_age = merged("lanes", {"by": "age", "limit": 2}, lanes)
+    assert [lane["key"] for lane in by_age["lanes"]] == ["c", "a"]
+    assert [lane["key"] for lane in merged("lanes", {"by": "depth"}, lanes)["lanes"]] == ["b", "c", "a"]
+    assert by_age["held"] == [{"key": "z", "held": "x"}]
+    runs = [{"running": [{"running_s": s, "where": ""}], "total": 1} for s in (1.0, 9.0)]
+    assert [run["running_s"] for run in merged("running", {}, runs)["running"]] == [9.0, 1.0]
+    results = [{"result": "not parked"}, {"result": "done"}]
+    assert merged("release", {}, results) == {"result": "done"}
