@@ -41,6 +41,9 @@ OTHER: Final = "other"
 QUEUES: Final = ("inbox", "timers", "outbox")
 CODES: Final = frozenset({400, 401, 403, 404, 408, 409, 413, 421, 429, 500, 502, 503, 504})
 STORE_CALLS: Final = ("append", "peek", "look", "state", "commit", "park", "bury", "release")
+HELD_CALLS: Final = ("peek", "look", "commit", "park", "bury", "release")
+"""Those that a lost lease makes fail."""
+
 WRITES: Final = frozenset({"append", "commit", "park", "bury"})
 
 _ANSWERS: Final = (LeaseLost, StateChanged, NotPeeked, TooManyTimers, asyncio.CancelledError, GeneratorExit)

@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from engine import Oldest, Queue, Stats
-from telegram.metrics.counts import STORE_CALLS, Counts, Pool
+from telegram.metrics.counts import HELD_CALLS, QUEUES, STORE_CALLS, Counts, Pool
 from telegram.metrics.health import PROBLEMS, Health
 from telegram.metrics.histogram import Histogram
 
@@ -62,6 +62,13 @@ KINDS: Final = {
 """All metrics; in the text a counter's name ends in _total."""
 
 
+_FROM_ZERO: Final = dict.fromkeys(((queue, call) for queue in QUEUES for call in HELD_CALLS), 0)
+"""Prometheus sees no increase of a series that begins with 1."""
+
+_REFUSALS: Final = ("400", "403", "429")
+"""Of each method that was called, also if there was none: the same."""
+
+
 class _Seen(NamedTuple):
     """The state at a scrape; None: unknown."""
 
@@ -100,9 +107,11 @@ class Exposition(Collector):
         yield _counter("chatlane_updates_received", {(): counts.received})
         yield _counter("chatlane_updates_appended", {(): counts.appended})
         yield from _of_pools(counts.pools)
-        yield _counter("chatlane_leases_lost", counts.leases_lost)
+        yield _counter("chatlane_leases_lost", _FROM_ZERO | counts.leases_lost)
         executed = {(method, "200"): count for method, count in counts.executed.items()}
-        yield _counter("chatlane_calls", executed | counts.failed_calls)
+        methods = {method for method, _ in [*executed, *counts.failed_calls]}
+        none = dict.fromkeys(((method, code) for method in methods for code in _REFUSALS), 0)
+        yield _counter("chatlane_calls", none | executed | counts.failed_calls)
         yield _counter("chatlane_store_errors", {(name,): counts.store_errors[name] for name in STORE_CALLS})
         yield _histogram("chatlane_append_updates", {(): counts.batches})
         yield _histogram("chatlane_reply_seconds", {(): counts.reply_s})
