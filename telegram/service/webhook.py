@@ -5,7 +5,8 @@
 - The secret is compared before the body is read. Without it each request is answered with the same 404.
 - An update that does not parse is stored, and becomes a dead letter: refused, it would hold up its chat at Telegram.
 - It begins when this process alone may append: a standby does not listen. If that right is lost, requests are answered with
-  503 until it is regained; then the webhook is set again. It stays set at a stop, so Telegram keeps the updates meanwhile.
+  503, and after LOST_AFTER_S the port is closed, until it is regained; then the webhook is set again. It stays set at a stop, so
+  Telegram keeps the updates meanwhile.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ BODY_BYTES_MAX: Final = 1 << 20
 RETRY_AFTER_S: Final = 1
 LOOK_EVERY_S: Final = 60.0
 RIGHT_EVERY_S: Final = 1.0
+LOST_AFTER_S: Final = 3.0
 GRACE_S: Final = 2.0
 SECRET: Final = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name
 CONNECTIONS_BESIDE: Final = 100
@@ -86,28 +88,40 @@ class Webhook:
     async def run(self) -> None:
         """Serve until cancelled. Raises Unauthorized for an invalid token, OSError if it cannot listen."""
         try:
-            self._right = await self._wait_for_right()
-            if self._listener is not None:
-                app = web.Application(client_max_size=BODY_BYTES_MAX)
-                app.router.add_route("*", "/{path:.*}", self.answer)
-                await self._listener.start(app)
-                self._log.info("webhook", listens=self.address)
-            if self._config.url is not None:
-                await self._keep_set(self._config.url)
-            await asyncio.Event().wait()
+            while True:
+                self._right = await self._wait_for_right()
+                await self._open()
+                await self._serve()
+                self._log.warning("another process may append: this one does not listen until it may again")
+                await self._close()
         finally:
             self._is_stopping = True
-            if self._listener is not None:
-                await self._listener.stop(GRACE_S)
+            await self._close()
             if self._right is not None:
                 with suppress(StoreUnavailable, StoreError, TimeoutError):
                     async with asyncio.timeout(GRACE_S):
                         await self._inbox.resign(self._right)
 
-    async def _wait_for_right(self) -> Right:
+    async def _open(self) -> None:
+        if self._listener is not None:
+            app = web.Application(client_max_size=BODY_BYTES_MAX)
+            app.router.add_route("*", "/{path:.*}", self.answer)
+            await self._listener.start(app)
+            self._log.info("webhook", listens=self.address)
+
+    async def _close(self) -> None:
+        if self._listener is not None:
+            await self._listener.stop(GRACE_S)
+
+    async def _wait_for_right(self, within_s: float | None = None) -> Right:
+        """Wait until this process may append; TimeoutError if the store says for `within_s` that another one may.
+
+        A store that is away says nothing, and is waited for: Telegram's requests are answered with 503 meanwhile.
+        """
         while True:
             try:
-                right = await self._inbox.right()
+                async with asyncio.timeout(within_s):
+                    right = await self._inbox.right()
             except StoreUnavailable as error:
                 await asyncio.sleep(self._storing.failed("store", str(error), alarm=True))
             else:
@@ -116,27 +130,35 @@ class Webhook:
 
     # -- at Telegram -------------------------------------------------------------------------------------------
 
-    async def _keep_set(self, url: str) -> None:
+    async def _serve(self) -> None:
+        """Keep the webhook set; return when another process may append."""
         clock = asyncio.get_running_loop().time
         is_set, look_at = False, clock()
         while True:
-            right = await self._wait_for_right()
+            try:
+                right = await self._wait_for_right(LOST_AFTER_S)
+            except TimeoutError:
+                return
             if right != self._right:
                 # Lost and regained: meanwhile another process may have polled, or set a webhook of its own.
                 self._right, is_set, look_at = right, False, clock()
-            if clock() >= look_at:
-                try:
-                    if not is_set:
-                        await self._set(url)
-                    is_set = self._look(await self._client.call("getWebhookInfo"), url)
-                except Unauthorized:
-                    raise
-                except TelegramError as error:
-                    look_at = clock() + self._delay_after_s(error)
-                else:
-                    self._setting.over()
-                    look_at = clock() + (LOOK_EVERY_S if is_set else RIGHT_EVERY_S)
-            await asyncio.sleep(min(RIGHT_EVERY_S, max(0.0, look_at - clock())))
+            if clock() >= look_at and self._config.url is not None:
+                is_set, wait_s = await self._keep_set(self._config.url, is_set=is_set)
+                look_at = clock() + wait_s
+            await asyncio.sleep(min(RIGHT_EVERY_S, max(0.0, look_at - clock()) or RIGHT_EVERY_S))
+
+    async def _keep_set(self, url: str, *, is_set: bool) -> tuple[bool, float]:
+        """Set the webhook, if it is not, and look at it; return whether it is set, and when to look again, in seconds."""
+        try:
+            if not is_set:
+                await self._set(url)
+            is_set = self._look(await self._client.call("getWebhookInfo"), url)
+        except Unauthorized:
+            raise
+        except TelegramError as error:
+            return is_set, self._delay_after_s(error)
+        self._setting.over()
+        return is_set, LOOK_EVERY_S if is_set else RIGHT_EVERY_S
 
     def _delay_after_s(self, error: TelegramError) -> float:
         # setWebhook is allowed once a second (telegram-bot-api, Client.cpp).

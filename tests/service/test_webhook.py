@@ -339,11 +339,13 @@ def calls_within(seconds: float, rights: Any, *infos: Any, trouble: Any = ()) ->
     return moments
 
 
-def test_the_webhook_is_set_again_when_the_right_was_lost_and_regained():
+@pytest.mark.parametrize("lost_at", [10, 299, 300])
+def test_the_webhook_is_set_again_when_the_right_was_lost_and_regained(lost_at):
     """Meanwhile another process may have polled, which removes the webhook, or have set its own."""
-    rights = Rights(at_0=Right(1), at_10=None, at_300=Right(3))
+    rights = Rights(at_0=Right(1), **{f"at_{lost_at}": None} | {"at_300": Right(3)})
     assert calls_within(330, rights) == [
         *[(0.0, "setWebhook"), (0.0, "getWebhookInfo")],
+        *[(60.0 * n, "getWebhookInfo") for n in range(1, 5) if 60 * n < lost_at],
         *[(300.0, "setWebhook"), (300.0, "getWebhookInfo")],
     ]
     assert rights.resigned == Right(3)
@@ -378,6 +380,57 @@ async def test_a_standby_does_not_listen_and_takes_over():
     running.cancel()
     await asyncio.wait({running})
     assert await appended(store) == 2
+
+
+def soon(monkeypatch):
+    monkeypatch.setattr("telegram.service.webhook.LOST_AFTER_S", 0.01)
+    monkeypatch.setattr("telegram.service.webhook.RIGHT_EVERY_S", 0.01)
+
+
+async def listens(webhook):
+    try:
+        _, writer = await asyncio.open_connection(*webhook._listener.address)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_who_loses_the_right_closes_its_port_and_opens_it_when_it_is_regained(monkeypatch):
+    """Else a proxy would go on asking it, and the process that may append would get nothing."""
+    soon(monkeypatch)
+    store, telegram = MemoryStore(), Telegram()
+    async with serving(store, telegram) as webhook:
+        other = store.peer()
+        await store.resign(await store.right())
+        right = await other.right()
+        while await listens(webhook):
+            await asyncio.sleep(0)
+        telegram.calls.clear()
+        telegram.asked.clear()
+        await other.resign(right)
+        await telegram.asked.wait()
+        assert [method for method, _ in telegram.calls] == ["setWebhook", "getWebhookInfo"]
+        assert await status(webhook, request()) == 200
+
+
+async def test_while_the_store_is_away_the_port_stays_open(monkeypatch):
+    """Telegram asks again a second after a 503; without a listener its pauses grow to two minutes."""
+    soon(monkeypatch)
+    store = MemoryStore()
+    right, failures = store.right, asyncio.Event()
+
+    async def away():
+        failures.set()
+        raise StoreUnavailable("away")
+
+    async with serving(store) as webhook:
+        store.right = away  # type: ignore[method-assign]
+        await failures.wait()
+        for _ in range(3):
+            assert await status(webhook, request()) == 503
+        store.right = right  # type: ignore[method-assign]
+        assert await status(webhook, request()) == 200
 
 
 def test_the_secret_is_the_same_at_each_start_and_tells_nothing_of_the_token():
