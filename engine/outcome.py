@@ -3,7 +3,9 @@
 The exception's `__str__`, fields and class are the author's code, which may raise as well: nothing here trusts them.
 """
 
+import os
 import traceback
+from pathlib import Path
 from typing import Final, TypeVar
 
 from engine.errors import Park, Reject, Retry
@@ -13,6 +15,7 @@ T = TypeVar("T", bound=Exception)
 _REASON_MAX: Final = 1000  # characters
 _TRACE_MAX: Final = 8000
 _FRAMES_MAX: Final = 20
+_OURS: Final = tuple(f"{Path(__file__).parents[1] / name}{os.sep}" for name in ("engine", "telegram"))
 _BEFORE_TRACE: Final = "\n\x1e"
 
 
@@ -51,11 +54,17 @@ def caused(outcome: T, raised: BaseException) -> T:
 
 
 def with_trace(reason: str, cause: BaseException | None) -> str:
-    """Return the reason of a dead letter together with the traceback of its cause: the innermost frames."""
+    """Return the reason of a dead letter together with the traceback of its cause: the innermost frames, without those of
+    ours that call the handler.
+    """
     if cause is None:
         return reason
     try:
-        text = "".join(traceback.format_exception(cause, limit=-_FRAMES_MAX))
+        told = traceback.TracebackException.from_exception(cause, limit=-_FRAMES_MAX)
+        frames = list(told.stack)
+        first = next((index for index, frame in enumerate(frames) if not frame.filename.startswith(_OURS)), 0)
+        told.stack = traceback.StackSummary.from_list(frames[first:])
+        text = "".join(told.format())
     except BaseException:  # noqa: BLE001 - the author's code
         return reason
     text = text[-_TRACE_MAX:]

@@ -26,7 +26,7 @@ from telegram.dialogue.diagrams.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.metrics import monitored
 from telegram.operating.commands import run_command
 from telegram.operating.office import Office, counts_for
-from telegram.operating.reaching import audit_file, reached
+from telegram.operating.reaching import reached
 from telegram.process.running import Running, new_event_loop, tune_garbage_collection
 from telegram.process.systemd import Systemd
 from telegram.process.watchdog import Watchdog
@@ -165,7 +165,7 @@ async def operate(settings: Settings, _: Router | None) -> int:
     url, command = settings.effective_store_url, settings.operators_command
     if command is None:
         return 0
-    async with reached(url, settings.token, audit_file(settings.admin_audit, url)) as asked:
+    async with reached(url, settings.token, settings.admin_audit) as asked:
         return 0 if await run_command(command, asked) else EXIT_WRONG_SETTING
 
 

@@ -9,9 +9,9 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from engine import StoreUnavailable
 
@@ -39,6 +39,18 @@ class AuditFailed(StoreUnavailable):
     """The log cannot be written: nothing was done."""
 
 
+class AuditLog(Protocol):
+    """Where it is recorded."""
+
+    async def note(self, who: Who, what: str, about: dict[str, Any], result: str) -> None:
+        """Append a line, durable on return; AuditFailed."""
+        ...
+
+    async def tail(self, limit: int) -> list[dict[str, Any]]:
+        """Return the newest entries, newest first; lines that are none are left out."""
+        ...
+
+
 class Audit:
     """The log at `path`. `wall` returns Unix time."""
 
@@ -47,34 +59,14 @@ class Audit:
         self._wall = wall
 
     async def note(self, who: Who, what: str, about: dict[str, Any], result: str) -> None:
-        """Append a line, durable on return; AuditFailed."""
-        entry = {
-            "at": round(self._wall(), 3),
-            "who": who.name,
-            "where": who.where,
-            "what": what,
-            "about": about,
-            "result": result,
-        }
-        line = json.dumps(entry, ensure_ascii=True)
-        if len(line) > _LINE_MAX:
-            line = json.dumps({**entry, "about": {"cut": line[:_LINE_MAX]}})
+        """See AuditLog."""
+        line = entry_line(self._wall(), who, what, about, result)
         await asyncio.to_thread(self._append, f"{line}\n".encode())
 
     async def tail(self, limit: int) -> list[dict[str, Any]]:
-        """Return the newest entries, newest first; lines that are none are left out."""
+        """See AuditLog."""
         text = await asyncio.to_thread(self._read_end)
-        entries = []
-        for line in reversed(text.splitlines()):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and entry.keys() >= {"at", "who", "what", "result"}:
-                entries.append(entry)
-            if len(entries) == limit:
-                break
-        return entries
+        return read_entries(reversed(text.splitlines()), limit)
 
     def _append(self, line: bytes) -> None:
         try:
@@ -103,3 +95,32 @@ class Audit:
         except OSError:
             return ""
         return (data.partition(b"\n")[2] if start else data).decode("utf-8", "replace")
+
+
+def entry_line(at: float, who: Who, what: str, about: dict[str, Any], result: str) -> str:
+    """Return an entry as a line of JSON, of bounded length."""
+    entry = {
+        "at": round(at, 3),
+        "who": who.name,
+        "where": who.where,
+        "what": what,
+        "about": about,
+        "result": result,
+    }
+    line = json.dumps(entry, ensure_ascii=True)
+    return line if len(line) <= _LINE_MAX else json.dumps({**entry, "about": {"cut": line[:_LINE_MAX]}})
+
+
+def read_entries(lines: Iterable[str], limit: int) -> list[dict[str, Any]]:
+    """Return at most `limit` entries; lines that are none are left out."""
+    entries: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and entry.keys() >= {"at", "who", "what", "result"}:
+            entries.append(entry)
+        if len(entries) == limit:
+            break
+    return entries

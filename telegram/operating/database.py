@@ -4,13 +4,19 @@ import json
 import os
 import secrets
 import socket
+import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final
 
-from engine import StoreUnavailable
-from telegram.operating.audit import Who
+import structlog
+
+from engine import StoreError, StoreUnavailable
+from telegram.operating.audit import AuditFailed, Who, entry_line, read_entries
 from telegram.operating.desk import TIME_S, Desk, NotAllowed, read_params
 from telegram.operating.letters import Json
+
+log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
     from engine.stores.postgres.desk import Operators
@@ -47,11 +53,35 @@ def process_desk(desk: Desk, store_url: str, bot: str) -> AbstractAsyncContextMa
             return Answered(409, str(error))
         except ValueError as error:
             return Answered(400, str(error))
-        except (StoreUnavailable, TimeoutError) as error:
-            return Answered(503, str(error) or "the store does not answer in time")
+        except StoreUnavailable as error:
+            return Answered(503, str(error))
+        except Exception:
+            log.exception("unexpected error at an operator's question", what=name)
+            return Answered(500, "unexpected error: the bot's log has it")
 
     # The last part tells apart what has the same number in two containers of one name.
     return ProcessDesk(store_url, bot, f"{os.getpid()}@{socket.gethostname()}#{secrets.token_hex(2)}", answer)
+
+
+class DatabaseAudit:
+    """The audit log in the table `journal` of the bot's schema: one for all processes. See AuditLog."""
+
+    def __init__(self, store_url: str, bot: str, wall: Callable[[], float] = time.time) -> None:
+        from engine.stores.postgres.journal import Journal  # late: its driver is optional
+
+        self._journal = Journal(store_url, bot)
+        self._wall = wall
+
+    async def note(self, who: Who, what: str, about: Json, result: str) -> None:
+        """See AuditLog."""
+        try:
+            await self._journal.add(entry_line(self._wall(), who, what, about, result))
+        except (StoreUnavailable, StoreError) as error:
+            raise AuditFailed(f"the audit log cannot be written ({error}): nothing was done") from None
+
+    async def tail(self, limit: int) -> list[Json]:
+        """See AuditLog."""
+        return read_entries(await self._journal.newest(limit), limit)
 
 
 async def ask_processes(

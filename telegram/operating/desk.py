@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import structlog
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from engine import Queue, StoreUnavailable
-from telegram.operating.audit import Audit, Who
+from engine import Queue, StoreError, StoreUnavailable
+from telegram.operating.audit import AuditLog, Who
 from telegram.operating.letters import HASH_LENGTH, Json
 from telegram.operating.operating import Operating
 
@@ -121,7 +121,7 @@ class Action(NamedTuple):
 class Desk:
     """What one bot's operators may ask for."""
 
-    def __init__(self, operating: Operating, audit: Audit, *, logs: bool = False) -> None:
+    def __init__(self, operating: Operating, audit: AuditLog, *, logs: bool = False) -> None:
         """`logs`: what is recorded is a line of the bot's log, too."""
         self._operating = operating
         self._logs = logs
@@ -165,7 +165,7 @@ class Desk:
         """Do it, and return the answer.
 
         KeyError for an unknown name, ValueError for wrong parameters, NotAllowed, StoreUnavailable (AuditFailed: nothing was
-        done), TimeoutError.
+        done).
         """
         action = self.actions[name]
         try:
@@ -174,8 +174,7 @@ class Desk:
             raise ValueError(_one_line(error)) from None
         about = asked.model_dump(mode="json", exclude={"confirm"})
         if not action.is_noted:
-            async with asyncio.timeout(TIME_S):
-                return await action.run(asked, who)
+            return await _done(action.run(asked, who))
         if action.changes and not who.may_write:
             await self.audit.note(who, name, about, "refused: this role may only look")
             raise NotAllowed("this role may only look")
@@ -183,11 +182,9 @@ class Desk:
             raise NotAllowed(f"confirm {len(asked.letters)} letters: nothing was done")
         await self.audit.note(who, name, about, "begun")
         try:
-            async with asyncio.timeout(TIME_S):
-                answer = await action.run(asked, who)
-        except (StoreUnavailable, TimeoutError) as error:
-            result = f"failed: {str(error) or 'no answer in time'}"
-            await self._note_result(who, name, about, result)
+            answer = await _done(action.run(asked, who))
+        except StoreUnavailable as error:
+            await self._note_result(who, name, about, f"failed: {error}")
             raise
         result = str(answer.get("result", "shown"))
         await self._note_result(who, name, about, result)
@@ -230,6 +227,16 @@ class Desk:
         return _results(
             {each.number: await self._operating.discard(each.number, each.hash) for each in asked.letters}
         )
+
+
+async def _done(work: Awaitable[Json]) -> Json:
+    try:
+        async with asyncio.timeout(TIME_S):
+            return await work
+    except TimeoutError:
+        raise StoreUnavailable("the store does not answer in time") from None
+    except StoreError as error:  # it is lost: a person has to do something
+        raise StoreUnavailable(str(error)) from None
 
 
 async def _result(done: Awaitable[str]) -> Json:

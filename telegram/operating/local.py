@@ -88,8 +88,8 @@ class LocalDesk:
             return _said(str(error), 409)
         except ValueError as error:
             return _said(str(error), 400)
-        except (StoreUnavailable, TimeoutError) as error:
-            return _said(str(error) or "the store does not answer in time", 503)
+        except StoreUnavailable as error:
+            return _said(str(error), 503)
 
 
 async def ask_running(path: Path, name: str, params: dict[str, Any]) -> Json:

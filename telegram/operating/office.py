@@ -12,13 +12,12 @@ import structlog
 
 from engine.store import FullStore
 from telegram.listening import read_address
-from telegram.operating.audit import Audit
 from telegram.operating.database import is_shared, process_desk
 from telegram.operating.desk import Desk
 from telegram.operating.local import LocalDesk, socket_of
 from telegram.operating.operating import Operating
 from telegram.operating.rates import Rates
-from telegram.operating.reaching import audit_file, database_file
+from telegram.operating.reaching import audit_of, database_file
 from telegram.operating.settings import OperatorSettings
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Office:
             rates=self._rates,
             drain=_stop_this_process,
         )
-        self._desk = Desk(operating, Audit(audit_file(settings.admin_audit, store_url)), logs=True)
+        self._desk = Desk(operating, audit_of(settings.admin_audit, store_url, self._bot_id), logs=True)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

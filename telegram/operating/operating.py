@@ -21,6 +21,9 @@ from telegram.operating.rates import Rates
 from telegram.process.blocking import place_among
 
 RUNNING_MAX: Final = 200
+RANKED_S: Final = 0.8
+"""The order of all lanes is looked up once within this time, however many look."""
+
 _REASON_MAX: Final = 300
 
 
@@ -65,6 +68,8 @@ class Operating:
         self._rates = rates
         self._drain = drain
         self._started = wall()
+        self._ranked: dict[tuple[Queue, str, int], list[LaneView]] = {}
+        self._ranked_until = 0.0
 
     # -- what there is -------------------------------------------------------------------------------------------
 
@@ -95,7 +100,7 @@ class Operating:
 
     async def lanes(self, queue: Queue, by: LaneOrder, limit: int) -> Json:
         """Return the lanes with pending work that come first, and all that are held."""
-        views = await self._store.lanes(queue, limit, by=by)
+        views = await self._first(queue, by, limit)
         holds = await self._store.holds(queue)
         holds.pop(ALL_LANES, None)
         running = {each.delivery.lease.key: each for each in self._running(queue)}
@@ -162,11 +167,14 @@ class Operating:
         if key in await self._store.holds(queue):
             return "already"
         await self._store.hold(queue, key, why)
+        self._changed()
         return "done"
 
     async def release(self, queue: Queue, key: str) -> str:
         """Release a lane that was parked, by an operator or after a failure: "done"; "not parked"."""
-        return "done" if await self._store.unhold(queue, key) else "not parked"
+        is_done = await self._store.unhold(queue, key)
+        self._changed()
+        return "done" if is_done else "not parked"
 
     async def pause(self, queue: Queue, why: str) -> str:
         """Give no lane of the queue to a worker until `resume`: "done"; "already"."""
@@ -187,6 +195,24 @@ class Operating:
         return "done"
 
     # -- parts of the above --------------------------------------------------------------------------------------
+
+    async def _first(self, queue: Queue, by: LaneOrder, limit: int) -> list[LaneView]:
+        """Return the lanes that come first; of the last RANKED_S, if they were looked up since and nothing was done."""
+        now = asyncio.get_running_loop().time()
+        if self._ranked_until <= now:
+            self._ranked.clear()
+            self._ranked_until = now + RANKED_S
+        name = (queue, by, limit)
+        if name not in self._ranked:
+            ranked, views = self._ranked, await self._store.lanes(queue, limit, by=by)
+            ranked[name] = (
+                views  # of the moment when it was asked for: an action meanwhile has begun another dict
+            )
+            return views
+        return self._ranked[name]
+
+    def _changed(self) -> None:
+        self._ranked = {}
 
     def _process(self) -> Json | None:
         bot = self._bot

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from engine import StoreError, StoreUnavailable
 from engine.stores import open_store
-from telegram.operating.audit import Audit, Who
+from telegram.operating.audit import Audit, AuditLog, Who
 from telegram.operating.commands import Asked
-from telegram.operating.database import NoAnswer, ask_processes, is_shared
+from telegram.operating.database import DatabaseAudit, NoAnswer, ask_processes, is_shared
 from telegram.operating.desk import Desk, NotAllowed
 from telegram.operating.letters import Json
 from telegram.operating.local import NotRunning, Refused, ask_running, socket_of
@@ -28,16 +28,17 @@ def database_file(store_url: str) -> Path | None:
     return Path(file) if scheme == "sqlite" and file else None
 
 
-def audit_file(given: Path | None, store_url: str) -> Path:
-    """Return where the audit log is: as set, beside the database file, or in the working folder."""
-    if given is not None:
-        return given
+def audit_of(given: Path | None, store_url: str, bot: str) -> AuditLog:
+    """Return the audit log: as set, beside the database file, in the database, or in the working folder."""
+    if given is None and is_shared(store_url):
+        return DatabaseAudit(store_url, bot)
     file = database_file(store_url)
-    return Path("chatlane-audit.jsonl") if file is None else file.with_name(f"{file.name}-audit.jsonl")
+    beside = Path("chatlane-audit.jsonl") if file is None else file.with_name(f"{file.name}-audit.jsonl")
+    return Audit(given or beside)
 
 
 @asynccontextmanager
-async def reached(store_url: str, token: str, audit: Path) -> AsyncIterator[Asked]:
+async def reached(store_url: str, token: str, audit: Path | None) -> AsyncIterator[Asked]:
     """Yield where to ask. ValueError of one line for an answer that is no; StoreError if the store cannot be opened."""
     file = database_file(store_url)
     if file is not None and await _runs(socket_of(file)):
@@ -69,14 +70,14 @@ async def reached(store_url: str, token: str, audit: Path) -> AsyncIterator[Aske
             return
     store = await open_store(store_url, bot)
     try:
-        desk = Desk(Operating(store, token=token), Audit(audit))
+        desk = Desk(Operating(store, token=token), audit_of(audit, store_url, bot))
         who = Who(_user(), may_write=True, where="store")
 
         async def ask_store(name: str, params: Json) -> Json:
             try:
                 return await desk.ask(name, params, who)
-            except (NotAllowed, StoreUnavailable, TimeoutError) as error:
-                raise ValueError(str(error) or "the store does not answer in time") from None
+            except (NotAllowed, StoreUnavailable) as error:
+                raise ValueError(str(error)) from None
 
         yield Asked(ask_store, is_running=False)
     finally:

@@ -32,7 +32,7 @@ class OperatorSettings(BaseModel):
     )
     admin_audit: Path | None = Field(
         default=None,
-        description="the log of what operators do; default: beside the database file, else chatlane-audit.jsonl",
+        description="the log of what operators do; default: beside the database file, or in the database",
     )
 
     @field_validator("admin_token", "admin_read_token")

@@ -156,7 +156,7 @@ def _half(row: _Row, queue: Queue, view: LaneView | None, running: Running | Non
         "running_s": round(now - running.since, 1) if running else 0.0,
         "attempt": view.attempts + 1 if view else 0,
         "parked_s": round(view.wait_s, 1) if view else 0.0,
-        "reason": view.reason if view else "",
+        "reason": (view.held or view.reason) if view else "",
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from engine import Queue
+from engine import Queue, StoreError
 from engine.stores.contract import append
 from engine.stores.contract.store import update
 from engine.stores.memory import MemoryStore
@@ -356,3 +356,26 @@ async def test_an_action_that_cannot_be_recorded_is_answered_and_not_done(page, 
     assert await unchanged(store)
     assert (await client.ask("POST", "/login", {"secret": SECRET})).status == 503
     page.audit.path.rmdir()
+
+
+async def test_what_nobody_expected_is_answered_without_its_text(page, store, client, monkeypatch):
+    async def fails(*_):
+        raise RuntimeError("text of a message")
+
+    await client.login()
+    monkeypatch.setattr(store, "stats", fails)
+    answer = await client.ask("GET", "/api/stats")
+    assert answer.status == 500
+    assert "text of a message" not in answer.text
+    assert "Content-Security-Policy" in answer.headers
+
+
+async def test_a_store_that_is_lost_is_said(page, store, client, monkeypatch):
+    async def lost(*_):
+        raise StoreError("the file was replaced")
+
+    await client.login()
+    monkeypatch.setattr(store, "hold", lost)
+    answer = await client.ask("POST", "/api/park", {"key": "chat:1"})
+    assert (answer.status, answer.json["error"]) == (503, "the file was replaced")
+    assert page.recorded()[-1] == ("park", "failed: the file was replaced")

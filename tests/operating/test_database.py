@@ -8,7 +8,7 @@ import pytest
 from engine.stores.postgres.desk import Answered, Operators, ProcessDesk
 from telegram.fake import FakeServer
 from telegram.load.bot.service import Service
-from telegram.operating.database import NoAnswer, ask_processes, merged
+from telegram.operating.database import DatabaseAudit, NoAnswer, ask_processes, merged
 from tests.operating.test_commands import BOT, out
 
 pytestmark = pytest.mark.processes
@@ -50,11 +50,14 @@ async def test_everything_beside_the_process_that_has_the_bot(tmp_path, url):
         assert await out(bot, "stats") != ""  # at once: the process has left
         await bot.start()
         await bot.kill()  # its row and its hold stay for a while
-        held = await bot.command("stats")
-        assert held.code == 2
-        assert "is in use by process" in held.err
-        audit = (tmp_path / "chatlane-audit.jsonl").read_text()
-        assert '"where": "database"' in audit and server.token not in audit
+        done = await bot.command("stats")
+        assert done.out.startswith("no bot runs") or "is in use by process" in done.err
+        audit = DatabaseAudit(url, server.token.partition(":")[0])
+        entries = await audit.tail(100)
+        assert [entry["what"] for entry in entries[:2]] == ["drain", "drain"]
+        assert {entry["where"] for entry in entries} == {"database", "store"}
+        assert server.token not in str(entries)
+        assert not list(tmp_path.glob("*audit*"))
 
 
 async def test_each_process_is_asked_and_answers_with_its_own(database, url, new_bot):
@@ -125,3 +128,21 @@ def test_answers_of_several_processes_are_one():
     assert [run["running_s"] for run in merged("running", {}, runs)["running"]] == [9.0, 1.0]
     results = [{"result": "not parked"}, {"result": "done"}]
     assert merged("release", {}, results) == {"result": "done"}
+
+
+async def test_the_log_in_the_database_is_of_one_bot_and_its_failure_is_said(database, url, new_bot):
+    from engine.stores.postgres import open_postgres
+    from telegram.operating.audit import AuditFailed, Who
+
+    bot, other = new_bot(), new_bot()
+    audit, me = DatabaseAudit(url, bot, lambda: 7.0), Who("me", may_write=True, where="here")
+    with pytest.raises(AuditFailed, match="nothing was done"):
+        await audit.note(me, "park", {}, "begun")  # no schema yet
+    assert await audit.tail(5) == []
+    await (await open_postgres(url, bot, renew_every_s=None)).close()
+    for result in ("begun", "done"):
+        await audit.note(me, "park", {"key": "chat:1"}, result)
+    entry = {"at": 7.0, "who": "me", "where": "here", "what": "park", "about": {"key": "chat:1"}}
+    assert await audit.tail(5) == [{**entry, "result": "done"}, {**entry, "result": "begun"}]
+    assert len(await audit.tail(1)) == 1
+    assert await DatabaseAudit(url, other).tail(5) == []

@@ -11,6 +11,7 @@ from engine import Call, Effects, Queue, StoreUnavailable
 from engine.stores.contract import append
 from engine.stores.contract.store import update
 from telegram.dialogue import MessageContext, Router
+from telegram.operating import operating
 from telegram.operating.audit import Audit, AuditFailed, Who
 from telegram.operating.desk import LETTERS_MAX, Desk, NotAllowed
 from telegram.operating.letters import hash_of
@@ -26,6 +27,11 @@ CHANGES = {"replay", "replay-numbers", "discard", "park", "release", "pause", "r
 @pytest.fixture
 def audit(tmp_path: Path) -> Audit:
     return Audit(tmp_path / "audit.jsonl", lambda: 5.0)
+
+
+@pytest.fixture(autouse=True)
+def looked_up_each_time(monkeypatch):
+    monkeypatch.setattr(operating, "RANKED_S", 0.0)
 
 
 def desk_of(stage: Stage, audit: Audit, bot=None, **options) -> Desk:
@@ -182,6 +188,21 @@ async def test_a_drain_is_a_stop_of_the_process(stage, audit):
         await asked.wait()
     assert (await desk.ask("drain", {}, WRITER))["result"] == "already"
     assert (await desk_of(stage, audit).ask("drain", {}, WRITER))["result"] == "not running"
+
+
+async def test_lanes_are_ranked_once_for_all_who_look_at_a_time_and_anew_after_an_action(
+    stage, audit, monkeypatch
+):
+    monkeypatch.setattr(operating, "RANKED_S", 3600.0)
+    desk = desk_of(stage, audit)
+    assert (await desk.ask("lanes", {}, READER))["lanes"] == []
+    await append(stage.store, [update(1), update(2, "chat:2"), update(3, "chat:2")])
+    assert (await desk.ask("lanes", {}, READER))["lanes"] == []
+    assert len((await desk.ask("lanes", {"by": "depth"}, READER))["lanes"]) == 2  # another question
+    await desk.ask("park", {"key": "chat:1"}, WRITER)
+    assert [lane["status"] for lane in (await desk.ask("lanes", {}, READER))["lanes"]] == ["parked", "ready"]
+    await desk.ask("release", {"key": "chat:1"}, WRITER)
+    assert [lane["status"] for lane in (await desk.ask("lanes", {}, READER))["lanes"]] == ["ready", "ready"]
 
 
 # -- dead letters by number and hash ---------------------------------------------------------------------------------

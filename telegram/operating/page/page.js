@@ -104,6 +104,7 @@ function again(after) {
 }
 
 async function glance() {
+  const began = performance.now();
   const since = samples.at(-1)?.number ?? 0;
   try {
     const seen = await look("live", { queue: byId("queue").value, by: byId("by").value, limit: 30, since });
@@ -121,7 +122,7 @@ async function glance() {
     samples = error.status ? samples : [];
     state("lost");
   }
-  again(EVERY_MS);
+  again(Math.max(EVERY_MS, 5 * (performance.now() - began))); // a busy bot is looked at less often
 }
 
 function show({ stats, lanes: found, running }) {

@@ -91,8 +91,11 @@ class PageServer:
             response = _said(str(error), 409 if "confirm" in str(error) else 403)
         except ValueError as error:
             response = _said(str(error), 400)
-        except (StoreUnavailable, TimeoutError) as error:
-            response = _said(str(error) or "the store does not answer in time", 503)
+        except StoreUnavailable as error:
+            response = _said(str(error), 503)
+        except Exception:
+            log.exception("unexpected error at the operator's page", path=request.path)
+            response = _said("unexpected error: the bot's log has it", 500)
         response.headers.update(_HEADERS)
         if place.is_secure:
             response.headers.update(_SECURE)
