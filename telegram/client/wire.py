@@ -161,7 +161,8 @@ class Wire:
         is_file: bool = False,
     ) -> ResponseHandler:
         protocol, transport = connection.protocol, connection.transport
-        if protocol is None or transport is None:
+        # The server may close a connection in the moment in which it is taken; uvloop raises for a write to it.
+        if protocol is None or transport is None or transport.is_closing():
             raise NotSent(method, "connection lost")
         self._watch(connection, timeout_s)
         protocol.set_response_params(read_until_eof=True, auto_decompress=not is_file)

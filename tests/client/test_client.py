@@ -280,6 +280,24 @@ async def test_unknown_token_is_found_out_by_get_me(server: Server, client: TgCl
         await client.get_me()
 
 
+async def test_a_connection_that_closes_when_it_is_taken_was_not_used(
+    server: Server, client: TgClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.gives(lambda: ok(ME))
+    connect = client._calls._connect
+
+    async def closing(method: str) -> Any:
+        connection = await connect(method)
+        assert connection.transport is not None
+        connection.transport.abort()
+        return connection
+
+    with monkeypatch.context() as patched, pytest.raises(NotSent, match="connection lost"):
+        patched.setattr(client._calls, "_connect", closing)
+        await client.get_me()
+    assert (await client.get_me()).id == 123456789
+
+
 async def test_refused_connection_is_not_sent() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, never listening
