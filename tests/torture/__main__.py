@@ -12,6 +12,7 @@ from typing import Final
 from tests.torture import (
     disk,
     events,
+    events_http,
     kill,
     limits,
     named,
@@ -42,6 +43,7 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "payments": payments.run,
     "limits": limits.run,
     "events": events.run,
+    "events-http": events_http.run,
     "named": named.run,
     "policies": policies.run,
     "shop": shop.run,

@@ -195,6 +195,9 @@ class _Deliverer:
     async def _deliver(self, connection: _Connection, transport: asyncio.Transport) -> bool:
         """Wait for an update, and deliver it; return whether the connection goes on."""
         update = await connection.next()
+        if transport.is_closing():  # the bot has closed it in this moment; uvloop refuses to write
+            self._failed(update, None)
+            return False
         began = time.monotonic()
         connection.set_response_params(read_until_eof=False)
         transport.write(b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(update.raw), update.raw))

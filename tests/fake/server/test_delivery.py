@@ -315,6 +315,29 @@ async def test_a_connection_that_the_bot_closes_while_it_is_idle_costs_no_failur
         assert "last_error_date" not in await stage.info()
 
 
+def test_a_connection_that_closes_when_an_update_is_given_to_it_loses_nothing():
+    """The loop of `python -m telegram.fake` raises RuntimeError for a write to it."""
+
+    async def scenario():
+        async with staged() as stage:
+            await stage.set()
+            stage.say()
+            await stage.bot.requested(1)
+            while stage.fake.queue.pending:
+                await asyncio.sleep(0)
+            deliverer = stage.fake._webhook._deliverer
+            [connection] = deliverer._ready
+            stage.say("next")
+            deliverer.pump()  # it is given
+            connection.transport.abort()
+            async with asyncio.timeout(30):
+                await stage.bot.requested(2)
+            assert stage.bot.texts() == ["hi", "next"]
+
+    uvloop = pytest.importorskip("uvloop")
+    uvloop.run(scenario())
+
+
 def certificate(folder):
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl: apt-get install openssl")
