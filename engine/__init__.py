@@ -9,7 +9,8 @@
 """
 
 from engine.config import EngineConfig
-from engine.dispatcher import Engine, current_delivery
+from engine.current import current_delivery
+from engine.dispatcher import Engine
 from engine.errors import (
     LeaseLost,
     NotPeeked,

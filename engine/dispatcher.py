@@ -19,7 +19,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from typing import Any, Final
 
 import structlog
@@ -27,6 +27,7 @@ import structlog
 from engine.asking import Asking
 from engine.checks import checked_effects
 from engine.config import EngineConfig
+from engine.current import about, current_delivery
 from engine.errors import Park, Reject, Retry, SqlFailed, StoreError
 from engine.failures import Failures, about_delivery
 from engine.isolate import isolated
@@ -40,9 +41,6 @@ from engine.store import DIED, Arrived, NoNotes, Notes, Store
 from engine.work import Handler, Work, guarded
 
 log = structlog.get_logger(__name__)
-
-current_delivery: Final[ContextVar[Delivery | None]] = ContextVar("current_delivery", default=None)
-"""The delivery that the running handler handles, for logs."""
 
 _LET_FINISH_S: Final = 0.5
 """Time for a cancelled handler to clean up at the end of a drain, or of the pool."""
@@ -352,7 +350,8 @@ class Engine:
         if isinstance(error, asyncio.CancelledError):
             return caused(Retry("the handler raised CancelledError"), error)
         if self._config.log_failures and not isinstance(error, Reject | Park | Retry):
-            self._failures.log(error, self._about(delivery))
+            with about(delivery):
+                self._failures.log(error, self._about(delivery))
         return outcome_of(error, self._config.programming_errors)
 
     def _backoff(self, attempt: int, first_s: float | None = None) -> float:

@@ -10,6 +10,7 @@ import structlog
 from engine.asking import Asking, StoreFailed
 from engine.checks import checked_calls
 from engine.config import EngineConfig
+from engine.current import about
 from engine.errors import (
     LeaseLost,
     NotPeeked,
@@ -233,12 +234,13 @@ class Settling:
 
     async def _give_back(self, delivery: Delivery, failed: StoreFailed) -> None:
         """Release, after a pause, a delivery for which the store accepts no outcome: it is handled again."""
-        log.error(
-            "a delivery could not be settled",
-            key=delivery.lease.key,
-            id=delivery.envelope.id,
-            reason=str(failed),
-        )
+        with about(delivery):
+            log.error(
+                "a delivery could not be settled",
+                key=delivery.lease.key,
+                id=delivery.envelope.id,
+                reason=str(failed),
+            )
         await asyncio.sleep(_GIVE_BACK_S)
         try:
             await self._asking.insist(lambda: self._store.release(delivery), forever=True)
@@ -265,14 +267,15 @@ class Settling:
     async def _bury(self, delivery: Delivery, reason: str, cause: BaseException | None) -> None:
         reason = storable(reason)
         calls = self._last_words(delivery, given_up=True)
-        log.warning(
-            "dead letter",
-            queue=self._queue.value,
-            key=delivery.lease.key,
-            id=delivery.envelope.id,
-            attempt=delivery.attempt,
-            reason=reason,
-        )
+        with about(delivery):
+            log.warning(
+                "dead letter",
+                queue=self._queue.value,
+                key=delivery.lease.key,
+                id=delivery.envelope.id,
+                attempt=delivery.attempt,
+                reason=reason,
+            )
         told = with_trace(reason, cause)
         await self._asking.insist(lambda: self._store.bury(delivery, told, calls))
 
@@ -282,9 +285,10 @@ class Settling:
         try:
             return checked_calls(self._failed(delivery, given_up))
         except BaseException:  # the delivery is settled all the same
-            log.exception(
-                "the calls to send at a failure could not be made",
-                key=delivery.lease.key,
-                id=delivery.envelope.id,
-            )
+            with about(delivery):
+                log.exception(
+                    "the calls to send at a failure could not be made",
+                    key=delivery.lease.key,
+                    id=delivery.envelope.id,
+                )
             return ()

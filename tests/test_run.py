@@ -467,7 +467,7 @@ def test_the_command_in_a_report_has_no_secret(monkeypatch, arguments):
         return 0
 
     monkeypatch.setattr("telegram.load.command.run_load", run_load)
-    monkeypatch.setattr("telegram.command.main.set_up_logging", lambda *_: None)
+    monkeypatch.setattr("telegram.command.main.set_up_logging", lambda *_, **__: None)
     monkeypatch.setattr("telegram.command.main.tune_garbage_collection", lambda: None)
     monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
     monkeypatch.setattr(sys, "path", [*sys.path])

@@ -259,7 +259,8 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
         check_neighbours()
         settings = read_settings(arguments)
         token = settings.token
-        set_up_logging(settings.log_level, settings.log_format, token)
+        texts = settings.is_sandbox if settings.log_texts is None else settings.log_texts
+        set_up_logging(settings.log_level, settings.log_format, token, texts=texts)
         command = _command(settings)
         tune_garbage_collection()
         if command is None:

@@ -90,6 +90,9 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, EventsSettings, Op
     )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
     log_format: LogFormat = Field(default="console", description="console or json")
+    log_texts: bool | None = Field(
+        default=None, description="whether users' texts are written to the log; default: in the sandbox only"
+    )
 
     sandbox: CliSubCommand[InSandbox]
     stats: CliSubCommand[operator.StatsOf]

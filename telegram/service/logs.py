@@ -1,6 +1,6 @@
 """Logging: structured events, one line each, to stderr.
 
-The bot's token is redacted from every line, and control characters in users' texts are escaped (botapi/printable.py).
+The bot's token, and by default users' texts, are redacted from every line, and control characters in users' texts are escaped (botapi/printable.py).
 Python's warnings and uncaught exceptions are logged the same way.
 """
 
@@ -12,23 +12,41 @@ from contextlib import suppress
 from functools import partial
 from traceback import TracebackException
 from types import TracebackType
-from typing import Any, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-from engine import current_delivery
+from engine import Queue, current_delivery
 from telegram.botapi.errors import redact
 from telegram.botapi.printable import printable, printable_json
+from telegram.service.log_texts import HIDDEN, hidden, texts_of
 
 log = structlog.get_logger(__name__)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
+Hide = Callable[[str], str]
+
+_OURS: Final = frozenset({
+    "key", "lane", "queue", "id", "update_id", "timer_id", "call_id", "attempt", "fence", "level", "timestamp", "logger",
+    "worker", "at", "handler", "method", "_record", "_from_structlog",
+})  # fmt: skip
+"""Fields that contain no text of users."""
+
+_EVENTS: Final = frozenset({
+    "handler failed", "dead letter", "a delivery could not be settled", "lease lost", "handler ignores its cancellation",
+    "the calls to send at a failure could not be made", "a call came too late and is dropped",
+})  # fmt: skip
+"""Events that a user's words must not make unrecognizable."""
 
 
-def set_up_logging(level: LogLevel, format_: LogFormat, token: str) -> None:
-    """Configure structlog, the standard `logging` (from "warning" on) and Python's warnings for the same output."""
+def set_up_logging(level: LogLevel, format_: LogFormat, token: str, *, texts: bool = False) -> None:
+    """Configure structlog, the standard `logging` (from "warning" on) and Python's warnings for the same output.
+
+    `texts`: whether texts of users are written (telegram/service/log_texts.py).
+    """
+    hide = _unchanged if texts else _hide
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -36,13 +54,14 @@ def set_up_logging(level: LogLevel, format_: LogFormat, token: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        *([] if texts else [_hide_texts]),
     ]
     render: Processor
     if format_ == "json":
-        shared.append(structlog.processors.ExceptionRenderer(_traceback))
+        shared.append(structlog.processors.ExceptionRenderer(partial(_traceback, hide)))
         render = _json
     else:
-        render = _console(colors=sys.stderr.isatty())
+        render = _console(hide, colors=sys.stderr.isatty())
     redacted = _redacting(render, token)
     structlog.configure(
         processors=[*shared, redacted],
@@ -100,12 +119,45 @@ class _ErrorStream:
 
 
 def _add_delivery(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Add the key, update id and attempt of the running delivery to an event."""
+    """Add the lane (key), the update, timer or call, the attempt and the fence of the running delivery to an event."""
     if (delivery := current_delivery.get()) is not None:
         event.setdefault("key", delivery.lease.key)
-        event.setdefault("update_id", delivery.envelope.id)
+        if delivery.lease.queue is Queue.OUTBOX:
+            event.setdefault("call_id", delivery.envelope.id)
+        elif delivery.envelope.is_timer:
+            event.setdefault("timer_id", delivery.envelope.id)
+        else:
+            event.setdefault("update_id", delivery.envelope.id)
         event.setdefault("attempt", delivery.attempt)
+        event.setdefault("fence", delivery.lease.fence)
     return event
+
+
+def _hide_texts(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Hide the texts of the running delivery in an event's values; in the event itself if it is not one of ours."""
+    record = event.get("_record")
+    if (
+        record is not None and record.name == "asyncio"
+    ):  # about a task that has failed: nobody knows of which delivery
+        event["event"] = str(event["event"]).partition(" exception=")[0]
+        if exc_info := event.pop("exc_info", None):
+            event["exception"] = _traceback(lambda _: HIDDEN, exc_info)
+    elif current_delivery.get() is not None:
+        for name, value in event.items():
+            if name in _OURS or isinstance(value, int | float | None):
+                continue
+            if name != "exc_info" and not (isinstance(value, str) and value in _EVENTS):
+                event[name] = _hide(value if isinstance(value, str) else repr(value))
+    return event
+
+
+def _hide(text: str) -> str:
+    delivery = current_delivery.get()
+    return text if delivery is None else hidden(text, texts_of(delivery.envelope.body))
+
+
+def _unchanged(text: str) -> str:
+    return text
 
 
 def _redacting(render: Processor, token: str) -> Callable[[WrappedLogger, str, EventDict], Any]:
@@ -123,10 +175,12 @@ def _json(logger: WrappedLogger, name: str, event: EventDict) -> str:
     return printable_json(str(_to_json(logger, name, event)))
 
 
-def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+def _console(hide: Hide, *, colors: bool) -> structlog.dev.ConsoleRenderer:
     """Return a console renderer that escapes line ends and ANSI sequences in values."""
     # Not structlog's rich traceback: it prints variables, which may be secrets.
-    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback)
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=partial(_write_traceback, hide)
+    )
     for column in renderer.columns:
         if isinstance(formatter := column.formatter, structlog.dev.KeyValueColumnFormatter):
             formatter.value_repr = partial(_printable_value, formatter.value_repr)
@@ -137,32 +191,32 @@ def _printable_value(shown: Callable[[object], str], value: object) -> str:
     return printable(shown(value))
 
 
-def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
-    out.write("\n" + _traceback(exc_info))
+def _write_traceback(hide: Hide, out: TextIO, exc_info: ExcInfo) -> None:
+    out.write("\n" + _traceback(hide, exc_info))
 
 
-def _traceback(exc_info: ExcInfo) -> str:
+def _traceback(hide: Hide, exc_info: ExcInfo) -> str:
     """Return a traceback in which each exception's text, which may quote a user, is one printable line."""
     kind, error, trace = exc_info
     found = TracebackException(kind, error, trace, compact=True)
-    _make_printable(found, set())
+    _make_printable(found, set(), hide)
     lines = "".join(found.format()).rstrip("\n").split("\n")
     return "\n".join(map(printable, lines))
 
 
-def _make_printable(found: TracebackException, seen: set[int]) -> None:
+def _make_printable(found: TracebackException, seen: set[int], hide: Hide) -> None:
     if id(found) in seen:
         return
     seen.add(id(found))
     parts = vars(found)
-    for name in ("_str", "msg"):  # of a SyntaxError: msg
+    for name in ("_str", "msg", "text"):  # of a SyntaxError: msg, text
         if isinstance(parts.get(name), str):
-            parts[name] = printable(parts[name])
+            parts[name] = printable(hide(parts[name]))
     notes = parts.get("__notes__")
     if isinstance(notes, list | tuple):
-        parts["__notes__"] = [printable(note) if isinstance(note, str) else note for note in notes]
+        parts["__notes__"] = [printable(hide(note)) if isinstance(note, str) else note for note in notes]
     elif isinstance(notes, str):
-        parts["__notes__"] = printable(notes)
+        parts["__notes__"] = printable(hide(notes))
     for other in (found.__cause__, found.__context__, *(parts.get("exceptions") or ())):
         if other is not None:
-            _make_printable(other, seen)
+            _make_printable(other, seen, hide)

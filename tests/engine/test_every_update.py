@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from engine import Envelope
-from engine.dispatcher import current_delivery
+from engine.current import current_delivery
 from engine.model import DeadLetter
 from engine.stores import open_store
 from telegram.botapi.routing import FAKE_USERS

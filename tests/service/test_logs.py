@@ -15,10 +15,10 @@ set_up_logging("info", {format_!r}, TOKEN)
 log = structlog.get_logger("x")
 log.info("plain", url=f"https://api.telegram.org/bot{{TOKEN}}/getMe")
 log.debug("not wanted")
-envelope = Envelope(77, "chat:1", "", b"")
+envelope = Envelope(77, "chat:1", "", b'{{"text":"Wassermelone"}}')
 current_delivery.set(Delivery(Lease(Queue.INBOX, "chat:1", 1), envelope, 2, None))
 try:
-    raise ValueError(f"leak {{TOKEN}}")
+    raise ValueError(f"leak {{TOKEN}} of a Wassermelone")
 except ValueError:
     log.exception("failed", text="lone \\ud800 surrogate")
 logging.getLogger("aiohttp").warning("library says %s", TOKEN)
@@ -38,17 +38,15 @@ def test_events_are_written_without_the_token(format_):
     assert done.stdout == ""
     assert "AAabcdef" not in done.stderr
     assert "not wanted" not in done.stderr
+    assert "Wassermelone" not in done.stderr
+    assert "of a [...]" in done.stderr
     assert "library says 123456789:***" in done.stderr
     assert "Traceback" in done.stderr
     if format_ == "json":
         plain, failed, library = map(json.loads, done.stderr.splitlines())
         assert plain["url"] == "https://api.telegram.org/bot123456789:***/getMe" or "***" in plain["url"]
-        assert (failed["key"], failed["update_id"], failed["attempt"], failed["level"]) == (
-            "chat:1",
-            77,
-            2,
-            "error",
-        )
+        bound = {name: failed[name] for name in ("key", "update_id", "attempt", "fence", "level")}
+        assert bound == {"key": "chat:1", "update_id": 77, "attempt": 2, "fence": 1, "level": "error"}
         assert library["level"] == "warning"
 
 
