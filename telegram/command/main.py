@@ -35,7 +35,7 @@ from telegram.service.events import Events
 from telegram.service.logs import log_what_nobody_catches, set_up_logging
 from telegram.service.personal import erase, export
 from telegram.service.posting import post_event
-from telegram.service.secrecy import warn_of_readable_settings, without_password, without_secrets
+from telegram.service.secrecy import shown_arguments, warn_of_readable_settings, without_password
 from telegram.service.serving import run_until_signal, unless_signalled
 from telegram.settings.load_test import Load
 from telegram.settings.program import PROGRAM
@@ -188,7 +188,7 @@ async def load(settings: Settings, _: Router | None) -> int:
     sys.path.insert(0, str(Path.cwd()))  # for --handlers=my_bot:router
     others = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     token = settings.bot_token.get_secret_value() if settings.bot_token else ""
-    command = shlex.join(["python", *(without_secrets(each, token) for each in sys.argv)])
+    command = shlex.join(["python", *shown_arguments(sys.argv, token)])
     return await run_load(settings.load or Load(), others, command)
 
 

@@ -2,14 +2,19 @@
 
 import re
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 from telegram.botapi.errors import redact
 
 log = structlog.get_logger(__name__)
+
+_SECRET: Final = re.compile(r"--(?!without-)[a-z-]*(?:token|secret|proxy)", re.IGNORECASE)
+"""Flags whose value is a secret."""
 
 
 def warn_of_readable_settings(path: Path) -> None:
@@ -29,7 +34,19 @@ def without_password(text: str) -> str:
 
 def without_secrets(argument: str, token: str) -> str:
     """Return a command-line argument for a report: without the token, other tokens and passwords in URLs."""
-    argument = re.sub(r"(?i)^(--[a-z-]*(?:token|secret|proxy)=).*", r"\1***", argument)
+    flag, equals, _ = argument.partition("=")
+    if equals and _SECRET.fullmatch(flag):
+        return f"{flag}=***"
     if token:
         argument = argument.replace(token, "***")
     return without_password(redact(argument, token))
+
+
+def shown_arguments(arguments: Iterable[str], token: str) -> list[str]:
+    """Return command-line arguments for a report, without their secrets: also that which follows a flag."""
+    shown = []
+    is_secret = False
+    for argument in arguments:
+        shown.append("***" if is_secret else without_secrets(argument, token))
+        is_secret = _SECRET.fullmatch(argument) is not None
+    return shown

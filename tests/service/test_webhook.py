@@ -18,7 +18,6 @@ from telegram.listening import Address
 from telegram.service.accepting import Accepting, read_update
 from telegram.service.webhook import Webhook
 from telegram.settings.webhook import WebhookConfig, WebhookSettings, check_secret, check_url, read_networks
-from tests.kit.docs import modules
 from tests.kit.virtual import run_virtual
 
 SECRET = "made-up_SECRET-42"
@@ -491,9 +490,3 @@ def test_urls():
     for url in ("https://a.example/x", "https://a.example:88/x", "https://a.example:8443"):
         check_url(url, local=False)
     check_url("http://127.0.0.1:9000/x", local=True)
-
-
-def test_the_page_has_no_modules():
-    """Its examples are settings, and one line that `test_accept_takes_bytes_and_objects` uses."""
-    with modules("webhook.md") as made:
-        assert not made

@@ -3,7 +3,9 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from engine.errors import StoreUnavailable
 from engine.stores import open_store
@@ -14,6 +16,7 @@ from telegram.fake import FakeServer
 from telegram.listening import Address
 from telegram.service.bot import Bot, BotConfig
 from telegram.settings.webhook import WebhookConfig
+from tests.kit.docs import modules
 from tests.torture.webhook import free_port
 
 USER = 5
@@ -134,3 +137,26 @@ async def test_a_webhook_that_somebody_else_deletes_is_set_again(stage, monkeypa
         stage.fake.clock.advance(2)
         stage.say(1)
         await stage.answered()
+
+
+async def test_another_web_application_takes_the_updates(tmp_path):
+    """The example of docs/webhook.md."""
+    async with FakeServer(seed=1, local=True) as fake, TgClient(fake.token, base_url=fake.url) as client:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/updates"
+        with modules("webhook.md") as made:
+            app = made["embedded"].application(client, f"sqlite:{tmp_path / 'a.db'}", url, "made-up-secret")
+            runner = web.AppRunner(app)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            try:
+                for n in range(5):
+                    fake.world.send_message(USER, USER, str(n))
+                calls = await fake.wait_for_calls(5, "sendMessage", timeout_s=60)
+                async with aiohttp.ClientSession() as http:
+                    assert (await http.post(url, data=b"{}")).status == 404
+                    secret = {"X-Telegram-Bot-Api-Secret-Token": "made-up-secret"}
+                    assert (await http.post(url, data=b"{}", headers=secret)).status == 400
+            finally:
+                await runner.cleanup()
+        assert [call.text for call in calls] == [str(n) for n in range(5)]

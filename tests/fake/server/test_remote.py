@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from telegram.fake import Fault, FloodLimits, RemoteFake
 
@@ -120,3 +122,27 @@ def test_the_process_prints_one_line_and_stops_on_request(how):
             os.kill(process.pid, how)
         assert process.wait(timeout=10) == 0
         assert process.stdout.read() == b""
+
+
+async def test_it_delivers_by_webhook():
+    requests = []
+
+    async def hook(request):
+        requests.append((request.headers["X-Telegram-Bot-Api-Secret-Token"], await request.json()))
+        return web.Response()
+
+    server = web.Server(hook, access_log=None)
+    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    async with await RemoteFake.spawn(seed=1, local=True) as fake:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        assert (await api(fake, "setWebhook", url=url, secret_token="made-up"))["ok"]
+        ids = await fake.send_messages([(5, 5, "one"), (6, 6, "two")])
+        async with asyncio.timeout(30):
+            while len(found := await fake.deliveries()) < 2:
+                pass
+        assert sorted((each.update_id, each.status) for each in found) == [(n, 200) for n in sorted(ids)]
+        assert await fake.deliveries(since=2) == []
+        assert {secret for secret, _ in requests} == {"made-up"}
+        assert (await fake.stats()).confirmed == 2
+    listening.close()
+    await server.shutdown(1)
