@@ -7,12 +7,14 @@ import pytest
 from tests.kit.docs import DOCS, modules, pages
 
 TESTED = {
+    "api.md": "tests/test_readme.py",
     "buttons.md": "tests/dialogue/buttons/test_long.py",
     "data.md": "tests/dialogue/state/test_shared.py",
     "events.md": "tests/dialogue/routes/test_events_docs.py",
     "filters.md": "tests/dialogue/filters/test_filters_docs.py",
     "from-aiogram.md": "tests/dialogue/test_guides.py",
     "from-python-telegram-bot.md": "tests/dialogue/test_guides.py",
+    "handlers.md": "tests/test_readme.py",
     "hooks.md": "tests/dialogue/routes/test_hooks_docs.py",
     "languages.md": "tests/dialogue/languages/test_languages.py",
     "menus.md": "tests/dialogue/router/test_menus.py",

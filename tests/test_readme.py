@@ -1,4 +1,4 @@
-"""The README's examples, taken from it as they are, do what it says."""
+"""The examples of the README and of the pages that it begins with, taken from them as they are, do what these say."""
 
 import re
 import sys
@@ -16,9 +16,15 @@ from telegram.client import TgClient
 from telegram.dialogue.router.flows import router_problems
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot
+from tests.kit.docs import examples, modules
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-EXAMPLES = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = {name: (DOCS / f"{name}.md").read_text() for name in ("handlers", "api", "architecture")}
+OWN = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+EXAMPLES = OWN | {
+    f"{name}.py": code for page in ("handlers", "api") for name, code in examples(f"{page}.md").items()
+}
 
 
 def example(name: str) -> Any:
@@ -44,8 +50,31 @@ async def a_bot_of(name: str) -> AsyncIterator[FakeServer]:
 
 
 def test_every_example_is_tested() -> None:
-    assert sorted(EXAMPLES) == ["hello.py", "my_bot.py", "outside.py", "pizza.py", "test_pizza.py"]
-    assert README.count("```python") == len(EXAMPLES)
+    assert sorted(OWN) == ["pizza.py", "test_pizza.py"]
+    assert README.count("```python") == len(OWN)
+    with modules("api.md") as made:
+        assert sorted(made) == ["hello", "outside"]
+    with modules("handlers.md") as made:
+        assert sorted(made) == ["my_bot"]
+
+
+def test_the_readme_is_short_and_its_links_are_true() -> None:
+    assert len(README.splitlines()) <= 200
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", README):
+        assert (DOCS.parent / target).exists(), target
+
+
+def test_each_page_of_the_docs_is_linked() -> None:
+    linked = {*re.findall(r"\]\(docs/([\w-]+\.md)\)", README)}
+    assert {path.name for path in DOCS.glob("*.md")} == linked
+
+
+def test_the_architecture_names_every_package() -> None:
+    root = DOCS.parent
+    named = {*re.findall(r"`([\w/]+)/`", PAGES["architecture"])}
+    for path in [*root.glob("engine/*/"), *root.glob("telegram/*/"), *root.glob("telegram/*/*/")]:
+        if (path / "__init__.py").exists() and path.parent.name != "fake":  # its layers are in a sentence
+            assert named & {str(path.relative_to(root)), path.name}, path
 
 
 async def test_my_bot_counts() -> None:
@@ -110,7 +139,7 @@ async def test_a_client_sends_and_fetches(tmp_path: Path) -> None:
 
 
 def test_every_error_class_is_in_the_table() -> None:
-    table = README.partition("by what there is to do")[2].partition("\n\n## ")[0]
+    table = PAGES["api"].partition("by what there is to do")[2].partition("\n\n## ")[0]
     named = {
         name
         for name, each in vars(errors).items()
