@@ -13,7 +13,7 @@ from engine.inbox import Inbox
 from engine.model import Queue, Right
 from engine.stores import open_store
 from engine.stores.memory import MemoryStore
-from telegram.botapi.errors import RetryAfter, ServerTrouble
+from telegram.botapi.errors import RetryAfter, ServerTrouble, Unauthorized
 from telegram.listening import Address
 from telegram.service.accepting import Accepting, read_update
 from telegram.service.webhook import Webhook
@@ -361,6 +361,35 @@ def test_a_flood_wait_of_set_webhook_is_kept():
     flood = RetryAfter("setWebhook", 429, "Too Many Requests: retry after 7", {"retry_after": 7})
     moments = calls_within(30, Rights(at_0=Right(1)), trouble=[flood])
     assert [at for at, method in moments if method == "setWebhook"] == [0.0, 7.0]
+
+
+def test_an_invalid_token_ends_it():
+    """As it ends the poller: waiting does not help."""
+    error = Unauthorized("setWebhook", 401, "Unauthorized", {})
+
+    class Refuses(Telegram):
+        async def call(self, method, /, **params):
+            raise error
+
+    async def scenario():
+        rights: Any = Rights(at_0=Right(1))
+        config = WebhookConfig(OURS, None, SECRET)
+        with pytest.raises(Unauthorized):
+            await Webhook(Refuses(), rights, Accepting(rights), config, allowed_updates=[]).run()
+        assert rights.resigned == Right(1)
+
+    run_virtual(scenario())
+
+
+async def test_an_address_that_is_taken_is_one_line_and_the_right_is_given_up():
+    store = MemoryStore()
+    inbox = Inbox(store)
+    async with serving() as other:
+        config = WebhookConfig(OURS, other._listener.address, SECRET)
+        webhook = Webhook(Telegram(), inbox, Accepting(inbox), config, allowed_updates=[])
+        with pytest.raises(OSError, match=r"cannot listen on 127\.0\.0\.1:\d+: it is taken"):
+            await webhook.run()
+    await store.peer().right()
 
 
 async def test_a_standby_does_not_listen_and_takes_over():

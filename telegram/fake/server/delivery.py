@@ -12,6 +12,7 @@ delivered when is decided in `world/webhook.py`:
 """
 
 import asyncio
+import base64
 import os
 import random
 import re
@@ -310,8 +311,10 @@ def _head(url: str, secret: str) -> bytes:
     target = parts.path or "/"
     if parts.query:
         target += f"?{parts.query}"
-    host = parts.netloc.rpartition("@")[2]
+    login, _, host = parts.netloc.rpartition("@")
     lines = [f"POST {target} HTTP/1.1", f"Host: {host}"]
+    if login:
+        lines.append(f"Authorization: Basic {base64.b64encode(login.encode()).decode()}")
     if secret:
         lines.append(f"X-Telegram-Bot-Api-Secret-Token: {secret}")
     lines += [

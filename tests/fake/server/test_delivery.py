@@ -131,6 +131,17 @@ async def test_without_a_secret_there_is_no_header():
         assert "X-Telegram-Bot-Api-Secret-Token" not in request.headers
 
 
+async def test_a_login_in_the_url():
+    """WebhookActor.cpp, send_update: `Authorization: Basic` of url_.userinfo_."""
+    async with staged() as stage:
+        stage.say()
+        assert (await stage.call("setWebhook", url=f"http://ann:pass@127.0.0.1:{stage.port}"))["ok"]
+        [(request, _)] = await stage.bot.requested(1)
+        assert request.headers["Authorization"] == aiohttp.encode_basic_auth("ann", "pass")
+        assert request.headers["Host"] == f"127.0.0.1:{stage.port}"
+        assert request.raw_path == "/"
+
+
 async def test_one_chat_in_order_others_at_the_same_time_over_so_many_connections():
     async with staged() as stage:
         await stage.set(max_connections=3)
