@@ -215,6 +215,14 @@ class Overflow(NamedTuple):
     dropped: int
 
 
+class Audited(NamedTuple):
+    """What an audit has found: problems, a line for each, and how many lanes and pending entries were checked."""
+
+    problems: list[str]
+    lanes: int
+    entries: int
+
+
 class Oldest(NamedTuple):
     """What waits longest, by its `Envelope.at` (Unix time); None: nothing waits.
 

@@ -28,6 +28,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from engine.model import (
+    Audited,
     Call,
     DeadLetter,
     Delivery,
@@ -295,6 +296,9 @@ class Operator(Protocol):
 
         False if there is none of that number, or an update of the same id is pending again.
         """
+
+    async def audit(self, entries_max: int = 50_000) -> Audited:
+        """Check that the lanes keep their invariants, and that what is pending is in the store: `entries_max` of it."""
 
     def clock_moved(self) -> None:
         """Check for due timers now: the wall clock was set forward. Without this call it is noticed within WALL_LOOK_S."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from engine.embedded.held_lanes import HeldLanes
 from engine.embedded.lane import place_after
-from engine.embedded.lanes import LaneTable
 from engine.model import Envelope, Queue
 
 Name = tuple[str, str]
@@ -24,7 +24,7 @@ class QueueAtHand:
 
     def __init__(self, queue: Queue, *, fence: int) -> None:
         self.name = queue.value
-        self.lanes = LaneTable(queue, fence=fence)
+        self.lanes = HeldLanes(queue, fence=fence)
         self.envelopes: dict[int, Envelope] = {}
         self._bytes = 0
 

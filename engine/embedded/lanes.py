@@ -11,8 +11,8 @@ from typing import Final
 
 from engine.embedded.lane import Lane, ParkedLane, place_after
 from engine.errors import LeaseLost
-from engine.model import TIMER_IDS, Delivery, LaneView, Lease, Overflow, Queue, QueueStats
-from engine.store import ALL_LANES, ID_BITS, ID_MASK
+from engine.model import TIMER_IDS, Delivery, Lease, Overflow, Queue, QueueStats
+from engine.store import ID_BITS, ID_MASK
 
 _COMPACT_AT: Final = 64
 """Acked places are removed in runs of at least this many, so that the cost of an ack does not depend on the depth."""
@@ -35,7 +35,7 @@ class LaneTable:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._settling: list[asyncio.Future[None]] = []  # of `settled`
         self._closed = False
-        self._holds: dict[str, str] = {}  # key -> why an operator holds the lane (`hold`)
+        self._holds: dict[str, str] = {}  # key -> why an operator holds the lane (held_lanes.py)
         self._is_held = False  # ALL_LANES is one of them
 
     @property
@@ -204,12 +204,14 @@ class LaneTable:
             self.let_go(self._lanes[lease.key])
         return leases
 
+    def places(self) -> Iterator[int]:
+        """Yield the places of all that is pending."""
+        for lane in self._lanes.values():
+            yield from lane.pending[lane.start :]
+
     def pending_ids(self) -> Iterator[int]:
         """Yield the ids of all pending updates or calls."""
-        for lane in self._lanes.values():
-            for place in lane.pending[lane.start :]:
-                if not place & TIMER_IDS:
-                    yield place & ID_MASK
+        return (place & ID_MASK for place in self.places() if not place & TIMER_IDS)
 
     def stats(self) -> QueueStats:
         """Return the counts of this queue."""
@@ -241,70 +243,8 @@ class LaneTable:
         """Return what exceeded the bounds."""
         return Overflow(self.lane_full, self.dropped)
 
-    def views(self, limit: int) -> Iterator[LaneView]:
-        """Yield at most `limit` lanes that have pending work."""
-        for _, lane in zip(range(limit), self._lanes.values(), strict=False):
-            yield self.view(lane)
-
-    def view(self, lane: Lane, at: float = 0.0) -> LaneView:
-        """Return a lane for display; `at`: of its head."""
-        wait_s = max(0.0, lane.timer.when() - asyncio.get_running_loop().time()) if lane.timer else 0.0
-        held = self._holds.get(lane.key, "")
-        reason = lane.reason or ""
-        return LaneView(
-            self.queue, lane.key, lane.status, lane.depth, lane.attempts, wait_s, reason, at, held
-        )
-
-    def all(self) -> list[Lane]:
-        """Return the lanes that have pending work."""
-        return list(self._lanes.values())
-
-    def lane_parked(self, key: str) -> Lane | None:
-        """Return the lane if it is parked, for whatever reason."""
-        lane = self._lanes.get(key)
-        return lane if lane is not None and lane.status == "parked" else None
-
-    def view_of(self, key: str) -> LaneView | None:
-        """Return one lane for display; None if nothing is pending in it."""
-        return None if (lane := self._lanes.get(key)) is None else self.view(lane)
-
-    # -- holds of an operator -----------------------------------------------------------------------------------
-
-    def holds(self) -> dict[str, str]:
-        """Return what is held, and why."""
-        return dict(self._holds)
-
-    def hold(self, key: str, reason: str) -> None:
-        """Let nobody claim the lane (ALL_LANES: any lane) until `unhold`; a lease in force goes on to its next commit."""
-        self._holds[key] = reason
-        self._is_held = ALL_LANES in self._holds
-        lane = self._lanes.get(key)
-        if lane is not None and lane.status == "ready":
-            self._ready.remove(lane)
-            lane.status = "parked"
-            self.parked += 1
-        elif lane is not None:
-            self._end_pause(lane)
-        self.look_settled()
-
-    def unhold(self, key: str) -> None:
-        """End a hold, and make a parked lane ready at once."""
-        self._holds.pop(key, None)
-        self._is_held = ALL_LANES in self._holds
-        if key == ALL_LANES:
-            for _ in self._ready:
-                self._wake()
-        elif (lane := self._lanes.get(key)) is not None and lane.status == "parked":
-            self._end_pause(lane)
-            self._unpark(lane)
-
     def _is_claimable(self) -> bool:
         return bool(self._ready) and not self._is_held
-
-    def _end_pause(self, lane: Lane) -> None:
-        if lane.timer is not None:
-            lane.timer.cancel()
-            lane.timer = None
 
     async def wait(self) -> None:
         """Wait until a lane becomes ready, or `close`. Another claim may have taken the lane by then."""

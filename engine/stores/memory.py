@@ -8,7 +8,9 @@ store: the reference for stores that several processes share. A session renews i
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 
+from engine.embedded.auditing import problems_of
 from engine.embedded.dead import DeadLane
 from engine.embedded.lane import Lane, same_scope
 from engine.embedded.ranking import ranked
@@ -16,6 +18,7 @@ from engine.errors import LeaseLost, RightLost, SqlFailed, StateChanged
 from engine.model import (
     KEEP,
     REPLAYED,
+    Audited,
     Call,
     DeadLetter,
     Delivery,
@@ -249,6 +252,21 @@ class MemoryStore:
         if letter is not None:
             self._data.book.remove(DeadLane(letter.queue, letter.envelope.key), number)
         return letter is not None
+
+    async def audit(self, entries_max: int = 50_000) -> Audited:
+        found, lanes, entries = [], 0, 0
+        for data in self._data.queues.values():
+            found += await problems_of(data.lanes)
+            lanes += len(data.lanes.all())
+            places = islice(data.lanes.places(), entries_max - entries)
+            checked = [place in data.envelopes for place in places]
+            entries += len(checked)
+            found += (
+                [f"{data.lanes.queue.value}: {checked.count(False)} entries are missing"]
+                if not all(checked)
+                else []
+            )
+        return Audited(found, lanes, entries)
 
     def clock_moved(self) -> None:
         self._data.look()

@@ -11,7 +11,7 @@ from engine.bursts import Bursts
 from engine.embedded.aliases import Aliases
 from engine.embedded.dead import DeadBook, DeadLane
 from engine.embedded.forward import ForwardClock
-from engine.embedded.lanes import LaneTable
+from engine.embedded.held_lanes import HeldLanes
 from engine.embedded.seen import SeenIds
 from engine.errors import TooManyTimers
 from engine.model import (
@@ -38,7 +38,7 @@ class QueueData:
     """One queue: its lanes, and the envelopes by place."""
 
     def __init__(self, queue: Queue) -> None:
-        self.lanes = LaneTable(queue)
+        self.lanes = HeldLanes(queue)
         self.envelopes: dict[int, Envelope] = {}
 
     def add(self, envelope: Envelope, place: int) -> None:

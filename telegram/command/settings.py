@@ -103,6 +103,7 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, EventsSettings, Op
     discard: CliSubCommand[operator.Discard]
     park: CliSubCommand[operator.Park]
     release: CliSubCommand[operator.Release]
+    audit: CliSubCommand[operator.AuditOf]
     pause: CliSubCommand[operator.Pause]
     resume: CliSubCommand[operator.Resume]
     drain: CliSubCommand[operator.Drain]
@@ -135,7 +136,7 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, EventsSettings, Op
             self.park,
             self.release,
         )
-        more = (self.pause, self.resume, self.drain)
+        more = (self.pause, self.resume, self.drain, self.audit)
         return next((each for each in (*of_all, *more) if each is not None), None)
 
     @property

@@ -104,11 +104,17 @@ class StatsOf(BaseModel):
     """Show counts, what waits longest, what is parked, and what runs now."""
 
 
+class AuditOf(BaseModel):
+    """Check, while updates are handled, that the lanes keep their invariants and that what is pending is in the store."""
+
+
 class Top(BaseModel):
     """Watch the running bot: rates, lanes and handlers, until Ctrl+C (needs rich)."""
 
 
-Command: TypeAlias = Dead | Replay | Discard | Lanes | Park | Release | Pause | Resume | Drain | StatsOf | Top
+Command: TypeAlias = (
+    Dead | Replay | Discard | Lanes | Park | Release | Pause | Resume | Drain | StatsOf | AuditOf | Top
+)
 
 
 class Asked(NamedTuple):
@@ -133,6 +139,8 @@ async def run_command(command: Command, asked: Asked) -> bool:
             _print(lane_lines(await asked.ask("lanes", command.model_dump())) or ["no lane has pending work"])
         case StatsOf():
             _print(stats_lines(await asked.ask("stats", {}), await asked.ask("running", {})))
+        case AuditOf():
+            return _audited(await asked.ask("invariants", {}))
         case Top():
             from telegram.operating.top import watch  # late: its library is optional
 
@@ -263,6 +271,12 @@ async def _name_hashes(numbers: list[int], asked: Asked) -> bool:
     again = f"; to delete: {PROGRAM} discard {' '.join(named)}{confirm}" if named else ""
     sys.stderr.write(f"nothing was deleted{again}\n")
     return False
+
+
+def _audited(answer: Json) -> bool:
+    _print([f"{answer['result']} in {answer['lanes']} lanes, {answer['entries']} pending entries looked up"])
+    sys.stderr.write("".join(f"{printable(each)}\n" for each in answer["problems"]))
+    return not answer["problems"]
 
 
 _SAID: Final = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _BROADCAST: Final = frozenset({"park", "release", "pause", "resume"})
 """They are noted in the store, and in the memory of each process."""
 
-_OF_ALL: Final = frozenset({"stats", "running", "lanes", "samples"})
+_OF_ALL: Final = frozenset({"stats", "running", "lanes", "samples", "invariants"})
 _WHO_MAX: Final = 100
 
 
@@ -133,6 +133,11 @@ def merged(name: str, params: Json, answers: list[Json]) -> Json:
         return {**first, "lanes": ordered[: params.get("limit", 50)], "held": list(held.values())}
     if name == "samples":
         return first
+    if name == "invariants":
+        problems = [problem for each in answers for problem in each["problems"]]
+        lanes, entries = (sum(each[of] for each in answers) for of in ("lanes", "entries"))
+        result = f"{len(problems)} problems" if problems else "no problem"
+        return {"result": result, "problems": problems, "lanes": lanes, "entries": entries}
     return _total(answers)
 
 

@@ -134,6 +134,7 @@ class Desk:
             "samples": (_Since, self._samples),
             "live": (_Live, self._live),
             "audit": (_Limit, self._tail),
+            "invariants": (_Nothing, lambda _, __: operating.invariants()),
         }
         shows: dict[str, tuple[type[_Model], Callable[[Any, Who], Awaitable[Json]]]] = {
             "letter": (_Number1, lambda asked, _: operating.letter(asked.number)),

@@ -135,6 +135,13 @@ class Operating:
         letter = await self._store.dead_letter(number)
         return {"letter": None if letter is None else whole(letter, self._token)}
 
+    async def invariants(self) -> Json:
+        """Check the lanes and what is pending, and return the problems."""
+        audited = await self._store.audit()
+        problems = [redact(each, self._token) for each in audited.problems]
+        result = f"{len(problems)} problems" if problems else "no problem"
+        return {"result": result, **audited._asdict(), "problems": problems}
+
     def samples(self, since: int) -> Json:
         """Return the samples of rates and latencies after this one."""
         return {"samples": [] if self._rates is None else self._rates.since(since)}

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import aiohttp
 
+import telegram.operating.operating
 from engine import Queue
 from engine.stores.contract import append
 from tests.bench.material import a_store, batches
@@ -23,6 +24,7 @@ QUESTIONS = {
     "200 lanes by depth": "lanes?by=depth&limit=200",
     "stats": "stats",
     "200 dead letters": "dead?limit=200",
+    "an audit": "invariants",
 }
 GOAL_MS = 200.0
 
@@ -58,12 +60,13 @@ async def _longest_lag(figures: dict[str, list[float]]) -> None:
 
 
 def run(rounds: int, scale: float) -> list[Row]:
-    """Measure in so many rounds."""
+    """Measure in so many rounds; each look is one at all lanes, as the first within a while."""
+    setattr(telegram.operating.operating, "RANKED_S", 0.0)  # noqa: B010
     figures = asyncio.run(_measure(rounds, scale))
     lanes = f"{int(LANES * scale):,} lanes"
     return [
         Row(f"{what}, {lanes}", "ms", values).at_most(GOAL_MS)
-        if what in QUESTIONS
+        if what in QUESTIONS and what != "an audit"
         else Row(what, "ms", values)
         for what, values in figures.items()
     ]

@@ -70,6 +70,7 @@ async def test_everything_beside_the_running_bot(server, bot, tmp_path):
     assert re.search(r"inbox   pending 2  ready 0  leased 1  parked 1 ", stats)
     assert re.search(rf"running +\d+\.\d s  inbox   chat:7 .*{tmp_path}/poisoned.py:11 handle\n", stats)
 
+    assert await out(bot, "audit") == "no problem in 2 lanes, 2 pending entries looked up\n"
     assert await out(bot, "release", "chat:6") == "released\n"
     await server.wait_for_calls(1, "sendMessage", delivered=True)
     assert await out(bot, "pause") == "paused, until: run.py resume\n"

@@ -116,6 +116,9 @@ class Run:
         assert set(await self.store.holds(INBOX)) == self.held
         assert stats.leased == len(self.leased)
         await conserved(self.store)
+        if not self.rng.randrange(10):
+            audited = await self.store.audit()
+            assert audited == ([], len(views), stats.pending)
 
     async def end(self) -> None:
         """Release all: what is left is handled, in order."""

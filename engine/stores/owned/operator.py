@@ -1,13 +1,17 @@
 """Counts of a store whose lanes are in memory, and the operator's methods: lanes, dead letters, and their replay."""
 
 import asyncio
+from itertools import islice
 from math import inf
-from typing import Any
+from typing import Any, Final
 
+from engine.embedded.at_hand import QueueAtHand
+from engine.embedded.auditing import PROBLEMS_MAX, problems_of
 from engine.embedded.ranking import ranked
 from engine.model import (
     REPLAYED,
     TIMER_IDS,
+    Audited,
     DeadLetter,
     LaneView,
     Oldest,
@@ -19,9 +23,12 @@ from engine.model import (
     Timer,
 )
 from engine.store import ALL_LANES, LaneOrder
+from engine.stores.owned.group import Row
 from engine.stores.owned.letters import find_letter, newest_letters
 from engine.stores.owned.loaded import HOLD, LoadedStore
 from engine.stores.owned.reads import Read
+
+_AUDITED_AT_ONCE: Final = 500
 
 
 class OwnedOperator(LoadedStore):
@@ -122,6 +129,33 @@ class OwnedOperator(LoadedStore):
         group.drop_letter(letter.number)
         await self._writer.done(lambda: self._letters.removed(letter))
         return True
+
+    async def audit(self, entries_max: int = 50_000) -> Audited:
+        await self._trusted()
+        found, lanes, entries = [], 0, 0
+        for data in self._queues.values():
+            found += await problems_of(data.lanes)
+            lanes += len(data.lanes.all())
+            places = list(islice(data.lanes.places(), entries_max - entries))
+            for of in (0, TIMER_IDS):
+                table = "timer" if of else data.name
+                mine = [place for place in places if place & TIMER_IDS == of]
+                for start in range(0, len(mine), _AUDITED_AT_ONCE):
+                    missing = await self._missing(data, table, mine[start : start + _AUDITED_AT_ONCE])
+                    found += [f"{data.name}: at place {place} nothing is in the store" for place in missing]
+            entries += len(places)
+        return Audited(found[:PROBLEMS_MAX], lanes, entries)
+
+    def _missing(self, data: QueueAtHand, table: str, places: list[int]) -> asyncio.Future[list[int]]:
+        """Return the places that are pending, and of which the store has no row."""
+
+        def compared(rows: list[Row]) -> list[int]:
+            # Nothing has been committed between the reading and here, so the lanes are as the store is.
+            if missing := set(places) - {row[0] for row in rows}:
+                missing.intersection_update(data.lanes.places())
+            return sorted(missing)
+
+        return self._writer.read_rows(Read.at(table), (places,), compared)
 
     async def query(self, asked: Sql) -> list[Any]:
         return await self._ledger.query(asked)
