@@ -224,6 +224,15 @@ def serve_to_the_end(settings: Settings, watchdog: Watchdog, router: Router | No
         watchdog.unwatch(running.left)
 
 
+def _reload() -> int:
+    """Run this command without `--reload` in a child process, again and again; return the exit code."""
+    from telegram.process.reloading import Reloading, command_without_reload
+
+    command = command_without_reload(sys.orig_argv[1:])
+    reloading = Reloading(command, Path.cwd(), {**os.environ, "RELOAD": "false"}, log.warning)
+    return reloading.run()
+
+
 def check_neighbours() -> None:
     """Raise WrongSettingError if another library's package `telegram` was installed into the same folder as ours."""
     for other in ("python-telegram-bot", "telegram"):
@@ -263,6 +272,8 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
         set_up_logging(settings.log_level, settings.log_format, token, texts=texts)
         command = _command(settings)
         tune_garbage_collection()
+        if command is None and settings.reload:
+            return _reload()
         if command is None:
             return serve_to_the_end(settings, watchdog or Watchdog(), router)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -94,6 +94,11 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, EventsSettings, Op
         default=None, description="whether users' texts are written to the log; default: in the sandbox only"
     )
 
+    reload: bool = Field(
+        default=False,
+        description="while developing: start again when a source file below this folder changes",
+    )
+
     sandbox: CliSubCommand[InSandbox]
     stats: CliSubCommand[operator.StatsOf]
     top: CliSubCommand[operator.Top]
