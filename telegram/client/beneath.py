@@ -10,8 +10,10 @@ import stat
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # opening a pipe must not block
+_EXISTS: Final = hasattr(os, "O_NOFOLLOW")  # Windows has none of it
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC if _EXISTS else 0
+# Opening a pipe must not block.
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK if _EXISTS else 0
 
 
 class Beneath(NamedTuple):

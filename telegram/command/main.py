@@ -272,6 +272,10 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
         set_up_logging(settings.log_level, settings.log_format, token, texts=texts)
         command = _command(settings)
         tune_garbage_collection()
+        if command is None and not hasattr(os, "register_at_fork"):
+            raise WrongSettingError(
+                "a bot runs on Linux and macOS; on Windows use WSL (handlers can be tested there: telegram.testing)"
+            )
         if command is None and settings.reload:
             return _reload()
         if command is None:

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-TRACE_SIGNAL: Final = signal.SIGVTALRM
+TRACE_SIGNAL: Final = getattr(signal, "SIGVTALRM", signal.SIGTERM)  # Windows has none, and no guard
 """Ends the bot's process after its tracebacks were written to stderr (`faulthandler.register`). Hardly any program uses
 this signal, and it writes no core file."""
 

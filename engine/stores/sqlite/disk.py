@@ -5,7 +5,6 @@ with the process. So the store checks the paths: after each transaction with upd
 a second.
 """
 
-import fcntl
 import os
 import sqlite3
 import stat
@@ -15,6 +14,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.errors import StoreError, StoreUnavailable
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _DATABASE_BYTES_MIN: Final = 512  # SQLite, "Database File Format": the smallest page
 _PRIVATE: Final = 0o600  # who can read the file can read what people write to the bot
@@ -39,6 +43,8 @@ def resolved(path: Path) -> Path:
 
 def open_private(path: Path) -> int:
     """Open a file for reading and writing, created if missing; make it readable by its owner only. Return the descriptor."""
+    if fcntl is None:
+        raise StoreError("sqlite:FILE needs Linux or macOS; on Windows use WSL")
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, _PRIVATE)
     with suppress(OSError):  # another user's file, or a file system without modes
         if stat.S_IMODE(os.fstat(fd).st_mode) & ~_PRIVATE:

@@ -1,0 +1,61 @@
+"""A handler can be written and tested on Windows: what Python lacks there is not needed to import and to test."""
+
+import subprocess
+import sys
+
+from telegram.command.main import main
+from telegram.load.bot.service import environment
+
+# What Windows has not, by Python's documentation: taken away before our modules are imported.
+WITHOUT = """
+import asyncio, multiprocessing, os, pathlib, selectors, shutil, signal, socket, subprocess, sys, tempfile
+import aiohttp, pydantic, pydantic_settings, structlog
+for name in ("fcntl", "resource", "pwd", "grp", "termios", "uvloop"):
+    sys.modules[name] = None
+for name in ("SIGVTALRM", "SIGKILL", "SIGSTOP", "SIGUSR1", "SIGHUP", "setitimer", "pthread_sigmask", "ITIMER_VIRTUAL", "SIG_BLOCK"):
+    delattr(signal, name)
+for name in ("O_CLOEXEC", "O_NONBLOCK", "O_DIRECTORY", "O_NOFOLLOW", "posix_fallocate", "fchmod", "register_at_fork"):
+    delattr(os, name)
+"""
+TESTED = """
+import telegram.command, telegram.service.bot, telegram.metrics.monitoring, telegram.operating.office, engine.stores
+from telegram.dialogue import MessageContext, Router, text
+from telegram.testing import Conversations
+
+router = Router()
+
+@router.message(text)
+async def echo(ctx: MessageContext) -> None:
+    ctx.reply(ctx.text)
+
+with Conversations(router) as bot:
+    alice = bot.chat("Alice")
+    alice.says("hello")
+    assert alice.sees("hello")
+try:
+    asyncio.run(engine.stores.open_store("sqlite:bot.db", "1"))
+except engine.StoreError as error:
+    print(error)
+"""
+
+
+def test_a_bot_that_would_run_there_says_where_it_runs(monkeypatch, capsys):
+    monkeypatch.delattr("os.register_at_fork")
+    assert main(["sandbox"]) == 2
+    said = (
+        "a bot runs on Linux and macOS; on Windows use WSL (handlers can be tested there: telegram.testing)"
+    )
+    assert capsys.readouterr().err == f"run.py: {said}\n"
+
+
+def test_a_handler_is_tested_without_what_windows_lacks(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT + TESTED],
+        cwd=tmp_path,
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "sqlite:FILE needs Linux or macOS; on Windows use WSL\n"
