@@ -50,7 +50,7 @@ ATTACKS = {
     "an empty secret": Attack(401, "POST", "/login", {"secret": ""}, as_="stranger"),
     "a secret that is no text": Attack(400, "POST", "/login", {"secret": ["x"]}, as_="stranger"),
     "a cookie that was made up": Attack(
-        401, "POST", "/api/discard", DISCARD, {"Cookie": "chatlane=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}
+        401, "POST", "/api/discard", DISCARD, {"Cookie": "chatlane-{port}=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}
     ),
     "a session in the address": Attack(401, "GET", "/api/dead?chatlane=x&session=x", as_="stranger"),
     "a wrong bearer token": Attack(
@@ -179,7 +179,9 @@ async def test_an_attack_is_refused(page, store, client, name):
     if attack.as_ != "stranger":
         await client.login(SECRET if attack.as_ == "operator" else READ_SECRET)
     before = page.recorded()
-    answer = await client.ask(attack.method, attack.path, attack.body, headers=attack.headers)
+    port = str(page.page.address.port)
+    headers = {each: value and value.replace("{port}", port) for each, value in attack.headers.items()}
+    answer = await client.ask(attack.method, attack.path, attack.body, headers=headers)
     assert answer.status == attack.status, answer.text
     assert list(answer.json) == ["error"]
     assert "\n" not in answer.json["error"]
@@ -261,6 +263,20 @@ async def test_the_cookie_is_for_this_page_only(client, store, tmp_path):
             assert (await other.ask("GET", "/", headers={"Host": wrong})).status == 403
         http: dict[str, str | None] = {**headers, "Origin": "http://bots.example"}
         assert (await other.ask("POST", "/login", {"secret": SECRET}, headers=http)).status == 403
+
+
+async def test_two_pages_of_one_host_have_sessions_side_by_side(store, tmp_path):
+    async with (
+        operated(store, tmp_path) as one,
+        operated(store, tmp_path) as other,
+        client_of(one.url) as first,
+        client_of(other.url) as second,
+    ):
+        await first.login()
+        await second.login()
+        first.cookie = second.cookie = f"{first.cookie}; {second.cookie}"  # as a browser sends them
+        for client in (first, second):
+            assert (await client.ask("GET", "/api/stats")).status == 200
 
 
 # -- guessing -----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from engine import Call, Effects, Queue, StoreUnavailable
 from engine.stores.contract import append
 from engine.stores.contract.store import update
 from telegram.dialogue import MessageContext, Router
+from telegram.metrics.counts import Counts
 from telegram.operating import operating
 from telegram.operating.audit import Audit, AuditFailed, Who
 from telegram.operating.desk import LETTERS_MAX, Desk, NotAllowed
@@ -353,6 +354,31 @@ async def test_rates_are_differences_of_counts(stage):
     assert (sample["received"], sample["handled"], sample["inbox"]) == (1.0, 0.5, 1)
     assert (sample["reply_p50"], sample["failed"]) == (None, None)
     assert rates.since(sample["number"]) == []
+
+
+async def test_with_the_meter_of_the_metrics_there_are_latencies_and_failures(stage):
+    router, counts = Router(), Counts(stage.fake.clock, asyncio.get_running_loop().time)
+
+    @router.message()
+    async def handle(ctx: MessageContext) -> None:
+        if ctx.text == "bad":
+            raise TypeError("bad code")
+        ctx.reply("hello")
+
+    now = 0.0
+    rates = Rates(stage.store, counts, lambda: now)
+    async with stage.bot(router, meter=counts, apology=""):
+        await rates.sample()
+        for text in ("good", "bad"):
+            stage.fake.world.send_message(5, 5, text)
+        await stage.idle()
+        now = 1.0
+        await rates.sample()
+    (sample,) = rates.since(0)
+    assert (sample["received"], sample["handled"], sample["sent"], sample["dead"]) == (2.0, 1.0, 1.0, 1.0)
+    assert sample["failed"] == 1.0
+    assert 0 < sample["handler_p50"] <= sample["handler_p95"]
+    assert 0 < sample["reply_p50"] <= sample["reply_p95"]
 
 
 async def test_samples_are_taken_while_somebody_asks(stage):

@@ -72,7 +72,7 @@ def router_that(works: bool) -> Router:
 async def bot_with_page(stage: Stage, folder: Path, works: bool, **options):
     counts = Counts(stage.fake.clock, asyncio.get_running_loop().time)
     async with (
-        stage.bot(router_that(works), observe=counts, apology="") as bot,
+        stage.bot(router_that(works), meter=counts, apology="") as bot,
         operated(
             stage.store, folder, bot, wall=stage.fake.clock, token=stage.fake.token, counts=counts, **options
         ) as page,
@@ -109,6 +109,25 @@ async def test_a_poisoned_update_is_found_read_and_replayed_after_the_repair(bro
         await tab.locator("#audit summary").click()
         await expect(tab.locator("#entries li").first).to_contain_text("replay")
         await expect(tab.locator("#entries li").first).to_contain_text("1 done")
+
+
+async def test_latencies_and_rates_are_plotted_and_said(browser, stage, tmp_path, monkeypatch):
+    monkeypatch.setattr(rates, "EVERY_S", 0.2)
+    async with bot_with_page(stage, tmp_path, works=True) as page, seen(browser, page) as tab:
+        for chat in range(5, 25):
+            stage.fake.world.send_message(chat, chat, "hello")
+        for plot, line in (
+            ("latency", 0),
+            ("latency", 1),
+            ("latency", 2),
+            ("rates", 0),
+            ("rates", 3),
+            ("pending", 0),
+        ):
+            await expect(tab.locator(f"#{plot}-plot path.line-{line}")).to_have_attribute(
+                "d", re.compile("M")
+            )
+        await expect(tab.locator("#latency-plot .legend")).to_contain_text("reply, 95 %")
 
 
 async def test_a_lane_is_parked_by_its_key_and_released(browser, stage, tmp_path):

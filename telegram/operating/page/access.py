@@ -49,8 +49,13 @@ class Place(NamedTuple):
 
     @property
     def cookie(self) -> str:
-        """The cookie's name; with the prefix it is of this host and over TLS only (RFC 6265bis, 4.1.3.2)."""
-        return "__Host-chatlane" if self.is_secure else "chatlane"
+        """The cookie's name; with the prefix it is of this host and over TLS only (RFC 6265bis, 4.1.3.2).
+
+        It has the port: cookies are those of all ports of a host (RFC 6265, 8.5), where other bots may have their pages.
+        """
+        port = self.origin.rpartition(":")[2]
+        name = f"chatlane-{port}" if port.isdecimal() else "chatlane"
+        return f"__Host-{name}" if self.is_secure else name
 
 
 class Refusal(Exception):  # noqa: N818 - an answer
