@@ -15,7 +15,7 @@ from typing import Final
 from telegram.dialogue import load_router
 from telegram.fake import FloodLimits, RemoteFake
 from telegram.load.bot.plan import BotPlan
-from telegram.load.bot.service import PROGRAM, Service
+from telegram.load.bot.service import PROGRAM, Service, free_port, hooked
 from telegram.load.checkers.replies import Replies
 from telegram.load.workload.load_test import LoadTest
 from telegram.load.workload.simulated_users import Commands, SimulatedUsers, read_script
@@ -97,7 +97,7 @@ async def _run(options: Load, environment: Mapping[str, str], command: str, inte
         seed = random.Random(f"fake {options.seed}").getrandbits(32)
         history = 0 if options.handlers is None else _HISTORY
         fake = await stack.enter_async_context(
-            await RemoteFake.spawn(token=token, history=history, seed=seed)
+            await RemoteFake.spawn(token=token, history=history, seed=seed, local=options.source == "webhook")
         )
         if options.limits == "telegram":
             await fake.limit(FloodLimits())
@@ -160,6 +160,8 @@ def _service(
     settings = {"STORE_URL": store_url, "WORKERS": str(options.workers)}
     if options.limits == "telegram":
         settings["MESSAGES_PER_S"] = "30"
+    if options.source == "webhook":
+        settings |= hooked(free_port())
     return Service(folder, fake.url, fake.token, plan, program, environment, **settings)
 
 

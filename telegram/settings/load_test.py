@@ -55,6 +55,10 @@ class Load(BaseModel):
         default="none",
         description="telegram: 429 for more than about 30 messages a second, 1 in a chat, 20 a minute in a group",
     )
+    source: Literal["polling", "webhook"] = Field(
+        default="polling",
+        description="how updates come; webhook: as Telegram sends them, over 40 connections, one at a time of each chat",
+    )
     store: str = Field(
         default="sqlite", description="sqlite (a new file), memory, or a STORE_URL that is new, too"
     )
@@ -124,6 +128,8 @@ class Load(BaseModel):
         if self.store in {"memory", "memory:"} and "kill" in self.fault_kinds and self.engine == "chatlane":
             others = ",".join(kind for kind in self.fault_kinds if kind != "kill") or "none"
             raise ValueError(f"a store in memory forgets at a kill: use --store sqlite, or --faults {others}")
+        if self.source == "webhook" and self.engine == "tutorial":
+            raise ValueError("--engine tutorial polls: use --source polling")
         if self.handlers is not None and "handler_ms" in self.model_fields_set:
             raise ValueError("--handler-ms is for the built-in handlers, --handlers names others")
         if self.script is not None and self.handlers is None:

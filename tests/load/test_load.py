@@ -77,6 +77,14 @@ async def test_order_and_loss_under_kills(tmp_path):
     assert "load --chats=20" in found["command"]
 
 
+async def test_updates_by_webhook_under_kills(tmp_path):
+    done = await command(*SMALL, "--source=webhook", "--faults=kill", folder=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    found = kept(tmp_path)
+    assert not any(found["anomaly_kinds"].values())
+    assert found["counts"]["updates"] == found["counts"]["handled"] == 300
+
+
 async def test_every_other_fault(tmp_path):
     done = await command(*SMALL, "--faults=stop,429,5xx,slow,cut", "--store=memory", folder=tmp_path)
     assert done.code == 0, done.out
@@ -162,6 +170,7 @@ async def test_a_bot_that_ends_by_itself(tmp_path):
         (["--faults=kill,fire"], "LOAD.FAULTS: there is no 'fire'"),
         (["--processes=2"], "LOAD.PROCESSES: a SQLite file belongs to one process: use --processes 1"),
         (["--store=memory"], "LOAD: a store in memory forgets at a kill"),
+        (["--source=webhook", "--engine=tutorial"], "LOAD: --engine tutorial polls: use --source polling"),
         (
             ["--store=redis://x"],
             "STORE_URL 'redis:...' is not known: use sqlite:FILE, postgres://... or memory:",
@@ -190,6 +199,7 @@ async def test_help_lists_every_option(tmp_path):
         "handler-ms",
         "handlers",
         "faults",
+        "source",
         "store",
         "json",
         "engine",

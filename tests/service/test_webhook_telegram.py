@@ -14,10 +14,10 @@ from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, text
 from telegram.fake import FakeServer
 from telegram.listening import Address
+from telegram.load.bot.service import free_port
 from telegram.service.bot import Bot, BotConfig
 from telegram.settings.webhook import WebhookConfig
 from tests.kit.docs import modules
-from tests.torture.webhook import free_port
 
 USER = 5
 

@@ -9,8 +9,7 @@ import pytest
 from telegram.fake import FakeServer
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.plan import BotPlan
-from telegram.load.bot.service import Service
-from tests.torture.webhook import free_port
+from telegram.load.bot.service import Service, free_port
 
 pytestmark = pytest.mark.processes
 CHATS = range(5, 13)

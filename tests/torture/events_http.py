@@ -15,12 +15,11 @@ from typing import Final
 import aiohttp
 
 from telegram.fake import FakeServer
-from telegram.load.bot.service import Service
+from telegram.load.bot.service import Service, free_port
 from telegram.load.checkers.checker import Verdict
 from tests.torture.events import Reply, judge
 from tests.torture.events_bot import AGAIN, CHATS, POSTS
 from tests.torture.report import Plan, Result, Tell
-from tests.torture.webhook import free_port
 
 TOKEN: Final = "made-up-token-of-the-campaign"
 _PATIENCE_S: Final = 120.0

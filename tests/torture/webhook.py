@@ -9,7 +9,6 @@ its evidence, and the checker judges: nothing lost, swapped or repeated.
 """
 
 import asyncio
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ import psutil
 
 from telegram.fake import Delivery
 from telegram.load.bot.plan import BotPlan
+from telegram.load.bot.service import free_port, hooked
 from telegram.load.checkers.checker import Verdict
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage
@@ -112,21 +112,6 @@ class Writers:
                 if call.method == "sendMessage" and call.delivered:
                     said[call.chat_id or 0] = call.text
         return said
-
-
-def hooked(port: int) -> dict[str, str]:
-    """Return the settings of a bot with a webhook."""
-    return {
-        "WEBHOOK_URL": f"http://127.0.0.1:{port}/updates",
-        "WEBHOOK_LISTEN": f"127.0.0.1:{port}",
-    }
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 async def run(plan: Plan, tell: Tell) -> Result:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
@@ -45,6 +46,21 @@ class Finished(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def hooked(port: int) -> dict[str, str]:
+    """Return the settings of a bot with a webhook on this port, for a server on this machine."""
+    return {
+        "WEBHOOK_URL": f"http://127.0.0.1:{port}/updates",
+        "WEBHOOK_LISTEN": f"127.0.0.1:{port}",
+    }
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
