@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -258,6 +259,13 @@ def _command(settings: Settings) -> Callable[[Settings, Router | None], Coroutin
     return load if settings.load else flows if settings.flows else new if settings.new else None
 
 
+def _run(runner: asyncio.Runner, work: Coroutine[Any, Any, int], *, is_ended_by_a_person: bool) -> int:
+    try:
+        return runner.run(work)
+    except KeyboardInterrupt:
+        return 0 if is_ended_by_a_person else 128 + signal.SIGINT
+
+
 def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Router | None = None) -> int:
     """Read the settings and run; return the exit code, with one line on stderr if a person has to do something.
 
@@ -281,7 +289,7 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
         if command is None:
             return serve_to_the_end(settings, watchdog or Watchdog(), router)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(command(settings, router))
+            return _run(runner, command(settings, router), is_ended_by_a_person=settings.top is not None)
     except Unauthorized as error:
         reason = f"Telegram refuses BOT_TOKEN ({error}): copy it again from @BotFather"
     except (WrongSettingError, StoreError, ValueError) as error:

@@ -1,13 +1,16 @@
 """The operator's commands, beside a bot that runs and on its file while it does not."""
 
+import asyncio
+import os
 import re
+import signal
 import sys
 from typing import Any
 
 import pytest
 
 from telegram.fake import FakeServer
-from telegram.load.bot.service import Service
+from telegram.load.bot.service import PROGRAM, Service, environment
 from telegram.operating.commands import lane_lines, stats_lines
 
 pytestmark = pytest.mark.processes
@@ -88,6 +91,41 @@ async def test_everything_beside_the_running_bot(server, bot, tmp_path):
     assert "the same" not in await out(bot, "dead")
     who = (tmp_path / "bot.db-audit.jsonl").read_text()
     assert '"what": "discard"' in who and server.token not in who
+
+
+async def test_top_shows_the_bot_until_a_person_ends_it(server, bot, tmp_path):
+    await bot.start()
+    server.world.send_message(7, 7, "slow")
+    while "\nrunning " not in await out(bot, "stats"):
+        pass
+    ours, theirs = os.openpty()
+    loop = asyncio.get_running_loop()
+    try:
+        top = await asyncio.create_subprocess_exec(
+            *(sys.executable, *PROGRAM, "top"),
+            cwd=tmp_path,
+            env=environment(
+                {"BOT_TOKEN": server.token, "STORE_URL": f"sqlite:{tmp_path / 'bot.db'}", "TERM": "xterm"}
+            ),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown, is_asked = b"", False
+        while True:
+            try:
+                shown += await loop.run_in_executor(None, os.read, ours, 65_536)
+            except OSError:  # it has ended
+                break
+            if b"chat:7" in shown and not is_asked:
+                is_asked = True
+                top.send_signal(signal.SIGINT)
+        assert await top.wait() == 0
+        assert b"Traceback" not in shown
+        assert f"process {bot.pid} on ".encode() in shown
+    finally:
+        os.close(ours)
 
 
 async def test_letters_of_a_stopped_bot_are_deleted_by_number_and_hash(server, bot):
