@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from engine.errors import RightLost, StoreUnavailable
+from engine.errors import StoreUnavailable
 from engine.model import Envelope, Post, Right
 from engine.moved import deprecated, former_right
 from engine.store import Arrived, Store
@@ -60,16 +60,10 @@ class Inbox:
             self._arrived(batch)
 
     async def post(self, posts: Sequence[Post]) -> None:
-        """Make posts durable, as soon as this process may append.
+        """Make posts durable.
 
         StoreUnavailable if that cannot be done now, also because the inbox is full; TooManyTimers if a lane has too many.
         """
-        while True:
-            right = await self._store.right()
-            if await self._store.room(self._pending_max) < len(posts):
-                raise StoreUnavailable(f"the inbox is full: {self._pending_max} updates are pending")
-            try:
-                await self._store.append(right, (), (), posts)
-            except RightLost:
-                continue  # another process may have appended meanwhile, which does not matter to a post
-            return
+        if await self._store.room(self._pending_max) < len(posts):
+            raise StoreUnavailable(f"the inbox is full: {self._pending_max} updates are pending")
+        await self._store.post(posts)

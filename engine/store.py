@@ -191,6 +191,9 @@ class Store(LookAhead, Protocol):
         or TooManyTimers if the lane of a post would have more than `Limits.lane_timers_max`.
         """
 
+    async def post(self, posts: Sequence[Post]) -> None:
+        """Make posts durable, as `append` does; any session may. The order of posts to one lane is that of the calls."""
+
     def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:
         """Call `lost` with leases of this queue that end otherwise than by the holder's own requests, once that is known.
 
@@ -312,6 +315,11 @@ class Database(Protocol):
 
     async def create_tables(self, script: str) -> None:
         """Run CREATE statements, all or none of them. It runs at each start, so they say IF NOT EXISTS."""
+
+
+def appends_elsewhere(store: object) -> bool:
+    """Return whether another session of the store has the right to append, as of the last time that this one asked."""
+    return bool(getattr(store, "appends_elsewhere", False))
 
 
 def database_of(store: object) -> Database | None:

@@ -3,7 +3,7 @@
 What is not cached is read from the file when its turn comes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -29,13 +29,16 @@ class QueueAtHand:
         self._bytes = 0
 
     def place(
-        self, batch: Sequence[Envelope], depth_max: int
+        self, batch: Sequence[Envelope], depth_max: int, last: int | None = None
     ) -> tuple[list[tuple[int, Envelope]], list[Envelope]]:
-        """Return the envelopes with their places, and those whose lane is full; changes nothing."""
+        """Return the envelopes with their places, and those whose lane is full; changes nothing.
+
+        `last` is the highest place that was given so far, if other processes have some of the lanes.
+        """
         placed: list[tuple[int, Envelope]] = []
         full: list[Envelope] = []
         depths = {envelope.key: self.lanes.depth(envelope.key) for envelope in batch}
-        last = self.lanes.last_place
+        last = self.lanes.last_place if last is None else last
         for envelope in batch:
             if depths[envelope.key] >= depth_max:
                 full.append(envelope)
@@ -53,6 +56,11 @@ class QueueAtHand:
         if self._bytes < ENVELOPES_BYTES_MAX:
             self.envelopes[place] = envelope
             self._bytes += len(envelope.body) + _ENTRY_BYTES
+
+    def drop(self, owns: Callable[[str], bool]) -> None:
+        """Remove the lanes that this process does not own (any more); none of them is leased."""
+        for place in self.lanes.drop(owns):
+            self.gone(place)
 
     def gone(self, place: int) -> None:
         """Remove an envelope that was committed or buried from the cache."""
@@ -101,6 +109,17 @@ class RecentStates:
             dropped = self._states.pop(next(iter(self._states)))
             self._bytes -= _ENTRY_BYTES + len(dropped or b"")
             self._elsewhere += dropped is not None
+
+    def drop(self, name: Name) -> None:
+        """Remove a state from the cache: another process has changed it, or may."""
+        if name in self._states:
+            dropped = self._states.pop(name)
+            self._bytes -= _ENTRY_BYTES + len(dropped or b"")
+            self._elsewhere += dropped is not None
+
+    def names(self) -> list[Name]:
+        """Return the names of the cached states."""
+        return list(self._states)
 
     @contextmanager
     def watched(self, names: Iterable[Name]) -> Iterator[dict[Name, bytes | None]]:

@@ -7,7 +7,7 @@
 Shared by the stores whose lanes live in this process (memory, SQLite).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
@@ -59,6 +59,12 @@ class DeadBook:
             self._numbers[lane].remove(number)
             self._total -= 1
             self._changed(lane)
+
+    def drop(self, owns: Callable[[str], bool]) -> None:
+        """Forget the lanes that this process does not own any more."""
+        for lane in [lane for lane in self._numbers if not owns(lane.key)]:
+            self._total -= len(self._numbers.pop(lane))
+        self._compact()
 
     def trim(self) -> list[tuple[DeadLane, int]]:
         """Remove and return those above the bounds: the file was written by another version or with other limits."""

@@ -1,12 +1,11 @@
 """The lanes of one queue, in memory: no I/O, no await between reading and changing.
 
-Shared by the stores whose leases live in this process (memory, SQLite). A lane without pending work has no record, so an
-idle chat costs no memory.
+A lane without pending work has no record, so an idle chat costs no memory.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from engine.embedded.lane import Lane, ParkedLane, place_after
@@ -25,9 +24,7 @@ class LaneTable:
         self.queue = queue
         self.appended = self.committed = self.dead = 0  # since the store was opened; updated by the store
         self.lane_full = self.dropped = 0
-        self.pending = 0
-        self.leased = 0
-        self.parked = 0
+        self.pending = self.leased = self.parked = 0
         self._last_place = 0
         self._lanes: dict[str, Lane] = {}
         self._ready: deque[Lane] = deque()  # exactly the lanes with status "ready", longest waiting first
@@ -190,6 +187,21 @@ class LaneTable:
                 self.leased += 1
                 self.park(lane, delay_s, attempts=attempts, reason=reason)
         self._ready = deque(lane for lane in self._ready if lane.status == "ready")
+
+    def drop(self, owns: Callable[[str], bool]) -> list[int]:
+        """Remove the lanes that are not owned any more, none of which may be leased; return their places."""
+        places: list[int] = []
+        for lane in [lane for lane in self._lanes.values() if not owns(lane.key)]:
+            del self._lanes[lane.key]
+            self.parked -= lane.status == "parked"
+            if lane.timer is not None:
+                lane.timer.cancel()
+            places += lane.pending[lane.start :]
+        self.pending, self.appended = self.pending - len(places), self.appended - len(places)
+        self._ready = deque(lane for lane in self._ready if lane.key in self._lanes)
+        self._holds = {key: why for key, why in self._holds.items() if key == ALL_LANES or owns(key)}
+        self.look_settled()
+        return places
 
     def leases(self, holder: object) -> list[Lease]:
         """Return the leases of a holder that are in force."""

@@ -111,6 +111,11 @@ class MemoryStore:
         data.notify(updates)
         return len(new)
 
+    async def post(self, posts: Sequence[Post]) -> None:
+        self._data.check_posts(posts, {})
+        for post in posts:
+            self._data.post(post)
+
     def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:
         self._data.watchers.setdefault(self._session, {})[queue] = (lost, arrived)
 

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import structlog
 
 from engine import Oldest, Stats, StoreError, StoreUnavailable
+from engine.store import appends_elsewhere
 from telegram.botapi.errors import TelegramError
 from telegram.botapi.types import WebhookInfo
 from telegram.metrics.counts import Counts
@@ -116,6 +117,8 @@ class Health:
         return None if at is None else self._clock() - at
 
     def _is_current(self) -> bool:
+        if appends_elsewhere(self.store):
+            return True
         age_s = self.source_age_s()
         if age_s is not None and age_s <= SOURCE_STALE_S:
             return True

@@ -210,17 +210,19 @@ class Postgres:
         self._store._ended = StoreUnavailable("its process is dead")
         if self._store._recovery is not None:
             self._store._recovery.cancel()
+        if self._store._sharing is not None:
+            self._store._sharing.cancel()
         self._store._ledger._let_go()
 
     async def recover(self) -> None:
         """Let its time be over, once the server has ended what was under way."""
-        application = self._store._ledger._hold.application
+        application = self._store._ledger._session.application
         with self._loop.awaiting():
             while await self._person.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", application
             ):
                 time.sleep(0.001)
-            await self._person.execute("UPDATE chatlane.bot SET owner = NULL WHERE id = $1", self._bot)
+            await self._person.execute("DELETE FROM chatlane.session WHERE bot = $1", self._bot)
         await self._open()
 
     async def settle(self) -> None:

@@ -110,6 +110,9 @@ async def test_the_pages_say_ready_only_while_all_works(stage: Stage, monkeypatc
         monitoring.counts.source_at -= health.SOURCE_STALE_S + 1  # type: ignore[operator]
         assert await get(monitoring, "/readyz") == (503, '["source"]')
         assert (await scrape(monitoring))["chatlane_problem", "source"] == 1
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(stage.store, "appends_elsewhere", True, raising=False)  # another process polls
+            assert await get(monitoring, "/readyz") == (200, "[]")
         monitoring.counts.source_at = asyncio.get_running_loop().time()
 
         async def fails(*_: object) -> None:

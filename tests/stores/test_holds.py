@@ -7,7 +7,7 @@ import pytest
 
 from engine.stores.contract import append
 from engine.stores.contract.store import INBOX, OUTBOX, drain_ids, ready_now, update
-from engine.stores.owned.loaded import HOLD
+from engine.stores.owned.shares import HOLD
 from engine.stores.sqlite import open_sqlite
 
 

@@ -38,4 +38,3 @@ class TestPostgresWithNothingAtHand(TestPostgres):
     def nothing_at_hand(self, monkeypatch):
         monkeypatch.setattr("engine.embedded.at_hand.ENVELOPES_BYTES_MAX", 0)
         monkeypatch.setattr("engine.embedded.at_hand.STATES_BYTES_MAX", 0)
-        monkeypatch.setattr("engine.stores.postgres.source.Found.states", lambda _: 1)

@@ -19,9 +19,14 @@ from engine.stores.postgres.statements import QUERIES, group_statement
 
 SCHEMA = '"plans"'
 MANY = 3000
+ALL = list(range(1024))
 BOT, OTHER = 1_000_001, 1_000_002
 FILL = """
-INSERT INTO plans.{0} SELECT n, $1, 'chat:' || n, '', 'x', 0 FROM generate_series(1, $2) AS n"""
+INSERT INTO plans.{0} SELECT n, $1, n % 1024, 'chat:' || n, '', 'x', 0 FROM generate_series(1, $2) AS n"""
+
+MAIL = """
+INSERT INTO plans.mail (bot, share, kind, key, scope, place, at, body)
+SELECT $1, n % 1024, 'arrived', 'chat:' || n, '', n, 0, '' FROM generate_series(1, $2) AS n"""
 
 
 async def fill(connection: Any, bot: int) -> None:
@@ -29,9 +34,10 @@ async def fill(connection: Any, bot: int) -> None:
         await connection.execute(FILL.format(queue), bot, MANY)
     for statement in (
         "INSERT INTO plans.state SELECT $1, 'chat:' || n, '', 'x' FROM generate_series(1, $2) AS n",
-        f"INSERT INTO plans.timer SELECT {TIMER_IDS} + n, $1, 'chat:' || n, '', 't', n, 'x' FROM generate_series(1, $2) n",
-        "INSERT INTO plans.parked SELECT $1, 'inbox', 'chat:' || n, 1, 0, '', 0, n FROM generate_series(1, $2) AS n",
-        "INSERT INTO plans.dead SELECT n, $1, 'inbox', n, 'chat:1', '', 'x', 1, '', 0 FROM generate_series(1, $2) AS n",
+        f"INSERT INTO plans.timer SELECT {TIMER_IDS} + n, $1, n % 1024, 'chat:' || n, '', 't', n, 'x' FROM generate_series(1, $2) n",
+        "INSERT INTO plans.parked SELECT $1, n % 1024, 'inbox', 'chat:' || n, 1, 0, '', 0, n FROM generate_series(1, $2) AS n",
+        "INSERT INTO plans.dead SELECT n, $1, 1, 'inbox', n, 'chat:1', '', 'x', 1, '', 0 FROM generate_series(1, $2) AS n",
+        MAIL,
         "INSERT INTO plans.seen SELECT n, $1, 'x', 0 FROM generate_series(1, $2) AS n",
         "INSERT INTO plans.alias SELECT $1, 'alias:' || n, 'chat:1' FROM generate_series(1, $2) AS n",
     ):
@@ -95,18 +101,31 @@ def everything() -> Group:
         group.insert("outbox", (MANY + place, key, "", b"x", 0.0))
         group.insert("timer", (TIMER_IDS + MANY + place, key, "", "u", 0.0, b"x"))
         group.insert("parked", ("inbox", f"chat:{place + 20}", 1, 0.0, "", 0.0, place))
-        group.insert("dead", ("inbox", place, key, "", b"x", 1, "", 0.0))
+        group.insert("dead", (MANY + place, "inbox", place, key, "", b"x", 1, "", 0.0))
         group.insert("seen", (place, b"x", 0.0))
         group.insert("alias", (f"alias:{place}", key))
+        group.expect_state(key, "", b"x")
+        group.expect_state(f"chat:{MANY + place}", "", None)
+        group.set_state(f"chat:{MANY + place}", "", b"first")
+        group.insert("mail", ("call", key, "", 0, 0.0, b"x"))
         group.bound_timers(key, 10)
         group.raise_mark("calls", place)
+    group.expect_right(5)
+    group.give([1, 2, 3])
     return group
 
 
 async def test_a_group_touches_what_it_names(connection):
-    await connection.execute("INSERT INTO plans.bot (id, owner, epoch) VALUES ($1, 2, 3)", BOT)
+    await connection.execute(
+        "INSERT INTO plans.session (id, bot, stint, until, holder) VALUES (2, $1, 3, now(), '')", BOT
+    )
+    await connection.execute("INSERT INTO plans.bot VALUES ($1, 2, 5)", BOT)
+    mail = await connection.fetch("SELECT n FROM plans.mail WHERE bot = $1 ORDER BY n LIMIT 5", BOT)
+    group = everything()
+    for row in mail:
+        group.delete("mail", row[0])
     nonce = await connection.fetchval("SELECT nonce FROM plans.canary")
-    sql, values = group_statement(SCHEMA, combined(everything().steps), MANY)
+    sql, values = group_statement(SCHEMA, combined(group.steps))
     for _ in range(7):  # from the sixth on the plan may be one for any values
         assert await rows_touched(connection, sql, BOT, 2, 3, nonce, *values) <= 25
 
@@ -120,8 +139,9 @@ async def test_a_group_touches_what_it_names(connection):
         (Read.INBOX_OLDEST, ()),
         (Read.OUTBOX_OLDEST, ()),
         (Read.STATE, ("chat:5", "")),
-        (Read.DUE, (-inf, 0, -inf, 4.0, 1000)),
-        (Read.NEXT_DUE, (100.0, TIMER_IDS + 100, 100.0)),
+        (Read.DUE, (-inf, 0, -inf, 4.0, 1000, ALL)),
+        (Read.NEXT_DUE, (100.0, TIMER_IDS + 100, 100.0, ALL)),
+        (Read.MAIL, (5, ALL)),
         (Read.LETTER, (5,)),
         (Read.NEWEST_LETTER, (2**62,)),
     ],

@@ -1,4 +1,4 @@
-"""Several processes of run.py over one database: one has the bot, the others stand by."""
+"""Several processes of run.py over one database: each handles a part of the chats, one polls."""
 
 import asyncio
 import signal
@@ -13,7 +13,7 @@ from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import Service
 
 pytestmark = pytest.mark.processes
-CHATS = range(5, 13)
+CHATS = range(5, 29)
 
 
 @pytest.fixture
@@ -70,74 +70,65 @@ def judge(server: FakeServer) -> None:
         assert [counters[id_] for id_ in firsts] == list(range(1, len(firsts) + 1))
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-async def test_a_second_process_takes_over(server, new_bot_process, how):
+async def two(new_bot_process):
+    """Start two; the first polls."""
     first, second = await new_bot_process("first"), await new_bot_process("second")
     await first.start()
-    await second.spawn()
-    waiting = await second.logged("standby: another process has the bot")
-    assert waiting["held_by"].startswith(f"process {first.pid} on ")
+    await second.start()
+    await second.logged("another process polls: this one handles its part")
+    return first, second
+
+
+def handlers(server: FakeServer) -> set[int]:
+    """Return the ids of the processes that have answered."""
+    return {evidence.pid for _, evidence in answered(server)}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("which", ["who polls", "the other"])
+async def test_the_others_go_on_when_a_process_ends(server, new_bot_process, how, which):
+    first, second = await two(new_bot_process)
     ids = say(server, 5)
     await all_answered(server, ids)
-    ids |= say(server, 30)  # what the first is in the middle of
+    while handlers(server) != {first.pid, second.pid}:  # until the second has its part
+        ids |= say(server, 1)
+        await all_answered(server, ids)
+    ids |= say(server, 30)  # what both are in the middle of
+    ending, staying = (first, second) if which == "who polls" else (second, first)
     if how is signal.SIGTERM:
-        assert (await first.stop()).code == 0
+        assert (await ending.stop()).code == 0
     else:
-        await first.kill()
-    began = time.monotonic()
-    await second.logged("this process has the bot now")
-    assert time.monotonic() - began < 12.0  # before the time of the hold is over
+        await ending.kill()
+    if which == "who polls":
+        await staying.logged("this process polls now", timeout_s=60.0)
     ids |= say(server, 5)
     await all_answered(server, ids)
     judge(server)
-    assert (await second.stop()).code == 0
+    assert (await staying.stop()).code == 0
+
+
+async def test_commands_that_need_the_bot_alone_are_refused_while_it_runs(new_bot_process):
+    first, _ = await two(new_bot_process)
+    refused = await first.command("export", "5")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "is in use by process" in refused.err
     assert (await first.command("dead")).code == 0
 
 
-async def test_a_standby_ends_at_a_signal_and_commands_are_refused_while_a_bot_runs(new_bot_process):
-    first, second = await new_bot_process("first"), await new_bot_process("second")
-    await first.start()
-    await second.spawn()
-    await second.logged("standby: another process has the bot")
-    ended = await second.stop()
-    assert (ended.code, ended.took_s < 5.0) == (0, True)
-    refused = await second.command("dead")
-    assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "is in use by process" in refused.err
-
-
-async def test_a_process_that_is_stopped_and_goes_on_after_a_takeover_stands_by(server, new_bot_process):
-    first, second = await new_bot_process("first"), await new_bot_process("second")
-    await first.start()
-    await second.spawn()
-    await second.logged("standby: another process has the bot")
+async def test_a_process_that_is_stopped_goes_on_under_a_new_session(server, new_bot_process):
+    first, second = await two(new_bot_process)
     ids = say(server, 20)
     first.send_signal(signal.SIGSTOP)
-    await second.logged("this process has the bot now", timeout_s=60.0)
+    await second.logged("this process polls now", timeout_s=60.0)
     ids |= say(server, 5)
     await all_answered(server, ids)
     first.send_signal(signal.SIGCONT)
-    await first.logged("standby: another process has the bot")
+    await first.logged("another process polls: this one handles its part", timeout_s=60.0)
     ids |= say(server, 5)
     await all_answered(server, ids)
     assert (await second.stop()).code == 0
-    await first.logged("this process has the bot now")
+    await first.logged("this process polls now")
     ids |= say(server, 5)
     await all_answered(server, ids)
     judge(server)
     assert (await first.stop()).code == 0
-
-
-async def test_a_process_that_has_lost_the_bot_ends_at_a_signal(new_bot_process, server):
-    first, second = await new_bot_process("first"), await new_bot_process("second")
-    await first.start()
-    await second.spawn()
-    await second.logged("standby: another process has the bot")
-    first.send_signal(signal.SIGSTOP)
-    await second.logged("this process has the bot now", timeout_s=60.0)
-    first.send_signal(signal.SIGCONT)
-    await first.logged("standby: another process has the bot")
-    ended = await first.stop()
-    assert (ended.code, ended.took_s < 5.0) == (0, True)
-    await all_answered(server, say(server, 2))
-    assert (await second.stop()).code == 0

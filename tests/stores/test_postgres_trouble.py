@@ -16,7 +16,7 @@ from engine import Call, Effects, LeaseLost, RightLost, StoreError, StoreUnavail
 from engine.stores.contract import append
 from engine.stores.contract.effects import WITHIN_S
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, drain_ids, update
-from engine.stores.postgres import hold, open_postgres
+from engine.stores.postgres import open_postgres, session
 from tests.kit.database import Server
 
 
@@ -50,22 +50,22 @@ async def sql(database, closing):
 
 
 async def expire(sql: Any, bot: str) -> None:
-    """Let the time of the holder be over."""
-    await sql.execute("UPDATE chatlane.bot SET until = clock_timestamp() WHERE id = $1", int(bot))
+    """Let the time of the sessions be over."""
+    await sql.execute("UPDATE chatlane.session SET until = clock_timestamp() WHERE bot = $1", int(bot))
 
 
 @pytest.fixture(autouse=True)
 def an_old_server(monkeypatch):
     """A server that has just started gives each holder its time to come back."""
-    monkeypatch.setattr(hold, "_TAKE", hold._TAKE.replace("pg_postmaster_start_time()", "'-infinity'"))
+    monkeypatch.setattr(session, "_REAP", session._REAP.replace("pg_postmaster_start_time()", "'-infinity'"))
     monkeypatch.setattr("engine.stores.postgres.ledger._LOOK_EVERY_S", 0.01)
     monkeypatch.setattr("engine.stores.postgres.ledger.PostgresLedger.pause_max_s", 0.1)
 
 
 def freeze(store: Any) -> None:
     """Stop its process: it does not renew, and notices nothing."""
-    store._ledger._keeper.cancel()
-    store._ledger._stop_alarm()
+    store._ledger._keeper.stop()
+    store._ledger._keeper._bell = asyncio.Event()
 
 
 def cut(store: Any) -> None:
@@ -127,7 +127,8 @@ async def test_everything_survives_the_process(open_it):
     call = await again.claim(OUTBOX)
     assert call.envelope.body == b"a"
     await again.bury(call, "403")
-    assert [letter.number for letter in await again.dead_letters()] == [2, 1]
+    newest, oldest = [letter.number for letter in await again.dead_letters()]
+    assert newest > oldest == 1
 
 
 async def test_numbers_of_dead_letters_are_not_used_again(open_it):
@@ -138,7 +139,8 @@ async def test_numbers_of_dead_letters_are_not_used_again(open_it):
     await store.close()
     again = await open_it()
     await again.bury(await again.claim(INBOX), "bad")
-    assert [letter.number for letter in await again.dead_letters()] == [2]
+    (letter,) = await again.dead_letters()
+    assert letter.number > 1
 
 
 async def test_two_bots_in_one_schema_see_nothing_of_each_other(open_it, database, new_bot, closing):
@@ -155,37 +157,34 @@ async def test_two_bots_in_one_schema_see_nothing_of_each_other(open_it, databas
 # -- who holds the bot -------------------------------------------------------------------------------------------------
 
 
-async def test_a_standby_waits_until_the_holder_has_ended(open_it):
-    store = await open_it()
+async def test_who_wants_the_bot_alone_is_waited_for(open_it):
+    store = await open_it(standby=False)
     await append(store, [update(1)])
     with capture_logs() as lines:
-        standby = asyncio.create_task(open_it())
+        waiting = asyncio.create_task(open_it())
         async with asyncio.timeout(WITHIN_S):
             while not lines:
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(0.1)
-            assert not standby.done()
-            await store.close()
-            taken = await standby
+        assert not waiting.done()
+        await store.close()
+        taken = await waiting
     assert (await taken.claim(INBOX)).envelope.id == 1
-    waiting, held = lines
-    assert waiting["event"] == "standby: another process has the bot"
-    assert waiting["held_by"].startswith("process ")
-    assert held["event"] == "this process has the bot now"
+    assert lines[0]["event"] == "waiting: another process has the bot alone"
+    assert lines[0]["held_by"].startswith("process ")
 
 
-async def test_who_does_not_want_to_wait_is_told_which_process_has_the_bot(open_it):
+async def test_who_wants_the_bot_alone_is_told_which_process_has_it(open_it):
     await open_it()
     with pytest.raises(StoreError, match=r"is in use by process \d+ on .*: stop it first"):
         await open_it(standby=False)
 
 
-async def test_a_standby_that_is_stopped_leaves_the_bot_alone(open_it):
-    store = await open_it()
-    standby = asyncio.create_task(open_it())
+async def test_who_waits_and_is_stopped_leaves_the_bot_alone(open_it):
+    store = await open_it(standby=False)
+    waiting = asyncio.create_task(open_it())
     await asyncio.sleep(0.05)
-    standby.cancel()
-    await asyncio.gather(standby, return_exceptions=True)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
     assert await append(store, [update(1)]) == 1
 
 
@@ -208,14 +207,14 @@ async def test_a_stopped_process_that_goes_on_after_a_takeover_changes_nothing(o
         else:
             await store.append(right, [update(3)])
 
-    with pytest.raises(StoreUnavailable, match="another process has taken over"):
+    with pytest.raises(StoreUnavailable, match="other processes have taken over"):
         await act()
     late = asyncio.create_task(act())
     async with asyncio.timeout(WITHIN_S):
         while not lost:
             await asyncio.sleep(0.01)
     assert lost == [head.lease]
-    assert not late.done()  # the process is a standby now
+    assert not late.done()  # the process waits now
     assert (await other.stats()).inbox.pending == 2
     await other.close()
     with pytest.raises(LeaseLost if how == "commit" else RightLost):
@@ -231,15 +230,15 @@ async def test_a_process_that_is_stopped_inside_a_statement_is_replaced(open_it,
     freeze(store)
     stuck = await asyncpg.connect(
         **store._ledger._address.options,
-        server_settings={"application_name": store._ledger._hold.application},
+        server_settings={"application_name": store._ledger._session.application},
     )
     transaction = stuck.transaction()
     await transaction.start()
-    await stuck.execute("SELECT FROM chatlane.bot WHERE id = $1 FOR KEY SHARE", int(bot))
+    await stuck.execute("SELECT FROM chatlane.session WHERE bot = $1 FOR KEY SHARE", int(bot))
     await expire(sql, bot)
     with pytest.raises(StoreError, match="in use"):
         await open_it(standby=False)
-    await sql.execute("UPDATE chatlane.bot SET until = until - interval '3 s' WHERE id = $1", int(bot))
+    await sql.execute("UPDATE chatlane.session SET until = until - interval '3 s' WHERE bot = $1", int(bot))
     async with asyncio.timeout(WITHIN_S):
         await open_it()
     stuck.terminate()
@@ -248,6 +247,8 @@ async def test_a_process_that_is_stopped_inside_a_statement_is_replaced(open_it,
 async def test_a_bot_whose_group_is_under_way_is_not_taken(open_it, sql, bot):
     store = await open_it()
     freeze(store)
+    store._sharing.cancel()
+    await store._writer._idle.wait()
     connection = store._writer._connection
     await connection.execute("BEGIN")
     await append(store, [update(1)])
@@ -261,7 +262,7 @@ async def test_a_bot_whose_group_is_under_way_is_not_taken(open_it, sql, bot):
 
 async def test_the_connections_of_a_holder_have_its_name_also_after_it_had_lost_the_bot(open_it, sql, bot):
     store = await open_it()
-    application = store._ledger._hold.application
+    application = store._ledger._session.application
     freeze(store)
     await expire(sql, bot)
     other = await open_it(standby=False)
@@ -269,36 +270,36 @@ async def test_the_connections_of_a_holder_have_its_name_also_after_it_had_lost_
         await append(store, [update(1)])
     await other.close()
     assert await insist(lambda: append(store, [update(1)])) == 1
-    owner = await sql.fetchval("SELECT owner FROM chatlane.bot WHERE id = $1", int(bot))
+    owner = await sql.fetchval("SELECT id FROM chatlane.session WHERE bot = $1", int(bot))
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
-    assert await sql.fetchval(count, f"chatlane {owner}") == 2
+    assert await sql.fetchval(count, f"chatlane {owner}") == 3
     assert await sql.fetchval(count, application) == 0
 
 
-async def test_the_holder_is_not_taken_over_while_it_renews(open_it, monkeypatch, bot, sql):
-    monkeypatch.setattr(hold, "_SILENT_S", 0.2)
-    store = await open_it(renew_every_s=0.05, ttl_s=1.5)
-    standby = asyncio.create_task(open_it())
-    await asyncio.sleep(2.0)
-    assert not standby.done()
-    assert await append(store, [update(1)]) == 1
-    standby.cancel()
+async def test_a_session_is_not_reaped_while_it_renews(open_it, monkeypatch, bot, sql):
+    monkeypatch.setattr(session, "_SILENT_S", 0.2)
+    stores = [await open_it(renew_every_s=0.05, ttl_s=1.5) for _ in range(2)]
+    sessions = {store._ledger._session.id for store in stores}
+    async with asyncio.timeout(WITHIN_S):
+        while min(store._ledger._session._beat for store in stores) < 40:  # longer than its time
+            await asyncio.sleep(0.05)
+    assert await append(stores[0], [update(1)]) == 1
+    assert sessions == {store._ledger._session.id for store in stores}
 
 
 async def test_a_killed_process_is_replaced_before_its_time_is_over(open_it, monkeypatch):
-    monkeypatch.setattr(hold, "_SILENT_S", 0.2)
+    monkeypatch.setattr(session, "_SILENT_S", 0.2)
     store = await open_it()
     await append(store, [update(1)])
-    freeze(store)
-    cut(store)
-    store._ledger._held = None  # it does not come back
+    store._lost(StoreError("killed"))
+    store._ledger._let_go()
     async with asyncio.timeout(WITHIN_S):
         other = await open_it()
     assert (await other.claim(INBOX)).envelope.id == 1
 
 
 async def test_a_process_with_a_connection_is_not_replaced_before_its_time_is_over(open_it, monkeypatch):
-    monkeypatch.setattr(hold, "_SILENT_S", 0.0)
+    monkeypatch.setattr(session, "_SILENT_S", 0.0)
     store = await open_it()
     freeze(store)
     with pytest.raises(StoreError, match="in use"):
@@ -308,7 +309,7 @@ async def test_a_process_with_a_connection_is_not_replaced_before_its_time_is_ov
 async def test_after_a_start_of_the_server_each_holder_has_its_time_to_come_back(
     open_it, sql, bot, monkeypatch
 ):
-    monkeypatch.setattr(hold, "_TAKE", hold._TAKE.replace("'-infinity'", "clock_timestamp()", 1))
+    monkeypatch.setattr(session, "_REAP", session._REAP.replace("'-infinity'", "clock_timestamp()", 1))
     freeze(await open_it())
     await expire(sql, bot)
     with pytest.raises(StoreError, match="in use"):
@@ -321,7 +322,7 @@ async def test_a_group_of_the_old_connection_is_waited_for(open_it, sql, bot):
     await append(store, [update(1)])
     transaction = sql.transaction()
     await transaction.start()
-    await sql.execute("SELECT FROM chatlane.bot WHERE id = $1 FOR KEY SHARE", int(bot))
+    await sql.execute("SELECT FROM chatlane.session WHERE bot = $1 FOR KEY SHARE", int(bot))
     await sql.execute("DELETE FROM chatlane.inbox WHERE bot = $1", int(bot))
     cut(store)
     with pytest.raises(StoreUnavailable):
@@ -340,6 +341,8 @@ async def test_a_group_that_arrives_after_the_next_opening_changes_nothing(open_
     old = store._writer
     store._writer.doubt(StoreUnavailable("simulated"))
     await until_held(store)
+    store._sharing.cancel()
+    await store._writer._idle.wait()
     old._connection = store._writer._connection
     with pytest.raises(StoreUnavailable, match="taken over"):
         await old._transact(["-inbox", 1])
@@ -360,18 +363,18 @@ async def test_a_hold_that_cannot_be_renewed_ends_what_runs(open_it):
 async def test_the_time_of_a_hold_counts_from_the_request_of_its_renewal(open_it, monkeypatch):
     store = await open_it(renew_every_s=0.01, ttl_s=3.0)
     ledger, loop = store._ledger, asyncio.get_running_loop()
-    renew, asked = ledger._hold.renew, []
+    renew, asked = ledger._session.renew, []
 
     async def late(*what):
         asked.append(loop.time())
         await renew(*what)
         await asyncio.sleep(0.3)  # the answer comes late
 
-    monkeypatch.setattr(ledger._hold, "renew", late)
+    monkeypatch.setattr(ledger._session, "renew", late)
     async with asyncio.timeout(WITHIN_S):
         while len(asked) < 2:
             await asyncio.sleep(0.01)
-    assert ledger._alarm.when() - asked[0] < 2.3  # 0.7 of its time
+    assert ledger._keeper._alarm.when() - asked[0] < 2.3  # 0.7 of its time
 
 
 async def test_what_is_under_way_when_the_hold_is_lost_is_not_waited_for(open_it, sql, bot, closing):
@@ -383,7 +386,7 @@ async def test_what_is_under_way_when_the_hold_is_lost_is_not_waited_for(open_it
         await other.execute("LOCK TABLE chatlane.inbox")
         hanging = asyncio.create_task(append(store, [update(2)]))
         await asyncio.sleep(0.05)
-        await sql.execute("UPDATE chatlane.bot SET epoch = epoch + 1 WHERE id = $1", int(bot))
+        await sql.execute("UPDATE chatlane.session SET stint = stint + 1 WHERE bot = $1", int(bot))
         with pytest.raises(StoreUnavailable):
             await asyncio.wait_for(hanging, 3.0)  # less than lock_timeout
 
@@ -391,11 +394,10 @@ async def test_what_is_under_way_when_the_hold_is_lost_is_not_waited_for(open_it
 async def test_a_renewal_notices_a_takeover(open_it, sql, bot):
     store = await open_it(renew_every_s=0.01)
     await append(store, [update(1)])
-    await sql.execute("UPDATE chatlane.bot SET owner = 1, until = 'infinity' WHERE id = $1", int(bot))
+    await sql.execute("DELETE FROM chatlane.session WHERE bot = $1", int(bot))
     async with asyncio.timeout(WITHIN_S):
         while not store._writer.suspect:
             await asyncio.sleep(0.01)
-    await sql.execute("UPDATE chatlane.bot SET owner = NULL WHERE id = $1", int(bot))
     await until_held(store)
     assert await append(store, [update(1)]) == 0
 
@@ -482,14 +484,14 @@ async def test_a_renewal_notices_a_crash(open_it, sql):
 async def test_a_copy_of_before_that_is_put_back_under_a_running_process_is_not_trusted(open_it, sql, bot):
     store = await open_it(renew_every_s=0.01)
     async with asyncio.timeout(WITHIN_S):
-        while store._ledger._hold._beat < 3:
+        while store._ledger._session._beat < 3:
             await asyncio.sleep(0.01)
-    owner = store._ledger._hold.owner
+    owner = store._ledger._session.id
     freeze(store)
-    await sql.execute("UPDATE chatlane.bot SET beat = 1, until = '-infinity' WHERE id = $1", int(bot))
+    await sql.execute("UPDATE chatlane.session SET beat = 1, until = '-infinity' WHERE bot = $1", int(bot))
     store._writer.doubt(StoreUnavailable("simulated"))
     await until_held(store)
-    assert store._ledger._hold.owner != owner
+    assert store._ledger._session.id != owner
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
@@ -513,13 +515,13 @@ async def test_a_server_that_is_started_again_has_all_that_was_confirmed(new_bot
         server.remove()
 
 
-async def test_a_standby_outlasts_a_start_of_the_server(new_bot):
+async def test_who_waits_outlasts_a_start_of_the_server(new_bot):
     server, bot = Server(), new_bot()
     try:
-        store = await open_postgres(server.url(), bot)
+        store = await open_postgres(server.url(), bot, standby=False)
         await append(store, [update(1)])
         with capture_logs() as lines:
-            standby = asyncio.create_task(open_postgres(server.url(), bot))
+            waiting = asyncio.create_task(open_postgres(server.url(), bot))
             async with asyncio.timeout(WITHIN_S):
                 while not lines:
                     await asyncio.sleep(0.01)
@@ -531,7 +533,7 @@ async def test_a_standby_outlasts_a_start_of_the_server(new_bot):
             assert await insist(lambda: append(store, [update(2)])) == 1
             await store.close()
             async with asyncio.timeout(WITHIN_S):
-                taken = await standby
+                taken = await waiting
         assert await drain_ids(taken) == [("chat:1", 1), ("chat:1", 2)]
         await taken.close()
     finally:
@@ -704,7 +706,7 @@ async def test_a_server_has_to_prove_its_name(new_bot, tmp_path):
             f"{url}&sslrootcert={certificate}".replace("127.0.0.1", "localhost"), new_bot()
         )
         query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-        assert await store._writer._connection.fetchval(query)
+        assert await store._ledger._taking.fetchval(query)
         await store.close()
     finally:
         server.remove()
@@ -728,9 +730,9 @@ async def test_two_that_create_the_tables_at_the_same_time_agree(database, new_b
 
 async def test_a_closed_store_holds_no_connection_and_no_bot(open_it, sql, bot):
     store = await open_it()
-    application = store._ledger._hold.application
+    application = store._ledger._session.application
     await store.close()
-    assert await sql.fetchval("SELECT owner FROM chatlane.bot WHERE id = $1", int(bot)) is None
+    assert await sql.fetchval("SELECT id FROM chatlane.session WHERE bot = $1", int(bot)) is None
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
     async with asyncio.timeout(WITHIN_S):
         while await sql.fetchval(count, application):
@@ -742,14 +744,14 @@ async def test_a_store_that_is_closed_while_it_reads_anew_holds_no_connection_an
 ):
     for moment in (0.0, 0.01, 0.02, 0.05, 0.1):
         store = await open_it()
-        application = store._ledger._hold.application
+        application = store._ledger._session.application
         async with sql.transaction():
-            await sql.execute("SELECT FROM chatlane.bot WHERE id = $1 FOR UPDATE", int(bot))
+            await sql.execute("SELECT FROM chatlane.session WHERE bot = $1 FOR UPDATE", int(bot))
             store._writer.doubt(StoreUnavailable("simulated"))
             await asyncio.sleep(moment)
             await asyncio.wait_for(store.close(), WITHIN_S)
             assert store._recovery is None or store._recovery.done()
-        await sql.execute("UPDATE chatlane.bot SET until = clock_timestamp() WHERE id = $1", int(bot))
+        await sql.execute("UPDATE chatlane.session SET until = clock_timestamp() WHERE bot = $1", int(bot))
         count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
         async with asyncio.timeout(WITHIN_S):
             while await sql.fetchval(count, application):

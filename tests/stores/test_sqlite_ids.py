@@ -49,8 +49,8 @@ def rows(path: Path, query: str) -> list[Any]:
 async def test_after_any_number_of_calls_and_timers_the_next_process_goes_on_behind_them(path):
     for start in range(3):
         store: Any = await open_sqlite(path, "1")
-        store._outbox_id += FAR
-        store._timers._number += FAR
+        store._call_ids._last += FAR
+        store._timers._ids._last += FAR
         await send(store, start, b"%d" % start, timer=b"%d" % start)
         await store.close()
     assert rows(path, "SELECT body FROM timer ORDER BY place") == [(b"0",), (b"1",), (b"2",)]

@@ -25,7 +25,7 @@ Row = tuple[Any, ...]
 Steps = list[Any]
 """Alternating: the operation, then its rows, place or values. One flat list costs less than a tuple per step."""
 
-_LOGS: Final = {"inbox", "outbox", "dead"}
+_LOGS: Final = {"inbox", "outbox", "dead", "mail"}
 KEYS: Final = {
     "state": slice(2),
     "seen": slice(1),
@@ -35,7 +35,13 @@ KEYS: Final = {
 }
 """The key's columns in a row of the tables that have a key other than a place."""
 
-_DELETE_FROM: Final = {"inbox": "-inbox", "outbox": "-outbox", "timer": "-timer", "dead": "-dead"}
+_DELETE_FROM: Final = {
+    "inbox": "-inbox",
+    "outbox": "-outbox",
+    "timer": "-timer",
+    "dead": "-dead",
+    "mail": "-mail",
+}
 _GONE: Final = {step: queue for queue, step in _DELETE_FROM.items()}
 DELETED: Final = None
 
@@ -45,10 +51,27 @@ Combined = tuple[
     dict[str, dict[Row, Row | None]],
     dict[str, int],
     dict[str, int],
+    "SharedSteps",
 ]
 """The steps of one transaction per table: places or numbers to delete; rows to insert, in the order of the steps; by key, the
 row to insert or replace, or DELETED. And by lane, the number of timers that it may have at the end; by kind of id, the value
-to which its high-water mark is raised."""
+to which its high-water mark is raised; what must be so, or nothing is changed."""
+
+
+class SharedSteps:
+    """What only a store has that several sessions write: what must be so, or nothing is changed; shares that are given up."""
+
+    __slots__ = ("given", "right", "states")
+
+    def __init__(self) -> None:
+        self.right: int | None = None
+        """The epoch of the right to append that the session must have."""
+
+        self.states: dict[tuple[str, str], bytes | None] = {}
+        """The states before this transaction, by (key, scope)."""
+
+        self.given: list[int] = []
+        """Shares of the lanes that the session owned so far."""
 
 
 class Group:
@@ -106,6 +129,18 @@ class Group:
         """Raise the high-water mark of the ids of this kind to `last`, unless it is higher."""
         self.steps += ("#mark", (kind, last))
 
+    def expect_right(self, epoch: int) -> None:
+        """Fail the transaction (RightLost) if the session has no right to append of this epoch."""
+        self.steps += ("=right", epoch)
+
+    def expect_state(self, key: str, scope: str, was: bytes | None) -> None:
+        """Fail the transaction (StateChanged) if this state is another one before it."""
+        self.steps += ("=state", (key, scope, was))
+
+    def give(self, shares: Iterable[int]) -> None:
+        """Give up shares of the lanes: another session may own them from now on."""
+        self.steps += ("=given", list(shares))
+
     def see(self, segments: Mapping[int, bytearray], now: float) -> None:
         """Store segments of seen ids; `now` is Unix time."""
         self.insert("seen", *((number, bytes(bits), now) for number, bits in segments.items()))
@@ -136,6 +171,7 @@ def combined(steps: Steps) -> Combined:
     keyed: dict[str, dict[Row, Row | None]] = {}
     bounded: dict[str, int] = {}
     marks: dict[str, int] = {}
+    shared = SharedSteps()
     last = ""
     add: Callable[[Any], None]
     by_turns = iter(steps)
@@ -151,11 +187,13 @@ def combined(steps: Steps) -> Combined:
                 add = partial(_bound, bounded)
             elif what == "#mark":
                 add = partial(_raise, marks)
+            elif what[0] == "=":
+                add = partial(_share, shared, what)
             else:
                 add = partial(_forget, keyed.setdefault(what[1:], {}))
             last = what
         add(value)
-    return gone, new, keyed, bounded, marks
+    return gone, new, keyed, bounded, marks, shared
 
 
 def _forget(rows: dict[Row, Row | None], key: Row) -> None:
@@ -171,6 +209,16 @@ def _replace(rows: dict[Row, Row | None], key: slice, by: Iterable[Row]) -> None
 
 def _bound(bounded: dict[str, int], bound: tuple[str, int]) -> None:
     bounded[bound[0]] = bound[1]
+
+
+def _share(shared: SharedSteps, what: str, value: Any) -> None:
+    match what:
+        case "=right":
+            shared.right = value
+        case "=state":
+            shared.states.setdefault(value[:2], value[2])
+        case _:
+            shared.given += value
 
 
 def _raise(marks: dict[str, int], mark: tuple[str, int]) -> None:

@@ -1,12 +1,13 @@
 """The seam between the lanes in memory and what keeps them: a file, a database."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from engine.embedded.lane import ParkedLane
 from engine.model import Sql
 from engine.store import Notes
 from engine.stores.owned.group import Row
+from engine.stores.owned.ids import Ids, Kind
 from engine.stores.owned.reads import Read
 from engine.stores.owned.writer import Doubted, GroupWriter
 
@@ -17,11 +18,30 @@ Loader = Callable[[], Callable[["Source"], T]]
 _REASON_MAX: Final = 200
 
 
+class Granted(NamedTuple):
+    """The right to append, in a store with several sessions."""
+
+    epoch: int
+    """Grows with each grant."""
+
+    last_place: int
+    """The highest place in the inbox; 0 if it is empty."""
+
+    seen: Sequence[Row]
+    """The segments of ids appended before, as in Source.seen."""
+
+
 class Source(Protocol):
     """Everything that is kept, read once at each opening."""
 
     owner_epoch: int
     """Grows with each opening, so that no lease outlives it."""
+
+    shares: Collection[int] | None
+    """The shares of the lanes that this is all of; None: of all lanes."""
+
+    granted: Granted | None
+    """The right to append, if this is of a session that has it."""
 
     def pending(self, queue: str) -> Iterable[tuple[int, str]]:
         """Return (place, key) of all that is pending, in the order of the places."""
@@ -41,11 +61,8 @@ class Source(Protocol):
     def dead(self) -> Iterable[tuple[int, str, str]]:
         """Return (number, queue, key) of the dead letters, oldest first."""
 
-    def last_dead(self) -> int:
-        """Return the highest number that a dead letter has or had; 0 if there was none."""
-
-    def last_id(self, kind: str) -> int:
-        """Return the highest reserved id of "calls" or "timers"; ids above it were never used."""
+    def ids(self, kind: Kind) -> Ids:
+        """Return the ids of this kind that were never used; those of "letters" are the numbers of dead letters."""
 
     def rows(self, what: Read, values: Row) -> Iterable[Row]:
         """Return the rows of the answer."""

@@ -5,6 +5,7 @@ the transaction after the one that added a letter, since that one may fail. Afte
 deletes them.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from engine.bursts import Bursts
@@ -14,6 +15,7 @@ from engine.model import DeadLetter, Envelope, Queue
 from engine.outcome import split_trace
 from engine.store import Limits
 from engine.stores.owned.group import Group
+from engine.stores.owned.ids import Count
 from engine.stores.owned.ledger import Source
 from engine.stores.owned.reads import Read
 from engine.stores.owned.writer import GroupWriter
@@ -29,9 +31,18 @@ class Letters:
         self._book = DeadBook(
             limits, ((DeadLane(Queue(queue), key), number) for number, queue, key in source.dead())
         )
-        self._number = source.last_dead()  # of the newest
+        self._numbers = source.ids("letters")
         self._bursts = Bursts()
         self._writer: GroupWriter
+
+    def take(self, source: Source) -> None:
+        """Record the letters of lanes that this session owns from now on."""
+        for number, queue, key in source.dead():
+            self._drop(self._book.add(DeadLane(Queue(queue), key), number))
+
+    def drop(self, owns: Callable[[str], bool]) -> None:
+        """Forget the letters of lanes that this session does not own any more."""
+        self._book.drop(owns)
 
     def start(self, writer: GroupWriter) -> None:
         """Delete the letters above the bounds."""
@@ -42,20 +53,31 @@ class Letters:
         """Log the events that were not logged yet."""
         self._bursts.close()
 
-    def buried(self, queue: Queue, key: str) -> None:
+    def bury(
+        self, group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: str, *, at: float
+    ) -> int:
+        """Add a dead letter to the group; return its number, or 0 if the store gives it one, for `buried` when it is committed."""
+        row = (queue.value, *envelope[:4], attempts, reason, at)
+        if isinstance(self._numbers, Count):
+            group.insert("dead", row)
+            return 0
+        number = self._numbers.next()
+        group.insert("dead", (number, *row))
+        return number
+
+    def buried(self, queue: Queue, key: str, number: int) -> None:
         """Record that one more is in the store; delete others above the bounds.
 
-        Its number is known: outcomes arrive in the order of the transactions, and stores number without gaps.
+        The number that the store gives is known: outcomes arrive in the order of the transactions.
         """
-        self._number += 1
         self._lanes[queue].dead += 1
-        self._drop(self._book.add(DeadLane(queue, key), self._number))
+        self._drop(self._book.add(DeadLane(queue, key), number or self._numbers.next()))
 
-    def lane_full(self, key: str) -> None:
+    def lane_full(self, key: str, number: int) -> None:
         """Record that one more update is in the store as a dead letter, because its lane is full."""
         self._lanes[Queue.INBOX].lane_full += 1
         self._bursts.note("lane full", Queue.INBOX, key)
-        self.buried(Queue.INBOX, key)
+        self.buried(Queue.INBOX, key, number)
 
     @property
     def count(self) -> int:
@@ -79,11 +101,6 @@ class Letters:
                 dropping.cancelled() or dropping.exception()
             )  # after a failure all is read anew, and trimmed then
         )
-
-
-def bury(group: Group, queue: Queue, envelope: Envelope, attempts: int, reason: str, *, at: float) -> None:
-    """Add a dead letter to the group; call `Letters.buried` when it is committed."""
-    group.insert("dead", (queue.value, *envelope[:4], attempts, reason, at))
 
 
 async def newest_letters(writer: GroupWriter, limit: int, below: int | None = None) -> list[DeadLetter]:

@@ -16,85 +16,32 @@ then, and deliveries in progress are handled again (a reply that was sent is sen
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import structlog
 
-from engine.embedded.aliases import Aliases
 from engine.embedded.at_hand import Name, QueueAtHand, RecentStates
 from engine.embedded.forward import ForwardClock
 from engine.embedded.lane import Lane
-from engine.embedded.seen import SeenIds
 from engine.errors import LeaseLost, StoreError, StoreUnavailable
-from engine.model import TIMER_IDS, Delivery, Envelope, Queue, Right
+from engine.model import TIMER_IDS, Delivery, Envelope, Lease, Queue, Right
 from engine.store import ID_MASK, Arrived, Limits, Lost
 from engine.stores.owned.group import Group, Row
-from engine.stores.owned.ids import HighWater
+from engine.stores.owned.image import FENCE_BITS, Loaded
 from engine.stores.owned.ledger import Ledger, Source, damaged
-from engine.stores.owned.letters import Letters
 from engine.stores.owned.reads import Read
-from engine.stores.owned.timers import Timers
-from engine.stores.owned.writer import GroupWriter
+
+if TYPE_CHECKING:
+    from engine.embedded.aliases import Aliases
+    from engine.embedded.seen import SeenIds
+    from engine.stores.owned.ids import Ids
+    from engine.stores.owned.letters import Letters
+    from engine.stores.owned.timers import Timers
+    from engine.stores.owned.writer import GroupWriter
 
 log = structlog.get_logger(__name__)
 
-_FENCE_BITS: Final = 53  # counts the claims of one opening; the owner's epoch is above these bits
-HOLD: Final = "~hold:"
-"""Prefix of the key in the table `parked` for what an operator holds. Lanes have no such keys, so older versions ignore it."""
-
 _CALM_S: Final = 60.0  # after this long without a reload the next one starts without a pause
-
-
-class Loaded:
-    """Everything read at one opening. Created on any thread, then `start`ed on the event loop."""
-
-    def __init__(
-        self, source: Source, limits: Limits, clock: ForwardClock, now: float, due_until: float
-    ) -> None:
-        """Read all; takes about a second for 500,000 pending updates.
-
-        `now` is the loop's time, `due_until` Unix time: timers that are due by then are put into their lanes.
-        """
-        self.owner_epoch = source.owner_epoch
-        self.is_void = False
-        """Its leases have ended."""
-
-        fence = source.owner_epoch << _FENCE_BITS
-        self.queues = {queue: QueueAtHand(queue, fence=fence) for queue in Queue}
-        self.seen = SeenIds()
-        self.aliases = Aliases()
-        self.states = RecentStates(source.states())
-        self.outbox_id = source.last_id("calls")
-        self.timers = Timers(self.queues[Queue.INBOX].lanes, clock, number=source.last_id("timers"))
-        for data in self.queues.values():
-            for place, key in source.pending(data.name):
-                data.lanes.add(key, place)
-            data.lanes.appended = data.lanes.pending
-        self.timers.load(source, due_until)
-        self.aliases.add(dict(source.aliases()))
-        for segment, bits, touched in source.seen():
-            self.seen.found(segment, bits, clock.wall() - touched, now)
-        self.letters = Letters(source, limits, {queue: data.lanes for queue, data in self.queues.items()})
-        self._parked = {queue: source.parked(data.name, clock.wall()) for queue, data in self.queues.items()}
-
-    def start(self, writer: GroupWriter) -> None:
-        """Start on the event loop: parked lanes, timers, and the deletion of dead letters above the bounds."""
-        for queue, parked in self._parked.items():
-            lanes = self.queues[queue].lanes
-            lanes.restore(parked)
-            for each in parked:
-                if each.key.startswith(HOLD):
-                    lanes.hold(each.key.removeprefix(HOLD), each.reason)
-        self._parked.clear()
-        self.timers.start(writer)
-        self.letters.start(writer)
-
-    def close(self) -> None:
-        """Stop the timers, and wake claims that wait for a lane."""
-        self.timers.close()
-        for data in self.queues.values():
-            data.lanes.close()
-        self.letters.close()
 
 
 class LoadedStore:
@@ -117,8 +64,7 @@ class LoadedStore:
         self._seen: SeenIds
         self._aliases: Aliases
         self._states: RecentStates
-        self._outbox_id: int
-        self._call_ids: HighWater
+        self._call_ids: Ids
         self._timers: Timers
         self._letters: Letters
         self._writer: GroupWriter
@@ -139,7 +85,7 @@ class LoadedStore:
     async def open(self) -> None:
         """Open the ledger and load it; StoreError says in one line what a person has to do."""
         self._take_over(loaded := await self._ledger.open(self._loader))
-        self._granted = Right(loaded.owner_epoch << _FENCE_BITS)
+        self._granted = Right(loaded.owner_epoch << FENCE_BITS)
         self._look_later()
 
     def _loader(self) -> Callable[[Source], Loaded]:
@@ -203,6 +149,40 @@ class LoadedStore:
         if data in self._queues.values() and data.lanes.is_held(lane.lease):
             self._writer.doubt(StoreUnavailable(f"what is pending in {lane.key} is not in the store"))
         raise LeaseLost(lane.key)
+
+    async def _held(self, lease: Lease) -> Lane:
+        """Return the lane of a lease in force, while no write of it is in progress."""
+        if self._writer.suspect:  # checked here to save an await on the hot path
+            await self._trusted()
+        lane = self._queues[lease.queue].lanes.held(lease)
+        # A write is in progress if a caller was cancelled and repeats its request.
+        while lane.settling is not None and not lane.settling.finished:
+            await self._writer.read(Read.NOTHING, ())
+            lane = self._queues[lease.queue].lanes.held(lease)
+        return lane
+
+    async def _read_behind(
+        self, delivery: Delivery, limit: int, which: Callable[[Lane, int], list[int]]
+    ) -> tuple[Lane, list[Envelope]]:
+        """Return the lane and the envelopes at the places that `which` selects, consistent at the time of return."""
+        found: dict[int, Envelope] = {}
+        while True:
+            lane = await self._head_held(delivery)
+            data = self._queues[delivery.lease.queue]
+            places = which(lane, limit)
+            found.update((place, data.envelopes[place]) for place in places if place in data.envelopes)
+            missing = [place for place in places if place not in found]
+            if not missing:  # and nothing was inserted between them while reading
+                return lane, [found[place] for place in places]
+            rows = await self._writer.read_rows(Read.at(data.name), (missing,), list)
+            for place, *row in rows:
+                found[place] = Envelope(place & ID_MASK, lane.key, *row)
+            if len(rows) < len(missing):
+                self._lacks(data, lane)
+
+    async def _head_held(self, delivery: Delivery) -> Lane:
+        await self._held(delivery.lease)
+        return self._queues[delivery.lease.queue].lanes.head_held(delivery)
 
     def _read_state(self, name: Name) -> asyncio.Future[bytes | None]:
         states = self._states
@@ -294,12 +274,15 @@ class LoadedStore:
 
     def _load_anew(self, load: Callable[[Source], Loaded], source: Source) -> Loaded:
         loaded = load(source)
-        is_same_hold = self._loaded is not None and not self._loaded.is_void
-        if is_same_hold and not loaded.seen.contains(self._seen):
+        if self._is_same(loaded) and not loaded.seen.contains(self._seen):
             raise StoreError(
                 f"{self._ledger.name} has lost updates that it had: an older copy was put in its place while the bot ran"
             )
         return loaded
+
+    def _is_same(self, loaded: Loaded) -> bool:  # noqa: ARG002
+        """Return whether all ids that were seen so far must be in what was read anew."""
+        return self._loaded is not None and not self._loaded.is_void
 
     def _take_over(self, loaded: Loaded) -> None:
         """Replace the in-memory image by a new one, in one step: no await in here."""
@@ -310,8 +293,7 @@ class LoadedStore:
         self._seen = loaded.seen
         self._aliases = loaded.aliases
         self._states = loaded.states
-        self._outbox_id = loaded.outbox_id
-        self._call_ids = HighWater("calls", loaded.outbox_id)
+        self._call_ids = loaded.call_ids
         self._timers = loaded.timers
         self._letters = loaded.letters
         self._appended = None

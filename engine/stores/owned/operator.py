@@ -1,6 +1,7 @@
 """Counts of a store whose lanes are in memory, and the operator's methods: lanes, dead letters, and their replay."""
 
 import asyncio
+from collections.abc import Mapping
 from itertools import islice
 from math import inf
 from typing import Any, Final
@@ -23,10 +24,11 @@ from engine.model import (
     Timer,
 )
 from engine.store import ALL_LANES, LaneOrder
-from engine.stores.owned.group import Row
+from engine.stores.owned.group import Group, Row
 from engine.stores.owned.letters import find_letter, newest_letters
-from engine.stores.owned.loaded import HOLD, LoadedStore
+from engine.stores.owned.loaded import LoadedStore
 from engine.stores.owned.reads import Read
+from engine.stores.owned.shares import HOLD
 
 _AUDITED_AT_ONCE: Final = 500
 
@@ -77,12 +79,17 @@ class OwnedOperator(LoadedStore):
     async def hold(self, queue: Queue, key: str, reason: str) -> None:
         await self._trusted()
         key = self._aliases.lane(key)
+        if self._is_far(key):
+            await self._ask_owner("hold", key, 0, queue.value, reason.encode())
+            return
         self._writer.group().insert("parked", (queue.value, f"{HOLD}{key}", 0, self._wall(), reason, 0.0, -1))
         await self._writer.done(lambda: self._queues[queue].lanes.hold(key, reason))
 
     async def unhold(self, queue: Queue, key: str) -> bool:
         await self._trusted()
         key = self._aliases.lane(key)
+        if self._is_far(key):
+            return await self._ask_owner("unhold", key, 0, queue.value)
         lanes = self._queues[queue].lanes
         lane = None if key == ALL_LANES else lanes.lane_parked(key)
         if key not in lanes.holds() and lane is None:
@@ -125,6 +132,8 @@ class OwnedOperator(LoadedStore):
         letter, _ = await self._letter_alone(number)
         if letter is None:
             return False
+        if self._is_far(letter.envelope.key):
+            return await self._ask_owner("discard", letter.envelope.key, number)
         self._appended = group = self._writer.group()
         group.drop_letter(letter.number)
         await self._writer.done(lambda: self._letters.removed(letter))
@@ -172,6 +181,8 @@ class OwnedOperator(LoadedStore):
         if letter is None or is_pending:
             return False
         envelope = letter.envelope
+        if self._is_far(envelope.key):
+            return await self._ask_owner("replay", envelope.key, number)
         data = self._queues[letter.queue]
         self._appended = group = self._writer.group()
         group.drop_letter(number)
@@ -188,8 +199,7 @@ class OwnedOperator(LoadedStore):
             place = data.lanes.old_place_of(envelope.id)
             group.insert(data.name, (place, *envelope[1:]))
             # While it is pending, an update with the same id is a repetition.
-            _, segments = self._seen.plan([envelope.id] if letter.queue is Queue.INBOX else [])
-            group.see(segments, self._wall())
+            segments = self._see_again(group, envelope.id) if letter.queue is Queue.INBOX else {}
 
             def replayed() -> None:
                 self._letters.removed(letter)
@@ -198,6 +208,18 @@ class OwnedOperator(LoadedStore):
 
             await self._writer.done(replayed)
         return True
+
+    # What a store whose lanes are shared by several sessions does otherwise (shared.py).
+
+    def _is_far(self, key: str) -> bool:  # noqa: ARG002
+        """Return whether the lane belongs to another session."""
+        return False
+
+    async def _ask_owner(
+        self, what: str, key: str, number: int = 0, scope: str = "", body: bytes = b""
+    ) -> bool:
+        """Let the session that owns the lane do it."""
+        raise NotImplementedError
 
     async def _letter_alone(self, number: int) -> tuple[DeadLetter | None, bool]:
         """Return the letter, and whether its id is pending, while nothing is appended, replayed or discarded."""
@@ -208,6 +230,12 @@ class OwnedOperator(LoadedStore):
             is_pending = letter is not None and await self._is_pending(letter)
             if self._appended is before:  # else another call may have replayed it meanwhile
                 return letter, is_pending
+
+    def _see_again(self, group: Group, id_: int) -> Mapping[int, bytearray]:
+        """Add to the group that the update was seen; return the segments of ids that change."""
+        _, segments = self._seen.plan([id_])
+        group.see(segments, self._wall())
+        return segments
 
     async def _is_pending(self, letter: DeadLetter) -> bool:
         """Return whether an update or call of its id is pending; looked up by place, whatever the depth."""

@@ -40,6 +40,9 @@ class Read(Enum):
     NEWEST_LETTER = "newest letter"
     """(number) -> the same of the newest dead letter with a lower number."""
 
+    MAIL = "mail"
+    """(most) -> n, kind, key, scope, place, at, body of the oldest mail for this session's lanes (shared.py)."""
+
     __hash__ = object.__hash__  # Enum's own is written in Python
 
     @classmethod

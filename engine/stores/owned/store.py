@@ -4,20 +4,21 @@ The lanes in memory change when the transaction of the same change is committed.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from engine.embedded.at_hand import Name, QueueAtHand
 from engine.embedded.lane import Lane, same_scope
 from engine.errors import LeaseLost, RightLost, StateChanged, StoreUnavailable
-from engine.model import KEEP, TIMER_IDS, Call, Delivery, Effects, Envelope, Lease, Post, Queue, Right
+from engine.model import KEEP, TIMER_IDS, Call, Delivery, Effects, Envelope, Post, Queue, Right
 from engine.moved import former_right
 from engine.store import DIED, ID_MASK, Arrived, Lost
 from engine.stores.owned.group import Group
-from engine.stores.owned.letters import bury
 from engine.stores.owned.operator import OwnedOperator
 from engine.stores.owned.reads import Read
+from engine.stores.owned.timers import Changes
 
+Placed = Sequence[tuple[int, Envelope]]
 T = TypeVar("T")
 
 
@@ -55,36 +56,41 @@ class OwnedStore(OwnedOperator):
         self._seen.drop(old, now)  # before the ledger: an id in memory must be there, too
         group = self._writer.group()
         updates = self._aliases.addressed([batch[index] for index in new], leads)
-        placed, full = self._queues[Queue.INBOX].place(updates, self._limits.lane_depth_max)
+        placed, full = self._place(updates)
         group.durable = True
         for segment in old:
             group.forget("seen", segment)
         if leads:
             group.insert("alias", *leads.items())
-        group.insert("inbox", *[(place, *envelope[1:]) for place, envelope in placed])
+        mine = self._insert(group, right, placed, leads)
         group.see(segments, wall)
-        for envelope in full:
-            bury(group, Queue.INBOX, envelope, 0, "lane full", at=wall)
-        lane_timers_max = self._limits.lane_timers_max
-        posted = self._timers.post(group, self._aliases.addressed(posts, leads), lane_timers_max)
+        buried = [
+            (envelope, self._letters.bury(group, Queue.INBOX, envelope, 0, "lane full", at=wall))
+            for envelope in full
+        ]
+        posted = self._post(group, self._aliases.addressed(posts, leads))
 
         def appended() -> None:
             inbox = self._queues[Queue.INBOX]
             self._aliases.add(leads)
             self._seen.apply(segments, now)
-            for place, envelope in placed:
-                inbox.add(place, envelope)
+            arrived = self._add(placed, mine)
             inbox.lanes.appended += len(full)
-            for envelope in full:
-                self._letters.lane_full(envelope.key)
+            for envelope, number in buried:
+                self._letters.lane_full(envelope.key, number)
             self._timers.apply(posted)
             if updates and self._arrived is not None:
-                self._arrived(updates)
+                self._arrived(updates if arrived is None else [*arrived, *full])
 
         if batch or aliases:  # posts do not wait for each other
             self._appended = group
         await self._writer.done(appended)
         return len(new)
+
+    async def post(self, posts: Sequence[Post]) -> None:
+        await self._trusted()
+        posted = self._post(self._writer.group(), self._aliases.addressed(posts, {}))
+        await self._writer.done(lambda: self._timers.apply(posted))
 
     def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:
         self._watchers[queue] = lost
@@ -128,9 +134,10 @@ class OwnedStore(OwnedOperator):
     async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
         lane = await self._held(delivery.lease)
         states: dict[Name, bytes | None] = {}
+        was: list[tuple[Name, bytes | None]] = []
         if effects.states or effects.state is not KEEP:
-            states = self._new_states(delivery, effects)
-            lane = await self._compared(delivery, effects, states)
+            states, was = self._new_states(delivery, effects), self._former_states(delivery, effects)
+            lane = await self._compared(delivery, effects, states, was)
         data = self._queues[delivery.lease.queue]
         envelope = delivery.envelope
         if lane.head & ID_MASK == envelope.id:
@@ -138,9 +145,9 @@ class OwnedStore(OwnedOperator):
             group = self._writer.group()
             for place in places:
                 group.delete(data.name, place)
-            for name, state in states.items():
-                group.set_state(*name, state)
-            calls = self._send(group, effects.calls) if effects.calls else []
+            if states:
+                self._set_states(group, lane, states, was)
+            calls = self._send(group, effects.calls, lane.key) if effects.calls else []
             most = self._limits.lane_timers_max
             timers = (
                 self._timers.plan(group, lane.key, envelope.scope, effects.timers, most)
@@ -148,7 +155,7 @@ class OwnedStore(OwnedOperator):
                 else {}
             )
             if effects.posts:
-                timers |= self._timers.post(group, self._aliases.addressed(effects.posts, {}), most)
+                timers |= self._post(group, self._aliases.addressed(effects.posts, {}), lane.key)
             if lane.reason is not None:
                 self._forget_parked(group, data, lane)
 
@@ -188,7 +195,7 @@ class OwnedStore(OwnedOperator):
         group = self._writer.group()
         until = self._wall() + delay_s
         group.insert("parked", (data.name, lane.key, attempts, until, reason, delay_s, lane.head))
-        sent = self._send(group, calls)
+        sent = self._send(group, calls, lane.key)
 
         def parked() -> None:
             self._sent(sent)
@@ -204,13 +211,13 @@ class OwnedStore(OwnedOperator):
         group.delete(data.name, place)
         attempts = lane.attempts + (not reason.startswith(DIED))
         at = self._wall()
-        bury(group, delivery.lease.queue, delivery.envelope, attempts, reason, at=at)
-        sent = self._send(group, calls)
+        number = self._letters.bury(group, delivery.lease.queue, delivery.envelope, attempts, reason, at=at)
+        sent = self._send(group, calls, lane.key)
         if lane.reason is not None:
             self._forget_parked(group, data, lane)
 
         def buried() -> None:
-            self._letters.buried(data.lanes.queue, lane.key)
+            self._letters.buried(data.lanes.queue, lane.key, number)
             (self._timers if place & TIMER_IDS else data).gone(place)
             self._sent(sent)
             data.lanes.ack(lane, more=False)
@@ -229,15 +236,24 @@ class OwnedStore(OwnedOperator):
             states[delivery.lease.key, delivery.envelope.scope] = effects.state
         return states
 
-    async def _compared(self, delivery: Delivery, effects: Effects, states: Iterable[Name]) -> Lane:
-        """Return the lane of a lease in force, while no write of these states is in progress.
-
-        StateChanged if one of them is not what it `was` (the delivery's own: what was delivered), unless this is a
-        repeated commit.
-        """
+    def _former_states(self, delivery: Delivery, effects: Effects) -> list[tuple[Name, bytes | None]]:
+        """Return what the states have to be before the commit; of the delivery's own: what was delivered."""
         was = [((self._aliases.lane(change.key), change.scope), change.was) for change in effects.states]
         if effects.state is not KEEP and delivery.lease.queue is Queue.INBOX:  # outbox: no state
             was.append(((delivery.lease.key, delivery.envelope.scope), delivery.state))
+        return was
+
+    async def _compared(
+        self,
+        delivery: Delivery,
+        effects: Effects,
+        states: Iterable[Name],
+        was: Sequence[tuple[Name, bytes | None]],
+    ) -> Lane:
+        """Return the lane of a lease in force, while no write of these states is in progress.
+
+        StateChanged if one of them is not what it was, unless this is a repeated commit.
+        """
         names = {name for name, _ in was}  # a state may occur twice
         with self._states.watched(names) as known:
             while True:
@@ -255,16 +271,49 @@ class OwnedStore(OwnedOperator):
                 else:
                     return lane
 
-    def _send(self, group: Group, calls: tuple[Call, ...]) -> list[Envelope]:
+    # What a store whose lanes are shared by several sessions does otherwise (shared.py).
+
+    def _place(self, updates: Sequence[Envelope]) -> tuple[Placed, list[Envelope]]:
+        """Return the updates with their places, and those whose lane is full."""
+        return self._queues[Queue.INBOX].place(updates, self._limits.lane_depth_max)
+
+    def _insert(self, group: Group, right: Right, placed: Placed, leads: Mapping[str, str]) -> Placed | None:  # noqa: ARG002
+        """Add updates to the group; return those of this session's lanes, None: all of them."""
+        group.insert("inbox", *[(place, *envelope[1:]) for place, envelope in placed])
+        return None
+
+    def _add(self, placed: Placed, mine: Placed | None) -> Sequence[Envelope] | None:  # noqa: ARG002
+        """Put updates into their lanes; return those of this session's lanes, None: all of them."""
+        inbox = self._queues[Queue.INBOX]
+        for place, envelope in placed:
+            inbox.add(place, envelope)
+        return None
+
+    def _set_states(
+        self,
+        group: Group,
+        lane: Lane,  # noqa: ARG002
+        states: Mapping[Name, bytes | None],
+        was: Iterable[tuple[Name, bytes | None]],  # noqa: ARG002 - compared in memory
+    ) -> None:
+        for name, state in states.items():
+            group.set_state(*name, state)
+
+    def _post(self, group: Group, posts: Sequence[Post], of: str = "") -> Changes:  # noqa: ARG002
+        """Add posts to the group, of a handler of the lane `of`."""
+        return self._timers.post(group, posts, self._limits.lane_timers_max)
+
+    def _send(self, group: Group, calls: tuple[Call, ...], of: str) -> list[Envelope]:  # noqa: ARG002
+        """Add calls of a handler of the lane `of` to the group; return those that `_sent` puts into their lanes."""
         if not calls:
             return []
         at = self._wall()
         sent = []
         for call in calls:
-            self._outbox_id += 1
-            sent.append(Envelope(self._outbox_id, self._aliases.lane(call.key), "", call.body, at))
+            id_ = self._call_ids.next()
+            sent.append(Envelope(id_, self._aliases.lane(call.key), "", call.body, at))
         group.insert("outbox", *sent)
-        self._call_ids.reserve(group, self._outbox_id)
+        self._call_ids.reserve(group)
         return sent
 
     def _sent(self, calls: list[Envelope]) -> None:
@@ -275,40 +324,6 @@ class OwnedStore(OwnedOperator):
 
     def _forget_parked(self, group: Group, data: QueueAtHand, lane: Lane) -> None:
         group.forget("parked", data.name, lane.key)
-
-    async def _held(self, lease: Lease) -> Lane:
-        """Return the lane of a lease in force, while no write of it is in progress."""
-        if self._writer.suspect:  # checked here to save an await on the hot path
-            await self._trusted()
-        lane = self._queues[lease.queue].lanes.held(lease)
-        # A write is in progress if a caller was cancelled and repeats its request.
-        while lane.settling is not None and not lane.settling.finished:
-            await self._writer.read(Read.NOTHING, ())
-            lane = self._queues[lease.queue].lanes.held(lease)
-        return lane
-
-    async def _read_behind(
-        self, delivery: Delivery, limit: int, which: Callable[[Lane, int], list[int]]
-    ) -> tuple[Lane, list[Envelope]]:
-        """Return the lane and the envelopes at the places that `which` selects, consistent at the time of return."""
-        found: dict[int, Envelope] = {}
-        while True:
-            lane = await self._head_held(delivery)
-            data = self._queues[delivery.lease.queue]
-            places = which(lane, limit)
-            found.update((place, data.envelopes[place]) for place in places if place in data.envelopes)
-            missing = [place for place in places if place not in found]
-            if not missing:  # and nothing was inserted between them while reading
-                return lane, [found[place] for place in places]
-            rows = await self._writer.read_rows(Read.at(data.name), (missing,), list)
-            for place, *row in rows:
-                found[place] = Envelope(place & ID_MASK, lane.key, *row)
-            if len(rows) < len(missing):
-                self._lacks(data, lane)
-
-    async def _head_held(self, delivery: Delivery) -> Lane:
-        await self._held(delivery.lease)
-        return self._queues[delivery.lease.queue].lanes.head_held(delivery)
 
     def _settle(self, group: Group, lane: Lane, then: Callable[[], T]) -> asyncio.Future[T]:
         lane.settling = group

@@ -16,9 +16,10 @@ from engine.errors import StoreError
 from engine.model import POSTED, TIMER_IDS, Post, Timer
 from engine.store import WALL_LOOK_S
 from engine.stores.owned.group import Group, Row
-from engine.stores.owned.ids import HighWater
+from engine.stores.owned.ids import Ids
 from engine.stores.owned.ledger import Source, damaged
 from engine.stores.owned.reads import Read
+from engine.stores.owned.shares import Shares
 from engine.stores.owned.writer import GroupWriter
 
 Name = tuple[str, str, str]
@@ -35,11 +36,11 @@ _AFTER_TROUBLE_S: Final = 1.0
 class Timers:
     """The due timers of one opening. All methods but `load` are for the event loop."""
 
-    def __init__(self, lanes: LaneTable, clock: ForwardClock, *, number: int) -> None:
+    def __init__(self, lanes: LaneTable, clock: ForwardClock, ids: Ids, shares: Shares) -> None:
         self._lanes = lanes
         self._clock = clock
-        self._number = number  # of the newest
-        self._numbers = HighWater("timers", number)
+        self._ids = ids
+        self._shares = shares
         self._due: dict[int, Name] = {}  # those that are in their lanes, by place
         self._places: dict[Name, int] = {}  # the inverse
         self._last = (-inf, 0)  # (Unix time, place): all timers in the store up to here are in their lanes
@@ -86,11 +87,10 @@ class Timers:
                 earlier.pop(full_name, None)  # the last of several changes to one name counts
             changes[full_name] = None
             if after_s is not None:
-                self._number += 1
-                at, place = changes[full_name] = (self._clock() + after_s, TIMER_IDS + self._number)
+                at, place = changes[full_name] = (self._clock() + after_s, TIMER_IDS + self._ids.next())
                 rows[full_name] = (place, *full_name, at, body)
         group.insert("timer", *rows.values())
-        self._numbers.reserve(group, self._number)
+        self._ids.reserve(group)
         for full_name, change in changes.items():
             if change is None:
                 group.forget("timer", *full_name)
@@ -102,7 +102,7 @@ class Timers:
         """Add posts, as `plan` adds timers, each under a name of its own."""
         changes: Changes = {}
         for key, scope, body, after_s in posts:
-            timer = Timer(f"{POSTED}{self._number + 1}", after_s, body)
+            timer = Timer(f"{POSTED}{self._ids.next()}", after_s, body)
             changes |= self.plan(group, key, scope, (timer,), most)
         return changes
 
@@ -117,13 +117,29 @@ class Timers:
             if change is None:
                 continue
             at, place = change
-            self._numbers.reserved(place & ~TIMER_IDS)
+            self._ids.reserved(place & ~TIMER_IDS)
+            if not self._shares.owns(name[0]):  # it was given up meanwhile
+                continue
             if at <= now:
                 self._add(place, name)
                 continue
             if at < self._next_at:
                 self._next_at = at
                 self._set_alarm()
+
+    def take(self, rows: Iterable[Row]) -> None:
+        """Put timers of lanes that this session owns from now on into them; these are due. Look for others."""
+        for _, place, *name in rows:
+            if place not in self._due:
+                self._add(place, _checked(name))
+        self._next_at = -inf
+        self._set_alarm()
+
+    def drop(self) -> None:
+        """Forget the timers of lanes that this session does not own any more; their places are removed already."""
+        for place, name in list(self._due.items()):
+            if not self._shares.owns(name[0]):
+                self.gone(place)
 
     def clock_moved(self) -> None:
         """Check whether the next timer is due now: the wall clock was set forward."""
@@ -142,11 +158,10 @@ class Timers:
 
     def _come_due(self, row: Row) -> None:
         at, place, *name = row
-        if [type(part) for part in name] != [str, str, str]:
-            raise StoreError(damaged("a timer has a name that is no text"))
+        known = _checked(name)
         self._last = (at, place)
         if place not in self._due:  # it was due when it was set
-            self._add(place, tuple(name))
+            self._add(place, known)
 
     def _note_next(self, rows: list[Row]) -> None:
         self._next_at = rows[0][0] if rows else inf
@@ -198,3 +213,9 @@ class Timers:
             self._writer.doubt(error)
         else:
             self._alarm = asyncio.get_running_loop().call_later(_AFTER_TROUBLE_S, self._look)
+
+
+def _checked(name: list[Any]) -> Name:
+    if [type(part) for part in name] != [str, str, str]:
+        raise StoreError(damaged("a timer has a name that is no text"))
+    return name[0], name[1], name[2]

@@ -42,8 +42,11 @@ class Connection(Protocol):
     async def fetchval(self, query: str, *values: Any) -> Any:
         """Return the first value of the first row."""
 
-    def transaction(self) -> AbstractAsyncContextManager[Any]:
+    def transaction(self, *, isolation: str | None = None) -> AbstractAsyncContextManager[Any]:
         """Return a transaction, to be entered."""
+
+    async def add_listener(self, channel: str, callback: Any) -> None:
+        """Call it at each NOTIFY of this channel."""
 
     def get_server_pid(self) -> int:
         """Return the process id that the server gave at the start of the connection."""

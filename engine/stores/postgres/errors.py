@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from asyncpg import PostgresError
+from asyncpg import PostgresError, UniqueViolationError
 
-from engine.errors import SqlFailed, StoreError, StoreUnavailable, TooManyTimers
+from engine.errors import RightLost, SqlFailed, StateChanged, StoreError, StoreUnavailable, TooManyTimers
 
 _REASON_MAX: Final = 200
 
@@ -42,6 +42,8 @@ def outcome_of(error: Exception) -> tuple[Exception, bool]:
         return error, False
     if isinstance(error, StoreError | StoreUnavailable):
         return error, True
+    if isinstance(error, UniqueViolationError) and error.table_name == "state":
+        return StateChanged("another process has set it at the same time"), False
     if is_fault_of_values(error):
         return error, False
     if isinstance(error, PostgresError):
@@ -56,7 +58,9 @@ def is_fault_of_values(error: BaseException) -> bool:
     """Return whether a value of the request caused the error, in PostgreSQL or in the driver before it."""
     if isinstance(error, PostgresError):
         return _class_of(error) in _VALUES and error.sqlstate != _DIVISION_BY_ZERO
-    return isinstance(error, TooManyTimers | ValueError | TypeError | OverflowError)
+    return isinstance(
+        error, TooManyTimers | RightLost | StateChanged | ValueError | TypeError | OverflowError
+    )
 
 
 def _class_of(error: PostgresError) -> str:

@@ -1,90 +1,106 @@
-"""The ledger that is a PostgreSQL database: connections, the hold on the bot, and reading all."""
+"""The ledger that is a PostgreSQL database: connections, the session, and reading what it owns."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
+from zlib import crc32
 
 import structlog
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.model import Sql
 from engine.store import NoNotes
-from engine.stores.owned.ledger import Loader
+from engine.stores.owned.ids import Kind, Span
+from engine.stores.owned.ledger import Granted, Loader, Source
+from engine.stores.owned.shares import Shares, part_of
 from engine.stores.owned.writer import Doubted
 from engine.stores.postgres.address import Address
 from engine.stores.postgres.connection import Connection, connect
-from engine.stores.postgres.errors import at_opening, described
-from engine.stores.postgres.hold import Held, Hold
+from engine.stores.postgres.errors import at_opening, outcome_of
+from engine.stores.postgres.keeper import Keeper
 from engine.stores.postgres.reading import Reader
 from engine.stores.postgres.schema import prepare
-from engine.stores.postgres.source import read_all
+from engine.stores.postgres.session import Held, Session
+from engine.stores.postgres.source import BLOCKS, Found, read_owned, reserve, take_free
 from engine.stores.postgres.writer import Writer
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 TTL_S: Final = 15.0
-"""A process that has not renewed its hold for so long may be taken over."""
+"""A process that has not renewed its session for so long may be reaped."""
 
 RENEW_EVERY_S: Final = 1.0
-_CUT_AT: Final = 0.7
-"""After this part of TTL_S without a renewal the handlers are cut: another process may take over soon."""
-
 _LOOK_EVERY_S: Final = 0.5
-"""How often a standby looks whether the bot is free."""
+"""How often a process that waits for the right to append looks whether it is free."""
 
+_COUNTED_S: Final = 1.0
 _CLOSE_S: Final = 2.0
+_PENDING: Final = "SELECT count(*) FROM {0}.inbox WHERE bot = $1"
 
 
 class PostgresLedger:
-    """See Ledger. `renew_every_s` is None on virtual time: the hold is not renewed then."""
+    """See SharedLedger. `renew_every_s` is None on virtual time: the session is not renewed then."""
 
     pause_max_s = 2.0
 
     def __init__(
         self,
         address: Address,
-        hold: Callable[[], Hold],
+        session: Callable[[], Session],
         wall: Callable[[], float],
         *,
-        standby: bool,
+        alone: bool,
         renew_every_s: float | None = RENEW_EVERY_S,
     ) -> None:
-        """`hold` returns a hold under a new owner; `standby`: wait while another process holds the bot."""
+        """`session` returns a new one; `alone`: StoreError if another process has the bot."""
         self.notes = NoNotes()
+        self.bell = asyncio.Event()
+        self.shares = Shares(())
         self._address = address
         self._reader = Reader(address)
-        self._new_hold = hold
-        self._hold = hold()
+        self._new_session = session
+        self._session = session()
         self._wall = wall
-        self._standby = standby
+        self._alone = alone
         self._renew_every_s = renew_every_s
         self._connections: list[Connection] = []
         self._held: Held | None = None
         self._writer: Writer | None = None
+        self._taking: Connection  # for what is read beside the writer
+        self._taking_lock = asyncio.Lock()
         self._opened: Callable[[Doubted], Writer]
-        self._keeper: asyncio.Task[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
-        self._asked_at: float  # when the last renewal was requested, which the server has confirmed since
+        self._keeper: Keeper | None = None
+        self._spans: dict[Kind, Span] = {}
+        self._reserving: asyncio.Task[None] | None = None
+        self._pending = (0, float("-inf"))  # a count, and when it was made
         self._lost: Callable[[], object] = lambda: None
         self._reopening = asyncio.Lock()
         self._closed = asyncio.Event()
+        self.poller = ""
+        """See SharedLedger."""
 
     @property
     def name(self) -> str:
         """See Ledger."""
         return self._address.name
 
+    @property
+    def sessions(self) -> int:
+        """See SharedLedger."""
+        return len(self._session.all)
+
     async def open(self, loader: Loader[T]) -> T:
-        """See Ledger. StoreError at once if the database cannot be reached; later on a standby waits for it, too."""
+        """See Ledger. StoreError at once if the database cannot be reached."""
         try:
             connection = await self._connect()
             await prepare(connection, self._address)
-            self._held = await self._take(connection)
-            if self._held is None and not self._standby:
+            self._held = await self._session.join(connection, alone=self._alone)
+            if self._held is None and self._alone:
                 raise StoreError(
-                    f"{self.name} is in use by {await self._hold.who(connection)}: stop it first"
+                    f"{self.name} is in use by {await self._session.another(connection)}: stop it first"
                 )
         except Exception as error:  # noqa: BLE001 - whatever the driver raises
             raise at_opening(self.name, error) from None
@@ -95,28 +111,23 @@ class PostgresLedger:
                 return await self.reopen(loader)
             except StoreUnavailable as error:
                 log.warning("the store cannot be reached", store=self.name, reason=str(error))
-                await self._pause(self.pause_max_s)
+                await self.pause()
 
     async def reopen(self, loader: Loader[T]) -> T:
-        """See Ledger. Waits while another process holds the bot."""
+        """See Ledger. Under a new session, if this one was reaped."""
         async with self._reopening:
-            return await self._reopen(loader)
-
-    async def _reopen(self, loader: Loader[T]) -> T:
-        self._let_go()
-        try:
-            connection = await self._connect()
-            if self._held is not None:
-                self._asked_at = asyncio.get_running_loop().time()
-                self._held = await self._hold.resume(connection)
-        except Exception as error:  # noqa: BLE001 - whatever the driver raises
-            raise at_opening(self.name, error) from None
-        if self._held is None:
-            self._stop_alarm()
-            self._lost()
-            self._hold = self._new_hold()
-            await self._wait_for_hold(connection)
-        return await self._load(connection, loader)
+            self._let_go()
+            try:
+                connection = await self._connect()
+                if self._held is not None:
+                    self._held = await self._session.resume(connection)
+                if self._held is None:
+                    self._lost()
+                    self._session = self._new_session()
+                    await self._join(connection)
+            except Exception as error:  # noqa: BLE001 - whatever the driver raises
+                raise at_opening(self.name, error) from None
+            return await self._load(connection, loader)
 
     def writer(self, doubted: Doubted, lost: Callable[[], object]) -> Writer:
         """See Ledger."""
@@ -133,116 +144,199 @@ class PostgresLedger:
         await self._reader.create_tables(script)
 
     async def close(self) -> None:
-        """See Ledger. A hold that cannot be given up expires."""
+        """See Ledger. A session that cannot be ended expires."""
         self._closed.set()
         self._reader.close()
         if self._reopening.locked():
             self._let_go()  # so that it ends now
             async with self._reopening:
                 pass
-        self._stop_alarm()
-        if self._held is not None and self._connections:
+        if self._held is not None and self._keeper is not None:
             with suppress(Exception):
                 async with asyncio.timeout(_CLOSE_S):
-                    await self._hold.give_up(self._connections[0])
+                    await self._keeper.leave()
                     for connection in self._connections:
                         await connection.close()
         self._let_go()
 
-    # -- parts of the above -----------------------------------------------------------------------------------
+    # -- sharing ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> dict[str, str]:
+        """See SharedLedger."""
+        return self._session.held
+
+    def tell_all(self) -> None:
+        """See SharedLedger."""
+        self._ring(moved=True)
+
+    async def part(self) -> frozenset[int]:
+        """See SharedLedger."""
+        if self._keeper is not None and self._keeper.moved:
+            self._keeper.moved = False
+            async with self._reading() as connection:
+                await self._session.look(connection)
+        return part_of(self._session.id, self._session.all)
+
+    async def take(self, wanted: Collection[int]) -> Source | None:
+        """See SharedLedger. Ids of calls and timers are higher from now on than all that the former owners used."""
+        held, schema, bot = self._in_force(), self._address.schema, self._session.bot
+        async with self._reading() as connection:
+            found = await take_free(connection, schema, bot, held, wanted, self._wall())
+            if found is not None:
+                await self._reserve(connection, "calls", "timers")
+        return found
+
+    async def grant(self) -> Granted | None:
+        """See SharedLedger."""
+        held = self._in_force()
+        async with self._reading() as connection:
+            granted = await self._session.grant(connection, held)
+            if granted is None and not await self._session.is_alive(connection, held):
+                self._doubt("other processes have taken over", is_over=True)
+                raise StoreUnavailable("other processes have taken over")
+            poller = "" if granted else await self._session.poller(connection)
+        if granted is not None and self.poller:
+            log.info("this process polls now", store=self.name)
+        elif granted is None and poller != self.poller:
+            log.info("another process polls: this one handles its part", store=self.name, polls=poller)
+        self.poller = poller
+        return granted
+
+    async def resign(self, epoch: int) -> None:
+        """See SharedLedger."""
+        async with self._reading() as connection:
+            await self._session.resign(connection, epoch)
+
+    async def pending(self) -> int:
+        """See SharedLedger."""
+        now = asyncio.get_running_loop().time()
+        if now - self._pending[1] > _COUNTED_S:
+            async with self._reading() as connection:
+                count = await connection.fetchval(_PENDING.format(self._address.schema), self._session.bot)
+            self._pending = (count, now)
+        return self._pending[0]
+
+    async def pause(self) -> None:
+        """See SharedLedger."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_EVERY_S):
+                await self._closed.wait()
+        if self._closed.is_set():
+            raise StoreUnavailable("the store is closed")
+
+    # -- parts of the above ------------------------------------------------------------------------------------------------
 
     async def _connect(self) -> Connection:
-        connection = await connect(self._address, self._hold.application)
+        connection = await connect(self._address, self._session.application)
         self._connections.append(connection)
         if self._closed.is_set():
             raise StoreUnavailable("the store is closed")
         return connection
 
-    async def _wait_for_hold(self, connection: Connection) -> None:
-        """Wait until this process holds the bot; StoreUnavailable if the connection is lost, or at `close`."""
+    async def _join(self, connection: Connection) -> None:
+        """Begin the session; wait while another process has the bot alone."""
         is_logged = False
-        try:
-            await self._hold.name(connection)
-            while (held := await self._take(connection)) is None:
+        while self._held is None:
+            self._held = await self._session.join(connection, alone=self._alone)
+            if self._held is None:
                 if not is_logged:
-                    holder = await self._hold.who(connection)
-                    log.info("standby: another process has the bot", store=self.name, held_by=holder)
+                    other = await self._session.another(connection)
+                    log.info("waiting: another process has the bot alone", store=self.name, held_by=other)
                     is_logged = True
-                await self._pause(_LOOK_EVERY_S)
-        except Exception as error:  # noqa: BLE001 - whatever the driver raises
-            raise at_opening(self.name, error) from None
-        log.info("this process has the bot now", store=self.name)
-        self._held = held
+                await self.pause()
 
-    async def _take(self, connection: Connection) -> Held | None:
-        self._asked_at = asyncio.get_running_loop().time()
-        return await self._hold.take(connection)
+    def _reading(self) -> "_Reading":
+        return _Reading(self)
 
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._closed.wait()
-        if self._closed.is_set():
+    def _in_force(self) -> Held:
+        if self._held is None:
             raise StoreUnavailable("the store is closed")
+        return self._held
 
     async def _load(self, connection: Connection, loader: Loader[T]) -> T:
-        """Start renewing, and read all."""
-        held = self._held
-        if held is None:
-            raise StoreUnavailable("the store is closed")
+        """Start renewing, and read all that the session owns."""
+        held = self._in_force()
+        schema, bot = self._address.schema, self._session.bot
+        if self.sessions > 1:
+            log.info("sharing the bot with other processes", store=self.name, processes=self.sessions)
         try:
-            if self._renew_every_s is not None:
-                keeping = await self._connect()
-                self._set_alarm()
-                keep = self._keep(keeping, held, self._renew_every_s)
-                self._keeper = asyncio.create_task(keep, name="renewing the hold")
-            found = await read_all(connection, self._address.schema, self._hold.bot, held.epoch, self._wall())
+            self._taking = await self._connect()
+            keeping = await self._connect()
+            channel = f"chatlane {crc32(schema.encode())} {bot}"
+            self._keeper = Keeper(self._session, keeping, held, channel, self.bell, self._doubt)
+            await self._keeper.start(self._renew_every_s)
+            found = await self._read_first(held)
+            found.granted = await self._session.granted(self._taking)
+            self._spans = {kind: Span(1, 0, partial(self._reserve_more, kind)) for kind in BLOCKS}
+            await self._reserve(self._taking, *(BLOCKS if found.shares else ("letters",)))
+            found.blocks = self._spans
         except Exception as error:  # noqa: BLE001 - whatever the driver raises
             raise at_opening(self.name, error) from None
-        schema, bot, number = self._address.schema, self._hold.bot, found.last_dead()
-        self._opened = lambda doubted: Writer(connection, schema, bot, held, number, doubted)
+        self._opened = lambda doubted: Writer(
+            connection, schema, bot, held, doubted, lambda: self.shares.owned or (), self._ring
+        )
         return await asyncio.get_running_loop().run_in_executor(None, loader(), found)
 
-    async def _keep(self, connection: Connection, held: Held, every_s: float) -> None:
-        """Renew the hold until it is lost, or the connection is."""
-        while True:
-            await asyncio.sleep(every_s)
-            asked_at = asyncio.get_running_loop().time()
-            try:
-                await self._hold.renew(connection, held)
-            except Exception as error:  # noqa: BLE001 - whatever the driver raises
-                self._doubt(f"the hold on the bot cannot be renewed: {described(error)}")
-                return
-            self._asked_at = asked_at
-            self._set_alarm()
+    async def _read_first(self, held: Held) -> Found:
+        """Read what the session owns; a new one takes its part first, as far as it is free."""
+        schema, bot, now = self._address.schema, self._session.bot, self._wall()
+        found = await read_owned(self._taking, schema, bot, held, now)
+        if not found.shares:
+            part = part_of(self._session.id, self._session.all)
+            found = await take_free(self._taking, schema, bot, held, part, now) or found
+        return found
 
-    def _doubt(self, reason: str) -> None:
-        """Put the store in doubt, and cut the connections: the answer to what is under way may never come."""
+    def _ring(self, *, moved: bool) -> None:
+        if self._keeper is not None:
+            self._keeper.ring(moved=moved)
+
+    async def _reserve(self, connection: Connection, *kinds: Kind) -> None:
+        blocks = await reserve(connection, self._address.schema, self._session.bot, kinds)
+        for kind, (first, last) in blocks.items():
+            self._spans[kind].continue_with(first, last)
+
+    def _reserve_more(self, kind: Kind) -> None:
+        async def more() -> None:
+            async with self._reading() as connection:
+                await self._reserve(connection, kind)
+
+        self._reserving = asyncio.create_task(more(), name="reserving ids")
+        self._reserving.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _doubt(self, reason: str, *, is_over: bool = False) -> None:
+        """Put the store in doubt, and cut the connections: the answer to what is under way may never come.
+
+        `is_over`: other processes may take over what this one has.
+        """
         if self._writer is not None and not self._writer.suspect:
             self._writer.doubt(StoreUnavailable(reason))
             for connection in self._connections:
                 connection.terminate()
-
-    def _set_alarm(self) -> None:
-        self._stop_alarm()
-        cut_at = self._asked_at + _CUT_AT * self._hold.ttl_s
-        self._alarm = asyncio.get_running_loop().call_at(cut_at, self._cut)
-
-    def _stop_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-
-    def _cut(self) -> None:
-        """End what runs before another process may take over: all is read anew, whichever process has the bot then."""
-        self._doubt("the hold on the bot could not be renewed in time")
-        if self._writer is not None:
+        if is_over and self._writer is not None:
             self._lost()
 
     def _let_go(self) -> None:
         """Stop renewing, and cut the connections."""
         if self._keeper is not None:
-            self._keeper.cancel()
+            self._keeper.stop()
             self._keeper = None
         for connection in self._connections:
             connection.terminate()
         self._connections.clear()
+
+
+class _Reading:
+    """The connection for reading, for one request at a time; StoreUnavailable instead of the driver's errors."""
+
+    def __init__(self, ledger: PostgresLedger) -> None:
+        self._ledger = ledger
+
+    async def __aenter__(self) -> Connection:
+        await self._ledger._taking_lock.acquire()  # noqa: SLF001
+        return self._ledger._taking  # noqa: SLF001
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._ledger._taking_lock.release()  # noqa: SLF001
+        if isinstance(error, Exception):
+            raise outcome_of(error)[0] from None

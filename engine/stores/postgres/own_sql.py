@@ -21,7 +21,7 @@ from engine.statements import ROWS_MAX, STATEMENT_S
 from engine.stores.postgres.connection import Connection
 
 TABLES: Final = [
-    "meta", "canary", "bot", "mark", "inbox", "outbox", "state", "timer", "parked", "dead", "seen", "alias",
+    "meta", "canary", "session", "share", "mail", "bot", "mark", "inbox", "outbox", "state", "timer", "parked", "dead", "seen", "alias",
 ]  # fmt: skip
 
 _MS: Final = int(STATEMENT_S * 1000)

@@ -1,38 +1,55 @@
-"""Reading all that is kept for one bot, at each opening."""
+"""Reading what is kept of a bot's lanes: of the shares that a session owns, at its start, and of those that it takes."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.embedded.lane import ParkedLane
+from engine.errors import StoreUnavailable
 from engine.stores.owned.group import Row
+from engine.stores.owned.ids import Ids, Kind, Span
 from engine.stores.owned.reads import Read
 from engine.stores.postgres.connection import Connection
-from engine.stores.postgres.statements import LETTERS, QUERIES
+from engine.stores.postgres.session import Held
+from engine.stores.postgres.statements import QUERIES
+
+if TYPE_CHECKING:
+    from engine.stores.owned.ledger import Granted
 
 _TIME_S: Final = 600.0
+_MANY: Final = 1 << 60
+BLOCKS: Final[dict[Kind, int]] = {"calls": 1 << 22, "timers": 1 << 22, "letters": 1 << 10}
+"""How many ids a session reserves at once. There are 2**52: enough for 2**30 times, a reservation a second for 34 years."""
 
-_ALL: Final = {
-    "inbox": "SELECT place, key FROM {0}.inbox WHERE bot = $1 ORDER BY place",
-    "outbox": "SELECT place, key FROM {0}.outbox WHERE bot = $1 ORDER BY place",
-    "parked": "SELECT queue, key, place, until, delay_s, attempts, reason FROM {0}.parked WHERE bot = $1",
-    "seen": "SELECT segment, bits, touched FROM {0}.seen WHERE bot = $1",
-    "states": "SELECT count(*) FROM {0}.state WHERE bot = $1",
-    "aliases": "SELECT name, key FROM {0}.alias WHERE bot = $1",
-    "dead": "SELECT number, queue, key FROM {0}.dead WHERE bot = $1 ORDER BY number",
-    "marks": "SELECT kind, value FROM {0}.mark WHERE bot = $1",
+_ALIVE: Final = "SELECT FROM {0}.session WHERE id = $1 AND stint = $2 FOR KEY SHARE"
+_OWNED: Final = "SELECT no FROM {0}.share WHERE owner = $1"
+_TAKE: Final = """
+WITH free AS MATERIALIZED (
+ SELECT no FROM {0}.share WHERE bot = $1 AND owner IS NULL AND no = ANY($3::int[]) ORDER BY no FOR UPDATE SKIP LOCKED)
+UPDATE {0}.share SET owner = $2 FROM free WHERE share.bot = $1 AND share.no = free.no RETURNING share.no"""
+# Their updates are in the inbox, which is read in the same snapshot.
+_ARRIVED: Final = "DELETE FROM {0}.mail WHERE bot = $1 AND share = ANY($2::int[]) AND kind = 'arrived'"
+_LANES: Final = {
+    "inbox": "SELECT place, key FROM {0}.inbox WHERE bot = $1 AND share = ANY($2::int[]) ORDER BY place",
+    "outbox": "SELECT place, key FROM {0}.outbox WHERE bot = $1 AND share = ANY($2::int[]) ORDER BY place",
+    "parked": "SELECT queue, key, place, until, delay_s, attempts, reason FROM {0}.parked"
+    " WHERE bot = $1 AND share = ANY($2::int[])",
+    "dead": "SELECT number, queue, key FROM {0}.dead WHERE bot = $1 AND share = ANY($2::int[]) ORDER BY number",
 }
+_ALIASES: Final = "SELECT name, key FROM {0}.alias WHERE bot = $1"
+_RESERVE: Final = """
+INSERT INTO {0}.mark (bot, kind, value) VALUES ($1, $2, $3)
+ON CONFLICT (bot, kind) DO UPDATE SET value = mark.value + $3 RETURNING value"""
 
 
 class Found:
-    """A Source: what `read_all` has read."""
+    """A Source: what was read."""
 
-    def __init__(
-        self, owner_epoch: int, tables: dict[str, Sequence[Any]], timers: dict[Read, Sequence[Any]]
-    ) -> None:
-        self.owner_epoch = owner_epoch
+    def __init__(self, stint: int, shares: Sequence[int], tables: dict[str, Sequence[Any]]) -> None:
+        self.owner_epoch = stint
+        self.shares: Collection[int] | None = shares
+        self.granted: Granted | None = None
+        self.blocks: dict[Kind, Span] = {}
         self._tables = tables
-        self._timers = timers
-        self._marks = dict(tables["marks"])
 
     def pending(self, queue: str) -> Iterable[tuple[int, str]]:
         """See Source."""
@@ -47,12 +64,12 @@ class Found:
         ]
 
     def seen(self) -> Iterable[tuple[int, bytes, float]]:
-        """See Source."""
-        return self._tables["seen"]
+        """See Source. Only who may append knows them."""
+        return [] if self.granted is None else [(row[0], row[1], row[2]) for row in self.granted.seen]
 
     def states(self) -> int:
-        """See Source."""
-        return int(self._tables["states"][0][0])
+        """See Source. Never none: other sessions write some, too."""
+        return _MANY
 
     def aliases(self) -> Iterable[tuple[str, str]]:
         """See Source."""
@@ -62,30 +79,68 @@ class Found:
         """See Source."""
         return self._tables["dead"]
 
-    def last_dead(self) -> int:
+    def ids(self, kind: Kind) -> Ids:
         """See Source."""
-        return int(self._marks.get(LETTERS, 0))
-
-    def last_id(self, kind: str) -> int:
-        """See Source."""
-        return int(self._marks.get(kind, 0))
+        return self.blocks[kind]
 
     def rows(self, what: Read, values: Row) -> Iterable[Row]:  # noqa: ARG002 - they are read already
-        """See Source. The due timers are those of the moment of `read_all`."""
-        return self._timers[what]
+        """See Source. The due timers are those of the moment of the reading."""
+        return self._tables[what.value]
 
 
-async def read_all(connection: Connection, schema: str, bot: int, epoch: int, now: float) -> Found:
-    """Read all of a bot that this process holds; `now` is Unix time."""
+async def read_owned(connection: Connection, schema: str, bot: int, held: Held, now: float) -> Found:
+    """Read all of the shares that the session owns; `now` is Unix time."""
+    async with connection.transaction(isolation="repeatable_read"):
+        await _begin(connection, schema, held)
+        shares = [row[0] for row in await connection.fetch(_OWNED.format(schema), held.session)]
+        return await _read(connection, schema, bot, held, shares, now)
+
+
+async def take_free(
+    connection: Connection, schema: str, bot: int, held: Held, wanted: Collection[int], now: float
+) -> Found | None:
+    """Take these shares, as far as they are free, and read what is in them, in one snapshot; None: none is free."""
+    async with connection.transaction(isolation="repeatable_read"):
+        await _begin(connection, schema, held)
+        rows = await connection.fetch(_TAKE.format(schema), bot, held.session, list(wanted))
+        if not rows:
+            return None
+        return await _read(connection, schema, bot, held, [row[0] for row in rows], now)
+
+
+async def reserve(
+    connection: Connection, schema: str, bot: int, kinds: Iterable[Kind]
+) -> dict[Kind, tuple[int, int]]:
+    """Reserve ids: first and last of each kind. They are higher than all that were reserved before."""
+    blocks: dict[Kind, tuple[int, int]] = {}
+    for kind in kinds:
+        size = BLOCKS[kind]
+        last = await connection.fetchval(_RESERVE.format(schema), bot, kind, size)
+        blocks[kind] = (last - size + 1, last)
+    return blocks
+
+
+async def _begin(connection: Connection, schema: str, held: Held) -> None:
+    await connection.execute("SET LOCAL statement_timeout = 0")
+    if await connection.fetchrow(_ALIVE.format(schema), held.session, held.stint) is None:
+        raise StoreUnavailable("other processes have taken over")
+
+
+async def _read(
+    connection: Connection, schema: str, bot: int, held: Held, shares: Sequence[int], now: float
+) -> Found:
+    await connection.execute(_ARRIVED.format(schema), bot, shares)
     tables: dict[str, Sequence[Any]] = {}
-    await connection.execute("SET statement_timeout = 0")
-    for name, query in _ALL.items():
-        tables[name] = await connection.fetch(query.format(schema), bot, timeout=_TIME_S)
-    before = (float("-inf"), 0)
+    for name, query in _LANES.items():
+        tables[name] = await connection.fetch(query.format(schema), bot, shares, timeout=_TIME_S)
+    tables["aliases"] = await connection.fetch(_ALIASES.format(schema), bot, timeout=_TIME_S)
+    before = (float("-inf"), 0, float("-inf"))
     due = await connection.fetch(
-        QUERIES[Read.DUE].format(schema), bot, *before, before[0], now, None, timeout=_TIME_S
+        QUERIES[Read.DUE].format(schema), bot, *before, now, None, shares, timeout=_TIME_S
     )
-    last = (due[-1][0], due[-1][1]) if due else before
-    following = await connection.fetch(QUERIES[Read.NEXT_DUE].format(schema), bot, *last, last[0])
-    await connection.execute("RESET statement_timeout")
-    return Found(epoch, tables, {Read.DUE: due, Read.NEXT_DUE: following})
+    last = (due[-1][0], due[-1][1], due[-1][0]) if due else before
+    tables[Read.DUE.value] = due
+    tables[Read.NEXT_DUE.value] = await connection.fetch(
+        QUERIES[Read.NEXT_DUE].format(schema), bot, *last, shares
+    )
+    return Found(held.stint, shares, tables)

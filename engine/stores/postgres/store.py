@@ -15,14 +15,14 @@ from collections.abc import Callable
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.store import Limits
-from engine.stores.owned.store import OwnedStore
+from engine.stores.owned.shared import SharedStore
 from engine.stores.postgres.address import read_address
-from engine.stores.postgres.hold import Hold
 from engine.stores.postgres.ledger import RENEW_EVERY_S, TTL_S, PostgresLedger
+from engine.stores.postgres.session import Session
 from engine.stores.postgres.writer import Writer
 
 
-class PostgresStore(OwnedStore):
+class PostgresStore(SharedStore):
     """One session. Opened by `open_postgres`."""
 
     _ledger: PostgresLedger
@@ -48,10 +48,10 @@ async def open_postgres(
         raise StoreError(f"a bot in {address.name} has a number, not {bot!s:.40}")
     holder = f"process {os.getpid()} on {socket.gethostname()}"
 
-    def hold() -> Hold:
-        return Hold(address.schema, int(bot), ttl_s=ttl_s, holder=holder)
+    def session() -> Session:
+        return Session(address.schema, int(bot), ttl_s=ttl_s, holder=holder)
 
-    ledger = PostgresLedger(address, hold, wall, standby=standby, renew_every_s=renew_every_s)
+    ledger = PostgresLedger(address, session, wall, alone=not standby, renew_every_s=renew_every_s)
     store = PostgresStore(ledger, limits or Limits(), wall)
     try:
         await store.open()

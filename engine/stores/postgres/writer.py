@@ -1,34 +1,50 @@
 """How the groups of requests become transactions of PostgreSQL: one statement each (statements.py)."""
 
+from collections.abc import Callable, Collection
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from engine.errors import StoreUnavailable, TooManyTimers
+from engine.errors import RightLost, StateChanged, StoreUnavailable, TooManyTimers
 from engine.stores.owned.group import Group, Row, Steps, combined
 from engine.stores.owned.reads import Read
 from engine.stores.owned.writer import Doubted, GroupWriter
 from engine.stores.postgres.connection import Connection
 from engine.stores.postgres.errors import is_fault_of_values, outcome_of
-from engine.stores.postgres.hold import Held
 from engine.stores.postgres.own_sql import commit_with
-from engine.stores.postgres.statements import QUERIES, group_statement
+from engine.stores.postgres.session import Held
+from engine.stores.postgres.statements import OF_SHARES, QUERIES, group_statement
 
 if TYPE_CHECKING:
     import asyncio
 
 
+class Ring(Protocol):
+    """Called when other sessions may have something to do."""
+
+    def __call__(self, *, moved: bool) -> object:
+        """`moved`: shares may be free."""
+
+
 class Writer(GroupWriter):
-    """Runs groups one after another on one connection. `number` is that of the last dead letter."""
+    """Runs groups one after another on one connection. `shares` returns those of the session."""
 
     def __init__(
-        self, connection: Connection, schema: str, bot: int, held: Held, number: int, doubted: Doubted
+        self,
+        connection: Connection,
+        schema: str,
+        bot: int,
+        held: Held,
+        doubted: Doubted,
+        shares: Callable[[], Collection[int]],
+        ring: Ring,
     ) -> None:
         super().__init__(doubted)
         self._connection = connection
         self._schema = schema
         self._bot = bot
         self._held = held
-        self._number = number
+        self._ring = ring
+        self._shares = shares
         self._task: asyncio.Task[None] | None = None
 
     def _start(self, group: Group) -> None:
@@ -95,16 +111,21 @@ class Writer(GroupWriter):
 
     async def _transact(self, steps: Steps) -> None:
         parts = combined(steps)
-        _, new, _, bounded, _ = parts
-        sql, values = group_statement(self._schema, parts, self._number)
+        _, new, _, bounded, _, shared = parts
+        sql, values = group_statement(self._schema, parts)
         row = await self._connection.fetchrow(sql, self._bot, *self._held, *values)
         if row is None or not row[0]:
-            raise StoreUnavailable("another process has taken over")
+            raise StoreUnavailable("other processes have taken over")
         if not row[1]:
             raise StoreUnavailable("the server has crashed, or another one has taken its place")
-        if row[2] is not None:
-            raise TooManyTimers(row[2], bounded[row[2]])
-        self._number += len(new.get("dead", ()))
+        if not row[2]:
+            raise RightLost(f"right {shared.right} to append")
+        if row[3] is not None:
+            raise StateChanged(row[3])
+        if row[4] is not None:
+            raise TooManyTimers(row[4], bounded[row[4]])
+        if new.get("mail") or shared.given:
+            self._ring(moved=bool(shared.given))
 
     async def _rows(
         self, what: Read, values: Row, doubt: Exception | None
@@ -116,6 +137,8 @@ class Writer(GroupWriter):
             return [], None
         try:
             query = QUERIES[what].format(self._schema)
+            if what in OF_SHARES:
+                values = (*values, list(self._shares()))
             return await self._connection.fetch(query, self._bot, *values), None
         except Exception as error:  # noqa: BLE001 - the caller gets it
             failure, suspect = outcome_of(error)

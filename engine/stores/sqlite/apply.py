@@ -40,7 +40,7 @@ SELECT column1 FROM (VALUES {rows}) WHERE (SELECT 1 FROM timer WHERE key = colum
 
 def apply(connection: sqlite3.Connection, steps: Steps) -> None:
     """Execute the steps in as few statements as possible, inside the open transaction."""
-    gone, new, keyed, bounded, marks = combined(steps)
+    gone, new, keyed, bounded, marks, _ = combined(steps)
     _flush(connection, gone, new, keyed)
     for kind, mark in marks.items():
         connection.execute(_RAISE, (mark, kind))

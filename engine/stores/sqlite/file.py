@@ -3,7 +3,7 @@
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from engine.embedded.lane import ParkedLane
 from engine.errors import StoreError, StoreUnavailable
 from engine.stores.owned.group import Row
-from engine.stores.owned.ledger import damaged
+from engine.stores.owned.ids import Count, HighWater, Ids, Kind
+from engine.stores.owned.ledger import Granted, damaged
 from engine.stores.owned.reads import Read
 from engine.stores.sqlite.check import check_contents
 from engine.stores.sqlite.disk import (
@@ -41,6 +42,9 @@ class StoreFile:
     `owner_epoch` grows with each opening; it is part of every fence, so that no lease outlives its process. After `open`,
     `reopen` accepts the same file only: the file names its owner by a random text, new in each process.
     """
+
+    shares: Collection[int] | None = None  # one session has all lanes
+    granted: Granted | None = None
 
     def __init__(
         self, path: Path, bot: str, connect: Connect, renew: Renew, look: Look, allocate: Allocate
@@ -173,14 +177,12 @@ class StoreFile:
         """Yield (number, queue, key) of the dead letters, oldest first."""
         yield from self.connection.execute("SELECT number, queue, key FROM dead ORDER BY number")
 
-    def last_dead(self) -> int:
-        """Return the highest number that a dead letter has or had; 0 if there was none."""
+    def ids(self, kind: Kind) -> Ids:
+        """See Source. The numbers of dead letters are SQLite's own (AUTOINCREMENT), without reservation."""
+        if kind != "letters":
+            return HighWater(kind, int(_meta(self.connection, kind)))
         row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'dead'").fetchone()
-        return 0 if row is None else int(row[0])
-
-    def last_id(self, kind: str) -> int:
-        """Return the highest reserved id of "calls" or "timers"; ids above it were never used."""
-        return int(_meta(self.connection, kind))
+        return Count(0 if row is None else int(row[0]))
 
     def rows(self, what: Read, values: Row) -> Iterator[Row]:
         """Yield the rows of the answer."""

@@ -1,0 +1,128 @@
+"""What a session does all the time: renew, reap others that are dead, ring others' bells and hear its own."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+import structlog
+
+from engine.stores.postgres.connection import Connection
+from engine.stores.postgres.errors import described
+from engine.stores.postgres.session import Held, Session
+
+log = structlog.get_logger(__name__)
+
+_CUT_AT: Final = 0.7
+"""After this part of the session's time without a renewal the handlers are cut: others may take over soon."""
+_MOVED: Final = "moved"
+_NOTIFY: Final = "SELECT pg_notify($1, $2)"
+
+
+class Doubt(Protocol):
+    """Called with the reason why the store is in doubt."""
+
+    def __call__(self, reason: str, *, is_over: bool = False) -> None:
+        """`is_over`: other processes may take over what this one has."""
+
+
+class Keeper:
+    """One connection, and one task on it."""
+
+    def __init__(
+        self,
+        session: Session,
+        connection: Connection,
+        held: Held,
+        channel: str,
+        bell: asyncio.Event,
+        doubt: Doubt,
+    ) -> None:
+        self._session = session
+        self._connection = connection
+        self._held = held
+        self._channel = channel
+        self._bell = bell
+        self._doubt = doubt
+        self._asked_at = 0.0  # when the last renewal was requested that the server has confirmed
+        self._wanted = asyncio.Event()  # something is to be done before the next renewal
+        self.moved = False
+        """Shares may be free, or there are other sessions than at the last renewal; who looks resets it."""
+
+        self._rings: set[str] = set()  # payloads of the bells to ring
+        self._task: asyncio.Task[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+
+    async def start(self, every_s: float | None) -> None:
+        """Begin; the session has just been renewed. `every_s` None: it is not renewed any more."""
+        await self._connection.add_listener(self._channel, self._heard)
+        self._asked_at = asyncio.get_running_loop().time()
+        if every_s is not None:
+            self._set_alarm()
+        self._task = asyncio.create_task(self._keep(every_s), name="renewing the session")
+        self.ring(moved=True)
+
+    def ring(self, *, moved: bool) -> None:
+        """Let all sessions look for mail; with `moved`, also for shares."""
+        self._rings.add(_MOVED if moved else "")
+        self._wanted.set()
+
+    async def leave(self) -> None:
+        """End the session, and let others take what it owned."""
+        await self._end_task()
+        await self._session.leave(self._connection)
+        await self._connection.execute(_NOTIFY, self._channel, _MOVED)
+
+    def stop(self) -> None:
+        """Stop, without I/O."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _end_task(self) -> None:
+        self.stop()
+        if self._task is not None:
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def _heard(self, _: Any, __: int, ___: str, payload: str) -> None:
+        self.moved = self.moved or payload == _MOVED
+        self._bell.set()
+
+    async def _keep(self, every_s: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        due_at = None if every_s is None else loop.time() + every_s
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due_at):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                while self._rings:
+                    await self._connection.execute(_NOTIFY, self._channel, self._rings.pop())
+                if due_at is not None and every_s is not None and loop.time() >= due_at:
+                    due_at = loop.time() + every_s
+                    await self._renew()
+            except Exception as error:  # noqa: BLE001 - whatever the driver raises
+                self._doubt(f"the session cannot be renewed: {described(error)}")
+                return
+
+    async def _renew(self) -> None:
+        asked_at = asyncio.get_running_loop().time()
+        await self._session.renew(self._connection, self._held)
+        self._asked_at = asked_at
+        self._set_alarm()
+        for holder in await self._session.reap(self._connection, self._held):
+            log.warning("a process has ended without giving up its chats: others continue", was=holder)
+            self.ring(moved=True)
+        self._bell.set()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        cut_at = self._asked_at + _CUT_AT * self._session.ttl_s
+        self._alarm = asyncio.get_running_loop().call_at(cut_at, self._cut)
+
+    def _cut(self) -> None:
+        """End what runs before other processes may take over: all is read anew."""
+        self._doubt("the session could not be renewed in time", is_over=True)
