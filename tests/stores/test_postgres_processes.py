@@ -75,7 +75,7 @@ async def two(new_bot_process):
     first, second = await new_bot_process("first"), await new_bot_process("second")
     await first.start()
     await second.start()
-    await second.logged("another process polls: this one handles its part")
+    await second.logged("another process takes updates in: this one handles its part")
     return first, second
 
 
@@ -100,7 +100,7 @@ async def test_the_others_go_on_when_a_process_ends(server, new_bot_process, how
     else:
         await ending.kill()
     if which == "who polls":
-        await staying.logged("this process polls now", timeout_s=60.0)
+        await staying.logged("this process takes updates in now", timeout_s=60.0)
     ids |= say(server, 5)
     await all_answered(server, ids)
     judge(server)
@@ -119,15 +119,15 @@ async def test_a_process_that_is_stopped_goes_on_under_a_new_session(server, new
     first, second = await two(new_bot_process)
     ids = say(server, 20)
     first.send_signal(signal.SIGSTOP)
-    await second.logged("this process polls now", timeout_s=60.0)
+    await second.logged("this process takes updates in now", timeout_s=60.0)
     ids |= say(server, 5)
     await all_answered(server, ids)
     first.send_signal(signal.SIGCONT)
-    await first.logged("another process polls: this one handles its part", timeout_s=60.0)
+    await first.logged("another process takes updates in: this one handles its part", timeout_s=60.0)
     ids |= say(server, 5)
     await all_answered(server, ids)
     assert (await second.stop()).code == 0
-    await first.logged("this process polls now")
+    await first.logged("this process takes updates in now")
     ids |= say(server, 5)
     await all_answered(server, ids)
     judge(server)

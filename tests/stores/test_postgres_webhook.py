@@ -110,7 +110,7 @@ async def play(tmp_path, database):
         made = Play(fake, proxy, *bots)
         await made.first.start()
         await made.second.spawn()
-        await made.second.logged("standby: another process has the bot")
+        await made.second.logged("another process takes updates in: this one handles its part")
         made.say(5)
         await made.all_answered()
         yield made

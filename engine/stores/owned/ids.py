@@ -90,6 +90,11 @@ class Span:
             self._low()
         return id_
 
+    @property
+    def unused(self) -> tuple[int, int]:
+        """The last id that was used, or the one before the first, and the last one."""
+        return self._next - 1, self._last
+
     def continue_with(self, first: int, last: int) -> None:
         """Use these ids from now on, which are higher."""
         self._next, self._last = first, last

@@ -23,7 +23,7 @@ from engine.stores.postgres.keeper import Keeper
 from engine.stores.postgres.reading import Reader
 from engine.stores.postgres.schema import prepare
 from engine.stores.postgres.session import Held, Session
-from engine.stores.postgres.source import BLOCKS, Found, read_owned, reserve, take_free
+from engine.stores.postgres.source import BLOCKS, Found, give_back, read_owned, reserve, take_free
 from engine.stores.postgres.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -154,6 +154,8 @@ class PostgresLedger:
         if self._held is not None and self._keeper is not None:
             with suppress(Exception):
                 async with asyncio.timeout(_CLOSE_S):
+                    schema, bot = self._address.schema, self._session.bot
+                    await give_back(self._taking, schema, bot, "letters", self._spans["letters"])
                     await self._keeper.leave()
                     for connection in self._connections:
                         await connection.close()
@@ -197,9 +199,11 @@ class PostgresLedger:
                 raise StoreUnavailable("other processes have taken over")
             poller = "" if granted else await self._session.poller(connection)
         if granted is not None and self.poller:
-            log.info("this process polls now", store=self.name)
+            log.info("this process takes updates in now", store=self.name)
         elif granted is None and poller != self.poller:
-            log.info("another process polls: this one handles its part", store=self.name, polls=poller)
+            log.info(
+                "another process takes updates in: this one handles its part", store=self.name, polls=poller
+            )
         self.poller = poller
         return granted
 

@@ -39,6 +39,7 @@ _ALIASES: Final = "SELECT name, key FROM {0}.alias WHERE bot = $1"
 _RESERVE: Final = """
 INSERT INTO {0}.mark (bot, kind, value) VALUES ($1, $2, $3)
 ON CONFLICT (bot, kind) DO UPDATE SET value = mark.value + $3 RETURNING value"""
+_GIVE_BACK: Final = "UPDATE {0}.mark SET value = $3 WHERE bot = $1 AND kind = $2 AND value = $4"
 
 
 class Found:
@@ -118,6 +119,11 @@ async def reserve(
         last = await connection.fetchval(_RESERVE.format(schema), bot, kind, size)
         blocks[kind] = (last - size + 1, last)
     return blocks
+
+
+async def give_back(connection: Connection, schema: str, bot: int, kind: Kind, span: Span) -> None:
+    """Let the next session use what is left, if no other one has reserved ids meanwhile."""
+    await connection.execute(_GIVE_BACK.format(schema), bot, kind, *span.unused)
 
 
 async def _begin(connection: Connection, schema: str, held: Held) -> None:
