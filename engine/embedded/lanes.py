@@ -11,7 +11,7 @@ from typing import Final
 from engine.embedded.lane import Lane, ParkedLane, place_after
 from engine.errors import LeaseLost
 from engine.model import TIMER_IDS, Delivery, Lease, Overflow, Queue, QueueStats
-from engine.store import ID_BITS, ID_MASK
+from engine.store import ALL_LANES, ID_BITS, ID_MASK
 
 _COMPACT_AT: Final = 64
 """Acked places are removed in runs of at least this many, so that the cost of an ack does not depend on the depth."""

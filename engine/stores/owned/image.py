@@ -6,8 +6,8 @@ from typing import Final
 from engine.embedded.aliases import Aliases
 from engine.embedded.at_hand import QueueAtHand, RecentStates
 from engine.embedded.forward import ForwardClock
+from engine.embedded.held_lanes import HeldLanes
 from engine.embedded.lane import ParkedLane
-from engine.embedded.lanes import LaneTable
 from engine.embedded.seen import SeenIds
 from engine.model import Queue
 from engine.store import Limits
@@ -100,7 +100,7 @@ class Loaded:
         self.letters.close()
 
 
-def _restore(lanes: LaneTable, parked: Sequence[ParkedLane]) -> None:
+def _restore(lanes: HeldLanes, parked: Sequence[ParkedLane]) -> None:
     lanes.restore(parked)
     for each in parked:
         if each.key.startswith(HOLD):
