@@ -21,10 +21,10 @@ log = structlog.get_logger(__name__)
 if TYPE_CHECKING:
     from engine.stores.postgres.desk import Operators
 
-_BROADCAST: Final = frozenset({"park", "release", "pause", "resume"})
+TOLD_TO_ALL: Final = frozenset({"park", "release", "pause", "resume"})
 """They are noted in the store, and in the memory of each process."""
 
-_OF_ALL: Final = frozenset({"stats", "running", "lanes", "samples", "invariants"})
+ASKED_OF_ALL: Final = frozenset({"stats", "running", "lanes", "live", "samples", "invariants"})
 _WHO_MAX: Final = 100
 
 
@@ -37,7 +37,13 @@ def is_shared(store_url: str) -> bool:
     return store_url.partition(":")[0] in {"postgres", "postgresql"}
 
 
-def process_desk(desk: Desk, store_url: str, bot: str) -> AbstractAsyncContextManager[object]:
+def process_name() -> str:
+    """Return a name for this process."""
+    # The last part tells apart what has the same number in two containers of one name.
+    return f"{os.getpid()}@{socket.gethostname()}#{secrets.token_hex(2)}"
+
+
+def process_desk(desk: Desk, store_url: str, bot: str, process: str) -> AbstractAsyncContextManager[object]:
     """Return what answers questions to this process, to be entered."""
     from engine.stores.postgres.desk import Answered, ProcessDesk  # late: its driver is optional
 
@@ -59,8 +65,7 @@ def process_desk(desk: Desk, store_url: str, bot: str) -> AbstractAsyncContextMa
             log.exception("unexpected error at an operator's question", what=name)
             return Answered(500, "unexpected error: the bot's log has it")
 
-    # The last part tells apart what has the same number in two containers of one name.
-    return ProcessDesk(store_url, bot, f"{os.getpid()}@{socket.gethostname()}#{secrets.token_hex(2)}", answer)
+    return ProcessDesk(store_url, bot, process, answer)
 
 
 class DatabaseAudit:
@@ -91,13 +96,13 @@ async def ask_processes(
     if name == "drain":
         params = dict(params)
         processes = _one_of(processes, params.pop("process", None))
-    everywhere = name in _OF_ALL or name in _BROADCAST
+    everywhere = name in ASKED_OF_ALL or name in TOLD_TO_ALL
     answers = await operators.ask(
         processes if everywhere else processes[:1], name, json.dumps(params), who, 2 * TIME_S
     )
     good = [json.loads(answer.body) for answer in answers.values() if answer.status == 200]
     bad = [answer.body for answer in answers.values() if answer.status != 200]
-    if bad and (name in _BROADCAST or not good):
+    if bad and (name in TOLD_TO_ALL or not good):
         raise NoAnswer(bad[0])
     if not good:
         raise NoAnswer("the bot does not answer: it may be stopping")
@@ -115,7 +120,7 @@ def _one_of(processes: list[str], wanted: str | None) -> list[str]:
 def merged(name: str, params: Json, answers: list[Json]) -> Json:
     """Return one answer for those of several processes: each knows its own lanes, and all of the store."""
     first = answers[0]
-    if len(answers) == 1 or name not in _OF_ALL:
+    if len(answers) == 1 or name not in ASKED_OF_ALL:
         return next((each for each in answers if each.get("result") == "done"), first)
     if name == "running":
         runs = [{**run, "where": run["where"]} for each in answers for run in each["running"]]
@@ -133,6 +138,12 @@ def merged(name: str, params: Json, answers: list[Json]) -> Json:
         return {**first, "lanes": ordered[: params.get("limit", 50)], "held": list(held.values())}
     if name == "samples":
         return first
+    if name == "live":
+        parts = {
+            part: merged(part, params, [each[part] for each in answers])
+            for part in ("stats", "lanes", "running")
+        }
+        return {**first, **parts}
     if name == "invariants":
         problems = [problem for each in answers for problem in each["problems"]]
         lanes, entries = (sum(each[of] for each in answers) for of in ("lanes", "entries"))

@@ -12,13 +12,14 @@ import structlog
 
 from engine.store import FullStore
 from telegram.listening import read_address
-from telegram.operating.database import is_shared, process_desk
+from telegram.operating.database import is_shared, process_desk, process_name
 from telegram.operating.desk import Desk
 from telegram.operating.local import LocalDesk, socket_of
 from telegram.operating.operating import Operating
 from telegram.operating.rates import Rates
 from telegram.operating.reaching import audit_of, database_file
 from telegram.operating.settings import OperatorSettings
+from telegram.operating.shared import SharedDesk
 
 if TYPE_CHECKING:
     from telegram.metrics.counts import Counts
@@ -56,7 +57,7 @@ class Office:
         self._store_url = store_url
         self._bot_id = token.partition(":")[0]
         self._rates = Rates(store, counts, asyncio.get_running_loop().time)
-        operating = Operating(
+        self._operating = operating = Operating(
             store,
             bot,
             token=token,
@@ -66,6 +67,7 @@ class Office:
             drain=_stop_this_process,
         )
         self._desk = Desk(operating, audit_of(settings.admin_audit, store_url, self._bot_id), logs=True)
+        self._page_desk = self._desk
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -74,7 +76,10 @@ class Office:
             if self._file is not None:
                 await stack.enter_async_context(LocalDesk(self._desk, socket_of(self._file)))
             if is_shared(self._store_url):
-                await stack.enter_async_context(process_desk(self._desk, self._store_url, self._bot_id))
+                process = process_name()
+                mine = process_desk(self._desk, self._store_url, self._bot_id, process)
+                await stack.enter_async_context(mine)
+                self._page_desk = await stack.enter_async_context(self._shared(process))
             if self._settings.admin_listen is not None:
                 await self._open_page(stack, self._settings.admin_listen)
             self._stack = stack.pop_all()
@@ -82,6 +87,11 @@ class Office:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    def _shared(self, process: str) -> SharedDesk:
+        return SharedDesk(
+            self._operating, self._desk.audit, store_url=self._store_url, bot=self._bot_id, process=process
+        )
 
     async def _open_page(self, stack: AsyncExitStack, listen: str) -> None:
         from telegram.operating.page.access import Gate, Sessions, new_secret  # late: most bots have no page
@@ -94,7 +104,7 @@ class Office:
             roles[settings.admin_read_token.get_secret_value()] = False
         address = read_address(listen)
         page = PageServer(
-            self._desk,
+            self._page_desk,
             address,
             Gate(settings.admin_origin, is_loopback=address.is_loopback),
             Sessions(roles, asyncio.get_running_loop().time),

@@ -146,3 +146,57 @@ async def test_the_log_in_the_database_is_of_one_bot_and_its_failure_is_said(dat
     assert await audit.tail(5) == [{**entry, "result": "done"}, {**entry, "result": "begun"}]
     assert len(await audit.tail(1)) == 1
     assert await DatabaseAudit(url, other).tail(5) == []
+
+
+async def test_the_page_of_one_process_answers_for_all_and_tells_all(url, new_bot, tmp_path):
+    from contextlib import AsyncExitStack
+
+    from engine import Queue, StoreUnavailable
+    from engine.stores.contract import append
+    from engine.stores.contract.store import update
+    from engine.stores.memory import MemoryStore
+    from engine.stores.postgres import open_postgres
+    from telegram.operating.audit import Audit, Who
+    from telegram.operating.database import process_desk
+    from telegram.operating.desk import Desk, NotAllowed
+    from telegram.operating.operating import Operating
+    from telegram.operating.shared import SharedDesk
+
+    bot, me = new_bot(), Who("operator ab", may_write=True, where="here")
+    await (await open_postgres(url, bot, renew_every_s=None)).close()
+    stores, audit = [MemoryStore() for _ in range(3)], Audit(tmp_path / "audit")
+    async with AsyncExitStack() as stack:
+        for number, store in enumerate(stores):  # each with lanes of its own
+            await append(store, [update(10 * number + n, f"chat:{number}") for n in range(1, number + 2)])
+            desk = Desk(Operating(store), audit)
+            await stack.enter_async_context(process_desk(desk, url, bot, f"{number}@host#0"))
+        operators = await stack.enter_async_context(Operators(url, bot))
+        while len(await operators.processes()) < 3:
+            pass
+        page = await stack.enter_async_context(
+            SharedDesk(Operating(stores[0]), audit, store_url=url, bot=bot, process="0@host#0")
+        )
+        live = await page.ask("live", {"by": "depth"}, me)
+        assert [lane["key"] for lane in live["lanes"]["lanes"]] == ["chat:2", "chat:1", "chat:0"]
+        assert live["stats"]["queues"]["inbox"]["pending"] == 6
+        assert (await page.ask("invariants", {}, me))["lanes"] == 3
+        assert (await page.ask("park", {"key": "chat:2"}, me))["result"] == "done"
+        assert [await store.holds(Queue.INBOX) for store in stores] == [
+            {"chat:2": "parked by operator ab"}
+        ] * 3
+        assert (await page.ask("release", {"key": "chat:2"}, me))["result"] == "done"
+        assert [await store.holds(Queue.INBOX) for store in stores] == [{}] * 3
+        with pytest.raises(NotAllowed, match="no such process"):
+            await page.ask("drain", {"process": "9@host"}, me)
+        assert (await page.ask("drain", {"process": "1@host"}, me))["result"] == "not running"
+        reader = Who("reader cd", may_write=False, where="here")
+        for name, params in (("drain", {"process": "1@host"}), ("park", {"key": "chat:2"})):
+            with pytest.raises(NotAllowed, match="may only look"):
+                await page.ask(name, params, reader)
+
+        async def lost(*_):
+            raise StoreUnavailable("disk")
+
+        stores[2].hold = lost  # type: ignore[method-assign]
+        with pytest.raises(StoreUnavailable, match="not everywhere in force"):
+            await page.ask("park", {"key": "chat:1"}, me)

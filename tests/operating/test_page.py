@@ -17,6 +17,7 @@ from telegram.dialogue import MessageContext, Router
 from telegram.fake import FakeServer
 from telegram.metrics.counts import Counts
 from telegram.operating import rates
+from telegram.operating.operating import Operating
 from tests.kit.operated import READ_SECRET, SECRET, Operated, operated
 from tests.kit.page import NEEDS_CHROMIUM, chromium
 from tests.kit.stage import Stage
@@ -220,6 +221,26 @@ async def test_a_wrong_secret_is_said_and_the_session_ends_at_logout(browser, tm
         await expect(tab.get_by_label("Secret")).to_be_visible()
         await tab.reload()
         await expect(tab.get_by_label("Secret")).to_be_visible()
+
+
+async def test_several_processes_are_listed_and_each_is_drained_by_its_name(browser, tmp_path, monkeypatch):
+    process = {"pid": 7, "host": "a", "state": "running", "up_s": 1.0, "running": {"inbox": 1, "outbox": 0}}
+    stats = Operating.stats
+
+    async def of_two(self):
+        return {**await stats(self), "processes": [process, {**process, "host": "b"}]}
+
+    monkeypatch.setattr(Operating, "stats", of_two)
+    async with operated(MemoryStore(), tmp_path) as page, seen(browser, page) as tab:
+        await expect(tab.locator("#process-list li")).to_have_count(2)
+        await expect(tab.locator("#drain")).to_be_hidden()
+        async with tab.expect_request("**/api/drain") as asked:
+            await tab.get_by_role("button", name="Drain process 7 on b").click()
+            await expect(tab.locator("#confirm-title")).to_have_text("Drain process 7@b?")
+            await tab.route("**/api/drain", lambda route: route.fulfill(json={"result": "done"}))
+            await confirm(tab)
+        assert (await asked.value).post_data_json == {"process": "7@b"}
+        await expect(tab.locator("#toasts")).to_have_text("The process stops")
 
 
 async def test_a_strangers_text_is_no_markup(browser, tmp_path):

@@ -35,7 +35,7 @@ async function start() {
   byId("login-form").addEventListener("submit", enter);
   byId("logout").addEventListener("click", leave);
   byId("pause").addEventListener("click", pauseOrResume);
-  byId("drain").addEventListener("click", drain);
+  byId("drain").addEventListener("click", () => drain());
   byId("park-form").addEventListener("submit", park);
   byId("audit").addEventListener("toggle", showAudit);
   for (const id of ["queue", "by"]) byId(id).addEventListener("change", () => again(0));
@@ -132,11 +132,36 @@ function show({ stats, lanes: found, running }) {
   for (const plot of plots) plot.show(samples);
   const { pid, host, state: how, up_s } = stats.process ?? { pid: "–", host: "–", state: "stopped", up_s: 0 };
   write(byId("about"), `${stats.bot ? `@${stats.bot} · ` : ""}process ${pid} on ${host} · ${how} · up ${age(up_s)}`);
+  showProcesses(stats.processes ?? []);
   paused = stats.queues.outbox.paused;
   write(byId("pause"), paused ? "Resume sending" : "Pause sending");
   byId("paused").hidden = !paused && !stats.queues.inbox.paused;
   const handling = stats.queues.inbox.paused;
   write(byId("paused"), [paused && `Sending is paused (${paused}).`, handling && `Handling is paused (${handling}).`].filter(Boolean).join(" "));
+}
+
+function showProcesses(processes) {
+  const several = processes.length > 1;
+  byId("processes").hidden = !several;
+  byId("drain").hidden = several;
+  const shown = several ? JSON.stringify(processes.map(({ pid, host, state: how, running }) => [pid, host, how, running])) : "";
+  if (byId("process-list").dataset.shown === shown) return;
+  byId("process-list").dataset.shown = shown;
+  byId("process-list").replaceChildren(
+    ...processes.map(({ pid, host, state: how, running }) =>
+      make(
+        "li",
+        {},
+        make("b", {}, `process ${pid} on ${host}`),
+        make("span", {}, `${how}, ${running.inbox} handlers, ${running.outbox} calls`),
+        make(
+          "button",
+          { type: "button", class: "small", "data-writes": "", "aria-label": `Drain process ${pid} on ${host}`, onclick: () => drain(`${pid}@${host}`) },
+          "Drain",
+        ),
+      ),
+    ),
+  );
 }
 
 function state(how) {
@@ -199,9 +224,10 @@ async function pauseOrResume() {
   if (await confirmed("Pause sending?", text, "Pause")) does("pause", {}, () => "Sending is paused");
 }
 
-async function drain() {
+async function drain(process) {
   const text = "Running handlers finish, their replies go out, and the process exits. A supervisor starts it again if it is set up so.";
-  if (await confirmed("Drain this process?", text, "Drain")) does("drain", {}, () => "The process stops");
+  const title = process ? `Drain process ${process}?` : "Drain this process?";
+  if (await confirmed(title, text, "Drain")) does("drain", process ? { process } : {}, () => "The process stops");
 }
 
 const named = (chosen) => ({ letters: chosen.map(({ number: of, hash }) => ({ number: of, hash })), confirm: chosen.length });
