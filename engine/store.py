@@ -247,6 +247,9 @@ class Store(LookAhead, Protocol):
     async def stats(self) -> Stats:
         """Return the counts of both queues over all sessions: appended == committed + pending + dead."""
 
+    async def leave(self) -> None:
+        """Let other sessions have what is idle, before `close`: this one claims nothing new. Nothing happens without others."""
+
     async def close(self) -> None:
         """Release files and connections."""
 

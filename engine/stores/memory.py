@@ -116,6 +116,9 @@ class MemoryStore:
         for post in posts:
             self._data.post(post)
 
+    async def leave(self) -> None:
+        """Other sessions may claim each lane as it is."""
+
     def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:
         self._data.watchers.setdefault(self._session, {})[queue] = (lost, arrived)
 

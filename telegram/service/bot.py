@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from engine import Observe, Queue, Running
+from engine import Observe, Queue, Running, StoreError, StoreUnavailable
 from engine.store import FullStore
 from telegram.botapi.decoding import warm_up
 from telegram.botapi.errors import TelegramError, Unauthorized
@@ -30,6 +30,7 @@ __all__ = ["Bot", "BotConfig"]
 
 log = structlog.get_logger(__name__)
 
+_LEAVE_S: Final = 2.0
 _ASK_AGAIN_MAX_S: Final = 30.0
 
 
@@ -225,6 +226,7 @@ class Bot:
         # The last fifth is for the replies: a call that is cancelled while it is sent may be sent twice.
         await asyncio.gather(
             asyncio.wait([poller]),
+            self._leave(),
             self._parts.handling.drain(started + allowed_s * 0.8 - 1.0),
         )
         await self._parts.sending.settle(started + allowed_s * 0.9 - 1.0)
@@ -236,6 +238,14 @@ class Bot:
             updates_kept=self._store.mine(Queue.INBOX).pending,
             calls_kept=self._store.mine(Queue.OUTBOX).pending,
         )
+
+    async def _leave(self) -> None:
+        """Let other processes handle the chats of which no handler runs."""
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                await self._store.leave()
+        except (StoreUnavailable, StoreError, TimeoutError) as error:
+            log.debug("other processes wait for the end of this one", reason=str(error))
 
     async def _ask_who_we_are(self) -> User:
         pause_s = 0.5

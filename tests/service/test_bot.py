@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 import structlog
 
+from engine import StoreUnavailable
 from engine.stores import open_store
 from engine.stores.memory import MemoryStore
 from telegram.botapi.errors import Unauthorized
@@ -114,6 +115,31 @@ async def test_a_stop_lets_the_handler_finish_and_its_reply_go_out_and_starts_no
         await bot.start()
         await fake.wait_for_calls(2, method="sendMessage")
     assert [call.text for call in fake.calls if call.method == "sendMessage"] == ["first", "second"]
+
+
+@pytest.mark.parametrize("trouble", [None, StoreUnavailable("away")])
+async def test_a_stop_lets_other_processes_have_idle_chats_while_its_handlers_finish(
+    fake, monkeypatch, trouble
+):
+    gate = Gate()
+    async with a_bot(fake, gate.router) as bot:
+        left = asyncio.Event()
+
+        async def leave() -> None:
+            left.set()
+            if trouble is not None:
+                raise trouble
+
+        monkeypatch.setattr(bot._store, "leave", leave)
+        await bot.start()
+        fake.world.send_message(1, 1, "first")
+        await gate.entered.wait()
+        stopping = asyncio.create_task(bot.stop())
+        await left.wait()
+        assert not stopping.done()
+        gate.open.set()
+        await stopping
+        assert [call.text for call in fake.calls if call.method == "sendMessage"] == ["first"]
 
 
 async def test_a_stop_sends_everything_that_the_last_handlers_replied(fake):

@@ -278,6 +278,29 @@ async def test_a_session_that_ends_gives_all_up_at_once(open_it):
     await asyncio.wait_for(second.right(), WITHIN_S)
 
 
+async def test_a_session_that_leaves_keeps_what_runs_and_gives_up_the_rest(open_it):
+    first, second = await two(open_it)
+    right = await first.right()
+    await first.append(right, [update(id_, key) for id_, key in enumerate(CHATS, 1)])
+    head = await first.claim(INBOX)
+    await first.leave()
+    await until(lambda: len(second._shares) == SHARES - 1)
+    assert owned(first) == {share_of(head.lease.key)}
+    await first.commit(head, Effects(state=b"mine"), more=False)
+    await until(lambda: len(second._shares) == SHARES)
+    assert len(await handled(second, INBOX, len(CHATS) - 1)) == len(CHATS) - 1
+
+
+async def test_a_session_that_leaves_alone_keeps_all(open_it):
+    store = await open_it()
+    await store.leave()
+    await until(lambda: store._ledger.sessions == 0)
+    assert await store._ledger.part() == set(range(SHARES))
+    right = await store.right()
+    await store.append(right, [update(1)])
+    assert (await store.claim(INBOX)).envelope.id == 1
+
+
 async def test_a_lane_that_is_full_at_its_owner_sends_the_rest_to_the_dead_letters(open_it):
     first, second = await two(open_it, limits=Limits(lane_depth_max=2))
     far = next(key for key in CHATS if second._shares.owns(key))

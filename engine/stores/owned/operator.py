@@ -42,6 +42,9 @@ class OwnedOperator(LoadedStore):
     def mine(self, queue: Queue) -> QueueStats:
         return self._queues[queue].lanes.stats()
 
+    async def leave(self) -> None:
+        """There is no other session."""
+
     async def settled(self, queue: Queue) -> None:
         while True:
             data = self._queues[queue]

@@ -48,6 +48,9 @@ class SharedLedger(Ledger, Protocol):
     bell: asyncio.Event
     """Set when there may be mail, or shares to take, and at each regular look."""
 
+    async def leave(self) -> None:
+        """Say that this session should have no share any more, if there are others."""
+
     async def take(self, wanted: Collection[int]) -> Source | None:
         """Take these shares, as far as they are free; return what is pending in them, or None: none is free."""
 
@@ -135,6 +138,10 @@ class SharedStore(MailingStore):
         if self._ledger.sessions == 1:
             return await super().room(pending_max)
         return pending_max - await self._ledger.pending()
+
+    async def leave(self) -> None:
+        await self._trusted()
+        await self._ledger.leave()
 
     def _granted_to_us(self, granted: Granted) -> None:
         now, wall = asyncio.get_running_loop().time(), self._wall()

@@ -207,6 +207,12 @@ class PostgresLedger:
         self.poller = poller
         return granted
 
+    async def leave(self) -> None:
+        """See SharedLedger."""
+        async with self._reading() as connection:
+            await self._session.step_back(connection)
+        self._ring(moved=True)
+
     async def resign(self, epoch: int) -> None:
         """See SharedLedger."""
         async with self._reading() as connection:

@@ -28,7 +28,7 @@ ALTER TABLE {0}.{1} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_t
 _SESSIONS: Final = """
 CREATE TABLE {0}.session (id bigint PRIMARY KEY, bot bigint NOT NULL, stint bigint NOT NULL DEFAULT 1,
     until timestamptz NOT NULL, beat bigint NOT NULL DEFAULT 0, holder text NOT NULL,
-    alone boolean NOT NULL DEFAULT false) WITH (fillfactor = 50);
+    alone boolean NOT NULL DEFAULT false, leaving boolean NOT NULL DEFAULT false) WITH (fillfactor = 50);
 CREATE TABLE {0}.bot (id bigint PRIMARY KEY, owner bigint REFERENCES {0}.session ON DELETE SET NULL,
     epoch bigint NOT NULL DEFAULT 0);
 CREATE TABLE {0}.share (no int, bot bigint, owner bigint REFERENCES {0}.session ON DELETE SET NULL, PRIMARY KEY (no, bot))

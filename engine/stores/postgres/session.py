@@ -57,11 +57,12 @@ WHERE id = $1 AND beat >= $3 RETURNING stint"""
 _RENEW: Final = """
 UPDATE {0}.session SET until = clock_timestamp() + $4 * interval '1 s', beat = beat + 1
 WHERE id = $2 AND stint = $3 RETURNING beat, (SELECT nonce FROM {0}.canary),
- (SELECT array_agg(other.id) FROM {0}.session AS other WHERE other.bot = $1),
+ (SELECT array_agg(other.id) FROM {0}.session AS other WHERE other.bot = $1 AND NOT leaving),
  (SELECT array_agg(ARRAY[queue, reason]) FROM {0}.parked WHERE bot = $1 AND key = $5)"""
+_STEP_BACK: Final = "UPDATE {0}.session SET leaving = true WHERE id = $1"
 _LEAVE: Final = "DELETE FROM {0}.session WHERE id = $1"
 _LOOK: Final = """
-SELECT (SELECT array_agg(id) FROM {0}.session WHERE bot = $1),
+SELECT (SELECT array_agg(id) FROM {0}.session WHERE bot = $1 AND NOT leaving),
  (SELECT array_agg(ARRAY[queue, reason]) FROM {0}.parked WHERE bot = $1 AND key = $2)"""
 _OTHER: Final = "SELECT min(holder) FROM {0}.session WHERE bot = $1 AND id <> $2"
 _POLLER: Final = "SELECT holder FROM {0}.session JOIN {0}.bot ON owner = session.id WHERE bot.id = $1"
@@ -97,7 +98,7 @@ class Session:
         self.ttl_s = ttl_s
         self.bot = bot
         self.all: frozenset[int] = frozenset()
-        """The sessions of this bot, as of the last look."""
+        """The sessions of this bot that should have shares, as of the last look: not those that are about to end."""
 
         self.held: dict[str, str] = {}
         """The queues of which an operator holds all lanes, and why, as of the last look."""
@@ -163,6 +164,10 @@ class Session:
             self._sql(_REAP), self.bot, self.id, self.ttl_s, _SILENT_S, held and held.stint
         )
         return [row[0] for row in rows]
+
+    async def step_back(self, connection: Connection) -> None:
+        """Let the others have the shares from now on."""
+        await connection.execute(self._sql(_STEP_BACK), self.id)
 
     async def leave(self, connection: Connection) -> None:
         """End the session: what it owns is free."""
