@@ -11,9 +11,10 @@ COLUMNS: Final = {
     "timer": ("key", "scope", "name", "at", "body"),
     "inbox": ("key", "scope", "at", "body"),
     "outbox": ("key", "scope", "at", "body"),
+    "mail": ("key", "scope", "kind", "at", "body"),
     "dead": ("key", "scope", "number", "queue", "id", "attempts", "reason", "at", "body"),
 }
-"""The tables with records, and the columns that are shown. All have a key and a scope."""
+"""The tables with records, and the columns that are shown. All have a key and a scope; `mail` is only in databases."""
 
 
 class Owner(NamedTuple):

@@ -14,7 +14,6 @@ from typing import Final
 
 from telegram.dialogue import load_router
 from telegram.fake import FloodLimits, RemoteFake
-from telegram.load.bot.fleet import Fleet
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import PROGRAM, Service, free_port, hooked
 from telegram.load.checkers.replies import Replies
@@ -103,7 +102,7 @@ async def _run(options: Load, environment: Mapping[str, str], command: str, inte
         if options.limits == "telegram":
             await fake.limit(FloodLimits())
         store_url = _store_url(options.store, folder)
-        bot = await stack.enter_async_context(_fleet(options, fake, folder, store_url, environment))
+        bot = await stack.enter_async_context(_service(options, fake, folder, store_url, environment))
         await _start(bot)
         replies = users = None
         if options.handlers is None:
@@ -149,9 +148,9 @@ def _store_url(store: str, folder: Path) -> str:
     return store if colon else f"{store}:"
 
 
-def _fleet(
+def _service(
     options: Load, fake: RemoteFake, folder: Path, store_url: str, environment: Mapping[str, str]
-) -> Fleet:
+) -> Service:
     plan = BotPlan(handler_ms=options.handler_ms)
     if options.handlers is not None:
         plan = plan._replace(handlers=options.handlers)
@@ -163,11 +162,10 @@ def _fleet(
         settings["MESSAGES_PER_S"] = "30"
     if options.source == "webhook":
         settings |= hooked(free_port())
-    given = (folder, fake.url, fake.token, plan, program, environment)
-    return Fleet([Service(*given, **settings) for _ in range(options.processes)])
+    return Service(folder, fake.url, fake.token, plan, program, environment, **settings)
 
 
-async def _start(bot: Fleet) -> None:
+async def _start(bot: Service) -> None:
     try:
         await bot.start()
     except TimeoutError:

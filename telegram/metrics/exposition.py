@@ -33,7 +33,9 @@ COUNTER, GAUGE, HISTOGRAM = CounterMetricFamily, GaugeMetricFamily, HistogramMet
 KINDS: Final = {
     "chatlane_ready": Kind(GAUGE, (), "1: ready, as /readyz"),
     "chatlane_problem": Kind(GAUGE, ("problem",), "1: this is why it is not ready"),
-    "chatlane_standby": Kind(GAUGE, (), "1: another process has the bot, this one takes over when it ends"),
+    "chatlane_standby": Kind(
+        GAUGE, (), "1: another process takes updates in, this one takes over when it ends"
+    ),
     "chatlane_source_age_seconds": Kind(GAUGE, (), "since an answer to getUpdates, or an update, came"),
     "chatlane_store_up": Kind(GAUGE, (), "1: the store answered at this scrape; none: it is not open"),
     "chatlane_pending": Kind(GAUGE, ("queue",), "updates, due timers, calls that wait or are handled"),
@@ -92,6 +94,7 @@ class Exposition(Collector):
 
     async def text(self, now: float) -> bytes:
         """Return the metrics at Unix time `now`."""
+        self._counts.fold()
         store = self._health.store
         problems = await self._health.problems()
         oldest = await self._health.oldest()

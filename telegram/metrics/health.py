@@ -84,8 +84,8 @@ class Health:
 
     @property
     def is_standby(self) -> bool:
-        """Whether another process has the bot, or this one is about to take it."""
-        return self.store is None and self._may_stand_by
+        """Whether another process takes updates in (it may handle some chats), or has the bot alone."""
+        return self._may_stand_by if self.store is None else appends_elsewhere(self.store)
 
     async def problems(self) -> list[str]:
         """Return what is wrong, of PROBLEMS; empty: ready. A standby is ready: to take over is its work."""

@@ -1,6 +1,7 @@
 """A backup that is made while the bot writes is whole, disturbs nothing, and a bot continues from it (docs/deploying.md)."""
 
 import asyncio
+import json
 import re
 import sqlite3
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from telegram.fake import FakeServer
-from telegram.load.bot.service import Service
+from telegram.load.bot.service import Finished, Service
+from tests.kit.database import WHERE_FROM, Server, binaries
 
 pytestmark = pytest.mark.processes
 
@@ -32,8 +34,8 @@ def statement() -> str:
     return str(found)
 
 
-async def run_python(code: str, folder: Path) -> None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=folder)
+async def run(*command: str, folder: Path | None = None) -> None:
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder)
     assert await process.wait() == 0
 
 
@@ -50,7 +52,9 @@ async def test_a_backup_of_a_running_bot(tmp_path: Path):
             fake.world.send_message(7, 7, "hello")
             if n % 100 == 0:
                 copying.append(
-                    asyncio.create_task(run_python(code.replace("backup", f"backup-{n}"), tmp_path))
+                    asyncio.create_task(
+                        run(sys.executable, "-c", code.replace("backup", f"backup-{n}"), folder=tmp_path)
+                    )
                 )
             if n % 10 == 0:  # the copies are made while this goes on
                 await fake.wait_for_calls(n - 5, "sendMessage")
@@ -73,3 +77,62 @@ async def test_a_backup_of_a_running_bot(tmp_path: Path):
             await fake.wait_for_calls(count, "sendMessage")
         await bot.stop()
         assert 86 <= int((fake.calls[-1].text or "").removeprefix("again ")) <= 301
+
+
+async def test_a_dump_of_a_running_bots_database(tmp_path: Path):
+    programs = binaries()
+    if programs is None:
+        pytest.skip(WHERE_FROM)
+    (tmp_path / "counting.py").write_text(COUNTING)
+    server = Server()
+    url = server.url()
+    try:
+        async with (
+            FakeServer() as fake,
+            Service(tmp_path, fake.url, fake.token, HANDLERS="counting:router", STORE_URL=url) as bot,
+        ):
+            await bot.start()
+            for _ in range(20):
+                fake.world.send_message(7, 7, "hello")
+            await fake.wait_for_calls(20, "sendMessage")
+            await run(str(programs / "pg_dump"), "-Fc", "-f", str(tmp_path / "dump"), url.partition("?")[0])
+            fake.world.send_message(7, 7, "later")
+            await fake.wait_for_calls(21, "sendMessage")
+            await bot.stop()
+            restore = ("--clean", "--if-exists", "-d", url.partition("?")[0], str(tmp_path / "dump"))
+            await run(str(programs / "pg_restore"), *restore)
+            await bot.start()  # waits until the holder of that time cannot be there any more
+            fake.world.send_message(7, 7, "again")
+            calls = await fake.wait_for_calls(22, "sendMessage", timeout_s=50.0)
+            assert calls[-1].text == "again 21"
+            await bot.stop()
+    finally:
+        server.remove()
+
+
+async def test_one_users_data_by_the_command_line(tmp_path: Path):
+    (tmp_path / "counting.py").write_text(COUNTING)
+    async with (
+        FakeServer() as fake,
+        Service(tmp_path, fake.url, fake.token, HANDLERS="counting:router") as bot,
+    ):
+        await bot.start()
+        for user in (7, 8):
+            fake.world.send_message(user, user, "hello")
+        await fake.wait_for_calls(2, "sendMessage")
+        refused = await bot.command("erase", "7", "--yes")
+        assert refused.code == 2
+        assert f"is in use by process {bot.pid}" in refused.err
+        await bot.stop()
+        exported = json.loads((await bot.command("export", "7")).out)
+        assert exported == {
+            "id": 7,
+            "records": [{"table": "state", "key": "chat:7", "scope": "7", "state": {"n": 1}}],
+        }
+        assert await bot.command("erase", "7") == Finished(
+            2, "", "7 has 1 records; nothing is erased without --yes\n"
+        )
+        assert await bot.command("erase", "7", "--yes") == Finished(0, "1 records erased\n", "")
+        assert await bot.command("erase", "-100", "--yes") == Finished(0, "0 records erased\n", "")
+        assert json.loads((await bot.command("export", "8")).out)["records"]
+        assert not json.loads((await bot.command("export", "7")).out)["records"]

@@ -113,6 +113,7 @@ async def test_the_pages_say_ready_only_while_all_works(stage: Stage, monkeypatc
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr(stage.store, "appends_elsewhere", True, raising=False)  # another process polls
             assert await get(monitoring, "/readyz") == (200, "[]")
+            assert (await scrape(monitoring))["chatlane_standby",] == 1
         monitoring.counts.source_at = asyncio.get_running_loop().time()
 
         async def fails(*_: object) -> None:

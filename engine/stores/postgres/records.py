@@ -9,7 +9,7 @@ from engine.stores.postgres.errors import at_opening
 from engine.stores.postgres.store import PostgresStore, open_postgres
 from engine.stores.records import COLUMNS, Owner, Record, owned
 
-_PLACE: Final = {"inbox": "place", "outbox": "place", "timer": "place", "dead": "number"}
+_PLACE: Final = {"inbox": "place", "outbox": "place", "timer": "place", "dead": "number", "mail": "n"}
 """The column that names a row; none: key and scope do."""
 
 _LONG_S: Final = 3600.0  # it reads whole tables

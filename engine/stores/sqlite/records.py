@@ -11,6 +11,7 @@ from engine.stores.sqlite.errors import at_opening
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.space import allocate
 
+_TABLES: Final = [table for table in COLUMNS if table != "mail"]
 _PLACE: Final = {"inbox": "place", "outbox": "place", "timer": "place", "dead": "number", "state": None}
 """The column that names a row; None: key and scope do."""
 
@@ -34,7 +35,8 @@ class SqliteRecords:
         connection = self._file.connection
         return [
             Record(table, dict(zip(columns, row, strict=True)))
-            for table, columns in COLUMNS.items()
+            for table in _TABLES
+            for columns in [COLUMNS[table]]
             for row in connection.execute(
                 f"SELECT {', '.join(columns)} FROM {table} ORDER BY {_PLACE[table] or 'key, scope'}"
             )
@@ -49,7 +51,7 @@ class SqliteRecords:
             # The places of deleted rows are overwritten with zeros; VACUUM below also leaves out what was deleted before.
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("BEGIN IMMEDIATE")
-            count = sum(_erase(connection, table, owner) for table in COLUMNS)
+            count = sum(_erase(connection, table, owner) for table in _TABLES)
             parked = connection.execute("SELECT queue, key FROM parked").fetchall()
             gone = [each for each in parked if owner.owns(each[1], "")]
             connection.executemany("DELETE FROM parked WHERE queue = ? AND key = ?", gone)
