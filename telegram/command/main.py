@@ -68,9 +68,7 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
         wall = fake.clock if fake is not None else time.time  # the sandbox lets time pass
         systemd = await stack.enter_async_context(Systemd(os.environ))
         url = settings.effective_store_url
-        monitoring = await stack.enter_async_context(
-            monitored(settings, client, wall, may_stand_by=url.startswith("postgres"))
-        )
+        monitoring = await stack.enter_async_context(monitored(settings, client, wall))
         opening = open_store(url, str(client.bot_id), wall=wall, standby=True)
         store = await unless_signalled(opening, watchdog)
         if store is None:

@@ -13,15 +13,12 @@ if TYPE_CHECKING:
 
 
 def monitored(
-    settings: MetricsSettings, client: "Asked", wall: Callable[[], float], *, may_stand_by: bool
+    settings: MetricsSettings, client: "Asked", wall: Callable[[], float]
 ) -> "AbstractAsyncContextManager[Monitoring | None]":
-    """Return the monitoring of these settings, to be entered on the event loop; None if METRICS_LISTEN is not set.
-
-    `may_stand_by`: several processes may share the store.
-    """
+    """Return the monitoring of these settings, to be entered on the event loop; None if METRICS_LISTEN is not set."""
     if settings.metrics_listen is None:
         return nullcontext()
     from telegram.metrics.monitoring import Monitoring  # late: its library costs memory and time
 
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
-    return Monitoring(read_address(settings.metrics_listen), token, client, wall, may_stand_by=may_stand_by)
+    return Monitoring(read_address(settings.metrics_listen), token, client, wall)

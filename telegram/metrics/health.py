@@ -63,17 +63,13 @@ class Asked(Protocol):
 
 
 class Health:
-    """The state of one process; store and bot are set when there are any. `clock` is that of the counts.
+    """The state of one process; store and bot are set when there are any. `clock` is that of the counts."""
 
-    `may_stand_by`: several processes may share the store, and one without it waits to take over.
-    """
-
-    def __init__(self, counts: Counts, clock: Callable[[], float], *, may_stand_by: bool = False) -> None:
+    def __init__(self, counts: Counts, clock: Callable[[], float]) -> None:
         self._counts = counts
         self._clock = clock
-        self._may_stand_by = may_stand_by
         self.store: Probed | None = None
-        """None: it is not open yet, or another process has the bot, and this one stands by."""
+        """None: it is not open yet."""
 
         self.bot: Watched | None = None
         self.lag_s = Histogram(SHORT)
@@ -84,15 +80,15 @@ class Health:
 
     @property
     def is_standby(self) -> bool:
-        """Whether another process takes updates in (it may handle some chats), or has the bot alone."""
-        return self._may_stand_by if self.store is None else appends_elsewhere(self.store)
+        """Whether another process takes the updates in; this one may handle some chats."""
+        return appends_elsewhere(self.store)
 
     async def problems(self) -> list[str]:
-        """Return what is wrong, of PROBLEMS; empty: ready. A standby is ready: to take over is its work."""
+        """Return what is wrong, of PROBLEMS; empty: ready, also if another process takes the updates in."""
         if self.bot is not None and self.bot.is_stopping:
             return ["draining"]
         if self.store is None:
-            return [] if self._may_stand_by else ["starting"]
+            return ["starting"]
         found = []
         if self.bot is None or not self.bot.is_started:
             found.append("starting")

@@ -26,7 +26,7 @@ class Monitoring:
     """Serves /healthz, /readyz and /metrics while it is entered; give its `counts` to the bot, as the meter.
 
     /healthz needs no token and has no content; /readyz without the token has a status only; /metrics needs it. `wall` returns
-    Unix time by the clock of updates, `clock` seconds: not the event loop's (engine/meter.py). `may_stand_by`: see Health.
+    Unix time by the clock of updates, `clock` seconds: not the event loop's (engine/meter.py).
     """
 
     def __init__(
@@ -36,7 +36,6 @@ class Monitoring:
         client: Asked,
         wall: Callable[[], float],
         *,
-        may_stand_by: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -44,7 +43,7 @@ class Monitoring:
         self.counts = Counts(wall, clock)
         """The bot's meter."""
 
-        self.health = Health(self.counts, clock, may_stand_by=may_stand_by)
+        self.health = Health(self.counts, clock)
         """Who made the store and the bot sets them here."""
 
         self._exposition = Exposition(self.counts, self.health)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine import Delivery, Effects, StoreUnavailable
+from engine import Delivery, Effects, Right, StoreUnavailable
 from engine.stores.memory import MemoryStore
 from telegram.botapi.errors import NotSent, Refused, RetryAfter, ServerTrouble
 from telegram.botapi.intake import RawUpdate, split
@@ -101,7 +101,6 @@ class Trial:
         self.telegram = Telegram()
         self.store: Any = MemoryStore(wall=self.telegram.time)
         self.counts = Counts(self.telegram.time, asyncio.get_running_loop().time)
-        self.may_stand_by = self.stands_by = False
         self.tasks: list[asyncio.Task[Any]] = []
         self.each_minute: Callable[[int], Awaitable[None] | None] = lambda _: None
 
@@ -123,20 +122,19 @@ class Trial:
     async def scraped(self) -> list[str]:
         """Live for MINUTES; return what /metrics would have said after each."""
         clock = asyncio.get_running_loop().time
-        health = Health(self.counts, clock, may_stand_by=self.may_stand_by)
+        health = Health(self.counts, clock)
         exposition = Exposition(self.counts, health)
         client = cast("TgClient", self.telegram)
         rng = random.Random(1)
         config = BotConfig(messages_per_s=0, handler_timeout_s=36_000, drain_timeout_s=2)
         bot = Bot(client, self.store, self.router(), config, rng=rng, meter=self.counts)
+        health.store, health.bot = self.store, bot
         tasks = self.tasks
         tasks.append(asyncio.create_task(health.measure_lag()))
-        if not self.stands_by:
-            health.store, health.bot = self.store, bot
-            tasks += [
-                asyncio.create_task(health.ask_telegram(self.telegram)),
-                asyncio.create_task(bot.start()),
-            ]
+        tasks += [
+            asyncio.create_task(health.ask_telegram(self.telegram)),
+            asyncio.create_task(bot.start()),
+        ]
         texts = []
         for minute in range(MINUTES):
             self.telegram.say("hello")
@@ -204,8 +202,12 @@ def not_ready(bot: Trial) -> None:
 
 
 def all_stand_by(bot: Trial) -> None:
-    """Another process has the bot, says the database; there is none."""
-    bot.may_stand_by = bot.stands_by = True
+    """Another process takes updates in, says the database; there is none."""
+
+    async def right() -> Right:
+        return await asyncio.Future[Right]()
+
+    bot.store.right, bot.store.appends_elsewhere = right, True
 
 
 def source_stale(bot: Trial) -> None:

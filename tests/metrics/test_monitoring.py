@@ -134,15 +134,12 @@ async def test_the_pages_say_ready_only_while_all_works(stage: Stage, monkeypatc
         await stopping
 
 
-@pytest.mark.parametrize("shared", [True, False])
-async def test_a_process_without_the_store_stands_by_if_others_may_have_it(stage: Stage, shared: bool):
-    """Kubernetes replaces pods one by one when the new one is ready: a standby has to be."""
-    address = Address("127.0.0.1", 0)
-    async with Monitoring(address, "", NoTelegram(), lambda: 0.0, may_stand_by=shared) as monitoring:
+async def test_a_process_is_ready_when_its_store_is_open_and_it_works(stage: Stage):
+    async with Monitoring(Address("127.0.0.1", 0), "", NoTelegram(), lambda: 0.0) as monitoring:
         assert await get(monitoring, "/healthz") == (200, "")
-        assert await get(monitoring, "/readyz") == ((200, "[]") if shared else (503, '["starting"]'))
+        assert await get(monitoring, "/readyz") == (503, '["starting"]')
         seen = await scrape(monitoring)
-        assert (seen["chatlane_ready",], seen["chatlane_standby",]) == (shared, shared)
+        assert (seen["chatlane_ready",], seen["chatlane_standby",]) == (0, 0)
         assert ("chatlane_store_up",) not in seen
         async with stage.bot(echo(), meter=monitoring.counts) as bot:
             monitoring.serve(stage.store, bot)
