@@ -432,8 +432,9 @@ async def test_who_loses_the_right_closes_its_port_and_opens_it_when_it_is_regai
         other = store.peer()
         await store.resign(await store.right())
         right = await other.right()
-        while await listens(webhook):
+        while webhook._listener._server is not None:
             await asyncio.sleep(0)
+        assert not await listens(webhook)
         telegram.calls.clear()
         telegram.asked.clear()
         await other.resign(right)
