@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from engine import Call, Effects, Post, RightLost, StateChanged, StoreError, Timer
+from engine import Call, Effects, Post, RightLost, StateChanged, StoreError, StoreUnavailable, Timer
 from engine.model import StateChange
 from engine.store import ALL_LANES, Limits
 from engine.stores.contract.effects import WITHIN_S
@@ -366,6 +366,28 @@ async def test_all_lanes_of_a_queue_are_held_at_each_session(open_it):
     await until(lambda: third._queues[OUTBOX].lanes.holds() == {ALL_LANES: "paused"})
     await second.unhold(OUTBOX, ALL_LANES)
     await until(lambda: not any(each._queues[OUTBOX].lanes.holds() for each in (first, second, third)))
+
+
+async def test_a_lost_connection_for_reading_is_made_anew(open_it):
+    store = await open_it()
+    store._ledger._taking.terminate()
+    with pytest.raises(StoreUnavailable):
+        await store.right()
+    right = await asyncio.wait_for(store.right(), WITHIN_S)
+    assert await store.append(right, [update(1)]) == 1
+
+
+async def test_mail_of_a_kind_that_is_not_known_stays(open_it, database):
+    """A process of a later version may know it."""
+    store = await open_it()
+    connection = await asyncpg.connect(database.url().partition("?")[0])
+    mail = """INSERT INTO chatlane.mail (bot, share, kind, key, scope, place, at, body)
+        VALUES ($1, 1, 'of tomorrow', 'chat:1', '', 0, 0, '')"""
+    bot = store._ledger._session.bot
+    await connection.execute(mail, bot)
+    await store._file_mail()
+    assert await connection.fetchval("SELECT count(*) FROM chatlane.mail WHERE bot = $1", bot) == 1
+    await connection.close()
 
 
 FORMAT_1 = """

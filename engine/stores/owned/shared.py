@@ -260,7 +260,11 @@ class SharedStore(MailingStore):
             self._writer.doubt(StoreUnavailable("shares were taken while the store was read anew"))
             return
         self._by_mail = True  # before the first of their lanes is claimed
-        loaded.take(source, self._wall())
+        try:
+            loaded.take(source, self._wall())
+        except Exception as error:
+            self._writer.doubt(error if isinstance(error, StoreError) else StoreUnavailable(repr(error)))
+            raise
         await self._file_mail()
 
     def _give(self, shares: set[int]) -> None:

@@ -154,9 +154,9 @@ class PostgresLedger:
         if self._held is not None and self._keeper is not None:
             with suppress(Exception):
                 async with asyncio.timeout(_CLOSE_S):
+                    await self._keeper.leave()
                     schema, bot = self._address.schema, self._session.bot
                     await give_back(self._taking, schema, bot, "letters", self._spans["letters"])
-                    await self._keeper.leave()
                     for connection in self._connections:
                         await connection.close()
         self._let_go()
@@ -349,4 +349,7 @@ class _Reading:
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._ledger._taking_lock.release()  # noqa: SLF001
         if isinstance(error, Exception):
-            raise outcome_of(error)[0] from None
+            known, is_in_doubt = outcome_of(error)
+            if is_in_doubt:  # the connection may be lost: all of them are made anew
+                self._ledger._doubt(str(known))  # noqa: SLF001
+            raise known from None
