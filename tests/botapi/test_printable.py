@@ -188,7 +188,12 @@ async def test_a_name_through_a_bot_and_its_commands(tmp_path: Path) -> None:
     )
     evil = EVIL.replace("\ud800", "")
     async with FakeServer() as server:
-        settings = {"HANDLERS": "quoting:router", "LOG_FORMAT": "console", "ATTEMPTS_MAX": "1"}
+        settings = {
+            "HANDLERS": "quoting:router",
+            "LOG_FORMAT": "console",
+            "LOG_TEXTS": "yes",
+            "ATTEMPTS_MAX": "1",
+        }
         bot = Service(tmp_path, server.url, server.token, **settings)
         await bot.spawn()
         server.world.push("message", message(evil, "reject"))
