@@ -10,6 +10,7 @@ from types import FrameType
 from zlib import crc32
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from engine.stores import open_store
@@ -97,6 +98,9 @@ def no_test_hangs(request: pytest.FixtureRequest):
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
+    assert not structlog.get_config()["cache_logger_on_first_use"], (
+        "the log is set up for those that come after it"
+    )
 
 
 @pytest.fixture(params=STORES)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-from telegram.command.main import main
 from telegram.load.bot.service import environment
 
 # What Windows has not, by Python's documentation: taken away before our modules are imported.
@@ -39,23 +38,34 @@ except engine.StoreError as error:
 """
 
 
-def test_a_bot_that_would_run_there_says_where_it_runs(monkeypatch, capsys):
-    monkeypatch.delattr("os.register_at_fork")
-    assert main(["sandbox"]) == 2
-    said = (
-        "a bot runs on Linux and macOS; on Windows use WSL (handlers can be tested there: telegram.testing)"
-    )
-    assert capsys.readouterr().err == f"run.py: {said}\n"
+BOT = """
+import os, sys
+from telegram.command.main import main
+del os.register_at_fork
+sys.exit(main(["sandbox"]))
+"""
 
 
-def test_a_handler_is_tested_without_what_windows_lacks(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT + TESTED],
-        cwd=tmp_path,
+def run(program, folder):
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
         env=environment({}),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_a_bot_that_would_run_there_says_where_it_runs(tmp_path):
+    done = run(BOT, tmp_path)
+    said = (
+        "a bot runs on Linux and macOS; on Windows use WSL (handlers can be tested there: telegram.testing)"
+    )
+    assert (done.returncode, done.stderr) == (2, f"run.py: {said}\n")
+
+
+def test_a_handler_is_tested_without_what_windows_lacks(tmp_path):
+    done = run(WITHOUT + TESTED, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "sqlite:FILE needs Linux or macOS; on Windows use WSL\n"
