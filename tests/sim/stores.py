@@ -121,6 +121,12 @@ class Connection:
     ) -> int:
         return await self._ask(lambda: self._session.append(right, batch, aliases, posts))
 
+    async def post(self, posts: Sequence[Post]) -> None:
+        await self._ask(lambda: self._session.post(posts))
+
+    async def leave(self) -> None:
+        await self._ask(self._session.leave)
+
     def watch(self, queue: Queue, lost: Lost, arrived: Arrived | None = None) -> None:
         loop, process = asyncio.get_running_loop(), copy_context()
 

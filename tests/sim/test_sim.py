@@ -158,21 +158,13 @@ class TestItFinds:
         assert any("was handled" in str(outcome.failures) for outcome in map(simulate, range(200)))
 
     def test_posts_out_of_order(self, monkeypatch):
-        append, post = MemoryStore.append, Data.post
+        async def late(self, posts):
+            asyncio.get_running_loop().call_later(
+                random.Random(len(self._data.timers)).random() * 60,
+                lambda: [self._data.post(each) for each in posts],
+            )
 
-        async def reversed_posts(self, right, batch, aliases=(), posts=()):
-            held: list[Any] = []
-            monkeypatch.setattr(Data, "post", lambda data, each: held.append((data, each)))
-            try:
-                return await append(self, right, batch, aliases, posts)
-            finally:
-                monkeypatch.setattr(Data, "post", post)
-                asyncio.get_running_loop().call_later(
-                    random.Random(len(self._data.timers)).random() * 60,
-                    lambda: [post(*each) for each in held],
-                )
-
-        monkeypatch.setattr(MemoryStore, "append", reversed_posts)
+        monkeypatch.setattr(MemoryStore, "post", late)
         assert any("came after event" in str(outcome.failures) for outcome in map(simulate, range(200)))
 
     def test_posts_of_a_commit_that_are_lost(self, monkeypatch):

@@ -349,15 +349,15 @@ async def test_a_store_that_is_full_at_the_start_delays_the_jobs(monkeypatch):
     failures = [StoreUnavailable("full")] * 7
     waits: list[float] = []
 
-    async def append(*arguments: Any) -> None:
+    async def post(posts: Any) -> None:
         if failures:
             raise failures.pop()
-        await MemoryStore.append(store, *arguments)
+        await MemoryStore.post(store, posts)
 
     async def pause(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(store, "append", append)
+    monkeypatch.setattr(store, "post", post)
     monkeypatch.setattr(asyncio, "sleep", pause)
     async with TgClient("1:x") as client:
         parts = Assembly(client, store, daily([]), BotConfig(), wall=lambda: 0.0)
