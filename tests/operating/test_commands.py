@@ -110,6 +110,8 @@ async def test_top_shows_the_bot_until_a_person_ends_it(server, bot, tmp_path):
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
+            # A shell that starts the tests in the background ignores SIGINT for them, and so for what they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         os.close(theirs)
         shown, is_asked = b"", False

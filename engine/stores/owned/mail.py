@@ -49,6 +49,9 @@ class Mail(NamedTuple):
 
 
 _REQUESTS: Final = {"replay", "discard", "hold", "unhold"}
+_KINDS: Final = {"arrived", "alias", "call", "post", "state", *_REQUESTS}
+"""Other kinds are of a later version, and wait for a process that knows them."""
+
 _MAIL_MAX: Final = 500  # per reading, so that other requests do not wait long
 
 
@@ -149,7 +152,7 @@ class MailingStore(OwnedStore):
     def _file(self, rows: list[Row]) -> list["asyncio.Future[None]"]:
         """File mail in the moment in which it was read: a share that is given up later is so after what is written here."""
         mail = [Mail(*row) for row in rows]
-        mail = [each for each in mail if self._shares.owns(each.key)]
+        mail = [each for each in mail if each.kind in _KINDS and self._shares.owns(each.key)]
         if not mail:
             return []
         group = self._writer.group()

@@ -3,9 +3,6 @@
 from enum import Enum
 from typing import Final
 
-MAIL_KINDS: Final = ("arrived", "alias", "call", "post", "state", "replay", "discard", "hold", "unhold")
-"""The kinds of mail that are read (mail.py)."""
-
 
 class Read(Enum):
     """What is read after a group: the values of the question, and the columns of a row."""

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from engine.stores.owned.group import DELETED, Combined, Row
-from engine.stores.owned.reads import MAIL_KINDS, Read
+from engine.stores.owned.reads import Read
 from engine.stores.owned.shares import share_of
 
 _LETTER: Final = (
@@ -30,11 +30,11 @@ QUERIES: Final = {
     Read.STATE: "SELECT state FROM {0}.state WHERE bot = $1 AND key = $2 AND scope = $3",
     Read.DUE: f"SELECT {_NAMES} {_BEHIND.replace('{1}', '$7')} AND at <= $5 ORDER BY at, place LIMIT $6",
     Read.NEXT_DUE: f"SELECT at {_BEHIND.replace('{1}', '$5')} ORDER BY at, place LIMIT 1",
-    # Of an update that has arrived mail has the place only. Kinds of a later version wait for a process that knows them.
+    # Of an update that has arrived mail has the place only.
     Read.MAIL: "SELECT m.n, m.kind, m.key, coalesce(i.scope, m.scope), m.place, coalesce(i.at, m.at), coalesce(i.body, m.body)"
     " FROM {0}.mail m LEFT JOIN LATERAL (SELECT scope, at, body FROM {0}.inbox i"
     " WHERE m.kind = 'arrived' AND i.place = m.place AND i.bot = $1 OFFSET 0) i ON true"
-    f" WHERE m.bot + 0 = $1 AND m.share = ANY($3::int[]) AND m.kind IN {MAIL_KINDS} ORDER BY m.n LIMIT $2",
+    " WHERE m.bot + 0 = $1 AND m.share = ANY($3::int[]) ORDER BY m.n LIMIT $2",
     Read.LETTER: f"{_LETTER} AND number = $2",
     Read.NEWEST_LETTER: f"{_LETTER} AND number < $2 ORDER BY number DESC LIMIT 1",
 }
