@@ -586,6 +586,8 @@ async def test_a_database_that_is_made_read_only_is_waited_for(open_it, sql, mon
     store = await open_it()
     await append(store, [update(1)])
     writer = store._writer
+    store._sharing.cancel()  # it uses the connection, too
+    await writer._idle.wait()
     await writer._connection.execute("SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailable, match="read-only"):
         await append(store, [update(2)])
@@ -704,7 +706,8 @@ async def test_a_server_has_to_prove_its_name(new_bot, tmp_path):
             f"{url}&sslrootcert={certificate}".replace("127.0.0.1", "localhost"), new_bot()
         )
         query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-        assert await store._ledger._taking.fetchval(query)
+        async with store._ledger._reading() as connection:
+            assert await connection.fetchval(query)
         await store.close()
     finally:
         server.remove()
