@@ -60,11 +60,11 @@ def with_trace(reason: str, cause: BaseException | None) -> str:
     if cause is None:
         return reason
     try:
-        told = traceback.TracebackException.from_exception(cause, limit=-_FRAMES_MAX)
-        frames = list(told.stack)
+        report = traceback.TracebackException.from_exception(cause, limit=-_FRAMES_MAX)
+        frames = list(report.stack)
         first = next((index for index, frame in enumerate(frames) if not frame.filename.startswith(_OURS)), 0)
-        told.stack = traceback.StackSummary.from_list(frames[first:])
-        text = "".join(told.format())
+        report.stack = traceback.StackSummary.from_list(frames[first:])
+        text = "".join(report.format())
     except BaseException:  # noqa: BLE001 - the author's code
         return reason
     text = text[-_TRACE_MAX:]
@@ -72,9 +72,9 @@ def with_trace(reason: str, cause: BaseException | None) -> str:
     return f"{reason}{_BEFORE_TRACE}{text}"
 
 
-def split_trace(told: str) -> tuple[str, str]:
-    """Return the reason, and the traceback or ""."""
-    reason, _, trace = told.partition(_BEFORE_TRACE)
+def split_trace(kept: str) -> tuple[str, str]:
+    """Return the reason, and the traceback or "", of what `with_trace` returned."""
+    reason, _, trace = kept.partition(_BEFORE_TRACE)
     return reason, trace
 
 

@@ -276,8 +276,8 @@ class Settling:
                 attempt=delivery.attempt,
                 reason=reason,
             )
-        told = with_trace(reason, cause)
-        await self._asking.insist(lambda: self._store.bury(delivery, told, calls))
+        kept = with_trace(reason, cause)
+        await self._asking.insist(lambda: self._store.bury(delivery, kept, calls))
 
     def _last_words(self, delivery: Delivery, *, given_up: bool) -> tuple[Call, ...]:
         if self._failed is None:

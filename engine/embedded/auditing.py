@@ -39,7 +39,7 @@ def _wrong(lane: Lane, *, is_held: bool) -> str | None:
     if lane.status == "parked" and lane.timer is None and not is_held:
         return "is parked without an end"
     if lane.status == "leased" and (lane.holder is None or lane.lease.fence != lane.fence):
-        return "is leased to nobody"
+        return "is leased without a holder"
     return None
 
 

@@ -62,7 +62,7 @@ class HeldLanes(LaneTable):
         return dict(self._holds)
 
     def hold(self, key: str, reason: str) -> None:
-        """Let nobody claim the lane (ALL_LANES: any lane) until `unhold`; a lease in force goes on to its next commit."""
+        """Make the lane (ALL_LANES: any lane) unclaimable until `unhold`; a lease in force goes on to its next commit."""
         self._holds[key] = reason
         self._is_held = ALL_LANES in self._holds
         lane = self._lanes.get(key)

@@ -23,12 +23,12 @@ async def open_store(
     *,
     limits: Limits | None = None,
     wall: Callable[[], float] = time.time,
-    standby: bool = False,
+    shared: bool = False,
 ) -> FullStore:
     """Open `memory:`, `sqlite:FILE` or `postgres://...` for one bot (its id).
 
     StoreError says in one line what is wrong. `wall` returns Unix time in seconds, for timers. If another process has the
-    bot in a database, that is a StoreError, too; with `standby`, wait until it has ended.
+    bot in a database, that is a StoreError, too; with `shared`, the processes share its lanes.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "memory" and not rest:
@@ -36,7 +36,7 @@ async def open_store(
     if scheme == "sqlite" and rest:
         return await open_sqlite(Path(rest), bot, limits=limits, wall=wall)
     if scheme in {"postgres", "postgresql"} and rest:
-        return await _open_postgres(url, bot, limits=limits, wall=wall, standby=standby)
+        return await _open_postgres(url, bot, limits=limits, wall=wall, shared=shared)
     raise _not_known(url)
 
 

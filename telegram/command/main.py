@@ -69,7 +69,7 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
         systemd = await stack.enter_async_context(Systemd(os.environ))
         url = settings.effective_store_url
         monitoring = await stack.enter_async_context(monitored(settings, client, wall))
-        opening = open_store(url, str(client.bot_id), wall=wall, standby=True)
+        opening = open_store(url, str(client.bot_id), wall=wall, shared=True)
         store = await unless_signalled(opening, watchdog)
         if store is None:
             return 0

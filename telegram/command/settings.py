@@ -131,18 +131,22 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, EventsSettings, Op
     @property
     def operators_command(self) -> operator.Command | None:
         """The command of an operator, if it is one."""
-        of_all = (
-            self.stats,
-            self.top,
-            self.lanes,
-            self.dead,
-            self.replay,
-            self.discard,
-            self.park,
-            self.release,
+        names = (
+            "stats",
+            "top",
+            "lanes",
+            "dead",
+            "replay",
+            "discard",
+            "park",
+            "release",
+            "pause",
+            "resume",
+            "drain",
+            "audit",
         )
-        more = (self.pause, self.resume, self.drain, self.audit)
-        return next((each for each in (*of_all, *more) if each is not None), None)
+        given = (getattr(self, name) for name in names)
+        return next((each for each in given if each is not None), None)
 
     @property
     def token(self) -> str:

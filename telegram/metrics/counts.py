@@ -201,7 +201,7 @@ class Counts:
         """Whether the last writing call of the store failed."""
         return self._failed_at is not None and len(self.store_s["commit"]) == self._failed_at
 
-    # -- told by calls (engine/meter.py, telegram/service/sender.py) ----------------------------------------------
+    # -- reported by calls (engine/meter.py, telegram/service/sender.py) ----------------------------------------------
 
     def sent(self, method: str, began: float, delivery: Delivery) -> None:
         """Count a request that was begun at `began`, and that Telegram has executed now."""

@@ -123,7 +123,7 @@ def merged(name: str, params: Json, answers: list[Json]) -> Json:
     if len(answers) == 1 or name not in ASKED_OF_ALL:
         return next((each for each in answers if each.get("result") == "done"), first)
     if name == "running":
-        runs = [{**run, "where": run["where"]} for each in answers for run in each["running"]]
+        runs = [run for each in answers for run in each["running"]]
         return {
             "running": sorted(runs, key=lambda run: -run["running_s"]),
             "total": sum(each["total"] for each in answers),

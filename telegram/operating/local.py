@@ -119,7 +119,7 @@ def _listening(path: Path) -> socket.socket:
             with suppress(FileNotFoundError):
                 path.unlink()
             listening.bind(short)
-            path.chmod(0o600)  # before `listen`: until then nobody can connect
+            path.chmod(0o600)  # before `listen`: until then no one can connect
             listening.setblocking(False)
         except BaseException:
             listening.close()

@@ -21,7 +21,7 @@ SAMPLES_MAX: Final = 300
 """Five minutes."""
 
 UNASKED_S: Final = 60.0
-"""Without the observer, samples are taken for so long after somebody has asked: an idle bot is not woken."""
+"""Without the observer, samples are taken for so long after a page has asked: an idle bot is not woken."""
 
 QUANTILES: Final = (0.5, 0.95)
 _STORE_S: Final = 1.0

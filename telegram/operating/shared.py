@@ -1,7 +1,7 @@
 """The desk of a page at one of several processes of a bot: it answers for all of them.
 
 Each process knows its own lanes. What looks is asked of all, through the database (engine/stores/postgres/desk.py), and the
-answers are merged; what parks or releases is noted in the store and told to each. Without the others a look shows this process.
+answers are merged; what parks or releases is noted in the store and sent to each. Without the others a look shows this process.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 _EVERY_S: Final = 10.0
 _LONGER_USEC: Final = 30_000_000
-"""A start that waits (a standby; Telegram cannot be reached) asks systemd for so much more time, every _EVERY_S."""
+"""A start that waits (another process has the bot alone; Telegram cannot be reached) asks systemd for so much more time, every _EVERY_S."""
 
 
 class Systemd:

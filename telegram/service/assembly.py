@@ -164,7 +164,7 @@ class Assembly:
 def _watched(
     observers: Sequence[Observe | None], meter: BotMeter | None
 ) -> tuple[Observe | None, BotMeter | None]:
-    """Return one observer of all events, and None; or None and the meter, if nobody else observes."""
+    """Return one observer of all events, and None; or None and the meter, if there is no other observer."""
     others = [each for each in observers if each is not None]
     if not others:
         return None, meter

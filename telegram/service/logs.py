@@ -138,7 +138,7 @@ def _hide_texts(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     record = event.get("_record")
     if (
         record is not None and record.name == "asyncio"
-    ):  # about a task that has failed: nobody knows of which delivery
+    ):  # about a task that has failed: its delivery is unknown
         event["event"] = str(event["event"]).partition(" exception=")[0]
         if exc_info := event.pop("exc_info", None):
             event["exception"] = _traceback(lambda _: HIDDEN, exc_info)

@@ -3,7 +3,7 @@
 - Append first, confirm second: the offset moves only when the batch is durable in the inbox. Updates that were
   received but not stored are fetched again.
 - The next offset is the last received id + 1, even if that is lower: after an idle week Telegram continues at a random id.
-- It polls only while its process alone may append (a standby waits for the right), and begins anew when that right is
+- It polls only while its process alone may append (others wait for the right), and begins anew when that right is
   another one than before: another process may have polled meanwhile.
 - No error ends it except Unauthorized, and no error makes it spin. Consecutive failures are logged when they begin, once
   per kind, and when they end.

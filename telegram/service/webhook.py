@@ -4,7 +4,7 @@
 - 503 while the store is away or full, another process may append, or the bot stops: never because of a handler.
 - The secret is compared before the body is read. Without it each request is answered with the same 404.
 - An update that does not parse is stored, and becomes a dead letter: refused, it would hold up its chat at Telegram.
-- It begins when this process alone may append: a standby does not listen. If that right is lost, requests are answered with
+- It begins when this process alone may append: others do not listen. If that right is lost, requests are answered with
   503, and after LOST_AFTER_S the port is closed, until it is regained; then the webhook is set again. It stays set at a stop, so
   Telegram keeps the updates meanwhile.
 """

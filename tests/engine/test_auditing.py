@@ -91,8 +91,8 @@ def lost(table):
     ("change", "says"),
     [
         (no_end, "is parked without an end"),
-        (no_holder, "is leased to nobody"),
-        (old_fence, "is leased to nobody"),
+        (no_holder, "is leased without a holder"),
+        (old_fence, "is leased without a holder"),
         (no_work, "has no work"),
         (held_and_ready, "is ready, and an operator holds it"),
         (not_in_the_list, "lanes ready: 0, and there are 1"),

@@ -196,7 +196,7 @@ class Postgres:
     async def _open(self) -> None:
         with self._loop.awaiting():
             store = await open_postgres(
-                self.url, str(self._bot), limits=self._limits, wall=wall, standby=False, renew_every_s=None
+                self.url, str(self._bot), limits=self._limits, wall=wall, shared=False, renew_every_s=None
             )
             store._writer._connection = Awaited(store._writer._connection, self._loop)  # type: ignore[assignment]
             self.sessions = [store]

@@ -19,6 +19,7 @@ from telegram.operating.letters import hash_of
 from telegram.operating.operating import Operating
 from telegram.operating.rates import Rates, quantile
 from tests.kit.stage import Stage
+from tests.operating.poisoned import router_that
 
 WRITER = Who("writer", may_write=True, where="test")
 READER = Who("reader", may_write=False, where="test")
@@ -92,17 +93,6 @@ async def test_what_runs_is_named_by_the_line_where_it_waits(stage, audit):
 
 
 async def test_a_poisoned_update_is_found_read_and_handled_after_the_repair(stage, audit):
-    def router_that(works: bool) -> Router:
-        router = Router()
-
-        @router.message()
-        async def handle(ctx: MessageContext) -> None:
-            if not works and ctx.text == "poison":
-                raise TypeError("bad code")
-            ctx.reply(f"got {ctx.text}")
-
-        return router
-
     async with stage.bot(router_that(works=False), apology="") as bot:
         stage.fake.world.send_message(5, 5, "poison")
         await stage.idle()

@@ -13,7 +13,6 @@ from engine import Queue
 from engine.stores.contract import append
 from engine.stores.contract.store import update
 from engine.stores.memory import MemoryStore
-from telegram.dialogue import MessageContext, Router
 from telegram.fake import FakeServer
 from telegram.metrics.counts import Counts
 from telegram.operating import rates
@@ -21,6 +20,7 @@ from telegram.operating.operating import Operating
 from tests.kit.operated import READ_SECRET, SECRET, Operated, operated
 from tests.kit.page import NEEDS_CHROMIUM, chromium
 from tests.kit.stage import Stage
+from tests.operating.poisoned import router_that
 
 pytestmark = [*NEEDS_CHROMIUM, pytest.mark.asyncio(loop_scope="module")]
 
@@ -55,18 +55,6 @@ async def seen(browser, page: Operated, *, complaints=(), secret=SECRET, **optio
 
 async def confirm(tab: Page) -> None:
     await tab.locator("#confirm-ok").click()
-
-
-def router_that(works: bool) -> Router:
-    router = Router()
-
-    @router.message()
-    async def handle(ctx: MessageContext) -> None:
-        if not works and ctx.text == "poison":
-            raise TypeError("bad code")
-        ctx.reply(f"got {ctx.text}")
-
-    return router
 
 
 @asynccontextmanager

@@ -392,7 +392,7 @@ async def test_an_address_that_is_taken_is_one_line_and_the_right_is_given_up():
     await store.peer().right()
 
 
-async def test_a_standby_does_not_listen_and_takes_over():
+async def test_who_may_not_append_does_not_listen_and_takes_over():
     store = MemoryStore()
     async with serving(store) as first:
         telegram = Telegram()

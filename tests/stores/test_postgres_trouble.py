@@ -56,7 +56,7 @@ async def expire(sql: Any, bot: str) -> None:
 
 @pytest.fixture(autouse=True)
 def an_old_server(monkeypatch):
-    """A server that has just started gives each holder its time to come back."""
+    """A server that has just started gives each session its time to come back."""
     monkeypatch.setattr(session, "_REAP", session._REAP.replace("pg_postmaster_start_time()", "'-infinity'"))
     monkeypatch.setattr("engine.stores.postgres.ledger._LOOK_EVERY_S", 0.01)
     monkeypatch.setattr("engine.stores.postgres.ledger.PostgresLedger.pause_max_s", 0.1)
@@ -152,11 +152,11 @@ async def test_two_bots_in_one_schema_see_nothing_of_each_other(open_it, databas
     assert (await store.stats()).inbox.committed == 1
 
 
-# -- who holds the bot -------------------------------------------------------------------------------------------------
+# -- sessions ---------------------------------------------------------------------------------------------------------
 
 
 async def test_who_wants_the_bot_alone_is_waited_for(open_it):
-    store = await open_it(standby=False)
+    store = await open_it(shared=False)
     await append(store, [update(1)])
     with capture_logs() as lines:
         waiting = asyncio.create_task(open_it())
@@ -174,11 +174,11 @@ async def test_who_wants_the_bot_alone_is_waited_for(open_it):
 async def test_who_wants_the_bot_alone_is_told_which_process_has_it(open_it):
     await open_it()
     with pytest.raises(StoreError, match=r"is in use by process \d+ on .*: stop it first"):
-        await open_it(standby=False)
+        await open_it(shared=False)
 
 
 async def test_who_waits_and_is_stopped_leaves_the_bot_alone(open_it):
-    store = await open_it(standby=False)
+    store = await open_it(shared=False)
     waiting = asyncio.create_task(open_it())
     await asyncio.sleep(0.05)
     waiting.cancel()
@@ -196,7 +196,7 @@ async def test_a_stopped_process_that_goes_on_after_a_takeover_changes_nothing(o
     head = await store.claim(INBOX)
     freeze(store)
     await expire(sql, bot)
-    other = await open_it(standby=False)
+    other = await open_it(shared=False)
     assert (await other.claim(INBOX)).envelope.id == 1
 
     async def act():
@@ -235,7 +235,7 @@ async def test_a_process_that_is_stopped_inside_a_statement_is_replaced(open_it,
     await stuck.execute("SELECT FROM chatlane.session WHERE bot = $1 FOR KEY SHARE", int(bot))
     await expire(sql, bot)
     with pytest.raises(StoreError, match="in use"):
-        await open_it(standby=False)
+        await open_it(shared=False)
     await sql.execute("UPDATE chatlane.session SET until = until - interval '3 s' WHERE bot = $1", int(bot))
     async with asyncio.timeout(WITHIN_S):
         await open_it()
@@ -252,18 +252,18 @@ async def test_a_bot_whose_group_is_under_way_is_not_taken(open_it, sql, bot):
     await append(store, [update(1)])
     await expire(sql, bot)
     with pytest.raises(StoreError, match="in use"):
-        await open_it(standby=False)
+        await open_it(shared=False)
     await connection.execute("COMMIT")
-    other = await open_it(standby=False)
+    other = await open_it(shared=False)
     assert (await other.claim(INBOX)).envelope.id == 1
 
 
-async def test_the_connections_of_a_holder_have_its_name_also_after_it_had_lost_the_bot(open_it, sql, bot):
+async def test_connections_have_the_name_of_their_session_also_of_the_next_one(open_it, sql, bot):
     store = await open_it()
     application = store._ledger._session.application
     freeze(store)
     await expire(sql, bot)
-    other = await open_it(standby=False)
+    other = await open_it(shared=False)
     with pytest.raises(StoreUnavailable):
         await append(store, [update(1)])
     await other.close()
@@ -301,17 +301,17 @@ async def test_a_process_with_a_connection_is_not_replaced_before_its_time_is_ov
     store = await open_it()
     freeze(store)
     with pytest.raises(StoreError, match="in use"):
-        await open_it(standby=False)
+        await open_it(shared=False)
 
 
-async def test_after_a_start_of_the_server_each_holder_has_its_time_to_come_back(
+async def test_after_a_start_of_the_server_each_session_has_its_time_to_come_back(
     open_it, sql, bot, monkeypatch
 ):
     monkeypatch.setattr(session, "_REAP", session._REAP.replace("'-infinity'", "clock_timestamp()", 1))
     freeze(await open_it())
     await expire(sql, bot)
     with pytest.raises(StoreError, match="in use"):
-        await open_it(standby=False)
+        await open_it(shared=False)
 
 
 async def test_a_group_of_the_old_connection_is_waited_for(open_it, sql, bot):
@@ -347,7 +347,7 @@ async def test_a_group_that_arrives_after_the_next_opening_changes_nothing(open_
     assert await drain_ids(store) == [("chat:1", 1)]
 
 
-async def test_a_hold_that_cannot_be_renewed_ends_what_runs(open_it):
+async def test_a_session_that_cannot_be_renewed_ends_what_runs(open_it):
     store = await open_it(renew_every_s=60.0, ttl_s=1.0)
     lost: list[Any] = []
     store.watch(INBOX, lost.extend)
@@ -358,7 +358,7 @@ async def test_a_hold_that_cannot_be_renewed_ends_what_runs(open_it):
             await asyncio.sleep(0.01)
 
 
-async def test_the_time_of_a_hold_counts_from_the_request_of_its_renewal(open_it, monkeypatch):
+async def test_the_time_of_a_session_counts_from_the_request_of_its_renewal(open_it, monkeypatch):
     store = await open_it(renew_every_s=0.01, ttl_s=3.0)
     ledger, loop = store._ledger, asyncio.get_running_loop()
     renew, asked = ledger._session.renew, []
@@ -375,7 +375,7 @@ async def test_the_time_of_a_hold_counts_from_the_request_of_its_renewal(open_it
     assert ledger._keeper._alarm.when() - asked[0] < 2.3  # 0.7 of its time
 
 
-async def test_what_is_under_way_when_the_hold_is_lost_is_not_waited_for(open_it, sql, bot, closing):
+async def test_what_is_under_way_when_the_session_is_lost_is_not_waited_for(open_it, sql, bot, closing):
     store = await open_it(renew_every_s=0.01)
     await append(store, [update(1)])
     other = await asyncpg.connect(**store._ledger._address.options)
@@ -516,7 +516,7 @@ async def test_a_server_that_is_started_again_has_all_that_was_confirmed(new_bot
 async def test_who_waits_outlasts_a_start_of_the_server(new_bot):
     server, bot = Server(), new_bot()
     try:
-        store = await open_postgres(server.url(), bot, standby=False)
+        store = await open_postgres(server.url(), bot, shared=False)
         await append(store, [update(1)])
         with capture_logs() as lines:
             waiting = asyncio.create_task(open_postgres(server.url(), bot))

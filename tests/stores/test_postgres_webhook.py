@@ -117,7 +117,7 @@ async def play(tmp_path, database):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-async def test_a_standby_takes_the_webhook_over(play, how):
+async def test_the_other_process_takes_the_webhook_over(play, how):
     play.say(20)  # what the first is in the middle of
     play.first.send_signal(how)
     await play.first.ended()

@@ -10,7 +10,7 @@ import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +53,6 @@ async def run(plan: Plan, tell: Tell) -> Result:
     """Kill the bot `plan.rounds` times while it posts, then let it finish."""
     began = time.monotonic()
     rng = random.Random(plan.seed)
-    kills = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         noted = folder / "posted"
@@ -68,14 +67,9 @@ async def run(plan: Plan, tell: Tell) -> Result:
                 HANDLERS="tests.torture.events_bot:router",
             )
             async with bot:
-                while kills < plan.rounds:
-                    await bot.spawn()
-                    if rng.random() < 0.9:
-                        await bot.working()
-                    await asyncio.sleep(rng.uniform(*_RUNS_S))
-                    await bot.kill()
-                    kills += 1
-                    tell(f"{kills} kills, {_posted(noted)} posts returned")
+                await kill_often(
+                    bot, plan.rounds, rng, lambda n: tell(f"{n} kills, {_posted(noted)} posts returned")
+                )
                 await bot.start()
                 give_up = time.monotonic() + _PATIENCE_S
                 replies: list[Reply] = []
@@ -89,7 +83,20 @@ async def run(plan: Plan, tell: Tell) -> Result:
         if ended.code:
             failures.append(f"exit code {ended.code} at the stop")
     verdict = Verdict(POSTS, len(replies), repeated, 0, ())
-    return Result("events", verdict, time.monotonic() - began, {"kills": kills, "posts": POSTS}, failures)
+    return Result(
+        "events", verdict, time.monotonic() - began, {"kills": plan.rounds, "posts": POSTS}, failures
+    )
+
+
+async def kill_often(bot: Service, times: int, rng: random.Random, tell: Callable[[int], object]) -> None:
+    """Start and kill the bot so many times, now and then before it works; it does not run afterwards."""
+    for count in range(1, times + 1):
+        await bot.spawn()
+        if rng.random() < 0.9:
+            await bot.working()
+        await asyncio.sleep(rng.uniform(*_RUNS_S))
+        await bot.kill()
+        tell(count)
 
 
 def _posted(noted: Path) -> int:

@@ -17,13 +17,12 @@ import aiohttp
 from telegram.fake import FakeServer
 from telegram.load.bot.service import Service, free_port
 from telegram.load.checkers.checker import Verdict
-from tests.torture.events import Reply, judge
+from tests.torture.events import Reply, judge, kill_often
 from tests.torture.events_bot import AGAIN, CHATS, POSTS
 from tests.torture.report import Plan, Result, Tell
 
 TOKEN: Final = "made-up-token-of-the-campaign"
 _PATIENCE_S: Final = 120.0
-_RUNS_S: Final = (0.05, 0.7)
 _PAUSE_S: Final = 0.08
 
 
@@ -65,7 +64,7 @@ async def run(plan: Plan, tell: Tell) -> Result:
     """Kill the bot `plan.rounds` times while events are posted, then let it finish."""
     began = time.monotonic()
     rng = random.Random(plan.seed)
-    kills, port = 0, free_port()
+    port = free_port()
     replies: list[Reply] = []
     with tempfile.TemporaryDirectory() as folder:
         async with (
@@ -85,14 +84,9 @@ async def run(plan: Plan, tell: Tell) -> Result:
             async with bot, asyncio.TaskGroup() as group:
                 senders = Senders(f"http://127.0.0.1:{port}", http)
                 posting = group.create_task(senders.post_all())
-                while kills < plan.rounds:
-                    await bot.spawn()
-                    if rng.random() < 0.9:
-                        await bot.working()
-                    await asyncio.sleep(rng.uniform(*_RUNS_S))
-                    await bot.kill()
-                    kills += 1
-                    tell(f"{kills} kills, {senders.stored} of {POSTS} stored")
+                await kill_often(
+                    bot, plan.rounds, rng, lambda n: tell(f"{n} kills, {senders.stored} of {POSTS} stored")
+                )
                 await bot.start()
                 await posting
                 give_up = time.monotonic() + _PATIENCE_S
@@ -107,5 +101,5 @@ async def run(plan: Plan, tell: Tell) -> Result:
             failures.append(f"exit code {ended.code} at the stop")
     verdict = Verdict(POSTS, len(replies), repeated, 0, ())
     answered = ", ".join(f"{n} x {status or 'none'}" for status, n in sorted(senders.answers.items()))
-    facts = {"kills": kills, "events": POSTS, "answers": answered}
+    facts = {"kills": plan.rounds, "events": POSTS, "answers": answered}
     return Result("events-http", verdict, time.monotonic() - began, facts, failures)

@@ -31,29 +31,6 @@ class Ids(Protocol):
         """Record that a group with ids up to `last` is committed."""
 
 
-class HighWater:
-    """Ids above a mark in the store; `last` is the highest reserved one."""
-
-    def __init__(self, kind: Kind, last: int) -> None:
-        self._kind = kind
-        self._reserved = self._last = last
-
-    def next(self) -> int:
-        """See Ids."""
-        self._last += 1
-        return self._last
-
-    def reserve(self, group: Group) -> None:
-        """See Ids."""
-        if self._last > self._reserved:
-            group.raise_mark(self._kind, _end_of_block(self._last))
-
-    def reserved(self, last: int) -> None:
-        """See Ids."""
-        if last > self._reserved:
-            self._reserved = _end_of_block(last)
-
-
 class Count:
     """Ids that the store itself gives to its rows, without gaps, after `last`, the highest one that was ever used."""
 
@@ -66,10 +43,29 @@ class Count:
         return self._last
 
     def reserve(self, group: Group) -> None:
-        """See Ids."""
+        """See Ids. The rows reserve their ids."""
 
     def reserved(self, last: int) -> None:
         """See Ids."""
+
+
+class HighWater(Count):
+    """Ids above a mark in the store; `last` is the highest reserved one."""
+
+    def __init__(self, kind: Kind, last: int) -> None:
+        super().__init__(last)
+        self._kind = kind
+        self._reserved = last
+
+    def reserve(self, group: Group) -> None:
+        """See Ids."""
+        if self._last > self._reserved:
+            group.raise_mark(self._kind, _end_of_block(self._last))
+
+    def reserved(self, last: int) -> None:
+        """See Ids."""
+        if last > self._reserved:
+            self._reserved = _end_of_block(last)
 
 
 class Span:

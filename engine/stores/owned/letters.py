@@ -123,6 +123,6 @@ async def find_letter(writer: GroupWriter, number: int) -> DeadLetter | None:
 
 
 def _letter(row: tuple[Any, ...]) -> DeadLetter:
-    number, queue, id_, key, scope, body, attempts, told, at = row
-    reason, trace = split_trace(told)
+    number, queue, id_, key, scope, body, attempts, kept, at = row
+    reason, trace = split_trace(kept)
     return DeadLetter(number, Queue(queue), Envelope(id_, key, scope, body), attempts, reason, at, trace)

@@ -213,7 +213,7 @@ class SharedStore(MailingStore):
         self._shares = self._ledger.shares = loaded.shares
         self._by_mail = True
         if granted is not None and right is not None and granted.epoch == right.epoch:
-            self._granted_to_us(granted)
+            self._last_place = granted.last_place  # what was seen is in the image
         else:
             self._right = None
         self._ledger.bell.set()

@@ -1,4 +1,4 @@
-"""postgres://: a database; one process at a time holds a bot, others stand by."""
+"""postgres://: a database; several processes share the lanes of a bot."""
 
 from engine.stores.postgres.store import PostgresStore, open_postgres
 

@@ -1,8 +1,8 @@
 """The ledger that is a PostgreSQL database: connections, the session, and reading what it owns."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 from zlib import crc32
@@ -256,8 +256,17 @@ class PostgresLedger:
                     is_logged = True
                 await self.pause()
 
-    def _reading(self) -> "_Reading":
-        return _Reading(self)
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Connection]:
+        """The connection for reading, for one request at a time; StoreUnavailable instead of the driver's errors."""
+        async with self._taking_lock:
+            try:
+                yield self._taking
+            except Exception as error:  # noqa: BLE001 - whatever the driver raises
+                known, is_in_doubt = outcome_of(error)
+                if is_in_doubt:  # the connection may be lost: all of them are made anew
+                    self._doubt(str(known))
+                raise known from None
 
     def _in_force(self) -> Held:
         if self._held is None:
@@ -334,22 +343,3 @@ class PostgresLedger:
         for connection in self._connections:
             connection.terminate()
         self._connections.clear()
-
-
-class _Reading:
-    """The connection for reading, for one request at a time; StoreUnavailable instead of the driver's errors."""
-
-    def __init__(self, ledger: PostgresLedger) -> None:
-        self._ledger = ledger
-
-    async def __aenter__(self) -> Connection:
-        await self._ledger._taking_lock.acquire()  # noqa: SLF001
-        return self._ledger._taking  # noqa: SLF001
-
-    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self._ledger._taking_lock.release()  # noqa: SLF001
-        if isinstance(error, Exception):
-            known, is_in_doubt = outcome_of(error)
-            if is_in_doubt:  # the connection may be lost: all of them are made anew
-                self._ledger._doubt(str(known))  # noqa: SLF001
-            raise known from None

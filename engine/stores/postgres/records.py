@@ -17,7 +17,7 @@ _FOUND: Final = "bot = $1 AND (strpos(key, $2) > 0 OR strpos(scope, $2) > 0 OR k
 
 
 class PostgresRecords:
-    """Opened by `open_records`; holds the bot until it is closed."""
+    """Opened by `open_records`; has the bot alone until it is closed."""
 
     def __init__(self, url: str, bot: str) -> None:
         self._url = url
@@ -28,7 +28,7 @@ class PostgresRecords:
 
     async def open(self) -> None:
         """Take the bot, and connect; StoreError, also if a process has it."""
-        self._store = await open_postgres(self._url, self._bot, standby=False)
+        self._store = await open_postgres(self._url, self._bot, shared=False)
         try:
             self._connection = await connect(self._address, "chatlane records")
             await self._connection.execute("SET statement_timeout = 0; SET enable_seqscan = on")

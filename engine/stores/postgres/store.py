@@ -1,9 +1,9 @@
-"""postgres://: a database, in which one process at a time holds a bot, and others stand by.
+"""postgres://: a database; several processes share the lanes of a bot (engine/stores/owned/shared.py).
 
-* Lanes, leases, timers and caches are in the memory of the process that holds the bot (engine/stores/owned/). Each group
-  of requests is one statement, which checks in its own transaction that the hold is in force.
-* A process that is killed is replaced by a standby within a few seconds; one that is stopped, or cut off from the
-  database, after TTL_S. What it does later is refused.
+* Lanes, leases, timers and caches are in the memory of the process whose session owns the lane's share. Each group of
+  requests is one statement, which checks in its own transaction that the session is in force.
+* What a killed process owned others take within a few seconds; of one that is stopped, or cut off from the database,
+  after TTL_S. What it does later is refused.
 * Commits are synchronous: what was confirmed to Telegram, and the calls that are sent, survive a crash of the server.
 * After a lost connection, or a crash of the server, the same process reads all anew and continues.
 """
@@ -35,13 +35,13 @@ async def open_postgres(
     *,
     limits: Limits | None = None,
     wall: Callable[[], float] = time.time,
-    standby: bool = True,
+    shared: bool = True,
     ttl_s: float = TTL_S,
     renew_every_s: float | None = RENEW_EVERY_S,
 ) -> PostgresStore:
-    """Open the store of one bot, its tables created if missing; wait while another process holds the bot.
+    """Open the store of one bot, its tables created if missing; `shared` with other processes, or else for this one alone.
 
-    Without `standby`, that is a StoreError. StoreError says in one line what a person has to do.
+    Alone: StoreError if another process has the bot, and others wait. StoreError says in one line what a person has to do.
     """
     address = read_address(url)
     if not bot.isdecimal():
@@ -51,7 +51,7 @@ async def open_postgres(
     def session() -> Session:
         return Session(address.schema, int(bot), ttl_s=ttl_s, holder=holder)
 
-    ledger = PostgresLedger(address, session, wall, alone=not standby, renew_every_s=renew_every_s)
+    ledger = PostgresLedger(address, session, wall, alone=not shared, renew_every_s=renew_every_s)
     store = PostgresStore(ledger, limits or Limits(), wall)
     try:
         await store.open()

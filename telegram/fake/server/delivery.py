@@ -7,7 +7,7 @@ delivered when is decided in `world/webhook.py`:
 - While deliveries succeed, 20 new connections a second; 10 s after the last success one connection, tried every 2 s.
 - An answer may take 60 s. A connection that is idle for 60 s is closed, and one whose answer says `Connection: close`.
 - Only 2xx is a success; a redirection is not followed. 410 for 23 hours deletes the webhook.
-- A method in a 2xx answer, in JSON or as a form, is executed, and nobody hears its result. Not executed: setWebhook,
+- A method in a 2xx answer, in JSON or as a form, is executed, and its result is dropped. Not executed: setWebhook,
   deleteWebhook, close, logOut, and methods that begin with "get".
 """
 

@@ -190,20 +190,16 @@ async def test_2xx_is_a_success(status):
         assert "last_error_date" not in await stage.info()
 
 
-async def test_a_reset_connection_is_shown():
-    async with staged("reset") as stage:
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [("reset", "Connection reset by peer"), ("not HTTP", "Wrong response from the webhook")],
+)
+async def test_an_answer_that_is_none_is_a_failure(how, shown):
+    async with staged(how) as stage:
         await stage.set()
         stage.say()
         await stage.bot.requested(2)
-        assert (await stage.info())["last_error_message"] == "Connection reset by peer"
-
-
-async def test_an_answer_that_is_no_http_is_a_failure():
-    async with staged("not HTTP") as stage:
-        await stage.set()
-        stage.say()
-        await stage.bot.requested(2)
-        assert (await stage.info())["last_error_message"] == "Wrong response from the webhook"
+        assert (await stage.info())["last_error_message"] == shown
 
 
 async def test_nothing_listens():
