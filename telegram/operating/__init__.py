@@ -9,6 +9,6 @@
 - database: the same through the tables of a PostgreSQL store
 - shared: the desk of a page at one of several processes
 - page: the desk behind a web page (`ADMIN_LISTEN`), and its files
-- commands: the commands of the command line; reaching: where they ask; top: the live view
+- commands: the commands of the command line; asked, reaching: where they ask; top: the live view
 - office: all of it at a bot that runs
 """

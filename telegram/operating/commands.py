@@ -4,13 +4,14 @@ Each asks a desk (reaching.py): of the bot that runs, or of its file while none 
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, field_validator
 from pydantic_settings import CliPositionalArg
 
 from telegram.botapi.printable import printable
+from telegram.operating.asked import Asked
 from telegram.operating.letters import Json
 from telegram.settings.program import PROGRAM
 
@@ -115,13 +116,6 @@ class Top(BaseModel):
 Command: TypeAlias = (
     Dead | Replay | Discard | Lanes | Park | Release | Pause | Resume | Drain | StatsOf | AuditOf | Top
 )
-
-
-class Asked(NamedTuple):
-    """Where the commands ask. `is_running`: whether a bot runs."""
-
-    ask: Callable[[str, Json], Awaitable[Json]]
-    is_running: bool
 
 
 async def run_command(command: Command, asked: Asked) -> bool:

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 if TYPE_CHECKING:
     from engine.stores.postgres.desk import Operators
 
-TOLD_TO_ALL: Final = frozenset({"park", "release", "pause", "resume"})
+DONE_BY_ALL: Final = frozenset({"park", "release", "pause", "resume"})
 """They are noted in the store, and in the memory of each process."""
 
 ASKED_OF_ALL: Final = frozenset({"stats", "running", "lanes", "live", "samples", "invariants"})
@@ -96,13 +96,13 @@ async def ask_processes(
     if name == "drain":
         params = dict(params)
         processes = _one_of(processes, params.pop("process", None))
-    everywhere = name in ASKED_OF_ALL or name in TOLD_TO_ALL
+    everywhere = name in ASKED_OF_ALL or name in DONE_BY_ALL
     answers = await operators.ask(
         processes if everywhere else processes[:1], name, json.dumps(params), who, 2 * TIME_S
     )
     good = [json.loads(answer.body) for answer in answers.values() if answer.status == 200]
     bad = [answer.body for answer in answers.values() if answer.status != 200]
-    if bad and (name in TOLD_TO_ALL or not good):
+    if bad and (name in DONE_BY_ALL or not good):
         raise NoAnswer(bad[0])
     if not good:
         raise NoAnswer("the bot does not answer: it may be stopping")

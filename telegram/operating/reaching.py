@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from engine import StoreError, StoreUnavailable
 from engine.stores import open_store
+from telegram.operating.asked import Asked
 from telegram.operating.audit import Audit, AuditLog, Who
-from telegram.operating.commands import Asked
 from telegram.operating.database import DatabaseAudit, NoAnswer, ask_processes, is_shared
 from telegram.operating.desk import Desk, NotAllowed
 from telegram.operating.letters import Json

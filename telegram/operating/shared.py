@@ -13,7 +13,7 @@ import structlog
 
 from engine import StoreError, StoreUnavailable
 from telegram.operating.audit import AuditLog, Who
-from telegram.operating.database import ASKED_OF_ALL, TOLD_TO_ALL, merged
+from telegram.operating.database import ASKED_OF_ALL, DONE_BY_ALL, merged
 from telegram.operating.desk import Desk, NotAllowed
 from telegram.operating.letters import Json
 from telegram.operating.operating import Operating
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _LOOK_S: Final = 2.0
-_TELL_S: Final = 10.0
+_DO_S: Final = 10.0
 
 
 class SharedDesk(Desk):
@@ -53,8 +53,8 @@ class SharedDesk(Desk):
         if isinstance(target, str) and not self._process.startswith(target) and who.may_write:
             return await self._drain(target, who)
         answer = await super().ask(name, params, who)
-        if name in TOLD_TO_ALL:
-            return merged(name, params, [answer, *await self._told(name, params, who)])
+        if name in DONE_BY_ALL:
+            return merged(name, params, [answer, *await self._done_by_others(name, params, who)])
         if name in ASKED_OF_ALL:
             try:
                 others = await self._ask_others(name, params, who, _LOOK_S)
@@ -65,14 +65,14 @@ class SharedDesk(Desk):
             return merged(name, params, [answer, *good])
         return answer
 
-    async def _told(self, name: str, params: Json, who: Who) -> list[Json]:
-        others = await self._ask_others(name, params, who, _TELL_S)
+    async def _done_by_others(self, name: str, params: Json, who: Who) -> list[Json]:
+        others = await self._ask_others(name, params, who, _DO_S)
         if wrong := [each.body for each in others.values() if each.status != 200]:
             raise StoreUnavailable(f"it is noted, but not everywhere in force ({wrong[0]}): repeat it")
         return [json.loads(each.body) for each in others.values()]
 
     async def _drain(self, target: str, who: Who) -> Json:
-        answers = await self._ask_others("drain", {}, who, _TELL_S, target)
+        answers = await self._ask_others("drain", {}, who, _DO_S, target)
         if len(answers) != 1:
             raise NotAllowed("there is no such process")
         (answer,) = answers.values()
@@ -99,7 +99,7 @@ class SharedDesk(Desk):
             except BaseException:  # cut off: the connection may be in the middle of something
                 await self._disconnect()
                 raise
-        if name in TOLD_TO_ALL and len(answers) < len(others):
+        if name in DONE_BY_ALL and len(answers) < len(others):
             silent = ", ".join(each.partition("#")[0] for each in others if each not in answers)
             raise StoreUnavailable(f"it is noted, but {silent} did not answer: repeat it")
         return answers

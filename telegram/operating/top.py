@@ -10,7 +10,7 @@ from telegram.operating.letters import Json
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from telegram.operating.commands import Asked
+    from telegram.operating.asked import Asked
 
 _EVERY_S: Final = 1.0
 _SPARKS: Final = "▁▂▃▄▅▆▇█"

@@ -1,4 +1,4 @@
-"""The bot as a service: polling, handling, sending, rate limits, signals, logs, and the operator's commands.
+"""The bot as a service: polling, handling, sending, rate limits, signals, logs; webhook, events, and personal data.
 
-In telegram/ only load and testing, which run a whole bot, import it.
+Only what runs a whole bot imports it: command, operating, metrics, load, testing.
 """

@@ -193,7 +193,7 @@ def test_a_strangers_text_does_not_reach_the_terminal():
 
 
 def test_top_needs_its_library_and_says_so(monkeypatch):
-    from telegram.operating.commands import Asked
+    from telegram.operating.asked import Asked
     from telegram.operating.top import watch
     from tests.kit.virtual import run_virtual
 

@@ -42,8 +42,9 @@ from telegram.client.wire import Answer
 from telegram.command.main import EXIT_WRONG_SETTING, main
 from telegram.command.settings import read_settings
 from telegram.dialogue import MessageContext, Router, text
+from telegram.operating.asked import Asked
 from telegram.operating.audit import Audit, Who
-from telegram.operating.commands import Asked, Dead, run_command
+from telegram.operating.commands import Dead, run_command
 from telegram.operating.desk import Desk
 from telegram.operating.operating import Operating
 from telegram.process.watchdog import Watchdog
