@@ -14,6 +14,7 @@ from typing import Final
 
 from telegram.dialogue import load_router
 from telegram.fake import FloodLimits, RemoteFake
+from telegram.load.bot.fleet import Fleet
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import PROGRAM, Service, free_port, hooked
 from telegram.load.checkers.replies import Replies
@@ -102,7 +103,7 @@ async def _run(options: Load, environment: Mapping[str, str], command: str, inte
         if options.limits == "telegram":
             await fake.limit(FloodLimits())
         store_url = _store_url(options.store, folder)
-        bot = await stack.enter_async_context(_service(options, fake, folder, store_url, environment))
+        bot = await stack.enter_async_context(_fleet(options, fake, folder, store_url, environment))
         await _start(bot)
         replies = users = None
         if options.handlers is None:
@@ -148,9 +149,9 @@ def _store_url(store: str, folder: Path) -> str:
     return store if colon else f"{store}:"
 
 
-def _service(
+def _fleet(
     options: Load, fake: RemoteFake, folder: Path, store_url: str, environment: Mapping[str, str]
-) -> Service:
+) -> Fleet:
     plan = BotPlan(handler_ms=options.handler_ms)
     if options.handlers is not None:
         plan = plan._replace(handlers=options.handlers)
@@ -162,10 +163,11 @@ def _service(
         settings["MESSAGES_PER_S"] = "30"
     if options.source == "webhook":
         settings |= hooked(free_port())
-    return Service(folder, fake.url, fake.token, plan, program, environment, **settings)
+    given = (folder, fake.url, fake.token, plan, program, environment)
+    return Fleet([Service(*given, **settings) for _ in range(options.processes)])
 
 
-async def _start(bot: Service) -> None:
+async def _start(bot: Fleet) -> None:
     try:
         await bot.start()
     except TimeoutError:

@@ -65,7 +65,9 @@ class Load(BaseModel):
     workers: int = Field(
         default=BotConfig().workers, ge=1, le=10_000, description="handlers at a time, as in WORKERS"
     )
-    processes: int = Field(default=1, description="of the bot; no store can be shared by several yet")
+    processes: int = Field(
+        default=1, ge=1, le=64, description="of the bot; several share a database: --store postgres://..."
+    )
     engine: Literal["chatlane", "tutorial"] = Field(
         default="chatlane",
         description="tutorial: one queue in memory, wrong on purpose, to see that the test detects it",
@@ -108,13 +110,6 @@ class Load(BaseModel):
             )
         return names
 
-    @field_validator("processes")
-    @classmethod
-    def _one(cls, processes: int) -> int:
-        if processes != 1:
-            raise ValueError("a SQLite file belongs to one process: use --processes 1")
-        return processes
-
     @field_validator("store")
     @classmethod
     def _new(cls, store: str) -> str:
@@ -128,6 +123,12 @@ class Load(BaseModel):
         if self.store in {"memory", "memory:"} and "kill" in self.fault_kinds and self.engine == "chatlane":
             others = ",".join(kind for kind in self.fault_kinds if kind != "kill") or "none"
             raise ValueError(f"a store in memory forgets at a kill: use --store sqlite, or --faults {others}")
+        if self.processes > 1 and not self.store.startswith(("postgres://", "postgresql://")):
+            raise ValueError(
+                "a file belongs to one process: use --processes 1, or --store postgres://USER:PASSWORD@HOST/DATABASE"
+            )
+        if self.processes > 1 and (self.engine == "tutorial" or self.source == "webhook"):
+            raise ValueError("--processes is for --engine chatlane with --source polling")
         if self.source == "webhook" and self.engine == "tutorial":
             raise ValueError("--engine tutorial polls: use --source polling")
         if self.handlers is not None and "handler_ms" in self.model_fields_set:

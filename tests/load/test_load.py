@@ -168,7 +168,7 @@ async def test_a_bot_that_ends_by_itself(tmp_path):
     ("arguments", "says"),
     [
         (["--faults=kill,fire"], "LOAD.FAULTS: there is no 'fire'"),
-        (["--processes=2"], "LOAD.PROCESSES: a SQLite file belongs to one process: use --processes 1"),
+        (["--processes=2"], "LOAD: a file belongs to one process: use --processes 1"),
         (["--store=memory"], "LOAD: a store in memory forgets at a kill"),
         (["--source=webhook", "--engine=tutorial"], "LOAD: --engine tutorial polls: use --source polling"),
         (

@@ -1,6 +1,7 @@
 """Several processes of run.py over one database: each handles a part of the chats, one polls."""
 
 import asyncio
+import json
 import signal
 import time
 from contextlib import AsyncExitStack
@@ -10,7 +11,7 @@ import pytest
 from telegram.fake import FakeServer
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.plan import BotPlan
-from telegram.load.bot.service import Service
+from telegram.load.bot.service import Service, command
 
 pytestmark = pytest.mark.processes
 CHATS = range(5, 29)
@@ -132,3 +133,15 @@ async def test_a_process_that_is_stopped_goes_on_under_a_new_session(server, new
     await all_answered(server, ids)
     judge(server)
     assert (await first.stop()).code == 0
+
+
+async def test_the_load_test_of_three_processes_with_kills_keeps_all_promises(tmp_path, database):
+    url = database.url("load_of_three")
+    options = ("--chats=30", "--updates=600", "--rate=60", "--processes=3", "--faults=kill,cut")
+    done = await command("load", *options, f"--store={url}", "--json=load.json", folder=tmp_path)
+    assert (done.code, done.err) == (0, ""), done.out
+    found = json.loads((tmp_path / "load.json").read_text())
+    assert found["counts"]["updates"] == found["counts"]["handled"] == 600
+    assert found["counts"]["kills"] == 2
+    processes = {handling["process"] for lane in found["lanes"] for handling in lane["handlings"]}
+    assert len(processes) > 2

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from telegram.fake import Fault, RemoteFake
+from telegram.load.bot.fleet import Fleet
 from telegram.load.bot.service import Service
 from telegram.load.checkers.checker import Interruption
 from telegram.load.checkers.recording import FaultMark
@@ -60,11 +61,11 @@ class FaultInjector:
     def __init__(
         self,
         fake: RemoteFake,
-        bot: Service,
+        bot: Fleet,
         sleep: Sleep,
         *,
-        killed: Callable[[], None],
-        started: Callable[[], None],
+        killed: Callable[[Service], None],
+        started: Callable[[Service], None],
         paused: Callable[[float], None],
     ) -> None:
         self.began: list[tuple[str, float]] = []
@@ -111,22 +112,24 @@ class FaultInjector:
         began, at = time.monotonic(), time.time()
         if at - self._stopped_at < _LENGTH_MAX_S:
             at = self._stopped_at  # a call that was in flight then may still be
-        await self._bot.kill()
+        victim = self._bot.victim()
+        await victim.kill()
         self.kills += 1
-        self._killed()
-        await self._bot.spawn()
-        self._started()
-        await self._bot.working()
+        self._killed(victim)
+        await victim.spawn()
+        self._started(victim)
+        await victim.working()
         self.interruptions.append(Interruption(at, time.time()))
         self._paused(time.monotonic() - began)
 
     async def _stop(self, length_s: float) -> None:
         began, self._stopped_at = time.monotonic(), time.time()
-        self._bot.send_signal(signal.SIGSTOP)
+        victim = self._bot.victim()
+        victim.send_signal(signal.SIGSTOP)
         try:
             await self._sleep(length_s)
         finally:
-            self._bot.send_signal(signal.SIGCONT)
+            victim.send_signal(signal.SIGCONT)
         self._paused(time.monotonic() - began)
 
     async def _inject(self, faults: Sequence[Fault], length_s: float) -> None:
