@@ -53,6 +53,12 @@ class DeadBook:
         """Return the number of dead letters."""
         return self._total
 
+    def forget(self, number: int) -> None:
+        """Remove one of which only the number is known: another session has deleted it."""
+        lane = next((lane for lane, numbers in self._numbers.items() if number in numbers), None)
+        if lane is not None:
+            self.remove(lane, number)
+
     def remove(self, lane: DeadLane, number: int) -> None:
         """Remove one that was replayed or discarded; ignored if it was removed above a bound meanwhile."""
         if number in self._numbers.get(lane, ()):

@@ -13,7 +13,7 @@ import structlog
 
 from engine import StoreError, StoreUnavailable
 from telegram.operating.audit import AuditFailed, Who, entry_line, read_entries
-from telegram.operating.desk import TIME_S, Desk, NotAllowed, read_params
+from telegram.operating.desk import TIME_S, Desk, NotAllowed, read_params, results_of
 from telegram.operating.letters import Json
 
 log = structlog.get_logger(__name__)
@@ -21,10 +21,10 @@ log = structlog.get_logger(__name__)
 if TYPE_CHECKING:
     from engine.stores.postgres.desk import Operators
 
-DONE_BY_ALL: Final = frozenset({"park", "release", "pause", "resume"})
-"""They are noted in the store, and in the memory of each process."""
+DONE_BY_ALL: Final = frozenset({"park", "release", "pause", "resume", "discard"})
+"""They are done in the store, and each process that has them in memory has to know."""
 
-ASKED_OF_ALL: Final = frozenset({"stats", "running", "lanes", "live", "samples", "invariants"})
+ASKED_OF_ALL: Final = frozenset({"stats", "running", "lanes", "live", "dead", "samples", "invariants"})
 _WHO_MAX: Final = 100
 
 
@@ -120,8 +120,21 @@ def _one_of(processes: list[str], wanted: str | None) -> list[str]:
 def merged(name: str, params: Json, answers: list[Json]) -> Json:
     """Return one answer for those of several processes: each knows its own lanes, and all of the store."""
     first = answers[0]
-    if len(answers) == 1 or name not in ASKED_OF_ALL:
+    if len(answers) == 1:
+        return first
+    if name == "discard":
+        return results_of(
+            {
+                number: next(
+                    (each["letters"][number] for each in answers if each["letters"][number] == "done"), result
+                )
+                for number, result in first["letters"].items()
+            }
+        )
+    if name not in ASKED_OF_ALL:
         return next((each for each in answers if each.get("result") == "done"), first)
+    if name == "dead":  # each reads all of them, and counts those of its own lanes
+        return {**first, "total": sum(each["total"] for each in answers)}
     if name == "running":
         runs = [run for each in answers for run in each["running"]]
         return {
@@ -169,5 +182,6 @@ def _total(answers: list[Json]) -> Json:
         **answers[0],
         "queues": queues,
         "timers_due": sum(answer["timers_due"] for answer in answers),
+        "dead": sum(answer["dead"] for answer in answers),
         "processes": [answer["process"] for answer in answers],
     }

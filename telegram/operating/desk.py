@@ -217,15 +217,15 @@ class Desk:
         return {"entries": await self.audit.tail(asked.limit)}
 
     async def _replay(self, asked: _Letters, _: Who) -> Json:
-        return _results(
+        return results_of(
             {each.number: await self._operating.replay(each.number, each.hash) for each in asked.letters}
         )
 
     async def _replay_numbers(self, asked: _ByNumber, _: Who) -> Json:
-        return _results({number: await self._operating.replay(number, None) for number in asked.numbers})
+        return results_of({number: await self._operating.replay(number, None) for number in asked.numbers})
 
     async def _discard(self, asked: _Letters, _: Who) -> Json:
-        return _results(
+        return results_of(
             {each.number: await self._operating.discard(each.number, each.hash) for each in asked.letters}
         )
 
@@ -244,7 +244,8 @@ async def _result(done: Awaitable[str]) -> Json:
     return {"result": await done}
 
 
-def _results(by_number: dict[int, str]) -> Json:
+def results_of(by_number: Mapping[Any, str]) -> Json:
+    """Return the answer for several letters: the result of each by its number, and how many have which."""
     counts: dict[str, int] = {}
     for result in by_number.values():
         counts[result] = counts.get(result, 0) + 1

@@ -69,3 +69,14 @@ def test_a_step_costs_the_same_however_many_are_kept():
         assert len(gone) <= 1
         longest = max(longest, len(book._largest))
     assert longest <= 2 * 500 + 64 + 1
+
+
+def test_one_that_another_session_has_deleted_is_forgotten_by_its_number():
+    book = DeadBook(
+        Limits(), [(DeadLane(Queue.INBOX, f"chat:{number % 2}"), number) for number in range(1, 5)]
+    )
+    book.forget(3)
+    book.forget(77)
+    assert len(book) == 3
+    book.remove(DeadLane(Queue.INBOX, "chat:1"), 3)  # it is gone already
+    assert len(book) == 3

@@ -111,7 +111,7 @@ def test_answers_of_several_processes_are_one():
     assert [each["pid"] for each in total["processes"]] == [1, 2]
     queue = total["queues"]["inbox"]
     assert (queue["pending"], queue["oldest_s"], queue["paused"], queue["leased"]) == (7, 7.5, "by me", 2)
-    assert (total["timers_due"], total["dead"]) == (2, 5)
+    assert (total["timers_due"], total["dead"]) == (2, 10)
     lanes = [
         {
             "queue": "inbox",
@@ -126,6 +126,13 @@ def test_answers_of_several_processes_are_one():
     assert by_age["held"] == [{"key": "z", "held": "x"}]
     runs = [{"running": [{"running_s": s, "where": ""}], "total": 1} for s in (1.0, 9.0)]
     assert [run["running_s"] for run in merged("running", {}, runs)["running"]] == [9.0, 1.0]
+    letters = [
+        {"result": "x", "letters": {"1": one, "2": two}} for one, two in (("gone", "gone"), ("done", "other"))
+    ]
+    assert merged("discard", {}, letters)["letters"] == {"1": "done", "2": "gone"}
+    assert (
+        merged("dead", {}, [{"letters": [1, 2], "total": 2}, {"letters": [1, 2], "total": 0}])["total"] == 2
+    )
     results = [{"result": "not parked"}, {"result": "done"}]
     assert merged("release", {}, results) == {"result": "done"}
 

@@ -84,6 +84,10 @@ class Letters:
         """How many there are."""
         return len(self._book)
 
+    def forget(self, number: int) -> None:
+        """Record that one is gone, which another session may have deleted."""
+        self._book.forget(number)
+
     def removed(self, letter: DeadLetter) -> None:
         """Record that one was replayed or discarded, and is no longer a dead letter."""
         self._book.remove(DeadLane(letter.queue, letter.envelope.key), letter.number)

@@ -134,6 +134,7 @@ class OwnedOperator(LoadedStore):
     async def discard(self, number: int) -> bool:
         letter, _ = await self._letter_alone(number)
         if letter is None:
+            self._letters.forget(number)
             return False
         if self._is_far(letter.envelope.key):
             return await self._ask_owner("discard", letter.envelope.key, number)
