@@ -4,17 +4,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 from engine.errors import StoreError
 from engine.store import FullStore, Limits
 from engine.stores.memory import MemoryStore
+from engine.stores.moving import Moving
 from engine.stores.records import Records
 from engine.stores.sqlite import open_sqlite
+from engine.stores.sqlite.moving import MovingFile
+from engine.stores.sqlite.moving import bots_of as sqlite_bots
 from engine.stores.sqlite.records import SqliteRecords
 
-if TYPE_CHECKING:
-    from engine.stores.postgres.records import PostgresRecords
+T = TypeVar("T", bound="_Opening")
 
 
 async def open_store(
@@ -55,13 +57,54 @@ async def open_records(url: str, bot: str) -> Records:
     raise _not_known(url)
 
 
-async def _opened(records: "SqliteRecords | PostgresRecords") -> Records:
+async def open_moving(url: str, bot: str, *, is_source: bool, again: bool = False) -> Moving:
+    """Open a store for copying one bot, while no process uses it; StoreError says in one line what is wrong.
+
+    A target is created if missing. `again`: also a source that was moved before.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite" and rest:
+        return await _opened(MovingFile(Path(rest), bot, is_source=is_source, again=again))
+    if scheme in {"postgres", "postgresql"} and rest:
+        with _optional_driver():
+            from engine.stores.postgres.moving import MovingBot
+
+        return await _opened(MovingBot(url, bot, is_source=is_source, again=again))
+    raise _not_copied(url)
+
+
+async def bots_of(url: str) -> list[str]:
+    """Return the numbers of the bots that a store has; StoreError says in one line what is wrong."""
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite" and rest:
+        return sqlite_bots(Path(rest))
+    if scheme in {"postgres", "postgresql"} and rest:
+        with _optional_driver():
+            from engine.stores.postgres.moving import bots_of as postgres_bots
+
+        return await postgres_bots(url)
+    raise _not_copied(url)
+
+
+class _Opening(Protocol):
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+async def _opened(opening: T) -> T:
     try:
-        await records.open()
+        await opening.open()
     except BaseException:
-        await records.close()
+        await opening.close()
         raise
-    return records
+    return opening
+
+
+def _not_copied(url: str) -> StoreError:
+    if url.startswith("memory:"):
+        return StoreError("memory: cannot be copied: it has nothing while the bot is stopped")
+    return _not_known(url)
 
 
 def _not_known(url: str) -> StoreError:

@@ -26,6 +26,7 @@ from telegram.dialogue import Router, load_router
 from telegram.dialogue.diagrams.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.metrics import monitored
 from telegram.operating.commands import run_command
+from telegram.operating.copying import copy_bot
 from telegram.operating.office import Office, counts_for
 from telegram.operating.reaching import reached
 from telegram.process.running import Running, new_event_loop, tune_garbage_collection
@@ -180,6 +181,14 @@ async def personal(settings: Settings, _: Router | None) -> int:
         await records.close()
 
 
+async def copy(settings: Settings, _: Router | None) -> int:
+    """Copy the work of a bot that does not run to another store."""
+    if settings.copy_ is not None:
+        token = settings.bot_token.get_secret_value() if settings.bot_token else ""
+        await copy_bot(settings.copy_, token.partition(":")[0] or None)
+    return 0
+
+
 async def load(settings: Settings, _: Router | None) -> int:
     """Test handlers under load, without the bot and the store of the settings."""
     from telegram.load.command import run_load
@@ -254,6 +263,8 @@ def _command(settings: Settings) -> Callable[[Settings, Router | None], Coroutin
         return post
     if settings.export or settings.erase:
         return personal
+    if settings.copy_:
+        return copy
     return load if settings.load else flows if settings.flows else new if settings.new else None
 
 

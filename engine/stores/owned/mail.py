@@ -149,6 +149,11 @@ class MailingStore(OwnedStore):
                 self._by_mail = False
                 return
 
+    async def settle_mail(self) -> None:
+        """File all mail, and do what operators have asked in it."""
+        await self._file_mail()
+        await asyncio.gather(*self._fulfilling)
+
     def _file(self, rows: list[Row]) -> list["asyncio.Future[None]"]:
         """File mail in the moment in which it was read: a share that is given up later is so after what is written here."""
         mail = [Mail(*row) for row in rows]

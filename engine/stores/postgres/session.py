@@ -12,7 +12,8 @@ is committed later. Time decides only when a session may be reaped.
 import secrets
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from engine.errors import StoreUnavailable
+from engine.errors import StoreError, StoreUnavailable
+from engine.stores.moving import moved
 from engine.stores.owned.ledger import Granted
 from engine.stores.owned.shares import HOLD, SHARES
 from engine.stores.postgres.connection import Connection
@@ -33,6 +34,7 @@ _ENSURE: Final = (
     "INSERT INTO {0}.bot (id) VALUES ($1) ON CONFLICT DO NOTHING",
     f"INSERT INTO {{0}}.share (no, bot) SELECT no, $1 FROM generate_series(0, {SHARES - 1}) AS no ON CONFLICT DO NOTHING",
 )
+_MOVED: Final = "SELECT value FROM {0}.meta WHERE name = 'moved ' || $1::text"
 _LOCK_JOINS: Final = "SELECT pg_advisory_xact_lock(1128811854)"
 _JOIN: Final = """
 INSERT INTO {0}.session (id, bot, until, holder, alone)
@@ -93,7 +95,10 @@ class Held(NamedTuple):
 class Session:
     """One session of one bot in one schema. `holder` names this process for the people at others."""
 
-    def __init__(self, schema: str, bot: int, *, ttl_s: float, holder: str) -> None:
+    def __init__(
+        self, schema: str, bot: int, *, ttl_s: float, holder: str, may_be_moved: bool = False
+    ) -> None:
+        """`may_be_moved`: join also if the bot's work was copied to another store."""
         self.id = secrets.randbits(62)
         self.ttl_s = ttl_s
         self.bot = bot
@@ -105,6 +110,7 @@ class Session:
 
         self._schema = schema
         self._holder = holder
+        self._may_be_moved = may_be_moved
         self._beat = 0  # the last one confirmed
 
     @property
@@ -113,13 +119,19 @@ class Session:
         return APPLICATION.format(self.id)
 
     async def join(self, connection: Connection, *, alone: bool = False) -> Held | None:
-        """Begin the session; None: another process has the bot alone, or `alone` and another one has it."""
+        """Begin the session; None: another process has the bot alone, or `alone` and another one has it.
+
+        StoreError if the bot's work was copied to another store.
+        """
         await connection.execute("SELECT set_config('application_name', $1, false)", self.application)
         for each in _ENSURE:
             await connection.execute(self._sql(each), self.bot)
         await self.reap(connection, None)
         async with connection.transaction():
             await connection.execute(_LOCK_JOINS)
+            to = await connection.fetchval(self._sql(_MOVED), str(self.bot))
+            if to is not None and not self._may_be_moved:
+                raise StoreError(moved(f"schema {self._schema}", to))
             stint = await connection.fetchval(
                 self._sql(_JOIN), self.id, self.bot, self.ttl_s, self._holder, alone
             )

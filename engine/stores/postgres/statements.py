@@ -78,7 +78,7 @@ _COLUMNS: Final = {
     "mail": "kind text, key text, scope text, place bigint, at float8, body bytea",
     "fresh": "key text, scope text, state bytea",
 }
-_KEY_AT: Final = {"inbox": 1, "outbox": 1, "timer": 1, "parked": 1, "dead": 3, "mail": 1}
+KEY_AT: Final = {"inbox": 1, "outbox": 1, "timer": 1, "parked": 1, "dead": 3, "mail": 1}
 """Tables that have a column for the share of the lane, and where the lane's key is in their rows."""
 
 _CONFLICTS: Final = {
@@ -156,8 +156,8 @@ def _by_name(state: tuple[tuple[str, str], bytes | None]) -> tuple[str, str]:
 
 def _columns(table: str, rows: Sequence[Row]) -> list[Any]:
     columns = _turned(rows)
-    if table in _KEY_AT:
-        columns.append([share_of(key) for key in columns[_KEY_AT[table]]])
+    if table in KEY_AT:
+        columns.append([share_of(key) for key in columns[KEY_AT[table]]])
     return columns
 
 
@@ -249,7 +249,7 @@ def _forgotten(table: str, values: list[str]) -> str:
 
 
 def _new(table: str, next_value: Callable[[], str]) -> str:
-    listed = _COLUMNS[table] + (", share int" if table in _KEY_AT else "")
+    listed = _COLUMNS[table] + (", share int" if table in KEY_AT else "")
     columns = [column.split() for column in listed.split(", ")]
     given = ", ".join(f"{next_value()}::{kind}[]" for _, kind in columns)
     names = ", ".join(name for name, _ in columns)

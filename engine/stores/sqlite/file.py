@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.embedded.lane import ParkedLane
 from engine.errors import StoreError, StoreUnavailable
+from engine.stores.moving import moved
 from engine.stores.owned.group import Row
 from engine.stores.owned.ids import Count, HighWater, Ids, Kind
 from engine.stores.owned.ledger import Granted, damaged
@@ -65,6 +66,7 @@ class StoreFile:
         self.running = RunningFile(self._beside("-running"), _stamp(self._owner))
         self._lock: int | None = None
         self._is_open = False
+        self.may_be_moved = False  # open it also if its work was copied to another store
 
     def open(self) -> None:
         """Lock and open the file, created if missing; StoreError says in one line what a person has to do."""
@@ -334,6 +336,8 @@ class StoreFile:
             raise StoreError(
                 f"{self._given} belongs to bot {bot!s:.40}, not to bot {self._bot}: set STORE_URL to a different file"
             )
+        if (to := _meta(connection, "moved")) is not None and not self.may_be_moved:
+            raise StoreError(moved(str(self._given), to))
 
 
 def _meta(connection: sqlite3.Connection, name: str) -> Any:
