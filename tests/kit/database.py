@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -61,13 +62,23 @@ def _group_of(user: str) -> str:
 class Server:
     """A running server. `settings` are those of postgresql.conf; `fsync` is off unless they say otherwise."""
 
-    def __init__(self, *, files: Iterable[Path] = (), of: "Server | None" = None, **settings: str) -> None:
-        """`files` are copied into its folder of data. `of`: a standby of that server, with its port; not started."""
+    def __init__(
+        self,
+        *,
+        files: Iterable[Path] = (),
+        of: "Server | None" = None,
+        follows: bool = False,
+        **settings: str,
+    ) -> None:
+        """`files` are copied into its folder of data. `of`: a standby of that server, as it is now.
+
+        It is not started, and has that server's port; with `follows` it has a port of its own, is started, and streams.
+        """
         self._folder = Path(
             tempfile.mkdtemp(prefix="chatlane-pg-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None)
         )
         self._settings = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", **settings}
-        self.port: int = _free_port() if of is None else of.port
+        self.port: int = _free_port() if of is None or follows else of.port
         self._process: subprocess.Popen[bytes] | None = None
         home = binaries()
         assert home is not None
@@ -75,9 +86,12 @@ class Server:
         if "setpriv" in _without_privileges():
             shutil.chown(self._folder, _without_privileges()[1].removeprefix("--reuid="))
         if of is not None:
-            source = ("-h", "127.0.0.1", "-p", str(of.port), "-U", _USER)
+            source = ("-h", "127.0.0.1", "-p", str(of.port), "-U", _USER, *(["-R"] if follows else []))
             self._run("pg_basebackup", "-D", self._data, *source, "-X", "stream", "-c", "fast", "--no-sync")
-            shutil.copy(Path(self._data) / "PG_VERSION", Path(self._data) / "standby.signal")
+            if follows:
+                self.start()
+            else:
+                shutil.copy(Path(self._data) / "PG_VERSION", Path(self._data) / "standby.signal")
             return
         self._run(
             "initdb", "-D", self._data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
@@ -119,10 +133,19 @@ class Server:
         raise AssertionError(f"PostgreSQL does not start: {command}")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop it: SIGINT cleanly, SIGQUIT as after a crash."""
+        """Stop it: SIGINT cleanly, SIGQUIT as after a crash, SIGKILL as the kernel does when there is no memory."""
         assert self._process is not None
         self._process.send_signal(how)
         self._process.wait(_START_S)
+        while self._has_processes():  # those that a killed server leaves end by themselves
+            time.sleep(0.01)
+
+    def _has_processes(self) -> bool:
+        for folder in Path("/proc").glob("[0-9]*/cwd"):
+            with suppress(OSError):
+                if str(folder.readlink()) == self._data:
+                    return True
+        return False
 
     def remove(self) -> None:
         """Stop it, and delete its folder."""

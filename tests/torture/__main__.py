@@ -17,6 +17,10 @@ from tests.torture import (
     limits,
     named,
     payments,
+    pg_failover,
+    pg_frozen,
+    pg_kills,
+    pg_lines,
     poison,
     policies,
     shop,
@@ -48,7 +52,13 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "policies": policies.run,
     "shop": shop.run,
     "webhook": webhook.run,
+    "postgres-kills": pg_kills.run,
+    "postgres-failover": pg_failover.synchronous,
+    "postgres-failover-async": pg_failover.asynchronous,
+    "postgres-frozen": pg_frozen.run,
+    "postgres-lines": pg_lines.run,
 }
+_POSTGRES: Final = [name for name in CAMPAIGNS if name.startswith("postgres-")]
 DEFAULT: Final = Plan()
 OUT: Final = Path("out/torture.json")
 _TELL_EVERY_S: Final = 1.0
@@ -56,7 +66,7 @@ _TELL_EVERY_S: Final = 1.0
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
-    parser.add_argument("--campaign", choices=[*CAMPAIGNS, "all"], default="all")
+    parser.add_argument("--campaign", choices=[*CAMPAIGNS, "postgres", "all"], default="all")
     parser.add_argument("--seed", type=int, default=DEFAULT.seed)
     parser.add_argument(
         "--rounds", "--kills", type=int, default=DEFAULT.rounds, help="how many kills, how many SIGTERMs"
@@ -102,7 +112,7 @@ async def _run(names: list[str], plan: Plan) -> list[Result]:
 def main() -> int:
     """Return 0 if every promise was kept."""
     given = _arguments()
-    names = list(CAMPAIGNS) if given.campaign == "all" else [given.campaign]
+    names = {"all": list(CAMPAIGNS), "postgres": _POSTGRES}.get(given.campaign, [given.campaign])
     plan = Plan(
         seed=given.seed,
         rounds=given.rounds,
