@@ -16,6 +16,7 @@ from tests.bench import (
     isolation,
     metered,
     operator,
+    postgres,
     steady,
     types,
 )
@@ -30,6 +31,7 @@ TABLES = {
     "isolation": ("A flood in one chat", isolation.run),
     "backlog": ("A large backlog", backlog.run),
     "operator": ("The operator's page", operator.run),
+    "postgres": ("PostgreSQL", postgres.run),
     "types": ("Types and a bot, beside aiogram (CPU and memory over pydantic's own)", types.run),
     "intake": ("A hostile reply of getUpdates, from 1 KB to 32 MB", intake.run),
     "files": ("A large file, there and back", files.run),

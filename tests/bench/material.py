@@ -46,9 +46,9 @@ def batches(updates: int, chats: int, *, first: int = 1) -> list[list[Envelope]]
 
 @asynccontextmanager
 async def a_store(kind: str) -> AsyncIterator[Any]:
-    """A new store, in a file on the disk of the working directory for `sqlite`."""
-    if kind == "memory":
-        store = await open_store("memory:", "1")
+    """A new store, in a file on the disk of the working directory for `sqlite`; or the URL of another one."""
+    if kind != "sqlite":
+        store = await open_store("memory:" if kind == "memory" else kind, "1")
         yield store
         await store.close()
         return

@@ -68,15 +68,16 @@ class Server:
         files: Iterable[Path] = (),
         of: "Server | None" = None,
         follows: bool = False,
+        disk: Path | None = None,
         **settings: str,
     ) -> None:
         """`files` are copied into its folder of data. `of`: a standby of that server, as it is now.
 
         It is not started, and has that server's port; with `follows` it has a port of its own, is started, and streams.
+        `disk` is the folder that its folder is made in; else it is in memory, where that is possible.
         """
-        self._folder = Path(
-            tempfile.mkdtemp(prefix="chatlane-pg-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None)
-        )
+        in_memory = _IN_MEMORY if _IN_MEMORY.is_dir() else None
+        self._folder = Path(tempfile.mkdtemp(prefix="chatlane-pg-", dir=disk or in_memory)).absolute()
         self._settings = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", **settings}
         self.port: int = _free_port() if of is None or follows else of.port
         self._process: subprocess.Popen[bytes] | None = None
@@ -105,6 +106,12 @@ class Server:
     @property
     def _data(self) -> str:
         return str(self._folder / "data")
+
+    @property
+    def pid(self) -> int:
+        """Its first process, whose children are the others."""
+        assert self._process is not None
+        return self._process.pid
 
     def url(self, schema: str = "chatlane", user: str = _USER) -> str:
         """Return the STORE_URL of a schema."""
