@@ -4,19 +4,14 @@ CPU counts more than rates: server and processes share the machine. The server's
 """
 
 import asyncio
-import logging
 import statistics
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-import psutil
-import structlog
 import uvloop
 
 from engine import Call, Effects, Engine, EngineConfig, Inbox, Queue, Work
@@ -24,47 +19,16 @@ from engine.stores import open_store
 from engine.stores.contract import append
 from telegram.process.running import tune_garbage_collection
 from tests.bench import echo
-from tests.bench.dispatch import CHATS
+from tests.bench.dispatch import CHATS, NOTHING
 from tests.bench.material import batches
 from tests.bench.report import Row
+from tests.bench.sharing import Cpu, a_server, shared
 from tests.kit.database import Server
 
 _LANES: Final = 100_000
 _STATES: Final = 1_000_000
 _ALONE_UPDATES: Final = 300
 _HELD_UPDATES: Final = 200_000
-NOTHING: Final = Effects()
-
-
-@contextmanager
-def a_server() -> Iterator[Server]:
-    """A server that syncs what it commits."""
-    server = Server(disk=Path(), fsync="on", full_page_writes="on", shared_buffers="128MB")
-    try:
-        yield server
-    finally:
-        server.remove()
-
-
-class Cpu:
-    """CPU in seconds of this process and of the server, since it was made."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = psutil.Process(server.pid)
-        self._began = self._now()
-
-    def _now(self) -> tuple[float, float]:
-        times = self._server.cpu_times()
-        total = times.user + times.system + times.children_user + times.children_system
-        for child in self._server.children(recursive=True):
-            each = child.cpu_times()
-            total += each.user + each.system
-        return time.process_time(), total
-
-    def spent_us(self, updates: int) -> tuple[float, float]:
-        """Microseconds per update: this process's, the server's."""
-        ours, theirs = self._now()
-        return 1e6 * (ours - self._began[0]) / updates, 1e6 * (theirs - self._began[1]) / updates
 
 
 @asynccontextmanager
@@ -172,84 +136,8 @@ async def round_trip(server: Server) -> float:
     return statistics.median(times)
 
 
-async def share(url: str, updates: int) -> None:
-    """A process of its own: handle until a line comes, and print how many were handled, and the CPU in us."""
-    store = await open_store(url, "1", shared=True)
-    handled = 0
-
-    async def no_op(_: Work) -> Effects:
-        nonlocal handled
-        handled += 1
-        return NOTHING
-
-    async with asyncio.TaskGroup() as group:
-        engine = Engine(store, Queue.INBOX, no_op, EngineConfig(workers=128))
-        engine.start(group)
-        print("ready", flush=True)
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, sys.stdin.readline)
-        began, handled = time.process_time(), 0
-        if updates:
-            inbox = Inbox(store)
-            for batch in batches(updates, CHATS):
-                await inbox.accept(await inbox.right(), batch)
-            print("appended", flush=True)
-        await loop.run_in_executor(None, sys.stdin.readline)
-        print(handled, int(1e6 * (time.process_time() - began)), flush=True)
-        await engine.drain(loop.time() + 5)
-    await store.close()
-
-
-async def shared(server: Server, schema: str, updates: int, processes: int) -> tuple[float, float, float]:
-    """Several processes: updates per second, all processes' CPU and the server's per update in us."""
-    pipe = asyncio.subprocess.PIPE
-    running = []
-    for number in range(processes):
-        command = (
-            sys.executable,
-            "-m",
-            "tests.bench.postgres",
-            server.url(schema),
-            str(0 if number else updates),
-        )
-        each = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-        running.append(each)
-        await _line(each)
-    watching = await asyncpg.connect(server.url().partition("?")[0])
-    owners = f"SELECT count(DISTINCT owner) FROM {schema}.share WHERE owner IS NOT NULL"
-    while await watching.fetchval(owners) < processes:
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(1)
-    cpu, began = Cpu(server), time.perf_counter()
-    for each in running:
-        _write(each)
-    await _line(running[0])
-    while await watching.fetchval(f"SELECT count(*) FROM {schema}.inbox"):
-        await asyncio.sleep(0.02)
-    took, theirs = time.perf_counter() - began, cpu.spent_us(updates)[1]
-    await watching.close()
-    ours = 0
-    for each in running:
-        _write(each)
-        ours += int((await _line(each)).split()[1])
-        await each.wait()
-    return updates / took, ours / updates, theirs
-
-
-async def _line(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    line = (await process.stdout.readline()).decode()
-    assert line, "a process has ended"
-    return line
-
-
-def _write(process: asyncio.subprocess.Process) -> None:
-    assert process.stdin is not None
-    process.stdin.write(b"go\n")
-
-
 async def taking_over(server: Server, schema: str, lanes: int, states: int) -> tuple[float, float]:
-    """Seconds until a second session has its half of the shares, and the longest hold-up of the event loop, of both, in ms."""
+    """Seconds until a second session has its half, and the longest hold-up of the event loop of both in ms."""
     async with a_session(server, schema) as store:
         for batch in batches(lanes, lanes):
             await append(store, batch)
@@ -290,55 +178,69 @@ class _Lag:
 
 
 def run(rounds: int, scale: float) -> list[Row]:
-    updates = int(100_000 * scale)
-    rows: list[Row] = []
     with a_server() as server:
-        rate, ours, theirs = _turned([uvloop.run(full(server, f"full{n}", updates)) for n in range(rounds)])
+        return [
+            *_of_one(server, rounds, int(100_000 * scale)),
+            *_of_several(server, rounds, int(100_000 * scale)),
+            *_of_a_single_update(server, rounds, int(_ALONE_UPDATES * min(1, scale))),
+            *_of_taking_over(server, rounds, scale),
+            *_beside_a_transaction(server, rounds, int(_HELD_UPDATES * scale)),
+            *_echoes(server, rounds, int(15_000 * scale)),
+        ]
+
+
+def _of_one(server: Server, rounds: int, updates: int) -> list[Row]:
+    rate, ours, theirs = _turned([uvloop.run(full(server, f"full{n}", updates)) for n in range(rounds)])
+    return [
+        Row("no-op dispatch, one process", "updates/s", rate).at_least(15_000),
+        Row("CPU of the process for an update", "us", ours).at_most(50),
+        Row("CPU of the server for an update", "us", theirs).at_most(30),
+    ]
+
+
+def _of_several(server: Server, rounds: int, updates: int) -> list[Row]:
+    rows = []
+    for processes in (1, 2):
+        schemas = [f"shared{processes}of{n}" for n in range(rounds)]
+        found = [uvloop.run(shared(server, schema, updates, processes)) for schema in schemas]
+        rate, ours, theirs = _turned(found)
+        name = f"{processes} process{'es' * (processes > 1)} of their own"
         rows += [
-            Row("no-op dispatch, one process", "updates/s", rate).at_least(15_000),
-            Row("CPU of the process for an update", "us", ours).at_most(50),
-            Row("CPU of the server for an update", "us", theirs).at_most(30),
+            Row(f"{name}: no-op dispatch", "updates/s", rate),
+            Row(f"{name}: CPU of them for an update", "us", ours),
+            Row(f"{name}: CPU of the server for an update", "us", theirs),
         ]
-        for processes in (1, 2):
-            schemas = [f"shared{processes}of{n}" for n in range(rounds)]
-            found = [uvloop.run(shared(server, schema, updates, processes)) for schema in schemas]
-            rate, ours, theirs = _turned(found)
-            name = f"{processes} process{'es' * (processes > 1)} of their own"
-            rows += [
-                Row(f"{name}: no-op dispatch", "updates/s", rate),
-                Row(f"{name}: CPU of them for an update", "us", ours),
-                Row(f"{name}: CPU of the server for an update", "us", theirs),
-            ]
-        there, here, trip = [], [], []
-        for number in range(rounds):
-            count = int(_ALONE_UPDATES * min(1, scale))
-            there.append(statistics.median(uvloop.run(alone(server.url(f"alone{number}"), count))))
-            here.append(statistics.median(uvloop.run(alone("memory:", count))))
-            trip.append(uvloop.run(round_trip(server)))
-        extra = [a - b - 3 * c for a, b, c in zip(there, here, trip, strict=True)]
-        rows += [
-            Row("a single update, from its arrival until its reply can be sent", "ms", there),
-            Row("the same in memory", "ms", here),
-            Row("a round trip", "ms", trip),
-            Row("what PostgreSQL adds, beyond three round trips", "ms", extra).at_most(2),
-        ]
-        taken, lag = _turned(
-            [
-                uvloop.run(taking_over(server, f"moving{n}", int(_LANES * scale), int(_STATES * scale)))
-                for n in range(rounds)
-            ]
-        )
-        rows += [
-            Row("half of 100,000 pending lanes to a second process", "s", taken).at_most(2),
-            Row("longest hold-up of the event loop of both then", "ms", lag),
-        ]
-        held = [
-            uvloop.run(beside_a_transaction(server, f"held{n}", int(_HELD_UPDATES * scale)))
-            for n in range(rounds)
-        ]
-        rows.append(Row("rate before / beside a transaction held open", "ratio", held).at_most(1.2))
-        rows += _echoes(server, rounds, int(15_000 * scale))
     return rows
+
+
+def _of_a_single_update(server: Server, rounds: int, updates: int) -> list[Row]:
+    there, here, trip = [], [], []
+    for number in range(rounds):
+        there.append(statistics.median(uvloop.run(alone(server.url(f"alone{number}"), updates))))
+        here.append(statistics.median(uvloop.run(alone("memory:", updates))))
+        trip.append(uvloop.run(round_trip(server)))
+    extra = [a - b - 3 * c for a, b, c in zip(there, here, trip, strict=True)]
+    return [
+        Row("a single update, from its arrival until its reply can be sent", "ms", there),
+        Row("the same in memory", "ms", here),
+        Row("a round trip", "ms", trip),
+        Row("what PostgreSQL adds, beyond three round trips", "ms", extra).at_most(2),
+    ]
+
+
+def _of_taking_over(server: Server, rounds: int, scale: float) -> list[Row]:
+    lanes, states = int(_LANES * scale), int(_STATES * scale)
+    schemas = [f"moving{n}" for n in range(rounds)]
+    taken, lag = _turned([uvloop.run(taking_over(server, schema, lanes, states)) for schema in schemas])
+    return [
+        Row(f"half of {lanes:,} pending lanes to a second process", "s", taken).at_most(2),
+        Row("longest hold-up of the event loop of both then", "ms", lag),
+    ]
+
+
+def _beside_a_transaction(server: Server, rounds: int, updates: int) -> list[Row]:
+    held = [uvloop.run(beside_a_transaction(server, f"held{n}", updates)) for n in range(rounds)]
+    return [Row("rate before / beside a transaction held open", "ratio", held).at_most(1.2)]
 
 
 def _echoes(server: Server, rounds: int, messages: int) -> list[Row]:
@@ -355,8 +257,3 @@ def _echoes(server: Server, rounds: int, messages: int) -> list[Row]:
 
 def _turned(found: list[Any]) -> list[list[float]]:
     return [list(each) for each in zip(*found, strict=True)]
-
-
-if __name__ == "__main__":
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    uvloop.run(share(sys.argv[1], int(sys.argv[2])))

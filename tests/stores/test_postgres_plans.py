@@ -13,13 +13,14 @@ import pytest
 from engine.model import TIMER_IDS
 from engine.stores.owned.group import Group, combined
 from engine.stores.owned.reads import Read
+from engine.stores.owned.shares import Shares
 from engine.stores.postgres import open_postgres
 from engine.stores.postgres.connection import _SETTINGS
 from engine.stores.postgres.statements import QUERIES, group_statement
 
 SCHEMA = '"plans"'
 MANY = 3000
-ALL = list(range(1024))
+ALL = Shares(range(1024)).bits
 BOT, OTHER = 1_000_001, 1_000_002
 FILL = """
 INSERT INTO plans.{0} SELECT n, $1, n % 1024, 'chat:' || n, '', 'x', 0 FROM generate_series(1, $2) AS n"""
@@ -141,7 +142,7 @@ async def test_a_group_touches_what_it_names(connection):
         (Read.STATE, ("chat:5", "")),
         (Read.DUE, (-inf, 0, -inf, 4.0, 1000, ALL)),
         (Read.NEXT_DUE, (100.0, TIMER_IDS + 100, 100.0, ALL)),
-        (Read.MAIL, (5, ALL)),
+        (Read.MAIL, (5, 0, ALL)),
         (Read.LETTER, (5,)),
         (Read.NEWEST_LETTER, (2**62,)),
     ],

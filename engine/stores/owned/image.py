@@ -68,7 +68,7 @@ class Loaded:
         """Add the lanes of the shares that the session has taken; on the event loop. `wall` is Unix time."""
         if self.shares.owned is None or source.shares is None:
             raise AssertionError("a store with one session takes no shares")
-        self.shares.owned.update(source.shares)
+        self.shares.take(source.shares)
         for data in self.queues.values():
             before = data.lanes.pending
             for place, key in source.pending(data.name):
@@ -82,7 +82,7 @@ class Loaded:
         """Remove the lanes of shares; none of them is leased."""
         if self.shares.owned is None:
             raise AssertionError("a store with one session gives no shares up")
-        self.shares.owned.difference_update(shares)
+        self.shares.give(shares)
         owns = self.shares.owns
         for data in self.queues.values():
             data.drop(owns)

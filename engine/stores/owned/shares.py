@@ -43,7 +43,27 @@ class Shares:
     """The shares that a session owns; `owned` is None in a store that has one session: all of them."""
 
     def __init__(self, owned: Collection[int] | None) -> None:
-        self.owned: set[int] | None = None if owned is None else set(owned)
+        self.owned: set[int] | None = None
+        """Changed by `take` and `give` only."""
+
+        self.bits = b""
+        """Bit n, from the lowest of the first byte, is 1 if share n is owned; for questions to a database."""
+
+        if owned is not None:
+            self.owned = set()
+            self.take(owned)
+
+    def take(self, shares: Collection[int]) -> None:
+        """Own these, too."""
+        self._own((self.owned or set()).union(shares))
+
+    def give(self, shares: Collection[int]) -> None:
+        """Own these no longer."""
+        self._own((self.owned or set()).difference(shares))
+
+    def _own(self, owned: set[int]) -> None:
+        self.owned = owned
+        self.bits = sum(1 << share for share in owned).to_bytes(SHARES // 8, "little")
 
     def __len__(self) -> int:
         """Return how many they are."""

@@ -14,6 +14,7 @@ _COMMAND_S: Final = 20.0
 _SETTINGS: Final = {
     "jit": "off",  # it would compile each statement for longer than it runs
     "enable_seqscan": "off",  # a plan made while a table was empty would be kept when it is full
+    "enable_bitmapscan": "off",  # it would sort all that waits, to return a few rows in order
     "statement_timeout": "10s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",

@@ -9,6 +9,7 @@ import structlog
 from engine.stores.postgres.connection import Connection
 from engine.stores.postgres.errors import described
 from engine.stores.postgres.session import Held, Session
+from engine.stores.postgres.window import Window
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,9 @@ class Keeper:
         self._channel = channel
         self._bell = bell
         self._doubt = doubt
+        self.window = Window()
+        """From which number on mail is read."""
+
         self._asked_at = 0.0  # when the last renewal was requested that the server has confirmed
         self._wanted = asyncio.Event()  # something is to be done before the next renewal
         self.moved = False
@@ -109,7 +113,7 @@ class Keeper:
 
     async def _renew(self) -> None:
         asked_at = asyncio.get_running_loop().time()
-        await self._session.renew(self._connection, self._held)
+        self.window.renewed(await self._session.renew(self._connection, self._held))
         self._asked_at = asked_at
         self._set_alarm()
         for holder in await self._session.reap(self._connection, self._held):

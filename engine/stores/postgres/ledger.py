@@ -284,6 +284,7 @@ class PostgresLedger:
             keeping = await self._connect()
             channel = f"chatlane {crc32(schema.encode())} {bot}"
             self._keeper = Keeper(self._session, keeping, held, channel, self.bell, self._doubt)
+            window = self._keeper.window
             await self._keeper.start(self._renew_every_s)
             found = await self._read_first(held)
             found.granted = await self._session.granted(self._taking)
@@ -293,7 +294,7 @@ class PostgresLedger:
         except Exception as error:  # noqa: BLE001 - whatever the driver raises
             raise at_opening(self.name, error) from None
         self._opened = lambda doubted: Writer(
-            connection, schema, bot, held, doubted, lambda: self.shares.owned or (), self._ring
+            connection, schema, bot, held, doubted, lambda: self.shares.bits, self._ring, window
         )
         return await asyncio.get_running_loop().run_in_executor(None, loader(), found)
 

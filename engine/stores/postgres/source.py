@@ -8,6 +8,7 @@ from engine.errors import StoreUnavailable
 from engine.stores.owned.group import Row
 from engine.stores.owned.ids import Ids, Kind, Span
 from engine.stores.owned.reads import Read
+from engine.stores.owned.shares import Shares
 from engine.stores.postgres.connection import Connection
 from engine.stores.postgres.session import Held
 from engine.stores.postgres.statements import QUERIES
@@ -140,13 +141,13 @@ async def _read(
     for name, query in _LANES.items():
         tables[name] = await connection.fetch(query.format(schema), bot, shares, timeout=_TIME_S)
     tables["aliases"] = await connection.fetch(_ALIASES.format(schema), bot, timeout=_TIME_S)
-    before = (float("-inf"), 0, float("-inf"))
+    bits, before = Shares(shares).bits, (float("-inf"), 0, float("-inf"))
     due = await connection.fetch(
-        QUERIES[Read.DUE].format(schema), bot, *before, now, None, shares, timeout=_TIME_S
+        QUERIES[Read.DUE].format(schema), bot, *before, now, None, bits, timeout=_TIME_S
     )
     last = (due[-1][0], due[-1][1], due[-1][0]) if due else before
     tables[Read.DUE.value] = due
     tables[Read.NEXT_DUE.value] = await connection.fetch(
-        QUERIES[Read.NEXT_DUE].format(schema), bot, *last, shares
+        QUERIES[Read.NEXT_DUE].format(schema), bot, *last, bits
     )
     return Found(held.stint, shares, tables)

@@ -15,9 +15,7 @@ _LETTER: Final = (
     "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM {0}.dead WHERE bot = $1"
 )
 _AT: Final = "SELECT place, scope, body, at FROM {{0}}.{} WHERE bot = $1 AND place = ANY($2::bigint[])"
-_BEHIND: Final = (
-    "FROM {0}.timer WHERE bot + 0 = $1 AND (at, place) > ($2, $3) AND at >= $4 AND share = ANY({1}::int[])"
-)
+_BEHIND: Final = "FROM {0}.timer WHERE bot + 0 = $1 AND (at, place) > ($2, $3) AND at >= $4 AND get_bit({1}::bytea, share) = 1"
 _NAMES: Final = "at, place, key, scope, name"
 _OLDEST: Final = "SELECT at FROM {{0}}.{} WHERE bot = $1 ORDER BY place LIMIT 1"
 
@@ -30,17 +28,17 @@ QUERIES: Final = {
     Read.STATE: "SELECT state FROM {0}.state WHERE bot = $1 AND key = $2 AND scope = $3",
     Read.DUE: f"SELECT {_NAMES} {_BEHIND.replace('{1}', '$7')} AND at <= $5 ORDER BY at, place LIMIT $6",
     Read.NEXT_DUE: f"SELECT at {_BEHIND.replace('{1}', '$5')} ORDER BY at, place LIMIT 1",
-    # Of an update that has arrived mail has the place only.
+    # Of an update that has arrived mail has the place only. $3: see Window.
     Read.MAIL: "SELECT m.n, m.kind, m.key, coalesce(i.scope, m.scope), m.place, coalesce(i.at, m.at), coalesce(i.body, m.body)"
     " FROM {0}.mail m LEFT JOIN LATERAL (SELECT scope, at, body FROM {0}.inbox i"
     " WHERE m.kind = 'arrived' AND i.place = m.place AND i.bot = $1 OFFSET 0) i ON true"
-    " WHERE m.bot + 0 = $1 AND m.share = ANY($3::int[]) ORDER BY m.n LIMIT $2",
+    " WHERE m.bot + 0 = $1 AND m.n > $3 AND get_bit($4::bytea, m.share) = 1 ORDER BY m.n LIMIT $2",
     Read.LETTER: f"{_LETTER} AND number = $2",
     Read.NEWEST_LETTER: f"{_LETTER} AND number < $2 ORDER BY number DESC LIMIT 1",
 }
 
 OF_SHARES: Final = {Read.DUE, Read.NEXT_DUE, Read.MAIL}
-"""Questions whose last value is the list of the session's shares."""
+"""Questions whose last value is the session's shares, as bits: a list of them would be planned and compared each time."""
 
 # -- one group: one statement, so that it needs one round trip, and is one transaction ---------------------------------
 

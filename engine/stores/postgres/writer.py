@@ -1,6 +1,6 @@
 """How the groups of requests become transactions of PostgreSQL: one statement each (statements.py)."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +13,7 @@ from engine.stores.postgres.errors import is_fault_of_values, outcome_of
 from engine.stores.postgres.own_sql import commit_with
 from engine.stores.postgres.session import Held
 from engine.stores.postgres.statements import OF_SHARES, QUERIES, group_statement
+from engine.stores.postgres.window import Window
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,7 +27,7 @@ class Ring(Protocol):
 
 
 class Writer(GroupWriter):
-    """Runs groups one after another on one connection. `shares` returns those of the session."""
+    """Runs groups one after another on one connection. `shares` returns those of the session, as bits."""
 
     def __init__(
         self,
@@ -35,8 +36,9 @@ class Writer(GroupWriter):
         bot: int,
         held: Held,
         doubted: Doubted,
-        shares: Callable[[], Collection[int]],
+        shares: Callable[[], bytes],
         ring: Ring,
+        window: Window,
     ) -> None:
         super().__init__(doubted)
         self._connection = connection
@@ -45,6 +47,7 @@ class Writer(GroupWriter):
         self._held = held
         self._ring = ring
         self._shares = shares
+        self._window = window
         self._task: asyncio.Task[None] | None = None
 
     def _start(self, group: Group) -> None:
@@ -137,9 +140,17 @@ class Writer(GroupWriter):
             return [], None
         try:
             query = QUERIES[what].format(self._schema)
+            if what is Read.MAIL:
+                return await self._read_mail(query, *values), None
             if what in OF_SHARES:
-                values = (*values, list(self._shares()))
+                values = (*values, self._shares())
             return await self._connection.fetch(query, self._bot, *values), None
         except Exception as error:  # noqa: BLE001 - the caller gets it
             failure, suspect = outcome_of(error)
             return failure, failure if suspect else None
+
+    async def _read_mail(self, query: str, most: int, everything: bool) -> list[Row]:
+        start = self._window.start(everything=everything)
+        rows = await self._connection.fetch(query, self._bot, most, start, self._shares())
+        self._window.read(start, is_all=len(rows) < most)
+        return rows
