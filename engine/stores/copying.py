@@ -67,7 +67,8 @@ async def _copy(source: Moving, target: Moving, kind: str, progress: Progress) -
 
     async with aclosing(batches()) as rows:
         await target.write(kind, rows)
-    progress(kind, tally.count, total)
+    if tally.count % EVERY or not tally.count:
+        progress(kind, tally.count, total)
     return tally
 
 
