@@ -86,6 +86,18 @@ async def bots_of(url: str) -> list[str]:
     raise _not_copied(url)
 
 
+async def migrate_schema(url: str, role: str | None) -> str:
+    """Create or migrate the tables of a database, and let `role` use them; return what they are. StoreError in one line."""
+    if url.partition(":")[0] not in {"postgres", "postgresql"}:
+        raise StoreError(
+            "only STORE_URL=postgres://... has a schema to migrate: a file is migrated when it is opened"
+        )
+    with _optional_driver():
+        from engine.stores.postgres.migrating import migrate_url
+
+    return await migrate_url(url, role)
+
+
 class _Opening(Protocol):
     async def open(self) -> None: ...
 

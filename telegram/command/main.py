@@ -26,7 +26,7 @@ from telegram.dialogue import Router, load_router
 from telegram.dialogue.diagrams.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.metrics import monitored
 from telegram.operating.commands import run_command
-from telegram.operating.copying import copy_bot
+from telegram.operating.copying import copy_bot, migrate
 from telegram.operating.office import Office, counts_for
 from telegram.operating.reaching import reached
 from telegram.process.running import Running, new_event_loop, tune_garbage_collection
@@ -189,6 +189,13 @@ async def copy(settings: Settings, _: Router | None) -> int:
     return 0
 
 
+async def migrate_schema(settings: Settings, _: Router | None) -> int:
+    """Make or migrate the tables of a database."""
+    if settings.migrate_schema is not None:
+        await migrate(settings.store_url, settings.migrate_schema)
+    return 0
+
+
 async def load(settings: Settings, _: Router | None) -> int:
     """Test handlers under load, without the bot and the store of the settings."""
     from telegram.load.command import run_load
@@ -263,8 +270,8 @@ def _command(settings: Settings) -> Callable[[Settings, Router | None], Coroutin
         return post
     if settings.export or settings.erase:
         return personal
-    if settings.copy_:
-        return copy
+    if settings.copy_ or settings.migrate_schema:
+        return copy if settings.copy_ else migrate_schema
     return load if settings.load else flows if settings.flows else new if settings.new else None
 
 

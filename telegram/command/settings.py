@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, CliSubCommand, SettingsConfigDict, S
 from telegram.command.new import NewBot
 from telegram.dialogue.diagrams.command import Flows
 from telegram.operating import commands as operator
-from telegram.operating.copying import Copy
+from telegram.operating.copying import Copy, MigrateSchema
 from telegram.operating.settings import OperatorSettings
 from telegram.service.logs import LogFormat, LogLevel
 from telegram.service.personal import Erase, Export
@@ -117,6 +117,7 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, EventsSettings, Op
     export: CliSubCommand[Export]
     erase: CliSubCommand[Erase]
     copy_: CliSubCommand[Copy] = Field(alias="copy")
+    migrate_schema: CliSubCommand[MigrateSchema]
     load: CliSubCommand[Load]
     flows: CliSubCommand[Flows]
     new: CliSubCommand[NewBot]
@@ -193,7 +194,8 @@ def read_settings(arguments: Sequence[str]) -> Settings:
 
 def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
     """Raise WrongSettingError for settings of which one makes no sense without another."""
-    needs_token = not (settings.sandbox or settings.load or settings.flows or settings.new or settings.copy_)
+    without = ("sandbox", "load", "flows", "new", "copy_", "migrate_schema")
+    needs_token = not any(getattr(settings, name) for name in without)
     if settings.bot_token is None and needs_token:
         hint = f"set it to the token from @BotFather; to try the bot without one: {PROGRAM} sandbox"
         if _TokenGiven(_cli_parse_args=list(arguments)).bot_token is not None:

@@ -1,4 +1,4 @@
-"""The command `copy`: all that a store has of a bot, to another store. The bot is stopped meanwhile."""
+"""The commands for whole stores: `copy`, all that one has of a bot to another one, and `migrate-schema`."""
 
 import sys
 from contextlib import AsyncExitStack
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 
 from engine import StoreError, StoreUnavailable
-from engine.stores import bots_of, open_moving
+from engine.stores import bots_of, migrate_schema, open_moving
 from engine.stores.copying import Copied, copy
 
 _DIGITS: Final = 16  # of the digest, that are printed
@@ -27,6 +27,21 @@ class Copy(BaseModel):
         alias="to", description="STORE_URL of the store to move it to, which has nothing of it"
     )
     again: bool = Field(default=False, description="copy FROM although it was moved before: as it was then")
+
+
+class MigrateSchema(BaseModel):
+    """Make or migrate the tables of STORE_URL=postgres://..., with a role that may; the bot's role then needs no right to."""
+
+    role: str | None = Field(default=None, alias="for", description="the bot's role, which may then use them")
+
+
+async def migrate(url: str, command: MigrateSchema) -> None:
+    """Make or migrate the tables, and print what they are. StoreError says in one line what is wrong."""
+    try:
+        found = await migrate_schema(url, command.role)
+    except StoreUnavailable as error:
+        raise StoreError(str(error)) from None
+    sys.stdout.write(f"{found}{f', for the role {command.role}' if command.role else ''}\n")
 
 
 async def copy_bot(command: Copy, bot: str | None) -> None:

@@ -19,6 +19,7 @@ from engine.errors import StoreUnavailable
 from engine.stores.postgres.address import Address, read_address
 from engine.stores.postgres.connection import Connection, connect
 from engine.stores.postgres.errors import at_opening, described
+from engine.stores.postgres.schema import DESK
 
 log = structlog.get_logger(__name__)
 
@@ -32,14 +33,6 @@ _CLOSE_S: Final = 1.0
 _APPLICATION: Final = "chatlane operator"
 _CHANNEL: Final = "chatlane_desk"
 _LOCK: Final = 0x43484C44  # "CHLD"; of the advisory lock for creating the tables
-_CREATE: Final = """
-CREATE TABLE IF NOT EXISTS {0}.desk (process text, bot bigint, seen timestamptz NOT NULL, PRIMARY KEY (process, bot));
-CREATE TABLE IF NOT EXISTS {0}.asked (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, bot bigint NOT NULL,
-    process text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(), name text NOT NULL, params text NOT NULL,
-    who text NOT NULL);
-CREATE TABLE IF NOT EXISTS {0}.answered (n bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    status int NOT NULL, body text NOT NULL);
-"""
 _SEEN: Final = """
 INSERT INTO {0}.desk VALUES ($1, $2, clock_timestamp()) ON CONFLICT (process, bot) DO UPDATE SET seen = excluded.seen"""
 _SWEEP: Final = (
@@ -224,4 +217,4 @@ async def _create(connection: Connection, address: Address) -> None:
         return
     async with connection.transaction():
         await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        await connection.execute(_CREATE.format(address.schema))
+        await connection.execute(DESK.format(address.schema))

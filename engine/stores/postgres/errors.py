@@ -13,6 +13,7 @@ _VALUES: Final = {"22", "23"}
 _ROLLED_BACK: Final = {"40", "53", "55"}
 _ROLLED_BACK_CODES: Final = {"57014"}  # statement_timeout, or a person has cancelled it
 _PERSON: Final = {"28", "3D", "3F", "42", "0A", "F0"}
+_NO_RIGHT: Final = "42501"
 _DIVISION_BY_ZERO: Final = "22012"
 
 
@@ -26,6 +27,10 @@ def at_opening(name: str, error: Exception) -> StoreError | StoreUnavailable:
     """Return the error for one while connecting or reading: StoreError if a person has to do something."""
     if isinstance(error, StoreError | StoreUnavailable):
         return error
+    if isinstance(error, PostgresError) and error.sqlstate == _NO_RIGHT:
+        return StoreError(
+            f"cannot use {name}: {described(error)}: run.py migrate-schema --for ROLE gives the right"
+        )
     if isinstance(error, PostgresError) and _class_of(error) in _PERSON:
         return StoreError(f"cannot use {name}: {described(error)}")
     if isinstance(error, PostgresError) and "startup parameter" in str(error):

@@ -8,12 +8,10 @@ from engine.errors import StoreUnavailable
 from engine.stores.postgres.address import read_address
 from engine.stores.postgres.connection import connect
 from engine.stores.postgres.errors import described
+from engine.stores.postgres.schema import JOURNAL
 
 _APPLICATION: Final = "chatlane journal"
 _LOCK: Final = 0x43484C4A  # "CHLJ"; of the advisory lock for creating the table
-_CREATE: Final = """
-CREATE TABLE IF NOT EXISTS {0}.journal (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, bot bigint NOT NULL,
-    at timestamptz NOT NULL DEFAULT clock_timestamp(), line text NOT NULL)"""
 _ADD: Final = "INSERT INTO {0}.journal (bot, line) VALUES ($1, $2)"
 _NEWEST: Final = "SELECT line FROM {0}.journal WHERE bot = $1 ORDER BY n DESC LIMIT $2"
 _IS_THERE: Final = "SELECT to_regclass($1) IS NOT NULL"
@@ -34,7 +32,7 @@ class Journal:
                 if not await self._is_there(connection):
                     async with connection.transaction():
                         await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
-                        await connection.execute(self._sql(_CREATE))
+                        await connection.execute(self._sql(JOURNAL))
                 await connection.execute(self._sql(_ADD), self._bot, line)
             finally:
                 connection.terminate()

@@ -8,12 +8,17 @@ uses it.
 
 from typing import Final
 
+import asyncpg
+
 from engine.errors import StoreError
 from engine.stores.owned.shares import share_of
 from engine.stores.postgres.address import Address
 from engine.stores.postgres.connection import Connection
 
 FORMAT: Final = 2
+OLDEST_READER: Final = 2
+"""Versions that know this format, or a later one, may use the tables as this version leaves them."""
+
 VERSION_MIN: Final = 140_000
 """PostgreSQL 14."""
 
@@ -41,7 +46,7 @@ CREATE INDEX mail_of ON {0}.mail ((bot + 0), n);
 """
 _CREATE: Final = f"""
 CREATE TABLE {{0}}.meta (name text PRIMARY KEY, value text NOT NULL);
-INSERT INTO {{0}}.meta VALUES ('format', '{FORMAT}');
+INSERT INTO {{0}}.meta VALUES ('format', '{FORMAT}'), ('oldest_reader', '{OLDEST_READER}');
 CREATE UNLOGGED TABLE {{0}}.canary (one int PRIMARY KEY DEFAULT 1 CHECK (one = 1), nonce bigint NOT NULL);
 {_SESSIONS.format("{0}")}
 CREATE TABLE {{0}}.mark (bot bigint, kind text, value bigint NOT NULL, PRIMARY KEY (bot, kind)) WITH (fillfactor = 50);
@@ -60,32 +65,109 @@ CREATE TABLE {{0}}.seen (segment bigint, bot bigint, bits bytea NOT NULL, touche
     PRIMARY KEY (segment, bot)) WITH (fillfactor = 50);
 CREATE TABLE {{0}}.alias (bot bigint, name text, key text NOT NULL, PRIMARY KEY (name, bot));
 """
+DESK: Final = """
+CREATE TABLE IF NOT EXISTS {0}.desk (process text, bot bigint, seen timestamptz NOT NULL, PRIMARY KEY (process, bot));
+CREATE TABLE IF NOT EXISTS {0}.asked (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, bot bigint NOT NULL,
+    process text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(), name text NOT NULL, params text NOT NULL,
+    who text NOT NULL);
+CREATE TABLE IF NOT EXISTS {0}.answered (n bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    status int NOT NULL, body text NOT NULL);
+"""
+"""What operators ask (desk.py). Created when it is used first, if the role may."""
+
+JOURNAL: Final = """
+CREATE TABLE IF NOT EXISTS {0}.journal (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, bot bigint NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(), line text NOT NULL);
+"""
+"""The audit log (journal.py), in the same way."""
+
+OPERATORS: Final = DESK + JOURNAL
+_GRANT: Final = """
+GRANT USAGE ON SCHEMA {0} TO {1};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {0} TO {1};
+ALTER DEFAULT PRIVILEGES IN SCHEMA {0} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {1};
+"""
+# Not to_regclass: it raises for a schema that the role may not use.
+_HAS_SCHEMA: Final = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = trim('\"' FROM $1))"
+_IS_THERE: Final = """
+SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = trim('"' FROM $1) AND c.relname = 'meta')"""
+_META: Final = "SELECT value FROM {0}.meta WHERE name = $1"
 
 
 async def prepare(connection: Connection, address: Address) -> None:
-    """Create the tables if there are none; StoreError if this is no database for this version."""
+    """Create or migrate the tables if this role may; StoreError if this is no database for this version."""
+    await _check_server(connection, address)
+    try:
+        known = await _known_format(connection, address.schema)
+        if known is None or known < FORMAT:
+            async with connection.transaction():
+                await _create_or_migrate(connection, address)
+            known = await _known_format(connection, address.schema)
+    except asyncpg.InsufficientPrivilegeError:
+        role = await connection.fetchval("SELECT quote_ident(current_user)")
+        raise StoreError(
+            f"{address.name}: the role {role} may not make or change the tables there: run once, with the STORE_URL of "
+            f"a role that may: run.py migrate-schema --for {role}"
+        ) from None
+    await _check_format(connection, address, known)
+
+
+async def migrate(connection: Connection, address: Address, role: str | None) -> int:
+    """Create or migrate all tables, and let `role` read and write them; return the format. StoreError.
+
+    One transaction: whoever is killed in between leaves what was there, and of two the second finds it done.
+    """
+    await _check_server(connection, address)
+    schema = address.schema
+    async with connection.transaction():
+        await _create_or_migrate(connection, address)
+        await connection.execute(OPERATORS.format(schema))
+        if role is not None:
+            to = await connection.fetchval("SELECT quote_ident($1)", role)
+            await connection.execute(_GRANT.format(schema, to))
+    known = await _known_format(connection, schema)
+    await _check_format(connection, address, known)
+    return known or FORMAT
+
+
+async def _check_server(connection: Connection, address: Address) -> None:
     if int(await connection.fetchval("SHOW server_version_num")) < VERSION_MIN:
         raise StoreError(f"{address.name} is too old: PostgreSQL 14 is needed")
     if (encoding := await connection.fetchval("SHOW server_encoding")) != "UTF8":
         raise StoreError(f"{address.name} has the encoding {encoding}: create the database with UTF8")
+
+
+async def _create_or_migrate(connection: Connection, address: Address) -> None:
+    """Do it in the open transaction, one process after another."""
     schema = address.schema
-    async with connection.transaction():
-        await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.meta") is None:
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-            await connection.execute(_CREATE.format(schema))
-        elif await _format(connection, schema) == "1":
-            await _from_format_1(connection, address)
-    known = await _format(connection, schema)
-    if known != str(FORMAT):
+    await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    known = await _known_format(connection, schema)
+    if known is None:
+        if not await connection.fetchval(_HAS_SCHEMA, schema):
+            await connection.execute(f"CREATE SCHEMA {schema}")
+        await connection.execute(_CREATE.format(schema))
+    elif known == 1:
+        await _from_format_1(connection, address)
+
+
+async def _known_format(connection: Connection, schema: str) -> int | None:
+    """Return the format of the tables; None: there are none, or 0: it is unknown."""
+    if not await connection.fetchval(_IS_THERE, schema):
+        return None
+    value = str(await connection.fetchval(_META.format(schema), "format"))
+    return int(value) if value.isdecimal() else 0
+
+
+async def _check_format(connection: Connection, address: Address, known: int | None) -> None:
+    """Raise StoreError unless this version may use tables of this format: a newer one names the oldest reader."""
+    oldest = str(await connection.fetchval(_META.format(address.schema), "oldest_reader"))
+    oldest_reader = int(oldest) if oldest.isdecimal() else known
+    if known != FORMAT and not (known and known > FORMAT and oldest_reader and oldest_reader <= FORMAT):
         raise StoreError(
             f"{address.name} comes from another Chatlane (format {known}, this one knows {FORMAT}): "
             "update Chatlane, or use another schema"
         )
-
-
-async def _format(connection: Connection, schema: str) -> str:
-    return str(await connection.fetchval(f"SELECT value FROM {schema}.meta WHERE name = 'format'"))
 
 
 async def _from_format_1(connection: Connection, address: Address) -> None:
@@ -106,3 +188,4 @@ async def _from_format_1(connection: Connection, address: Address) -> None:
     await connection.execute(f"DROP TABLE {schema}.bot")
     await connection.execute(_SESSIONS.format(schema))
     await connection.execute(f"UPDATE {schema}.meta SET value = '{FORMAT}' WHERE name = 'format'")
+    await connection.execute(f"INSERT INTO {schema}.meta VALUES ('oldest_reader', '{OLDEST_READER}')")
