@@ -25,6 +25,7 @@ from engine.errors import (
     StoreError,
     StoreUnavailable,
     TooManyTimers,
+    TransactionFailed,
 )
 from engine.inbox import Inbox
 from engine.leases import Running
@@ -52,6 +53,7 @@ from engine.moved import redirect
 from engine.observe import Event, Observe, metered_store, observed_handler, observed_store
 from engine.outcome import outcome_of
 from engine.store import Limits, LookAhead, Operator, Store
+from engine.transaction import Transaction
 from engine.work import FullHandler, Handler, Work, guarded
 
 __all__ = [
@@ -98,6 +100,8 @@ __all__ = [
     "StoreUnavailable",
     "Timer",
     "TooManyTimers",
+    "Transaction",
+    "TransactionFailed",
     "Work",
     "current_delivery",
     "guarded",

@@ -14,6 +14,7 @@ from engine.errors import (
     StoreError,
     StoreUnavailable,
     TooManyTimers,
+    TransactionFailed,
 )
 from engine.outcome import described
 
@@ -26,7 +27,9 @@ _ASK_AGAIN_MAX_S: Final = 10.0
 _UNEXPECTED_MAX: Final = 2
 """The first unexpected error may belong to another delivery in the same transaction; the second is this delivery's."""
 
-_ANSWERS: Final = (LeaseLost, StateChanged, NotPeeked, TooManyTimers, SqlFailed, StoreError, GeneratorExit)
+_ANSWERS: Final = (
+    LeaseLost, StateChanged, NotPeeked, TooManyTimers, SqlFailed, TransactionFailed, StoreError, GeneratorExit,
+)  # fmt: skip
 """Raised unchanged: a result of the request, the failure of the store, or the destruction of the task."""
 
 

@@ -35,7 +35,7 @@ def check_delay(seconds: float) -> float:
 
 def checked_effects(effects: Effects, queue: Queue = Queue.INBOX) -> Effects:
     """Return the effects with exact types; TypeError or ValueError for a value that a store cannot keep."""
-    calls, state, timers, also, states, posts, sql = effects
+    calls, state, timers, also, states, posts, sql, within = effects
     if (
         timers is _NONE
         and states is _NONE
@@ -58,6 +58,7 @@ def checked_effects(effects: Effects, queue: Queue = Queue.INBOX) -> Effects:
         _checked_states(states),
         _checked_posts(posts),
         checked_sql(sql),
+        within,
     )
 
 

@@ -334,6 +334,8 @@ class Engine:
         if cut is not None and isinstance(outcome, Exception):
             cut.__cause__ = outcome.__cause__  # where it was when its time was over
         outcome = cut or outcome
+        if work.within is not None and not (isinstance(outcome, Effects) and outcome.within is work.within):
+            work.within.abandon()
         if isinstance(outcome, Retry):
             outcome.retries = work.retries
         return outcome

@@ -92,6 +92,10 @@ class SqlMismatch(SqlFailed):
         self.count = count
 
 
+class TransactionFailed(Retry):
+    """The transaction of a handler is rolled back, for no fault of the handler's: nothing was changed, and it runs again."""
+
+
 class StoreUnavailable(Exception):  # noqa: N818 - a passing state of the store
     """The store cannot do it now (disk full, I/O error, connection lost): nothing is confirmed, repeat the request."""
 

@@ -1,7 +1,10 @@
 """The engine's data types: immutable values passed between store, worker and handler."""
 
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from engine.transaction import Transaction
 
 TIMER_IDS: Final = 2**52
 """Ids of timers have this bit set; ids of updates and calls are below it."""
@@ -117,7 +120,8 @@ class Effects(NamedTuple):
     changes states of other lanes and scopes. The store compares all of them: StateChanged if another lane has changed
     one since it was read (`state`: since it was delivered). `also` acks that many more updates directly behind the
     head; they must have been peeked under this lease. `posts` come into lanes of the inbox, in the order given. `sql` is
-    run in the same transaction, in a store that has a database.
+    run in the same transaction, in a store that has a database. `within` is a transaction of that store, whose commit is this
+    one; it is rolled back if this one fails.
     """
 
     calls: tuple[Call, ...] = ()
@@ -127,6 +131,7 @@ class Effects(NamedTuple):
     states: tuple[StateChange, ...] = ()
     posts: tuple[Post, ...] = ()
     sql: tuple[Sql, ...] = ()
+    within: "Transaction | None" = None
 
 
 class Lease(NamedTuple):

@@ -21,6 +21,7 @@ from engine.errors import (
     StateChanged,
     StoreError,
     TooManyTimers,
+    TransactionFailed,
 )
 from engine.model import KEEP, Call, Delivery, Effects, Queue
 from engine.outcome import Released, described, storable, with_trace
@@ -187,6 +188,8 @@ class Settling:
     async def _commit_again(
         self, delivery: Delivery, effects: Effects, why: BaseException, lost: _Lost
     ) -> Delivery | None:
+        if effects.within is not None:
+            effects.within.abandon()
         first = self._first
         is_alone = first is not None and first.lane == delivery.lease.key and not first.was_passed
         try:
@@ -200,6 +203,8 @@ class Settling:
                 await self._put_back(delivery, Retry(f"StateChanged, {lost.times} times in a row"))
         except (NotPeeked, TooManyTimers) as refused:
             await self._put_back(delivery, Retry(described(refused)))
+        except TransactionFailed as again:
+            await self._put_back(delivery, again)
         except StoreFailed as failed:
             await self._put_back(delivery, Retry(f"not committed: {failed}"))
         return None

@@ -1,7 +1,7 @@
 """What a handler gets (Work), and what it is (Handler, FullHandler): the only boundary between the engine and handlers."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -9,6 +9,9 @@ from engine.checks import check_delay
 from engine.errors import Retries, SqlFailed
 from engine.model import Call, Delivery, Effects, Envelope, Lease
 from engine.store import LookAhead
+
+if TYPE_CHECKING:
+    from engine.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -38,13 +41,16 @@ class Work:
     called until the handler has ended; later, `extend` has no effect, and `peek` and `look` raise LeaseLost.
     """
 
-    __slots__ = ("_runner", "delivery", "retries")
+    __slots__ = ("_runner", "delivery", "retries", "within")
 
     def __init__(self, delivery: Delivery, runner: Runner | None = None) -> None:
         self.delivery = delivery
         self._runner = runner
         self.retries: Retries | None = None
         """How this delivery is handled again if it fails or is cut off; a handler may set it while it runs."""
+
+        self.within: Transaction | None = None
+        """A transaction that the handler has begun: it is rolled back unless it is that of the effects."""
 
     @property
     def envelope(self) -> Envelope:

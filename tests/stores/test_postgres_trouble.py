@@ -343,7 +343,7 @@ async def test_a_group_that_arrives_after_the_next_opening_changes_nothing(open_
     await store._writer._idle.wait()
     old._connection = store._writer._connection
     with pytest.raises(StoreUnavailable, match="taken over"):
-        await old._transact(["-inbox", 1])
+        await old._transact(["-inbox", 1], old._connection)
     assert await drain_ids(store) == [("chat:1", 1)]
 
 

@@ -77,7 +77,18 @@ class SharedSteps:
 class Group:
     """The steps of one transaction, the callers that wait for it, and queries to run after it."""
 
-    __slots__ = ("durable", "finished", "looks", "reads", "sql", "states", "steps", "waiting", "whole")
+    __slots__ = (
+        "durable",
+        "finished",
+        "looks",
+        "reads",
+        "sql",
+        "states",
+        "steps",
+        "waiting",
+        "whole",
+        "within",
+    )
 
     def __init__(self) -> None:
         self.durable = False
@@ -98,6 +109,9 @@ class Group:
 
         self.sql: dict[int, tuple[Sql, ...]] = {}
         """The author's own SQL, by index of the caller in `waiting`."""
+
+        self.within: dict[int, Any] = {}
+        """Transactions of handlers, by index of the caller, whose commit is that of the caller's steps."""
 
         self.looks = False
         """Whether to check that what the store keeps is still there, even if nothing is written."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from engine.embedded.at_hand import Name, QueueAtHand
 from engine.embedded.lane import Lane, same_scope
-from engine.errors import LeaseLost, RightLost, StateChanged, StoreUnavailable
+from engine.errors import LeaseLost, RightLost, StateChanged, StoreUnavailable, TransactionFailed
 from engine.model import KEEP, TIMER_IDS, Call, Delivery, Effects, Envelope, Post, Queue, Right
 from engine.moved import former_right
 from engine.store import DIED, ID_MASK, Arrived, Lost
@@ -17,6 +17,7 @@ from engine.stores.owned.group import Group
 from engine.stores.owned.operator import OwnedOperator
 from engine.stores.owned.reads import Read
 from engine.stores.owned.timers import Changes
+from engine.transaction import Transaction
 
 Placed = Sequence[tuple[int, Envelope]]
 T = TypeVar("T")
@@ -171,6 +172,8 @@ class OwnedStore(OwnedOperator):
                     self._timers.apply(timers)
                 return data.lanes.ack(lane, more=more, count=1 + effects.also)
 
+            if effects.within is not None:
+                self._join(group, effects.within)
             if effects.sql:  # no await, and nothing that fails, until it is submitted
                 group.sql[len(group.waiting)] = effects.sql
             if not await self._settle(group, lane, committed):
@@ -321,6 +324,11 @@ class OwnedStore(OwnedOperator):
             self._queues[Queue.OUTBOX].add(call.id, call)
         if calls:
             self._call_ids.reserved(calls[-1].id)
+
+    def _join(self, group: Group, within: Transaction) -> None:  # noqa: ARG002
+        """Let the transaction of a handler be that of the next caller of the group; TransactionFailed if it is over."""
+        within.abandon()
+        raise TransactionFailed("this store has no transactions of handlers")
 
     def _forget_parked(self, group: Group, data: QueueAtHand, lane: Lane) -> None:
         group.forget("parked", data.name, lane.key)

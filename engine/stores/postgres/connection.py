@@ -1,7 +1,8 @@
 """Connections: how they are made and set up, and what of the driver is used."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import asyncpg
@@ -68,11 +69,13 @@ class Connection(Protocol):
         """Cut it; may be repeated."""
 
 
-async def connect(address: Address, application: str) -> Connection:
-    """Connect; StoreError for a pooler, StoreUnavailable for a standby server, and the driver's errors."""
-    settings = {**_SETTINGS, "application_name": application}
+async def connect(
+    address: Address, application: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Connection:
+    """Connect, with other settings than usual; StoreError for a pooler, StoreUnavailable for a standby server, and the driver's errors."""
+    chosen = {**_SETTINGS, **settings, "application_name": application}
     connection: Connection = await asyncpg.connect(
-        **address.options, timeout=_CONNECT_S, command_timeout=_COMMAND_S, server_settings=settings
+        **address.options, timeout=_CONNECT_S, command_timeout=_COMMAND_S, server_settings=chosen
     )
     try:
         pid, is_standby = await connection.fetchrow("SELECT pg_backend_pid(), pg_is_in_recovery()") or (

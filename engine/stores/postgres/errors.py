@@ -4,7 +4,15 @@ from typing import Final
 
 from asyncpg import PostgresError, UniqueViolationError
 
-from engine.errors import RightLost, SqlFailed, StateChanged, StoreError, StoreUnavailable, TooManyTimers
+from engine.errors import (
+    RightLost,
+    SqlFailed,
+    StateChanged,
+    StoreError,
+    StoreUnavailable,
+    TooManyTimers,
+    TransactionFailed,
+)
 
 _REASON_MAX: Final = 200
 
@@ -43,7 +51,7 @@ def outcome_of(error: Exception) -> tuple[Exception, bool]:
 
     It is not if the server has said that it rolled the transaction back, and goes on.
     """
-    if isinstance(error, SqlFailed):
+    if isinstance(error, SqlFailed | TransactionFailed):
         return error, False
     if isinstance(error, StoreError | StoreUnavailable):
         return error, True

@@ -24,6 +24,7 @@ from engine.stores.postgres.reading import Reader
 from engine.stores.postgres.schema import prepare
 from engine.stores.postgres.session import Held, Session
 from engine.stores.postgres.source import BLOCKS, Found, give_back, read_owned, reserve, take_free
+from engine.stores.postgres.within import Transactions
 from engine.stores.postgres.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,9 @@ class PostgresLedger:
         self.shares = Shares(())
         self._address = address
         self._reader = Reader(address)
+        self.transactions = Transactions(
+            address.schema, lambda settings: connect(address, self._session.application, settings)
+        )
         self._new_session = session
         self._session = session()
         self._wall = wall
@@ -147,6 +151,7 @@ class PostgresLedger:
         """See Ledger. A session that cannot be ended expires."""
         self._closed.set()
         self._reader.close()
+        await self.transactions.close()
         if self._reopening.locked():
             self._let_go()  # so that it ends now
             async with self._reopening:
@@ -341,6 +346,7 @@ class PostgresLedger:
         if self._keeper is not None:
             self._keeper.stop()
             self._keeper = None
+        self.transactions.cut()
         for connection in self._connections:
             connection.terminate()
         self._connections.clear()

@@ -58,16 +58,27 @@ async def commit_with(
     """Run statements and the group in one transaction; SqlFailed if a statement is refused, and what `group` raises."""
     await connection.execute(_BEGIN)
     try:
-        for each in statements:
-            await _run(connection, each)
-        row = await connection.fetchrow(_CHECK, [schema, schema.strip('"')], TABLES)
-        if row is None or not row[0] or row[1]:
-            raise failed(statements[0], "the store's own tables, and its transaction, are not for ctx.sql")
+        await run_all(connection, schema, statements)
         await group()
         await _commit(connection, statements[-1])
     except BaseException:
         await roll_back(connection)
         raise
+
+
+async def run_all(connection: Connection, schema: str, statements: tuple[Sql, ...]) -> None:
+    """Run statements in the open transaction, and check it; SqlFailed."""
+    for each in statements:
+        await _run(connection, each)
+    if statements:
+        await check(connection, schema, statements[0])
+
+
+async def check(connection: Connection, schema: str, statement: Sql) -> None:
+    """Set what the group relies on; SqlFailed if the transaction has touched the store's tables, or is another one."""
+    row = await connection.fetchrow(_CHECK, [schema, schema.strip('"')], TABLES)
+    if row is None or not row[0] or row[1]:
+        raise failed(statement, "the store's own tables, and its transaction, are not for SQL of your own")
 
 
 async def query(connection: Connection, asked: Sql) -> list[Any]:

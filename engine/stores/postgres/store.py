@@ -13,13 +13,16 @@ import socket
 import time
 from collections.abc import Callable
 
-from engine.errors import StoreError, StoreUnavailable
+from engine.errors import StoreError, StoreUnavailable, TransactionFailed
 from engine.store import Limits
+from engine.stores.owned.group import Group
 from engine.stores.owned.shared import SharedStore
 from engine.stores.postgres.address import read_address
 from engine.stores.postgres.ledger import RENEW_EVERY_S, TTL_S, PostgresLedger
 from engine.stores.postgres.session import Session
+from engine.stores.postgres.within import Within
 from engine.stores.postgres.writer import Writer
+from engine.transaction import Transaction
 
 
 class PostgresStore(SharedStore):
@@ -27,6 +30,16 @@ class PostgresStore(SharedStore):
 
     _ledger: PostgresLedger
     _writer: Writer
+
+    def transaction(self) -> Transaction:
+        """Return a transaction for SQL of a handler, whose commit is that of `Effects.within`."""
+        return self._ledger.transactions.begin()
+
+    def _join(self, group: Group, within: Transaction) -> None:
+        if not isinstance(within, Within):
+            raise TransactionFailed("a transaction of another store")
+        within.join()
+        group.within[len(group.waiting)] = within
 
 
 async def open_postgres(

@@ -11,7 +11,7 @@ class Window:
 
     A reading that began with the first number would walk through all of them. So it begins with the number that was the
     latest at the last renewal but one, a second ago or more. A row of a transaction that took longer has a lower number: a reading
-    of everything finds it, now and then. Rows of one session are not concerned, it writes one transaction after the other.
+    of everything finds it, now and then. One session writes one transaction after the other, but for those of handlers.
     """
 
     def __init__(self) -> None:

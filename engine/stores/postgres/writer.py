@@ -1,8 +1,9 @@
 """How the groups of requests become transactions of PostgreSQL: one statement each (statements.py)."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from engine.errors import RightLost, StateChanged, StoreUnavailable, TooManyTimers
 from engine.stores.owned.group import Group, Row, Steps, combined
@@ -14,9 +15,6 @@ from engine.stores.postgres.own_sql import commit_with
 from engine.stores.postgres.session import Held
 from engine.stores.postgres.statements import OF_SHARES, QUERIES, group_statement
 from engine.stores.postgres.window import Window
-
-if TYPE_CHECKING:
-    import asyncio
 
 
 class Ring(Protocol):
@@ -68,55 +66,81 @@ class Writer(GroupWriter):
         except BaseException as error:
             self._failed(group, StoreUnavailable(f"writing was ended: {error!r}"), suspect=True)
             raise
+        _drop(group)
         self._committed(group, failures, found, doubt)
+
+    def _failed(self, group: Group, error: Exception, *, suspect: bool = False) -> None:
+        _drop(group)
+        super()._failed(group, error, suspect=suspect)
 
     async def _write(self, group: Group) -> tuple[dict[int, Exception], Exception | None]:
         """Return the failures by index of the caller; and why the store is in doubt, or None."""
         done: frozenset[int] = frozenset()
         steps = group.steps
-        if group.sql:
+        apart = group.sql.keys() | group.within.keys()  # a transaction each
+        if apart:
             parts = group.parts()
-            done = frozenset(index for index in range(len(parts)) if index not in group.sql)
+            done = frozenset(index for index in range(len(parts)) if index not in apart)
             steps = [step for index in done for step in parts[index]]
         try:
             if steps:
-                await self._transact(steps)
+                await self._transact(steps, self._connection)
         except Exception as error:  # noqa: BLE001 - returned below
             if not is_fault_of_values(error) or len(group.waiting) == 1:
                 failure, suspect = outcome_of(error)
                 return dict.fromkeys(range(len(group.waiting)), failure), failure if suspect else None
             done = frozenset()
         else:
-            if not group.sql:
+            if not apart:
                 return {}, None
         return await self._write_one_by_one(group, done)
 
     async def _write_one_by_one(
         self, group: Group, done: frozenset[int]
     ) -> tuple[dict[int, Exception], Exception | None]:
-        failures: dict[int, Exception] = {}
-        doubt: Exception | None = None
-        for index, steps in enumerate(group.parts()):
+        parts = group.parts()
+        failures, doubt = await self._commit_within(group, parts)
+        for index, steps in enumerate(parts):
             try:
-                if index in done:
+                if index in done or index in group.within:
                     continue
                 if doubt is not None:
                     failures[index] = doubt
                 elif index in group.sql:
-                    statements, transact = group.sql[index], partial(self._transact, steps)
+                    statements = group.sql[index]
+                    transact = partial(self._transact, steps, self._connection)
                     await commit_with(self._connection, self._schema, statements, transact)
                 else:
-                    await self._transact(steps)
+                    await self._transact(steps, self._connection)
             except Exception as error:  # noqa: BLE001 - its caller gets it
                 failures[index], suspect = outcome_of(error)
                 doubt = failures[index] if suspect else None
         return failures, doubt
 
-    async def _transact(self, steps: Steps) -> None:
+    async def _commit_within(
+        self, group: Group, parts: list[Steps]
+    ) -> tuple[dict[int, Exception], Exception | None]:
+        """Commit the transactions of handlers, all at the same time: each has a connection of its own."""
+        failures: dict[int, Exception] = {}
+        doubt: Exception | None = None
+        commits = [
+            within.commit(group.sql.get(index, ()), partial(self._transact, parts[index]))
+            for index, within in group.within.items()
+        ]
+        outcomes = await asyncio.gather(*commits, return_exceptions=True)
+        for index, outcome in zip(group.within, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                failures[index], suspect = outcome_of(outcome)
+                doubt = failures[index] if suspect else doubt
+            elif outcome is not None:
+                raise outcome
+        return failures, doubt
+
+    async def _transact(self, steps: Steps, connection: Connection) -> None:
         parts = combined(steps)
         _, new, _, bounded, _, shared = parts
         sql, values = group_statement(self._schema, parts)
-        row = await self._connection.fetchrow(sql, self._bot, *self._held, *values)
+        row = await connection.fetchrow(sql, self._bot, *self._held, *values)
         if row is None or not row[0]:
             raise StoreUnavailable("other processes have taken over")
         if not row[1]:
@@ -154,3 +178,9 @@ class Writer(GroupWriter):
         rows = await self._connection.fetch(query, self._bot, most, start, self._shares())
         self._window.read(start, is_all=len(rows) < most)
         return rows
+
+
+def _drop(group: Group) -> None:
+    """Roll back the transactions of handlers that were not committed with this group."""
+    for within in group.within.values():
+        within.drop()

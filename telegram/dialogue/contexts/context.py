@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from engine import Call, Delivery, Effects, Sql, Timer
+from engine import KEEP, Call, Delivery, Effects, Sql, Timer, Transaction, Work
 from engine.moved import deprecated
 from telegram.botapi.calls import encode_call, encode_forget, query_lane, query_of
 from telegram.botapi.collected import Calls, Sends
@@ -53,7 +53,7 @@ class Context(Speaking, OwnSql, Sends, Origin[E_co]):
 
     __slots__ = (
         "_calls", "_command", "_delivery", "_memory", "_sql", "_timers", "_tools", "also", "answers", "around", "event", "home",
-        "is_late", "kind", "long", "marks", "offered", "shows", "taken", "update", "used_client",
+        "is_late", "kind", "long", "marks", "offered", "shows", "taken", "update", "used_client", "within", "work",
     )  # fmt: skip
 
     def __init__(self, update: Update, event: E_co, delivery: Delivery, tools: Tools) -> None:
@@ -65,8 +65,10 @@ class Context(Speaking, OwnSql, Sends, Origin[E_co]):
         self.also = 0  # how many updates behind this one are handled with it
         self.taken: tuple[int, ...] = ()  # ids of updates that are acked with this one (taken.py)
         self._sql: tuple[Sql, ...] = ()
+        self.within: Transaction | None = None  # ended, to be committed with the effects
         self.shows: tuple[Progress | Stream, ...] = ()
         self._delivery = delivery
+        self.work: Work | None = None  # set while its handler runs
         self._tools = tools
         self._memory: Memory | None = None  # created at the first use
         self._command: tuple[str | None, str] | None = None
@@ -249,6 +251,7 @@ class Context(Speaking, OwnSql, Sends, Origin[E_co]):
         if self._tools.client is None:
             raise RuntimeError("there is no client here: calls at once need a running bot")
         self.used_client = True
+        self._note_call()
         return self._tools.client
 
     @property
@@ -345,7 +348,7 @@ class Context(Speaking, OwnSql, Sends, Origin[E_co]):
 
     def discard(self) -> None:
         """Discard all collected effects and changes of state, as if no handler had run."""
-        self._calls, self._timers, self._sql, self.offered, self.long = [], {}, (), [], {}
+        self._calls, self._timers, self._sql, self.within, self.offered, self.long = [], {}, (), None, [], {}
         if self._memory is not None:
             self._memory.forget()
 
@@ -353,7 +356,5 @@ class Context(Speaking, OwnSql, Sends, Origin[E_co]):
         """Return the effects to commit; to be called once, after the handler."""
         calls, self._calls = tuple(self._calls or ()), None
         timers = tuple(self._timers.values())
-        if self._memory is None:
-            return Effects(calls, timers=timers, also=self.also, sql=self._sql)
-        state, states = self._memory.changes()
-        return Effects(calls, state, timers=timers, states=states, also=self.also, sql=self._sql)
+        state, states = (KEEP, ()) if self._memory is None else self._memory.changes()
+        return Effects(calls, state, timers, self.also, states, sql=self._sql, within=self.within)

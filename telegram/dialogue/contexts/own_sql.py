@@ -1,15 +1,23 @@
-"""The author's own SQL in handlers: `ctx.sql`, `ctx.fetch` and `ctx.once` (docs/sql.md)."""
+"""The author's own SQL in handlers: `ctx.sql`, `ctx.transaction`, `ctx.fetch` and `ctx.once` (docs/sql.md)."""
 
 import inspect
+import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+
+import structlog
 
 from engine.statements import WRITES, check_statement, query_of, statement_of
 from telegram.botapi.collecting import Collected
 
 if TYPE_CHECKING:
-    from engine import Delivery, Sql
+    from collections.abc import AsyncIterator
+
+    from engine import Delivery, Sql, Transaction, Work
     from engine.store import Database
     from telegram.dialogue.contexts.tools import Tools
+
+log = structlog.get_logger(__name__)
 
 ONCE_TABLE: Final = "CREATE TABLE IF NOT EXISTS chatlane_once (delivery TEXT PRIMARY KEY)"
 """The table that `ctx.once` needs in the other database."""
@@ -27,6 +35,8 @@ class OwnSql:
     _delivery: "Delivery"
     _sql: "tuple[Sql, ...]"
     _calls: Any
+    within: "Transaction | None"
+    work: "Work | None"
 
     def sql(self, text: str, /, *values: Any, expect: int | None = None, **named: Any) -> None:
         """Run a statement at the commit, in its transaction: INSERT, UPDATE, DELETE or WITH on tables of your own.
@@ -42,6 +52,47 @@ class OwnSql:
         check_statement(statement, WRITES)
         self._sql = (*self._sql, statement)  # type: ignore[misc] # a slot of Context
         return _COLLECTED  # type: ignore[return-value]  # explains `await ctx.sql(...)`
+
+    @asynccontextmanager
+    async def transaction(self) -> "AsyncIterator[Transaction]":
+        """Run SQL of your own, and use its answers, in the transaction that is committed with this update (PostgreSQL).
+
+            async with ctx.transaction() as tx:
+                left = await tx.fetchval("UPDATE goods SET n = n - 1 WHERE id = $1 AND n > 0 RETURNING n", 7)
+            ctx.reply("Sold out." if left is None else "Yours.")
+
+        The commit comes when the handler has returned: update, state, replies, timers and your rows, or nothing of it. An
+        error that leaves the block rolls your rows back. One transaction an update, at most OPEN_MAX_S until the commit; do
+        slow things before it. RuntimeError without PostgreSQL. TransactionFailed, which is a Retry: it is lost.
+        """
+        begin = getattr(self._tools.database, "transaction", None)
+        work = self.work
+        if begin is None or work is None:
+            raise RuntimeError(
+                "ctx.transaction needs PostgreSQL: set STORE_URL to postgres://..., or use ctx.sql, which SQLite has, too"
+            )
+        if self._calls is None:
+            raise RuntimeError("transaction: the handler has returned")
+        if work.within is not None:
+            raise RuntimeError("transaction: the update has one, which is committed when the handler returns")
+        tx: Transaction = begin()
+        work.within = tx  # so that it is rolled back whatever becomes of this task
+        try:
+            async with tx:
+                yield tx
+        except BaseException:
+            work.within = None
+            raise
+        self.within = tx  # type: ignore[misc] # a slot of Context
+
+    def _note_call(self) -> None:
+        """Warn, once for each place in the code, of a call to Telegram while a transaction is open."""
+        if self.work is not None and self.work.within is not None:
+            code = sys._getframe(2)  # noqa: SLF001 - the author's line
+            place = f"{code.f_code.co_filename}:{code.f_lineno}"
+            if place not in self._tools.warned:
+                self._tools.warned.add(place)
+                log.warning("a call to Telegram while a transaction is open, which keeps its locks", at=place)
 
     async def fetch(self, text: str, /, *values: Any, **named: Any) -> list[Any]:
         """Return the rows of a SELECT on your own tables, at most 10,000: `rows[0]["stock"]`, or by position.

@@ -95,6 +95,9 @@ class Tools:
     answered: dict[str, None] = field(default_factory=dict)
     """Queries that were answered by `answer_now`, so that they are not answered again."""
 
+    warned: set[str] = field(default_factory=set)
+    """Places in the code that call Telegram while a transaction is open."""
+
     def note_answered(self, query: str) -> None:
         """Record that a query was answered; above SHOWN_MAX the oldest is dropped."""
         self.answered[query] = None

@@ -256,6 +256,7 @@ class CallbackContext(Presses, ChatContext[CallbackQuery]):
         client = self._tools.client
         if client is None or self.is_late or self.is_answered:
             return
+        self._note_call()
         try:
             async with asyncio.timeout(ANSWER_NOW_MAX_S):
                 await client.call("answerCallbackQuery", **call)

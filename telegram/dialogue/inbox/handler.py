@@ -115,7 +115,7 @@ class InboxHandler:
 
         A query that is too old to be answered is handled all the same: its button may have other effects.
         """
-        ctx = self._context(delivery := work.delivery)
+        ctx = self._context(delivery := work.delivery, work)
         if ctx.update.lost:
             log.warning("parts of an update are not readable", id=ctx.update_id, lost=ctx.update.lost)
         note_reachable(ctx, self._peers)
@@ -172,7 +172,7 @@ class InboxHandler:
 
     async def sql_failed(self, work: Work, error: SqlFailed) -> Effects:
         """Let an error hook decide about an update whose own SQL was refused at the commit; raises what is decided."""
-        ctx = self._context(delivery := work.delivery)
+        ctx = self._context(delivery := work.delivery, work)
         table = self._table or self._prepare()
         current.set(ctx)
         if may_lend(ctx, table, delivery):
@@ -220,15 +220,18 @@ class InboxHandler:
         kind = f"timer {ctx.timer}" if isinstance(ctx, TimerContext) else ctx and ctx.kind
         return {**found, "kind": kind}
 
-    def _context(self, delivery: Delivery) -> Context:
+    def _context(self, delivery: Delivery, work: Work | None = None) -> Context:
         envelope = delivery.envelope
         if envelope.is_timer:
-            return context_of_timer(delivery, self.tools)
+            ctx = context_of_timer(delivery, self.tools)
+            ctx.work = work
+            return ctx
         try:
             update = decode(envelope.body)
         except Unreadable as error:
             raise Reject(error.reason) from None
         ctx = context_of(update, delivery, self.tools)
+        ctx.work = work
         if ctx.kind in EXPIRES_S:
             ctx.is_late = 0 < envelope.at < self._wall() - EXPIRES_S[ctx.kind]
         return ctx
