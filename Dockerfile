@@ -2,10 +2,14 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv --without-pip /opt/python
-COPY requirements-postgres.lock ./
+# Optional parts: docker build --build-arg EXTRAS="otel socks"
+ARG EXTRAS=
+COPY requirements-postgres.lock requirements-otel.lock requirements-socks.lock ./
 # Wheels only, each with its hash: nothing is compiled here, and nothing else can come in.
-RUN pip --python /opt/python/bin/python install --no-cache-dir --disable-pip-version-check \
-        --only-binary=:all: --require-hashes -r requirements-postgres.lock
+RUN for each in postgres ${EXTRAS}; do \
+        pip --python /opt/python/bin/python install --no-cache-dir --disable-pip-version-check \
+            --only-binary=:all: --require-hashes -r "requirements-${each}.lock" || exit 1; \
+    done
 WORKDIR /app
 COPY run.py ./
 COPY engine engine

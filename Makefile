@@ -90,7 +90,8 @@ lock: .venv/.dev ## pin the newest dependencies that pyproject.toml allows
 	@$(COMPILE) --extra postgres -c requirements.lock -o requirements-postgres.lock
 	@$(COMPILE) --extra load -c requirements.lock -o requirements-load.lock
 	@$(COMPILE) --extra socks -c requirements.lock -o requirements-socks.lock
-	@$(COMPILE) --extra load --extra postgres --extra socks --extra dev -c requirements.lock -o requirements-dev.lock
+	@$(COMPILE) --extra otel -c requirements.lock -o requirements-otel.lock
+	@$(COMPILE) --extra load --extra otel --extra postgres --extra socks --extra dev -c requirements.lock -o requirements-dev.lock
 	@$(subst pyproject.toml,tests/peers/requirements.in,$(COMPILE)) -o tests/peers/requirements.lock
 	@for each in $(JUDGES); do echo $$each | $(subst pyproject.toml,-,$(COMPILE)) -c tests/peers/requirements.lock -o tests/judges/$$each.lock; done
 

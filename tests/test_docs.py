@@ -24,6 +24,7 @@ TESTED = {
     "refused.md": "tests/dialogue/router/test_refused.py",
     "schedules.md": "tests/dialogue/routes/test_schedules.py",
     "streaming.md": "tests/dialogue/inbox/test_meanwhile.py",
+    "traces.md": "tests/tracing/test_traces_docs.py",
     "webhook.md": "tests/service/test_webhook_telegram.py",
     "widgets.md": "tests/widgets/test_widgets_docs.py",
     "web.md": "tests/web/test_web_docs.py",

@@ -2,7 +2,7 @@
 
 A call with files has a second column in its first line, after a tab: JSON with the path of each file in the params, and its
 reference. The params are null there, so no user's text can be taken for a file. A call with names of messages has a third
-column (telegram/botapi/named.py), and null for each id that is filled in when it is sent. A fourth column has flags.
+column (telegram/botapi/named.py), and null for each id that is filled in when it is sent. A fourth column has flags; unknown ones are ignored.
 """
 
 import json

@@ -10,6 +10,7 @@ FORGET: Final = "~forget"
 """The method of a stored call that is not sent: from here on, no message has its name."""
 
 _QUIET: Final = b"quiet"
+_UPDATE: Final = b"update="
 PLAIN: Final = b"plain"
 """The flag of a call whose texts are sent as plain text if they cannot be parsed."""
 
@@ -87,6 +88,23 @@ def has_flag(body: bytes, flag: bytes) -> bool:
     """Return whether `flagged` gave this flag to the stored call."""
     columns = body.partition(b"\n")[0].split(b"\t")
     return len(columns) > 3 and flag in columns[3].split(b",")
+
+
+def with_update(body: bytes, update_id: int) -> bytes:
+    """Return a stored call that knows the update, or timer, from which it comes: a flag, which earlier versions ignore."""
+    return flagged(body, b"%b%d" % (_UPDATE, update_id))
+
+
+def update_of(body: bytes) -> int | None:
+    """Return the id that `with_update` gave to the stored call; None if it has none."""
+    if b"\t" not in body:
+        return None
+    columns = body.partition(b"\n")[0].split(b"\t")
+    flags = columns[3].split(b",") if len(columns) > 3 else ()
+    for flag in flags:
+        if flag.startswith(_UPDATE) and (number := flag[len(_UPDATE) :]).isdigit():
+            return int(number)
+    return None
 
 
 def written_naming(name: str | None, ids: list[tuple[tuple[str | int, ...], str]]) -> Any:

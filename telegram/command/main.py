@@ -22,6 +22,7 @@ from telegram.botapi.printable import printable
 from telegram.client import TgClient
 from telegram.command.new import make_bot
 from telegram.command.settings import Settings, WrongSettingError, read_settings
+from telegram.command.tracing import traced
 from telegram.dialogue import Router, load_router
 from telegram.dialogue.diagrams.command import EXIT_PROBLEMS, Flows, draw_flows
 from telegram.metrics import monitored
@@ -41,6 +42,7 @@ from telegram.service.secrecy import shown_arguments, warn_of_readable_settings,
 from telegram.service.serving import run_until_signal, unless_signalled
 from telegram.settings.load_test import Load
 from telegram.settings.program import PROGRAM
+from telegram.tracing import trace_id_of
 
 if TYPE_CHECKING:
     from telegram.fake import FakeServer
@@ -70,6 +72,8 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
         systemd = await stack.enter_async_context(Systemd(os.environ))
         url = settings.effective_store_url
         monitoring = await stack.enter_async_context(monitored(settings, client, wall))
+        server = settings.telegram_api_url if fake is None else fake.url
+        traces = await traced(settings, os.environ, stack, client, server, wall)
         opening = open_store(url, str(client.bot_id), wall=wall, shared=True)
         store = await unless_signalled(opening, watchdog)
         if store is None:
@@ -85,6 +89,7 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
             config,
             observe=None if lanes is None else lanes.observe,
             meter=counts,
+            traces=traces,
             webhook=None if settings.is_sandbox else settings.webhook(settings.token),
         )
         if monitoring is not None:
@@ -292,8 +297,13 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
         check_neighbours()
         settings = read_settings(arguments)
         token = settings.token
-        texts = settings.is_sandbox if settings.log_texts is None else settings.log_texts
-        set_up_logging(settings.log_level, settings.log_format, token, texts=texts)
+        set_up_logging(
+            settings.log_level,
+            settings.log_format,
+            token,
+            texts=settings.shows_texts,
+            trace_id=None if settings.traces == "none" else trace_id_of(token.partition(":")[0]),
+        )
         command = _command(settings)
         tune_garbage_collection()
         if command is None and not hasattr(os, "register_at_fork"):

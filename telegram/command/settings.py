@@ -22,6 +22,7 @@ from telegram.settings.events_settings import EventsSettings
 from telegram.settings.load_test import Load
 from telegram.settings.metrics_settings import MetricsSettings
 from telegram.settings.program import PROGRAM
+from telegram.settings.tracing_settings import TracingSettings
 from telegram.settings.webhook import WebhookSettings
 
 SANDBOX_TOKEN = (
@@ -38,7 +39,15 @@ class InSandbox(BaseModel):
     """Run the bot in a sandbox: a page to chat in, without a token, an account or a network. BOT_TOKEN is not used."""
 
 
-class Settings(BotSettings, MetricsSettings, WebhookSettings, EventsSettings, OperatorSettings, BaseSettings):
+class Settings(
+    BotSettings,
+    MetricsSettings,
+    TracingSettings,
+    WebhookSettings,
+    EventsSettings,
+    OperatorSettings,
+    BaseSettings,
+):
     """Chatlane runs a Telegram bot: every chat in its own ordered lane, nothing lost.
 
     Each setting is a flag, or a variable in the environment or in .env (WORKERS=8). Without BOT_TOKEN nothing is
@@ -130,6 +139,11 @@ class Settings(BotSettings, MetricsSettings, WebhookSettings, EventsSettings, Op
     def is_sandbox(self) -> bool:
         """Whether there is no Telegram to run against."""
         return self.sandbox is not None or self.bot_token is None
+
+    @property
+    def shows_texts(self) -> bool:
+        """Whether users' texts are written to the log, and into errors in traces."""
+        return self.is_sandbox if self.log_texts is None else self.log_texts
 
     @property
     def operators_command(self) -> operator.Command | None:

@@ -32,7 +32,7 @@ from telegram.dialogue.router.table import Table
 from telegram.dialogue.routes.events import check_event, posted
 from telegram.dialogue.routes.schedules import looks
 from telegram.service.observe import ObservedPoster, observer_of
-from telegram.service.sender import CallMeter, Sender
+from telegram.service.sender import CallMeter, Poster, Sender
 from telegram.settings.bot_config import BotConfig
 
 log = structlog.get_logger(__name__)
@@ -47,6 +47,26 @@ class BotMeter(CallMeter, Protocol):
 
     def of(self, queue: Queue) -> Meter:
         """Return the meter of one queue's pool."""
+        ...
+
+
+class Traces(Protocol):
+    """Traces what happens in a bot, by wrappers (telegram/tracing/tracing.py)."""
+
+    def store(self, store: FullStore) -> FullStore:
+        """Return the store, traced."""
+        ...
+
+    def handler(self, handler: Handler) -> Handler:
+        """Return the handler of a queue, traced, with its hooks."""
+        ...
+
+    def poster(self, poster: Poster) -> Poster:
+        """Return what the sender sends by, traced."""
+        ...
+
+    def observe(self, event: Any) -> None:
+        """Note an event of telegram/dialogue/routes/observe.py."""
         ...
 
 
@@ -65,6 +85,7 @@ class Assembly:
         log_failures: bool = True,
         observe: Observe | None = None,
         meter: BotMeter | None = None,
+        traces: Traces | None = None,
     ) -> None:
         """`wall` returns Unix time by Telegram's clock, `jitter` a float in [0, 1).
 
@@ -79,22 +100,18 @@ class Assembly:
 
         self.peers = Peers(drops=config.unreachable == "drop")
         self.tools = Tools(client=client, database=database_of(store))
+        routed = watched if traces is None else observer_of([*filter(None, [watched]), traces.observe])
         self.handler = InboxHandler(
             router,
             tools=self.tools,
             peers=self.peers,
             conduct=config.conduct(),
             wall=wall,
-            observe=watched,
+            observe=routed,
         )
-        handle: Handler = self.handler
-        if meter is not None:
-            store = metered_store(store, meter)
-        elif watched is not None:
-            store = observed_store(store, watched)
-            handle = observed_handler(handle, watched)
+        store, handle, poster = _reporting(store, self.handler, client, watched, meter, traces)
         sender = Sender(
-            client if watched is None else ObservedPoster(client, watched),
+            poster,
             peers=self.peers,
             unknown_outcome=config.unknown_outcome,
             per_s=config.messages_per_s,
@@ -103,7 +120,8 @@ class Assembly:
             meter=meter,
         )
         self.tools.pace = sender.pace
-        send: Handler = sender if watched is None else observed_handler(sender, watched)
+        send: Handler = sender if traces is None else traces.handler(sender)
+        send = send if watched is None else observed_handler(send, watched)
         meters = [None if meter is None else meter.of(queue) for queue in Queue]
         handling = replace(config.handling(), log_failures=log_failures)
         self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter, meter=meters[0])
@@ -159,6 +177,25 @@ class Assembly:
                     pause_s = min(pause_s * 2, 30.0)
                     continue
                 break
+
+
+def _reporting(
+    store: FullStore,
+    handler: Handler,
+    poster: Poster,
+    watched: Observe | None,
+    meter: BotMeter | None,
+    traces: Traces | None,
+) -> tuple[FullStore, Handler, Poster]:
+    """Return the three with what traces, observers and the meter are told by them; unchanged if there are none."""
+    if traces is not None:
+        store, handler, poster = traces.store(store), traces.handler(handler), traces.poster(poster)
+    if meter is not None:
+        store = metered_store(store, meter)
+    elif watched is not None:
+        store = observed_store(store, watched)
+        handler, poster = observed_handler(handler, watched), ObservedPoster(poster, watched)
+    return store, handler, poster
 
 
 def _watched(

@@ -19,7 +19,7 @@ from telegram.dialogue import Router
 from telegram.dialogue.router.kinds import log_kinds
 from telegram.dialogue.router.menus import menu_lists
 from telegram.service.accepting import Accepting
-from telegram.service.assembly import Assembly, BotMeter
+from telegram.service.assembly import Assembly, BotMeter, Traces
 from telegram.service.menu import publish
 from telegram.service.poller import Poller
 from telegram.service.webhook import Webhook
@@ -47,9 +47,10 @@ class Bot:
         rng: random.Random | None = None,
         observe: Observe | None = None,
         meter: BotMeter | None = None,
+        traces: Traces | None = None,
         webhook: WebhookConfig | None = None,
     ) -> None:
-        """`webhook`: updates come by it, or by `accept`; None: they are polled. `observe` is called with the events of engine/observe.py and telegram/service/observe.py; it must not block. `meter`: the metrics of telegram/metrics.
+        """`webhook`: updates come by it, or by `accept`; None: they are polled. `observe` is called with the events of engine/observe.py and telegram/service/observe.py; it must not block. `meter`: the metrics of telegram/metrics, `traces`: those of telegram/tracing.
 
         ValueError if the router has more commands for its menu than Telegram allows.
         """
@@ -59,7 +60,15 @@ class Bot:
         self._webhook = webhook
         self._store = store
         self._parts = Assembly(
-            client, store, router, config, wall=client.time, jitter=rng.random, observe=observe, meter=meter
+            client,
+            store,
+            router,
+            config,
+            wall=client.time,
+            jitter=rng.random,
+            observe=observe,
+            meter=meter,
+            traces=traces,
         )
         self._parts.tools.post = self.post
         self._accepting = Accepting(self._parts.inbox, wall=client.time, observe=self._parts.observe)

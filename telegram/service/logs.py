@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-from engine import Queue, current_delivery
+from engine import Delivery, Queue, current_delivery
 from telegram.botapi.errors import redact
 from telegram.botapi.printable import printable, printable_json
 from telegram.service.log_texts import HIDDEN, hidden, texts_of
@@ -29,7 +29,7 @@ LogFormat = Literal["console", "json"]
 Hide = Callable[[str], str]
 
 _OURS: Final = frozenset({
-    "key", "lane", "queue", "id", "update_id", "timer_id", "call_id", "attempt", "fence", "level", "timestamp", "logger",
+    "key", "lane", "queue", "id", "update_id", "timer_id", "call_id", "attempt", "fence", "trace_id", "level", "timestamp", "logger",
     "worker", "at", "handler", "method", "_record", "_from_structlog",
 })  # fmt: skip
 """Fields that contain no text of users."""
@@ -41,16 +41,25 @@ _EVENTS: Final = frozenset({
 """Events that a user's words must not make unrecognizable."""
 
 
-def set_up_logging(level: LogLevel, format_: LogFormat, token: str, *, texts: bool = False) -> None:
+def set_up_logging(
+    level: LogLevel,
+    format_: LogFormat,
+    token: str,
+    *,
+    texts: bool = False,
+    trace_id: Callable[[Delivery], str] | None = None,
+) -> None:
     """Configure structlog, the standard `logging` (from "warning" on) and Python's warnings for the same output.
 
-    `texts`: whether texts of users are written (telegram/service/log_texts.py).
+    `texts`: whether texts of users are written (telegram/service/log_texts.py). `trace_id` returns the id of a delivery's
+    trace, for the lines about it; None: there are no traces.
     """
     hide = _unchanged if texts else _hide
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         _add_delivery,
+        *([] if trace_id is None else [partial(_add_trace, trace_id)]),
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -73,6 +82,25 @@ def set_up_logging(level: LogLevel, format_: LogFormat, token: str, *, texts: bo
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(redacted, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
     logging.captureWarnings(capture=True)
+
+
+class ErrorTexts:
+    """Texts and tracebacks as they are in the log, for other places: without the token, and by default users' texts.
+
+    Those of the delivery that the current code works on (engine/current.py) are meant.
+    """
+
+    def __init__(self, token: str, *, texts: bool = False) -> None:
+        self._token = token
+        self._hide = _unchanged if texts else _hide
+
+    def line(self, text: str) -> str:
+        """Return a text as one printable line."""
+        return printable(redact(self._hide(text), self._token))
+
+    def trace(self, error: BaseException) -> str:
+        """Return the traceback of an error."""
+        return redact(_traceback(self._hide, (type(error), error, error.__traceback__)), self._token)
 
 
 def log_what_nobody_catches() -> None:
@@ -130,6 +158,13 @@ def _add_delivery(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
             event.setdefault("update_id", delivery.envelope.id)
         event.setdefault("attempt", delivery.attempt)
         event.setdefault("fence", delivery.lease.fence)
+    return event
+
+
+def _add_trace(trace_id: Callable[[Delivery], str], _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Add the id of its trace to an event about a delivery."""
+    if (delivery := current_delivery.get()) is not None:
+        event.setdefault("trace_id", trace_id(delivery))
     return event
 
 

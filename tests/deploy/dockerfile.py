@@ -53,6 +53,9 @@ def build(base: Path, work: Path) -> Path:
             _within(root, place).mkdir(parents=True, exist_ok=True)
         elif word == "ENV":
             env |= dict(each.replace("$PATH", env["PATH"]).split("=", 1) for each in text.split())
+        elif word == "ARG":
+            name, _, default = text.partition("=")
+            env |= {name: os.environ.get(name, default)}
         elif word == "COPY":
             _copy(text.split(), root, place, stages)
         elif word == "RUN":

@@ -63,6 +63,27 @@ def test_the_images_packages_are_those_of_the_other_lock_file():
     )
 
 
+@pytest.mark.parametrize("extra", ["otel", "socks", "postgres"])
+def test_the_parts_of_an_image_can_be_installed_together(extra: str):
+    plain, part = ((ROOT / f"requirements{each}.lock").read_text() for each in ("", f"-{extra}"))
+    pins, others = ({*re.findall(r"^\S+==\S+|^    --hash=\S+", each, re.MULTILINE)} for each in (plain, part))
+    assert pins < others
+
+
+@pytest.mark.parametrize(
+    ("extras", "installed"), [("", ["postgres"]), ("otel socks", ["postgres", "otel", "socks"])]
+)
+def test_the_image_has_the_extras_that_are_asked_for(tmp_path: Path, extras: str, installed: list[str]):
+    (tmp_path / "pip").write_text('#!/bin/sh\nfor each; do :; done\necho "$each" >> "$0.log"\n')
+    (tmp_path / "pip").chmod(0o755)
+    (step,) = [step.text for step in steps() if "pip --python" in step.text]
+    subprocess.run(["/bin/sh", "-c", step], env={"PATH": str(tmp_path), "EXTRAS": extras}, check=True)
+    names = [f"requirements-{each}.lock" for each in installed]
+    assert (tmp_path / "pip.log").read_text().split() == names
+    (copied,) = [step.text for step in steps() if step.word == "COPY" and ".lock" in step.text]
+    assert {*names} <= {*copied.split()}
+
+
 @pytest.mark.parametrize("lives", [True, False])
 async def test_the_health_check_sees_the_loop(lives: bool):
     async with Monitoring(Address("127.0.0.1", 0), "", NoTelegram(), lambda: 0.0) as monitoring:

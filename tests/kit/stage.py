@@ -9,7 +9,7 @@ from engine import Observe
 from telegram.client import TgClient
 from telegram.dialogue import Router
 from telegram.fake import FakeServer
-from telegram.service.assembly import BotMeter
+from telegram.service.assembly import BotMeter, Traces
 from telegram.service.bot import Bot, BotConfig
 
 STORES = ("memory:", "sqlite:")
@@ -25,12 +25,20 @@ class Stage:
 
     @asynccontextmanager
     async def bot(
-        self, router: Router, *, observe: Observe | None = None, meter: BotMeter | None = None, **config: Any
+        self,
+        router: Router,
+        *,
+        observe: Observe | None = None,
+        meter: BotMeter | None = None,
+        traces: Traces | None = None,
+        **config: Any,
     ) -> AsyncIterator[Bot]:
         """A bot that runs; `config` as of BotConfig."""
         config = {"messages_per_s": 0, "drain_timeout_s": 3, **config}
         async with TgClient(self.fake.token, base_url=self.fake.url) as client:
-            bot = Bot(client, self.store, router, BotConfig(**config), observe=observe, meter=meter)
+            bot = Bot(
+                client, self.store, router, BotConfig(**config), observe=observe, meter=meter, traces=traces
+            )
             await bot.start()
             try:
                 yield bot

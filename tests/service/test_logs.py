@@ -50,6 +50,18 @@ def test_events_are_written_without_the_token(format_):
         assert library["level"] == "warning"
 
 
+def test_a_line_about_a_delivery_names_its_trace():
+    script = SCRIPT.format(format_="json").replace(
+        "TOKEN)\n", "TOKEN, trace_id=lambda of: f'trace of {of.envelope.id}')\n", 1
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True
+    )
+    plain, failed, library = map(json.loads, done.stderr.splitlines())
+    assert failed["trace_id"] == library["trace_id"] == "trace of 77"
+    assert "trace_id" not in plain
+
+
 @pytest.mark.parametrize("harm", ["sys.stderr.close()", "sys.stderr = None", "sys.stderr = object()"])
 def test_what_is_left_of_stderr_is_no_reason_to_stop(harm):
     script = f"""

@@ -1,0 +1,61 @@
+"""Two processes of run.py over one database: each of an update's spans is made where it happens, and the trace is one."""
+
+import asyncio
+import time
+
+import pytest
+
+from telegram.fake import FakeServer
+from telegram.load.bot.service import Service
+from telegram.tracing import trace_id_of
+from tests.kit.collector import Collector
+from tests.kit.deliveries import delivery, message
+
+pytestmark = pytest.mark.processes
+CHATS = range(5, 29)
+WITHIN_S = 60.0
+
+
+async def test_a_trace_joins_what_two_processes_did(tmp_path, database):
+    async with FakeServer() as fake, Collector() as collector:
+        url = database.url(f"traces_{tmp_path.name}".lower().replace("-", "_")[:50])
+        bots = []
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            bots.append(
+                Service(
+                    tmp_path / name,
+                    fake.url,
+                    fake.token,
+                    STORE_URL=url,
+                    HANDLERS="handlers.echo:router",
+                    TRACES="otlp",
+                    OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+                    OTEL_BSP_SCHEDULE_DELAY="50",
+                )
+            )
+        async with bots[0] as first, bots[1] as second:
+            await first.start()
+            await second.start()
+            bot_id = fake.token.partition(":")[0]
+            trace_id = trace_id_of(bot_id)
+            give_up = time.monotonic() + WITHIN_S
+            joined: list[str] = []
+            while not joined:  # until the second process has its part of the chats
+                assert time.monotonic() < give_up
+                said = [fake.world.send_message(chat, chat, "hello") for chat in CHATS]
+                while fake.queue.pending or len(fake.calls) < len(said):
+                    await asyncio.sleep(0.05)
+                await asyncio.sleep(0.2)
+                traces = [trace_id(delivery({"message": message()}, update_id=each)) for each in said]
+                joined = [each for each in traces if len({made for _, made in collector.traces[each]}) == 2]
+            assert (await second.stop()).code == 0
+            assert (await first.stop()).code == 0
+    spans = collector.traces[joined[0]]
+    assert sorted({name for name, _ in spans}) == [
+        "POST /bot{token}/sendMessage", "append inbox", "commit inbox", "commit outbox", "process inbox",
+        "process outbox", "wait inbox", "wait outbox",
+    ]  # fmt: skip
+    made = dict(spans)
+    assert made["append inbox"] != made["process inbox"]
+    assert all(not parent or parent in collector.parents for parent in collector.parents.values())
