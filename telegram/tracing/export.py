@@ -109,7 +109,7 @@ class Export:
                 await ended.wait()
         except TimeoutError:
             log.warning("traces were not exported in time", limit_s=FLUSH_S)
-        else:
+        finally:
             self._exporter.heard.detach()
 
 
