@@ -1,6 +1,7 @@
 """`kill -9` while more people order than there are goods: the stock is sold exactly once, on SQLite and on PostgreSQL.
 
-1,000 chats order one piece each of a stock of 100, while the bot is killed again and again. Then: 100 order rows, none twice,
+1,000 chats order one piece each of a stock of 100, while the bot is killed again and again: on PostgreSQL one of several processes, or
+all of them. It uses ctx.sql, and on PostgreSQL also ctx.transaction. Then: 100 order rows, none twice,
 the stock is 0, and each buyer's answer agrees with the database; an answer that was in flight at a kill may come twice.
 """
 
@@ -11,7 +12,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import AsyncExitStack, ExitStack, closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,11 +27,12 @@ from tests.torture.shop_bot import SOLD, SOLD_OUT, STOCK
 
 FIRST_CHAT: Final = 1001
 CHATS: Final = 1_000
-_RUNS_S: Final = (0.0, 0.4)
-"""How long a bot runs after its start until it is killed."""
+_MORE_S: Final = (0.0, 0.02)
+"""How long after the answer that makes it due a kill comes."""
 
+_ALL_EVERY: Final = 3  # of the rounds: all processes are killed
 _PATIENCE_S: Final = 120.0
-_LOOK_EVERY_S: Final = 0.1
+_LOOK_EVERY_S: Final = 0.01
 
 
 class Books(NamedTuple):
@@ -82,6 +84,22 @@ async def _books_of_server(url: str) -> Books:
         await connection.close()
 
 
+class Shop(NamedTuple):
+    """How it sells: the bot's handlers, the number of processes, and whether they share a database."""
+
+    name: str
+    handlers: str
+    processes: int
+    is_shared: bool
+
+
+SHOPS: Final = (
+    Shop("SQLite", "router", 1, is_shared=False),
+    Shop("PostgreSQL, ctx.sql", "router", 3, is_shared=True),
+    Shop("PostgreSQL, ctx.transaction", "transacting", 3, is_shared=True),
+)
+
+
 class Sale(NamedTuple):
     """How it went on one store."""
 
@@ -92,40 +110,35 @@ class Sale(NamedTuple):
     facts: str
 
 
-async def _sale(plan: Plan, tell: Tell, store: str, folder: Path, url: str | None) -> Sale:
+async def _sale(plan: Plan, tell: Tell, shop: Shop, folder: Path, url: str | None) -> Sale:
     rng = random.Random(plan.seed)
     chats = range(FIRST_CHAT, FIRST_CHAT + CHATS)
-    failures: list[str] = []
-    settings = {} if url is None else {"STORE_URL": url}
-    async with FakeServer(seed=plan.seed) as fake:
-        bot = Service(folder, fake.url, fake.token, HANDLERS="tests.torture.shop_bot:router", **settings)
-        async with bot:
-            for chat in chats:
-                fake.world.send_message(chat, chat, "one, please")
-            kills = answered_at_kills = 0
-            while kills < plan.rounds:
-                await bot.start()
-                await asyncio.sleep(rng.uniform(*_RUNS_S))
-                answered_at_kills = len(_answers(fake))
-                await bot.kill()
-                kills += 1
-                tell(f"{store}: {kills} kills, {answered_at_kills} answered")
-                if answered_at_kills == CHATS:
-                    break
-            await bot.start()
-            give_up = time.monotonic() + _PATIENCE_S
-            while len(_answers(fake)) < CHATS and time.monotonic() < give_up:
-                await asyncio.sleep(_LOOK_EVERY_S)
-                tell(f"{store}: {len(_answers(fake))} answered")
-            ended = await bot.stop()
-            if ended.code:
-                failures.append(f"{store}: exit code {ended.code} at the stop")
-            dead = await bot.command("dead")
-            if "update" in dead.out:
-                failures.append(f"{store}: dead letters: {dead.out[:200]}")
+    settings = {"HANDLERS": f"tests.torture.shop_bot:{shop.handlers}"}
+    if url is not None:
+        settings["STORE_URL"] = url
+    async with FakeServer(seed=plan.seed) as fake, AsyncExitStack() as stack:
+        bots = []
+        for number in range(shop.processes):
+            (own := folder / str(number)).mkdir()
+            bots.append(await stack.enter_async_context(Service(own, fake.url, fake.token, **settings)))
+        for chat in chats:
+            fake.world.send_message(chat, chat, "one, please")
+        kills = await _with_kills(plan, tell, shop, bots, fake, rng)
+        give_up = time.monotonic() + _PATIENCE_S
+        while len(_answers(fake)) < CHATS and time.monotonic() < give_up:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            tell(f"{shop.name}: {len(_answers(fake))} answered")
+        failures = [
+            f"{shop.name}: exit code {ended.code} at the stop"
+            for ended in await asyncio.gather(*(bot.stop() for bot in bots))
+            if ended.code
+        ]
+        dead = await bots[0].command("dead")
+        if "update" in dead.out:
+            failures.append(f"{shop.name}: dead letters: {dead.out[:200]}")
         answers = _answers(fake)
-    books = await (_books_of_file(folder / "bot.db") if url is None else _books_of_server(url))
-    failures += [f"{store}: {each}" for each in judge(books, answers, chats)]
+    books = await (_books_of_file(folder / "0" / "bot.db") if url is None else _books_of_server(url))
+    failures += [f"{shop.name}: {each}" for each in judge(books, answers, chats)]
     said = sum(map(len, answers.values()))
     sold = sum(any(each.startswith(SOLD) for each in some) for some in answers.values())
     facts = (
@@ -135,18 +148,44 @@ async def _sale(plan: Plan, tell: Tell, store: str, folder: Path, url: str | Non
     return Sale(CHATS, said, said - len(answers), failures, facts)
 
 
+async def _with_kills(
+    plan: Plan, tell: Tell, shop: Shop, bots: list[Service], fake: FakeServer, rng: random.Random
+) -> int:
+    """Kill one of the processes, or all of them, each time that some more have an answer; all run at the end."""
+    kills = 0
+    for bot in bots:
+        await bot.spawn()
+    for round_ in range(plan.rounds):
+        goal = CHATS * (round_ + 1) // (plan.rounds + 1)
+        give_up = time.monotonic() + _PATIENCE_S
+        while (answered := len(_answers(fake))) < goal and time.monotonic() < give_up:
+            await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(rng.uniform(*_MORE_S))
+        victims = bots if round_ % _ALL_EVERY == 0 else [rng.choice(bots)]
+        await asyncio.gather(*(bot.kill() for bot in victims))
+        kills += len(victims)
+        for bot in victims:
+            await bot.spawn()
+        tell(f"{shop.name}: {kills} kills, {answered} answered")
+    await asyncio.gather(*(bot.working() for bot in bots))
+    return kills
+
+
 async def run(plan: Plan, tell: Tell) -> Result:
     """Sell the stock on each store, killing the bot up to `plan.rounds` times."""
     began = time.monotonic()
     sales: dict[str, Sale] = {}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        sales["SQLite"] = await _sale(plan, tell, "SQLite", folder, None)
-        if can_start():
-            server = await asyncio.to_thread(Server)
-            stack.callback(server.remove)
+    for shop in SHOPS:
+        with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            sales["PostgreSQL"] = await _sale(plan, tell, "PostgreSQL", folder, server.url())
+            url = None
+            if shop.is_shared:
+                if not can_start():
+                    continue
+                server = await asyncio.to_thread(Server)
+                stack.callback(server.remove)
+                url = server.url()
+            sales[shop.name] = await _sale(plan, tell, shop, folder, url)
     facts = {store: sale.facts for store, sale in sales.items()}
     failures = [each for sale in sales.values() for each in sale.failures]
     updates = sum(each.chats for each in sales.values())

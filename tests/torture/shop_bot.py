@@ -1,4 +1,7 @@
-"""What the bot of the campaign `shop` runs: an order takes one piece of the stock, in the same commit as its answer."""
+"""What the bots of the campaign `shop` run: an order takes one piece of the stock, in the same commit as its answer.
+
+`router` does it by ctx.sql, `transacting` by ctx.transaction.
+"""
 
 import os
 from typing import Any, Final
@@ -12,12 +15,15 @@ SOLD_OUT: Final = "Sold out"
 
 _MARKS: Final = ("$1", "$2") if os.environ.get("STORE_URL", "").startswith("postgres") else ("?", "?")
 
-router = Router()
-router.tables(f"""
+_TABLES: Final = f"""
 CREATE TABLE IF NOT EXISTS goods (id INTEGER PRIMARY KEY, stock INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS orders (number BIGINT PRIMARY KEY, chat BIGINT NOT NULL);
 INSERT INTO goods (id, stock) VALUES (1, {STOCK}) ON CONFLICT DO NOTHING;
-""")
+"""
+router = Router()
+router.tables(_TABLES)
+transacting = Router()
+transacting.tables(_TABLES)
 
 
 @router.message(text)
@@ -38,3 +44,13 @@ async def sold_out(ctx: Context[Any], _: SqlMismatch) -> Any:
     """There was none left at the commit."""
     ctx.call("sendMessage", chat_id=ctx.chat_id, text=f"{SOLD_OUT} {ctx.update_id}")
     return HANDLED
+
+
+@transacting.message(text)
+async def orders_at_once(ctx: MessageContext) -> None:
+    """Take one if there is one, write the order, and answer."""
+    async with ctx.transaction() as tx:
+        taken = await tx.execute("UPDATE goods SET stock = stock - 1 WHERE id = 1 AND stock > 0")
+        if taken == "UPDATE 1":
+            await tx.execute("INSERT INTO orders (number, chat) VALUES ($1, $2)", ctx.update_id, ctx.chat_id)
+    ctx.reply(f"{SOLD if taken == 'UPDATE 1' else SOLD_OUT} {ctx.update_id}")

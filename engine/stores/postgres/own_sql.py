@@ -22,6 +22,7 @@ from engine.stores.postgres.connection import Connection
 
 TABLES: Final = [
     "meta", "canary", "session", "share", "mail", "bot", "mark", "inbox", "outbox", "state", "timer", "parked", "dead", "seen", "alias",
+    "desk", "asked", "answered", "journal",
 ]  # fmt: skip
 
 _MS: Final = int(STATEMENT_S * 1000)

@@ -108,9 +108,14 @@ class OwnSql:
 
         It inserts a row into the table chatlane_once, over an open connection of asyncpg, aiosqlite, sqlite3, or the like,
         in the transaction that is open there: commit it together with your changes. With a `name`, once for each name.
+        RuntimeError for a connection of asyncpg without a transaction: the row would be committed before your changes.
         """
         key = f"{self._of_bot()}:{self._identity()}:{name}"
         if _is_asyncpg(connection):
+            if not connection.is_in_transaction():
+                raise RuntimeError(
+                    "once: begin a transaction of yours on this connection, which commits both"
+                )
             return str(await connection.execute(_INSERT.format("$1"), key)).endswith(" 1")
         done = connection.execute(_INSERT.format("?"), (key,))
         cursor = await done if inspect.isawaitable(done) else done
