@@ -188,4 +188,5 @@ async def _from_format_1(connection: Connection, address: Address) -> None:
     await connection.execute(f"DROP TABLE {schema}.bot")
     await connection.execute(_SESSIONS.format(schema))
     await connection.execute(f"UPDATE {schema}.meta SET value = '{FORMAT}' WHERE name = 'format'")
-    await connection.execute(f"INSERT INTO {schema}.meta VALUES ('oldest_reader', '{OLDEST_READER}')")
+    oldest = f"INSERT INTO {schema}.meta VALUES ('oldest_reader', '{OLDEST_READER}')"
+    await connection.execute(f"{oldest} ON CONFLICT (name) DO UPDATE SET value = excluded.value")
