@@ -66,6 +66,9 @@ async def test_a_start_without_the_right_says_what_to_run_and_works_after_it(
     other = await open_store(place.bot, bot, shared=True)
     await append(store, [update(n, f"chat:{n}") for n in range(1, 100)])
     for each in (other, store):
+        ledger: Any = each._ledger  # type: ignore[attr-defined]
+        async with ledger._reading() as connection:
+            await ledger._session.renew(connection, ledger._held)
         await each.close()
     store = await open_store(place.bot, bot)
     await RandomBot(store, random.Random(1)).work(100)

@@ -1,10 +1,12 @@
 """From which number on mail is read: nothing is left behind for good."""
 
+from typing import Any
+
 import asyncpg
 
 from engine.stores.contract.store import OUTBOX
 from engine.stores.owned.shares import share_of
-from engine.stores.postgres import window
+from engine.stores.postgres import open_postgres, window
 from engine.stores.postgres.window import Window
 from tests.stores.test_shares import CHATS, an_old_server, closing, handled, kill, open_it, two, until
 
@@ -13,30 +15,70 @@ MAIL = """INSERT INTO chatlane.mail (bot, share, kind, key, scope, place, at, bo
     SELECT $1, no, 'call', $2, '', 0, 0, $3 FROM chatlane.share WHERE bot = $1 AND no = $4 RETURNING n"""
 
 
-def test_mail_is_read_from_the_number_of_the_last_renewal_but_one():
+NONE: frozenset[str] = frozenset()
+
+
+def test_mail_is_read_from_a_number_below_which_no_transaction_runs():
     each = Window()
     each.read(each.start(everything=False), is_all=True)
     starts = []
-    for latest in (10, 20, 30):
-        each.renewed(latest)
+    for latest, running in ((10, ""), (20, "ab"), (30, "bc"), (40, "c"), (50, "c"), (60, "cd"), (70, "de")):
+        each.renewed(latest, frozenset(running))
+        each.read(0, is_all=True)
         starts.append(each.start(everything=False))
-    assert starts == [0, 10, 20]
+    assert starts == [0, 0, 0, 0, 0, 0, 20]
     assert each.start(everything=True) == 0
 
 
 def test_everything_is_read_at_first_and_now_and_then_until_all_of_it_was():
     each = Window()
-    each.renewed(10)
-    each.renewed(20)
+    for latest in (10, 10, 20, 20):
+        each.renewed(latest, NONE)
     assert each.start(everything=False) == 0
     each.read(0, is_all=False)
     assert each.start(everything=False) == 0
     each.read(0, is_all=True)
     assert each.start(everything=False) == 10
     for _ in range(window._ALL_EVERY):
-        each.renewed(30)
+        each.renewed(30, NONE)
     each.read(30, is_all=True)
     assert each.start(everything=False) == 0
+
+
+async def test_what_a_session_wrote_first_is_filed_first_though_its_commit_took_long(
+    open_it, database, monkeypatch
+):
+    """As on a disk that hangs, or while a standby server is waited for."""
+    monkeypatch.setattr(window, "_ALL_EVERY", 1 << 60)
+    first, second = await two(open_it)
+    key = next(key for key in CHATS if second._shares.owns(key))
+    slow, quick = [await asyncpg.connect(database.url().partition("?")[0]) for _ in range(2)]
+    await slow.execute("SET application_name = 'chatlane 1'")
+    async with slow.transaction():
+        await slow.fetchval("SELECT txid_current()")
+        values = (first._ledger._session.bot, key, b"late", share_of(key))
+        n = await slow.fetchval(MAIL, *values)
+        renewed = []
+        renew = second._ledger._session.renew
+
+        async def counted(*args: Any) -> Any:
+            renewed.append(1)
+            return await renew(*args)
+
+        monkeypatch.setattr(second._ledger._session, "renew", counted)
+        await until(lambda: len(renewed) > 4)
+        assert second._writer._window.start(everything=False) < n
+    await quick.fetchval(MAIL, *values[:2], b"later", values[3])
+    assert [body for _, _, body in await handled(second, OUTBOX, 2)] == [b"late", b"later"]
+    for connection in (slow, quick):
+        await connection.close()
+
+
+async def test_the_first_mail_of_a_schema_is_read_in_its_order(database, new_bot):
+    store = await open_postgres(database.url(f"first_{new_bot()}"), new_bot(), renew_every_s=0.01)
+    await until(lambda: store._writer._window._renewals > 4)
+    assert store._writer._window._from == store._writer._window._latest == 0
+    await store.close()
 
 
 async def test_mail_of_a_transaction_that_took_long_is_filed(open_it, database):

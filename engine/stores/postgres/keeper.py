@@ -113,7 +113,7 @@ class Keeper:
 
     async def _renew(self) -> None:
         asked_at = asyncio.get_running_loop().time()
-        self.window.renewed(await self._session.renew(self._connection, self._held))
+        self.window.renewed(*await self._session.renew(self._connection, self._held))
         self._asked_at = asked_at
         self._set_alarm()
         for holder in await self._session.reap(self._connection, self._held):

@@ -58,7 +58,10 @@ UPDATE {0}.session SET stint = stint + 1, until = clock_timestamp() + $2 * inter
 WHERE id = $1 AND beat >= $3 RETURNING stint"""
 _RENEW: Final = """
 UPDATE {0}.session SET until = clock_timestamp() + $4 * interval '1 s', beat = beat + 1
-WHERE id = $2 AND stint = $3 RETURNING beat, (SELECT nonce FROM {0}.canary), (SELECT last_value FROM {0}.mail_n_seq),
+WHERE id = $2 AND stint = $3 RETURNING beat, (SELECT nonce FROM {0}.canary),
+ (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {0}.mail_n_seq),
+ (SELECT array_agg(pid || ' ' || backend_xid) FROM pg_stat_activity
+  WHERE application_name LIKE 'chatlane %' AND backend_xid IS NOT NULL),
  (SELECT array_agg(other.id) FROM {0}.session AS other WHERE other.bot = $1 AND NOT leaving),
  (SELECT array_agg(ARRAY[queue, reason]) FROM {0}.parked WHERE bot = $1 AND key = $5)"""
 _STEP_BACK: Final = "UPDATE {0}.session SET leaving = true WHERE id = $1"
@@ -149,8 +152,11 @@ class Session:
             stint = await connection.fetchval(self._sql(_RESUME), self.id, self.ttl_s, self._beat)
         return None if stint is None else await self._held(connection, stint)
 
-    async def renew(self, connection: Connection, held: Held) -> int:
-        """Renew, and return the latest number of mail; StoreUnavailable if the session was reaped, or commits may be lost."""
+    async def renew(self, connection: Connection, held: Held) -> tuple[int, frozenset[str]]:
+        """Renew, and return the latest number of mail that was given, and the transactions of all processes that run now.
+
+        StoreUnavailable if the session was reaped, or commits may be lost.
+        """
         row = await connection.fetchrow(
             self._sql(_RENEW), self.bot, held.session, held.stint, self.ttl_s, HOLD
         )
@@ -159,8 +165,8 @@ class Session:
         if row[1] != held.nonce:
             raise StoreUnavailable("the server has crashed, or another one has taken its place")
         self._beat = row[0]
-        self._note(*row[3:])
-        return int(row[2])
+        self._note(*row[4:])
+        return int(row[2]), frozenset(row[3] or ())
 
     async def look(self, connection: Connection) -> None:
         """Look which sessions there are, and what is held."""

@@ -9,19 +9,27 @@ _ALL_EVERY: Final = 5
 class Window:
     """Mail that was filed leaves dead rows behind: many of them while anybody has an old transaction open.
 
-    A reading that began with the first number would walk through all of them. So it begins with the number that was the
-    latest at the last renewal but one, a second ago or more. A row of a transaction that took longer has a lower number: a reading
-    of everything finds it, now and then. One session writes one transaction after the other, but for those of handlers.
+    A reading that began with the first number would walk through all of them. So it begins with a number below which no more will
+    appear: the latest at some renewal, when all transactions that ran at the next renewal have ended. Else mail of one session
+    could be read before what it wrote earlier, whose commit took long: the order of updates would be another one.
+    Transactions of other programs are not waited for: a reading of everything finds their mail, now and then.
     """
 
     def __init__(self) -> None:
-        self._from = self._latest = 0
+        self._from = 0
+        self._latest = 0
+        self._running: frozenset[str] | None = None
+        """Transactions that may have a number up to `_latest`; None: they are noted at the next renewal."""
+
         self._renewals = 0
         self._is_all_due = True
 
-    def renewed(self, latest: int) -> None:
-        """Note the latest number that was given, at each renewal."""
-        self._from, self._latest = self._latest, latest
+    def renewed(self, latest: int, running: frozenset[str]) -> None:
+        """Note the latest number that was given, and the transactions that run, at each renewal."""
+        if self._running is None:
+            self._running = running
+        elif not self._running & running:
+            self._from, self._latest, self._running = self._latest, latest, None
         self._renewals += 1
         if self._renewals % _ALL_EVERY == 0:
             self._is_all_due = True
