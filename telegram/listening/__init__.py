@@ -3,18 +3,25 @@
 - address: a setting "HOST:PORT"
 - listener: the server, with limits on connections and time, and a graceful stop
 - body: JSON of whoever has the secret
+- networks: who sends a request, also behind proxies
 """
 
 from .address import Address, AddressText, read_address
 from .body import NotTakenError, is_secret, json_body
 from .listener import Listener
+from .networks import Network, NetworksText, is_in, read_networks, sender_of
 
 __all__ = [
     "Address",
     "AddressText",
     "Listener",
+    "Network",
+    "NetworksText",
     "NotTakenError",
+    "is_in",
     "is_secret",
     "json_body",
     "read_address",
+    "read_networks",
+    "sender_of",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from engine.store import FullStore
-from telegram.listening import read_address
+from telegram.listening import read_address, read_networks
 from telegram.operating.database import is_shared, process_desk, process_name
 from telegram.operating.desk import Desk
 from telegram.operating.local import LocalDesk, socket_of
@@ -108,6 +108,7 @@ class Office:
             address,
             Gate(settings.admin_origin, is_loopback=address.is_loopback),
             Sessions(roles, asyncio.get_running_loop().time),
+            read_networks(settings.admin_proxies) if settings.admin_proxies else (),
         )
         await stack.enter_async_context(page)
         log.info("the operator's page is served", address=str(page.address))

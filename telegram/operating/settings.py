@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from telegram.listening import AddressText, read_address
+from telegram.listening import AddressText, NetworksText, read_address
 
 TOKEN_MIN: Final = 16
 _ORIGIN: Final = re.compile(r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
@@ -29,6 +29,9 @@ class OperatorSettings(BaseModel):
     admin_origin: str | None = Field(
         default=None,
         description="the page's address behind a proxy with TLS, such as https://bots.example.org",
+    )
+    admin_proxies: NetworksText | None = Field(
+        default=None, description="networks of proxies whose X-Forwarded-For is believed, comma separated"
     )
     admin_audit: Path | None = Field(
         default=None,
@@ -53,7 +56,7 @@ class OperatorSettings(BaseModel):
     def operator_problem(self) -> str | None:
         """Return what is wrong with the settings together, in one line."""
         if self.admin_listen is None:
-            for name in ("admin_token", "admin_read_token", "admin_origin"):
+            for name in ("admin_token", "admin_read_token", "admin_origin", "admin_proxies"):
                 if getattr(self, name) is not None:
                     return f"{name.upper()} is set but ADMIN_LISTEN is not: set both"
             return None

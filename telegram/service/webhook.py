@@ -11,9 +11,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
 from contextlib import suppress
-from ipaddress import ip_address
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -23,11 +21,11 @@ from aiohttp import web
 from engine import Right, StoreError, StoreUnavailable
 from telegram.botapi.errors import RetryAfter, TelegramError, Unauthorized
 from telegram.botapi.files import InputFile
-from telegram.listening import Listener, NotTakenError, is_secret, json_body
+from telegram.listening import Listener, NotTakenError, is_in, is_secret, json_body, sender_of
 from telegram.service.accepting import Accepting
 from telegram.service.failures import Failures
 from telegram.service.incoming import Inbox
-from telegram.settings.webhook import Network, WebhookConfig
+from telegram.settings.webhook import WebhookConfig
 
 BODY_BYTES_MAX: Final = 1 << 20
 RETRY_AFTER_S: Final = 1
@@ -221,26 +219,7 @@ class Webhook:
 
     def _is_from_allowed(self, request: web.Request) -> bool:
         networks = self._config.networks
-        return not networks or _is_in(_sender(request, self._config), networks)
-
-
-def _sender(request: web.Request, config: WebhookConfig) -> str:
-    """Return the address of the sender: the last one that is no proxy of ours."""
-    chain = [
-        part.strip() for each in request.headers.getall("X-Forwarded-For", []) for part in each.split(",")
-    ]
-    sender = request.remote or ""
-    while chain and _is_in(sender, config.proxies):
-        sender = chain.pop()
-    return sender
-
-
-def _is_in(text: str, networks: Sequence[Network]) -> bool:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return False
-    return any(address in network for network in networks)
+        return not networks or is_in(sender_of(request, self._config.proxies), networks)
 
 
 def _answer(status: int) -> web.Response:

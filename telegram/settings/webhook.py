@@ -6,16 +6,13 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from telegram.listening import Address, AddressText, read_address
-
-Network = IPv4Network | IPv6Network
+from telegram.listening import Address, AddressText, Network, NetworksText, read_address, read_networks
 
 PORTS: Final = (443, 80, 88, 8443)
 """Ports to which Telegram sends (Telegram Bot API, setWebhook)."""
@@ -74,14 +71,6 @@ def check_secret(text: str) -> str:
     return text
 
 
-def read_networks(text: str) -> list[Network]:
-    """Read networks separated by commas; ValueError."""
-    try:
-        return [ip_network(part.strip()) for part in text.split(",")]
-    except ValueError as error:
-        raise ValueError(f"{error}: use networks like 149.154.160.0/20,91.108.4.0/22") from None
-
-
 def check_url(text: str, *, local: bool) -> None:
     """Raise ValueError for a URL that Telegram refuses; a local Bot API server takes http and any port."""
     try:
@@ -112,23 +101,16 @@ class WebhookSettings(BaseModel):
         default=None,
         description="secret of each request of the webhook; default: one that is made of BOT_TOKEN and WEBHOOK_URL",
     )
-    webhook_networks: str | None = Field(
+    webhook_networks: NetworksText | None = Field(
         default=None,
         description="networks that may send to the webhook, comma separated; default: any that has the secret",
     )
-    webhook_proxies: str | None = Field(
+    webhook_proxies: NetworksText | None = Field(
         default=None, description="networks of proxies whose X-Forwarded-For is believed, comma separated"
     )
     webhook_certificate: Path | None = Field(
         default=None, description="file with a self-signed certificate (PEM) that Telegram shall accept"
     )
-
-    @field_validator("webhook_networks", "webhook_proxies")
-    @classmethod
-    def _networks(cls, text: str | None) -> str | None:
-        if text is not None:
-            read_networks(text)
-        return text
 
     @field_validator("webhook_secret")
     @classmethod

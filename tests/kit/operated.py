@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from telegram.listening import Address
+from telegram.listening import Address, read_networks
 from telegram.operating.audit import Audit
 from telegram.operating.desk import Desk
 from telegram.operating.operating import Operating
@@ -51,6 +51,7 @@ async def operated(
     clock: Callable[[], float] | None = None,
     counts: Any = None,
     drain: Callable[[], object] | None = None,
+    proxies: str = "",
 ) -> AsyncIterator[Operated]:
     """Serve the page of a store on a free port."""
     loop_time = asyncio.get_running_loop().time
@@ -65,6 +66,7 @@ async def operated(
         Address("127.0.0.1", 0),
         Gate(origin, is_loopback=is_loopback),
         Sessions({SECRET: True, READ_SECRET: False}, clock or loop_time),
+        read_networks(proxies) if proxies else (),
     )
     async with rates, page:
         yield Operated(page, audit, rates)

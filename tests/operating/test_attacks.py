@@ -325,6 +325,32 @@ async def test_guessing_over_http_says_when_to_come_back_and_fills_no_log(page, 
     assert page.recorded() == [("login", "wrong secret")] * ATTEMPTS_PER_ADDRESS
 
 
+async def test_behind_a_proxy_one_who_guesses_locks_out_no_other(store, tmp_path):
+    async def login(client, secret, *came_from):
+        headers = {"X-Forwarded-For": ", ".join(came_from)}
+        return (await client.ask("POST", "/login", {"secret": secret}, headers=headers)).status
+
+    async with operated(store, tmp_path, proxies="127.0.0.1/32") as page, client_of(page.url) as client:
+        for n in range(ATTEMPTS_PER_ADDRESS):
+            assert (
+                await login(client, "x", f"9.9.9.{n}", "1.1.1.1") == 401
+            )  # what a client writes itself is before that
+        assert await login(client, SECRET, "1.1.1.1") == 429
+        assert await login(client, SECRET, "2.2.2.2") == 200
+        text = page.audit.path.read_text()
+    assert text.count('"where": "1.1.1.1"') == ATTEMPTS_PER_ADDRESS
+    assert text.count('"where": "2.2.2.2"') == 1
+
+
+async def test_the_forwarded_address_of_others_is_not_believed(page, client):
+    for n in range(ATTEMPTS_PER_ADDRESS):
+        headers = {"X-Forwarded-For": f"1.1.1.{n}"}
+        assert (await client.ask("POST", "/login", {"secret": "x"}, headers=headers)).status == 401
+    assert (
+        await client.ask("POST", "/login", {"secret": SECRET}, headers={"X-Forwarded-For": "2.2.2.2"})
+    ).status == 429
+
+
 def test_sessions_end_and_are_bounded():
     clock = Clock()
     sessions = Sessions({SECRET: True}, clock)

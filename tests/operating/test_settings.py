@@ -17,6 +17,8 @@ WRONG = {
     "no address": ({"ADMIN_LISTEN": "8090"}, "ADMIN_LISTEN: .* is not HOST:PORT"),
     "a token without a page": ({"ADMIN_TOKEN": TOKEN}, "ADMIN_TOKEN is set but ADMIN_LISTEN is not"),
     "an origin without a page": ({"ADMIN_ORIGIN": "https://a.b"}, "ADMIN_ORIGIN is set but ADMIN_LISTEN is not"),
+    "proxies without a page": ({"ADMIN_PROXIES": "127.0.0.1/32"}, "ADMIN_PROXIES is set but ADMIN_LISTEN is not"),
+    "proxies that are no networks": ({"ADMIN_LISTEN": "127.0.0.1:1", "ADMIN_PROXIES": "nginx"}, "ADMIN_PROXIES: .*use networks"),
     "a reader's token without a page": ({"ADMIN_READ_TOKEN": TOKEN}, "ADMIN_READ_TOKEN is set but ADMIN_LISTEN"),
     "a public address without a token": (
         {"ADMIN_LISTEN": "0.0.0.0:8090", "ADMIN_ORIGIN": "https://a.b"}, "set ADMIN_TOKEN, too, or use 127.0.0.1",

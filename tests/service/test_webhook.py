@@ -14,10 +14,10 @@ from engine.model import Queue, Right
 from engine.stores import open_store
 from engine.stores.memory import MemoryStore
 from telegram.botapi.errors import RetryAfter, ServerTrouble, Unauthorized
-from telegram.listening import Address
+from telegram.listening import Address, read_networks
 from telegram.service.accepting import Accepting, read_update
 from telegram.service.webhook import Webhook
-from telegram.settings.webhook import WebhookConfig, WebhookSettings, check_secret, check_url, read_networks
+from telegram.settings.webhook import WebhookConfig, WebhookSettings, check_secret, check_url
 from tests.kit.virtual import run_virtual
 
 SECRET = "made-up_SECRET-42"

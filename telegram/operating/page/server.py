@@ -8,6 +8,7 @@ A program may send `Authorization: Bearer SECRET` instead of cookie and CSRF tok
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -16,7 +17,7 @@ from aiohttp import web
 
 from engine import StoreUnavailable
 from telegram.board import FILES as SHARED
-from telegram.listening import Address, Listener
+from telegram.listening import Address, Listener, Network, sender_of
 from telegram.operating.audit import AuditFailed, Who
 from telegram.operating.desk import Desk, NotAllowed, read_params
 from telegram.operating.page.access import LASTS_S, Gate, Place, Refusal, Session, Sessions, is_equal
@@ -55,10 +56,19 @@ _SECURE: Final = {"Strict-Transport-Security": "max-age=31536000"}
 class PageServer:
     """Serves the page while it is entered."""
 
-    def __init__(self, desk: Desk, address: Address, gate: Gate, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        address: Address,
+        gate: Gate,
+        sessions: Sessions,
+        proxies: Sequence[Network] = (),
+    ) -> None:
+        """`proxies`: networks of proxies whose X-Forwarded-For is believed."""
         self._desk = desk
         self._gate = gate
         self._sessions = sessions
+        self._proxies = proxies
         self._listener = Listener(address, connections_max=CONNECTIONS_MAX)
         self._app = web.Application(client_max_size=_BODY_MAX)
         self._app.router.add_route("*", "/{path:.*}", self._answer)
@@ -132,7 +142,7 @@ class PageServer:
         secret = read_params(await request.read()).get("secret")
         if not isinstance(secret, str):
             raise Refusal(400, "secret: a text is needed")
-        address = request.remote or "unknown"
+        address = self._sender(request)
         try:
             cookie, session = self._sessions.login(secret, address)
         except Refusal as refusal:
@@ -176,6 +186,9 @@ class PageServer:
         except Refusal:
             return web.json_response({"who": None})
 
+    def _sender(self, request: web.Request) -> str:
+        return sender_of(request, self._proxies) or "unknown"
+
     @staticmethod
     def _check_token(request: web.Request, session: Session) -> None:
         if not is_equal(request.headers.get("X-CSRF-Token", ""), session.csrf):
@@ -188,7 +201,7 @@ class PageServer:
         if name == "session" and not is_write and bearer is None:
             return self._own_session(request, place)
         if bearer is not None:
-            who = self._program(bearer, request.remote or "unknown")
+            who = self._program(bearer, self._sender(request))
         else:
             session = self._session(request, place)
             who = session.who
