@@ -320,6 +320,18 @@ class Database(Protocol):
         """Run CREATE statements, all or none of them. It runs at each start, so they say IF NOT EXISTS."""
 
 
+def is_in_time(store: object) -> bool:
+    """Return whether the session was renewed lately enough; else others may have taken over, and what runs is cut now.
+
+    For what cannot be taken back, directly before it: a process that was stopped may go on anywhere.
+    """
+    return bool(getattr(store, "is_in_time", _always)())
+
+
+def _always() -> bool:
+    return True
+
+
 def appends_elsewhere(store: object) -> bool:
     """Return whether another session of the store has the right to append, as of the last time that this one asked."""
     return bool(getattr(store, "appends_elsewhere", False))

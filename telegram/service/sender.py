@@ -10,6 +10,7 @@
 | its message or query is gone               | dropped, with a line in the log (botapi/late.py)                  |
 | "wrong file_id or ... temporarily"         | retried once, then a dead letter                                  |
 | its named message is not known              | dropped, or sent without the reply (names.py)                     |
+| this process stood still                   | not sent: other processes may have taken its chats over           |
 | rate limit reached (pace.py)               | not sent: waits up to 0.25 s, else parked, no attempt             |
 | 429                                        | not executed: the lane is parked for retry_after, no attempt      |
 | nothing was sent (connection refused, DNS) | parked, no attempt, for as long as it takes                       |
@@ -33,6 +34,7 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from engine import Delivery, Effects, Envelope, Park, Reject, Retry, Work
+from engine.store import is_in_time
 from telegram.botapi.calls import Files, decode_call, files_of
 from telegram.botapi.errors import (
     Conflict,
@@ -148,6 +150,8 @@ class Sender:
             call = call._replace(started=loop.time())
         if wait_s := self._outage.wait_s(call.started):
             raise Park("Telegram cannot be reached", delay_s=wait_s)
+        if not is_in_time(work.store):
+            raise Park("other processes may have taken over", delay_s=PAUSE_MIN_S)
         try:
             result = await self._send(ready, delivery)
         except RetryAfter as error:

@@ -1,6 +1,8 @@
 """What each failure of a call means for its lane, and how many calls go out while Telegram is away."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,12 @@ def send(poster: ScriptedPoster) -> Effects:
     return run_virtual(Sender(poster, jitter=lambda: 0.5)(delivery()))
 
 
+class StoodStill:
+    """What runs the handlers of a process that was stopped for long: others may have its lanes."""
+
+    store = SimpleNamespace(is_in_time=lambda: False)
+
+
 NOT_MODIFIED = Refused("editMessageText", 400, "Bad Request: message is not modified: x", {})
 TROUBLE = ServerTrouble("sendMessage", 502, "HTTP 502, not JSON", {})
 REFUSED = NotSent("sendMessage", "connection refused")
@@ -59,6 +67,14 @@ def test_the_body_is_sent_as_it_was_committed():
     poster = ScriptedPoster()
     assert send(poster) == Effects()
     assert poster.posts == [("sendMessage", b'{"chat_id":1,"text":"hi"}')]
+
+
+def test_a_process_that_stood_still_sends_nothing_others_may_have_sent_it():
+    poster, work = ScriptedPoster(), delivery()
+    runner: Any = StoodStill()
+    with pytest.raises(Park):
+        run_virtual(Sender(poster, jitter=lambda: 0.5)(Work(work.delivery, runner)))
+    assert poster.posts == []
 
 
 def test_an_edit_that_changes_nothing_is_done():

@@ -365,8 +365,9 @@ async def test_the_time_of_a_session_counts_from_the_request_of_its_renewal(open
 
     async def late(*what):
         asked.append(loop.time())
-        await renew(*what)
+        answer = await renew(*what)
         await asyncio.sleep(0.3)  # the answer comes late
+        return answer
 
     monkeypatch.setattr(ledger._session, "renew", late)
     async with asyncio.timeout(WITHIN_S):

@@ -57,6 +57,9 @@ class SharedLedger(Ledger, Protocol):
     async def grant(self) -> Granted | None:
         """Take the right to append; None if another session has it."""
 
+    def is_in_time(self) -> bool:
+        """Return whether no other session can have taken over what this one has; if one can, end it at once."""
+
     async def resign(self, epoch: int) -> None:
         """Give the right of this epoch up."""
 
@@ -106,9 +109,13 @@ class SharedStore(MailingStore):
             async with self._granting:
                 if self._right is None and (granted := await self._ledger.grant()) is not None:
                     self._granted_to_us(granted)
-                if self._right is not None:
+                if self._right is not None and self.is_in_time():
                     return self._right
             await self._ledger.pause()
+
+    def is_in_time(self) -> bool:
+        """See engine/store.py, `is_in_time`."""
+        return self._ledger.is_in_time()
 
     @property
     def appends_elsewhere(self) -> bool:

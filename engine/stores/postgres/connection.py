@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 from typing import Any, Final, Protocol
+from weakref import WeakSet
 
 import asyncpg
 
@@ -50,6 +51,9 @@ class Connection(Protocol):
     async def add_listener(self, channel: str, callback: Any) -> None:
         """Call it at each NOTIFY of this channel."""
 
+    def add_log_listener(self, callback: Any) -> None:
+        """Call it with the connection and each warning, before the answer that follows it is returned."""
+
     def get_server_pid(self) -> int:
         """Return the process id that the server gave at the start of the connection."""
 
@@ -77,6 +81,7 @@ async def connect(
     connection: Connection = await asyncpg.connect(
         **address.options, timeout=_CONNECT_S, command_timeout=_COMMAND_S, server_settings=chosen
     )
+    connection.add_log_listener(_note_not_replicated)
     try:
         pid, is_standby = await connection.fetchrow("SELECT pg_backend_pid(), pg_is_in_recovery()") or (
             0,
@@ -91,3 +96,20 @@ async def connect(
         connection.terminate()
         raise
     return connection
+
+
+_NOT_REPLICATED: Final[WeakSet[Any]] = WeakSet()
+
+
+def _note_not_replicated(connection: Any, message: Any) -> None:
+    if message.server_source_function == "SyncRepWaitForLSN":
+        _NOT_REPLICATED.add(connection)
+
+
+def check_replicated(connection: Connection) -> None:
+    """After a commit: StoreUnavailable if a person has ended its wait for a synchronous standby.
+
+    It has succeeded then, with a warning, and a failover would lose it. To read all anew waits for the standby again.
+    """
+    if connection in _NOT_REPLICATED:
+        raise StoreUnavailable("a commit has not reached the standby server")

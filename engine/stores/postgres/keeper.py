@@ -1,6 +1,7 @@
 """What a session does all the time: renew, reap others that are dead, ring others' bells and hear its own."""
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -15,8 +16,17 @@ log = structlog.get_logger(__name__)
 
 _CUT_AT: Final = 0.7
 """After this part of the session's time without a renewal the handlers are cut: others may take over soon."""
+
 _MOVED: Final = "moved"
 _NOTIFY: Final = "SELECT pg_notify($1, $2)"
+
+
+_SINCE_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def _since_boot() -> float:
+    """Return seconds, with those in which the machine was suspended where they are known: the event loop's have not."""
+    return time.monotonic() if _SINCE_BOOT is None else time.clock_gettime(_SINCE_BOOT)
 
 
 class Doubt(Protocol):
@@ -37,7 +47,9 @@ class Keeper:
         channel: str,
         bell: asyncio.Event,
         doubt: Doubt,
+        former: "Keeper | None" = None,
     ) -> None:
+        """`former`: that of the connection that was lost."""
         self._session = session
         self._connection = connection
         self._held = held
@@ -47,7 +59,10 @@ class Keeper:
         self.window = Window()
         """From which number on mail is read."""
 
+        self._former = former
+        self._reaps_from = 0.0
         self._asked_at = 0.0  # when the last renewal was requested that the server has confirmed
+        self._asked_since_boot = 0.0
         self._wanted = asyncio.Event()  # something is to be done before the next renewal
         self.moved = False
         """Shares may be free, or there are other sessions than at the last renewal; who looks resets it."""
@@ -57,11 +72,15 @@ class Keeper:
         self._alarm: asyncio.TimerHandle | None = None
 
     async def start(self, every_s: float | None) -> None:
-        """Begin; the session has just been renewed. `every_s` None: it is not renewed any more."""
+        """Renew for the first time, and begin; the driver's errors. `every_s` None: it is not renewed at all."""
         await self._connection.add_listener(self._channel, self._heard)
-        self._asked_at = asyncio.get_running_loop().time()
         if every_s is not None:
-            self._set_alarm()
+            await self._renew_only()
+        if self._former is not None:
+            self._former.forget()
+            # Others may have lost their connections, too, and come back within their time.
+            self._reaps_from = asyncio.get_running_loop().time() + self._session.ttl_s
+            self._former = None
         self._task = asyncio.create_task(self._keep(every_s), name="renewing the session")
         self.ring(moved=True)
 
@@ -76,15 +95,39 @@ class Keeper:
         await self._session.leave(self._connection)
         await self._connection.execute(_NOTIFY, self._channel, _MOVED)
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the session is being renewed."""
+        return self._task is not None and not self._task.done()
+
+    def is_in_time(self) -> bool:
+        """Return whether no other process can have taken over; if one can, end at once what runs.
+
+        A process that was stopped, and goes on, may do anything before its alarm.
+        """
+        if self._alarm is None:
+            return True
+        age_s = max(
+            asyncio.get_running_loop().time() - self._asked_at, _since_boot() - self._asked_since_boot
+        )
+        if age_s < self._time_s:
+            return True
+        self._cut()
+        return False
+
     def stop(self) -> None:
-        """Stop, without I/O."""
-        if self._alarm is not None:
-            self._alarm.cancel()
+        """Stop renewing, without I/O: what runs is ended when its time is over, unless `forget` is called before."""
         if self._task is not None:
             self._task.cancel()
 
+    def forget(self) -> None:
+        """End nothing any more: the session is renewed by another keeper, or over."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+
     async def _end_task(self) -> None:
         self.stop()
+        self.forget()
         if self._task is not None:
             with suppress(asyncio.CancelledError):
                 await self._task
@@ -112,20 +155,24 @@ class Keeper:
                 return
 
     async def _renew(self) -> None:
-        asked_at = asyncio.get_running_loop().time()
-        self.window.renewed(*await self._session.renew(self._connection, self._held))
-        self._asked_at = asked_at
-        self._set_alarm()
-        for holder in await self._session.reap(self._connection, self._held):
-            log.warning("a process has ended without giving up its chats: others continue", was=holder)
-            self.ring(moved=True)
+        await self._renew_only()
+        if asyncio.get_running_loop().time() >= self._reaps_from:
+            for holder in await self._session.reap(self._connection, self._held):
+                log.warning("a process has ended without giving up its chats: others continue", was=holder)
+                self.ring(moved=True)
         self._bell.set()
 
-    def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        cut_at = self._asked_at + _CUT_AT * self._session.ttl_s
-        self._alarm = asyncio.get_running_loop().call_at(cut_at, self._cut)
+    async def _renew_only(self) -> None:
+        loop = asyncio.get_running_loop()
+        asked_at, asked_since_boot = loop.time(), _since_boot()
+        self.window.renewed(*await self._session.renew(self._connection, self._held))
+        self._asked_at, self._asked_since_boot = asked_at, asked_since_boot
+        self.forget()
+        self._alarm = loop.call_at(asked_at + self._time_s, self._cut)
+
+    @property
+    def _time_s(self) -> float:
+        return _CUT_AT * self._session.ttl_s
 
     def _cut(self) -> None:
         """End what runs before other processes may take over: all is read anew."""

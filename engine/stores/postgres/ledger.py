@@ -77,6 +77,7 @@ class PostgresLedger:
         self._taking_lock = asyncio.Lock()
         self._opened: Callable[[Doubted], Writer]
         self._keeper: Keeper | None = None
+        self._former: Keeper | None = None  # it knows when the time of the session is over
         self._spans: dict[Kind, Span] = {}
         self._reserving: asyncio.Task[None] | None = None
         self._pending = (0, float("-inf"))  # a count, and when it was made
@@ -103,9 +104,8 @@ class PostgresLedger:
             await prepare(connection, self._address)
             self._held = await self._session.join(connection, alone=self._alone)
             if self._held is None and self._alone:
-                raise StoreError(
-                    f"{self.name} is in use by {await self._session.another(connection)}: stop it first"
-                )
+                other = await self._session.another(connection)
+                raise StoreError(f"{self.name} is in use by {other}: stop it first")
         except Exception as error:  # noqa: BLE001 - whatever the driver raises
             raise at_opening(self.name, error) from None
         if self._held is not None:
@@ -165,6 +165,8 @@ class PostgresLedger:
                     for connection in self._connections:
                         await connection.close()
         self._let_go()
+        if self._former is not None:
+            self._former.forget()
 
     # -- sharing ---------------------------------------------------------------------------------------------------------
 
@@ -206,9 +208,8 @@ class PostgresLedger:
         if granted is not None and self.poller:
             log.info("this process takes updates in now", store=self.name)
         elif granted is None and poller != self.poller:
-            log.info(
-                "another process takes updates in: this one handles its part", store=self.name, polls=poller
-            )
+            part = "another process takes updates in: this one handles its part"
+            log.info(part, store=self.name, polls=poller)
         self.poller = poller
         return granted
 
@@ -217,6 +218,11 @@ class PostgresLedger:
         async with self._reading() as connection:
             await self._session.step_back(connection)
         self._ring(moved=True)
+
+    def is_in_time(self) -> bool:
+        """See SharedLedger."""
+        keeper = self._keeper or self._former
+        return keeper is None or keeper.is_in_time()
 
     async def resign(self, epoch: int) -> None:
         """See SharedLedger."""
@@ -251,14 +257,13 @@ class PostgresLedger:
 
     async def _join(self, connection: Connection) -> None:
         """Begin the session; wait while another process has the bot alone."""
-        is_logged = False
+        other = ""
         while self._held is None:
             self._held = await self._session.join(connection, alone=self._alone)
             if self._held is None:
-                if not is_logged:
+                if not other:
                     other = await self._session.another(connection)
                     log.info("waiting: another process has the bot alone", store=self.name, held_by=other)
-                    is_logged = True
                 await self.pause()
 
     @asynccontextmanager
@@ -288,9 +293,9 @@ class PostgresLedger:
             self._taking = await self._connect()
             keeping = await self._connect()
             channel = f"chatlane {crc32(schema.encode())} {bot}"
-            self._keeper = Keeper(self._session, keeping, held, channel, self.bell, self._doubt)
-            window = self._keeper.window
-            await self._keeper.start(self._renew_every_s)
+            keeper = Keeper(self._session, keeping, held, channel, self.bell, self._doubt, self._former)
+            await keeper.start(self._renew_every_s)
+            self._keeper = keeper
             found = await self._read_first(held)
             found.granted = await self._session.granted(self._taking)
             self._spans = {kind: Span(1, 0, partial(self._reserve_more, kind)) for kind in BLOCKS}
@@ -299,9 +304,12 @@ class PostgresLedger:
         except Exception as error:  # noqa: BLE001 - whatever the driver raises
             raise at_opening(self.name, error) from None
         self._opened = lambda doubted: Writer(
-            connection, schema, bot, held, doubted, lambda: self.shares.bits, self._ring, window
+            connection, schema, bot, held, doubted, lambda: self.shares.bits, self._ring, keeper.window
         )
-        return await asyncio.get_running_loop().run_in_executor(None, loader(), found)
+        loaded = await asyncio.get_running_loop().run_in_executor(None, loader(), found)
+        if not keeper.is_at_work:  # nothing would notice later
+            raise StoreUnavailable("the session cannot be renewed")
+        return loaded
 
     async def _read_first(self, held: Held) -> Found:
         """Read what the session owns; a new one takes its part first, as far as it is free."""
@@ -342,10 +350,10 @@ class PostgresLedger:
             self._lost()
 
     def _let_go(self) -> None:
-        """Stop renewing, and cut the connections."""
+        """Stop renewing, and cut the connections; what runs is ended when the time of the session is over."""
         if self._keeper is not None:
             self._keeper.stop()
-            self._keeper = None
+            self._former, self._keeper = self._keeper, None
         self.transactions.cut()
         for connection in self._connections:
             connection.terminate()

@@ -18,7 +18,7 @@ from engine.errors import SqlFailed
 from engine.model import Sql
 from engine.own_sql import check_count, failed, too_many_rows
 from engine.statements import ROWS_MAX, STATEMENT_S
-from engine.stores.postgres.connection import Connection
+from engine.stores.postgres.connection import Connection, check_replicated
 
 TABLES: Final = [
     "meta", "canary", "session", "share", "mail", "bot", "mark", "inbox", "outbox", "state", "timer", "parked", "dead", "seen", "alias",
@@ -139,6 +139,7 @@ async def _commit(connection: Connection, statement: Sql) -> None:
         await connection.execute("COMMIT")
     except asyncpg.IntegrityConstraintViolationError as error:  # a deferred constraint
         raise sorted_error(statement, error, connection) from None
+    check_replicated(connection)
 
 
 def _check(statement: Sql) -> None:

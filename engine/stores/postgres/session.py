@@ -71,9 +71,10 @@ SELECT (SELECT array_agg(id) FROM {0}.session WHERE bot = $1 AND NOT leaving),
  (SELECT array_agg(ARRAY[queue, reason]) FROM {0}.parked WHERE bot = $1 AND key = $2)"""
 _OTHER: Final = "SELECT min(holder) FROM {0}.session WHERE bot = $1 AND id <> $2"
 _POLLER: Final = "SELECT holder FROM {0}.session JOIN {0}.bot ON owner = session.id WHERE bot.id = $1"
+# The session cannot be reaped while it gets the right.
 _GRANT: Final = """
-UPDATE {0}.bot SET owner = $2, epoch = epoch + 1 FROM {0}.session
-WHERE bot.id = $1 AND (owner IS NULL OR owner = $2) AND session.id = $2 AND stint = $3 RETURNING epoch"""
+WITH me AS MATERIALIZED (SELECT FROM {0}.session WHERE id = $2 AND stint = $3 FOR KEY SHARE)
+UPDATE {0}.bot SET owner = $2, epoch = epoch + 1 FROM me WHERE id = $1 AND (owner IS NULL OR owner = $2) RETURNING epoch"""
 _ALIVE: Final = "SELECT FROM {0}.session WHERE id = $1 AND stint = $2"
 _GRANTED: Final = "SELECT epoch FROM {0}.bot WHERE id = $1 AND owner = $2"
 _RESIGN: Final = "UPDATE {0}.bot SET owner = NULL WHERE id = $1 AND owner = $2 AND epoch = $3"

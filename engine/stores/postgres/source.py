@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from asyncpg import SerializationError
+
 from engine.embedded.lane import ParkedLane
 from engine.errors import StoreUnavailable
 from engine.stores.owned.group import Row
@@ -101,13 +103,19 @@ async def read_owned(connection: Connection, schema: str, bot: int, held: Held, 
 async def take_free(
     connection: Connection, schema: str, bot: int, held: Held, wanted: Collection[int], now: float
 ) -> Found | None:
-    """Take these shares, as far as they are free, and read what is in them, in one snapshot; None: none is free."""
-    async with connection.transaction(isolation="repeatable_read"):
-        await _begin(connection, schema, held)
-        rows = await connection.fetch(_TAKE.format(schema), bot, held.session, list(wanted))
-        if not rows:
-            return None
-        return await _read(connection, schema, bot, held, [row[0] for row in rows], now)
+    """Take these shares, as far as they are free, and read what is in them, in one snapshot.
+
+    None: none is free, or others have changed some at the same time; then all is as before.
+    """
+    try:
+        async with connection.transaction(isolation="repeatable_read"):
+            await _begin(connection, schema, held)
+            rows = await connection.fetch(_TAKE.format(schema), bot, held.session, list(wanted))
+            if not rows:
+                return None
+            return await _read(connection, schema, bot, held, [row[0] for row in rows], now)
+    except SerializationError:
+        return None
 
 
 async def reserve(

@@ -35,7 +35,7 @@ from engine.errors import (
     TransactionFailed,
 )
 from engine.model import Sql
-from engine.stores.postgres.connection import Connection
+from engine.stores.postgres.connection import Connection, check_replicated
 from engine.stores.postgres.errors import described, is_fault_of_values, outcome_of
 from engine.stores.postgres.own_sql import check, run_all, sorted_error
 
@@ -309,6 +309,7 @@ class Within:
             raise TransactionFailed(described(error)) from None
         if tag != "COMMIT":
             raise TransactionFailed("the server has rolled it back")
+        check_replicated(connection)
 
     # -- parts of the above --------------------------------------------------------------------------------------------
 
@@ -325,11 +326,10 @@ class Within:
         self._why = f"the transaction was open for longer than {OPEN_MAX_S:g} s"
         log.warning(self._why)
         connection, self._is_ready = self._connection, False
-        if connection is not None:
-            if self._is_open:
-                connection.terminate()  # what is under way fails; the end of the block releases it
-            else:
-                self._release(is_sound=False)
+        if self._is_open and connection is not None:
+            connection.terminate()  # what is under way fails; the end of the block releases it
+        else:
+            self._release(is_sound=False)
 
     def _no_limit(self) -> None:
         if self._limit is not None:

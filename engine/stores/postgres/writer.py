@@ -9,7 +9,7 @@ from engine.errors import RightLost, StateChanged, StoreUnavailable, TooManyTime
 from engine.stores.owned.group import Group, Row, Steps, combined
 from engine.stores.owned.reads import Read
 from engine.stores.owned.writer import Doubted, GroupWriter
-from engine.stores.postgres.connection import Connection
+from engine.stores.postgres.connection import Connection, check_replicated
 from engine.stores.postgres.errors import is_fault_of_values, outcome_of
 from engine.stores.postgres.own_sql import commit_with
 from engine.stores.postgres.session import Held
@@ -141,6 +141,7 @@ class Writer(GroupWriter):
         _, new, _, bounded, _, shared = parts
         sql, values = group_statement(self._schema, parts)
         row = await connection.fetchrow(sql, self._bot, *self._held, *values)
+        check_replicated(connection)
         if row is None or not row[0]:
             raise StoreUnavailable("other processes have taken over")
         if not row[1]:
