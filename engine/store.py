@@ -337,6 +337,11 @@ def appends_elsewhere(store: object) -> bool:
     return bool(getattr(store, "appends_elsewhere", False))
 
 
+def part_of_lanes(store: object) -> float:
+    """Return which part of all lanes this session of the store has, in (0, 1]."""
+    return float(getattr(store, "part_of_lanes", 1.0))
+
+
 def database_of(store: object) -> Database | None:
     """Return the store, if it runs the author's own SQL."""
     return cast("Database", store) if hasattr(store, "create_tables") else None

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -23,7 +24,7 @@ from engine import (
     observed_store,
 )
 from engine.meter import Meter
-from engine.store import FullStore, database_of
+from engine.store import FullStore, database_of, part_of_lanes
 from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
@@ -32,6 +33,7 @@ from telegram.dialogue.router.table import Table
 from telegram.dialogue.routes.events import check_event, posted
 from telegram.dialogue.routes.schedules import looks
 from telegram.service.observe import ObservedPoster, observer_of
+from telegram.service.pace import Pace
 from telegram.service.sender import CallMeter, Poster, Sender
 from telegram.settings.bot_config import BotConfig
 
@@ -99,7 +101,8 @@ class Assembly:
         """The observer, which does not raise. None: there is none."""
 
         self.peers = Peers(drops=config.unreachable == "drop")
-        self.tools = Tools(client=client, database=database_of(store))
+        pace = _pace(config.messages_per_s, store, jitter)
+        self.tools = Tools(client=client, database=database_of(store), pace=pace)
         routed = watched if traces is None else observer_of([*filter(None, [watched]), traces.observe])
         self.handler = InboxHandler(
             router,
@@ -114,12 +117,11 @@ class Assembly:
             poster,
             peers=self.peers,
             unknown_outcome=config.unknown_outcome,
-            per_s=config.messages_per_s,
+            pace=pace,
             jitter=jitter,
             refused=wanted_by(router.entries()),
             meter=meter,
         )
-        self.tools.pace = sender.pace
         send: Handler = sender if traces is None else traces.handler(sender)
         send = send if watched is None else observed_handler(send, watched)
         meters = [None if meter is None else meter.of(queue) for queue in Queue]
@@ -206,3 +208,7 @@ def _watched(
     if not others:
         return None, meter
     return observer_of(others if meter is None else [*others, meter]), None
+
+
+def _pace(per_s: float, store: FullStore, jitter: Callable[[], float]) -> Pace | None:
+    return Pace(per_s, jitter, partial(part_of_lanes, store)) if per_s else None

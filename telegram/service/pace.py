@@ -10,7 +10,8 @@
 
 The exact limits are not published and only a 429 is certain, so the rate adapts: if several chats are refused within
 _MOMENT_S, all sending pauses and the rate is lowered; it rises again slowly. Posts (what a handler sends to other chats
-than its own) leave part of the rate to replies, which go first. Times are the event loop's.
+than its own) leave part of the rate to replies, which go first. A process that has a part of the bot's chats takes the same part
+of the rate. Times are the event loop's.
 """
 
 import json
@@ -81,11 +82,17 @@ class _Meter:
 
 
 class Pace:
-    """Spaces messages; `per_s` is the maximum rate over all chats. `jitter` returns a float in [0, 1)."""
+    """Spaces messages; `per_s` is the maximum rate over all chats. `jitter` returns a float in [0, 1).
 
-    def __init__(self, per_s: float, jitter: Callable[[], float]) -> None:
-        self.per_s = self._per_s_max = per_s
+    `part` returns which part of all chats is sent to from here, in (0, 1].
+    """
+
+    def __init__(
+        self, per_s: float, jitter: Callable[[], float], part: Callable[[], float] = lambda: 1.0
+    ) -> None:
+        self._per_s = self._per_s_max = per_s  # over all processes
         self._jitter = jitter
+        self._part = part
         self._full_until = 0.0  # like _Meter's, for all chats together
         self._chats: dict[str, _Meter] = {}
         self._forget_at = _METERS_MAX  # number of chats at which idle ones are removed
@@ -94,6 +101,11 @@ class Pace:
         self._refused: dict[str, float] = {}  # chat -> when, within the last _MOMENT_S
         self._paused_until = 0.0
         self._changed_at = 0.0
+
+    @property
+    def per_s(self) -> float:
+        """The rate now, of this process."""
+        return self._per_s * self._part()
 
     def wait_s(self, lane: str, method: str, body: bytes, now: float) -> float:
         """Return how many seconds this lane's call has to wait before it asks again; 0: it is counted as sent now."""
@@ -130,7 +142,7 @@ class Pace:
             return
         self._refused.clear()
         self._paused_until = max(self._paused_until, now + retry_after_s)
-        self.per_s = max(min(_PER_S_MIN, self._per_s_max), self.per_s * _SLOWER)
+        self._per_s = max(min(_PER_S_MIN, self._per_s_max), self._per_s * _SLOWER)
         self._changed_at = self._paused_until
         log.warning(
             "Telegram refuses several chats: sending pauses", retry_after_s=retry_after_s, per_s=self.per_s
@@ -167,9 +179,9 @@ class Pace:
         return meter
 
     def _rise(self, now: float) -> None:
-        steps = int((now - self._changed_at) // _RISES_EVERY_S) if self.per_s < self._per_s_max else 0
+        steps = int((now - self._changed_at) // _RISES_EVERY_S) if self._per_s < self._per_s_max else 0
         if steps > 0:  # several after an idle time, in which nothing was refused
-            self.per_s = min(self._per_s_max, self.per_s * _FASTER ** min(steps, _STEPS_MAX))
+            self._per_s = min(self._per_s_max, self._per_s * _FASTER ** min(steps, _STEPS_MAX))
             self._changed_at += steps * _RISES_EVERY_S
 
 

@@ -119,16 +119,15 @@ class Sender:
         *,
         peers: Peers | None = None,
         unknown_outcome: UnknownOutcome = "repeat",
-        per_s: float = 0.0,
+        pace: Pace | None = None,
         jitter: Callable[[], float] = random.random,
         refused: Sequence[Wanted] = (),
         meter: CallMeter | None = None,
     ) -> None:
-        """`refused`: the refusals that handlers take."""
+        """`refused`: the refusals that handlers take; `pace` None: no limits."""
         self._client = client
         self._meter = meter
-        self.pace = Pace(per_s, jitter) if per_s else None
-        """The rate limiter; None: no limits."""
+        self._pace = pace
         self._waiting = 0  # workers in _wait_for_turn
         self._peers = Peers() if peers is None else peers
         self._gives_up = unknown_outcome == "give-up"
@@ -145,8 +144,8 @@ class Sender:
             return self._without_sending(delivery, ready)
         method, body, _, named = ready
         call = Tried(delivery.lease.key, method, loop.time())
-        if self.pace is not None:
-            await self._wait_for_turn(self.pace, call, body)
+        if self._pace is not None:
+            await self._wait_for_turn(self._pace, call, body)
             call = call._replace(started=loop.time())
         if wait_s := self._outage.wait_s(call.started):
             raise Park("Telegram cannot be reached", delay_s=wait_s)
@@ -156,8 +155,8 @@ class Sender:
             result = await self._send(ready, delivery)
         except RetryAfter as error:
             self._outage.over(call)
-            if self.pace is not None:
-                self.pace.refused(call.lane, error.retry_after_s, loop.time())
+            if self._pace is not None:
+                self._pace.refused(call.lane, error.retry_after_s, loop.time())
             raise Park(str(error), delay_s=error.retry_after_s + self._jitter()) from None
         except Refused as error:
             self._outage.over(call)

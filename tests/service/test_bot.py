@@ -63,6 +63,12 @@ def echo_router() -> Router:
     return gate.router
 
 
+async def test_a_process_with_a_part_of_the_chats_sends_at_that_part_of_the_rate(fake, monkeypatch):
+    async with a_bot(fake, echo_router(), messages_per_s=30) as bot:
+        monkeypatch.setattr(bot._store, "part_of_lanes", 0.5, raising=False)
+        assert bot._parts.tools.pace.per_s == 15
+
+
 async def test_texts_come_back_in_order_each_once(fake, tmp_path):
     async with a_bot(fake, echo_router(), f"sqlite:{tmp_path / 'bot.db'}") as bot:
         await bot.start()

@@ -204,6 +204,26 @@ def test_the_pace_rises_over_an_idle_time():
     assert pace.per_s == 30
 
 
+@pytest.mark.parametrize("part", [0.25, 0.5, 1.0])
+def test_a_process_with_a_part_of_the_chats_takes_the_same_part_of_the_rate(part):
+    pace = Pace(40.0, lambda: 0.0, lambda: part)
+    now = 100.0
+    for chat in range(400):
+        while wait_s := say(pace, f"chat:{chat}", now):
+            now += wait_s
+    assert now - 100.0 == pytest.approx(400 / (40.0 * part), rel=0.1)
+
+
+def test_the_rate_is_learned_for_all_processes():
+    part = 0.5
+    pace = Pace(30.0, lambda: 0.0, lambda: part)
+    for chat in range(3):
+        pace.refused(f"chat:{chat}", 5, 10.0)
+    assert pace.per_s == 12.0
+    part = 1.0  # the other one has ended
+    assert pace.per_s == 24.0
+
+
 def test_chats_that_are_refused_one_after_the_other_pause_nothing():
     pace = steady()
     for chat in range(20):

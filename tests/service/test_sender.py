@@ -20,6 +20,7 @@ from telegram.botapi.errors import (
     UploadCut,
 )
 from telegram.botapi.files import InputFile
+from telegram.service.pace import Pace
 from telegram.service.sender import Sender
 from tests.kit.virtual import run_virtual
 
@@ -238,7 +239,7 @@ def spaced(key: str, method: str = "sendMessage") -> Work:
 def test_a_call_that_has_to_wait_for_long_gives_its_sender_to_others_and_counts_no_attempt():
     async def main() -> None:
         poster = Posting()
-        sender = Sender(poster, per_s=30, jitter=lambda: 0.0)
+        sender = Sender(poster, pace=Pace(30, lambda: 0.0), jitter=lambda: 0.0)
         for _ in range(3):
             await sender(spaced("chat:1"))
         with pytest.raises(Park) as caught:
@@ -256,7 +257,7 @@ def test_a_call_that_has_to_wait_for_long_gives_its_sender_to_others_and_counts_
 def test_senders_that_wait_are_few():
     async def main() -> None:
         poster = Posting()
-        sender = Sender(poster, per_s=8, jitter=lambda: 0.0)
+        sender = Sender(poster, pace=Pace(8, lambda: 0.0), jitter=lambda: 0.0)
         outcomes = await asyncio.gather(
             *(sender(spaced(f"chat:{n}")) for n in range(60)), return_exceptions=True
         )
@@ -270,7 +271,7 @@ def test_senders_that_wait_are_few():
 def test_several_refusals_make_the_others_wait():
     async def main() -> None:
         poster = Posting(RetryAfter("sendMessage", 429, "Too Many Requests", {"retry_after": 7}))
-        sender = Sender(poster, per_s=30, jitter=lambda: 0.0)
+        sender = Sender(poster, pace=Pace(30, lambda: 0.0), jitter=lambda: 0.0)
         for n in range(3):
             with pytest.raises(Park):
                 await sender(spaced(f"chat:{n}"))

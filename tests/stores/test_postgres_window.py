@@ -4,6 +4,7 @@ from typing import Any
 
 import asyncpg
 
+from engine.store import Limits
 from engine.stores.contract.store import OUTBOX
 from engine.stores.owned.shares import share_of
 from engine.stores.postgres import open_postgres, window
@@ -18,31 +19,56 @@ MAIL = """INSERT INTO chatlane.mail (bot, share, kind, key, scope, place, at, bo
 NONE: frozenset[str] = frozenset()
 
 
+def passed(each: Window, latest: int, running: frozenset[str] = NONE) -> int:
+    """Renew, read what there is, and return from where it is read now."""
+    each.renewed(latest, running)
+    start = each.start(everything=False)
+    each.read(start, each.ended)
+    return each.start(everything=False)
+
+
 def test_mail_is_read_from_a_number_below_which_no_transaction_runs():
     each = Window()
-    each.read(each.start(everything=False), is_all=True)
-    starts = []
-    for latest, running in ((10, ""), (20, "ab"), (30, "bc"), (40, "c"), (50, "c"), (60, "cd"), (70, "de")):
-        each.renewed(latest, frozenset(running))
-        each.read(0, is_all=True)
-        starts.append(each.start(everything=False))
-    assert starts == [0, 0, 0, 0, 0, 0, 20]
+    found = [
+        passed(each, latest, frozenset(running))
+        for latest, running in (
+            (10, ""),
+            (20, "ab"),
+            (30, "bc"),
+            (40, "c"),
+            (50, "c"),
+            (60, "cd"),
+            (70, "de"),
+        )
+    ]
+    assert found == [0, 0, 0, 0, 0, 0, 20]
     assert each.start(everything=True) == 0
 
 
-def test_everything_is_read_at_first_and_now_and_then_until_all_of_it_was():
+def test_numbers_are_passed_only_by_a_reading_of_all_before_them():
     each = Window()
     for latest in (10, 10, 20, 20):
         each.renewed(latest, NONE)
+    assert each.ended == 10
     assert each.start(everything=False) == 0
-    each.read(0, is_all=False)
+    each.read(0, 0)  # it had begun before
     assert each.start(everything=False) == 0
-    each.read(0, is_all=True)
+    each.read(0, each.ended)
     assert each.start(everything=False) == 10
-    for _ in range(window._ALL_EVERY):
-        each.renewed(30, NONE)
-    each.read(30, is_all=True)
+
+
+def test_everything_is_read_at_first_and_now_and_then():
+    each = Window()
     assert each.start(everything=False) == 0
+    for _ in range(window._ALL_EVERY - 1):
+        passed(each, 20)
+    assert each.start(everything=False) == 20
+    each.renewed(20, NONE)
+    assert each.start(everything=False) == 0
+    each.read(20, each.ended)  # one that had begun before
+    assert each.start(everything=False) == 0
+    each.read(0, each.ended)
+    assert each.start(everything=False) == 20
 
 
 async def test_what_a_session_wrote_first_is_filed_first_though_its_commit_took_long(
@@ -104,3 +130,36 @@ async def test_mail_of_shares_that_are_taken_is_filed_however_old_it_is(open_it,
     await until(lambda: first._writer._window.start(everything=False) >= latest)
     kill(second)
     assert [body for _, _, body in await handled(first, OUTBOX, 1)] == [b"old"]
+
+
+async def test_a_reading_that_its_limit_cuts_off_passes_nothing(open_it, database, monkeypatch):
+    monkeypatch.setattr("engine.stores.owned.mail._MAIL_MAX", 2)
+    monkeypatch.setattr(window, "_ALL_EVERY", 1 << 60)
+    store = await open_it()
+    store._sharing.cancel()
+    writing = await asyncpg.connect(database.url().partition("?")[0])
+    bot = store._ledger._session.bot
+    keys = [f"chat:{number}" for number in range(7)]
+    for key in keys:
+        latest = await writing.fetchval(MAIL, bot, key, b"a call", share_of(key))
+    await until(lambda: store._writer._window.ended >= latest)
+    store._by_mail = False
+    await store._file_mail()
+    assert [key for key, _, _ in await handled(store, OUTBOX, 7)] == keys
+    await writing.close()
+
+
+async def test_a_post_for_which_there_is_no_room_is_a_dead_letter_however_late_it_is_read(open_it, database):
+    store = await open_it(limits=Limits(lane_timers_max=1))
+    store._sharing.cancel()
+    writing = await asyncpg.connect(database.url().partition("?")[0])
+    bot, key = store._ledger._session.bot, "chat:1"
+    for scope in ("one", "two"):
+        post = MAIL.replace("'call', $2, ''", f"'post', $2, '{scope}'")
+        latest = await writing.fetchval(post, bot, key, b"a post", share_of(key))
+    await until(lambda: store._writer._window.ended >= latest)
+    store._by_mail = False
+    await store._file_mail()
+    assert await writing.fetchval("SELECT count(*) FROM chatlane.mail WHERE bot = $1", bot) == 0
+    assert [letter.reason for letter in await store.dead_letters()] == ["the lane has too many timers"]
+    await writing.close()

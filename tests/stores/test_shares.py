@@ -9,7 +9,7 @@ import pytest
 
 from engine import Call, Effects, Post, RightLost, StateChanged, StoreError, StoreUnavailable, Timer
 from engine.model import StateChange
-from engine.store import ALL_LANES, Limits
+from engine.store import ALL_LANES, Limits, part_of_lanes
 from engine.stores.contract.effects import WITHIN_S
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, update
 from engine.stores.owned.shares import SHARES, share_of
@@ -358,6 +358,18 @@ async def test_a_hold_that_was_ended_elsewhere_does_not_come_back_with_the_lane(
     assert (await asyncio.wait_for(first.claim(INBOX), WITHIN_S)).lease.key == far
 
 
+async def test_sessions_know_which_parts_of_the_lanes_they_have(open_it):
+    first = await open_it()
+    assert part_of_lanes(first) == 1.0
+    second = await open_it()
+    await level(first, second)
+    assert part_of_lanes(first) + part_of_lanes(second) == 1.0
+    assert 0.4 < part_of_lanes(first) < 0.6
+    third = await open_it()
+    third._shares.give(range(SHARES))
+    assert part_of_lanes(third) == 1 / SHARES  # never 0: it is a divisor
+
+
 async def test_all_lanes_of_a_queue_are_held_at_each_session(open_it):
     first, second = await two(open_it)
     await first.hold(OUTBOX, ALL_LANES, "paused")
@@ -402,6 +414,7 @@ ALTER TABLE former.timer DROP share;
 ALTER TABLE former.parked DROP share;
 ALTER TABLE former.dead DROP share;
 UPDATE former.meta SET value = '1' WHERE name = 'format';
+DELETE FROM former.meta WHERE name = 'oldest_reader';
 """
 
 

@@ -140,7 +140,8 @@ class MailingStore(OwnedStore):
         """File all mail that is there."""
         while True:
             mailed = self._mailed
-            filing = await self._writer.read_rows(Read.MAIL, (_MAIL_MAX, self._by_mail), self._file)
+            everything = self._by_mail or bool(self._refused)
+            filing = await self._writer.read_rows(Read.MAIL, (_MAIL_MAX, everything), self._file)
             if filing:
                 for outcome in await asyncio.gather(*filing, return_exceptions=True):
                     if isinstance(outcome, BaseException) and not isinstance(outcome, TooManyTimers):

@@ -19,7 +19,7 @@ from engine.stores.owned.group import Group
 from engine.stores.owned.image import Loaded
 from engine.stores.owned.ledger import Granted, Ledger, Source
 from engine.stores.owned.mail import MailingStore
-from engine.stores.owned.shares import Shares, share_of
+from engine.stores.owned.shares import SHARES, Shares, share_of
 from engine.stores.owned.store import Placed
 
 log = structlog.get_logger(__name__)
@@ -121,6 +121,11 @@ class SharedStore(MailingStore):
     def appends_elsewhere(self) -> bool:
         """Whether another session has the right to append, as of the last time that this one asked."""
         return self._right is None and self._ledger.poller != ""
+
+    @property
+    def part_of_lanes(self) -> float:
+        """Which part of all lanes this session has; if it has none: that of one share."""
+        return max(1, len(self._shares)) / SHARES
 
     async def resign(self, right: Right) -> None:
         if right == self._right:

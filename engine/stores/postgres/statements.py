@@ -43,7 +43,7 @@ OF_SHARES: Final = {Read.DUE, Read.NEXT_DUE, Read.MAIL}
 # -- one group: one statement, so that it needs one round trip, and is one transaction ---------------------------------
 
 _FENCE: Final = """
-WITH alive AS MATERIALIZED (SELECT FROM {0}.session WHERE id = $2 AND stint = $3 FOR KEY SHARE),
+WITH alive AS MATERIALIZED (SELECT FROM {0}.session WHERE id = $2 AND stint = $3 AND bot = $1 FOR KEY SHARE),
  same AS MATERIALIZED (SELECT FROM {0}.canary, alive WHERE nonce = $4)"""
 # The lock makes a grant to another session wait for what is appended, so that it reads all ids.
 _RIGHT: Final = """,

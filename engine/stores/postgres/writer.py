@@ -175,9 +175,10 @@ class Writer(GroupWriter):
             return failure, failure if suspect else None
 
     async def _read_mail(self, query: str, most: int, everything: bool) -> list[Row]:
-        start = self._window.start(everything=everything)
+        start, ended = self._window.start(everything=everything), self._window.ended
         rows = await self._connection.fetch(query, self._bot, most, start, self._shares())
-        self._window.read(start, is_all=len(rows) < most)
+        if len(rows) < most:
+            self._window.read(start, ended)
         return rows
 
 
