@@ -66,10 +66,7 @@ class Engine:
         farewell: Failed | None = None,
         meter: Meter | None = None,
     ) -> None:
-        """Use the hooks of a FullHandler that `handler` has: `failed`, and for the inbox `arrived`.
-
-        A meter needs a `metered_store`.
-        """
+        """Use the hooks of a FullHandler that `handler` has: `failed`, and for the inbox `arrived`. A meter needs a `metered_store`."""
         if farewell is not None:
             deprecated("farewell=", "a handler has the method failed(delivery, given_up)")
         self._config = config or EngineConfig()
@@ -77,6 +74,7 @@ class Engine:
         self._queue = queue
         self._commit = getattr(store, "first_commit", store.commit)
         self._meter = meter
+        self._clock = None if meter is None else meter.clock
         self._handler = handler
         self._jitter = jitter
         self._keeper = Keeper(store, handler_timeout_s=self._config.handler_timeout_s)
@@ -199,6 +197,7 @@ class Engine:
 
     async def _serve(self, worker: Worker) -> None:
         quantum, settling, commit, meter = self._config.quantum, self._settling, self._commit, self._meter
+        committed = None if meter is None else meter.committed
         since_pause = 0
         while not self._draining:
             delivery = await self._claim(worker)
@@ -215,8 +214,8 @@ class Engine:
                 if settling.is_calm() and isinstance(outcome, Effects):
                     try:
                         following = await commit(delivery, outcome, more=more)
-                        if meter is not None:
-                            meter.committed(delivery, outcome, worker.began, worker.ended)
+                        if committed is not None:
+                            committed(delivery, outcome, worker.began, worker.ended)
                     except BaseException as why:  # noqa: BLE001 - sorted there
                         if meter is not None:
                             meter.not_committed(delivery, worker.began, worker.ended, why)
@@ -311,12 +310,12 @@ class Engine:
         self._keeper.enter(worker, delivery)
         self._notes.begin(worker.number, delivery.envelope.id)
         work = Work(delivery, self._keeper)
-        if (meter := self._meter) is not None:
-            worker.began = meter.clock()
+        if (clock := self._clock) is not None:
+            worker.began = clock()
         try:
             outcome = await isolated(context, (handler or self._handler)(work))
-            if meter is not None:
-                worker.ended = meter.clock()
+            if clock is not None:
+                worker.ended = clock()
             if isinstance(outcome, Effects):
                 outcome = checked_effects(outcome, self._queue)
             else:
@@ -324,8 +323,8 @@ class Engine:
         except GeneratorExit:
             raise  # the task itself is destroyed
         except BaseException as error:  # noqa: BLE001 - each is this delivery's failure
-            if meter is not None:
-                meter.handled(delivery, worker.began, meter.clock(), error)
+            if self._meter is not None:
+                self._meter.handled(delivery, worker.began, self._meter.clock(), error)
             outcome = Released() if self._asking.is_over else self._failed(delivery, error)
         self._notes.end(worker.number)
         if worker.task.cancelling() or worker.task._must_cancel:  # noqa: SLF001 - is_cancelled() without a call

@@ -24,7 +24,7 @@ class Meter(Protocol):
     def clock(self) -> Callable[[], float]:
         """Returns the time in seconds, from any origin."""
 
-    def committed(self, delivery: Delivery, effects: Effects, began: float, ended: float) -> None:
+    def committed(self, delivery: Delivery, effects: Effects, began: float, ended: float, /) -> None:
         """Count a delivery that was handled from `began` to `ended`, and is committed now."""
 
     def handled(

@@ -3,7 +3,7 @@
 * Labels are bounded: a queue, an outcome, a method of the Bot API (else "other"), a known code (else "other"), a method of
   the store. Never a chat, a user, a lane, a text or the text of an error.
 * What it keeps per reply in progress is bounded by WAITING_MAX. Durations are kept until `fold`.
-* The methods that are called for each delivery, and each call, cost about a microsecond in all (tests/bench/metered.py).
+* What is called for each delivery and each call is in telegram/metrics/meters.py.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from engine import (
     StateChanged,
     TooManyTimers,
 )
-from engine.model import TIMER_IDS
 from engine.observe import Appended, Buried, Committed, Handled, LeaseGone, Parked, StoreCalled
 from telegram.botapi.errors import ApiError, FileUnusable, NotSent, OutcomeUnknown, TelegramError
 from telegram.botapi.schema import load
 from telegram.metrics.histogram import COUNTS, SECONDS, SHORT, Histogram
+from telegram.metrics.meters import PoolMeter, executed
 from telegram.service.observe import Polled, PollFailed, Received, SendFailed, Sent
 
 WAITING_MAX: Final = 10_000
@@ -83,49 +83,13 @@ class Pool:
         return len(self.handler_s) - self.handled.total()
 
 
-class _PoolMeter:
-    """The meter of one Engine: `committed` is called for each delivery, so each of its lines counts."""
-
-    __slots__ = ("_commit_took", "_handled", "_not_committed", "_rare", "_took", "_waits", "clock")
-
-    def __init__(self, counts: "Counts", pool: Pool) -> None:
-        self.clock = counts.clock
-        self._took = pool.handler_s.add
-        self._commit_took = counts.store_s["commit"].add
-        self._rare = counts.not_usual
-        self._waits = counts.waiting.setdefault
-        self._handled = counts.handled
-        self._not_committed = counts.not_committed
-
-    def committed(self, delivery: Delivery, effects: Effects, began: float, ended: float) -> None:
-        """Count a delivery that was handled from `began` to `ended`, and is committed now."""
-        self._commit_took(self.clock() - ended)
-        envelope = delivery.envelope
-        if delivery.attempt != 1 or effects.also or envelope.id >= TIMER_IDS:
-            self._rare(delivery, effects, began, ended)
-            return
-        self._took(ended - began)
-        for call in effects.calls:  # of the inbox
-            self._waits(call.body, envelope.at)
-
-    def handled(
-        self, delivery: Delivery, began: float, ended: float, error: BaseException | None = None
-    ) -> None:
-        """Count a run of a handler that raised, or whose effects are to be committed with events."""
-        self._handled(delivery, ended - began, error)
-
-    def not_committed(self, delivery: Delivery, began: float, ended: float, error: BaseException) -> None:
-        """Count a run of a handler, and a commit that has failed now."""
-        self._not_committed(delivery, began, ended, error)
-
-
 class Counts:
     """The meter of a bot. `wall` returns Unix time by Telegram's clock, `clock` the time in seconds from any origin."""
 
     def __init__(self, wall: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self.clock = clock
-        self._lead = wall() - clock()
+        self.lead = [wall() - clock()]
         """What Unix time has more than `clock`, as of the last `fold`."""
 
         self._last_received: tuple[float, int] | None = None
@@ -151,9 +115,10 @@ class Counts:
         self._failed_at: int | None = None
         """The last writing call of the store failed when it had so many commits; None: it worked."""
 
-        self._call_took = self.call_s.add
-        self._reply_took = self.reply_s.add
-        self._called = self._new_calls.append
+        self.called = self._new_calls.append
+        self.sent: Callable[[str, float, Delivery], None] = executed(self)
+        """Count a request that was begun at a time, and that Telegram has executed now."""
+
         self._histograms = [
             *(each for pool in self.pools.values() for each in (pool.handler_s, pool.attempts)),
             *(*self.store_s.values(), self.reply_s, self.call_s, self.batches),
@@ -175,13 +140,13 @@ class Counts:
             }
         )
 
-    def of(self, queue: Queue) -> _PoolMeter:
+    def of(self, queue: Queue) -> PoolMeter:
         """Return the meter of one queue's pool."""
-        return _PoolMeter(self, self.pools[queue.value])
+        return PoolMeter(self, queue)
 
     def fold(self) -> None:
         """Sort the durations into their histograms; to be called a few times a second."""
-        self._lead = self._wall() - self.clock()
+        self.lead[0] = self._wall() - self.clock()
         for each in self._histograms:
             each.fold()
         for method, count in Counter(self._new_calls).items():
@@ -202,14 +167,6 @@ class Counts:
         return self._failed_at is not None and len(self.store_s["commit"]) == self._failed_at
 
     # -- reported by calls (engine/meter.py, telegram/service/sender.py) ----------------------------------------------
-
-    def sent(self, method: str, began: float, delivery: Delivery) -> None:
-        """Count a request that was begun at `began`, and that Telegram has executed now."""
-        now = self.clock()
-        self._call_took(now - began)
-        self._called(method)
-        if at := self.waiting.pop(delivery.envelope.body, 0.0):
-            self._reply_took(now + self._lead - at)
 
     def await_replies(self, calls: tuple[Call, ...], at: float) -> None:
         """Note the replies to an update that was received at Unix time `at`."""
@@ -252,7 +209,7 @@ class Counts:
 
     def _polled(self, _: Polled) -> None:
         self.source_at = self.clock()
-        self._called("getUpdates")
+        self.called("getUpdates")
 
     def _poll_failed(self, event: PollFailed) -> None:
         self.failed_calls["getUpdates", code_of(event.error)] += 1
@@ -313,7 +270,7 @@ class Counts:
     # -- events: to Telegram ---------------------------------------------------------------------------------------
 
     def _sent(self, event: Sent) -> None:
-        self._called(event.method)
+        self.called(event.method)
         self.call_s.add(event.took_s)
         if event.delivery is not None and (at := self.waiting.pop(event.delivery.envelope.body, 0.0)):
             self.reply_s.add(self._wall() - at)

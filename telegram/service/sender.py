@@ -88,7 +88,7 @@ class CallMeter(Protocol):
         """Returns the time in seconds, from any origin."""
         ...
 
-    def sent(self, method: str, began: float, delivery: Delivery) -> None:
+    def sent(self, method: str, began: float, delivery: Delivery, /) -> None:
         """Count a request that was begun at `began`, and that Telegram has executed now."""
         ...
 
@@ -128,6 +128,8 @@ class Sender:
         self._client = client
         self._meter = meter
         self._pace = pace
+        self._clock = None if meter is None else meter.clock
+        self._sent = None if meter is None else meter.sent
         self._waiting = 0  # workers in _wait_for_turn
         self._peers = Peers() if peers is None else peers
         self._gives_up = unknown_outcome == "give-up"
@@ -248,14 +250,14 @@ class Sender:
         Return its result if it has names or files.
         """
         method, body, files, named = ready
-        meter, corrections = self._meter, 0
+        clock, sent, corrections = self._clock, self._sent, 0
         while True:
-            began = 0.0 if meter is None else meter.clock()
+            began = 0.0 if clock is None else clock()
             try:
                 result = await self._post(method, body, files, named)
             except TelegramError as error:
-                if meter is not None:
-                    meter.send_failed(method, began, error)
+                if self._meter is not None:
+                    self._meter.send_failed(method, began, error)
                 corrections += 1
                 if not isinstance(error, Refused) or corrections > _CORRECTIONS_MAX:
                     raise
@@ -264,8 +266,8 @@ class Sender:
                     raise
                 body = corrected
             else:
-                if meter is not None:
-                    meter.sent(method, began, delivery)
+                if sent is not None:
+                    sent(method, began, delivery)
                 return result
 
     def _corrected(

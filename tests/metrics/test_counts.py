@@ -177,7 +177,7 @@ async def test_what_is_told_by_calls_counts_as_the_same_events(queue: Queue):
     """An Engine with a meter tells the frequent things by calls: engine/meter.py."""
     told, seen = a_counts(), a_counts()
     meter = told.of(queue)
-    effects = Effects((Call("chat:7", b"call"),) if queue is Queue.INBOX else (), also=2)
+    effects = Effects((Call("chat:7", b"call"),), also=2) if queue is Queue.INBOX else Effects()
     for each in (delivery(queue), delivery(queue, attempt=3), delivery(queue, TIMER_IDS + 1)):
         for committed in (effects, Effects()):
             meter.committed(each, committed, 3.0, 4.0)
