@@ -26,11 +26,14 @@ async def open_store(
     limits: Limits | None = None,
     wall: Callable[[], float] = time.time,
     shared: bool = False,
+    owns: bool = True,
+    named: Callable[[int], object] | None = None,
 ) -> FullStore:
     """Open `memory:`, `sqlite:FILE` or `postgres://...` for one bot (its id).
 
     StoreError says in one line what is wrong. `wall` returns Unix time in seconds, for timers. If another process has the
-    bot in a database, that is a StoreError, too; with `shared`, the processes share its lanes.
+    bot in a database, that is a StoreError, too; with `shared`, the processes share its lanes. Unless it `owns`, this one takes
+    no lanes. `named` is called with the number of each session of this process in a database (`revoke`), before that begins.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "memory" and not rest:
@@ -38,8 +41,18 @@ async def open_store(
     if scheme == "sqlite" and rest:
         return await open_sqlite(Path(rest), bot, limits=limits, wall=wall)
     if scheme in {"postgres", "postgresql"} and rest:
-        return await _open_postgres(url, bot, limits=limits, wall=wall, shared=shared)
+        return await _open_postgres(url, bot, limits=limits, wall=wall, shared=shared, owns=owns, named=named)
     raise _not_known(url)
+
+
+async def revoke(url: str, bot: str, session: int) -> bool:
+    """End a session of a process that is dead, so that others continue at once; False: it has ended already.
+
+    Waits for what the database still does for it. StoreUnavailable, StoreError.
+    """
+    with _optional_driver():
+        from engine.stores.postgres.revoking import revoke_session
+    return await revoke_session(url, bot, session)
 
 
 async def open_records(url: str, bot: str) -> Records:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import structlog
 
 from engine import StoreError
-from engine.store import FullStore
 from engine.stores import open_records, open_store
 from telegram.botapi.errors import Unauthorized, redact
 from telegram.botapi.printable import printable
 from telegram.client import TgClient
+from telegram.command import sandbox, several
 from telegram.command.new import make_bot
 from telegram.command.settings import Settings, WrongSettingError, read_settings
 from telegram.command.tracing import traced
@@ -31,7 +31,7 @@ from telegram.operating.copying import copy_bot, migrate
 from telegram.operating.office import Office, counts_for
 from telegram.operating.reaching import reached
 from telegram.process.running import Running, new_event_loop, tune_garbage_collection
-from telegram.process.systemd import Systemd
+from telegram.process.supervised import Place, take_place
 from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot
 from telegram.service.events import Events
@@ -46,7 +46,6 @@ from telegram.tracing import trace_id_of
 
 if TYPE_CHECKING:
     from telegram.fake import FakeServer
-    from telegram.sandbox.lanes import LaneBoard
 
 log = structlog.get_logger(__name__)
 
@@ -60,27 +59,34 @@ def _router(settings: Settings) -> Router:
     return load_router(settings.handlers)
 
 
-async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = None) -> int:
-    """Run the bot until a signal, with this router or that of HANDLERS; return the exit code."""
+async def serve(
+    settings: Settings, watchdog: Watchdog, router: Router | None = None, place: Place | None = None
+) -> int:
+    """Run the bot until a signal, with this router or that of HANDLERS; return the exit code. `place`: among several."""
+    settings = several.settings_of(settings, place)
     warn_of_readable_settings(Path(".env"))
     router = router or _router(settings)
     async with AsyncExitStack() as stack:
-        fake = await stack.enter_async_context(_fake(settings)) if settings.is_sandbox else None
+        fake = (
+            await stack.enter_async_context(sandbox.fake_server(settings.token))
+            if settings.is_sandbox
+            else None
+        )
         config = settings.config(is_sandbox=settings.is_sandbox)
         client = await stack.enter_async_context(_client(settings, fake))
         wall = fake.clock if fake is not None else time.time  # the sandbox lets time pass
-        systemd = await stack.enter_async_context(Systemd(os.environ))
+        systemd = await stack.enter_async_context(several.reporter(os.environ, place))
         url = settings.effective_store_url
         monitoring = await stack.enter_async_context(monitored(settings, client, wall))
         server = settings.telegram_api_url if fake is None else fake.url
         traces = await traced(settings, os.environ, stack, client, server, wall)
-        opening = open_store(url, str(client.bot_id), wall=wall, shared=True)
+        opening = several.opening(url, str(client.bot_id), config.role, systemd, wall)
         store = await unless_signalled(opening, watchdog)
         if store is None:
             return 0
         stack.push_async_callback(store.close)
         watchdog.at_force = store.notes.clear  # whom a stop cuts off is not to blame
-        lanes = None if fake is None else _lane_board(fake, store)
+        lanes = None if fake is None else sandbox.lane_board(fake, store)
         counts = monitoring.counts if monitoring is not None else counts_for(settings, wall)
         bot = Bot(
             client,
@@ -99,7 +105,7 @@ async def serve(settings: Settings, watchdog: Watchdog, router: Router | None = 
         if (events := settings.events()) is not None:
             await stack.enter_async_context(Events(*events, bot))
         if fake is not None and lanes is not None:
-            await _open_page(settings, stack, fake, bot, store, lanes, router.commands())
+            await sandbox.open_page(settings, stack, fake, bot, store, lanes, router.commands())
         return await run_until_signal(bot, watchdog, systemd)
 
 
@@ -116,40 +122,6 @@ def _client(settings: Settings, fake: "FakeServer | None") -> TgClient:
         allow_http=settings.telegram_allow_http,
         proxy=settings.proxy.get_secret_value() if settings.proxy else None,
     )
-
-
-def _fake(settings: Settings) -> "FakeServer":
-    from telegram.fake import FakeServer  # late: a bot at Telegram does not need it
-
-    return FakeServer(token=settings.token, strict=True)
-
-
-def _lane_board(fake: "FakeServer", store: FullStore) -> "LaneBoard":
-    from telegram.sandbox.lanes import LaneBoard
-
-    return LaneBoard(fake, store)
-
-
-async def _open_page(
-    settings: Settings,
-    stack: AsyncExitStack,
-    fake: "FakeServer",
-    bot: Bot,
-    store: FullStore,
-    lanes: "LaneBoard",
-    commands: Sequence[str],
-) -> None:
-    """Start the sandbox's page, and print where it is."""
-    from telegram.sandbox.server import Sandbox
-
-    scheme, _, file = settings.effective_store_url.partition(":")
-    chats_file = Path(f"{file}-chats") if scheme == "sqlite" else None
-    sandbox = await stack.enter_async_context(
-        Sandbox(fake, bot, store, lanes, port=settings.sandbox_port, commands=commands, chats_file=chats_file)
-    )
-    if settings.sandbox is None:
-        print("\n  BOT_TOKEN is not set: this is the sandbox, no bot at Telegram.")
-    print(f"\n  Chat with your bot here:  {sandbox.url}\n  Stop with Ctrl+C.\n", flush=True)
 
 
 async def post(settings: Settings, router: Router | None) -> int:
@@ -233,13 +205,15 @@ async def new(settings: Settings, _: Router | None) -> int:
     return 0
 
 
-def serve_to_the_end(settings: Settings, watchdog: Watchdog, router: Router | None) -> int:
+def serve_to_the_end(
+    settings: Settings, watchdog: Watchdog, router: Router | None, place: Place | None = None
+) -> int:
     """Run the bot until it has stopped, or was stopped by force; return the exit code."""
     blocked_max_s = max(BLOCKED_MAX_MIN_S, settings.handler_timeout_s)
     watchdog.start(drain_timeout_s=settings.drain_timeout_s, blocked_max_s=blocked_max_s)
     running = Running(new_event_loop)
     try:
-        return running.run(serve(settings, watchdog, router))
+        return running.run(serve(settings, watchdog, router, place))
     finally:
         watchdog.unwatch(running.left)
 
@@ -297,23 +271,29 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
         check_neighbours()
         settings = read_settings(arguments)
         token = settings.token
+        command = _command(settings)
+        place = take_place(os.environ) if command is None else None
         set_up_logging(
             settings.log_level,
             settings.log_format,
             token,
             texts=settings.shows_texts,
             trace_id=None if settings.traces == "none" else trace_id_of(token.partition(":")[0]),
+            process=place and place.number,
         )
-        command = _command(settings)
         tune_garbage_collection()
         if command is None and not hasattr(os, "register_at_fork"):
             raise WrongSettingError(
                 "a bot runs on Linux and macOS; on Windows use WSL (handlers can be tested there: telegram.testing)"
             )
+        if command is None:
+            several.check(settings)
         if command is None and settings.reload:
             return _reload()
+        if command is None and settings.processes > 1 and place is None:
+            return asyncio.run(several.supervise(settings, os.environ))
         if command is None:
-            return serve_to_the_end(settings, watchdog or Watchdog(), router)
+            return serve_to_the_end(settings, watchdog or Watchdog(), router, place)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return _run(runner, command(settings, router), is_ended_by_a_person=settings.top is not None)
     except Unauthorized as error:

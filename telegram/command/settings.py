@@ -94,6 +94,12 @@ class Settings(
         default="sqlite:chatlane.db",
         description="sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE, or memory: (forgets)",
     )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="of the bot on this machine, supervised; with STORE_URL=postgres:// only",
+    )
     handlers: str = Field(default="handlers:router", description="module:router with your conversations")
     sandbox_port: int = Field(
         default=8088, ge=0, le=65535, description="of the sandbox's page; 0: any free one"

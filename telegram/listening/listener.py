@@ -34,6 +34,10 @@ class _Refused(asyncio.Protocol):
 class Listener:
     """Serves one application on one address."""
 
+    shares_ports = False
+    """Whether other processes of this bot on this machine may listen on the same address: the system divides the connections.
+    For the whole process."""
+
     def __init__(
         self,
         address: Address,
@@ -80,7 +84,11 @@ class Listener:
         await runner.setup()
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: self._connect(runner), self._asked.host, self._asked.port, backlog=_BACKLOG
+                lambda: self._connect(runner),
+                self._asked.host,
+                self._asked.port,
+                backlog=_BACKLOG,
+                reuse_port=self.shares_ports or None,
             )
         except OSError as error:
             await runner.cleanup()

@@ -53,6 +53,11 @@ class Watched(Protocol):
         """Whether it handles updates."""
         ...
 
+    @property
+    def takes_in(self) -> bool:
+        """Whether it takes updates in when it has the right to."""
+        ...
+
 
 class Asked(Protocol):
     """What is needed of the TgClient."""
@@ -81,7 +86,11 @@ class Health:
     @property
     def is_standby(self) -> bool:
         """Whether another process takes the updates in; this one may handle some chats."""
-        return appends_elsewhere(self.store)
+        return not self._takes_in or appends_elsewhere(self.store)
+
+    @property
+    def _takes_in(self) -> bool:
+        return self.bot is None or self.bot.takes_in
 
     async def problems(self) -> list[str]:
         """Return what is wrong, of PROBLEMS; empty: ready, also if another process takes the updates in."""
@@ -113,7 +122,7 @@ class Health:
         return None if at is None else self._clock() - at
 
     def _is_current(self) -> bool:
-        if appends_elsewhere(self.store):
+        if not self._takes_in or appends_elsewhere(self.store):
             return True
         age_s = self.source_age_s()
         if age_s is not None and age_s <= SOURCE_STALE_S:

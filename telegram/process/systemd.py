@@ -15,6 +15,10 @@ _LONGER_USEC: Final = 30_000_000
 """A start that waits (another process has the bot alone; Telegram cannot be reached) asks systemd for so much more time, every _EVERY_S."""
 
 
+SESSION: Final = "X_CHATLANE_SESSION"
+"""Name of a field of our own, which systemd ignores (sd_notify(3))."""
+
+
 class Systemd:
     """Entered while the event loop runs; `environ` has NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, if systemd set them."""
 
@@ -31,7 +35,7 @@ class Systemd:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        if self._address:
+        if self._is_heard:
             self._task = asyncio.create_task(self._beat(), name="systemd")
         return self
 
@@ -39,6 +43,10 @@ class Systemd:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+
+    @property
+    def _is_heard(self) -> bool:
+        return bool(self._address)
 
     def ready(self) -> None:
         """Report that the bot handles updates."""
@@ -48,6 +56,10 @@ class Systemd:
     def stopping(self) -> None:
         """Report that the bot stops."""
         self._send("STOPPING=1")
+
+    def session(self, number: int) -> None:
+        """Report a session in the store, before it begins: a supervisor ends it if this process dies."""
+        self._send(f"{SESSION}={number}")
 
     async def _beat(self) -> None:
         while self._has_watchdog or not self._is_ready:

@@ -22,6 +22,7 @@ from telegram.service.accepting import Accepting
 from telegram.service.assembly import Assembly, BotMeter, Traces
 from telegram.service.menu import publish
 from telegram.service.poller import Poller
+from telegram.service.roles import watch_roles
 from telegram.service.webhook import Webhook
 from telegram.settings.bot_config import BotConfig
 from telegram.settings.webhook import WebhookConfig
@@ -142,12 +143,19 @@ class Bot:
         now, RuntimeError if the bot does not run (answer 503: Telegram sends it again). Check the secret before.
         """
         self._check_runs("accept()")
+        if not self.takes_in:
+            raise RuntimeError("accept() needs a process that takes updates in: its role is work")
         await self._accepting.accept(update)
 
     @property
     def is_started(self) -> bool:
         """Whether it handles updates."""
         return self._main is not None and not self._main.done()
+
+    @property
+    def takes_in(self) -> bool:
+        """Whether it polls, or listens for the webhook, when it has the right to."""
+        return self._config.role != "work"
 
     @property
     def is_stopping(self) -> bool:
@@ -189,7 +197,8 @@ class Bot:
             parts.sending.start(group)
             parts.handling.start(group)
             # Not in the group: if the poller ends (token revoked), running handlers still finish.
-            poller = asyncio.create_task(self._source().run(), name="poller")
+            poller = asyncio.create_task(self._take_in(), name="poller")
+            roles = asyncio.create_task(watch_roles(self._store), name="roles")
             stop = asyncio.create_task(self._stop.wait(), name="stop")
             menu = asyncio.create_task(publish(self._client, self._lists), name="menu")
             jobs = asyncio.create_task(parts.begin_jobs(), name="jobs")
@@ -197,12 +206,19 @@ class Bot:
                 await asyncio.wait({poller, stop}, return_when=asyncio.FIRST_COMPLETED)
                 await self._drain(poller)
             finally:
-                for task in (poller, stop, menu, jobs):
+                for task in (poller, stop, menu, jobs, roles):
                     task.cancel()
-                await asyncio.wait({poller, stop, menu, jobs})
+                await asyncio.wait({poller, stop, menu, jobs, roles})
                 parts.handler.dropped.close()
         if not poller.cancelled() and (error := poller.exception()):
             raise error
+
+    async def _take_in(self) -> None:
+        """Take updates in until cancelled; a process with the role "work" leaves that to others."""
+        if self.takes_in:
+            await self._source().run()
+        else:
+            await asyncio.Event().wait()
 
     def _source(self) -> Poller | Webhook:
         parts = self._parts

@@ -48,16 +48,18 @@ def set_up_logging(
     *,
     texts: bool = False,
     trace_id: Callable[[Delivery], str] | None = None,
+    process: int | None = None,
 ) -> None:
     """Configure structlog, the standard `logging` (from "warning" on) and Python's warnings for the same output.
 
     `texts`: whether texts of users are written (telegram/service/log_texts.py). `trace_id` returns the id of a delivery's
-    trace, for the lines about it; None: there are no traces.
+    trace, for the lines about it; None: there are no traces. `process`: the number of this one of several.
     """
     hide = _unchanged if texts else _hide
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([] if process is None else [partial(_add_process, process)]),
         _add_delivery,
         *([] if trace_id is None else [partial(_add_trace, trace_id)]),
         structlog.stdlib.add_log_level,
@@ -144,6 +146,11 @@ class _ErrorStream:
             sys.stderr.flush()
 
     debug = info = warning = error = critical = msg
+
+
+def _add_process(number: int, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event.setdefault("process", number)
+    return event
 
 
 def _add_delivery(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -21,6 +21,9 @@ from telegram.dialogue.inbox.backlog import BACKLOG, BACKLOG_TEXT, read_backlog
 UnreachablePolicy = Literal["drop", "dead-letter"]
 """What to do with calls to a chat that cannot be reached: "drop" them, or send each one, which is then a dead letter."""
 
+Role = Literal["both", "poll", "work"]
+"""What of the bot's work a process does, of several over one database: take updates in, handle them, or both."""
+
 UnknownOutcome = Literal["repeat", "give-up"]
 """What to do with a call whose outcome is unknown: "repeat" (at least once), or "give-up" (at most once)."""
 
@@ -34,6 +37,9 @@ _SEND_TIMEOUT_S: Final = 6 * 3600.0
 @dataclass(frozen=True, slots=True)
 class BotConfig:
     """Settings of one bot, each with its unit and its reason."""
+
+    role: Role = "both"
+    """What the process does: "poll" takes updates in, and handles none; "work": handles updates that other processes take in."""
 
     workers: int = 64
     """Number of handlers at a time."""

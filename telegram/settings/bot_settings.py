@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, field_validator
 from telegram.dialogue.contexts.conduct import check_answer
 from telegram.dialogue.inbox.backlog import BACKLOG, read_backlog
 from telegram.dialogue.router.kinds import read_kinds
-from telegram.settings.bot_config import BotConfig, UnknownOutcome, UnreachablePolicy
+from telegram.settings.bot_config import BotConfig, Role, UnknownOutcome, UnreachablePolicy
 
 NOTHING: Final = "none"
 """Value of a text setting that stands for no text."""
@@ -20,6 +20,10 @@ _BOT: Final = BotConfig()
 class BotSettings(BaseModel):
     """How a bot works, and its texts to users; the value `none` means no text."""
 
+    role: Role = Field(
+        default=_BOT.role,
+        description="with STORE_URL=postgres://: poll takes updates in and handles none, work handles and never polls",
+    )
     workers: int = Field(default=_BOT.workers, ge=1, le=10_000, description="handlers at a time")
     senders: int = Field(
         default=_BOT.senders,

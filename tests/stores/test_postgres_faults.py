@@ -17,8 +17,9 @@ from engine.stores.contract.store import INBOX, OUTBOX, drain_ids, update
 from engine.stores.owned.group import Group, combined
 from engine.stores.owned.shares import SHARES
 from engine.stores.postgres import keeper, ledger, open_postgres, session
+from engine.stores.postgres.blocks import BLOCKS
 from engine.stores.postgres.connection import connect
-from engine.stores.postgres.source import BLOCKS, read_owned, take_free
+from engine.stores.postgres.source import read_owned, take_free
 from engine.stores.postgres.statements import group_statement
 from tests.kit.database import Server
 from tests.kit.proxy import Proxy
@@ -83,7 +84,7 @@ def freeze(store: Any) -> None:
     """Stop its process: it does not renew, and notices nothing."""
     store._ledger._keeper.stop()
     store._ledger._keeper.forget()
-    store._ledger._keeper._bell = asyncio.Event()
+    store._ledger._keeper._on_bell = lambda **_: None
     store._sharing.cancel()
 
 

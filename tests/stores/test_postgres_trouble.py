@@ -65,7 +65,7 @@ def an_old_server(monkeypatch):
 def freeze(store: Any) -> None:
     """Stop its process: it does not renew, and notices nothing."""
     store._ledger._keeper.stop()
-    store._ledger._keeper._bell = asyncio.Event()
+    store._ledger._keeper._on_bell = lambda **_: None
 
 
 def cut(store: Any) -> None:

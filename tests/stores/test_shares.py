@@ -8,11 +8,13 @@ import asyncpg
 import pytest
 
 from engine import Call, Effects, Post, RightLost, StateChanged, StoreError, StoreUnavailable, Timer
+from engine.lacks import Lack
 from engine.model import StateChange
 from engine.store import ALL_LANES, Limits, part_of_lanes
+from engine.stores import revoke
 from engine.stores.contract.effects import WITHIN_S
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, update
-from engine.stores.owned.shares import SHARES, share_of
+from engine.stores.owned.shares import SHARES, part_of, share_of
 from engine.stores.postgres import open_postgres, session
 
 CHATS = [f"chat:{number}" for number in range(40)]
@@ -95,6 +97,22 @@ async def agreed(stores: list[Any], name: tuple[str, str], state: bytes) -> None
             await asyncio.sleep(0.01)
 
 
+def test_in_a_deploy_no_lane_goes_back_to_an_old_process():
+    old, new = [range(start, start + 4) for start in (100, 200)]
+    owner: dict[int, int] = {}
+    moves = 0
+    steps = [{*old}, *({*new[: n + 1], *old[n + taken :]} for n in range(4) for taken in (0, 1))]
+    for sessions in steps:
+        parts = {each: part_of(each, frozenset(sessions)) for each in sessions}
+        now = {share: each for each, part in parts.items() for share in part}
+        assert len(now) == SHARES
+        assert not [share for share, each in owner.items() if each in new and now[share] in old]
+        moves += sum(owner.get(share, each) != each for share, each in now.items())
+        owner = now
+    assert {*owner.values()} == {*new}
+    assert moves < 1.8 * SHARES  # once, or a second time between two old ones
+
+
 async def test_sessions_have_disjoint_parts_of_all_lanes(open_it):
     stores = await two(open_it)
     third = await open_it()
@@ -132,6 +150,44 @@ async def test_only_one_session_appends_and_another_one_when_it_resigns(open_it)
     with pytest.raises(RightLost):
         await first.append(right, [update(2)])
     assert await second.append(other, [update(1), update(2)]) == 1  # it knows what the first has seen
+
+
+async def test_what_the_former_one_has_appended_comes_first(open_it):
+    first, second = await two(open_it)
+    far = next(key for key in CHATS if second._shares.owns(key))
+    second._sharing.cancel()  # it is slow, and has not heard of what arrives
+    right = await first.right()
+    await first.append(right, [update(1, far)])
+    await first.resign(right)
+    await second.append(await second.right(), [update(2, far)])
+    assert [id_ for _, id_, _ in await handled(second, INBOX, 2)] == [1, 2]
+
+
+async def test_what_arrives_while_shares_are_taken_stays_in_order(open_it, monkeypatch):
+    first, second = await two(open_it)
+    far = next(key for key in CHATS if first._shares.owns(key))
+    right = await second.right()
+    take, file_mail, is_taken = second._ledger.take, second._file_mail, False
+
+    async def slow_take(wanted: Any) -> Any:
+        nonlocal is_taken
+        source = await take(wanted)
+        if source is not None:
+            await second.append(right, [update(1, far)])  # it is not known yet that the lane is ours
+            is_taken = True
+        return source
+
+    async def late_file_mail() -> None:
+        nonlocal is_taken
+        if is_taken:
+            is_taken = False
+            await second.append(right, [update(2, far)])
+        await file_mail()
+
+    monkeypatch.setattr(second._ledger, "take", slow_take)
+    monkeypatch.setattr(second, "_file_mail", late_file_mail)
+    await first.close()
+    assert [id_ for _, id_, _ in await handled(second, INBOX, 2)] == [1, 2]
 
 
 async def test_an_append_under_a_right_that_was_taken_away_changes_nothing(open_it):
@@ -400,6 +456,97 @@ async def test_mail_of_a_kind_that_is_not_known_stays(open_it, database):
     await store._file_mail()
     assert await connection.fetchval("SELECT count(*) FROM chatlane.mail WHERE bot = $1", bot) == 1
     await connection.close()
+
+
+async def test_a_session_that_owns_no_shares_appends_for_the_others(open_it):
+    poller = await open_it(owns=False)
+    right = await poller.right()
+    await poller.append(right, [update(1, CHATS[0])])
+    await until(lambda: poller.lacks == {Lack.OWNER})
+    assert (owned(poller), await poller._ledger.part()) == (set(), frozenset())
+    assert await poller.room(10) == 9  # it counts what others have to handle
+    worker = await open_it()
+    await until(lambda: owned(worker) == set(range(SHARES)))
+    await poller.append(right, [update(2, CHATS[0]), update(3, CHATS[1])])
+    found = await handled(worker, INBOX, 3)
+    assert [id_ for key, id_, _ in found if key == CHATS[0]] == [1, 2]
+    await until(lambda: not poller.lacks and not worker.lacks)
+    await poller.resign(right)
+    await until(lambda: worker.lacks == {Lack.APPENDER})
+
+
+async def test_a_session_that_owns_no_shares_leaves_room_for_what_others_handle(open_it):
+    poller, worker = await open_it(owns=False), await open_it()
+    await until(lambda: poller._ledger.sessions == worker._ledger.sessions == 1)
+    right = await poller.right()
+    await poller.append(right, [update(1, CHATS[0]), update(2, CHATS[1])])
+    assert await poller.room(10) == 8
+    assert not poller._ledger.is_alone
+
+
+async def test_others_have_the_shares_of_a_revoked_session_at_once(database, open_it, monkeypatch):
+    async def reap_nothing(*_: Any) -> list[str]:
+        return []
+
+    monkeypatch.setattr(session.Session, "reap", reap_nothing)
+    sessions: list[int] = []
+    first = await open_it()
+    second = await open_it(named=sessions.append)
+    await level(first, second)
+    right = await second.right()
+    await second.append(right, [update(id_, key) for id_, key in enumerate(CHATS, 1)])
+    bot = str(first._ledger._session.bot)
+    kill(second)
+    waiting = asyncio.create_task(first.right())
+    assert sessions == [second._ledger._session.id]
+    assert await revoke(database.url(), bot, sessions[0])
+    await until(lambda: owned(first) == set(range(SHARES)))
+    assert (await asyncio.wait_for(waiting, WITHIN_S)).epoch > right.epoch
+    assert len(await handled(first, INBOX, len(CHATS))) == len(CHATS)
+    assert not await revoke(database.url(), bot, sessions[0])
+
+
+async def test_a_revocation_waits_for_what_the_database_still_does(database, open_it):
+    first, second = await two(open_it)
+    bot, session_id = str(first._ledger._session.bot), second._ledger._session.id
+    connection, other = [await asyncpg.connect(database.url().partition("?")[0]) for _ in range(2)]
+    group = connection.transaction()  # as one of the dead process that is still executed
+    await group.start()
+    await connection.execute("SELECT FROM chatlane.session WHERE id = $1 FOR KEY SHARE", session_id)
+    kill(second)
+    revoking = asyncio.create_task(revoke(database.url(), bot, session_id))
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chatlane supervisor' AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(WITHIN_S):
+        while not await other.fetchval(waits):
+            await asyncio.sleep(0.01)
+    assert await other.fetchval("SELECT count(*) FROM chatlane.share WHERE owner = $1", session_id) > 0
+    await group.commit()
+    assert await revoking
+    await connection.close()
+    await other.close()
+
+
+async def test_a_revocation_ends_no_session_of_another_bot(database, open_it):
+    (first, second) = await two(open_it)
+    other = str(first._ledger._session.bot + 10_000)
+    assert not await revoke(database.url(), other, second._ledger._session.id)
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await revoke("postgres://nobody@127.0.0.1:1/x", other, 1)
+
+
+async def test_shares_of_running_handlers_are_given_up_when_these_end(open_it, monkeypatch):
+    first = await open_it()
+    right = await first.right()
+    await first.append(right, [update(id_, key) for id_, key in enumerate(CHATS, 1)])
+    heads = [await first.claim(INBOX) for _ in CHATS]
+    second = await open_it()
+    await until(lambda: first._ledger.sessions == 2)
+    part = await second._ledger.part()
+    await until(lambda: owned(second) == part - {share_of(key) for key in CHATS})
+    monkeypatch.setattr(first._ledger, "part", None)  # no further look
+    for head in heads:
+        await first.commit(head, NOTHING, more=False)
+    await until(lambda: owned(second) == part)
 
 
 FORMAT_1 = """

@@ -21,6 +21,7 @@ from tests.torture import (
     pg_frozen,
     pg_kills,
     pg_lines,
+    pg_supervised,
     poison,
     policies,
     shop,
@@ -57,6 +58,9 @@ CAMPAIGNS: Final[dict[str, Callable[[Plan, Tell], Awaitable[Result]]]] = {
     "postgres-failover-async": pg_failover.asynchronous,
     "postgres-frozen": pg_frozen.run,
     "postgres-lines": pg_lines.run,
+    "postgres-rolling": pg_supervised.rolling,
+    "postgres-supervised": pg_supervised.killed,
+    "postgres-unsupervised": pg_supervised.killed_alone,
 }
 _POSTGRES: Final = [name for name in CAMPAIGNS if name.startswith("postgres-")]
 DEFAULT: Final = Plan()

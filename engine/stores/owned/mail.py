@@ -13,8 +13,9 @@ what it missed.
 | `state`   | a commit of another lane                     | read anew: it is cached no longer                    |
 | `replay`, `discard`, `hold`, `unhold` | an operator      | done                                                 |
 
-The order of a lane's calls to another lane holds when shares move: after a share was taken, calls to other lanes go by mail,
-also to this session's own, until all mail of before is filed (`_by_mail`). A call's id is given when it is filed.
+The order of a lane's calls to another lane, and of what arrives, holds when shares move: after a share was taken, calls to other
+lanes and updates go by mail, also to this session's own, until all mail of before is filed (`_by_mail`, `_arrives_by_mail`).
+A call's id is given when it is filed. Who gets the right to append files what the former one has appended for it before it appends.
 """
 
 import asyncio
@@ -62,6 +63,8 @@ class MailingStore(OwnedStore):
         super().__init__(*args, **named)
         self._shares: Shares  # of `_loaded`
         self._by_mail = True  # calls and posts to other lanes
+        self._arrives_by_mail = False  # what is appended, also for lanes of this session
+        self._filing = asyncio.Lock()
         self._mailed = 0  # how many were mailed by this session
         self._refused: set[int] = set()  # mail with posts for which there was no room
         self._fulfilling: set[asyncio.Task[None]] = set()
@@ -138,6 +141,10 @@ class MailingStore(OwnedStore):
 
     async def _file_mail(self) -> None:
         """File all mail that is there."""
+        async with self._filing:
+            await self._file_all()
+
+    async def _file_all(self) -> None:
         while True:
             mailed = self._mailed
             everything = self._by_mail or bool(self._refused)
@@ -147,7 +154,7 @@ class MailingStore(OwnedStore):
                     if isinstance(outcome, BaseException) and not isinstance(outcome, TooManyTimers):
                         raise outcome
             elif mailed == self._mailed:
-                self._by_mail = False
+                self._by_mail = self._arrives_by_mail = False
                 return
 
     async def settle_mail(self) -> None:

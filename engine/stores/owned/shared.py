@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from engine.errors import RightLost, StoreError, StoreUnavailable
+from engine.lacks import Lack
 from engine.model import Envelope, Post, Queue, Right
 from engine.store import ALL_LANES
 from engine.stores.owned.group import Group
@@ -31,6 +32,14 @@ class SharedLedger(Ledger, Protocol):
     @property
     def sessions(self) -> int:
         """How many there are, as of the last look."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this session is the only one that should have shares, as of the last look."""
+
+    @property
+    def lacks(self) -> frozenset[Lack]:
+        """What no session does, as of the last look."""
 
     @property
     def held(self) -> Mapping[str, str]:
@@ -75,6 +84,8 @@ class SharedLedger(Ledger, Protocol):
 
 
 _AFTER_TROUBLE_S: Final = 1.0
+_GIVE_EVERY_S: Final = 0.05
+"""Interval of looks at lanes whose handlers run and that other sessions should have."""
 
 
 class SharedStore(MailingStore):
@@ -86,6 +97,7 @@ class SharedStore(MailingStore):
         super().__init__(*args, **named)
         self._last_place = 0  # of the inbox, while this session has the right
         self._sharing: asyncio.Task[None] | None = None
+        self._giving: asyncio.TimerHandle | None = None
         self._granting = asyncio.Lock()
 
     async def open(self) -> None:
@@ -99,6 +111,8 @@ class SharedStore(MailingStore):
             self._sharing.cancel()
             with suppress(asyncio.CancelledError):
                 await self._sharing
+        if self._giving is not None:
+            self._giving.cancel()
         await super()._close()
 
     # -- the right to append -------------------------------------------------------------------------------------------
@@ -108,6 +122,8 @@ class SharedStore(MailingStore):
             await self._trusted()
             async with self._granting:
                 if self._right is None and (granted := await self._ledger.grant()) is not None:
+                    self._by_mail = True  # what the former one has appended comes before what this one will
+                    await self._file_mail()
                     self._granted_to_us(granted)
                 if self._right is not None and self.is_in_time():
                     return self._right
@@ -126,6 +142,11 @@ class SharedStore(MailingStore):
     def part_of_lanes(self) -> float:
         """Which part of all lanes this session has; if it has none: that of one share."""
         return max(1, len(self._shares)) / SHARES
+
+    @property
+    def lacks(self) -> frozenset[Lack]:
+        """What no session of the store does, as of the last look."""
+        return self._ledger.lacks
 
     async def resign(self, right: Right) -> None:
         if right == self._right:
@@ -147,7 +168,7 @@ class SharedStore(MailingStore):
             raise
 
     async def room(self, pending_max: int) -> int:
-        if self._ledger.sessions == 1:
+        if self._ledger.is_alone:
             return await super().room(pending_max)
         return pending_max - await self._ledger.pending()
 
@@ -169,7 +190,9 @@ class SharedStore(MailingStore):
         return inbox.place(updates, self._limits.lane_depth_max, self._last_place)
 
     def _insert(self, group: Group, right: Right, placed: Placed, leads: Mapping[str, str]) -> Placed:
-        owns = self._shares.owns
+        def owns(key: str) -> bool:  # directly: nothing of before can still be mail
+            return not self._arrives_by_mail and self._shares.owns(key)
+
         group.expect_right(right.epoch)
         group.insert("inbox", *[(place, *envelope[1:]) for place, envelope in placed])
         aliases = [("alias", key, name, 0, 0.0, b"") for name, key in leads.items() if not owns(key)]
@@ -254,7 +277,7 @@ class SharedStore(MailingStore):
         """Give up the shares that other sessions should have, and take those that this one should have, if they are free."""
         part = await self._ledger.part()
         self._note_holds()
-        self._give((self._shares.owned or set()) - part)
+        self._give_all_but(part)
         if wanted := part - (self._shares.owned or set()):
             await self._take(wanted)
 
@@ -271,7 +294,7 @@ class SharedStore(MailingStore):
         if loaded is None or loaded is not self._loaded or loaded.is_void:
             self._writer.doubt(StoreUnavailable("shares were taken while the store was read anew"))
             return
-        self._by_mail = True  # before the first of their lanes is claimed
+        self._by_mail = self._arrives_by_mail = True  # before the first of their lanes is claimed
         try:
             loaded.take(source, self._wall())
         except Exception as error:
@@ -279,8 +302,17 @@ class SharedStore(MailingStore):
             raise
         await self._file_mail()
 
+    def _give_all_but(self, part: frozenset[int]) -> None:
+        """Give up the other shares, each as soon as no handler runs in it."""
+        if self._giving is not None:
+            self._giving.cancel()
+            self._giving = None
+        self._give((self._shares.owned or set()) - part)
+        if (self._shares.owned or set()) - part:
+            self._giving = asyncio.get_running_loop().call_later(_GIVE_EVERY_S, self._give_all_but, part)
+
     def _give(self, shares: set[int]) -> None:
-        """Give up those of these shares of which no lane is leased at this moment; the others stay until the next look."""
+        """Give up those of these shares of which no lane is leased at this moment."""
         loaded = self._loaded
         if not shares or loaded is None or loaded.is_void or self._writer.suspect:
             return

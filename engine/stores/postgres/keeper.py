@@ -16,9 +16,17 @@ log = structlog.get_logger(__name__)
 
 _CUT_AT: Final = 0.7
 """After this part of the session's time without a renewal the handlers are cut: others may take over soon."""
+MOVED: Final = "moved"
+"""Payload of a bell: shares, or the right to append, may be free."""
 
-_MOVED: Final = "moved"
-_NOTIFY: Final = "SELECT pg_notify($1, $2)"
+NOTIFY: Final = "SELECT pg_notify($1, $2)"
+
+
+class Heard(Protocol):
+    """Called when the bell rings."""
+
+    def __call__(self, *, moved: bool) -> None:
+        """`moved`: shares, or the right to append, may be free."""
 
 
 _SINCE_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", None)
@@ -44,8 +52,7 @@ class Keeper:
         session: Session,
         connection: Connection,
         held: Held,
-        channel: str,
-        bell: asyncio.Event,
+        heard: Heard,
         doubt: Doubt,
         former: "Keeper | None" = None,
     ) -> None:
@@ -53,8 +60,8 @@ class Keeper:
         self._session = session
         self._connection = connection
         self._held = held
-        self._channel = channel
-        self._bell = bell
+        self._channel = session.channel
+        self._on_bell = heard
         self._doubt = doubt
         self.window = Window()
         """From which number on mail is read."""
@@ -86,14 +93,14 @@ class Keeper:
 
     def ring(self, *, moved: bool) -> None:
         """Let all sessions look for mail; with `moved`, also for shares."""
-        self._rings.add(_MOVED if moved else "")
+        self._rings.add(MOVED if moved else "")
         self._wanted.set()
 
     async def leave(self) -> None:
         """End the session, and let others take what it owned."""
         await self._end_task()
         await self._session.leave(self._connection)
-        await self._connection.execute(_NOTIFY, self._channel, _MOVED)
+        await self._connection.execute(NOTIFY, self._channel, MOVED)
 
     @property
     def is_at_work(self) -> bool:
@@ -133,8 +140,8 @@ class Keeper:
                 await self._task
 
     def _heard(self, _: Any, __: int, ___: str, payload: str) -> None:
-        self.moved = self.moved or payload == _MOVED
-        self._bell.set()
+        self.moved = self.moved or payload == MOVED
+        self._on_bell(moved=payload == MOVED)
 
     async def _keep(self, every_s: float | None) -> None:
         loop = asyncio.get_running_loop()
@@ -146,7 +153,7 @@ class Keeper:
             self._wanted.clear()
             try:
                 while self._rings:
-                    await self._connection.execute(_NOTIFY, self._channel, self._rings.pop())
+                    await self._connection.execute(NOTIFY, self._channel, self._rings.pop())
                 if due_at is not None and every_s is not None and loop.time() >= due_at:
                     due_at = loop.time() + every_s
                     await self._renew()
@@ -160,7 +167,7 @@ class Keeper:
             for holder in await self._session.reap(self._connection, self._held):
                 log.warning("a process has ended without giving up its chats: others continue", was=holder)
                 self.ring(moved=True)
-        self._bell.set()
+        self._on_bell(moved=False)
 
     async def _renew_only(self) -> None:
         loop = asyncio.get_running_loop()

@@ -3,27 +3,26 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import Any, Final, TypeVar
-from zlib import crc32
 
 import structlog
 
 from engine.errors import StoreError, StoreUnavailable
+from engine.lacks import Lack
 from engine.model import Sql
 from engine.store import NoNotes
-from engine.stores.owned.ids import Kind, Span
 from engine.stores.owned.ledger import Granted, Loader, Source
-from engine.stores.owned.shares import Shares, part_of
+from engine.stores.owned.shares import Shares
 from engine.stores.owned.writer import Doubted
 from engine.stores.postgres.address import Address
+from engine.stores.postgres.blocks import BLOCKS, Blocks
 from engine.stores.postgres.connection import Connection, connect
 from engine.stores.postgres.errors import at_opening, outcome_of
 from engine.stores.postgres.keeper import Keeper
 from engine.stores.postgres.reading import Reader
 from engine.stores.postgres.schema import prepare
 from engine.stores.postgres.session import Held, Session
-from engine.stores.postgres.source import BLOCKS, Found, give_back, read_owned, reserve, take_free
+from engine.stores.postgres.source import Found, read_owned, take_free
 from engine.stores.postgres.within import Transactions
 from engine.stores.postgres.writer import Writer
 
@@ -78,14 +77,13 @@ class PostgresLedger:
         self._opened: Callable[[Doubted], Writer]
         self._keeper: Keeper | None = None
         self._former: Keeper | None = None  # it knows when the time of the session is over
-        self._spans: dict[Kind, Span] = {}
-        self._reserving: asyncio.Task[None] | None = None
+        self._blocks: Blocks
         self._pending = (0, float("-inf"))  # a count, and when it was made
         self._lost: Callable[[], object] = lambda: None
         self._reopening = asyncio.Lock()
         self._closed = asyncio.Event()
-        self.poller = ""
-        """See SharedLedger."""
+        self._freed = asyncio.Event()  # the right to append may be free, or the store is closed
+        self.poller = ""  # see SharedLedger
 
     @property
     def name(self) -> str:
@@ -96,6 +94,16 @@ class PostgresLedger:
     def sessions(self) -> int:
         """See SharedLedger."""
         return len(self._session.all)
+
+    @property
+    def is_alone(self) -> bool:
+        """See SharedLedger."""
+        return self._session.all == {self._session.id}
+
+    @property
+    def lacks(self) -> frozenset[Lack]:
+        """See SharedLedger."""
+        return self._session.lacks
 
     async def open(self, loader: Loader[T]) -> T:
         """See Ledger. StoreError at once if the database cannot be reached."""
@@ -150,6 +158,7 @@ class PostgresLedger:
     async def close(self) -> None:
         """See Ledger. A session that cannot be ended expires."""
         self._closed.set()
+        self._freed.set()
         self._reader.close()
         await self.transactions.close()
         if self._reopening.locked():
@@ -160,8 +169,7 @@ class PostgresLedger:
             with suppress(Exception):
                 async with asyncio.timeout(_CLOSE_S):
                     await self._keeper.leave()
-                    schema, bot = self._address.schema, self._session.bot
-                    await give_back(self._taking, schema, bot, "letters", self._spans["letters"])
+                    await self._blocks.give_back(self._taking, "letters")
                     for connection in self._connections:
                         await connection.close()
         self._let_go()
@@ -185,7 +193,7 @@ class PostgresLedger:
             self._keeper.moved = False
             async with self._reading() as connection:
                 await self._session.look(connection)
-        return part_of(self._session.id, self._session.all)
+        return self._session.part
 
     async def take(self, wanted: Collection[int]) -> Source | None:
         """See SharedLedger. Ids of calls and timers are higher from now on than all that the former owners used."""
@@ -193,7 +201,7 @@ class PostgresLedger:
         async with self._reading() as connection:
             found = await take_free(connection, schema, bot, held, wanted, self._wall())
             if found is not None:
-                await self._reserve(connection, "calls", "timers")
+                await self._blocks.reserve(connection, "calls", "timers")
         return found
 
     async def grant(self) -> Granted | None:
@@ -228,6 +236,7 @@ class PostgresLedger:
         """See SharedLedger."""
         async with self._reading() as connection:
             await self._session.resign(connection, epoch)
+        self._ring(moved=True)
 
     async def pending(self) -> int:
         """See SharedLedger."""
@@ -242,7 +251,8 @@ class PostgresLedger:
         """See SharedLedger."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_EVERY_S):
-                await self._closed.wait()
+                await self._freed.wait()
+        self._freed.clear()  # after the wait: what comes between a look and the pause ends the pause
         if self._closed.is_set():
             raise StoreUnavailable("the store is closed")
 
@@ -292,15 +302,14 @@ class PostgresLedger:
         try:
             self._taking = await self._connect()
             keeping = await self._connect()
-            channel = f"chatlane {crc32(schema.encode())} {bot}"
-            keeper = Keeper(self._session, keeping, held, channel, self.bell, self._doubt, self._former)
+            keeper = Keeper(self._session, keeping, held, self._heard, self._doubt, self._former)
             await keeper.start(self._renew_every_s)
             self._keeper = keeper
             found = await self._read_first(held)
             found.granted = await self._session.granted(self._taking)
-            self._spans = {kind: Span(1, 0, partial(self._reserve_more, kind)) for kind in BLOCKS}
-            await self._reserve(self._taking, *(BLOCKS if found.shares else ("letters",)))
-            found.blocks = self._spans
+            self._blocks = Blocks(schema, bot, self._reading)
+            await self._blocks.reserve(self._taking, *(BLOCKS if found.shares else ("letters",)))
+            found.blocks = self._blocks.spans
         except Exception as error:  # noqa: BLE001 - whatever the driver raises
             raise at_opening(self.name, error) from None
         self._opened = lambda doubted: Writer(
@@ -316,26 +325,17 @@ class PostgresLedger:
         schema, bot, now = self._address.schema, self._session.bot, self._wall()
         found = await read_owned(self._taking, schema, bot, held, now)
         if not found.shares:
-            part = part_of(self._session.id, self._session.all)
-            found = await take_free(self._taking, schema, bot, held, part, now) or found
+            found = await take_free(self._taking, schema, bot, held, self._session.part, now) or found
         return found
+
+    def _heard(self, *, moved: bool) -> None:
+        self.bell.set()
+        if moved:
+            self._freed.set()
 
     def _ring(self, *, moved: bool) -> None:
         if self._keeper is not None:
             self._keeper.ring(moved=moved)
-
-    async def _reserve(self, connection: Connection, *kinds: Kind) -> None:
-        blocks = await reserve(connection, self._address.schema, self._session.bot, kinds)
-        for kind, (first, last) in blocks.items():
-            self._spans[kind].continue_with(first, last)
-
-    def _reserve_more(self, kind: Kind) -> None:
-        async def more() -> None:
-            async with self._reading() as connection:
-                await self._reserve(connection, kind)
-
-        self._reserving = asyncio.create_task(more(), name="reserving ids")
-        self._reserving.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _doubt(self, reason: str, *, is_over: bool = False) -> None:
         """Put the store in doubt, and cut the connections: the answer to what is under way may never come.

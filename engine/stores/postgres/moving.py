@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
-from zlib import crc32
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.stores.moving import BATCH, KINDS, LARGE_BYTES, MARKS, Batches, Row
@@ -51,6 +50,10 @@ async def bots_of(url: str) -> list[str]:
             connection.terminate()
     except Exception as error:  # noqa: BLE001 - whatever the driver raises
         raise at_opening(address.name, error) from None
+
+
+def _nothing(*, moved: bool) -> None:
+    pass
 
 
 class MovingBot:
@@ -207,8 +210,7 @@ class MovingBot:
                 f"{self.name} is in use by {await self._session.another(connection)}: stop it first"
             )
         keeping = await self._connect()
-        channel = f"chatlane {crc32(self._address.schema.encode())} {self._bot}"
-        self._keeper = Keeper(self._session, keeping, self._held, channel, asyncio.Event(), self._doubt)
+        self._keeper = Keeper(self._session, keeping, self._held, _nothing, self._doubt)
         await self._keeper.start(RENEW_EVERY_S)
 
     def _doubt(self, reason: str, *, is_over: bool = False) -> None:  # noqa: ARG002 - the store's

@@ -11,11 +11,13 @@ is committed later. Time decides only when a session may be reaped.
 
 import secrets
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zlib import crc32
 
 from engine.errors import StoreError, StoreUnavailable
+from engine.lacks import Lack
 from engine.stores.moving import moved
 from engine.stores.owned.ledger import Granted
-from engine.stores.owned.shares import HOLD, SHARES
+from engine.stores.owned.shares import HOLD, SHARES, part_of
 from engine.stores.postgres.connection import Connection
 
 if TYPE_CHECKING:
@@ -37,8 +39,8 @@ _ENSURE: Final = (
 _MOVED: Final = "SELECT value FROM {0}.meta WHERE name = 'moved ' || $1::text"
 _LOCK_JOINS: Final = "SELECT pg_advisory_xact_lock(1128811854)"
 _JOIN: Final = """
-INSERT INTO {0}.session (id, bot, until, holder, alone)
-SELECT $1, $2, clock_timestamp() + $3 * interval '1 s', $4, $5
+INSERT INTO {0}.session (id, bot, until, holder, alone, leaving)
+SELECT $1, $2, clock_timestamp() + $3 * interval '1 s', $4, $5, $6
 WHERE NOT EXISTS (SELECT FROM {0}.session WHERE bot = $2 AND (alone OR $5)) RETURNING stint"""
 # After a start of the server every session gets its time to come back.
 _DEAD: Final = """
@@ -63,12 +65,14 @@ WHERE id = $2 AND stint = $3 RETURNING beat, (SELECT nonce FROM {0}.canary),
  (SELECT array_agg(pid || ' ' || backend_xid) FROM pg_stat_activity
   WHERE application_name LIKE 'chatlane %' AND backend_xid IS NOT NULL),
  (SELECT array_agg(other.id) FROM {0}.session AS other WHERE other.bot = $1 AND NOT leaving),
- (SELECT array_agg(ARRAY[queue, reason]) FROM {0}.parked WHERE bot = $1 AND key = $5)"""
+ (SELECT array_agg(ARRAY[queue, reason]) FROM {0}.parked WHERE bot = $1 AND key = $5),
+ (SELECT owner IS NOT NULL FROM {0}.bot WHERE bot.id = $1)"""
 _STEP_BACK: Final = "UPDATE {0}.session SET leaving = true WHERE id = $1"
 _LEAVE: Final = "DELETE FROM {0}.session WHERE id = $1"
 _LOOK: Final = """
 SELECT (SELECT array_agg(id) FROM {0}.session WHERE bot = $1 AND NOT leaving),
- (SELECT array_agg(ARRAY[queue, reason]) FROM {0}.parked WHERE bot = $1 AND key = $2)"""
+ (SELECT array_agg(ARRAY[queue, reason]) FROM {0}.parked WHERE bot = $1 AND key = $2),
+ (SELECT owner IS NOT NULL FROM {0}.bot WHERE bot.id = $1)"""
 _OTHER: Final = "SELECT min(holder) FROM {0}.session WHERE bot = $1 AND id <> $2"
 _POLLER: Final = "SELECT holder FROM {0}.session JOIN {0}.bot ON owner = session.id WHERE bot.id = $1"
 # The session cannot be reaped while it gets the right.
@@ -84,6 +88,11 @@ _NEW_NONCE: Final = "INSERT INTO {0}.canary (nonce) VALUES ($1) ON CONFLICT DO N
 _NONCE: Final = "SELECT nonce FROM {0}.canary"
 
 
+def channel_of(schema: str, bot: int) -> str:
+    """Return the channel of the bells of a bot's sessions."""
+    return f"chatlane {crc32(schema.encode())} {bot}"
+
+
 class Held(NamedTuple):
     """What each write compares.
 
@@ -97,10 +106,17 @@ class Held(NamedTuple):
 
 
 class Session:
-    """One session of one bot in one schema. `holder` names this process for the people at others."""
+    """One session of one bot in one schema. `holder` names this process for the people at others; `owns`: it takes shares."""
 
     def __init__(
-        self, schema: str, bot: int, *, ttl_s: float, holder: str, may_be_moved: bool = False
+        self,
+        schema: str,
+        bot: int,
+        *,
+        ttl_s: float,
+        holder: str,
+        owns: bool = True,
+        may_be_moved: bool = False,
     ) -> None:
         """`may_be_moved`: join also if the bot's work was copied to another store."""
         self.id = secrets.randbits(62)
@@ -112,6 +128,8 @@ class Session:
         self.held: dict[str, str] = {}
         """The queues of which an operator holds all lanes, and why, as of the last look."""
 
+        self._owns = owns
+        self._is_appended = True  # a session has the right to append, as of the last look
         self._schema = schema
         self._holder = holder
         self._may_be_moved = may_be_moved
@@ -121,6 +139,11 @@ class Session:
     def application(self) -> str:
         """The application_name of this process's connections."""
         return APPLICATION.format(self.id)
+
+    @property
+    def channel(self) -> str:
+        """The channel of the bells of this bot's sessions."""
+        return channel_of(self._schema, self.bot)
 
     async def join(self, connection: Connection, *, alone: bool = False) -> Held | None:
         """Begin the session; None: another process has the bot alone, or `alone` and another one has it.
@@ -137,7 +160,7 @@ class Session:
             if to is not None and not self._may_be_moved:
                 raise StoreError(moved(f"schema {self._schema}", to))
             stint = await connection.fetchval(
-                self._sql(_JOIN), self.id, self.bot, self.ttl_s, self._holder, alone
+                self._sql(_JOIN), self.id, self.bot, self.ttl_s, self._holder, alone, not self._owns
             )
         self._beat = 0
         await self.look(connection)
@@ -171,11 +194,25 @@ class Session:
 
     async def look(self, connection: Connection) -> None:
         """Look which sessions there are, and what is held."""
-        self._note(*(await connection.fetchrow(self._sql(_LOOK), self.bot, HOLD) or (None, None)))
+        self._note(*(await connection.fetchrow(self._sql(_LOOK), self.bot, HOLD) or (None, None, None)))
 
-    def _note(self, sessions: list[int] | None, held: list[tuple[str, str]] | None) -> None:
+    def _note(
+        self, sessions: list[int] | None, held: list[tuple[str, str]] | None, is_appended: bool | None
+    ) -> None:
         self.all = frozenset(sessions or ())
         self.held = dict(held or ())
+        self._is_appended = bool(is_appended)
+
+    @property
+    def part(self) -> frozenset[int]:
+        """The shares that it should have, as of the last look."""
+        return part_of(self.id, self.all) if self._owns else frozenset()
+
+    @property
+    def lacks(self) -> frozenset[Lack]:
+        """What no session does, as of the last look."""
+        lacks = {Lack.OWNER: not self.all, Lack.APPENDER: not self._is_appended}
+        return frozenset(lack for lack, is_missing in lacks.items() if is_missing)
 
     async def reap(self, connection: Connection, held: Held | None) -> list[str]:
         """Delete the sessions of processes that are dead, if this one is in force (None: it has not joined); return their names."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _TIME_S: Final = 600.0
 _MANY: Final = 1 << 60
-BLOCKS: Final[dict[Kind, int]] = {"calls": 1 << 22, "timers": 1 << 22, "letters": 1 << 10}
-"""How many ids a session reserves at once. There are 2**52: enough for 2**30 times, a reservation a second for 34 years."""
 
 _ALIVE: Final = "SELECT FROM {0}.session WHERE id = $1 AND stint = $2 FOR KEY SHARE"
 _OWNED: Final = "SELECT no FROM {0}.share WHERE owner = $1"
@@ -39,10 +37,6 @@ _LANES: Final = {
     "dead": "SELECT number, queue, key FROM {0}.dead WHERE bot = $1 AND share = ANY($2::int[]) ORDER BY number",
 }
 _ALIASES: Final = "SELECT name, key FROM {0}.alias WHERE bot = $1"
-_RESERVE: Final = """
-INSERT INTO {0}.mark (bot, kind, value) VALUES ($1, $2, $3)
-ON CONFLICT (bot, kind) DO UPDATE SET value = mark.value + $3 RETURNING value"""
-_GIVE_BACK: Final = "UPDATE {0}.mark SET value = $3 WHERE bot = $1 AND kind = $2 AND value = $4"
 
 
 class Found:
@@ -116,23 +110,6 @@ async def take_free(
             return await _read(connection, schema, bot, held, [row[0] for row in rows], now)
     except SerializationError:
         return None
-
-
-async def reserve(
-    connection: Connection, schema: str, bot: int, kinds: Iterable[Kind]
-) -> dict[Kind, tuple[int, int]]:
-    """Reserve ids: first and last of each kind. They are higher than all that were reserved before."""
-    blocks: dict[Kind, tuple[int, int]] = {}
-    for kind in kinds:
-        size = BLOCKS[kind]
-        last = await connection.fetchval(_RESERVE.format(schema), bot, kind, size)
-        blocks[kind] = (last - size + 1, last)
-    return blocks
-
-
-async def give_back(connection: Connection, schema: str, bot: int, kind: Kind, span: Span) -> None:
-    """Let the next session use what is left, if no other one has reserved ids meanwhile."""
-    await connection.execute(_GIVE_BACK.format(schema), bot, kind, *span.unused)
 
 
 async def _begin(connection: Connection, schema: str, held: Held) -> None:

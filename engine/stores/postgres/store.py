@@ -51,10 +51,13 @@ async def open_postgres(
     shared: bool = True,
     ttl_s: float = TTL_S,
     renew_every_s: float | None = RENEW_EVERY_S,
+    owns: bool = True,
+    named: Callable[[int], object] | None = None,
 ) -> PostgresStore:
     """Open the store of one bot, its tables created if missing; `shared` with other processes, or else for this one alone.
 
-    Alone: StoreError if another process has the bot, and others wait. StoreError says in one line what a person has to do.
+    Alone: StoreError if another process has the bot, and others wait. Unless it `owns`, it takes no shares. `named` is called
+    with the id of each of its sessions, before that begins. StoreError says in one line what a person has to do.
     """
     address = read_address(url)
     if not bot.isdecimal():
@@ -62,7 +65,10 @@ async def open_postgres(
     holder = f"process {os.getpid()} on {socket.gethostname()}"
 
     def session() -> Session:
-        return Session(address.schema, int(bot), ttl_s=ttl_s, holder=holder)
+        new = Session(address.schema, int(bot), ttl_s=ttl_s, holder=holder, owns=owns)
+        if named is not None:
+            named(new.id)
+        return new
 
     ledger = PostgresLedger(address, session, wall, alone=not shared, renew_every_s=renew_every_s)
     store = PostgresStore(ledger, limits or Limits(), wall)

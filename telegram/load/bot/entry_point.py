@@ -8,6 +8,7 @@ from telegram.dialogue import Router, load_router
 from telegram.load.bot.journal import Journal
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.recorder import Recorder
+from telegram.process.supervisor import EXIT_WRONG_SETTING
 
 
 def _die_with_parent() -> None:
@@ -16,7 +17,7 @@ def _die_with_parent() -> None:
     def wait() -> None:
         while os.read(0, 4096):
             pass
-        os._exit(1)
+        os._exit(EXIT_WRONG_SETTING)  # a supervisor does not start it again
 
     threading.Thread(target=wait, daemon=True).start()
 

@@ -1,0 +1,350 @@
+"""`--processes N`: starts N processes of the bot on this machine, and keeps them running.
+
+* A process that dies is replaced, after a delay that grows while that repeats. Its session in the store is ended at once
+  (`revoke`), so that the others continue with its chats; it has reported the session's number before that began.
+* SIGTERM or SIGINT stops all of them, a second one at once. SIGHUP replaces them one after the other: a new process is ready
+  before the old one stops.
+* A process that ends with EXIT_WRONG_SETTING while no other one works ends all: a person has to change something.
+* If this process is killed, the others read the end of their streams (supervised.py), and stop.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from engine.errors import StoreError, StoreUnavailable
+from telegram.process.supervised import Place, environment_of
+from telegram.process.systemd import SESSION, Systemd
+
+log = structlog.get_logger(__name__)
+
+EXIT_WRONG_SETTING: Final = 2
+DELAY_S: Final = 0.5
+DELAY_MAX_S: Final = 30.0
+STEADY_S: Final = 60.0
+"""A process that has worked for this long is started again after DELAY_S, whatever was before."""
+
+REVOKE_FOR_S: Final = 20.0
+"""How long it is tried to end the session of a dead process; by then the others have noticed themselves."""
+
+_REVOKE_EVERY_S: Final = 0.2
+_SPARE_S: Final = 5.0
+"""How long after its time a process that should stop is killed; it has ended itself before that (watchdog.py)."""
+
+_FORCED_S: Final = 3.0
+_REST_S: Final = 0.1
+_LOOK_EVERY_S: Final = 1.0
+_SESSIONS_MAX: Final = 4
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+
+Revoke = Callable[[int], Awaitable[object]]
+"""Ends a session of a dead process; StoreUnavailable, StoreError."""
+
+
+class Child:
+    """One process, from its start to its end."""
+
+    def __init__(self, number: int, process: Process, stream: socket.socket) -> None:
+        self.number = number
+        self.process = process
+        self.stream = stream
+        self.sessions: deque[int] = deque(maxlen=_SESSIONS_MAX)
+        self.ready = asyncio.Event()
+        self.ready_at: float | None = None
+        self.heard_at = asyncio.get_running_loop().time()
+        self.is_asked_to_stop = False
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def works(self) -> bool:
+        """Whether it is ready and runs."""
+        return self.ready.is_set() and not self.ended.done()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if it runs."""
+        self.is_asked_to_stop = True
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def note(self, line: bytes) -> None:
+        """Note what it has reported."""
+        self.heard_at = asyncio.get_running_loop().time()
+        name, _, value = line.decode("ascii", "replace").partition("=")
+        if name == "READY":
+            self.ready_at = self.heard_at
+            self.ready.set()
+        elif name == SESSION and value.isdecimal():
+            self.sessions.append(int(value))
+
+
+class Supervisor:
+    """`count` processes of `command`. `watchdog_s`: one that is silent for so long is killed; None: none is."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        count: int,
+        revoke: Revoke,
+        *,
+        drain_timeout_s: float,
+        systemd: Systemd,
+        watchdog_s: float | None = None,
+    ) -> None:
+        self._command = [*command]
+        self._environ = dict(environ)
+        self._count = count
+        self._revoke = revoke
+        self._drain_timeout_s = drain_timeout_s
+        self._systemd = systemd
+        self._watchdog_s = watchdog_s
+        self._current: dict[int, Child] = {}
+        self._children: set[Child] = set()  # those that run: also the old ones that are replaced
+        self._failures = [0] * count
+        self._signals: list[int] = []
+        self._is_over = asyncio.Event()
+        self._is_forced = asyncio.Event()
+        self._roll = asyncio.Event()
+        self._exit_code = 0
+        self._group: asyncio.TaskGroup
+
+    async def run(self) -> int:
+        """Return the exit code, after all have ended."""
+        loop = asyncio.get_running_loop()
+        for number in _STOPPING:
+            loop.add_signal_handler(number, self._hear, number)
+        loop.add_signal_handler(signal.SIGHUP, self._roll.set)
+        try:
+            async with self._systemd, asyncio.TaskGroup() as self._group:
+                working = [self._group.create_task(each) for each in (self._start(), self._look())]
+                await self._is_over.wait()
+                self._systemd.stopping()
+                for task in working:
+                    task.cancel()
+                await self._end()
+        finally:  # after an error in here the processes read the end of their streams, and stop
+            for number in (*_STOPPING, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+        return self._exit_code
+
+    def _hear(self, number: int) -> None:
+        self._signals.append(number)
+        if len(self._signals) > 1:
+            self._is_forced.set()
+            self._exit_code = 128 + number
+        self._is_over.set()
+
+    async def _start(self) -> None:
+        """Start the first one, then the others, so that a wrong setting is reported once; then replace them at each SIGHUP."""
+        for numbers in (range(1), range(1, self._count)):
+            for number in numbers:
+                self._current[number] = await self._spawn(number)
+            for number in numbers:
+                await self._ready(number)
+        self._systemd.ready()
+        log.info("all processes work", processes=self._count)
+        while True:
+            await self._roll.wait()
+            self._roll.clear()
+            await self._replace_all()
+
+    async def _ready(self, number: int) -> None:
+        """Wait until the process with this number is ready, or one that was started in its stead."""
+        while not self._current[number].works:
+            child = self._current[number]
+            await _first(child.ready.wait(), asyncio.shield(child.ended))
+            if child.ended.done():
+                await asyncio.sleep(DELAY_S)
+
+    # -- one process -------------------------------------------------------------------------------------------------
+
+    async def _spawn(self, number: int) -> Child:
+        ours, its = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            with its:
+                place = Place(number, its.fileno())
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    env=environment_of(self._environ, place),
+                    pass_fds=(place.fd,),
+                    start_new_session=True,  # Ctrl+C in a terminal is for the supervisor
+                )
+        except BaseException:
+            ours.close()
+            raise
+        child = Child(number, process, ours)
+        self._children.add(child)
+        self._group.create_task(self._watch(child))
+        log.info("process started", process=number, pid=process.pid)
+        if self._is_over.is_set():  # while it was started
+            child.send(signal.SIGTERM)
+        return child
+
+    async def _watch(self, child: Child) -> None:
+        """Hear what a process reports, until it has ended; see to what it leaves behind."""
+        listening = asyncio.create_task(_listen(child))
+        try:
+            code = await child.process.wait()
+            await asyncio.wait({listening}, timeout=_REST_S)  # a fork of it may hold the stream open
+        finally:
+            listening.cancel()
+            child.stream.close()
+        self._children.discard(child)
+        child.ended.set_result(code)
+        if code:
+            self._group.create_task(self._free(child))
+        # One that was asked before it could hear has ended by the signal.
+        is_well = child.is_asked_to_stop and code in {0, -signal.SIGTERM}
+        if not is_well:
+            log.warning("process ended", process=child.number, pid=child.process.pid, **_described(code))
+        if self._current.get(child.number) is not child or self._is_over.is_set():
+            if not is_well and self._is_over.is_set():
+                self._exit_code = self._exit_code or 1
+            return
+        if code == EXIT_WRONG_SETTING and not any(each.works for each in self._children):
+            self._exit_code = code
+            self._is_over.set()
+            return
+        await self._start_again(child)
+
+    async def _start_again(self, child: Child) -> None:
+        number, now = child.number, asyncio.get_running_loop().time()
+        if child.ready_at is not None and now - child.ready_at > STEADY_S:
+            self._failures[number] = 0
+        pause_s = delay_s(self._failures[number])
+        self._failures[number] += 1
+        await _first(asyncio.sleep(pause_s), self._is_over.wait())
+        if self._current[number] is not child or self._is_over.is_set():
+            return
+        new = await self._spawn(number)
+        if self._current[number] is child:
+            self._current[number] = new
+        else:  # another one has taken its place meanwhile
+            new.send(signal.SIGTERM)
+
+    async def _free(self, child: Child) -> None:
+        """End what a dead process has in the store."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + REVOKE_FOR_S
+        for session in child.sessions:
+            while True:
+                try:
+                    if await self._revoke(session):
+                        log.info(
+                            "others continue with the chats of a process that has ended", process=child.number
+                        )
+                    break
+                except (StoreUnavailable, StoreError) as error:
+                    if loop.time() > give_up or self._is_over.is_set():
+                        log.warning("others continue later: the store cannot be reached", reason=str(error))
+                        break
+                    await asyncio.sleep(_REVOKE_EVERY_S)
+
+    # -- all of them -------------------------------------------------------------------------------------------------
+
+    async def _replace_all(self) -> None:
+        """Replace the processes one after the other; the old ones continue if a new one does not become ready."""
+        log.info("replacing the processes", processes=self._count)
+        for number in range(self._count):
+            new = await self._spawn(number)
+            await _first(new.ready.wait(), asyncio.shield(new.ended))
+            if not new.works:
+                log.error("the new process has ended: the others are not replaced", process=number)
+                return
+            old, self._current[number] = self._current[number], new
+            self._failures[number] = 0
+            await self._stop([old])
+        log.info("all processes are replaced")
+
+    async def _stop(self, children: Sequence[Child]) -> None:
+        """Let them stop; one that does not end in time is killed."""
+        waiting = [child.ended for child in children if not child.ended.done()]
+        for child in children:
+            child.send(signal.SIGTERM)
+        if waiting:
+            await asyncio.wait(waiting, timeout=self._drain_timeout_s + _SPARE_S)
+        for child in children:
+            if not child.ended.done():
+                log.error("a process would not stop, and is killed", process=child.number)
+                child.send(signal.SIGKILL)
+
+    async def _end(self) -> None:
+        """Stop all; after a second signal at once."""
+        children = [*self._children]
+        stopping = asyncio.create_task(self._stop(children))
+        forced = asyncio.create_task(self._is_forced.wait())
+        await asyncio.wait({stopping, forced}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            stopping.cancel()
+            for child in children:
+                child.send(signal.SIGTERM)
+            await asyncio.wait([child.ended for child in children], timeout=_FORCED_S)
+            for child in children:
+                child.send(signal.SIGKILL)
+        forced.cancel()
+
+    async def _look(self) -> None:
+        """Kill a process that is silent for too long."""
+        if self._watchdog_s is None:
+            return
+        clock = asyncio.get_running_loop().time
+        while True:
+            before = clock()
+            await asyncio.sleep(_LOOK_EVERY_S)
+            stalled_s = clock() - before - _LOOK_EVERY_S  # this process itself was stopped, and has not heard
+            for child in self._children:
+                child.heard_at += max(0.0, stalled_s)
+                if clock() - child.heard_at > self._watchdog_s:
+                    log.error("a process is silent, and is killed", process=child.number)
+                    child.process.send_signal(signal.SIGKILL)
+                    child.heard_at = clock()
+
+
+def delay_s(failures: int) -> float:
+    """Return the delay, in seconds, before a process is started again that has ended so many times before."""
+    return min(DELAY_MAX_S, DELAY_S * 2.0 ** min(failures, 16))
+
+
+async def _listen(child: Child) -> None:
+    loop, rest = asyncio.get_running_loop(), b""
+    with suppress(OSError):
+        while data := await loop.sock_recv(child.stream, 4096):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                child.note(line)
+
+
+async def _first(*work: Awaitable[object]) -> None:
+    """Return when one of them is done; cancel the others."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _described(code: int) -> dict[str, object]:
+    return {"exit_code": code} if code >= 0 else {"signal": signal.Signals(-code).name}
+
+
+def command_of(arguments: Sequence[str]) -> list[str]:
+    """Return the command that starts this program again; `arguments` are those of the interpreter (`sys.orig_argv[1:]`)."""
+    return [sys.executable, *arguments]
+
+
+def watchdog_of(environ: Mapping[str, str]) -> float | None:
+    """Return the time of systemd's watchdog in seconds; None: there is none."""
+    usec = environ.get("WATCHDOG_USEC", "")
+    is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(usec) / 1e6 if usec.isdecimal() and int(usec) and is_ours else None

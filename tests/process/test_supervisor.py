@@ -1,0 +1,291 @@
+"""The supervisor of several processes, over small programs in the place of the bot."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from engine import StoreUnavailable
+from telegram.process import supervisor as module
+from telegram.process.supervised import VARIABLE, Place, Supervised, environment_of, take_place
+from telegram.process.supervisor import EXIT_WRONG_SETTING, Supervisor, delay_s, watchdog_of
+from telegram.process.systemd import Systemd
+
+pytestmark = pytest.mark.processes
+
+WITHIN_S = 30.0
+PROGRAM = """
+import os, signal, sys, time
+number, fd = map(int, os.environ["CHATLANE_SUPERVISED"].split(":"))
+folder = sys.argv[1]
+def say(line):
+    os.write(fd, line.encode() + b"\\n")
+def stop(*_):
+    with open(f"{folder}/stopped-{number}", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    if not os.path.exists(f"{folder}/stubborn"):
+        os._exit(0)
+signal.signal(signal.SIGTERM, stop)
+say(f"X_CHATLANE_SESSION={os.getpid()}")
+if os.path.exists(f"{folder}/wrong"):
+    sys.exit(2)
+with open(f"{folder}/started-{number}", "a") as file:
+    file.write(f"{os.getpid()}\\n")
+if not os.path.exists(f"{folder}/late-{number}"):
+    say("READY=1")
+while True:
+    try:
+        if os.read(fd, 1) == b"":
+            break
+    except OSError:
+        break
+stop()
+"""
+
+
+class Fleet:
+    """A supervisor that runs, and what its processes have left in the folder."""
+
+    def __init__(self, folder: Path, count: int, **named: Any) -> None:
+        self.folder = folder
+        self.revoked: list[int] = []
+        self.fails = 0
+        self.supervisor = Supervisor(
+            [sys.executable, "-S", "-c", PROGRAM, str(folder)],
+            {},
+            count,
+            self._revoke,
+            drain_timeout_s=2.0,
+            systemd=Systemd({}),
+            **named,
+        )
+        self.running = asyncio.create_task(self.supervisor.run())
+
+    async def _revoke(self, session: int) -> bool:
+        if self.fails:
+            self.fails -= 1
+            raise StoreUnavailable("away")
+        self.revoked.append(session)
+        return True
+
+    def pids(self, what: str, number: int) -> list[int]:
+        path = self.folder / f"{what}-{number}"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    async def work(self, *counts: int) -> None:
+        """Wait until so many processes were started in each place, and the last ones are ready."""
+        await until(
+            lambda: all(
+                len(self.pids("started", n)) >= count and self.supervisor._current[n].works
+                for n, count in enumerate(counts)
+            )
+        )
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(WITHIN_S):
+            return await self.running
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DELAY_S", 0.01)
+    monkeypatch.setattr(module, "_REVOKE_EVERY_S", 0.01)
+    monkeypatch.setattr(module, "_LOOK_EVERY_S", 0.01)
+
+
+@asynccontextmanager
+async def fleet(folder: Path, count: int = 2, **named: Any) -> AsyncIterator[Fleet]:
+    running = Fleet(folder, count, **named)
+    try:
+        yield running
+    finally:
+        if not running.running.done():
+            running.supervisor._hear(signal.SIGTERM)
+            await running.ended()
+
+
+async def test_a_process_that_dies_is_revoked_and_started_again(tmp_path):
+    async with fleet(tmp_path) as running:
+        await running.work(1, 1)
+        (first,) = running.pids("started", 1)
+        running.fails = 2  # the store is away for a moment
+        os.kill(first, signal.SIGKILL)
+        await running.work(1, 2)
+        await until(lambda: running.revoked == [first])  # only that of the dead process
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running.ended() == 0
+    assert len(running.pids("stopped", 0)) == len(running.pids("stopped", 1)) == 1
+    assert running.revoked == [first]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_stops_at_once(tmp_path, number):
+    (tmp_path / "stubborn").touch()
+    async with fleet(tmp_path, 1) as running:
+        await running.work(1)
+        os.kill(os.getpid(), number)
+        await until(lambda: running.pids("stopped", 0))
+        os.kill(os.getpid(), number)
+        assert await running.ended() == 128 + number
+    assert len(running.pids("stopped", 0)) == 2
+
+
+async def test_a_process_that_does_not_stop_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_SPARE_S", -2.0)
+    (tmp_path / "stubborn").touch()
+    async with fleet(tmp_path, 1) as running:
+        await running.work(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running.ended() == 1
+
+
+async def test_a_wrong_setting_ends_all_and_is_reported_by_one_process(tmp_path):
+    (tmp_path / "wrong").touch()
+    with capture_logs() as logs:
+        async with fleet(tmp_path, 3) as running:
+            assert await running.ended() == EXIT_WRONG_SETTING
+    assert [line["process"] for line in logs if line["event"] == "process started"] == [0]
+
+
+async def test_a_wrong_setting_of_one_that_is_started_again_leaves_the_others(tmp_path):
+    async with fleet(tmp_path) as running:
+        await running.work(1, 1)
+        (tmp_path / "wrong").touch()
+        with capture_logs() as logs:
+            os.kill(running.pids("started", 1)[0], signal.SIGKILL)
+            await until(lambda: len([line for line in logs if line.get("exit_code") == 2]) > 1)
+        assert not running.running.done()
+        (tmp_path / "wrong").unlink()
+        await running.work(1, 2)
+
+
+async def test_all_are_replaced_one_after_the_other(tmp_path):
+    async with fleet(tmp_path) as running:
+        await running.work(1, 1)
+        (tmp_path / "late-0").touch()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: len(running.pids("started", 0)) == 2)
+        assert not running.pids("stopped", 0)  # the old one works until the new one does
+        new = next(each for each in running.supervisor._children if not each.works)
+        new.note(b"READY=1")
+        await running.work(2, 2)
+        await until(lambda: running.pids("stopped", 1) == running.pids("started", 1)[:1])
+        assert running.pids("stopped", 0) == running.pids("started", 0)[:1]
+        await until(lambda: len(running.supervisor._children) == 2)
+    assert running.revoked == []
+
+
+async def test_the_old_ones_stay_if_the_new_one_cannot_start(tmp_path):
+    async with fleet(tmp_path) as running:
+        await running.work(1, 1)
+        (tmp_path / "wrong").touch()
+        with capture_logs() as logs:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(
+                lambda: (
+                    "the new process has ended: the others are not replaced"
+                    in [line["event"] for line in logs]
+                )
+            )
+        assert [running.pids("stopped", number) for number in (0, 1)] == [[], []]
+        (tmp_path / "wrong").unlink()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await running.work(2, 2)
+
+
+async def test_a_silent_process_is_killed_and_replaced(tmp_path):
+    async with fleet(tmp_path, 1, watchdog_s=1.0) as running:  # it never says WATCHDOG=1
+        await running.work(2)
+        assert running.revoked == running.pids("started", 0)[:1]
+
+
+async def test_a_stop_while_processes_start(tmp_path):
+    (tmp_path / "late-0").touch()
+    async with fleet(tmp_path) as running:
+        await until(lambda: running.pids("started", 0))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running.ended() == 0
+    assert not running.pids("started", 1)
+
+
+async def test_the_processes_end_with_a_supervisor_that_was_cancelled(tmp_path):
+    async with fleet(tmp_path, 1) as running:
+        await running.work(1)
+        running.running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running.ended()
+        (pid,) = running.pids("started", 0)
+        await until(lambda: running.pids("stopped", 0) == [pid])
+
+
+def test_delays_grow_and_are_bounded(monkeypatch):
+    monkeypatch.setattr(module, "DELAY_S", 0.5)
+    delays = [delay_s(failures) for failures in range(12)]
+    assert delays[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert delays == sorted(delays)
+    assert delays[-1] == delay_s(10_000) == 30.0
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "2000000"}, 2.0),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "1"}, None),
+    ],
+)
+def test_the_time_of_systemds_watchdog(environ, expected):
+    assert watchdog_of(environ) == expected
+
+
+# -- the process's side ------------------------------------------------------------------------------------------------
+
+
+def test_a_process_takes_its_place_once():
+    ours, its = socket.socketpair()
+    with ours, its:
+        os.set_inheritable(its.fileno(), True)
+        place = Place(3, its.fileno())
+        given = {"HOME": "/", "NOTIFY_SOCKET": "/run/x", "WATCHDOG_PID": "1", "WATCHDOG_USEC": "5"}
+        environ = environment_of(given, place)
+        assert environ == {"HOME": "/", "WATCHDOG_USEC": "5", VARIABLE: f"3:{its.fileno()}"}
+        assert take_place(environ) == place
+        assert VARIABLE not in environ
+        assert not os.get_inheritable(its.fileno())
+        assert take_place(environ) is None
+        assert take_place({VARIABLE: "x:y"}) is None
+
+
+async def test_a_process_reports_and_stops_when_its_supervisor_is_dead(monkeypatch):
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    ours, its = socket.socketpair()
+    async with Supervised(Place(0, its.detach()), {"WATCHDOG_USEC": "60000000"}) as reports:
+        reports.session(17)
+        reports.ready()
+        await until(lambda: b"READY" in ours.recv(1000, socket.MSG_PEEK))
+        lines = ours.recv(1000).decode().split()
+        assert [line for line in lines if "EXTEND" not in line and "WATCHDOG" not in line] == [
+            "X_CHATLANE_SESSION=17",
+            "READY=1",
+        ]
+        assert not sent
+        ours.close()
+        await until(lambda: sent)
+        reports.stopping()  # to nobody
+    assert sent == [(os.getpid(), signal.SIGTERM)]
