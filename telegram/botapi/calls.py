@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from telegram.botapi.files import InputFile
-from telegram.botapi.named import FORGET, PLAIN, NamedId, flagged, written_naming
+from telegram.botapi.named import FORGET, NO_FILES, PLAIN, NamedId, flagged, written_naming
 from telegram.botapi.objects import TelegramObject
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -142,13 +142,11 @@ def files_of(body: bytes) -> Files:
     """Return the files of a call, with their paths in the params. ValueError for a body that encode_call did not write."""
     if b"\t" not in body:  # JSON never contains one: a fast path for calls without files
         return ()
-    first = body.partition(b"\n")[0]
-    if b"\t" not in first:
+    columns = body.partition(b"\n")[0].split(b"\t")
+    if len(columns) < 2 or columns[1] == NO_FILES:
         return ()
     try:
-        return tuple(
-            Placed(tuple(at), InputFile.of(reference)) for at, reference in json.loads(first.split(b"\t")[1])
-        )
+        return tuple(Placed(tuple(at), InputFile.of(reference)) for at, reference in json.loads(columns[1]))
     except (LookupError, TypeError):
         raise ValueError("the references to the files of a call are broken") from None
 

@@ -10,6 +10,8 @@ FORGET: Final = "~forget"
 """The method of a stored call that is not sent: from here on, no message has its name."""
 
 _QUIET: Final = b"quiet"
+NO_FILES: Final = b"[]"
+_NO_NAMES: Final = b"[null,[]]"
 _UPDATE: Final = b"update="
 PLAIN: Final = b"plain"
 """The flag of a call whose texts are sent as plain text if they cannot be parsed."""
@@ -55,7 +57,7 @@ def naming_of(body: bytes) -> Naming | None:
     if b"\t" not in body:  # JSON never contains one: a fast path for most calls
         return None
     columns = body.partition(b"\n")[0].split(b"\t")
-    if len(columns) < 3:
+    if len(columns) < 3 or columns[2] == _NO_NAMES:
         return None
     try:
         name, ids = json.loads(columns[2])
@@ -79,7 +81,7 @@ def flagged(body: bytes, flag: bytes) -> bytes:
     """Return a stored call with a flag: in its fourth column, between commas."""
     first, newline, params = body.partition(b"\n")
     columns = first.split(b"\t")
-    columns += (b"[]", b"[null,[]]", b"")[len(columns) - 1 :]
+    columns += (NO_FILES, _NO_NAMES, b"")[len(columns) - 1 :]
     columns[3] += b",%b" % flag if columns[3] else flag
     return b"\t".join(columns) + newline + params
 
@@ -99,9 +101,10 @@ def update_of(body: bytes) -> int | None:
     """Return the id that `with_update` gave to the stored call; None if it has none."""
     if b"\t" not in body:
         return None
-    columns = body.partition(b"\n")[0].split(b"\t")
-    flags = columns[3].split(b",") if len(columns) > 3 else ()
-    for flag in flags:
+    end = body.find(b"\n")
+    if body.count(b"\t", 0, end) < 3:
+        return None
+    for flag in body[body.rfind(b"\t", 0, end) + 1 : end].split(b","):
         if flag.startswith(_UPDATE) and (number := flag[len(_UPDATE) :]).isdigit():
             return int(number)
     return None

@@ -5,13 +5,10 @@ A call knows its update by a flag of its stored form (telegram/botapi/named.py).
 
 import hashlib
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 from engine import Delivery, Queue
 from telegram.botapi.named import update_of
-
-_REMEMBERED = 10_000
 
 
 class Identity(NamedTuple):
@@ -21,10 +18,11 @@ class Identity(NamedTuple):
     span_id: int
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def identity(bot_id: str, queue: Queue, number: int) -> Identity:
     """Return the identity of the trace of an update or timer (INBOX), or of a call that comes from none (OUTBOX)."""
-    digest = hashlib.blake2b(f"chatlane {bot_id} {queue.value} {number}".encode(), digest_size=24).digest()
+    digest = hashlib.blake2b(
+        b"chatlane %b %b %d" % (bot_id.encode(), queue.value.encode(), number), digest_size=24
+    ).digest()
     return Identity(int.from_bytes(digest[:16]) or 1, int.from_bytes(digest[16:]) or 1)
 
 

@@ -21,7 +21,7 @@ from telegram.botapi.errors import ApiError
 from telegram.botapi.named import with_update
 from telegram.dialogue.routes.observe import Joined, Routed
 from telegram.service.sender import Poster
-from telegram.tracing.spans import Spans
+from telegram.tracing.spans import Root, Spans
 
 T = TypeVar("T")
 
@@ -90,7 +90,8 @@ class _TracedHandler:
         if name == "sql_failed":
 
             async def decide(work: Work, error: SqlFailed) -> Effects:
-                return await self._traced(work, lambda work: hook(work, error))
+                root = self._spans.root_of(work.delivery)
+                return await self._traced(work, root, lambda work: hook(work, error))
 
             return decide
         return hook
@@ -101,12 +102,11 @@ class _TracedHandler:
         if root.is_sampled and delivery.attempt == 1 and not delivery.begun:
             began_ns = self._began_ns(delivery.lease.queue, delivery.envelope)
             self._spans.waited(delivery, root, began_ns)
-        return await self._traced(work, self._handler)
+        return await self._traced(work, root, self._handler)
 
-    async def _traced(self, work: Work, handler: Handler) -> Effects:
+    async def _traced(self, work: Work, root: Root, handler: Handler) -> Effects:
         # The context is not reset: the engine runs each handler in one of its own.
         delivery = work.delivery
-        root = self._spans.root_of(delivery)
         if not root.is_sampled:
             contexts.attach(root.context)
             return _with_source(delivery, await handler(work))

@@ -18,6 +18,7 @@ from tests.bench import (
     operator,
     postgres,
     steady,
+    traced,
     types,
 )
 from tests.bench.report import Row, save, show
@@ -27,6 +28,7 @@ TABLES = {
     "dialogue": ("A step of a conversation", dialogue.run),
     "echo": ("Echo over HTTP, 64 calls at a time", echo.run),
     "metered": ("What metrics cost", metered.run),
+    "traced": ("What traces cost", traced.run),
     "steady": ("A steady 200 updates a second", steady.run),
     "isolation": ("A flood in one chat", isolation.run),
     "backlog": ("A large backlog", backlog.run),
