@@ -172,7 +172,7 @@ def redacted(span: ReadableSpan, token: str) -> ReadableSpan:
 
     def clean(value: Any) -> Any:
         if isinstance(value, str):
-            return redact(value, token)
+            return redact(value, token).encode("utf-8", "backslashreplace").decode()  # else its batch is lost
         return tuple(map(clean, value)) if isinstance(value, Sequence) else value
 
     def cleaned(attributes: Any) -> dict[str, Any]:

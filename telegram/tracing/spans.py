@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import structlog
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
@@ -33,10 +34,12 @@ from opentelemetry.trace import (
 
 from engine import Delivery, Queue
 from engine.current import about
-from engine.outcome import described
+from engine.outcome import described, storable
 from telegram.service.logs import ErrorTexts
 from telegram.tracing.export import SCOPE, Given
 from telegram.tracing.identity import identity, source_of
+
+log = structlog.get_logger(__name__)
 
 _OPERATIONS: Final[Mapping[str, tuple[str, SpanKind]]] = {
     "append": ("send", SpanKind.PRODUCER),
@@ -173,19 +176,21 @@ class Spans:
         span.set_attribute("error.type", kind)
         span.set_status(Status(StatusCode.ERROR, kind))
         with about(delivery):
-            span.add_event(
-                "exception",
-                {
+            try:
+                event = {
                     "exception.type": kind,
                     "exception.message": self._texts.line(described(error)),
                     "exception.stacktrace": self._texts.trace(error),
-                },
-            )
+                }
+            except Exception:  # the author's code: the error itself decides about the delivery
+                log.exception("an error could not be written into its span")
+            else:
+                span.add_event("exception", event)
 
     def words(self, text: str, delivery: Delivery) -> str:
         """Return a text about a delivery as it may be in a span."""
         with about(delivery):
-            return self._texts.line(text)
+            return self._texts.line(storable(text))
 
     def _attributes(self, operation: str, queue: Queue, number: int) -> dict[str, Any]:
         attributes: dict[str, Any] = {

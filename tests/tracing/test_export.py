@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
@@ -190,7 +191,7 @@ async def test_spans_of_others_are_exported_without_the_token():
     provider = new_provider(Given(), ALWAYS_ON)
     url = f"https://api.telegram.org/bot{TOKEN}/getMe"
     span: Any = provider.get_tracer("of a library").start_span(
-        f"GET {url}", attributes={"url.full": url, "tags": [url, "b"], "n": 5}
+        f"GET {url}", attributes={"url.full": url, "tags": [url, "\ud800"], "n": 5}
     )
     span.add_event(url, {"exception.message": url})
     span.set_status(trace.Status(trace.StatusCode.ERROR, url))
@@ -199,6 +200,7 @@ async def test_spans_of_others_are_exported_without_the_token():
     assert TOKEN.partition(":")[2] not in shown.to_json()
     assert shown.to_json().count("***") == 6
     assert (shown.attributes or {})["n"] == 5
+    assert encode_spans([shown]).SerializeToString()
     assert (shown.context, shown.start_time, shown.end_time) == (span.context, span.start_time, span.end_time)
 
 

@@ -12,7 +12,9 @@ from telegram.botapi.types import Message
 from telegram.dialogue import InboxHandler, MessageContext, Router, TimerContext
 from telegram.dialogue.routes import albums
 from telegram.fake import Fault
+from telegram.service.logs import ErrorTexts
 from telegram.service.sender import Sender
+from telegram.tracing.tracing import Tracing
 from tests.kit.stage import Stage
 from tests.kit.traced import Traced, attributes, everything, links, names, parent_of, the
 
@@ -304,3 +306,34 @@ async def test_only_failures_are_errors(stage: Stage, outcome: Exception):
         update_id = await update(stage, "hello")
     first, _ = (span for span in traced.of(update_id) if span.name == "process inbox")
     assert (first.status.status_code is StatusCode.ERROR) == isinstance(outcome, Retry)
+
+
+class OddError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+async def test_an_error_that_has_no_text_is_handled_as_without_traces(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    traced = Traced(stage)
+    router = Router()
+
+    @router.message()
+    async def answer(ctx: MessageContext) -> None:
+        raise OddError if ctx.text == "odd" else ValueError("plain")
+
+    async def reasons(traces: Tracing | None) -> list[tuple[str, int]]:
+        async with stage.bot(router, traces=traces, attempts_max=1, apology=""):
+            before = len(await stage.reasons())
+            await update(stage, "odd")
+            await update(stage, "plain")
+            return (await stage.reasons())[: -before or None]
+
+    expected = await reasons(None)
+    assert await reasons(traced.tracing) == expected
+    monkeypatch.setattr(ErrorTexts, "trace", lambda *_: 1 / 0)
+    assert await reasons(traced.tracing) == expected
+    assert {attributes(span).get("error.type") for span in traced.spans if span.name == "process inbox"} == {
+        "RuntimeError", "ValueError",  # the first: what became of it on its way
+    }  # fmt: skip
