@@ -20,6 +20,7 @@ from engine import (
     Post,
     Queue,
     Retry,
+    Sql,
     SqlFailed,
     SqlMismatch,
     StateChange,
@@ -126,7 +127,8 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(database, new_bot):
+async def rig(database, new_bot, monkeypatch):
+    monkeypatch.setattr(within, "OPEN_MAX_S", 3600.0)  # the limit is for what nothing else has ended
     bot = new_bot()
     async with AsyncExitStack() as stack:
         sql: Any = await asyncpg.connect(database.url().partition("?")[0])
@@ -282,6 +284,16 @@ async def test_statements_of_ctx_sql_are_run_in_it(rig):
     assert await rig.said() == ["yours", "sold out"]
     assert await rig.orders() == [1]
     assert await rig.stock() == 99
+
+
+async def test_a_statement_at_the_commit_has_its_own_limit(rig):
+    """All other commits wait for it, but not for those of the block."""
+    head = await rig.head(1)
+    tx = await rig.ready("INSERT INTO tx_orders VALUES (1, 1)")
+    slow = Sql("INSERT INTO tx_orders SELECT 2, 1 FROM pg_sleep(4)")
+    with pytest.raises(SqlFailed, match="longer than 2 s"):
+        await rig.store.commit(head, Effects(sql=(slow,), within=tx), more=False)
+    assert await rig.orders() == []
 
 
 async def test_an_update_has_one_and_the_handler_that_has_returned_none(rig):
@@ -575,6 +587,25 @@ async def test_a_lost_line_is_handled_again_or_was_committed(rig, at, is_sent):
     await rig.until_free()
 
 
+async def test_a_commit_that_the_server_answers_with_rollback_has_changed_nothing(rig):
+    head = await rig.head(1)
+    tx = await rig.ready("INSERT INTO tx_orders VALUES (1, 1)")
+    connection = tx._connection
+
+    class Refusing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(connection, name)
+
+        async def execute(self, query: str) -> Any:
+            return await connection.execute("ROLLBACK" if query == "COMMIT" else query)
+
+    tx._connection = Refusing()
+    with pytest.raises(TransactionFailed, match="rolled it back"):
+        await rig.store.commit(head, Effects((Call("chat:1", b"x"),), within=tx), more=False)
+    assert rig.store.mine(OUTBOX).pending == 0
+    await rig.store.commit(head, Effects(), more=False)
+
+
 async def test_a_commit_that_is_repeated_after_it_has_failed_runs_the_handler_again(rig):
     head = await rig.head(1)
     tx = await rig.ready("INSERT INTO tx_orders VALUES (1, 1)")
@@ -727,8 +758,11 @@ async def test_cancelled_at_any_await_nothing_is_committed_or_kept(rig):
     """While it waits for a connection, BEGIN, a statement, the checks at the end; with a new connection and a used one."""
     head = await rig.head(1)
 
+    begun: list[Any] = []
+
     async def run() -> Any:
-        async with rig.store.transaction() as tx:
+        begun.append(rig.store.transaction())
+        async with begun[-1] as tx:
             await tx.fetchval(TAKE, 1)
             await tx.execute("INSERT INTO tx_orders VALUES (1, 1)")
         await asyncio.sleep(0)
@@ -745,6 +779,7 @@ async def test_cancelled_at_any_await_nothing_is_committed_or_kept(rig):
             tx = await asyncio.ensure_future(wait())
         except asyncio.CancelledError:
             cancelled += 1
+            begun[-1].abandon()  # as the engine does, which knows it from before its begin
             await rig.until_free() if at % 2 else rig.store._ledger.transactions.cut()
             continue
         if running.pauses < at:
@@ -928,12 +963,13 @@ async def seen_by(again: Any, pid: int) -> None:
         await again.fetchval("SELECT currval('tx_numbers')")
 
 
-async def test_a_role_does_not_survive(rig):
+async def test_a_role_has_no_say_in_the_commit_and_does_not_survive(rig):
+    head = await rig.head(1)
     async with rig.store.transaction() as tx:
         before = await tx.fetchval("SELECT current_user")
         pid = await tx.fetchval("SELECT pg_backend_pid()")
         await tx.execute("SET ROLE pg_monitor")
-    tx.abandon()
+    await rig.store.commit(head, Effects(within=tx), more=False)
     await rig.until_free()
     async with rig.store.transaction() as again:
         assert await again.fetchval("SELECT pg_backend_pid()") == pid

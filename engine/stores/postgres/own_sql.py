@@ -26,10 +26,12 @@ TABLES: Final = [
 ]  # fmt: skip
 
 _MS: Final = int(STATEMENT_S * 1000)
-_BEGIN: Final = (
-    f"BEGIN; SET LOCAL statement_timeout = {_MS}; SET LOCAL lock_timeout = {_MS}; SET LOCAL enable_seqscan = on;"
-    " SET LOCAL chatlane.own = 'yes'"
+LIMITS: Final = (
+    f"SET LOCAL statement_timeout = {_MS}; SET LOCAL lock_timeout = {_MS}; SET LOCAL enable_seqscan = on"
 )
+"""Of a statement for which other commits wait."""
+
+_BEGIN: Final = f"BEGIN; {LIMITS}; SET LOCAL chatlane.own = 'yes'"
 _BEGIN_READ: Final = f"BEGIN READ ONLY; SET LOCAL statement_timeout = {_MS}; SET LOCAL enable_seqscan = on"
 _CHECK: Final = """
 SELECT current_setting('chatlane.own', true) = 'yes', EXISTS (

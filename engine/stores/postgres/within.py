@@ -37,7 +37,7 @@ from engine.errors import (
 from engine.model import Sql
 from engine.stores.postgres.connection import Connection, check_replicated
 from engine.stores.postgres.errors import described, is_fault_of_values, outcome_of
-from engine.stores.postgres.own_sql import check, run_all, sorted_error
+from engine.stores.postgres.own_sql import LIMITS, check, run_all, sorted_error
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ _SETTINGS: Final = {
 # A statement whose client is gone is ended, with its locks. Not every system can (PostgreSQL documentation, 20.3).
 _LOOKS: Final = {"client_connection_check_interval": "1s"}
 _BEGIN: Final = "BEGIN; SET LOCAL chatlane.own = 'yes'; SAVEPOINT chatlane_within"
-_RELEASE: Final = "RELEASE SAVEPOINT chatlane_within"
+_RELEASE: Final = "RELEASE SAVEPOINT chatlane_within; SET LOCAL ROLE NONE"
 # As DISCARD ALL, but for the prepared statements, which are the driver's.
 _RESET: Final = (
     "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all();"
@@ -284,6 +284,8 @@ class Within:
         is_sound = False
         try:
             try:
+                if statements:
+                    await connection.execute(LIMITS)
                 await run_all(connection, self._all.schema, statements)
                 await group(connection)
             except (*_ANSWERS, *_IN_DOUBT) as error:
