@@ -32,7 +32,7 @@ from engine import (
 )  # fmt: skip
 from engine.stores.contract import append
 from engine.stores.contract.store import update
-from engine.stores.postgres import open_postgres, session, within
+from engine.stores.postgres import open_postgres, session, transactions, within
 from engine.stores.sqlite import open_sqlite
 from telegram.botapi.calls import decode_call
 from telegram.dialogue import HANDLED, Context, InboxHandler, MessageContext, Router, Tools, text
@@ -113,7 +113,7 @@ class Rig:
 
     async def until_free(self) -> None:
         async with asyncio.timeout(WITHIN_S):
-            while self.free < within.AT_ONCE_MAX:
+            while self.free < transactions.AT_ONCE_MAX:
                 await asyncio.sleep(0.005)
 
     async def others_wait(self, count: int) -> None:
@@ -670,7 +670,7 @@ async def test_another_store_takes_none(rig, tmp_path):
 
 async def test_so_many_at_once_and_the_next_one_waits(rig):
     async with AsyncExitStack() as stack:
-        for _ in range(within.AT_ONCE_MAX):
+        for _ in range(transactions.AT_ONCE_MAX):
             await stack.enter_async_context(rig.store.transaction())
         waiting = asyncio.ensure_future(rig.ready("INSERT INTO tx_orders VALUES (1, 1)"))
         for _ in range(100):
@@ -1020,8 +1020,8 @@ async def test_a_statement_that_was_cut_off_does_not_keep_its_locks(rig):
 
 
 async def test_a_server_that_does_not_look_for_its_client_is_used_all_the_same(rig, monkeypatch):
-    transactions = rig.store._ledger.transactions
-    connect = transactions._connect
+    pool = rig.store._ledger.transactions
+    connect = pool._connect
     asked: list[Any] = []
 
     async def on_another_system(settings: Any) -> Any:
@@ -1030,7 +1030,7 @@ async def test_a_server_that_does_not_look_for_its_client_is_used_all_the_same(r
             raise asyncpg.InvalidParameterValueError("must be set to 0 on platforms that lack support")
         return await connect(settings)
 
-    monkeypatch.setattr(transactions, "_connect", on_another_system)
+    monkeypatch.setattr(pool, "_connect", on_another_system)
     (await rig.ready("INSERT INTO tx_orders VALUES (1, 1)")).abandon()
     assert len(asked) == 2
     assert asked[1]["idle_in_transaction_session_timeout"] == "3s"

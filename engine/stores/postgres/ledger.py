@@ -23,7 +23,7 @@ from engine.stores.postgres.reading import Reader
 from engine.stores.postgres.schema import prepare
 from engine.stores.postgres.session import Held, Session
 from engine.stores.postgres.source import Found, read_owned, take_free
-from engine.stores.postgres.within import Transactions
+from engine.stores.postgres.transactions import Transactions
 from engine.stores.postgres.writer import Writer
 
 log = structlog.get_logger(__name__)

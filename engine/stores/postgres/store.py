@@ -33,7 +33,7 @@ class PostgresStore(SharedStore):
 
     def transaction(self) -> Transaction:
         """Return a transaction for SQL of a handler, whose commit is that of `Effects.within`."""
-        return self._ledger.transactions.begin()
+        return Within(self._ledger.transactions)
 
     def _join(self, group: Group, within: Transaction) -> None:
         if not isinstance(within, Within):

@@ -12,13 +12,11 @@
 * Before COMMIT is sent, whatever fails has changed nothing: TransactionFailed, the handler runs again. If the answer to COMMIT
   is lost, the store is in doubt. It is read anew, after the session's row has waited for this transaction (session.py): an
   update that is still there runs again, one that is not was committed with all its effects.
-* A connection is used again after what may outlast a transaction was reset; one that was cut off, or that the author had in
-  his hands, is not.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -38,32 +36,14 @@ from engine.model import Sql
 from engine.stores.postgres.connection import Connection, check_replicated
 from engine.stores.postgres.errors import described, is_fault_of_values, outcome_of
 from engine.stores.postgres.own_sql import LIMITS, check, run_all, sorted_error
+from engine.stores.postgres.transactions import STATEMENT_S, Transactions
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE_MAX: Final = 8
-"""Transactions at the same time in one process; others wait."""
-
-OPEN_MAX_S: Final = 5.0
+OPEN_MAX_S: Final = STATEMENT_S
 """A transaction that is open for longer is rolled back: its locks, and what VACUUM may not remove, concern the whole database."""
 
-_IDLE_MAX_S: Final = 3
-"""Between two statements: after this long the server rolls back, also if this process is stopped."""
-
-_SETTINGS: Final = {
-    "idle_in_transaction_session_timeout": f"{_IDLE_MAX_S}s",
-    "statement_timeout": f"{OPEN_MAX_S:g}s",
-    "enable_seqscan": "on",
-}
-# A statement whose client is gone is ended, with its locks. Not every system can (PostgreSQL documentation, 20.3).
-_LOOKS: Final = {"client_connection_check_interval": "1s"}
-_BEGIN: Final = "BEGIN; SET LOCAL chatlane.own = 'yes'; SAVEPOINT chatlane_within"
 _RELEASE: Final = "RELEASE SAVEPOINT chatlane_within; SET LOCAL ROLE NONE"
-# As DISCARD ALL, but for the prepared statements, which are the driver's.
-_RESET: Final = (
-    "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all();"
-    " DISCARD TEMP; DISCARD SEQUENCES"
-)
 _ENDS: Final = re.compile(
     r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*(begin|start|commit|end|abort|prepare|rollback(?!\s+(?:work\s+|transaction\s+)?to\b))\b",
     re.IGNORECASE | re.DOTALL,
@@ -76,99 +56,6 @@ _MISSING_HEAD: Final = "22012"
 _PASSING: Final = {"08", "40", "53", "57"}  # classes of SQLSTATE, and one code
 _IDLE_TOO_LONG: Final = "25P03"
 _CANCELLED: Final = "57014"  # a statement that ran for too long does so again
-
-
-class Transactions:
-    """The connections for them. `connect` returns a new one, with these settings."""
-
-    def __init__(self, schema: str, connect: Callable[[Mapping[str, str]], Awaitable[Connection]]) -> None:
-        self.schema = schema
-        self._connect = connect
-        self._free = asyncio.Semaphore(AT_ONCE_MAX)
-        self._connections: set[Connection] = set()
-        self._idle: list[Connection] = []
-        self._resetting: set[asyncio.Task[None]] = set()
-        self._is_closed = False
-
-    def begin(self) -> "Within":
-        """Return a transaction, to be entered."""
-        return Within(self)
-
-    def cut(self) -> None:
-        """Cut all connections: what is open is rolled back."""
-        for connection in self._connections:
-            connection.terminate()
-        self._connections.clear()
-        self._idle.clear()
-
-    async def close(self) -> None:
-        """Cut all connections, for ever."""
-        self._is_closed = True
-        self.cut()
-        await asyncio.gather(*self._resetting, return_exceptions=True)
-
-    async def acquire(self) -> Connection:
-        """Return a connection with an open transaction; `release` it. TransactionFailed if there is none."""
-        await self._free.acquire()
-        connection: Connection | None = None
-        try:
-            while True:
-                is_new = not self._idle
-                connection = await self._new() if is_new else self._idle.pop()
-                try:
-                    await connection.execute(_BEGIN)
-                except Exception:
-                    self._end(connection)
-                    if is_new:
-                        raise
-                else:
-                    return connection
-        except BaseException as error:
-            if connection is not None:
-                self._end(connection)
-            self._free.release()
-            if isinstance(error, Exception):
-                raise TransactionFailed(f"no transaction can begin: {described(error)}") from None
-            raise
-
-    def release(self, connection: Connection, *, is_sound: bool) -> None:
-        """Take a connection back; it is cut unless it `is_sound`: no request is under way, and the author has not had it."""
-        if is_sound and connection in self._connections:
-            task = asyncio.create_task(self._reset(connection), name="resetting a connection")
-            self._resetting.add(task)
-            task.add_done_callback(self._resetting.discard)
-            task.add_done_callback(lambda _: self._free.release())
-        else:
-            self._end(connection)
-            self._free.release()
-
-    async def _new(self) -> Connection:
-        try:
-            connection = await self._connect({**_SETTINGS, **_LOOKS})
-        except asyncpg.InvalidParameterValueError:
-            connection = await self._connect(_SETTINGS)
-        self._connections.add(connection)
-        if self._is_closed:
-            self._end(connection)
-            raise StoreUnavailable("the store is closed")
-        return connection
-
-    async def _reset(self, connection: Connection) -> None:
-        try:
-            if connection.is_in_transaction():
-                await connection.execute("ROLLBACK")
-            await connection.execute(_RESET)
-        except BaseException as error:
-            self._end(connection)
-            if not isinstance(error, Exception):
-                raise
-        else:
-            if connection in self._connections:
-                self._idle.append(connection)
-
-    def _end(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        connection.terminate()
 
 
 class Within:
