@@ -228,6 +228,16 @@ class Audited(NamedTuple):
     entries: int
 
 
+class Groups(NamedTuple):
+    """Transactions that were committed since the store was opened, or read anew, and the requests that shared them.
+
+    Both are 0 in a store without transactions.
+    """
+
+    transactions: int
+    requests: int
+
+
 class Oldest(NamedTuple):
     """What waits longest, by its `Envelope.at` (Unix time); None: nothing waits.
 

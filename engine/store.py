@@ -34,6 +34,7 @@ from engine.model import (
     Delivery,
     Effects,
     Envelope,
+    Groups,
     LaneView,
     Lease,
     Oldest,
@@ -281,6 +282,9 @@ class Operator(Protocol):
 
     async def overflow(self, queue: Queue) -> Overflow:
         """Return how much exceeded the bounds of this queue since the store was opened."""
+
+    def groups(self) -> Groups:
+        """Return how many requests of this session have shared how many transactions, at once."""
 
     async def oldest(self) -> Oldest:
         """Return what waits longest, after what is being written; the cost does not depend on how much waits."""

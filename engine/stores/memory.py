@@ -24,6 +24,7 @@ from engine.model import (
     Delivery,
     Effects,
     Envelope,
+    Groups,
     LaneView,
     Oldest,
     Overflow,
@@ -234,6 +235,9 @@ class MemoryStore:
 
     async def overflow(self, queue: Queue) -> Overflow:
         return self._data.queues[queue].lanes.overflow()
+
+    def groups(self) -> Groups:
+        return Groups(0, 0)
 
     async def oldest(self) -> Oldest:
         data = self._data

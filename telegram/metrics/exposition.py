@@ -59,6 +59,10 @@ KINDS: Final = {
     "chatlane_call_seconds": Kind(HISTOGRAM, (), "duration of calls, without getUpdates"),
     "chatlane_store_seconds": Kind(HISTOGRAM, ("call",), "duration of calls to the store"),
     "chatlane_store_errors": Kind(COUNTER, ("call",), "calls to the store that failed"),
+    "chatlane_store_transactions": Kind(
+        COUNTER, (), "transactions of this process; none: the store has none"
+    ),
+    "chatlane_store_requests": Kind(COUNTER, (), "appends, commits and the like that shared them"),
     "chatlane_loop_lag_seconds": Kind(HISTOGRAM, (), "how late the event loop is, measured 4 times a second"),
 }
 """All metrics; in the text a counter's name ends in _total."""
@@ -131,6 +135,10 @@ class Exposition(Collector):
         yield _gauge("chatlane_standby", {(): float(self._health.is_standby)})
         if seen.store is not None:
             yield _gauge("chatlane_store_up", {(): seen.store})
+        groups = None if self._health.store is None else self._health.store.groups()
+        if groups is not None and groups.transactions:
+            yield _counter("chatlane_store_transactions", {(): groups.transactions})
+            yield _counter("chatlane_store_requests", {(): groups.requests})
         if (age_s := self._health.source_age_s()) is not None:
             yield _gauge("chatlane_source_age_seconds", {(): age_s})
         if seen.stats is not None and seen.oldest is not None:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from engine import Oldest, Stats, StoreError, StoreUnavailable
+from engine import Groups, Oldest, Stats, StoreError, StoreUnavailable
 from engine.store import appends_elsewhere
 from telegram.botapi.errors import TelegramError
 from telegram.botapi.types import WebhookInfo
@@ -33,6 +33,10 @@ class Probed(Protocol):
 
     async def stats(self) -> Stats:
         """Return the counts of both queues."""
+        ...
+
+    def groups(self) -> Groups:
+        """Return how many requests have shared how many transactions."""
         ...
 
     async def oldest(self) -> Oldest:

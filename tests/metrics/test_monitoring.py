@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from engine import Retry, StoreUnavailable
+from engine import Post, Retry, StoreUnavailable
 from engine.observe import Committed, StoreCalled
+from engine.stores.memory import MemoryStore
 from telegram.dialogue import MessageContext, Router
 from telegram.fake import Fault
 from telegram.listening import Address
@@ -73,6 +74,20 @@ async def test_the_counters_agree_with_what_telegram_saw(stage: Stage, by: str):
     assert seen["chatlane_append_updates_sum",] == 9
     assert [seen["chatlane_pending", queue] for queue in ("inbox", "outbox", "timers")] == [0, 0, 0]
     assert seen["chatlane_ready",] == seen["chatlane_store_up",] == 1
+    has_transactions = stage.store.groups() != (0, 0)
+    assert ("chatlane_store_requests_total" in {name for name, *_ in seen}) == has_transactions
+
+
+async def test_requests_of_one_time_share_a_transaction(stage: Stage):
+    before = stage.store.groups()
+    posts = [Post(f"chat:{n}", f"{n}", b"~x") for n in range(20)]
+    await asyncio.gather(*(stage.store.post([each]) for each in posts))
+    after = stage.store.groups()
+    if isinstance(stage.store, MemoryStore):
+        assert after == before == (0, 0)
+    else:
+        assert after.requests - before.requests == 20
+        assert 1 <= after.transactions - before.transactions <= 2
 
 
 async def test_what_waits_is_seen_with_its_age(stage: Stage):

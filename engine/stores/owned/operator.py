@@ -14,6 +14,7 @@ from engine.model import (
     TIMER_IDS,
     Audited,
     DeadLetter,
+    Groups,
     LaneView,
     Oldest,
     Overflow,
@@ -109,6 +110,9 @@ class OwnedOperator(LoadedStore):
 
     async def overflow(self, queue: Queue) -> Overflow:
         return self._queues[queue].lanes.overflow()
+
+    def groups(self) -> Groups:
+        return self._writer.groups
 
     async def oldest(self) -> Oldest:
         await self._trusted()

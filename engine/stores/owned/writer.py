@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from engine.errors import StoreUnavailable
+from engine.model import Groups
 from engine.stores.owned.group import Group, Row
 from engine.stores.owned.reads import Read
 
@@ -30,6 +31,7 @@ class GroupWriter(ABC):
         self._busy = False  # a group runs, or is about to
         self._idle = asyncio.Event()
         self._idle.set()
+        self.groups = Groups(0, 0)
         self.suspect = False
         """Nothing is written or read any more: the store is in doubt until it is read anew, or the writer is closed."""
 
@@ -115,6 +117,8 @@ class GroupWriter(ABC):
         doubt: Exception | None,
     ) -> None:
         group.finished = True
+        if group.waiting:
+            self.groups = Groups(self.groups.transactions + 1, self.groups.requests + len(group.waiting))
         if doubt is not None:
             self.doubt(doubt)
         try:
