@@ -40,7 +40,7 @@ from tests.kit.deliveries import delivery, message
 
 INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
 WITHIN_S = 20.0
-GONE = "DROP TABLE IF EXISTS tx_orders, tx_goods; DROP SEQUENCE IF EXISTS tx_numbers; DROP SCHEMA IF EXISTS evil CASCADE;"
+GONE = "DROP TABLE IF EXISTS tx_orders, tx_goods; DROP SEQUENCE IF EXISTS tx_numbers; DROP SCHEMA IF EXISTS evil CASCADE; DROP FUNCTION IF EXISTS tx_refuse;"
 TABLES = f"""{GONE}
 CREATE TABLE tx_goods (id int PRIMARY KEY, stock int NOT NULL CHECK (stock >= 0));
 CREATE TABLE tx_orders (number bigint PRIMARY KEY, goods int REFERENCES tx_goods DEFERRABLE INITIALLY DEFERRED);
@@ -512,6 +512,26 @@ async def test_a_deferred_constraint_is_the_handlers_to_answer_for(rig):
     await rig.until_free()
 
 
+REFUSING = """
+CREATE OR REPLACE FUNCTION tx_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
+CREATE CONSTRAINT TRIGGER tx_last AFTER INSERT ON tx_orders DEFERRABLE INITIALLY DEFERRED
+ FOR EACH ROW EXECUTE FUNCTION tx_refuse();
+"""
+
+
+@pytest.mark.parametrize("is_within", [True, False])
+async def test_a_trigger_that_refuses_the_commit_does_not_concern_the_store(rig, is_within):
+    await rig.sql.execute(REFUSING)
+    head = await rig.head(1)
+    statement = "INSERT INTO tx_orders VALUES (1, 1)"
+    effects = Effects(within=await rig.ready(statement)) if is_within else Effects(sql=(Sql(statement),))
+    with pytest.raises(SqlFailed, match="RaiseError"):
+        await rig.store.commit(head, effects, more=False)
+    assert not rig.store._writer.suspect
+    await rig.store.commit(head, Effects(), more=False)
+    assert await rig.orders() == []
+
+
 async def test_a_deadlock_is_handled_again(rig):
     """Each of two takes what the other one has taken first: one is refused, and runs again."""
     met = asyncio.Barrier(2)
@@ -604,6 +624,31 @@ async def test_a_commit_that_the_server_answers_with_rollback_has_changed_nothin
         await rig.store.commit(head, Effects((Call("chat:1", b"x"),), within=tx), more=False)
     assert rig.store.mine(OUTBOX).pending == 0
     await rig.store.commit(head, Effects(), more=False)
+
+
+async def test_a_session_that_the_server_has_ended_before_commit_is_in_doubt(rig):
+    """As of a process that was stopped between the group and COMMIT: the answer is the end of the connection, no refusal."""
+    head = await rig.head(1)
+    tx = await rig.ready("INSERT INTO tx_orders VALUES (1, 1)")
+    connection = tx._connection
+
+    class Ended:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(connection, name)
+
+        async def execute(self, query: str) -> Any:
+            error: Any = asyncpg.IdleInTransactionSessionTimeoutError("terminating connection")
+            error.severity_en = "FATAL"
+            connection.terminate()
+            raise error
+
+    tx._connection = Ended()
+    with pytest.raises(StoreUnavailable):
+        await rig.store.commit(head, Effects(within=tx), more=False)
+    with pytest.raises(LeaseLost):
+        await insist(lambda: rig.store.commit(head, Effects(within=tx), more=False))
+    assert rig.store.mine(INBOX).pending == 1
+    assert await rig.orders() == []
 
 
 async def test_a_commit_that_is_repeated_after_it_has_failed_runs_the_handler_again(rig):

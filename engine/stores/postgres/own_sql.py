@@ -63,7 +63,7 @@ async def commit_with(
     try:
         await run_all(connection, schema, statements)
         await group()
-        await _commit(connection, statements[-1])
+        await commit(connection, statements[-1])
     except BaseException:
         await roll_back(connection)
         raise
@@ -136,12 +136,17 @@ async def _run(connection: Connection, statement: Sql) -> None:
     check_count(statement, int(count) if count.isdecimal() else 0)
 
 
-async def _commit(connection: Connection, statement: Sql) -> None:
+async def commit(connection: Connection, statement: Sql) -> str:
+    """Send COMMIT, and return its tag; SqlFailed for a deferred constraint or trigger, and the driver's errors."""
     try:
-        await connection.execute("COMMIT")
-    except asyncpg.IntegrityConstraintViolationError as error:  # a deferred constraint
-        raise sorted_error(statement, error, connection) from None
+        tag = await connection.execute("COMMIT")
+    except asyncpg.PostgresError as error:
+        # An ERROR has rolled it back; what ends the connection says nothing about that.
+        if error.severity_en == "ERROR":
+            raise sorted_error(statement, error, connection) from None
+        raise
     check_replicated(connection)
+    return tag
 
 
 def _check(statement: Sql) -> None:

@@ -33,9 +33,9 @@ from engine.errors import (
     TransactionFailed,
 )
 from engine.model import Sql
-from engine.stores.postgres.connection import Connection, check_replicated
+from engine.stores.postgres.connection import Connection
 from engine.stores.postgres.errors import described, is_fault_of_values, outcome_of
-from engine.stores.postgres.own_sql import LIMITS, check, run_all, sorted_error
+from engine.stores.postgres.own_sql import LIMITS, check, commit, run_all
 from engine.stores.postgres.transactions import STATEMENT_S, Transactions
 
 log = structlog.get_logger(__name__)
@@ -189,16 +189,15 @@ class Within:
 
     async def _end(self, connection: Connection) -> None:
         try:
-            tag = await connection.execute("COMMIT")
-        except asyncpg.IntegrityConstraintViolationError as error:  # a deferred constraint
-            raise sorted_error(Sql("COMMIT"), error, connection) from None
+            tag = await commit(connection, Sql("COMMIT"))
+        except SqlFailed:
+            raise
         except Exception as error:
             if outcome_of(error)[1]:
                 raise
             raise TransactionFailed(described(error)) from None
         if tag != "COMMIT":
             raise TransactionFailed("the server has rolled it back")
-        check_replicated(connection)
 
     # -- parts of the above --------------------------------------------------------------------------------------------
 
