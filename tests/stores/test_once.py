@@ -102,7 +102,7 @@ async def test_one_that_is_rolled_back_there_is_the_first_one_again(rig):
 async def test_two_processes_with_the_same_update_wait_for_each_other(rig):
     """As after a takeover: the former owner's handler may still run."""
     entered, go = asyncio.Event(), asyncio.Event()
-    found: list[bool] = []
+    found: dict[bool, bool] = {}
 
     async def run(update_id: int, *, waits: bool) -> None:
         router = Router()
@@ -116,7 +116,7 @@ async def test_two_processes_with_the_same_update_wait_for_each_other(rig):
                     await go.wait()
                 if is_first:
                     await db.execute(PAY)
-            found.append(is_first)
+            found[waits] = is_first
 
         await InboxHandler(router)(Work(delivery({"message": message("pay")}, update_id=update_id)))
 
@@ -130,7 +130,7 @@ async def test_two_processes_with_the_same_update_wait_for_each_other(rig):
             await asyncio.sleep(0.01)
     go.set()
     await asyncio.gather(first, second)
-    assert found == [True, False]
+    assert found == {True: True, False: False}
     assert await rig.balance() == 95
 
 
