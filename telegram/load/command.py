@@ -163,8 +163,10 @@ def _fleet(
         settings["MESSAGES_PER_S"] = "30"
     if options.source == "webhook":
         settings |= hooked(free_port())
-    given = (folder, fake.url, fake.token, plan, program, environment)
-    return Fleet([Service(*given, **settings) for _ in range(options.processes)])
+    if options.processes > 1:
+        settings["PROCESSES"] = str(options.processes)
+    service = Service(folder, fake.url, fake.token, plan, program, environment, **settings)
+    return Fleet(service, options.processes)
 
 
 async def _start(bot: Fleet) -> None:

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 EXIT_WRONG_SETTING: Final = 2
 DELAY_S: Final = 0.5
 DELAY_MAX_S: Final = 30.0
-STEADY_S: Final = 60.0
+STEADY_S: Final = 10.0
 """A process that has worked for this long is started again after DELAY_S, whatever was before."""
 
 REVOKE_FOR_S: Final = 20.0

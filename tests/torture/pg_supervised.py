@@ -206,7 +206,7 @@ async def killed_alone(plan: Plan, tell: Tell) -> Result:
                 await victim.kill()
                 sent = await all_.stage.say(len(all_.stage.chats))
                 all_.sent_ns |= {line.update_id: time.monotonic_ns() for line in sent}
-                await all_.stage.all_answered(sent)
+                await until(lambda sent=sent: all(map(all_.stage.is_answered, sent)))
                 all_.troubles.append((at_ns, time.monotonic_ns()))
                 await victim.start()
                 all_.stage.interruptions.append(Interruption(at, time.time()))

@@ -248,6 +248,10 @@ class Service:
             raise RuntimeError("the process was never started")
         return self._process
 
+    async def soon(self, found: Callable[[], T | None]) -> T:
+        """Wait until `found` returns something, and return it; TimeoutError after STARTED_WITHIN_S, or if the process ends."""
+        return await self._soon(found, "it", STARTED_WITHIN_S)
+
     async def _soon(self, found: Callable[[], T | None], what: str, timeout_s: float) -> T:
         give_up = time.monotonic() + timeout_s
         while True:

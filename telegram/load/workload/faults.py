@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from telegram.fake import Fault, RemoteFake
-from telegram.load.bot.fleet import Fleet
-from telegram.load.bot.service import Service
+from telegram.load.bot.fleet import Fleet, Member
 from telegram.load.checkers.checker import Interruption
 from telegram.load.checkers.recording import FaultMark
 
@@ -64,8 +63,8 @@ class FaultInjector:
         bot: Fleet,
         sleep: Sleep,
         *,
-        killed: Callable[[Service], None],
-        started: Callable[[Service], None],
+        killed: Callable[[Member], None],
+        started: Callable[[Member], None],
         paused: Callable[[float], None],
     ) -> None:
         self.began: list[tuple[str, float]] = []

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from telegram.fake import RemoteFake
-from telegram.load.bot.fleet import Fleet
+from telegram.load.bot.fleet import Fleet, Member
 from telegram.load.bot.journal import Tail
-from telegram.load.bot.service import NotRunningError, Service
+from telegram.load.bot.service import NotRunningError
 from telegram.load.checkers.handlings import Handlings, Killed, Paused
 from telegram.load.checkers.recording import Sample
 from telegram.load.checkers.replies import Replies, text_of
@@ -59,7 +59,7 @@ class LoadTest:
         self.options = options
         self.distribution = Distribution(options.chats, options.skew, random.Random(f"people {options.seed}"))
         self.judge = Handlings(starved_after_s=options.starved_after_s, on_end=self._note_latency)
-        for each in bot.services:
+        for each in bot.members:
             self.judge.started(each.pid)
         self.replies = replies
         self.users = users
@@ -92,7 +92,8 @@ class LoadTest:
         self._enough = asyncio.Event()
         self._last_update: dict[int, int] = {}  # chat id -> id of its user's last update
         self._calls_known = 0
-        self._log_known: dict[Service, int] = {}
+        self._log_known = 0
+        self._killed: set[int] = set()
         self._recent: deque[tuple[int, int]] = (
             deque()
         )  # time and latency of the updates handled in the last seconds, in ns
@@ -254,23 +255,29 @@ class LoadTest:
                 self.handler_events[each.event].add(each.update_id)
 
     def _read_log(self) -> None:
-        for service, log in self._bot.logs():
-            for line in log[self._log_known.get(service, 0) :]:
-                if line["event"] == "dead letter" and line["queue"] == "inbox":
-                    self.given_up[line["id"]] = line["reason"]
-            self._log_known[service] = len(log)
+        log = self._bot.log()
+        for line in log[self._log_known :]:
+            if line["event"] == "dead letter" and line["queue"] == "inbox":
+                self.given_up[line["id"]] = line["reason"]
+            if line["event"] == "process ended" and line["pid"] not in self._killed:
+                self.died = (
+                    self.died or f"process {line['process']}, {line.get('exit_code') or line['signal']}"
+                )
+        self._log_known = len(log)
 
     def _note_latency(self, latency_ns: int, at_ns: int) -> None:
         self._recent.append((at_ns, latency_ns))
 
-    def _on_kill(self, service: Service) -> None:
+    def _on_kill(self, process: Member) -> None:
         self._read_journal()
         self._read_log()
-        self._log_known[service] = 0  # each process has a log of its own
-        self.judge.feed([Killed(service.pid, time.monotonic_ns())])
+        if not self._bot.is_supervised:
+            self._log_known = 0  # each process has a log of its own
+        self._killed.add(process.pid)
+        self.judge.feed([Killed(process.pid, time.monotonic_ns())])
 
-    def _on_start(self, service: Service) -> None:
-        self.judge.started(service.pid)
+    def _on_start(self, process: Member) -> None:
+        self.judge.started(process.pid)
 
     def _on_pause(self, seconds: float) -> None:
         self.judge.feed([Paused(int(seconds * _NS))])
