@@ -429,6 +429,40 @@ async def test_calls_to_other_lanes_keep_the_order_of_the_senders_commits(rig):
         await rig.store.commit(call, Effects(), more=False)
 
 
+@pytest.mark.parametrize("is_within", [True, False])
+async def test_other_processes_are_called_after_the_commit(rig, monkeypatch, is_within):
+    """Mail that is not committed yet is not found by the process that is called for it."""
+    happened: list[str] = []
+
+    class Heard:
+        def __init__(self, connection: Any) -> None:
+            self._connection = connection
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
+
+        async def execute(self, query: str, *values: Any) -> Any:
+            done = await self._connection.execute(query, *values)
+            happened.append(query) if query == "COMMIT" else None
+            return done
+
+    head = await rig.head(1)
+    statement = "INSERT INTO tx_orders VALUES (1, 1)"
+    writer = rig.store._writer
+    monkeypatch.setattr(writer, "_ring", lambda *, moved: happened.append("called"))
+    effects = Effects((Call("chat:2", b"x"),))
+    if is_within:
+        tx = await rig.ready(statement)
+        tx._connection = Heard(tx._connection)
+        effects = effects._replace(within=tx)
+    else:
+        monkeypatch.setattr(writer, "_connection", Heard(writer._connection))
+        effects = effects._replace(sql=(Sql(statement),))
+    rig.store._by_mail = True
+    await rig.store.commit(head, effects, more=False)
+    assert happened == ["COMMIT", "called"]
+
+
 async def test_other_commits_go_on_while_it_is_open(rig):
     head, other = await rig.head(1), await rig.head(2)
     async with rig.store.transaction() as tx:

@@ -47,6 +47,9 @@ class Writer(GroupWriter):
         self._shares = shares
         self._window = window
         self._task: asyncio.Task[None] | None = None
+        self._news: set[bool] = (
+            set()
+        )  # of the group that is being written: mail; whether shares are free, too
 
     def _start(self, group: Group) -> None:
         # A task of its own: a caller that is cancelled must not cut the connection.
@@ -58,6 +61,8 @@ class Writer(GroupWriter):
         try:
             if group.waiting:
                 failures, doubt = await self._write(group)
+                while self._news:  # after the commit: who is called earlier finds nothing
+                    self._ring(moved=self._news.pop())
             found: list[list[Row] | Exception] = []
             for _, what, values, _ in group.reads:
                 rows, why = await self._rows(what, values, doubt)
@@ -153,7 +158,7 @@ class Writer(GroupWriter):
         if row[4] is not None:
             raise TooManyTimers(row[4], bounded[row[4]])
         if new.get("mail") or shared.given:
-            self._ring(moved=bool(shared.given))
+            self._news.add(bool(shared.given))
 
     async def _rows(
         self, what: Read, values: Row, doubt: Exception | None
