@@ -290,7 +290,10 @@ class Operator(Protocol):
         """Return what waits longest, after what is being written; the cost does not depend on how much waits."""
 
     async def dead_letters(self, limit: int = 100, below: int | None = None) -> list[DeadLetter]:
-        """Return the newest dead letters, newest first; with `below`, those whose number is lower."""
+        """Return the newest dead letters, newest first, at most `limit`; with `below`, those whose number is lower.
+
+        They may be fewer, if they are large.
+        """
 
     async def dead_letter(self, number: int) -> DeadLetter | None:
         """Return the dead letter of that number, if there is one."""
@@ -344,6 +347,11 @@ def appends_elsewhere(store: object) -> bool:
 def part_of_lanes(store: object) -> float:
     """Return which part of all lanes this session of the store has, in (0, 1]."""
     return float(getattr(store, "part_of_lanes", 1.0))
+
+
+def is_shared(store: object) -> bool:
+    """Return whether processes on other machines may take what is in the store."""
+    return bool(getattr(store, "is_shared", False))
 
 
 def database_of(store: object) -> Database | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from telegram.botapi.files import InputFile
+from telegram.botapi.kept_files import ON_ONE_MACHINE, KeptFiles
 from telegram.botapi.named import FORGET, NO_FILES, PLAIN, NamedId, flagged, written_naming
 from telegram.botapi.objects import TelegramObject
 
@@ -67,12 +68,17 @@ def _encoded(params: Mapping[str, Any]) -> tuple[bytes, _Found]:
 
 
 def encode_call(
-    method: str, params: Mapping[str, Any], name: str | None = None, *, plain: bool = False
+    method: str,
+    params: Mapping[str, Any],
+    name: str | None = None,
+    *,
+    plain: bool = False,
+    kept: KeptFiles = ON_ONE_MACHINE,
 ) -> bytes:
-    """Return the body of a call; `name` is given to the message that it sends.
+    """Return the body of a call; `name` is given to the message that it sends, `kept` is where its files are.
 
     `plain`: its texts are sent without their parse modes if they cannot be parsed (telegram/service/plain.py).
-    ValueError or TypeError for values JSON lacks, and for files that cannot be stored.
+    ValueError or TypeError for values JSON lacks, and for files that cannot be stored; OSError for those that cannot be read.
     """
     if not (method.isascii() and method.isalnum()):
         raise ValueError(f"not a Bot API method: {method!r}")
@@ -81,13 +87,18 @@ def encode_call(
     except (TypeError, ValueError) as error:
         raise _named(error, method, params) from None
     has_line = found or name is not None
-    body = (_first_line(method, found, name) if has_line else method.encode() + b"\n") + encoded
+    body = (_first_line(method, found, name, kept) if has_line else method.encode() + b"\n") + encoded
     return flagged(body, PLAIN) if plain and b'parse_mode":' in encoded else body
 
 
-def _first_line(method: str, found: _Found, name: str | None) -> bytes:
+def _first_line(method: str, found: _Found, name: str | None, kept: KeptFiles) -> bytes:
     """Return the line of a call with files or names."""
-    files = [[at, each.reference()] for at, each in found if isinstance(each, InputFile)]
+    placed = [(at, each) for at, each in found if isinstance(each, InputFile)]
+    try:
+        references = kept.references(each for _, each in placed)
+    except ValueError as error:
+        raise ValueError(f"{method}: {error}") from None
+    files = [[at, reference] for (at, _), reference in zip(placed, references, strict=True)]
     ids = [(at, each.name) for at, each in found if isinstance(each, NamedId)]
     line = b"%b\t%b" % (method.encode(), encode_json(files))
     if ids or name is not None:
@@ -138,7 +149,7 @@ def decode_call(body: bytes) -> tuple[str, bytes]:
     return first.partition(b"\t")[0].decode(), params
 
 
-def files_of(body: bytes) -> Files:
+def files_of(body: bytes, kept: KeptFiles = ON_ONE_MACHINE) -> Files:
     """Return the files of a call, with their paths in the params. ValueError for a body that encode_call did not write."""
     if b"\t" not in body:  # JSON never contains one: a fast path for calls without files
         return ()
@@ -146,7 +157,7 @@ def files_of(body: bytes) -> Files:
     if len(columns) < 2 or columns[1] == NO_FILES:
         return ()
     try:
-        return tuple(Placed(tuple(at), InputFile.of(reference)) for at, reference in json.loads(columns[1]))
+        return tuple(Placed(tuple(at), kept.file(reference)) for at, reference in json.loads(columns[1]))
     except (LookupError, TypeError):
         raise ValueError("the references to the files of a call are broken") from None
 

@@ -24,7 +24,8 @@ from engine import (
     observed_store,
 )
 from engine.meter import Meter
-from engine.store import FullStore, database_of, part_of_lanes
+from engine.store import FullStore, database_of, is_shared, part_of_lanes
+from telegram.botapi.kept_files import KeptFiles
 from telegram.client import TgClient
 from telegram.client.peers import Peers
 from telegram.dialogue import InboxHandler, Router, Tools
@@ -102,7 +103,8 @@ class Assembly:
 
         self.peers = Peers(drops=config.unreachable == "drop")
         pace = _pace(config.messages_per_s, store, jitter)
-        self.tools = Tools(client=client, database=database_of(store), pace=pace)
+        files = KeptFiles(config.files_dir, is_shared=is_shared(store))
+        self.tools = Tools(client=client, database=database_of(store), pace=pace, files=files)
         routed = watched if traces is None else observer_of([*filter(None, [watched]), traces.observe])
         self.handler = InboxHandler(
             router,
@@ -121,6 +123,7 @@ class Assembly:
             jitter=jitter,
             refused=wanted_by(router.entries()),
             meter=meter,
+            files=files,
         )
         send: Handler = sender if traces is None else traces.handler(sender)
         send = send if watched is None else observed_handler(send, watched)

@@ -48,6 +48,7 @@ from telegram.botapi.errors import (
     Unauthorized,
     UploadCut,
 )
+from telegram.botapi.kept_files import ON_ONE_MACHINE, KeptFiles
 from telegram.botapi.late import outcome_of_refusal, with_shorter_answer, without_lost_reply
 from telegram.botapi.named import FORGET, PLAIN, has_flag, is_quiet, naming_of
 from telegram.botapi.repeatable import makes_something
@@ -123,10 +124,12 @@ class Sender:
         jitter: Callable[[], float] = random.random,
         refused: Sequence[Wanted] = (),
         meter: CallMeter | None = None,
+        files: KeptFiles = ON_ONE_MACHINE,
     ) -> None:
-        """`refused`: the refusals that handlers take; `pace` None: no limits."""
+        """`refused`: the refusals that handlers take; `files`: where the files of calls are; `pace` None: no limits."""
         self._client = client
         self._meter = meter
+        self._files = files
         self._pace = pace
         self._clock = None if meter is None else meter.clock
         self._sent = None if meter is None else meter.sent
@@ -210,7 +213,7 @@ class Sender:
             if (filled := named.filled(method, body)) is None:
                 return _DONE
             method, body = filled
-        return _Ready(method, body, files_of(stored), named)
+        return _Ready(method, body, files_of(stored, self._files), named)
 
     def _refused(self, error: Refused, body: bytes, call: Tried, stored: Envelope) -> Effects:
         """Handle a permanent refusal: raise Reject, or return the effects if the call is done, dropped or reported."""

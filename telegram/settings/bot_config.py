@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from engine import PROGRAMMING_ERRORS, EngineConfig
@@ -98,6 +99,9 @@ class BotConfig:
 
     backlog_text: str = BACKLOG_TEXT
     """The text that "tell" sends to each private chat."""
+
+    files_dir: Path | None = None
+    """The folder of files to send that all processes of the bot see, under this path or another one each; None: there is none."""
 
     allowed_updates: Sequence[str] | None = None
     """Kinds of update to request from Telegram; None: those of the router's handlers (`Router.allowed_updates`)."""

@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import Final, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, DirectoryPath, Field, field_validator
 
 from telegram.dialogue.contexts.conduct import check_answer
 from telegram.dialogue.inbox.backlog import BACKLOG, read_backlog
@@ -58,6 +58,10 @@ class BotSettings(BaseModel):
     allowed_updates: str | None = Field(
         default=None,
         description="kinds of update to request from Telegram, comma separated, or all; default: those of the handlers",
+    )
+    files_dir: DirectoryPath | None = Field(
+        default=_BOT.files_dir,
+        description="the folder of files to send that all processes mount, each where it likes",
     )
     drain_timeout_s: float = Field(
         default=_BOT.drain_timeout_s,

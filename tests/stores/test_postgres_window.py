@@ -6,8 +6,10 @@ import asyncpg
 
 from engine.store import Limits
 from engine.stores.contract.store import OUTBOX
+from engine.stores.owned.reads import Read
 from engine.stores.owned.shares import share_of
-from engine.stores.postgres import open_postgres, window
+from engine.stores.postgres import open_postgres, window, writer
+from engine.stores.postgres.statements import QUERIES
 from engine.stores.postgres.window import Window
 from tests.stores.test_shares import CHATS, an_old_server, closing, handled, kill, open_it, two, until
 
@@ -98,6 +100,19 @@ async def test_what_a_session_wrote_first_is_filed_first_though_its_commit_took_
     assert [body for _, _, body in await handled(second, OUTBOX, 2)] == [b"late", b"later"]
     for connection in (slow, quick):
         await connection.close()
+
+
+async def test_a_portion_of_mail_that_its_bytes_have_ended_is_not_all(open_it, database, monkeypatch):
+    monkeypatch.setattr(writer, "MAIL_BYTES_MAX", 10)
+    store = await open_it()
+    store._sharing.cancel()
+    store._writer._window._is_all_due = True
+    connection = await asyncpg.connect(database.url().partition("?")[0])
+    await connection.fetchval(MAIL, store._ledger._session.bot, "chat:1", bytes(10), share_of("chat:1"))
+    await connection.close()
+    rows = await store._writer._read_mail(QUERIES[Read.MAIL].format('"chatlane"'), 500, everything=False)
+    assert len(rows) == 1
+    assert store._writer._window._is_all_due
 
 
 async def test_the_first_mail_of_a_schema_is_read_in_its_order(database, new_bot):

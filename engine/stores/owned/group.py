@@ -10,6 +10,7 @@ by one:
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -44,6 +45,9 @@ _DELETE_FROM: Final = {
 }
 _GONE: Final = {step: queue for queue, step in _DELETE_FROM.items()}
 DELETED: Final = None
+
+LARGE_BYTES: Final = 1 << 20
+"""A body above this is large: a group of many such would be a statement without a bound."""
 
 Combined = tuple[
     dict[str, list[int]],
@@ -80,6 +84,7 @@ class Group:
     __slots__ = (
         "durable",
         "finished",
+        "large",
         "looks",
         "reads",
         "sql",
@@ -112,6 +117,9 @@ class Group:
 
         self.within: dict[int, Any] = {}
         """Transactions of handlers, by index of the caller, whose commit is that of the caller's steps."""
+
+        self.large: set[int] = set()
+        """Indexes of callers with much content: a store may write each in a transaction of its own."""
 
         self.looks = False
         """Whether to check that what the store keeps is still there, even if nothing is written."""
@@ -166,6 +174,16 @@ class Group:
             self.forget("state", key, scope)
         else:
             self.insert("state", (key, scope, state))
+
+    def note_size(self, bodies: Iterable[bytes]) -> None:
+        """Note these bodies, which the next caller inserts, if they are large."""
+        if any(len(body) > LARGE_BYTES for body in bodies):
+            self.large.add(len(self.waiting))
+
+    @property
+    def apart(self) -> AbstractSet[int]:
+        """Indexes of callers whose steps may be written after those of the others, in a transaction each."""
+        return self.sql.keys() | self.within.keys() | self.large
 
     def parts(self) -> list[Steps]:
         """Return the steps of each waiting caller."""

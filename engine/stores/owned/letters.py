@@ -21,6 +21,7 @@ from engine.stores.owned.reads import Read
 from engine.stores.owned.writer import GroupWriter
 
 _BEYOND_ALL: Final = 2**62
+BYTES_MAX: Final = 32 << 20
 
 
 class Letters:
@@ -108,15 +109,20 @@ class Letters:
 
 
 async def newest_letters(writer: GroupWriter, limit: int, below: int | None = None) -> list[DeadLetter]:
-    """Return at most `limit` dead letters, newest first; with `below`, of those with a lower number."""
+    """Return at most `limit` dead letters, newest first; with `below`, of those with a lower number.
+
+    They are fewer if their bodies are large: up to the one with which these have BYTES_MAX.
+    """
     letters: list[DeadLetter] = []
+    size = 0
     below = _BEYOND_ALL if below is None else below
-    while len(letters) < limit:
+    while len(letters) < limit and size < BYTES_MAX:
         row = await writer.read(Read.NEWEST_LETTER, (below,))
         if row is None:
             break
         letters.append(_letter(row))
         below = letters[-1].number
+        size += len(letters[-1].envelope.body)
     return letters
 
 

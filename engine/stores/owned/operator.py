@@ -172,7 +172,7 @@ class OwnedOperator(LoadedStore):
                 missing.intersection_update(data.lanes.places())
             return sorted(missing)
 
-        return self._writer.read_rows(Read.at(table), (places,), compared)
+        return self._writer.read_rows(Read.there(table), (places,), compared)
 
     async def query(self, asked: Sql) -> list[Any]:
         return await self._ledger.query(asked)

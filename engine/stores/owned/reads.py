@@ -19,6 +19,15 @@ class Read(Enum):
     TIMER_AT = "timer at"
     """As INBOX_AT."""
 
+    INBOX_THERE = "inbox there"
+    """([places]) -> place of the rows that exist."""
+
+    OUTBOX_THERE = "outbox there"
+    """As INBOX_THERE."""
+
+    TIMER_THERE = "timer there"
+    """As INBOX_THERE."""
+
     INBOX_OLDEST = "inbox oldest"
     """() -> at of the lowest place."""
 
@@ -49,6 +58,11 @@ class Read(Enum):
     def at(cls, table: str) -> "Read":
         """Return the reading of the rows of inbox, outbox or timer at given places."""
         return _AT[table]
+
+    @classmethod
+    def there(cls, table: str) -> "Read":
+        """Return the question which rows of inbox, outbox or timer exist."""
+        return cls(f"{table} there")
 
 
 _AT: Final = {"inbox": Read.INBOX_AT, "outbox": Read.OUTBOX_AT, "timer": Read.TIMER_AT}

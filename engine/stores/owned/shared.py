@@ -91,6 +91,9 @@ _GIVE_EVERY_S: Final = 0.05
 class SharedStore(MailingStore):
     """One session of a store that has several."""
 
+    is_shared = True
+    """See engine/store.py."""
+
     _ledger: SharedLedger
 
     def __init__(self, *args: Any, **named: Any) -> None:
@@ -318,9 +321,10 @@ class SharedStore(MailingStore):
             return
         leased = {share_of(lease.key) for data in self._queues.values() for lease in data.lanes.leases(self)}
         chosen = shares - leased
-        if not chosen:
-            return
         group = self._writer.group()
+        # What is written apart may be for their lanes, and comes after the rest.
+        if not chosen or group.apart:
+            return
         group.give(chosen)
         loaded.give(chosen)  # what is written before this group is there for the next owner to read
         self._writer.done(lambda: None).add_done_callback(self._gave)

@@ -149,6 +149,8 @@ class OwnedStore(OwnedOperator):
             if states:
                 self._set_states(group, lane, states, was)
             calls = self._send(group, effects.calls, lane.key) if effects.calls else []
+            if effects.calls:
+                group.note_size(call.body for call in effects.calls)
             most = self._limits.lane_timers_max
             timers = (
                 self._timers.plan(group, lane.key, envelope.scope, effects.timers, most)
@@ -215,6 +217,7 @@ class OwnedStore(OwnedOperator):
         attempts = lane.attempts + (not reason.startswith(DIED))
         at = self._wall()
         number = self._letters.bury(group, delivery.lease.queue, delivery.envelope, attempts, reason, at=at)
+        group.note_size([delivery.envelope.body])
         sent = self._send(group, calls, lane.key)
         if lane.reason is not None:
             self._forget_parked(group, data, lane)

@@ -15,14 +15,21 @@ _LETTER: Final = (
     "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM {0}.dead WHERE bot = $1"
 )
 _AT: Final = "SELECT place, scope, body, at FROM {{0}}.{} WHERE bot = $1 AND place = ANY($2::bigint[])"
+_THERE: Final = "SELECT place FROM {{0}}.{} WHERE bot = $1 AND place = ANY($2::bigint[])"
 _BEHIND: Final = "FROM {0}.timer WHERE bot + 0 = $1 AND (at, place) > ($2, $3) AND at >= $4 AND get_bit({1}::bytea, share) = 1"
 _NAMES: Final = "at, place, key, scope, name"
 _OLDEST: Final = "SELECT at FROM {{0}}.{} WHERE bot = $1 ORDER BY place LIMIT 1"
+
+MAIL_BYTES_MAX: Final = 32 << 20
+"""Mail is read up to the one with which the bodies have so many bytes."""
 
 QUERIES: Final = {
     Read.INBOX_AT: _AT.format("inbox"),
     Read.OUTBOX_AT: _AT.format("outbox"),
     Read.TIMER_AT: _AT.format("timer"),
+    Read.INBOX_THERE: _THERE.format("inbox"),
+    Read.OUTBOX_THERE: _THERE.format("outbox"),
+    Read.TIMER_THERE: _THERE.format("timer"),
     Read.INBOX_OLDEST: _OLDEST.format("inbox"),
     Read.OUTBOX_OLDEST: _OLDEST.format("outbox"),
     Read.STATE: "SELECT state FROM {0}.state WHERE bot = $1 AND key = $2 AND scope = $3",
@@ -30,9 +37,11 @@ QUERIES: Final = {
     Read.NEXT_DUE: f"SELECT at {_BEHIND.replace('{1}', '$5')} ORDER BY at, place LIMIT 1",
     # Of an update that has arrived mail has the place only. $3: see Window.
     Read.MAIL: "SELECT m.n, m.kind, m.key, coalesce(i.scope, m.scope), m.place, coalesce(i.at, m.at), coalesce(i.body, m.body)"
-    " FROM {0}.mail m LEFT JOIN LATERAL (SELECT scope, at, body FROM {0}.inbox i"
+    " FROM (SELECT *, sum(octet_length(body)) OVER (ORDER BY n) - octet_length(body) AS bytes_before FROM"
+    " (SELECT * FROM {0}.mail WHERE bot + 0 = $1 AND n > $3 AND get_bit($4::bytea, share) = 1 ORDER BY n LIMIT $2) AS first) m"
+    " LEFT JOIN LATERAL (SELECT scope, at, body FROM {0}.inbox i"
     " WHERE m.kind = 'arrived' AND i.place = m.place AND i.bot = $1 OFFSET 0) i ON true"
-    " WHERE m.bot + 0 = $1 AND m.n > $3 AND get_bit($4::bytea, m.share) = 1 ORDER BY m.n LIMIT $2",
+    f" WHERE m.bytes_before < {MAIL_BYTES_MAX} ORDER BY m.n",
     Read.LETTER: f"{_LETTER} AND number = $2",
     Read.NEWEST_LETTER: f"{_LETTER} AND number < $2 ORDER BY number DESC LIMIT 1",
 }

@@ -13,7 +13,7 @@ from engine.stores.postgres.connection import Connection, check_replicated
 from engine.stores.postgres.errors import is_fault_of_values, outcome_of
 from engine.stores.postgres.own_sql import commit_with
 from engine.stores.postgres.session import Held
-from engine.stores.postgres.statements import OF_SHARES, QUERIES, group_statement
+from engine.stores.postgres.statements import MAIL_BYTES_MAX, OF_SHARES, QUERIES, group_statement
 from engine.stores.postgres.window import Window
 
 
@@ -82,7 +82,7 @@ class Writer(GroupWriter):
         """Return the failures by index of the caller; and why the store is in doubt, or None."""
         done: frozenset[int] = frozenset()
         steps = group.steps
-        apart = group.sql.keys() | group.within.keys()  # a transaction each
+        apart = group.apart
         if apart:
             parts = group.parts()
             done = frozenset(index for index in range(len(parts)) if index not in apart)
@@ -182,7 +182,7 @@ class Writer(GroupWriter):
     async def _read_mail(self, query: str, most: int, everything: bool) -> list[Row]:
         start, ended = self._window.start(everything=everything), self._window.ended
         rows = await self._connection.fetch(query, self._bot, most, start, self._shares())
-        if len(rows) < most:
+        if len(rows) < most and sum(len(row[6]) for row in rows) < MAIL_BYTES_MAX:
             self._window.read(start, ended)
         return rows
 

@@ -10,6 +10,7 @@ _LATER: Final = "FROM timer WHERE at > ?"
 _NAMES: Final = "at, place, key, scope, name"
 _LETTER: Final = "SELECT number, queue, id, key, scope, body, attempts, reason, at FROM dead"
 _AT: Final = "SELECT place, scope, body, at FROM {} WHERE place IN (SELECT value FROM json_each(?))"
+_THERE: Final = "SELECT place FROM {} WHERE place IN (SELECT value FROM json_each(?))"
 _OLDEST: Final = "SELECT at FROM {} ORDER BY place LIMIT 1"
 
 QUERIES: Final = {
@@ -17,6 +18,9 @@ QUERIES: Final = {
     Read.INBOX_AT: _AT.format("inbox"),
     Read.OUTBOX_AT: _AT.format("outbox"),
     Read.TIMER_AT: _AT.format("timer"),
+    Read.INBOX_THERE: _THERE.format("inbox"),
+    Read.OUTBOX_THERE: _THERE.format("outbox"),
+    Read.TIMER_THERE: _THERE.format("timer"),
     Read.INBOX_OLDEST: _OLDEST.format("inbox"),
     Read.OUTBOX_OLDEST: _OLDEST.format("outbox"),
     Read.STATE: "SELECT state FROM state WHERE key = ? AND scope = ?",

@@ -172,11 +172,10 @@ class Context(Speaking, OwnSql, Sends, Origin[E_co]):
     def call(self, method: str, /, **params: Any) -> None:
         """Call any method of the Bot API after the commit; params that are None are omitted.
 
-        Calls to the update's chat are sent in order; so are those to each other chat, in a separate lane. The answer to a
-        query (a pressed button, a payment, an inline query) does not wait for either. ValueError or TypeError for values
-        that JSON or UTF-8 lacks. An InputFile is stored as its path and read when it is sent; if it is missing then, the
-        call is a dead letter. TypeError for an unknown method or parameter, and for values of other types than the Bot API's:
-        use `call_newer` for those of newer versions. `ctx.calls` has every method with its signature.
+        Calls to a chat are sent in order, in a lane for each; the answer to a query (a pressed button, a payment, an inline
+        query) does not wait for them. ValueError or TypeError for what JSON or UTF-8 lacks, an unknown method or parameter,
+        values of other types than the Bot API's (`call_newer` is for newer versions), and files that cannot wait; OSError
+        for one that cannot be read (botapi/kept_files.py). `ctx.calls` has every method with its signature.
         """
         self.collect(method, params)
         return _CALLED  # type: ignore[return-value]  # explains `await ctx.call(...)`
@@ -202,18 +201,19 @@ class Context(Speaking, OwnSql, Sends, Origin[E_co]):
             params = {name: value for name, value in params.items() if value is not None}
         if "reply_parameters" in params:
             params["reply_parameters"] = outlives_its_message(params["reply_parameters"])
-        query = query_of(params)
-        if query is not None:
+        if (query := query_of(params)) is not None:
             check_results(method, params)
             if not self.is_late or query != getattr(self.event, "id", None):
-                self._calls.append(Call(query_lane(query), encode_call(method, params, plain=plain)))
+                body = encode_call(method, params, plain=plain, kept=self._tools.files)
+                self._calls.append(Call(query_lane(query), body))
             return
         if "reply_markup" in params:
             note_buttons(self, method, params)
         lane = self._lane(params.get("chat_id"))
+        body = encode_call(method, params, name, plain=plain, kept=self._tools.files)
         if name is not None:  # if the message is not sent, the name must not stay with an older one
             self._calls.append(Call(lane, encode_forget(name)))
-        self._calls.append(Call(lane, encode_call(method, params, name, plain=plain)))
+        self._calls.append(Call(lane, body))
 
     def _lane(self, chat_id: object) -> str:
         """Return the outbox lane: a call to the private chat of a user who asks to join a group is a reply, not a post."""

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
+from telegram.botapi.kept_files import ON_ONE_MACHINE, KeptFiles
 from telegram.client import TgClient
 from telegram.dialogue.contexts.signature import annotations_of
 from telegram.dialogue.languages.texts import Languages
@@ -76,6 +77,9 @@ class Tools:
 
     database: "Database | None" = None
     """The store, if it runs the author's own SQL."""
+
+    files: KeptFiles = ON_ONE_MACHINE
+    """Where the files of calls wait."""
 
     texts: Languages = field(default_factory=Languages)
     """The texts in the bot's languages."""
