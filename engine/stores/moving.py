@@ -114,7 +114,7 @@ def moved(name: str, to: object) -> str:
     """Return the message for a store that was marked as moved."""
     return (
         f"the bot's work in {name} was moved to {to}: set STORE_URL to that; "
-        "if it is lost, copy this one anew: run.py copy --again"
+        "if that is lost, copy this one anew, with `copy --again`"
     )
 
 

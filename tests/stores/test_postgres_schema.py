@@ -56,7 +56,7 @@ async def test_a_start_without_the_right_says_what_to_run_and_works_after_it(
 ):
     bot = new_bot()
     with pytest.raises(
-        StoreError, match=rf'the role "{place.role}" may not .* run.py migrate-schema --for'
+        StoreError, match=rf'the role "{place.role}" may not .* migrate-schema --for'
     ) as refused:
         await open_store(place.bot, bot)
     assert "\n" not in str(refused.value)
@@ -108,12 +108,12 @@ async def test_commands_reach_a_bot_with_the_lesser_role(place: Place, new_bot: 
 
 async def test_a_right_that_is_missing_is_named(place: Place, new_bot: Any):
     await migrate_schema(place.owner, None)
-    with pytest.raises(StoreError, match=r"run\.py migrate-schema --for"):
+    with pytest.raises(StoreError, match=r"migrate-schema --for"):
         await open_store(place.bot, new_bot())
     await place.sql.execute(f'GRANT USAGE ON SCHEMA {place.name} TO "{place.role}"')
     await place.sql.execute(f'GRANT SELECT ON {place.name}.meta TO "{place.role}"')
     with pytest.raises(
-        StoreError, match=r"permission denied for table .*: run.py migrate-schema --for ROLE gives the right"
+        StoreError, match=r"permission denied for table .*: migrate-schema --for ROLE gives the right"
     ):
         await open_store(place.bot, new_bot())
     with pytest.raises(StoreError, match="does not exist"):
@@ -158,7 +158,7 @@ async def test_an_old_format_is_migrated_by_the_role_that_may(place: Place, new_
     await place.sql.execute(f'GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA {place.name} TO "{place.role}"')
     before = await place.sql.fetch(f"SELECT * FROM {place.name}.inbox ORDER BY place")
     for _ in range(2):
-        with pytest.raises(StoreError, match=r"run\.py migrate-schema --for"):
+        with pytest.raises(StoreError, match=r"migrate-schema --for"):
             await open_store(place.bot, bot)
     assert await place.sql.fetch(f"SELECT * FROM {place.name}.inbox ORDER BY place") == before
     await migrate_schema(place.owner, place.role)

@@ -36,9 +36,7 @@ def at_opening(name: str, error: Exception) -> StoreError | StoreUnavailable:
     if isinstance(error, StoreError | StoreUnavailable):
         return error
     if isinstance(error, PostgresError) and error.sqlstate == _NO_RIGHT:
-        return StoreError(
-            f"cannot use {name}: {described(error)}: run.py migrate-schema --for ROLE gives the right"
-        )
+        return StoreError(f"cannot use {name}: {described(error)}: migrate-schema --for ROLE gives the right")
     if isinstance(error, PostgresError) and _class_of(error) in _PERSON:
         return StoreError(f"cannot use {name}: {described(error)}")
     if isinstance(error, PostgresError) and "startup parameter" in str(error):

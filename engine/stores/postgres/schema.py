@@ -110,7 +110,7 @@ async def prepare(connection: Connection, address: Address) -> None:
         role = await connection.fetchval("SELECT quote_ident(current_user)")
         raise StoreError(
             f"{address.name}: the role {role} may not make or change the tables there: run once, with the STORE_URL of "
-            f"a role that may: run.py migrate-schema --for {role}"
+            f"a role that may: migrate-schema --for {role}"
         ) from None
     await _check_format(connection, address, known)
 
