@@ -15,7 +15,7 @@ import pytest
 
 from engine import Queue, StoreError
 from engine.errors import StoreUnavailable
-from engine.stores import bots_of, open_moving, open_store
+from engine.stores import bots_of, migrate_schema, open_moving, open_store
 from engine.stores.contract import append
 from engine.stores.contract.store import update
 from engine.stores.copying import Copied, copy
@@ -387,3 +387,21 @@ async def test_a_session_that_was_ended_copies_nothing(new_url: Urls, new_bot: A
         with pytest.raises(StoreUnavailable):
             await copy(*stores)
     assert not any((await everything(target, bot)).values())
+
+
+async def test_each_table_is_copied_or_named_as_what_only_its_store_needs(new_url: Urls, new_bot: Any):
+    """A new table with rows of bots has to be added to KINDS, or to these."""
+    url, path = new_url("postgres"), new_url("sqlite")
+    for each in (url, path):
+        await (await open_store(each, new_bot())).close()
+    await migrate_schema(url, None)
+    connection = await asyncpg.connect(url.partition("?")[0])
+    query = "SELECT table_name, count(*) FILTER (WHERE column_name = 'bot') FROM information_schema.columns"
+    rows = await connection.fetch(f"{query} WHERE table_schema = $1 GROUP BY 1", url.partition("?schema=")[2])
+    await connection.close()
+    of_bots = {name for name, has_bot in rows if has_bot}
+    assert of_bots - set(KINDS) == {"session", "share", "mark", "mail", "desk", "asked", "journal"}
+    assert {name for name, has_bot in rows if not has_bot} == {"meta", "canary", "bot", "answered"}
+    with closing(sqlite3.connect(path.removeprefix("sqlite:"))) as file:
+        tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert tables - set(KINDS) == {"meta", "sqlite_sequence"}
