@@ -290,10 +290,7 @@ class Operator(Protocol):
         """Return what waits longest, after what is being written; the cost does not depend on how much waits."""
 
     async def dead_letters(self, limit: int = 100, below: int | None = None) -> list[DeadLetter]:
-        """Return the newest dead letters, newest first, at most `limit`; with `below`, those whose number is lower.
-
-        They may be fewer, if they are large.
-        """
+        """Return dead letters, newest first, fewer than `limit` if they are large; with `below`, of lower numbers."""
 
     async def dead_letter(self, number: int) -> DeadLetter | None:
         """Return the dead letter of that number, if there is one."""
