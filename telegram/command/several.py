@@ -19,7 +19,7 @@ from telegram.command.settings import Settings, WrongSettingError
 from telegram.listening import Address, Listener, read_address
 from telegram.operating.database import is_shared
 from telegram.process.supervised import Place, Supervised
-from telegram.process.supervisor import Supervisor, command_of, watchdog_of
+from telegram.process.supervisor import Supervisor, watchdog_of
 from telegram.process.systemd import Systemd
 from telegram.settings.bot_config import Role
 
@@ -80,7 +80,7 @@ async def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
         _check_free(address)
     url, bot = settings.effective_store_url, settings.token.partition(":")[0]
     supervisor = Supervisor(
-        command_of(sys.orig_argv[1:]),
+        [sys.executable, *sys.orig_argv[1:]],
         environ,
         settings.processes,
         partial(revoke, url, bot),
@@ -95,7 +95,8 @@ def _addresses(settings: Settings) -> list[Address]:
     own = [getattr(settings, name) for name in _OWN]
     texts = [_next(text, number) for text in own if text is not None for number in range(settings.processes)]
     texts += [settings.events_listen] if settings.events_listen is not None else []
-    texts += [settings.webhook_listen] if settings.webhook_url is not None else []
+    if settings.webhook_url is not None and settings.role != "work":
+        texts.append(settings.webhook_listen)
     return [read_address(text) for text in texts]
 
 

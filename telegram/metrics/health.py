@@ -86,6 +86,7 @@ class Health:
         """Telegram's last answer to getWebhookInfo."""
 
         self._webhook_at = 0.0
+        self._others_at: float | None = None  # when another process was last known to take updates in
 
     @property
     def is_standby(self) -> bool:
@@ -127,7 +128,10 @@ class Health:
 
     def _is_current(self) -> bool:
         if not self._takes_in or appends_elsewhere(self.store):
+            self._others_at = self._clock()
             return True
+        if self._others_at is not None and self._clock() - self._others_at <= SOURCE_STALE_S:
+            return True  # its first poll may take its 50 s
         age_s = self.source_age_s()
         if age_s is not None and age_s <= SOURCE_STALE_S:
             return True

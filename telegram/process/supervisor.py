@@ -12,7 +12,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from asyncio.subprocess import Process
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -131,6 +130,8 @@ class Supervisor:
                 for task in working:
                     task.cancel()
                 await self._end()
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         finally:  # after an error in here the processes read the end of their streams, and stop
             for number in (*_STOPPING, signal.SIGHUP):
                 loop.remove_signal_handler(number)
@@ -221,16 +222,27 @@ class Supervisor:
         number, now = child.number, asyncio.get_running_loop().time()
         if child.ready_at is not None and now - child.ready_at > STEADY_S:
             self._failures[number] = 0
-        pause_s = delay_s(self._failures[number])
-        self._failures[number] += 1
-        await _first(asyncio.sleep(pause_s), self._is_over.wait())
-        if self._current[number] is not child or self._is_over.is_set():
-            return
-        new = await self._spawn(number)
+        new = None
+        while new is None:
+            pause_s = delay_s(self._failures[number])
+            self._failures[number] += 1
+            await _first(asyncio.sleep(pause_s), self._is_over.wait())
+            if self._current[number] is not child or self._is_over.is_set():
+                return
+            new = await self._spawned(number)
         if self._current[number] is child:
             self._current[number] = new
         else:  # another one has taken its place meanwhile
             new.send(signal.SIGTERM)
+
+    async def _spawned(self, number: int) -> Child | None:
+        """Start a process beside others; None: that cannot be done now (an environment that is replaced, no memory)."""
+        try:
+            return await self._spawn(number)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            log.error("a process cannot be started", process=number, reason=reason)  # noqa: TRY400
+            return None
 
     async def _free(self, child: Child) -> None:
         """End what a dead process has in the store."""
@@ -256,10 +268,11 @@ class Supervisor:
         """Replace the processes one after the other; the old ones continue if a new one does not become ready."""
         log.info("replacing the processes", processes=self._count)
         for number in range(self._count):
-            new = await self._spawn(number)
-            await _first(new.ready.wait(), asyncio.shield(new.ended))
-            if not new.works:
-                log.error("the new process has ended: the others are not replaced", process=number)
+            new = await self._spawned(number)
+            if new is not None:
+                await _first(new.ready.wait(), asyncio.shield(new.ended))
+            if new is None or not new.works:
+                log.error("there is no new process: the others are not replaced", process=number)
                 return
             old, self._current[number] = self._current[number], new
             self._failures[number] = 0
@@ -335,12 +348,7 @@ async def _first(*work: Awaitable[object]) -> None:
 
 
 def _described(code: int) -> dict[str, object]:
-    return {"exit_code": code} if code >= 0 else {"signal": signal.Signals(-code).name}
-
-
-def command_of(arguments: Sequence[str]) -> list[str]:
-    """Return the command that starts this program again; `arguments` are those of the interpreter (`sys.orig_argv[1:]`)."""
-    return [sys.executable, *arguments]
+    return {"exit_code": code} if code >= 0 else {"signal": signal.strsignal(-code) or -code}
 
 
 def watchdog_of(environ: Mapping[str, str]) -> float | None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -26,6 +28,19 @@ def test_the_source_is_current_until_it_is_silent_for_too_long():
     health = Health(counts, now)
     assert not health._is_current()
     counts(Polled(0, 50.0))
+    now.at = SOURCE_STALE_S
+    assert health._is_current()
+    now.at += 1.0
+    assert not health._is_current()
+
+
+def test_a_process_that_begins_to_poll_is_given_time_for_its_first_answer():
+    now = Now()
+    health = Health(Counts(now, now), now)
+    store = SimpleNamespace(appends_elsewhere=True)
+    health.store = cast("Any", store)
+    assert health._is_current()
+    store.appends_elsewhere = False
     now.at = SOURCE_STALE_S
     assert health._is_current()
     now.at += 1.0

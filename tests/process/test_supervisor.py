@@ -197,14 +197,34 @@ async def test_the_old_ones_stay_if_the_new_one_cannot_start(tmp_path):
             os.kill(os.getpid(), signal.SIGHUP)
             await until(
                 lambda: (
-                    "the new process has ended: the others are not replaced"
-                    in [line["event"] for line in logs]
+                    "there is no new process: the others are not replaced" in [line["event"] for line in logs]
                 )
             )
         assert [running.pids("stopped", number) for number in (0, 1)] == [[], []]
         (tmp_path / "wrong").unlink()
         os.kill(os.getpid(), signal.SIGHUP)
         await running.work(2, 2)
+
+
+async def test_a_program_that_is_gone_for_a_moment_is_waited_for(tmp_path):
+    async with fleet(tmp_path) as running:
+        await running.work(1, 1)
+        program, running.supervisor._command[0] = running.supervisor._command[0], str(tmp_path / "gone")
+        with capture_logs() as logs:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(running.pids("started", 1)[0], signal.SIGKILL)
+            failed = ("a process cannot be started", "there is no new process: the others are not replaced")
+            await until(lambda: {*failed} <= {line["event"] for line in logs})
+            await until(lambda: [line["event"] for line in logs].count(failed[0]) > 2)
+        running.supervisor._command[0] = program
+        await running.work(1, 2)
+
+
+async def test_a_program_that_is_not_there_is_an_error(tmp_path):
+    running = Fleet(tmp_path, 1)
+    running.supervisor._command[0] = str(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError):
+        await running.ended()
 
 
 async def test_a_silent_process_is_killed_and_replaced(tmp_path):

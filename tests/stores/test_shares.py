@@ -506,6 +506,22 @@ async def test_others_have_the_shares_of_a_revoked_session_at_once(database, ope
     assert not await revoke(database.url(), bot, sessions[0])
 
 
+async def test_a_revocation_rings_the_bell_of_the_others(database, open_it):
+    first, second = await two(open_it)
+    for store in (first, second):  # they ring no more
+        await store._ledger._keeper._end_task()
+    heard: list[str] = []
+    listening = await asyncpg.connect(database.url().partition("?")[0])
+    await listening.add_listener(first._ledger._session.channel, lambda *given: heard.append(given[-1]))
+    bot, session_id = str(first._ledger._session.bot), second._ledger._session.id
+    assert await revoke(database.url(), bot, session_id)
+    await until(lambda: heard == ["moved"])
+    assert not await revoke(database.url(), bot, session_id)
+    await listening.execute("SELECT 1")
+    assert heard == ["moved"]
+    await listening.close()
+
+
 async def test_a_revocation_waits_for_what_the_database_still_does(database, open_it):
     first, second = await two(open_it)
     bot, session_id = str(first._ledger._session.bot), second._ledger._session.id
