@@ -7,5 +7,8 @@ telegram_side  Telegram and the network
 stores         the memory store behind a bad network, and SQLite on a bad disk
 trouble        decides about each call, and counts
 
+database       a PostgreSQL server for the real PostgreSQL store
+shares         one run of several processes over that
+
 `python -m tests.sim --seeds 2000`; tests/sim/test_sim.py runs a fixed share.
 """

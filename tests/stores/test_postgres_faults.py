@@ -351,8 +351,11 @@ WAITS_FOR_STANDBY = (
 )
 
 
-async def test_a_commit_whose_wait_for_the_standby_is_ended_does_not_count(new_server, bot, person, closing):
-    """PostgreSQL answers with success then, and a warning. A failover would lose it, and Telegram would have forgotten it."""
+@pytest.mark.parametrize("how", ["pg_cancel_backend", "pg_terminate_backend"])
+async def test_a_commit_whose_wait_for_the_standby_is_ended_does_not_count(
+    new_server, bot, person, closing, how
+):
+    """PostgreSQL has committed it, and a cancelled one succeeds. A failover would lose it, and Telegram has forgotten it."""
     server = new_server()
     sql = await person(server)
     store = await open_postgres(server.url(), bot)
@@ -361,8 +364,8 @@ async def test_a_commit_whose_wait_for_the_standby_is_ended_does_not_count(new_s
     await be_without_standby(sql)
     appending = asyncio.create_task(store.append(right, [update(1)]))
     await until_so(sql, WAITS_FOR_STANDBY)
-    await sql.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-    with pytest.raises(StoreUnavailable, match="standby"):
+    await sql.execute(f"SELECT {how}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+    with pytest.raises(StoreUnavailable):
         await appending
     again = asyncio.create_task(insist(lambda: store.append(right, [update(1), update(2)])))
     await until_so(sql, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")

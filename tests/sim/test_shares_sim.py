@@ -1,0 +1,32 @@
+"""A fixed share of the simulated runs of the real PostgreSQL store (shares.py)."""
+
+import pytest
+import structlog
+
+from tests.sim.__main__ import be_quiet
+from tests.sim.shares import simulate
+
+SEEDS = (0, 4, 7, 13, 14, 17)
+"""They find the mutants of the order of calls (tests/mutants/postgres_faults.toml)."""
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    config = structlog.get_config()
+    be_quiet()
+    yield
+    structlog.configure(**config)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_promise_is_kept(seed):
+    outcome = simulate(seed)
+    assert outcome.failures == ()
+    assert outcome.updates > 100
+    assert outcome.counts.total() > 3
+
+
+def test_a_seed_is_a_run():
+    first, again = simulate(7), simulate(7)
+    assert first == again
+    assert simulate(8) != first
