@@ -534,7 +534,7 @@ def _mail(tables: Tables, most: int, behind: int, bits: bytes) -> list[Any]:
             update = tables.rows["inbox"].get(place) if kind == "arrived" else None
             scope, at, body = (scope, at, body) if update is None else (update[2], update[4], update[3])  # noqa: PLW2901
             found.append((n, kind, key, scope, place, at, body))
-    is_ordered = "ORDER BY m.n LIMIT" in statements.QUERIES[Read.MAIL]
+    is_ordered = "DESC" not in statements.QUERIES[Read.MAIL]
     return sorted(found, reverse=not is_ordered)[:most]
 
 

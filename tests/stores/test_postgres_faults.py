@@ -132,6 +132,23 @@ async def test_the_right_to_append_moves_after_the_append_that_is_under_way(open
     assert await second.append(await second.right(), [update(2), update(3)]) == 1
 
 
+async def test_a_session_is_not_reaped_while_it_gets_the_right_to_append(open_it, person, bot):
+    store = await open_it()
+    people = [await person() for _ in range(3)]
+    async with people[0].transaction():
+        await people[0].execute("SELECT FROM chatlane.bot WHERE id = $1 FOR UPDATE", int(bot))
+        getting = asyncio.create_task(store.right())
+        await until_so(people[2], WAITS, 1, "%epoch = epoch + 1%")
+        reap = "DELETE FROM chatlane.session WHERE bot = $1"
+        reaping = asyncio.create_task(people[1].execute(reap, int(bot)))
+        async with asyncio.timeout(WITHIN_S):
+            while not reaping.done() and not await people[2].fetchval(WAITS, 1, "DELETE%"):
+                await asyncio.sleep(0.01)
+        assert not reaping.done()
+    assert (await getting).epoch == 1
+    await reaping
+
+
 class Wire:
     """A connection that speaks the protocol by hand, to stop inside of it."""
 

@@ -16,6 +16,7 @@ from engine import Call, Effects, LeaseLost, RightLost, StoreError, StoreUnavail
 from engine.stores.contract import append
 from engine.stores.contract.effects import WITHIN_S
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, drain_ids, update
+from engine.stores.owned.shares import SHARES
 from engine.stores.postgres import open_postgres, session
 from tests.kit.database import Server
 
@@ -487,10 +488,11 @@ async def test_a_copy_of_before_that_is_put_back_under_a_running_process_is_not_
             await asyncio.sleep(0.01)
     owner = store._ledger._session.id
     freeze(store)
-    await sql.execute("UPDATE chatlane.session SET beat = 1, until = '-infinity' WHERE bot = $1", int(bot))
+    await sql.execute("UPDATE chatlane.session SET beat = 1 WHERE bot = $1", int(bot))
     store._writer.doubt(StoreUnavailable("simulated"))
     await until_held(store)
     assert store._ledger._session.id != owner
+    assert len(store._shares) == SHARES  # what the former session had is not waited for
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])

@@ -135,6 +135,7 @@ class PostgresLedger:
                     self._held = await self._session.resume(connection)
                 if self._held is None:
                     self._lost()
+                    await self._session.leave(connection)  # a failover may have brought it back
                     self._session = self._new_session()
                     await self._join(connection)
             except Exception as error:  # noqa: BLE001 - whatever the driver raises
@@ -295,8 +296,7 @@ class PostgresLedger:
 
     async def _load(self, connection: Connection, loader: Loader[T]) -> T:
         """Start renewing, and read all that the session owns."""
-        held = self._in_force()
-        schema, bot = self._address.schema, self._session.bot
+        held, schema, bot = self._in_force(), self._address.schema, self._session.bot
         if self.sessions > 1:
             log.info("sharing the bot with other processes", store=self.name, processes=self.sessions)
         try:
