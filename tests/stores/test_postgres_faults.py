@@ -237,7 +237,7 @@ async def test_a_failover_that_rolls_back_a_take_over(new_server, bot, closing):
     await sql.close()
     second = await open_postgres(primary.url(), bot, renew_every_s=0.05)
     closing.push_async_callback(second.close)
-    assert len(second._shares) == SHARES
+    await until(lambda: len(second._shares) == SHARES)
     taken = await second.claim(INBOX)
     await second.commit(taken, Effects((Call(taken.lease.key, b"lost"),)), more=False)
     primary.stop(signal.SIGQUIT)
