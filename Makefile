@@ -16,18 +16,17 @@ run: .venv/.runtime ## run the bot; if BOT_TOKEN is not set: a sandbox with a pa
 # Side by side: tests with processes or a browser mostly wait. 5: no test of this part is among the ARGS.
 QUICK = $(PY) -m pytest -m "not processes and not browser"
 test: .venv/.dev browser database ## lint, then every test (ARGS="tests/test_run.py -x": only these)
-	@$(PY) -m pytest -m processes --half 0 $(ARGS) >.venv/processes.log 2>&1 & processes=$$!; \
-	$(PY) -m pytest -m processes --half 1 $(ARGS) >.venv/others.log 2>&1 & others=$$!; \
+	@for part in 0 1 2; do $(PY) -m pytest -m processes --part $$part/3 $(ARGS) >.venv/processes$$part.log 2>&1 & pids="$$pids $$!"; done; \
 	$(PY) -m pytest -m browser $(ARGS) >.venv/browser.log 2>&1 & browser=$$!; \
-	$(QUICK) --half 0 $(ARGS) >.venv/half.log 2>&1 & half=$$!; \
+	$(QUICK) --part 0/2 $(ARGS) >.venv/half.log 2>&1 & half=$$!; \
 	$(MAKE) -s lint; lint=$$?; \
-	$(QUICK) --half 1 $(ARGS); codes=$$?; \
+	$(QUICK) --part 1/2 $(ARGS); codes=$$?; \
 	wait $$half; codes="$$codes $$?"; echo "the other half:"; cat .venv/half.log; \
 	wait $$browser; codes="$$codes $$?"; echo "in a browser:"; cat .venv/browser.log; \
-	wait $$processes; codes="$$codes $$?"; echo "with processes:"; cat .venv/processes.log; \
-	wait $$others; codes="$$codes $$?"; echo "others with processes:"; cat .venv/others.log; \
+	for pid in $$pids; do wait $$pid; codes="$$codes $$?"; done; \
+	for part in 0 1 2; do echo "with processes, part $$part of 3:"; cat .venv/processes$$part.log; done; \
 	[ $$lint = 0 ] || exit $$lint; \
-	[ "$$codes" != "5 5 5 5 5" ] || exit 5; \
+	[ "$$codes" != "5 5 5 5 5 5" ] || exit 5; \
 	for code in $$codes; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
 
 lint: .venv/.dev ## formatting, lint, types, and who may import whom

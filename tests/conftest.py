@@ -38,16 +38,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--shuffle", type=int, metavar="SEED", help="modules, and the tests in each, in any order"
     )
-    parser.addoption("--half", type=int, choices=(0, 1), help="only this half of the modules")
+    parser.addoption("--part", metavar="I/N", help="only the I-th of N parts of the modules, from 0 on")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import only the modules of the run: of its half, or those that have tests with the one mark it asks for."""
+    """Import only the modules of the run: of its part, or those that have tests with the one mark it asks for."""
     if not collection_path.name.startswith("test_"):
         return None
-    half, mark = config.getoption("--half"), config.getoption("-m")
-    if half is not None and crc32(str(collection_path.relative_to(config.rootpath)).encode()) % 2 != half:
-        return True
+    part, mark = config.getoption("--part"), config.getoption("-m")
+    if part is not None:
+        number, _, parts = part.partition("/")
+        if crc32(str(collection_path.relative_to(config.rootpath)).encode()) % int(parts) != int(number):
+            return True
     return True if mark in PARTS and PARTS[mark] not in collection_path.read_text() else None
 
 
