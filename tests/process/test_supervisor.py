@@ -245,11 +245,13 @@ async def test_a_stop_while_processes_start(tmp_path):
 async def test_the_processes_end_with_a_supervisor_that_was_cancelled(tmp_path):
     async with fleet(tmp_path, 1) as running:
         await running.work(1)
+        (child,) = running.supervisor._children
         running.running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running.ended()
-        (pid,) = running.pids("started", 0)
-        await until(lambda: running.pids("stopped", 0) == [pid])
+        async with asyncio.timeout(WITHIN_S):
+            await child.process.wait()
+        assert running.pids("stopped", 0) == running.pids("started", 0) == [child.process.pid]
 
 
 def test_delays_grow_and_are_bounded(monkeypatch):
