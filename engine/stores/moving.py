@@ -45,6 +45,18 @@ MARKS: Final = ("calls", "timers", "letters")
 _BITS: Final = 256
 
 
+def portions(kind: str, length: str) -> list[tuple[str, int]]:
+    """Return SQL conditions that divide the rows of a kind, each with how many rows to read at a time.
+
+    `length` is the database's function for the number of bytes of a value.
+    """
+    large = KINDS[kind].large
+    if large is None:
+        return [("true", BATCH)]
+    small = f"{length}({large}) <= {LARGE_BYTES}"
+    return [(small, BATCH), (f"NOT {small}", 1)]
+
+
 class Tally:
     """The number of rows and a digest that does not depend on their order: the sum of a hash of each."""
 

@@ -19,7 +19,7 @@ from engine.stores import open_records, open_store
 from telegram.botapi.errors import Unauthorized, redact
 from telegram.botapi.printable import printable
 from telegram.client import TgClient
-from telegram.command import sandbox, several
+from telegram.command import processes, sandbox
 from telegram.command.new import make_bot
 from telegram.command.settings import Settings, WrongSettingError, read_settings
 from telegram.command.tracing import traced
@@ -63,7 +63,7 @@ async def serve(
     settings: Settings, watchdog: Watchdog, router: Router | None = None, place: Place | None = None
 ) -> int:
     """Run the bot until a signal, with this router or that of HANDLERS; return the exit code. `place`: among several."""
-    settings = several.settings_of(settings, place)
+    settings = processes.settings_of(settings, place)
     warn_of_readable_settings(Path(".env"))
     router = router or _router(settings)
     async with AsyncExitStack() as stack:
@@ -75,12 +75,12 @@ async def serve(
         config = settings.config(is_sandbox=settings.is_sandbox)
         client = await stack.enter_async_context(_client(settings, fake))
         wall = fake.clock if fake is not None else time.time  # the sandbox lets time pass
-        systemd = await stack.enter_async_context(several.reporter(os.environ, place))
+        systemd = await stack.enter_async_context(processes.reporter(os.environ, place))
         url = settings.effective_store_url
         monitoring = await stack.enter_async_context(monitored(settings, client, wall))
         server = settings.telegram_api_url if fake is None else fake.url
         traces = await traced(settings, os.environ, stack, client, server, wall)
-        opening = several.opening(url, str(client.bot_id), config.role, systemd, wall)
+        opening = processes.opening(url, str(client.bot_id), config.role, systemd, wall)
         store = await unless_signalled(opening, watchdog)
         if store is None:
             return 0
@@ -287,11 +287,11 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
                 "a bot runs on Linux and macOS; on Windows use WSL (handlers can be tested there: telegram.testing)"
             )
         if command is None:
-            several.check(settings)
+            processes.check(settings)
         if command is None and settings.reload:
             return _reload()
         if command is None and settings.processes > 1 and place is None:
-            return asyncio.run(several.supervise(settings, os.environ))
+            return asyncio.run(processes.supervise(settings, os.environ))
         if command is None:
             return serve_to_the_end(settings, watchdog or Watchdog(), router, place)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -192,7 +192,7 @@ def _reporting(
     meter: BotMeter | None,
     traces: Traces | None,
 ) -> tuple[FullStore, Handler, Poster]:
-    """Return the three with what traces, observers and the meter are told by them; unchanged if there are none."""
+    """Return the three, wrapped so that they report to traces, observers and the meter; unchanged if there are none."""
     if traces is not None:
         store, handler, poster = traces.store(store), traces.handler(handler), traces.poster(poster)
     if meter is not None:

@@ -309,5 +309,5 @@ async def test_a_process_reports_and_stops_when_its_supervisor_is_dead(monkeypat
         assert not sent
         ours.close()
         await until(lambda: sent)
-        reports.stopping()  # to nobody
+        reports.stopping()  # its stream is closed
     assert sent == [(os.getpid(), signal.SIGTERM)]

@@ -1,6 +1,7 @@
 """A PostgreSQL server for the tests of this folder: one for all of them, a bot for each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from itertools import count
 
 import pytest
@@ -25,3 +26,10 @@ _numbers = count(1)
 def new_bot() -> Callable[[], str]:
     """Return a function that returns the number of a bot that no other test has."""
     return lambda: str(next(_numbers))
+
+
+@pytest.fixture
+async def closing() -> AsyncIterator[AsyncExitStack]:
+    """What is to be closed at the end of the test."""
+    async with AsyncExitStack() as stack:
+        yield stack

@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 import struct
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -26,12 +26,6 @@ from tests.kit.proxy import Proxy
 
 CHATS = [f"chat:{number}" for number in range(24)]
 WITHIN_S = 30.0
-
-
-@pytest.fixture
-async def closing():
-    async with AsyncExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
@@ -18,18 +17,12 @@ TOKEN = "only-for-this-test"
 
 
 @pytest.fixture
-async def stack():
-    async with AsyncExitStack() as closing:
-        yield closing
+async def server(closing):
+    return await closing.enter_async_context(FakeServer())
 
 
 @pytest.fixture
-async def server(stack):
-    return await stack.enter_async_context(FakeServer())
-
-
-@pytest.fixture
-async def new_service(stack, server, tmp_path, database):
+async def new_service(closing, server, tmp_path, database):
     url = database.url(f"fleet_{tmp_path.name}".lower().replace("-", "_")[:50])
 
     async def new(name: str, **settings: str) -> Service:
@@ -37,7 +30,7 @@ async def new_service(stack, server, tmp_path, database):
         folder.mkdir()
         plan = BotPlan(journal=None)
         bot: Service = Service(folder, server.url, server.token, plan, **{"STORE_URL": url, **settings})
-        await stack.enter_async_context(bot)
+        await closing.enter_async_context(bot)
         return bot
 
     return new

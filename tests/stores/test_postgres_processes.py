@@ -4,7 +4,6 @@ import asyncio
 import json
 import signal
 import time
-from contextlib import AsyncExitStack
 
 import pytest
 
@@ -18,24 +17,18 @@ CHATS = range(5, 29)
 
 
 @pytest.fixture
-async def stack():
-    async with AsyncExitStack() as closing:
-        yield closing
+async def server(closing):
+    return await closing.enter_async_context(FakeServer())
 
 
 @pytest.fixture
-async def server(stack):
-    return await stack.enter_async_context(FakeServer())
-
-
-@pytest.fixture
-async def new_bot_process(stack, server, tmp_path, database):
+async def new_bot_process(closing, server, tmp_path, database):
     async def new(name: str) -> Service:
         folder = tmp_path / name
         folder.mkdir()
         url = database.url(f"processes_{tmp_path.name}".lower().replace("-", "_")[:50])
         bot: Service = Service(folder, server.url, server.token, BotPlan(journal=None), STORE_URL=url)
-        await stack.enter_async_context(bot)
+        await closing.enter_async_context(bot)
         return bot
 
     return new

@@ -117,7 +117,7 @@ async def test_a_right_that_is_missing_is_named(place: Place, new_bot: Any):
     ):
         await open_store(place.bot, new_bot())
     with pytest.raises(StoreError, match="does not exist"):
-        await migrate_schema(place.owner, "nobody else")
+        await migrate_schema(place.owner, "no such role")
     with pytest.raises(StoreError, match=r"only STORE_URL=postgres://... has a schema"):
         await migrate_schema("sqlite:bot.db", None)
 

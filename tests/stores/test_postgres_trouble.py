@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
@@ -19,12 +18,6 @@ from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, drain_ids, upda
 from engine.stores.owned.shares import SHARES
 from engine.stores.postgres import open_postgres, session
 from tests.kit.database import Server
-
-
-@pytest.fixture
-async def closing():
-    async with AsyncExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture

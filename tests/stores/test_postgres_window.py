@@ -11,9 +11,9 @@ from engine.stores.owned.shares import share_of
 from engine.stores.postgres import open_postgres, window, writer
 from engine.stores.postgres.statements import QUERIES
 from engine.stores.postgres.window import Window
-from tests.stores.test_shares import CHATS, an_old_server, closing, handled, kill, open_it, two, until
+from tests.stores.test_shares import CHATS, an_old_server, handled, kill, open_it, two, until
 
-__all__ = ["an_old_server", "closing", "open_it"]
+__all__ = ["an_old_server", "open_it"]
 MAIL = """INSERT INTO chatlane.mail (bot, share, kind, key, scope, place, at, body)
     SELECT $1, no, 'call', $2, '', 0, 0, $3 FROM chatlane.share WHERE bot = $1 AND no = $4 RETURNING n"""
 

@@ -1,7 +1,7 @@
 """Files of calls over PostgreSQL: whoever sends a call has its files, and large ones hold up nothing that is bounded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,14 @@ from telegram.fake import FakeServer
 from telegram.fake.server.faults import Fault
 from telegram.service.bot import Bot, BotConfig
 from tests.kit.database import Server
-from tests.stores.test_shares import CHATS, an_old_server, closing, handled, open_it, two
+from tests.stores.test_shares import CHATS, an_old_server, handled, open_it, two
 
-__all__ = ["an_old_server", "closing", "open_it"]
+__all__ = ["an_old_server", "open_it"]
 PIECE = b"\0\xff" * 40_000
 
 
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
 async def test_a_file_that_only_the_handler_had_is_sent_by_another_process(
-    stack: AsyncExitStack, database: Server, tmp_path: Path, new_bot: Callable[[], str]
+    closing: AsyncExitStack, database: Server, tmp_path: Path, new_bot: Callable[[], str]
 ):
     router, later = Router(), Router()
 
@@ -57,11 +51,11 @@ async def test_a_file_that_only_the_handler_had_is_sent_by_another_process(
         except ValueError as error:
             ctx.reply("too large" if "20 MiB" in str(error) else str(error))
 
-    server = await stack.enter_async_context(FakeServer())
+    server = await closing.enter_async_context(FakeServer())
     url = database.url(f"files_{new_bot()}")
     number = server.token.partition(":")[0]
     down = server.faults.add(Fault("status", code=429, retry_after=1, method="sendDocument"))
-    client = await stack.enter_async_context(TgClient(server.token, base_url=server.url))
+    client = await closing.enter_async_context(TgClient(server.token, base_url=server.url))
     for routes, is_last in ((router, False), (later, True)):  # one after another: as on two machines
         store = await open_store(url, number, shared=True)
         bot = Bot(client, store, routes, BotConfig(drain_timeout_s=5, messages_per_s=0))

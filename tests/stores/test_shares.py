@@ -1,7 +1,6 @@
 """Several sessions over one database: who handles which lane, and what passes between them."""
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
@@ -18,12 +17,6 @@ from engine.stores.owned.shares import SHARES, part_of, share_of
 from engine.stores.postgres import open_postgres, session
 
 CHATS = [f"chat:{number}" for number in range(40)]
-
-
-@pytest.fixture
-async def closing():
-    async with AsyncExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture
@@ -547,7 +540,7 @@ async def test_a_revocation_ends_no_session_of_another_bot(database, open_it):
     other = str(first._ledger._session.bot + 10_000)
     assert not await revoke(database.url(), other, second._ledger._session.id)
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
-        await revoke("postgres://nobody@127.0.0.1:1/x", other, 1)
+        await revoke("postgres://bot@127.0.0.1:1/x", other, 1)
 
 
 async def test_shares_of_running_handlers_are_given_up_when_these_end(open_it, monkeypatch):

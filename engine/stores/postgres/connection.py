@@ -1,7 +1,7 @@
 """Connections: how they are made and set up, and what of the driver is used."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 from weakref import WeakSet
@@ -9,7 +9,8 @@ from weakref import WeakSet
 import asyncpg
 
 from engine.errors import StoreError, StoreUnavailable
-from engine.stores.postgres.address import Address
+from engine.stores.postgres.address import Address, read_address
+from engine.stores.postgres.errors import at_opening
 
 _CONNECT_S: Final = 5.0
 _COMMAND_S: Final = 20.0
@@ -113,3 +114,17 @@ def check_replicated(connection: Connection) -> None:
     """
     if connection in _NOT_REPLICATED:
         raise StoreUnavailable("a commit has not reached the standby server")
+
+
+@asynccontextmanager
+async def visit(url: str, application: str) -> AsyncIterator[tuple[Address, Connection]]:
+    """Connect to a store for a moment, without a session. StoreError, StoreUnavailable instead of the driver's errors."""
+    address = read_address(url)
+    try:
+        connection = await connect(address, application)
+        try:
+            yield address, connection
+        finally:
+            connection.terminate()
+    except Exception as error:  # noqa: BLE001 - whatever the driver raises
+        raise at_opening(address.name, error) from None

@@ -8,10 +8,10 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 
 from engine.errors import StoreError, StoreUnavailable
-from engine.stores.moving import BATCH, KINDS, LARGE_BYTES, MARKS, Batches, Row
+from engine.stores.moving import KINDS, MARKS, Batches, Row, portions
 from engine.stores.owned.shares import share_of
 from engine.stores.postgres.address import Address, read_address
-from engine.stores.postgres.connection import Connection, connect
+from engine.stores.postgres.connection import Connection, connect, visit
 from engine.stores.postgres.errors import at_opening
 from engine.stores.postgres.keeper import Keeper
 from engine.stores.postgres.ledger import RENEW_EVERY_S, TTL_S
@@ -40,16 +40,9 @@ SELECT set_config('statement_timeout', '0', false), set_config('idle_in_transact
 
 async def bots_of(url: str) -> list[str]:
     """Return the numbers of the bots in a schema. StoreError if there is no store."""
-    address = read_address(url)
-    try:
-        connection = await connect(address, "chatlane copy")
-        try:
-            await _check_there(connection, address)
-            return [str(row[0]) for row in await connection.fetch(_BOTS.format(address.schema))]
-        finally:
-            connection.terminate()
-    except Exception as error:  # noqa: BLE001 - whatever the driver raises
-        raise at_opening(address.name, error) from None
+    async with visit(url, "chatlane copy") as (address, connection):
+        await _check_there(connection, address)
+        return [str(row[0]) for row in await connection.fetch(_BOTS.format(address.schema))]
 
 
 def _nothing(*, moved: bool) -> None:
@@ -107,16 +100,12 @@ class MovingBot:
             return int(rows[0][0])
 
     async def rows(self, kind: str) -> AsyncGenerator[list[Row], None]:
-        """See Moving. As of one moment: nobody else writes."""
-        columns, large = KINDS[kind]
-        query = f"SELECT {', '.join(columns)} FROM {self._address.schema}.{kind} WHERE bot = $1"
-        parts = [(query, BATCH)]
-        if large is not None:
-            small = f"octet_length({large}) <= {LARGE_BYTES}"
-            parts = [(f"{query} AND {small}", BATCH), (f"{query} AND NOT {small}", 1)]
+        """See Moving. As of one moment: no other process writes meanwhile."""
+        columns = ", ".join(KINDS[kind].columns)
+        query = f"SELECT {columns} FROM {self._address.schema}.{kind} WHERE bot = $1"
         async with self._translated(), self._in_transaction():
-            for part, size in parts:
-                prepared = await self._connections[0].prepare(part)
+            for part, size in portions(kind, "octet_length"):
+                prepared = await self._connections[0].prepare(f"{query} AND {part}")
                 cursor = await prepared.cursor(int(self._bot), timeout=_LONG_S)
                 while batch := await cursor.fetch(size, timeout=_LONG_S):
                     yield [tuple(row) for row in batch]

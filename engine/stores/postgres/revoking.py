@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from engine.stores.postgres.address import read_address
-from engine.stores.postgres.connection import connect
-from engine.stores.postgres.errors import at_opening
+from engine.stores.postgres.connection import visit
 from engine.stores.postgres.keeper import MOVED, NOTIFY
 from engine.stores.postgres.session import channel_of
 
@@ -18,15 +16,8 @@ async def revoke_session(url: str, bot: str, session: int) -> bool:
     Only for a process that has ended. As a reaper's, the DELETE waits for the groups of the dead process that the server
     still executes: each has locked the row (session.py). One that arrives later changes nothing.
     """
-    address = read_address(url)
-    try:
-        connection = await connect(address, _APPLICATION)
-        try:
-            holder = await connection.fetchval(_DELETE.format(address.schema), session, int(bot))
-            if holder is not None:
-                await connection.execute(NOTIFY, channel_of(address.schema, int(bot)), MOVED)
-        finally:
-            connection.terminate()
-    except Exception as error:  # noqa: BLE001 - whatever the driver raises
-        raise at_opening(address.name, error) from None
+    async with visit(url, _APPLICATION) as (address, connection):
+        holder = await connection.fetchval(_DELETE.format(address.schema), session, int(bot))
+        if holder is not None:
+            await connection.execute(NOTIFY, channel_of(address.schema, int(bot)), MOVED)
     return holder is not None

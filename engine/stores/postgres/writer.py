@@ -47,9 +47,8 @@ class Writer(GroupWriter):
         self._shares = shares
         self._window = window
         self._task: asyncio.Task[None] | None = None
-        self._news: set[bool] = (
-            set()
-        )  # of the group that is being written: mail; whether shares are free, too
+        # Of the group that is being written: whether its mail comes with shares that are free.
+        self._news: set[bool] = set()
 
     def _start(self, group: Group) -> None:
         # A task of its own: a caller that is cancelled must not cut the connection.

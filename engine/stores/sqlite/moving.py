@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from engine.errors import StoreError, StoreUnavailable
-from engine.stores.moving import BATCH, KINDS, LARGE_BYTES, MARKS, Batches, Row
+from engine.stores.moving import KINDS, MARKS, Batches, Row, portions
 from engine.stores.sqlite.disk import connect, look, renew
 from engine.stores.sqlite.errors import at_opening
 from engine.stores.sqlite.file import StoreFile
@@ -62,14 +62,10 @@ class MovingFile:
 
     async def rows(self, kind: str) -> AsyncGenerator[list[Row], None]:
         """See Moving."""
-        columns, large = KINDS[kind]
+        columns = KINDS[kind].columns
         query = f"SELECT {', '.join(columns)} FROM {kind}"
-        parts = [(query, BATCH)]
-        if large is not None:
-            small = f"length({large}) <= {LARGE_BYTES}"
-            parts = [(f"{query} WHERE {small}", BATCH), (f"{query} WHERE NOT {small}", 1)]
-        for part, size in parts:
-            cursor = await self._do(partial(self._execute, part))
+        for part, size in portions(kind, "length"):
+            cursor = await self._do(partial(self._execute, f"{query} WHERE {part}"))
             while batch := await self._do(partial(cursor.fetchmany, size)):
                 yield _storable(columns, batch)
 

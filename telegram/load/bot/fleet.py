@@ -74,7 +74,7 @@ class Supervised:
 
 
 def _runs(pid: int) -> bool:
-    """Return whether a process has not ended; one that nobody has waited for yet (Z) has."""
+    """Return whether a process has not ended; one whose parent has not waited for it yet (Z) has."""
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1]
     except OSError:  # it is gone, or the system has no /proc: then it has ended when its time is over

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from telegram.command import several
+from telegram.command import processes
 from telegram.command.settings import Settings, WrongSettingError
 from telegram.listening import Listener
 from telegram.process.supervised import Place, Supervised
@@ -34,7 +34,7 @@ def settings(**given: Any) -> Settings:
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(given, says):
     with pytest.raises(WrongSettingError, match=says) as raised:
-        several.check(settings(**given))
+        processes.check(settings(**given))
     assert "\n" not in str(raised.value)
 
 
@@ -47,7 +47,7 @@ def test_what_cannot_be_is_refused_in_one_line(given, says):
     ],
 )
 def test_what_can_be_is_not_refused(given):
-    several.check(settings(**given))
+    processes.check(settings(**given))
 
 
 def test_each_process_has_ports_of_its_own(monkeypatch):
@@ -59,13 +59,13 @@ def test_each_process_has_ports_of_its_own(monkeypatch):
         events_listen="127.0.0.1:9100",
         events_token="x" * 16,
     )
-    assert several.settings_of(given, None) is given
+    assert processes.settings_of(given, None) is given
     assert not Listener.shares_ports
-    third = several.settings_of(given, Place(2, 5))
+    third = processes.settings_of(given, Place(2, 5))
     assert (third.metrics_listen, third.admin_listen) == ("[::1]:9002", "127.0.0.1:0")
     assert third.events_listen == "127.0.0.1:9100"
     assert Listener.shares_ports
-    addresses = [str(address) for address in several._addresses(given)]
+    addresses = [str(address) for address in processes._addresses(given)]
     assert addresses == ["[::1]:9000", "[::1]:9001", "[::1]:9002", *3 * ["127.0.0.1:0"], "127.0.0.1:9100"]
 
 
@@ -75,16 +75,16 @@ def test_a_port_that_another_program_shares_is_taken():
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = f"127.0.0.1:{other.getsockname()[1]}"
-        (address,) = several._addresses(settings(webhook_url="https://x.org/u", webhook_listen=taken))
+        (address,) = processes._addresses(settings(webhook_url="https://x.org/u", webhook_listen=taken))
         with pytest.raises(OSError, match=f"cannot listen on {taken}"):
-            several._check_free(address)
-    several._check_free(address)
+            processes._check_free(address)
+    processes._check_free(address)
 
 
 def test_a_process_reports_to_who_has_started_it():
-    assert type(several.reporter({}, None)) is Systemd
+    assert type(processes.reporter({}, None)) is Systemd
     ours, its = socket.socketpair()
     with ours:
-        reports = several.reporter({}, Place(0, its.detach()))
+        reports = processes.reporter({}, Place(0, its.detach()))
         assert isinstance(reports, Supervised)
         reports._stream.close()
