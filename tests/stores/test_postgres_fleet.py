@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import random
 import signal
+import socket
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -112,8 +115,18 @@ async def test_the_processes_stop_when_the_supervisor_is_killed(server, new_serv
     judge(server)
 
 
+def two_free_ports() -> int:
+    """Return a port that is free, as is the next one: none of those that the system gives to whoever asks for any."""
+    while True:
+        first = random.randrange(20_000, 32_000, 2)
+        with socket.socket() as one, socket.socket() as next_one, suppress(OSError):
+            one.bind(("127.0.0.1", first))
+            next_one.bind(("127.0.0.1", first + 1))
+            return first
+
+
 async def test_each_process_has_its_own_metrics_and_all_take_events(new_service):
-    metrics, shared = free_port(), free_port()
+    metrics, shared = two_free_ports(), free_port()
     bot = await new_service(
         "bot",
         PROCESSES="2",
