@@ -54,6 +54,12 @@ def test_only_the_composition_root_reads_the_environment(path):
     assert not re.search(r"os\.environ|os\.getenv", path.read_text())
 
 
+def test_callbacks_of_a_stores_connection_are_set_on_its_thread():
+    """Why: tests/kit/statements.py."""
+    modules = {*ROOT.glob("tests/**/*.py")} - {Path(__file__)}
+    assert not [name(path) for path in modules if re.search(r"file\.connection\.set_", path.read_text())]
+
+
 @pytest.mark.parametrize(
     "path", [*sorted(ROOT.glob("requirements*.lock")), ROOT / "tests/peers/requirements.lock"], ids=name
 )

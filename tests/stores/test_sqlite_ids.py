@@ -12,6 +12,7 @@ from engine.stores.contract import append
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, ready_now, update
 from engine.stores.owned.ids import BLOCK
 from engine.stores.sqlite import open_sqlite
+from tests.kit.statements import statements_of
 from tests.stores.test_stores import FORMAT_4
 
 FAR = 2**28 + 5  # beyond what once was the room between one start and the next
@@ -111,8 +112,7 @@ async def test_the_ids_of_a_transaction_are_reserved_in_it_also_when_the_one_bef
 async def test_ids_are_reserved_a_block_at_a_time(path):
     store: Any = await open_sqlite(path, "1")
     await send(store, 1, b"a")
-    statements: list[str] = []
-    store._ledger.file.connection.set_trace_callback(statements.append)
+    statements = await statements_of(store)
     for id_ in range(2, 12):
         await send(store, id_, *(b"x" for _ in range(BLOCK // 2)))
     assert sum("UPDATE meta" in statement for statement in statements) == 5

@@ -7,6 +7,7 @@ import pytest
 from engine import Envelope, Limits, Queue
 from engine.stores.contract import append
 from engine.stores.sqlite import open_sqlite
+from tests.kit.statements import on_its_thread
 
 
 @pytest.fixture
@@ -87,9 +88,9 @@ async def test_one_more_dead_letter_reads_none_of_the_others(path):
             nonlocal steps
             steps += 1
 
-        store._ledger.file.connection.set_progress_handler(step, 10)
+        await on_its_thread(store, lambda connection: connection.set_progress_handler(step, 10))
         await store.bury(delivery, "no good")
-        store._ledger.file.connection.set_progress_handler(None, 10)
+        await on_its_thread(store, lambda connection: connection.set_progress_handler(None, 10))
         await store.close()
         return steps
 

@@ -42,6 +42,7 @@ from engine.stores.sqlite.disk import connect
 from engine.stores.sqlite.errors import translated
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.writer import Writer
+from tests.kit.statements import statements_of
 from tests.kit.virtual import run_virtual
 
 # What makes of a file one of the fourth and of the third format.
@@ -749,8 +750,7 @@ class TestSqliteFile:
     async def test_an_append_is_synced_and_a_commit_is_not(self, path):
         """The price of durability is paid once a batch; watched on the connection itself."""
         store = await open_sqlite(path, "1")
-        statements: list[str] = []
-        store._ledger.file.connection.set_trace_callback(statements.append)
+        statements = await statements_of(store)
         await append(store, [update(1), update(2)])
         await store.commit(await store.claim(INBOX), NOTHING, more=False)
         await append(store, [update(3)])
@@ -766,8 +766,7 @@ class TestSqliteFile:
         store = await open_sqlite(path, "1")
         await append(store, [update(id_, f"chat:{id_}") for id_ in range(50)])
         deliveries = [await store.claim(INBOX) for _ in range(50)]
-        statements: list[str] = []
-        store._ledger.file.connection.set_trace_callback(statements.append)
+        statements = await statements_of(store)
         await asyncio.gather(*(store.commit(delivery, NOTHING, more=True) for delivery in deliveries))
         assert statements.count("COMMIT") == 1
         await store.close()
