@@ -51,7 +51,7 @@ async def revoke(url: str, bot: str, session: int) -> bool:
     Waits for what the database still does for it. StoreUnavailable, StoreError.
     """
     with _optional_driver():
-        from engine.stores.postgres.revoking import revoke_session
+        from engine.stores.postgres.tools.revoking import revoke_session
     return await revoke_session(url, bot, session)
 
 
@@ -62,7 +62,7 @@ async def open_records(url: str, bot: str) -> Records:
         return await _opened(SqliteRecords(Path(rest), bot))
     if scheme in {"postgres", "postgresql"} and rest:
         with _optional_driver():
-            from engine.stores.postgres.records import PostgresRecords
+            from engine.stores.postgres.tools.records import PostgresRecords
 
         return await _opened(PostgresRecords(url, bot))
     if scheme == "memory" and not rest:
@@ -80,7 +80,7 @@ async def open_moving(url: str, bot: str, *, is_source: bool, again: bool = Fals
         return await _opened(MovingFile(Path(rest), bot, is_source=is_source, again=again))
     if scheme in {"postgres", "postgresql"} and rest:
         with _optional_driver():
-            from engine.stores.postgres.moving import MovingBot
+            from engine.stores.postgres.tools.moving import MovingBot
 
         return await _opened(MovingBot(url, bot, is_source=is_source, again=again))
     raise _not_copied(url)
@@ -93,7 +93,7 @@ async def bots_of(url: str) -> list[str]:
         return sqlite_bots(Path(rest))
     if scheme in {"postgres", "postgresql"} and rest:
         with _optional_driver():
-            from engine.stores.postgres.moving import bots_of as postgres_bots
+            from engine.stores.postgres.tools.moving import bots_of as postgres_bots
 
         return await postgres_bots(url)
     raise _not_copied(url)
@@ -106,7 +106,7 @@ async def migrate_schema(url: str, role: str | None) -> str:
             "only STORE_URL=postgres://... has a schema to migrate: a file is migrated when it is opened"
         )
     with _optional_driver():
-        from engine.stores.postgres.migrating import migrate_url
+        from engine.stores.postgres.tools.migrating import migrate_url
 
     return await migrate_url(url, role)
 

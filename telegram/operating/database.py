@@ -19,7 +19,7 @@ from telegram.operating.letters import Json
 log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
-    from engine.stores.postgres.desk import Operators
+    from engine.stores.postgres.tools.desk import Operators
 
 DONE_BY_ALL: Final = frozenset({"park", "release", "pause", "resume", "discard"})
 """They are done in the store, and each process that has them in memory has to know."""
@@ -45,7 +45,7 @@ def process_name() -> str:
 
 def process_desk(desk: Desk, store_url: str, bot: str, process: str) -> AbstractAsyncContextManager[object]:
     """Return what answers questions to this process, to be entered."""
-    from engine.stores.postgres.desk import Answered, ProcessDesk  # late: its driver is optional
+    from engine.stores.postgres.tools.desk import Answered, ProcessDesk  # late: its driver is optional
 
     async def answer(name: str, params: str, who: str) -> Answered:
         asker = Who(who[:_WHO_MAX], may_write=True, where="database")
@@ -72,7 +72,7 @@ class DatabaseAudit:
     """The audit log in the table `journal` of the bot's schema: one for all processes. See AuditLog."""
 
     def __init__(self, store_url: str, bot: str, wall: Callable[[], float] = time.time) -> None:
-        from engine.stores.postgres.journal import Journal  # late: its driver is optional
+        from engine.stores.postgres.tools.journal import Journal  # late: its driver is optional
 
         self._journal = Journal(store_url, bot)
         self._wall = wall

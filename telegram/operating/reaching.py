@@ -17,7 +17,7 @@ from telegram.operating.local import NotRunning, Refused, ask_running, socket_of
 from telegram.operating.operating import Operating
 
 if TYPE_CHECKING:
-    from engine.stores.postgres.desk import Operators
+    from engine.stores.postgres.tools.desk import Operators
 
 _PING_S: Final = 3.0
 
@@ -89,7 +89,7 @@ async def _operators(stack: AsyncExitStack, store_url: str, bot: str) -> "Operat
     if not is_shared(store_url):
         return None
     try:
-        from engine.stores.postgres.desk import Operators  # late: its driver is optional
+        from engine.stores.postgres.tools.desk import Operators  # late: its driver is optional
     except ModuleNotFoundError:
         return None  # `open_store` says what to install
     try:

@@ -1,6 +1,6 @@
 """The desk of a page at one of several processes of a bot: it answers for all of them.
 
-Each process knows its own lanes. What looks is asked of all, through the database (engine/stores/postgres/desk.py), and the
+Each process knows its own lanes. What looks is asked of all, through the database (engine/stores/postgres/tools/desk.py), and the
 answers are merged; what parks or releases is noted in the store and sent to each. Without the others a look shows this process.
 """
 
@@ -19,7 +19,7 @@ from telegram.operating.letters import Json
 from telegram.operating.operating import Operating
 
 if TYPE_CHECKING:
-    from engine.stores.postgres.desk import Answered, Operators
+    from engine.stores.postgres.tools.desk import Answered, Operators
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +105,7 @@ class SharedDesk(Desk):
         return answers
 
     async def _connect(self) -> "Operators":
-        from engine.stores.postgres.desk import Operators  # late: its driver is optional
+        from engine.stores.postgres.tools.desk import Operators  # late: its driver is optional
 
         self._operators = await Operators(self._url, self._bot).__aenter__()
         return self._operators

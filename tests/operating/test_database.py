@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine.stores.postgres.desk import Answered, Operators, ProcessDesk
+from engine.stores.postgres.tools.desk import Answered, Operators, ProcessDesk
 from telegram.fake import FakeServer
 from telegram.load.bot.service import Service
 from telegram.operating.database import DatabaseAudit, NoAnswer, ask_processes, merged

@@ -22,7 +22,7 @@ import asyncpg
 from engine.stores.owned.group import DELETED, Combined
 from engine.stores.owned.reads import Read
 from engine.stores.owned.shares import SHARES, share_of
-from engine.stores.postgres import blocks, keeper, ledger, session, source, statements, writer
+from engine.stores.postgres import blocks, connection, keeper, ledger, session, source, statements, writer
 from engine.stores.postgres.statements import Statement
 
 SCHEMA: Final = "sim"
@@ -791,6 +791,7 @@ def in_place_of_postgres(server: Server, context: Callable[[], Context]) -> Iter
 
     numbers = SimpleNamespace(randbits=server.rng.getrandbits)
     with (
+        patch.object(connection, "connect", connect),
         patch.object(ledger, "connect", connect),
         patch.object(ledger, "prepare", prepare),
         patch.object(session, "secrets", numbers),

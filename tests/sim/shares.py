@@ -105,7 +105,7 @@ class Member:
         """End it as kill -9 does."""
         if self.process is None:
             return
-        connections = [] if self.store is None else list(self.store._ledger._connections)
+        connections = [] if self.store is None else list(self.store._ledger._connections.made)
         self.process.crash()
         for connection in connections:
             self._run.server.end(connection._backend)

@@ -16,7 +16,7 @@ from engine.stores.contract import append
 from engine.stores.contract.store import INBOX, OUTBOX, drain_ids, update
 from engine.stores.owned.group import Group, combined
 from engine.stores.owned.shares import SHARES
-from engine.stores.postgres import keeper, ledger, open_postgres, session
+from engine.stores.postgres import keeper, ledger, open_postgres, session, source
 from engine.stores.postgres.blocks import BLOCKS
 from engine.stores.postgres.connection import connect
 from engine.stores.postgres.source import read_owned, take_free
@@ -337,7 +337,7 @@ async def test_a_renewal_that_fails_while_all_is_read_anew_is_noticed(open_it, m
             await until(lambda: not failed[0].is_at_work)
         return await read_owned(*what)
 
-    monkeypatch.setattr(ledger, "read_owned", read)
+    monkeypatch.setattr(source, "read_owned", read)
     store._writer.doubt(StoreUnavailable("simulated"))
     assert await insist(lambda: append(store, [update(1)])) == 1
     assert failed
@@ -425,7 +425,7 @@ async def test_commits_are_synchronous_whatever_the_server_has_by_default(new_se
     closing.push_async_callback(store.close)
     freeze(store)
     await store._writer._idle.wait()
-    for connection in store._ledger._connections:
+    for connection in store._ledger._connections.made:
         assert await connection.fetchval("SHOW synchronous_commit") == "on"
 
 

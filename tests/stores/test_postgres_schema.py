@@ -15,8 +15,8 @@ from engine.stores.contract import append
 from engine.stores.contract.store import update
 from engine.stores.owned.shares import share_of
 from engine.stores.postgres import schema as schema_module
-from engine.stores.postgres.desk import Answered, Operators, ProcessDesk
-from engine.stores.postgres.journal import Journal
+from engine.stores.postgres.tools.desk import Answered, Operators, ProcessDesk
+from engine.stores.postgres.tools.journal import Journal
 from engine.stores.records import Owner
 from tests.kit.database import Server
 from tests.stores.random_bot import RandomBot, everything
@@ -67,7 +67,7 @@ async def test_a_start_without_the_right_says_what_to_run_and_works_after_it(
     await append(store, [update(n, f"chat:{n}") for n in range(1, 100)])
     for each in (other, store):
         ledger: Any = each._ledger  # type: ignore[attr-defined]
-        async with ledger._reading() as connection:
+        async with ledger._connections.reading() as connection:
             await ledger._session.renew(connection, ledger._held)
         await each.close()
     store = await open_store(place.bot, bot)

@@ -64,7 +64,7 @@ def freeze(store: Any) -> None:
 
 def cut(store: Any) -> None:
     """Cut its connections, as a network does."""
-    for connection in store._ledger._connections:
+    for connection in store._ledger._connections.made:
         connection.terminate()
 
 
@@ -702,7 +702,7 @@ async def test_a_server_has_to_prove_its_name(new_bot, tmp_path):
             f"{url}&sslrootcert={certificate}".replace("127.0.0.1", "localhost"), new_bot()
         )
         query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-        async with store._ledger._reading() as connection:
+        async with store._ledger._connections.reading() as connection:
             assert await connection.fetchval(query)
         await store.close()
     finally:

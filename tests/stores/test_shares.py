@@ -431,7 +431,7 @@ async def test_all_lanes_of_a_queue_are_held_at_each_session(open_it):
 
 async def test_a_lost_connection_for_reading_is_made_anew(open_it):
     store = await open_it()
-    store._ledger._taking.terminate()
+    store._ledger._connections.reader.terminate()
     with pytest.raises(StoreUnavailable):
         await store.right()
     right = await asyncio.wait_for(store.right(), WITHIN_S)

@@ -160,7 +160,7 @@ async def test_order_and_counts_hold_while_sessions_come_and_go(database, new_bo
 
     async def is_settled() -> bool:
         tables = ("inbox", "outbox", "mail")
-        async with storm.stores[0]._ledger._reading() as connection:
+        async with storm.stores[0]._ledger._connections.reading() as connection:
             return not any(
                 [
                     await connection.fetchval(

@@ -1,6 +1,7 @@
 """Connections: how they are made and set up, and what of the driver is used."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -10,7 +11,7 @@ import asyncpg
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.stores.postgres.address import Address, read_address
-from engine.stores.postgres.errors import at_opening
+from engine.stores.postgres.errors import at_opening, outcome_of
 
 _CONNECT_S: Final = 5.0
 _COMMAND_S: Final = 20.0
@@ -128,3 +129,56 @@ async def visit(url: str, application: str) -> AsyncIterator[tuple[Address, Conn
             connection.terminate()
     except Exception as error:  # noqa: BLE001 - whatever the driver raises
         raise at_opening(address.name, error) from None
+
+
+class Doubt(Protocol):
+    """Called with the reason why the store is in doubt."""
+
+    def __call__(self, reason: str, *, is_over: bool = False) -> None:
+        """`is_over`: other processes may take over what this one has."""
+
+
+class Connections:
+    """The connections of one process's sessions: made one by one, cut all at once."""
+
+    def __init__(self, address: Address, application: Callable[[], str], doubt: Doubt) -> None:
+        """`application` returns the application_name of those that are made now."""
+        self.made: list[Connection] = []
+        """Those that were not cut."""
+
+        self.is_closed = False
+        """No more are made."""
+
+        self._address = address
+        self._application = application
+        self._doubt = doubt
+        self.reader: Connection
+        """One of them, for what is read beside the writer; who makes it sets it."""
+
+        self._reading = asyncio.Lock()
+
+    async def make(self) -> Connection:
+        """Connect; StoreUnavailable if `is_closed`, and what `connect` raises."""
+        connection = await connect(self._address, self._application())
+        self.made.append(connection)
+        if self.is_closed:
+            raise StoreUnavailable("the store is closed")
+        return connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """Lend the reader, for one request at a time; StoreUnavailable instead of the driver's errors."""
+        async with self._reading:
+            try:
+                yield self.reader
+            except Exception as error:  # noqa: BLE001 - whatever the driver raises
+                known, is_in_doubt = outcome_of(error)
+                if is_in_doubt:  # the connection may be lost: all of them are made anew
+                    self._doubt(str(known))
+                raise known from None
+
+    def cut(self) -> None:
+        """Cut all of them, without I/O that could wait."""
+        for connection in self.made:
+            connection.terminate()
+        self.made.clear()

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from engine.stores.postgres.connection import Connection
+from engine.stores.postgres.connection import Connection, Doubt
 from engine.stores.postgres.errors import described
 from engine.stores.postgres.session import Held, Session
 from engine.stores.postgres.window import Window
@@ -35,13 +35,6 @@ _SINCE_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", None)
 def _since_boot() -> float:
     """Return seconds, with those in which the machine was suspended where they are known: the event loop's have not."""
     return time.monotonic() if _SINCE_BOOT is None else time.clock_gettime(_SINCE_BOOT)
-
-
-class Doubt(Protocol):
-    """Called with the reason why the store is in doubt."""
-
-    def __call__(self, reason: str, *, is_over: bool = False) -> None:
-        """`is_over`: other processes may take over what this one has."""
 
 
 class Keeper:

@@ -1,8 +1,8 @@
-"""The ledger that is a PostgreSQL database: connections, the session, and reading what it owns."""
+"""The ledger that is a PostgreSQL database: a session, and reading what it owns."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -16,13 +16,13 @@ from engine.stores.owned.shares import Shares
 from engine.stores.owned.writer import Doubted
 from engine.stores.postgres.address import Address
 from engine.stores.postgres.blocks import BLOCKS, Blocks
-from engine.stores.postgres.connection import Connection, connect
-from engine.stores.postgres.errors import at_opening, outcome_of
+from engine.stores.postgres.connection import Connection, Connections, connect
+from engine.stores.postgres.errors import at_opening
 from engine.stores.postgres.keeper import Keeper
 from engine.stores.postgres.reading import Reader
 from engine.stores.postgres.schema import prepare
 from engine.stores.postgres.session import Held, Session
-from engine.stores.postgres.source import Found, read_owned, take_free
+from engine.stores.postgres.source import read_first, take_free
 from engine.stores.postgres.transactions import Transactions
 from engine.stores.postgres.writer import Writer
 
@@ -69,11 +69,9 @@ class PostgresLedger:
         self._wall = wall
         self._alone = alone
         self._renew_every_s = renew_every_s
-        self._connections: list[Connection] = []
+        self._connections = Connections(address, lambda: self._session.application, self._doubt)
         self._held: Held | None = None
         self._writer: Writer | None = None
-        self._taking: Connection  # for what is read beside the writer
-        self._taking_lock = asyncio.Lock()
         self._opened: Callable[[Doubted], Writer]
         self._keeper: Keeper | None = None
         self._former: Keeper | None = None  # it knows when the time of the session is over
@@ -81,7 +79,6 @@ class PostgresLedger:
         self._pending = (0, float("-inf"))  # a count, and when it was made
         self._lost: Callable[[], object] = lambda: None
         self._reopening = asyncio.Lock()
-        self._closed = asyncio.Event()
         self._freed = asyncio.Event()  # the right to append may be free, or the store is closed
         self.poller = ""  # see SharedLedger
 
@@ -108,7 +105,7 @@ class PostgresLedger:
     async def open(self, loader: Loader[T]) -> T:
         """See Ledger. StoreError at once if the database cannot be reached."""
         try:
-            connection = await self._connect()
+            connection = await self._connections.make()
             await prepare(connection, self._address)
             self._held = await self._session.join(connection, alone=self._alone)
             if self._held is None and self._alone:
@@ -130,7 +127,7 @@ class PostgresLedger:
         async with self._reopening:
             self._let_go()
             try:
-                connection = await self._connect()
+                connection = await self._connections.make()
                 if self._held is not None:
                     self._held = await self._session.resume(connection)
                 if self._held is None:
@@ -158,7 +155,7 @@ class PostgresLedger:
 
     async def close(self) -> None:
         """See Ledger. A session that cannot be ended expires."""
-        self._closed.set()
+        self._connections.is_closed = True
         self._freed.set()
         self._reader.close()
         await self.transactions.close()
@@ -170,8 +167,8 @@ class PostgresLedger:
             with suppress(Exception):
                 async with asyncio.timeout(_CLOSE_S):
                     await self._keeper.leave()
-                    await self._blocks.give_back(self._taking, "letters")
-                    for connection in self._connections:
+                    await self._blocks.give_back(self._connections.reader, "letters")
+                    for connection in self._connections.made:
                         await connection.close()
         self._let_go()
         if self._former is not None:
@@ -192,14 +189,14 @@ class PostgresLedger:
         """See SharedLedger."""
         if self._keeper is not None and self._keeper.moved:
             self._keeper.moved = False
-            async with self._reading() as connection:
+            async with self._connections.reading() as connection:
                 await self._session.look(connection)
         return self._session.part
 
     async def take(self, wanted: Collection[int]) -> Source | None:
         """See SharedLedger. Ids of calls and timers are higher from now on than all that the former owners used."""
         held, schema, bot = self._in_force(), self._address.schema, self._session.bot
-        async with self._reading() as connection:
+        async with self._connections.reading() as connection:
             found = await take_free(connection, schema, bot, held, wanted, self._wall())
             if found is not None:
                 await self._blocks.reserve(connection, "calls", "timers")
@@ -208,7 +205,7 @@ class PostgresLedger:
     async def grant(self) -> Granted | None:
         """See SharedLedger."""
         held = self._in_force()
-        async with self._reading() as connection:
+        async with self._connections.reading() as connection:
             granted = await self._session.grant(connection, held)
             if granted is None and not await self._session.is_alive(connection, held):
                 self._doubt("other processes have taken over", is_over=True)
@@ -224,7 +221,7 @@ class PostgresLedger:
 
     async def leave(self) -> None:
         """See SharedLedger."""
-        async with self._reading() as connection:
+        async with self._connections.reading() as connection:
             await self._session.step_back(connection)
         self._ring(moved=True)
 
@@ -235,7 +232,7 @@ class PostgresLedger:
 
     async def resign(self, epoch: int) -> None:
         """See SharedLedger."""
-        async with self._reading() as connection:
+        async with self._connections.reading() as connection:
             await self._session.resign(connection, epoch)
         self._ring(moved=True)
 
@@ -243,7 +240,7 @@ class PostgresLedger:
         """See SharedLedger."""
         now = asyncio.get_running_loop().time()
         if now - self._pending[1] > _COUNTED_S:
-            async with self._reading() as connection:
+            async with self._connections.reading() as connection:
                 count = await connection.fetchval(_PENDING.format(self._address.schema), self._session.bot)
             self._pending = (count, now)
         return self._pending[0]
@@ -254,17 +251,10 @@ class PostgresLedger:
             async with asyncio.timeout(_LOOK_EVERY_S):
                 await self._freed.wait()
         self._freed.clear()  # after the wait: what comes between a look and the pause ends the pause
-        if self._closed.is_set():
+        if self._connections.is_closed:
             raise StoreUnavailable("the store is closed")
 
     # -- parts of the above ------------------------------------------------------------------------------------------------
-
-    async def _connect(self) -> Connection:
-        connection = await connect(self._address, self._session.application)
-        self._connections.append(connection)
-        if self._closed.is_set():
-            raise StoreUnavailable("the store is closed")
-        return connection
 
     async def _join(self, connection: Connection) -> None:
         """Begin the session; wait while another process has the bot alone."""
@@ -277,18 +267,6 @@ class PostgresLedger:
                     log.info("waiting: another process has the bot alone", store=self.name, held_by=other)
                 await self.pause()
 
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Connection]:
-        """The connection for reading, for one request at a time; StoreUnavailable instead of the driver's errors."""
-        async with self._taking_lock:
-            try:
-                yield self._taking
-            except Exception as error:  # noqa: BLE001 - whatever the driver raises
-                known, is_in_doubt = outcome_of(error)
-                if is_in_doubt:  # the connection may be lost: all of them are made anew
-                    self._doubt(str(known))
-                raise known from None
-
     def _in_force(self) -> Held:
         if self._held is None:
             raise StoreUnavailable("the store is closed")
@@ -300,15 +278,15 @@ class PostgresLedger:
         if self.sessions > 1:
             log.info("sharing the bot with other processes", store=self.name, processes=self.sessions)
         try:
-            self._taking = await self._connect()
-            keeping = await self._connect()
+            self._connections.reader = reader = await self._connections.make()
+            keeping = await self._connections.make()
             keeper = Keeper(self._session, keeping, held, self._heard, self._doubt, self._former)
             await keeper.start(self._renew_every_s)
             self._keeper = keeper
-            found = await self._read_first(held)
-            found.granted = await self._session.granted(self._taking)
-            self._blocks = Blocks(schema, bot, self._reading)
-            await self._blocks.reserve(self._taking, *(BLOCKS if found.shares else ("letters",)))
+            found = await read_first(reader, schema, self._session, held, self._wall())
+            found.granted = await self._session.granted(reader)
+            self._blocks = Blocks(schema, bot, self._connections.reading)
+            await self._blocks.reserve(reader, *(BLOCKS if found.shares else ("letters",)))
             found.blocks = self._blocks.spans
         except Exception as error:  # noqa: BLE001 - whatever the driver raises
             raise at_opening(self.name, error) from None
@@ -319,14 +297,6 @@ class PostgresLedger:
         if not keeper.is_at_work:  # nothing would notice later
             raise StoreUnavailable("the session cannot be renewed")
         return loaded
-
-    async def _read_first(self, held: Held) -> Found:
-        """Read what the session owns; a new one takes its part first, as far as it is free."""
-        schema, bot, now = self._address.schema, self._session.bot, self._wall()
-        found = await read_owned(self._taking, schema, bot, held, now)
-        if not found.shares:
-            found = await take_free(self._taking, schema, bot, held, self._session.part, now) or found
-        return found
 
     def _heard(self, *, moved: bool) -> None:
         self.bell.set()
@@ -344,8 +314,7 @@ class PostgresLedger:
         """
         if self._writer is not None and not self._writer.suspect:
             self._writer.doubt(StoreUnavailable(reason))
-            for connection in self._connections:
-                connection.terminate()
+            self._connections.cut()
         if is_over and self._writer is not None:
             self._lost()
 
@@ -355,6 +324,4 @@ class PostgresLedger:
             self._keeper.stop()
             self._former, self._keeper = self._keeper, None
         self.transactions.cut()
-        for connection in self._connections:
-            connection.terminate()
-        self._connections.clear()
+        self._connections.cut()

@@ -12,7 +12,7 @@ from engine.stores.owned.ids import Ids, Kind, Span
 from engine.stores.owned.reads import Read
 from engine.stores.owned.shares import Shares
 from engine.stores.postgres.connection import Connection
-from engine.stores.postgres.session import Held
+from engine.stores.postgres.session import Held, Session
 from engine.stores.postgres.statements import QUERIES
 
 if TYPE_CHECKING:
@@ -84,6 +84,14 @@ class Found:
     def rows(self, what: Read, values: Row) -> Iterable[Row]:  # noqa: ARG002 - they are read already
         """See Source. The due timers are those of the moment of the reading."""
         return self._tables[what.value]
+
+
+async def read_first(connection: Connection, schema: str, session: Session, held: Held, now: float) -> Found:
+    """Read what the session owns; a new one takes its part first, as far as it is free."""
+    found = await read_owned(connection, schema, session.bot, held, now)
+    if found.shares:
+        return found
+    return await take_free(connection, schema, session.bot, held, session.part, now) or found
 
 
 async def read_owned(connection: Connection, schema: str, bot: int, held: Held, now: float) -> Found:
