@@ -7,7 +7,7 @@
 """
 
 from .address import Address, AddressText, read_address
-from .body import NotTakenError, is_secret, json_body
+from .body import NotTakenError, bearer_of, is_secret, json_body, read_body
 from .listener import Listener
 from .networks import Network, NetworksText, is_in, read_networks, sender_of
 
@@ -18,10 +18,12 @@ __all__ = [
     "Network",
     "NetworksText",
     "NotTakenError",
+    "bearer_of",
     "is_in",
     "is_secret",
     "json_body",
     "read_address",
+    "read_body",
     "read_networks",
     "sender_of",
 ]

@@ -22,12 +22,23 @@ def is_secret(given: str, secret: bytes) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret)
 
 
+def bearer_of(header: str) -> str:
+    """Return the token of an Authorization header; "" for another scheme. The scheme's case does not matter (RFC 9110, 11.1)."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 async def json_body(request: web.Request, bytes_max: int) -> bytes:
     """Return the body of a POST with JSON; NotTakenError. The application's `client_max_size` is to be `bytes_max`, too."""
     if request.method != "POST":
         raise NotTakenError(405, "use POST")
     if request.content_type != "application/json" or "Content-Encoding" in request.headers:
         raise NotTakenError(415, "send Content-Type: application/json, without a Content-Encoding")
+    return await read_body(request, bytes_max)
+
+
+async def read_body(request: web.Request, bytes_max: int) -> bytes:
+    """Return the body of a request, within BODY_WITHIN_S; NotTakenError."""
     too_long = NotTakenError(413, f"the body has more than {bytes_max} bytes")
     if (request.content_length or 0) > bytes_max:
         raise too_long

@@ -1,13 +1,16 @@
 """A server for an aiohttp application, with limits: strangers may reach its port.
 
-Connections above `connections_max` are closed at once (one burst of accepts may exceed it). A connection that sends no
-complete request head within `head_timeout_s`, or is idle for `idle_timeout_s` after an answer, is closed. The rest of a
-body that the application does not read is not waited for. A request goes on when its client disconnects.
+With more than `connections_max` connections (one burst of accepts may exceed it) the one that has been without a request for
+longest is closed; a new one only if all have a request that is being answered. So connections that are held open without a
+request keep no one out. A connection that sends no complete request head within `head_timeout_s`, or is idle for
+`idle_timeout_s` after an answer, is closed. The rest of a body that the application does not read is not waited for. A request
+goes on when its client disconnects.
 """
 
 import asyncio
 import errno
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -19,6 +22,10 @@ _BACKLOG: Final = 64
 _CLOSE_S: Final = 0.2
 """Time for connections to close after the grace; aiohttp takes 0 for "no limit"."""
 
+_IDLE_S: Final = 630.0
+"""Above the time for which proxies keep a connection: who closes first, while a request is on its way, makes it fail with 502.
+Caddy keeps one for 120 s, Traefik and cloudflared for 90 s, load balancers of Google for 600 s (their documentation)."""
+
 _log = logging.getLogger(__name__)
 _log.setLevel(logging.CRITICAL)  # malformed requests are answered with 400; any stranger can send them
 
@@ -29,6 +36,34 @@ class _Refused(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):
             transport.abort()
+
+
+class _Connection(web.RequestHandler):
+    """A connection that reports its end."""
+
+    __slots__ = ("_lost",)
+
+    def __init__(
+        self, server: web.Server, lost: Callable[["_Connection"], None], *, idle_timeout_s: float
+    ) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=_log,  # a level above its lines
+            logger=_log,
+            keepalive_timeout=idle_timeout_s,
+            lingering_time=0.0,
+        )
+        self._lost = lost
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._lost(self)
+
+    def abort(self) -> None:
+        """Close it at once."""
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
 
 
 class Listener:
@@ -44,7 +79,7 @@ class Listener:
         *,
         connections_max: int = 256,
         head_timeout_s: float = 10.0,
-        idle_timeout_s: float = 75.0,
+        idle_timeout_s: float = _IDLE_S,
     ) -> None:
         self._asked = address
         self._connections_max = connections_max
@@ -53,7 +88,9 @@ class Listener:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._bound: Address | None = None
-        self._young: dict[web.RequestHandler, asyncio.TimerHandle] = {}  # no request yet
+        self._quiet: dict[web.RequestHandler, asyncio.TimerHandle | None] = {}
+        """Connections without a request now, longest first; with the end of those that have had none yet."""
+
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -72,15 +109,7 @@ class Listener:
 
         app.middlewares.insert(0, count)
         app.on_response_prepare.append(_without_versions)
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=_log,
-            handler_cancellation=False,
-            keepalive_timeout=self._idle_timeout_s,
-            lingering_time=0.0,
-            shutdown_timeout=_CLOSE_S,
-        )
+        runner = web.AppRunner(app, handler_cancellation=False, shutdown_timeout=_CLOSE_S)
         await runner.setup()
         try:
             self._server = await asyncio.get_running_loop().create_server(
@@ -111,34 +140,45 @@ class Listener:
         except TimeoutError:
             pass
         finally:
-            for timer in self._young.values():
-                timer.cancel()
-            self._young.clear()
+            for connection in list(self._quiet):
+                self._forget(connection)
             runner, self._runner, self._server = self._runner, None, None
             await runner.cleanup()
 
     def _connect(self, runner: web.AppRunner) -> asyncio.BaseProtocol:
         server = runner.server
-        if server is None or len(server.connections) >= self._connections_max:
+        if server is None or not self._has_room(server):
             return _Refused()
-        connection = server()
+        connection = _Connection(server, self._forget, idle_timeout_s=self._idle_timeout_s)
         loop = asyncio.get_running_loop()
-        self._young[connection] = loop.call_later(self._head_timeout_s, self._expire, connection)
+        self._quiet[connection] = loop.call_later(self._head_timeout_s, connection.abort)
         return connection
 
-    def _expire(self, connection: web.RequestHandler) -> None:
-        del self._young[connection]
-        if isinstance(connection.transport, asyncio.Transport):
-            connection.transport.abort()
+    def _has_room(self, server: web.Server) -> bool:
+        """Return whether one more connection may be; make room if there are too many."""
+        if len(server.connections) < self._connections_max:
+            return True
+        for connection in self._quiet:
+            if isinstance(connection, _Connection) and connection.transport is not None:
+                self._forget(connection)
+                connection.abort()
+                return True
+        return False
+
+    def _forget(self, connection: web.RequestHandler) -> None:
+        """It has a request now, or has ended."""
+        if (timer := self._quiet.pop(connection, None)) is not None:
+            timer.cancel()
 
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if timer := self._young.pop(request.protocol, None):
-            timer.cancel()
+        self._forget(request.protocol)
         self._running += 1
         self._idle.clear()
         try:
             return await handler(request)
         finally:
+            if request.protocol.transport is not None:
+                self._quiet[request.protocol] = None
             self._running -= 1
             if not self._running:
                 self._idle.set()

@@ -1,10 +1,11 @@
 """Pages for GET requests, some of whose content needs a bearer token: an application for telegram/listening."""
 
-import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from aiohttp import web
+
+from telegram.listening import bearer_of, is_secret
 
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -14,7 +15,7 @@ Page = Callable[[bool], Awaitable[web.Response]]
 
 def application(pages: Mapping[str, Page], token: str = "") -> web.Application:
     """Return an application that serves `pages`, by path. `token`: the bearer token; empty: none is needed."""
-    expected = f"Bearer {token}".encode() if token else b""
+    expected = token.encode()
 
     async def answer(request: web.Request) -> web.Response:
         if request.method not in {"GET", "HEAD"}:
@@ -22,7 +23,8 @@ def application(pages: Mapping[str, Page], token: str = "") -> web.Application:
         elif (page := pages.get(request.path)) is None:
             response = web.Response(status=404)
         else:
-            response = await page(_has_token(request.headers.get("Authorization", ""), expected))
+            given = bearer_of(request.headers.get("Authorization", ""))
+            response = await page(not expected or is_secret(given, expected))
         response.headers.update(_HEADERS)
         response.force_close()
         return response
@@ -30,7 +32,3 @@ def application(pages: Mapping[str, Page], token: str = "") -> web.Application:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     return app
-
-
-def _has_token(given: str, expected: bytes) -> bool:
-    return not expected or hmac.compare_digest(given.encode("utf-8", "replace"), expected)

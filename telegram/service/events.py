@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from engine import StoreError, StoreUnavailable
-from telegram.listening import Address, Listener, NotTakenError, is_secret, json_body
+from telegram.listening import Address, Listener, NotTakenError, bearer_of, is_secret, json_body
 from telegram.service.failures import Failures
 
 log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ class Events:
 
     def __init__(self, address: Address, token: str, bot: Posting) -> None:
         self._bot = bot
-        self._expected = f"Bearer {token}".encode()
+        self._token = token.encode()
         self._listener = Listener(address, connections_max=CONNECTIONS_MAX)
         self._failures = Failures("an event cannot be stored, its sender repeats it", random.Random(), log)
 
@@ -77,7 +77,7 @@ class Events:
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one request."""
         given = request.headers.getall("Authorization", [])
-        if len(given) != 1 or not is_secret(given[0], self._expected):
+        if len(given) != 1 or not is_secret(bearer_of(given[0]), self._token):
             return _answer(
                 401, "the header Authorization: Bearer EVENTS_TOKEN is needed", {"WWW-Authenticate": "Bearer"}
             )

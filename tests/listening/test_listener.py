@@ -1,5 +1,5 @@
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
@@ -46,13 +46,64 @@ async def test_a_taken_address_is_one_line():
             await Listener(listener.address).start(web.Application())
 
 
-async def test_a_connection_that_is_too_many_is_closed():
-    async with listening(hello, connections_max=1) as listener:
-        reader, writer = await asyncio.open_connection(*listener.address)
-        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        await reader.readuntil(b"hello")
+async def opened(listener, text):
+    reader, writer = await asyncio.open_connection(*listener.address)
+    writer.write(text)
+    return reader, writer
+
+
+KEPT = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def test_a_connection_is_closed_if_all_others_have_a_request():
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request):
+        began.set()
+        await go_on.wait()
+        return web.Response(text="done")
+
+    async with listening(slow, connections_max=1) as listener:
+        asking = asyncio.create_task(ask(listener))
+        await began.wait()
         assert await ask(listener) == b""
+        go_on.set()
+        assert (await asking).endswith(b"done")
+
+
+@pytest.mark.parametrize("held", [b"", b"GET / HTTP/1.1\r\nX: ", KEPT], ids=["silent", "slow", "answered"])
+async def test_connections_that_are_held_open_keep_no_one_out(held):
+    """Slowloris, also by keep-alive: a stranger needs no secret to be answered with 404 and to hold the connection."""
+    async with listening(hello, connections_max=2) as listener:
+        strangers = [await opened(listener, held) for _ in range(2)]
+        while len(listener._quiet) < 2 or (held == KEPT and any(listener._quiet.values())):
+            await asyncio.sleep(0)
+        for _ in range(2):
+            reader, writer = await opened(listener, KEPT)
+            assert await reader.readuntil(b"hello")
+            writer.close()
+        for reader, _ in strangers[:1]:
+            with suppress(ConnectionError):
+                await reader.read()  # the one that was quiet for longest was closed first
+        for _, writer in strangers:
+            writer.close()
+
+
+async def test_a_connection_that_ends_without_a_request_leaves_nothing():
+    """TCP probes of load balancers and of Kubernetes open a connection and close it."""
+    async with listening(hello) as listener:
+        _, writer = await asyncio.open_connection(*listener.address)
+        while not any(each.transport for each in listener._quiet):
+            await asyncio.sleep(0)
         writer.close()
+        while listener._quiet:
+            await asyncio.sleep(0)
+        _, writer = await opened(listener, KEPT)
+        while not listener._quiet or any(listener._quiet.values()):
+            await asyncio.sleep(0)
+        writer.close()
+        while listener._quiet:
+            await asyncio.sleep(0)
 
 
 async def test_a_connection_without_a_complete_head_is_closed():
@@ -62,10 +113,24 @@ async def test_a_connection_without_a_complete_head_is_closed():
 
 async def test_a_connection_that_was_served_is_not_closed_as_one_without_a_head():
     async with listening(hello) as listener:
-        reader, writer = await asyncio.open_connection(*listener.address)
-        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        reader, writer = await opened(listener, KEPT)
         await reader.readuntil(b"hello")
-        assert not listener._young
+        assert list(listener._quiet.values()) == [None]
+        writer.close()
+
+
+async def test_a_proxy_closes_an_idle_connection_first():
+    """Else a request that the proxy sends meanwhile fails with 502.
+
+    caddyserver/caddy issue 6452 (Caddy keeps connections for 120 s), traefik/traefik issue 10932 (90 s), Google Cloud, backend HTTP
+    keepalive timeout (600 s).
+    """
+    async with listening(hello) as listener:
+        _, writer = await opened(listener, KEPT)
+        while not listener._quiet:
+            await asyncio.sleep(0)
+        (connection,) = listener._quiet
+        assert connection.keepalive_timeout > 600
         writer.close()
 
 

@@ -325,6 +325,20 @@ async def test_guessing_over_http_says_when_to_come_back_and_fills_no_log(page, 
     assert page.recorded() == [("login", "wrong secret")] * ATTEMPTS_PER_ADDRESS
 
 
+async def test_a_login_that_does_not_come_is_not_waited_for(page, monkeypatch):
+    """Slow POST (R-U-Dead-Yet): the body of a login is read before anything is known of its sender."""
+    monkeypatch.setattr("telegram.listening.body.BODY_WITHIN_S", 0.01)
+    host = page.page.address
+    head = (
+        f"POST /login HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Type: application/json\r\n"
+    )
+    reader, writer = await asyncio.open_connection(*host)
+    writer.write(f"{head}Content-Length: 20\r\n\r\n{{".encode())
+    async with asyncio.timeout(20):
+        assert (await reader.readline()).split()[1] == b"408"
+    writer.close()
+
+
 async def test_behind_a_proxy_one_who_guesses_locks_out_no_other(store, tmp_path):
     async def login(client, secret, *came_from):
         headers = {"X-Forwarded-For": ", ".join(came_from)}

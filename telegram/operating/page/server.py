@@ -17,7 +17,7 @@ from aiohttp import web
 
 from engine import StoreUnavailable
 from telegram.board import FILES as SHARED
-from telegram.listening import Address, Listener, Network, sender_of
+from telegram.listening import Address, Listener, Network, NotTakenError, read_body, sender_of
 from telegram.operating.audit import AuditFailed, Who
 from telegram.operating.desk import Desk, NotAllowed, read_params
 from telegram.operating.page.access import LASTS_S, Gate, Place, Refusal, Session, Sessions, is_equal
@@ -95,8 +95,8 @@ class PageServer:
             response = _said(refusal.reason, refusal.status)
             if refusal.retry_after_s:
                 response.headers["Retry-After"] = str(int(refusal.retry_after_s) + 1)
-        except web.HTTPRequestEntityTooLarge:
-            response = _said("the request is too large", 413)
+        except NotTakenError as error:
+            response = _said(str(error), error.status)
         except NotAllowed as error:
             response = _said(str(error), 409 if "confirm" in str(error) else 403)
         except ValueError as error:
@@ -137,9 +137,7 @@ class PageServer:
     # -- login -----------------------------------------------------------------------------------------------------
 
     async def _login(self, request: web.Request, place: Place) -> web.Response:
-        if (request.content_length or 0) > _LOGIN_MAX:
-            raise Refusal(413, "the request is too large")
-        secret = read_params(await request.read()).get("secret")
+        secret = read_params(await read_body(request, _LOGIN_MAX)).get("secret")
         if not isinstance(secret, str):
             raise Refusal(400, "secret: a text is needed")
         address = self._sender(request)
@@ -212,7 +210,9 @@ class PageServer:
             raise Refusal(404, "there is no such action")
         if action.is_noted != is_write:
             raise Refusal(405, "POST what changes or shows something, GET what only looks")
-        params: dict[str, Any] = read_params(await request.read()) if is_write else dict(request.query)
+        params: dict[str, Any] = (
+            read_params(await read_body(request, _BODY_MAX)) if is_write else dict(request.query)
+        )
         return web.json_response(await self._desk.ask(name, params, who), dumps=_dumps)
 
     def _program(self, bearer: str, address: str) -> Who:
