@@ -61,6 +61,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: (places[str(item.path)], rng.random()))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """The collector of garbage looks at what is loaded and collected here (it is much) no more."""
+    gc.collect()
+    gc.freeze()
+
+
 def _seconds_max(item: pytest.Item) -> float:
     if (marker := item.get_closest_marker("seconds_max")) is not None:
         return float(marker.args[0])

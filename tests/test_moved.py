@@ -14,6 +14,7 @@ from engine.stores import open_store
 from engine.stores.memory import MemoryStore
 from telegram.dialogue import InboxHandler, Router
 from telegram.load.bot.service import ROOT
+from tests.kit.bounds import WITHIN_S
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,12 @@ def test_every_former_name_can_be_imported():
 def test_production_loads_no_fake():
     program = "import run, sys; print(*(n for n in sys.modules if n.startswith('telegram.')))"
     run = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=WITHIN_S,
     )
     loaded = {name.split(".")[1] for name in run.stdout.split()}
     assert loaded.isdisjoint({"fake", "load", "sandbox", "testing"})
@@ -68,7 +74,7 @@ async def test_former_arguments_of_embedders_work_with_a_warning():
     async with asyncio.TaskGroup() as group:
         engine.start(group)
         await inbox.accept(await inbox.right(), [Envelope(1, "chat:1", "1", b"{")])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN_S):
             while not await store.dead_letters():
                 await asyncio.sleep(0)
         await engine.drain(0.0)

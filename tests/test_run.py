@@ -29,6 +29,7 @@ from telegram.load.checkers.checker import BotReply, Interruption, SentText, che
 from telegram.process.watchdog import Watchdog
 from telegram.service.secrecy import warn_of_readable_settings
 from telegram.service.serving import run_until_signal
+from tests.kit.bounds import WITHIN_S
 from tests.kit.chosen import chosen
 
 pytestmark = pytest.mark.processes
@@ -481,7 +482,9 @@ def test_the_command_in_a_report_has_no_secret(monkeypatch, arguments):
 
 def test_help_lists_every_setting(tmp_path):
     command_line = [sys.executable, str(ROOT / "run.py"), "--help"]
-    done = subprocess.run(command_line, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=50)
+    done = subprocess.run(
+        command_line, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=WITHIN_S
+    )
     for name in (
         "bot-token",
         "store-url",
@@ -514,7 +517,7 @@ def test_a_disk_that_is_full_at_the_start(tmp_path):
         cwd=tmp_path,
         env=environment(BASE),
         check=False,
-        timeout=50,
+        timeout=WITHIN_S,
     )
     assert_one_clear_line(Finished(done.returncode, done.stdout, done.stderr), "cannot open bot.db: ")
 
@@ -575,7 +578,7 @@ async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
             )
         try:
             server.world.send_message(5, 5, "hello")
-            await server.wait_for_calls(1, "sendMessage", timeout_s=50)
+            await server.wait_for_calls(1, "sendMessage", timeout_s=WITHIN_S)
         finally:
             process.terminate()
             await process.wait()

@@ -20,6 +20,7 @@ from telegram.load.checkers.checker import Anomaly
 from telegram.operating.commands import letter_lines
 from telegram.operating.letters import with_start
 from telegram.settings.load_test import Load
+from tests.kit.bounds import WITHIN_S
 from tests.load.results.test_report import GOOD as RECORDING
 
 # Of each kind: ESC, CR, LF, BEL, C1, bidi; a forged line; the title of the window; a link; an answerback.
@@ -110,7 +111,11 @@ fails()
 def test_a_log_is_harmless_whatever_is_logged(format_: str, colors: bool) -> None:
     script = SCRIPT.format(format_=format_, evil=EVIL, colors=colors)
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", script], capture_output=True, cwd=ROOT, timeout=50, check=False
+        [sys.executable, "-X", "dev", "-c", script],
+        capture_output=True,
+        cwd=ROOT,
+        timeout=WITHIN_S,
+        check=False,
     )
     told = done.stderr.decode()
     assert done.returncode == 1
@@ -199,7 +204,7 @@ async def test_a_name_through_a_bot_and_its_commands(tmp_path: Path) -> None:
         server.world.push("message", message(evil, "reject"))
         server.world.push("message", message(evil, "fail"))
         async with bot:
-            await server.wait_for_calls(2, "sendMessage", timeout_s=50)  # an apology for each
+            await server.wait_for_calls(2, "sendMessage", timeout_s=WITHIN_S)  # an apology for each
             assert (await bot.stop()).code == 0
         log = (tmp_path / "log").read_text()
         assert log.count("cannot serve A\\x1b[2J") == 1
@@ -305,7 +310,7 @@ async def told_url(log: Path, bot: Service) -> str:
 async def event_of(
     page: aiohttp.ClientWebSocketResponse, is_it: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN_S):
         while not is_it(event := await page.receive_json()):
             pass
     return event  # type: ignore[no-any-return]

@@ -29,6 +29,7 @@ from telegram.botapi.errors import (
 from telegram.botapi.types import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.client import TgClient
 from telegram.client.wire import ANSWER_MAX, POLL_ANSWER_MAX
+from tests.kit.bounds import WITHIN_S
 
 SECRET = "AAH" + "q-9_" * 8
 TOKEN = f"123456789:{SECRET}"
@@ -390,7 +391,7 @@ async def test_endless_answer_is_cut(method: str, bound: int, server: Server, cl
     server.answer = answer
     with pytest.raises(OutcomeUnknown, match="ClientPayloadError"):
         await (client.get_updates() if method == "getUpdates" else client.call(method))
-    await asyncio.wait_for(cut.wait(), 5)
+    await asyncio.wait_for(cut.wait(), WITHIN_S)
     assert written < bound + 16 * 2**20  # and what the sockets hold
 
 
@@ -402,7 +403,7 @@ async def test_silence_is_cut_and_leaves_the_outcome_unknown(
         await server.arrived.wait()
         jump(31)
         with pytest.raises(OutcomeUnknown, match="no answer in 30 s"):
-            await asyncio.wait_for(call, 5)
+            await asyncio.wait_for(call, WITHIN_S)
         server.gives(lambda: ok(True))
         await client.post("sendMessage", b"{}")  # its place in the pool is free again
 
@@ -418,9 +419,9 @@ async def test_deadline_counts_from_the_request_not_from_the_sweep(
     await server.arrived.wait()
     jump(11)
     with pytest.raises(OutcomeUnknown):
-        await asyncio.wait_for(early, 5)
+        await asyncio.wait_for(early, WITHIN_S)
     server.go_on.set()
-    assert await asyncio.wait_for(late, 5) == []
+    assert await asyncio.wait_for(late, WITHIN_S) == []
 
 
 async def test_poll_may_be_silent_for_longer_than_a_call(
@@ -433,9 +434,9 @@ async def test_poll_may_be_silent_for_longer_than_a_call(
     await server.arrived.wait()
     jump(55)
     with pytest.raises(OutcomeUnknown):
-        await asyncio.wait_for(call, 5)
+        await asyncio.wait_for(call, WITHIN_S)
     server.go_on.set()
-    assert await asyncio.wait_for(poll, 5) == []
+    assert await asyncio.wait_for(poll, WITHIN_S) == []
 
 
 async def test_calls_that_hang_do_not_delay_a_poll(server: Server) -> None:
@@ -443,7 +444,7 @@ async def test_calls_that_hang_do_not_delay_a_poll(server: Server) -> None:
         stuck = asyncio.create_task(client.call("getMe"))
         await server.arrived.wait()
         server.gives(lambda: ok([]))
-        assert await asyncio.wait_for(client.get_updates(), 5) == []
+        assert await asyncio.wait_for(client.get_updates(), WITHIN_S) == []
         stuck.cancel()
 
 
@@ -453,7 +454,7 @@ async def test_cancelling_aborts_the_request(server: Server, client: TgClient) -
     poll.cancel()
     with pytest.raises(asyncio.CancelledError):
         await poll
-    await asyncio.wait_for(server.dropped.wait(), 5)
+    await asyncio.wait_for(server.dropped.wait(), WITHIN_S)
 
 
 async def test_cancelling_keeps_the_rest_of_a_request_back(server: Server) -> None:
@@ -478,7 +479,7 @@ async def test_cancelling_keeps_the_rest_of_a_request_back(server: Server) -> No
             with pytest.raises(asyncio.CancelledError):
                 await call
         cancelled.set()
-        await asyncio.wait_for(counted.wait(), 5)
+        await asyncio.wait_for(counted.wait(), WITHIN_S)
     assert read < len(body)
 
 
@@ -486,7 +487,7 @@ async def test_close_cuts_what_is_running(server: Server, client: TgClient) -> N
     running = asyncio.create_task(client.call("getMe"))
     await server.arrived.wait()
     closing = asyncio.create_task(client.close())
-    _, waiting = await asyncio.wait({closing, running}, timeout=2)
+    _, waiting = await asyncio.wait({closing, running}, timeout=WITHIN_S)
     running.cancel()  # else whoever closes the client next would wait for it, too
     assert not waiting
     with pytest.raises(OutcomeUnknown, match="Disconnected"):
@@ -515,7 +516,7 @@ async def test_close_cuts_an_answer_that_is_half_read(
     await reading.wait()
     await client.close()
     with pytest.raises(OutcomeUnknown):
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, WITHIN_S)
 
 
 async def test_client_that_was_never_used_closes_too(server: Server) -> None:
@@ -619,7 +620,7 @@ async def test_token_is_in_no_error(
             await server.arrived.wait()
             jump(100)
             with pytest.raises(TelegramError) as caught:
-                await asyncio.wait_for(asking, 5)
+                await asyncio.wait_for(asking, WITHIN_S)
             errors.append(caught.value)
         await client.close()
         with pytest.raises(NotSent) as closed:

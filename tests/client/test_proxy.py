@@ -18,6 +18,7 @@ from telegram.botapi.errors import NotSent
 from telegram.client import TgClient
 from telegram.client.proxy import check_target, read_proxy
 from telegram.fake import FakeServer
+from tests.kit.bounds import WITHIN_S
 from tests.kit.hostile import everything
 
 NAME, USER, PASSWORD = "api.telegram.test", "made:up@user", "made/up:password"
@@ -34,7 +35,7 @@ def certificate(tmp_path_factory):
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={NAME}",
          "-addext", f"subjectAltName=DNS:{NAME}", "-keyout", key, "-out", pem],
-        check=True, capture_output=True,
+        check=True, capture_output=True, timeout=WITHIN_S,
     )  # fmt: skip
     return key, pem
 

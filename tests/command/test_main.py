@@ -8,6 +8,7 @@ import pytest
 
 from telegram.command.main import check_neighbours, main, spelled_out
 from telegram.load.bot.service import PROGRAM, ROOT, environment
+from tests.kit.bounds import WITHIN_S
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,7 @@ def started(folder, *arguments, **settings):
         capture_output=True,
         text=True,
         check=False,
+        timeout=WITHIN_S,
     )
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from telegram.load.bot.service import environment
+from tests.kit.bounds import WITHIN_S
 
 # What Windows has not, by Python's documentation: taken away before our modules are imported.
 WITHOUT = """
@@ -54,6 +55,7 @@ def run(program, folder):
         capture_output=True,
         text=True,
         check=False,
+        timeout=WITHIN_S,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from telegram.fake import FakeServer
 from telegram.load.bot.service import Finished, Service
+from tests.kit.bounds import WITHIN_S
 from tests.kit.database import WHERE_FROM, Server, binaries
 
 pytestmark = pytest.mark.processes
@@ -103,7 +104,7 @@ async def test_a_dump_of_a_running_bots_database(tmp_path: Path):
             await run(str(programs / "pg_restore"), *restore)
             await bot.start()  # waits until the holder of that time cannot be there any more
             fake.world.send_message(7, 7, "again")
-            calls = await fake.wait_for_calls(22, "sendMessage", timeout_s=50.0)
+            calls = await fake.wait_for_calls(22, "sendMessage", timeout_s=WITHIN_S)
             assert calls[-1].text == "again 21"
             await bot.stop()
     finally:

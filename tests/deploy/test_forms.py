@@ -15,6 +15,7 @@ from telegram.metrics.monitoring import Monitoring
 from telegram.process.watchdog import SPARE_S
 from telegram.service.bot import BotConfig
 from tests.deploy.dockerfile import ROOT, healthcheck, in_context, steps, value
+from tests.kit.bounds import WITHIN_S
 from tests.kit.scraped import NoTelegram
 
 DEPLOY = ROOT / "docs/deploy"
@@ -32,7 +33,7 @@ def tool(name: str, install: str) -> str:
 
 
 def accepted(*command: str | Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WITHIN_S)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not done.stderr.strip()
 
@@ -77,7 +78,9 @@ def test_the_image_has_the_extras_that_are_asked_for(tmp_path: Path, extras: str
     (tmp_path / "pip").write_text('#!/bin/sh\nfor each; do :; done\necho "$each" >> "$0.log"\n')
     (tmp_path / "pip").chmod(0o755)
     (step,) = [step.text for step in steps() if "pip --python" in step.text]
-    subprocess.run(["/bin/sh", "-c", step], env={"PATH": str(tmp_path), "EXTRAS": extras}, check=True)
+    subprocess.run(
+        ["/bin/sh", "-c", step], env={"PATH": str(tmp_path), "EXTRAS": extras}, check=True, timeout=WITHIN_S
+    )
     names = [f"requirements-{each}.lock" for each in installed]
     assert (tmp_path / "pip.log").read_text().split() == names
     (copied,) = [step.text for step in steps() if step.word == "COPY" and ".lock" in step.text]
@@ -116,7 +119,9 @@ def test_the_manifests_fit_their_schemas(path: Path):
 
 def test_compose_accepts_its_file():
     docker = tool("docker", "with Docker Compose")
-    if subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        [docker, "compose", "version"], capture_output=True, check=False, timeout=WITHIN_S
+    ).returncode:
         pytest.skip("no docker compose (apt-get install docker-compose-v2)")
     accepted(docker, "compose", "-f", COMPOSE, "--env-file", COMPOSE.with_name("env.example"), "config", "-q")
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_START_S: Final = 30.0
+_START_S: Final = 60.0
 _USER: Final = "chatlane"
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - as other stores of tests
 _OTHER: Final = "postgres"
@@ -47,16 +47,24 @@ def _without_privileges() -> tuple[str, ...]:
     has_namespaces = shutil.which("unshare") is not None
     if (
         has_namespaces
-        and subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0
+        and subprocess.run(
+            [*namespace, "true"], capture_output=True, check=False, timeout=_START_S
+        ).returncode
+        == 0
     ):
         return namespace
-    is_known = subprocess.run(["id", "-u", _OTHER], capture_output=True, check=False).returncode == 0
+    is_known = (
+        subprocess.run(["id", "-u", _OTHER], capture_output=True, check=False, timeout=_START_S).returncode
+        == 0
+    )
     other = _OTHER if is_known else "nobody"
     return ("setpriv", f"--reuid={other}", f"--regid={_group_of(other)}", "--clear-groups", "--")
 
 
 def _group_of(user: str) -> str:
-    return subprocess.run(["id", "-gn", user], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["id", "-gn", user], capture_output=True, text=True, check=True, timeout=_START_S
+    ).stdout.strip()
 
 
 class Server:
@@ -162,7 +170,7 @@ class Server:
 
     def _run(self, name: str, *arguments: str) -> None:
         command = [*_without_privileges(), str(self._home / name), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * _START_S)
         assert done.returncode == 0, done.stderr
 
 

@@ -11,9 +11,9 @@ from telegram.dialogue import Router
 from telegram.fake import FakeServer
 from telegram.service.assembly import BotMeter, Traces
 from telegram.service.bot import Bot, BotConfig
+from tests.kit.bounds import WITHIN_S
 
 STORES = ("memory:", "sqlite:")
-IDLE_WITHIN_S = 30.0  # with the pauses between attempts, on a busy machine
 
 
 class Stage:
@@ -46,8 +46,8 @@ class Stage:
                 await bot.stop()
 
     async def idle(self) -> None:
-        """Return when nothing waits: at Telegram's, in the inbox, in the outbox; TimeoutError after IDLE_WITHIN_S."""
-        async with asyncio.timeout(IDLE_WITHIN_S):
+        """Return when nothing waits: at Telegram's, in the inbox, in the outbox; TimeoutError after WITHIN_S."""
+        async with asyncio.timeout(WITHIN_S):
             await self._idle()
 
     async def _idle(self) -> None:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from telegram.load.bot.service import ROOT, command, environment
+from tests.kit.bounds import WITHIN_S
 
 pytestmark = pytest.mark.processes
 
@@ -250,5 +251,5 @@ async def started(folder):
 
 
 def assert_gone(family):
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=WITHIN_S)
     assert not alive

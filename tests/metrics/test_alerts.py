@@ -29,6 +29,7 @@ from telegram.metrics.exposition import Exposition
 from telegram.metrics.health import Health
 from telegram.metrics.monitoring import Monitoring
 from telegram.service.bot import Bot, BotConfig
+from tests.kit.bounds import WITHIN_S
 from tests.kit.scraped import NoTelegram, get
 from tests.kit.virtual import VirtualLoop, run_virtual
 
@@ -178,7 +179,9 @@ def fired(scraped: Series, alerts: list[str], folder: Path) -> set[str]:
     given = [{"series": name, "values": " ".join(values)} for name, values in scraped.items()]
     whole = {"interval": "1m", "input_series": given, "alert_rule_test": tests}
     file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [whole]}))
-    ran = subprocess.run([str(PROMTOOL), "test", "rules", file], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [str(PROMTOOL), "test", "rules", file], capture_output=True, text=True, check=False, timeout=WITHIN_S
+    )
     said = ran.stdout + ran.stderr
     found = {*re.findall(r'alertname="(\w+)"', said)}
     assert bool(found) == (ran.returncode != 0), said

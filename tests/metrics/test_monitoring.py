@@ -16,6 +16,7 @@ from telegram.metrics import health
 from telegram.metrics.counts import Counts
 from telegram.metrics.monitoring import Monitoring
 from telegram.operating.rates import Rates
+from tests.kit.bounds import WITHIN_S
 from tests.kit.scraped import NoTelegram, get, monitored_bot, scrape, values
 from tests.kit.stage import Stage
 
@@ -197,7 +198,7 @@ async def test_telegrams_own_count_and_last_error_are_shown(stage: Stage):
 
 async def test_a_scrape_during_the_stop_is_answered():
     monitoring = Monitoring(Address("127.0.0.1", 0), "", NoTelegram(), lambda: 0.0)
-    async with monitoring, asyncio.timeout(30.0):
+    async with monitoring, asyncio.timeout(WITHIN_S):
         running = asyncio.create_task(get(monitoring, "/metrics"))
         await monitoring._listener.stop(0.5)
         await asyncio.wait({running})
@@ -207,7 +208,7 @@ async def test_a_scrape_during_the_stop_is_answered():
 async def test_a_scrape_while_the_bot_drains_is_answered(stage: Stage):
     async with monitored_bot(stage, echo()) as monitoring:
         bot: Any = monitoring.health.bot
-        async with asyncio.timeout(30.0):
+        async with asyncio.timeout(WITHIN_S):
             scrapes = [asyncio.create_task(get(monitoring, "/metrics")) for _ in range(5)]
             await bot.stop()
             assert [status for status, _ in await asyncio.gather(*scrapes)] == [200] * 5
@@ -215,7 +216,7 @@ async def test_a_scrape_while_the_bot_drains_is_answered(stage: Stage):
 
 async def test_a_scrape_after_the_store_is_closed_is_answered(stage: Stage):
     """The store is closed before the monitoring ends (telegram/command/main.py)."""
-    async with monitored_bot(stage, echo()) as monitoring, asyncio.timeout(30.0):
+    async with monitored_bot(stage, echo()) as monitoring, asyncio.timeout(WITHIN_S):
         bot: Any = monitoring.health.bot
         await bot.stop()
         await stage.store.close()

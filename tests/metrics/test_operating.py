@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from telegram.metrics.exposition import COUNTER, HISTOGRAM, KINDS
+from tests.kit.bounds import WITHIN_S
 from tests.kit.docs import modules
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -52,7 +53,9 @@ def test_the_guide_has_each_metric_and_each_alert():
 
 @needs_promtool
 def test_promtool_accepts_the_rules():
-    subprocess.run([str(PROMTOOL), "check", "rules", RULES], check=True, capture_output=True)
+    subprocess.run(
+        [str(PROMTOOL), "check", "rules", RULES], check=True, capture_output=True, timeout=WITHIN_S
+    )
 
 
 def test_the_guide_has_no_python():

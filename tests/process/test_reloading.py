@@ -11,6 +11,7 @@ from telegram.fake import FakeServer
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import PROGRAM, Service
 from telegram.process.reloading import command_without_reload, source_files
+from tests.kit.bounds import WITHIN_S
 
 pytestmark = pytest.mark.processes
 
@@ -26,11 +27,11 @@ async def answer(ctx: MessageContext) -> None:
 
 async def answered(fake: FakeServer, text: str) -> None:
     """Write until this is the answer."""
-    async with asyncio.timeout(50.0):
+    async with asyncio.timeout(WITHIN_S):
         while True:
             fake.world.send_message(7, 7, "hello")
             count = len([call for call in fake.calls if call.method == "sendMessage"])
-            calls = await fake.wait_for_calls(count + 1, "sendMessage", timeout_s=50.0)
+            calls = await fake.wait_for_calls(count + 1, "sendMessage", timeout_s=WITHIN_S)
             if calls[-1].text == text:
                 return
 

@@ -8,6 +8,7 @@ import uvloop
 
 from engine import current_delivery
 from telegram.process.running import Running
+from tests.kit.bounds import WITHIN_S
 
 pytestmark = pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 
@@ -102,7 +103,7 @@ def test_a_task_that_ignores_its_cancellation_is_left_and_named(factory):
     go.append(1)
     task.cancel()
     loop = task.get_loop()
-    loop.run_until_complete(asyncio.wait_for(task, 5))
+    loop.run_until_complete(asyncio.wait_for(task, WITHIN_S))
     loop.close()
 
 

@@ -18,10 +18,10 @@ from telegram.process import supervisor as module
 from telegram.process.supervised import VARIABLE, Place, Supervised, environment_of, take_place
 from telegram.process.supervisor import EXIT_WRONG_SETTING, Supervisor, delay_s, watchdog_of
 from telegram.process.systemd import Systemd
+from tests.kit.bounds import WITHIN_S
 
 pytestmark = pytest.mark.processes
 
-WITHIN_S = 30.0
 PROGRAM = """
 import os, signal, sys, time
 number, fd = map(int, os.environ["CHATLANE_SUPERVISED"].split(":"))

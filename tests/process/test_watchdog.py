@@ -19,6 +19,7 @@ import pytest
 
 from telegram.load.bot.service import ROOT
 from telegram.process import guard, watchdog
+from tests.kit.bounds import WITHIN_S
 
 pytestmark = pytest.mark.processes
 
@@ -175,10 +176,10 @@ class Process:
 
     def until(self, text):
         """Return when it has written this."""
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + WITHIN_S
         while text not in self._written.decode(errors="replace"):
             assert time.monotonic() < give_up, self._written
-            assert select.select([self._fd], [], [], 60)[0]
+            assert select.select([self._fd], [], [], WITHIN_S)[0]
             data = os.read(self._fd, 10_000)
             assert data, self._written
             self._written += data

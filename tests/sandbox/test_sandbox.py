@@ -14,11 +14,11 @@ import telegram.sandbox.lanes
 from telegram.fake import Fault
 from telegram.sandbox.lanes import lane_name
 from telegram.sandbox.server import Sandbox
+from tests.kit.bounds import WITHIN_S
 from tests.kit.playground import KEYBOARD, MENU, playground
 
 FOLDER = Path(telegram.sandbox.lanes.__file__).parent
 ADA, GRACE, LINUS, GROUP = 1001, 1002, 1003, -1_001_000_000_001
-WAIT_S = 10
 
 
 class Page:
@@ -33,7 +33,7 @@ class Page:
 
     async def until(self, wanted):
         """Return the next message for which `wanted` is true; messages found before are skipped."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(WITHIN_S):
             while True:
                 message = await self.socket.receive_json()
                 self.heard.append(message)
@@ -426,7 +426,7 @@ async def test_the_end_of_the_sandbox_closes_its_pages(http):
         live = f"{url}live?key={await (await http.get(f'{url}key')).text()}"
         pages = [await http.ws_connect(live, origin=url.rstrip("/")) for _ in range(2)]
         listening = [asyncio.create_task(last_words(page)) for page in pages]
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(WITHIN_S):
         assert await asyncio.gather(*listening) == [WSCloseCode.GOING_AWAY] * 2
     with pytest.raises(aiohttp.ClientConnectionError):
         await http.get(url)
@@ -440,7 +440,7 @@ async def test_a_page_that_cannot_be_updated_is_closed_so_that_it_reconnects(pla
 
     with monkeypatch.context() as patch:
         patch.setattr(play.store, "stats", broken)
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(WITHIN_S):
             while (await page.socket.receive()).type is WSMsgType.TEXT:
                 pass
     assert page.socket.closed
@@ -450,7 +450,7 @@ async def test_a_page_that_goes_leaves_nothing_behind(play, http):
     async with open_page(http, play.sandbox) as page:
         await page.until_type("world")
         assert len(play.sandbox._pages) == 1
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(WITHIN_S):
         while play.sandbox._pages or len(play.fake.world._listeners) > 1:  # one is the sandbox's own
             await asyncio.sleep(0.01)
 

@@ -18,6 +18,7 @@ from telegram.sandbox.samples import contents
 from telegram.sandbox.saved_chats import SavedChats
 from telegram.sandbox.server import Sandbox
 from telegram.service.bot import Bot, BotConfig
+from tests.kit.bounds import WITHIN_S
 
 ADA, GROUP = 1001, -1_001_000_000_001
 
@@ -102,7 +103,7 @@ async def save(fake: FakeServer, path: Path) -> None:
     saved_chats = SavedChats(fake, path)
     running = asyncio.create_task(saved_chats.run())
     saved_chats.changed()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while not path.exists():
             await asyncio.sleep(0.01)
     content = path.read_bytes()

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.kit.bounds import WITHIN_S
+
 SCRIPT = """
 import asyncio, logging, structlog
 from engine import Delivery, Envelope, Lease, Queue, current_delivery
@@ -32,7 +34,7 @@ def test_events_are_written_without_the_token(format_):
         [sys.executable, "-c", SCRIPT.format(format_=format_)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WITHIN_S,
         check=True,
     )
     assert done.stdout == ""
@@ -55,7 +57,7 @@ def test_a_line_about_a_delivery_names_its_trace():
         "TOKEN)\n", "TOKEN, trace_id=lambda of: f'trace of {of.envelope.id}')\n", 1
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=WITHIN_S, check=True
     )
     plain, failed, library = map(json.loads, done.stderr.splitlines())
     assert failed["trace_id"] == library["trace_id"] == "trace of 77"
@@ -74,5 +76,5 @@ logging.getLogger("aiohttp").warning("the same of a library")
 print("goes on")
 """
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
     assert done.stdout == "goes on\n"

@@ -12,8 +12,8 @@ from telegram.dialogue import MessageContext, Router, text
 from telegram.fake import FakeServer, Fault
 from telegram.service.several import Bots, OneBot
 from telegram.settings.bot_config import BotConfig
+from tests.kit.bounds import WITHIN_S
 
-WITHIN_S = 30.0
 CONFIG = BotConfig(drain_timeout_s=10.0)
 
 

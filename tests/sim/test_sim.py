@@ -53,9 +53,9 @@ def test_a_seed_replays_its_run(seed):
     assert first == again
 
 
-def found(seeds=200):
-    """The first seed that finds something wrong."""
-    return next((seed for seed in range(seeds) if simulate(seed).failures), None)
+def found(likely=0):
+    """A seed that finds something wrong; `likely` is tried first, which saves time and decides nothing."""
+    return next((seed for seed in (likely, *range(200)) if simulate(seed).failures), None)
 
 
 def found_with(peril, what):
@@ -71,7 +71,7 @@ class TestItFinds:
         monkeypatch.setattr(
             LaneTable, "held", lambda self, lease: self._lanes.get(lease.key) or self.missing()
         )
-        assert found() is not None
+        assert found(likely=173) is not None
 
     def test_a_webhook_that_answers_before_the_append(self, monkeypatch):
         append = Accepting._append
@@ -151,7 +151,7 @@ class TestItFinds:
             return await append(self, right, batch, aliases, posts)
 
         monkeypatch.setattr(MemoryStore, "append", forgetful)
-        assert found() is not None
+        assert found(likely=13) is not None
 
     def test_events_whose_ids_are_not_kept(self, monkeypatch):
         monkeypatch.setattr(EventContext, "is_repeated", False)

@@ -24,6 +24,7 @@ from engine.stores.contract import append
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.file import StoreFile
 from telegram.load.bot.service import ROOT
+from tests.kit.bounds import WITHIN_S
 from tests.kit.chosen import chosen
 
 pytestmark = pytest.mark.processes
@@ -385,7 +386,7 @@ async def test_a_timer_of_wrong_types_is_told_when_it_is_due(tmp_path, column, i
         store = await open_sqlite(path, BOT, wall=lambda: clock[0])
         try:
             clock[0] += 0.2
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(WITHIN_S):
                 await store.claim(Queue.INBOX)
         finally:
             await store.close()

@@ -15,6 +15,7 @@ from engine.stores import open_store
 from telegram.client import TgClient
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
+from tests.kit.bounds import WITHIN_S
 from tests.stores.older.bot import router
 
 OLDER = Path(__file__).with_name("older")
@@ -33,7 +34,7 @@ class Running:
         self.store = store
 
     async def idle(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             while True:
                 await asyncio.sleep(0.01)
                 stats = await self.store.stats()

@@ -12,6 +12,7 @@ from engine.stores.contract import append
 from engine.stores.postgres import open_postgres
 from telegram.dialogue import InboxHandler, Router, Tools, text
 from telegram.dialogue.contexts.own_sql import ONCE_TABLE
+from tests.kit.bounds import WITHIN_S
 from tests.kit.deliveries import delivery, message
 
 INBOX = Queue.INBOX
@@ -26,7 +27,7 @@ class Rig:
     async def runs(self) -> None:
         handler = InboxHandler(self.router, tools=Tools(database=self.store))
         engine = Engine(self.store, INBOX, handler, EngineConfig(workers=4))
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
             engine.start(group)
             await self.store.settled(INBOX)
             await engine.drain(asyncio.get_running_loop().time() + 20)
@@ -76,7 +77,7 @@ async def test_a_handler_that_runs_again_changes_the_other_database_once(rig):
             raise Retry("as after a kill between both commits", after_s=0.0)
 
     await rig.gets(1, 2)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         while len(found) < 4:
             await rig.runs()
     assert sorted(found) == [False, False, True, True]
@@ -93,7 +94,7 @@ async def test_one_that_is_rolled_back_there_is_the_first_one_again(rig):
                 raise Retry("once more", after_s=0.0)
 
     await rig.gets(1)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         while await rig.balance() == 100:
             await rig.runs()
     assert await rig.balance() == 95
@@ -123,7 +124,7 @@ async def test_two_processes_with_the_same_update_wait_for_each_other(rig):
     first = asyncio.create_task(run(1, waits=True))
     await entered.wait()
     second = asyncio.create_task(run(1, waits=False))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         while not await rig.pool.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         ):

@@ -13,9 +13,9 @@ from engine.store import ALL_LANES
 from engine.stores.contract import append
 from engine.stores.contract.store import drain_ids, update
 from engine.stores.postgres import open_postgres, session
+from tests.kit.bounds import WITHIN_S
 
 INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
-WITHIN_S = 30.0
 SCHEMA = "several"
 TABLES = "SELECT table_name FROM information_schema.columns WHERE table_schema = $1 AND column_name = 'bot' ORDER BY 1"
 

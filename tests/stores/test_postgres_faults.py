@@ -21,11 +21,11 @@ from engine.stores.postgres.blocks import BLOCKS
 from engine.stores.postgres.connection import connect
 from engine.stores.postgres.source import read_owned, take_free
 from engine.stores.postgres.statements import group_statement
+from tests.kit.bounds import WITHIN_S
 from tests.kit.database import Server
 from tests.kit.proxy import Proxy
 
 CHATS = [f"chat:{number}" for number in range(24)]
-WITHIN_S = 30.0
 
 
 @pytest.fixture

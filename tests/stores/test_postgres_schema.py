@@ -18,6 +18,7 @@ from engine.stores.postgres import schema as schema_module
 from engine.stores.postgres.tools.desk import Answered, Operators, ProcessDesk
 from engine.stores.postgres.tools.journal import Journal
 from engine.stores.records import Owner
+from tests.kit.bounds import WITHIN_S
 from tests.kit.database import Server
 from tests.stores.random_bot import RandomBot, everything
 from tests.stores.test_copying import copied
@@ -99,7 +100,7 @@ async def test_commands_reach_a_bot_with_the_lesser_role(place: Place, new_bot: 
         return Answered(200, f"{name} {params} {who}")
 
     async with ProcessDesk(place.bot, bot, "1@here", answer), Operators(place.bot, bot) as operators:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             while not (processes := await operators.processes()):
                 await asyncio.sleep(0.01)
         answers = await operators.ask(processes, "stats", "{}", "me", 30.0)

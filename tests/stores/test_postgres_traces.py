@@ -8,12 +8,12 @@ import pytest
 from telegram.fake import FakeServer
 from telegram.load.bot.service import Service
 from telegram.tracing import trace_id_of
+from tests.kit.bounds import WITHIN_S
 from tests.kit.collector import Collector
 from tests.kit.deliveries import delivery, message
 
 pytestmark = pytest.mark.processes
 CHATS = range(5, 29)
-WITHIN_S = 60.0
 
 
 async def test_a_trace_joins_what_two_processes_did(tmp_path, database):

@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 
 from engine import Call, Effects, LeaseLost, RightLost, StoreError, StoreUnavailable, Timer
 from engine.stores.contract import append
-from engine.stores.contract.effects import WITHIN_S
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, drain_ids, update
 from engine.stores.owned.shares import SHARES
 from engine.stores.postgres import open_postgres, session
+from tests.kit.bounds import WITHIN_S
 from tests.kit.database import Server
 
 
@@ -690,7 +690,7 @@ async def test_a_server_has_to_prove_its_name(new_bot, tmp_path):
     key, certificate = tmp_path / "key", tmp_path / "certificate"
     name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
     make = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate)
-    subprocess.run([*make, *name], check=True, capture_output=True)
+    subprocess.run([*make, *name], check=True, capture_output=True, timeout=WITHIN_S)
     server = Server(ssl="on", ssl_cert_file="certificate", ssl_key_file="key", files=(key, certificate))
     try:
         url = f"{server.url()}&sslmode=verify-full"

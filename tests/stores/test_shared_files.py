@@ -24,6 +24,7 @@ from telegram.dialogue import MessageContext, Router, command
 from telegram.fake import FakeServer
 from telegram.fake.server.faults import Fault
 from telegram.service.bot import Bot, BotConfig
+from tests.kit.bounds import WITHIN_S
 from tests.kit.database import Server
 from tests.stores.test_shares import CHATS, an_old_server, handled, open_it, two
 
@@ -66,7 +67,7 @@ async def test_a_file_that_only_the_handler_had_is_sent_by_another_process(
         else:
             for text in ("/file", "/large"):
                 server.world.send_message(5, 5, text)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(WITHIN_S):
                 while not down.hits:
                     await asyncio.sleep(0.01)
         await bot.stop()

@@ -11,10 +11,10 @@ from engine.lacks import Lack
 from engine.model import StateChange
 from engine.store import ALL_LANES, Limits, part_of_lanes
 from engine.stores import revoke
-from engine.stores.contract.effects import WITHIN_S
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, update
 from engine.stores.owned.shares import SHARES, part_of, share_of
 from engine.stores.postgres import open_postgres, session
+from tests.kit.bounds import WITHIN_S
 
 CHATS = [f"chat:{number}" for number in range(40)]
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from engine import Call, Effects, Envelope, Lease, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
 from engine.stores.contract import append
-from engine.stores.contract.effects import WITHIN_S
 from engine.stores.owned.group import Group
 from engine.stores.owned.reads import Read
 from engine.stores.sqlite import open_sqlite
@@ -22,6 +21,7 @@ from engine.stores.sqlite import schema as sqlite_schema
 from engine.stores.sqlite.apply import apply
 from engine.stores.sqlite.disk import connect, renew
 from engine.stores.sqlite.space import Reserve
+from tests.kit.bounds import WITHIN_S
 
 
 def update(id_, key="chat:1"):

@@ -11,8 +11,8 @@ from engine.model import TIMER_IDS
 from engine.store import DIED, DIED_WITH_OTHERS
 from engine.stores import open_store
 from engine.stores.contract import append
-from engine.stores.contract.effects import WITHIN_S
 from engine.stores.sqlite import open_sqlite
+from tests.kit.bounds import WITHIN_S
 
 ATTEMPTS_MAX = 3
 

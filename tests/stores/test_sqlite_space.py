@@ -17,6 +17,7 @@ from engine.stores.contract import append
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.space import LOG_BYTES_MIN, allocate
 from tests.kit.apsw_connection import ApswConnection
+from tests.kit.bounds import WITHIN_S
 from tests.kit.disk import Disk
 from tests.kit.loop_thread import LoopThread
 from tests.kit.virtual import run_virtual
@@ -220,7 +221,7 @@ async def test_another_program_that_reads_the_file_does_not_delete_the_log(store
     """SQLite deletes the WAL when nothing else has a lock on the file; see "How To Corrupt", 2.2."""
     await append(store, [update(1, size=100_000)])  # space was allocated
     code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(*c.execute('SELECT count(*) FROM inbox'))"
-    subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True, timeout=WITHIN_S)
     assert store._ledger.file.watch.has_log()
     assert await append(store, [update(2)]) == 1
 

@@ -14,9 +14,9 @@ from engine.stores.contract import append
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.thread import OwnThread, Then
+from tests.kit.bounds import WITHIN_S
 from tests.kit.loop_thread import LoopThread
 
-WITHIN_S = 60.0
 REPO = Path(__file__).parents[2]
 
 

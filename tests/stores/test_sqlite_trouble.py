@@ -7,12 +7,12 @@ import pytest
 
 from engine import Call, Effects, Envelope, LeaseLost, Queue, StoreError, StoreUnavailable, Timer
 from engine.stores.contract import append
-from engine.stores.contract.effects import WITHIN_S
 from engine.stores.owned.reads import Read
 from engine.stores.sqlite import open_sqlite
 from engine.stores.sqlite import writer as sqlite_writer
 from engine.stores.sqlite.disk import renew
 from engine.stores.sqlite.writer import Writer
+from tests.kit.bounds import WITHIN_S
 
 
 def update(id_, key="chat:1"):

@@ -25,7 +25,7 @@ from engine.model import TIMER_IDS
 from engine.store import WALL_LOOK_S
 from engine.stores import open_store as open_by_url
 from engine.stores.contract import append
-from engine.stores.contract.effects import WITHIN_S, Clock, EffectsContract, pending
+from engine.stores.contract.effects import Clock, EffectsContract, pending
 from engine.stores.contract.store import (
     INBOX,
     NOTHING,
@@ -42,6 +42,7 @@ from engine.stores.sqlite.disk import connect
 from engine.stores.sqlite.errors import translated
 from engine.stores.sqlite.file import StoreFile
 from engine.stores.sqlite.writer import Writer
+from tests.kit.bounds import WITHIN_S
 from tests.kit.statements import statements_of
 from tests.kit.virtual import run_virtual
 

@@ -36,10 +36,10 @@ from engine.stores.postgres import open_postgres, session, transactions, within
 from engine.stores.sqlite import open_sqlite
 from telegram.botapi.calls import decode_call
 from telegram.dialogue import HANDLED, Context, InboxHandler, MessageContext, Router, Tools, text
+from tests.kit.bounds import WITHIN_S
 from tests.kit.deliveries import delivery, message
 
 INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
-WITHIN_S = 20.0
 GONE = "DROP TABLE IF EXISTS tx_orders, tx_goods; DROP SEQUENCE IF EXISTS tx_numbers; DROP SCHEMA IF EXISTS evil CASCADE; DROP FUNCTION IF EXISTS tx_refuse;"
 TABLES = f"""{GONE}
 CREATE TABLE tx_goods (id int PRIMARY KEY, stock int NOT NULL CHECK (stock >= 0));

@@ -22,10 +22,19 @@ from engine.model import TIMER_IDS
 from engine.stores.contract.appending import append
 from engine.stores.contract.operator import OperatorContract
 from engine.stores.contract.posts import PostsContract
-from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, Open, conserved, drain_ids, ready_now, update
+from engine.stores.contract.store import (
+    INBOX,
+    NOTHING,
+    OUTBOX,
+    WITHIN_S,
+    Open,
+    conserved,
+    drain_ids,
+    ready_now,
+    update,
+)
 
 DAY_S = 86_400.0
-WITHIN_S = 4.0  # what takes milliseconds, on a busy machine
 
 
 def timers(*timers: Timer) -> Effects:

@@ -25,6 +25,8 @@ from engine.stores.contract.appending import append
 
 INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
 NOTHING = Effects()
+WITHIN_S = 60.0
+"""Bounds what takes milliseconds, also on a busy machine."""
 
 Open = Callable[..., Awaitable[Any]]
 
@@ -285,7 +287,7 @@ class StoreContract:
                 await asyncio.gather(second, return_exceptions=True)
                 delivery = got_by_first
             else:
-                delivery = await asyncio.wait_for(second, 5)
+                delivery = await asyncio.wait_for(second, WITHIN_S)
             assert delivery.envelope.id == moment
             await store.commit(delivery, NOTHING, more=False)
 
@@ -520,7 +522,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("how", ["commit", "park for long", "bury"])
     async def test_a_queue_is_settled_when_nothing_of_it_is_ready_or_leased(self, store, how):
-        await asyncio.wait_for(store.settled(INBOX), 5)
+        await asyncio.wait_for(store.settled(INBOX), WITHIN_S)
         await append(store, [update(1), update(2, "chat:2")])
         settled = asyncio.create_task(store.settled(INBOX))
         await store.commit(await store.claim(INBOX), Effects(calls=(Call("chat:1", b"a"),)), more=False)
@@ -529,7 +531,7 @@ class StoreContract:
         await asyncio.sleep(0)
         assert not settled.done()
         await self._settle(store, last, how)
-        await asyncio.wait_for(settled, 5)
+        await asyncio.wait_for(settled, WITHIN_S)
         outbox = asyncio.create_task(store.settled(OUTBOX))
         await asyncio.sleep(0)
         assert not outbox.done()
@@ -544,7 +546,7 @@ class StoreContract:
             await asyncio.sleep(0)
         assert not settled.done()
         await store.commit(await store.claim(INBOX), NOTHING, more=False)
-        await asyncio.wait_for(settled, 5)
+        await asyncio.wait_for(settled, WITHIN_S)
 
     # -- what must be refused --------------------------------------------------------------------------------
 
@@ -656,7 +658,7 @@ class StoreContract:
         workers = [asyncio.create_task(work()) for _ in range(10)]
         for start in range(0, 500, 50):
             await append(store, [update(id_, f"chat:{id_ * 7 % 13}") for id_ in range(start, start + 50)])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             while (await store.stats()).inbox.pending:
                 await asyncio.sleep(0)
         for worker in workers:

@@ -175,7 +175,7 @@ class Control:
                 int(query["n"]),
                 query.get("method"),
                 delivered=delivered,
-                timeout_s=float(query.get("timeout_s", "10")),
+                timeout_s=float(query.get("timeout_s", "60")),
             )
         except TimeoutError as error:
             raise web.HTTPGatewayTimeout(text=str(error)) from None

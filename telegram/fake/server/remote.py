@@ -150,7 +150,7 @@ class RemoteFake:
         method: str | None = None,
         *,
         delivered: bool | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = 60.0,
     ) -> list[Call]:
         """Wait for `n` calls of `method` (None: any) and return them; TimeoutError contains the number found."""
         query = {"n": str(n), "timeout_s": str(timeout_s)}

@@ -145,7 +145,7 @@ class FakeServer:
         method: str | None = None,
         *,
         delivered: bool | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = 60.0,
     ) -> list[Call]:
         """Wait for `n` calls of `method` (None: any) and return them; TimeoutError contains the number found."""
         return await self.log.wait(n, method, delivered=delivered, timeout_s=timeout_s)

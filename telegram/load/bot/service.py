@@ -22,6 +22,7 @@ PROGRAM: Final = ("-P", "-m", "telegram.command")
 
 STARTED_WITHIN_S: Final = 60.0
 ENDED_WITHIN_S: Final = 60.0
+SEEN_WITHIN_S: Final = 60.0
 _POLL_EVERY_S: Final = 0.02
 _LINE_BYTES_MAX: Final = 1 << 20
 _TAIL: Final = 10
@@ -215,7 +216,7 @@ class Service:
         line = self._log[-1] if self._log else {"line": "nothing"}
         return str(line.get("line", line)).strip()
 
-    async def logged(self, event: str, *, timeout_s: float = 30.0, **fields: Any) -> dict[str, Any]:
+    async def logged(self, event: str, *, timeout_s: float = SEEN_WITHIN_S, **fields: Any) -> dict[str, Any]:
         """Wait for an event with these fields in the log of the current process; return the first. TimeoutError."""
 
         def found() -> dict[str, Any] | None:
@@ -232,7 +233,7 @@ class Service:
         lines = path.read_text().splitlines() if path.exists() else []
         return [JournalEntry.parse(line) for line in lines]
 
-    async def noted(self, event: str, update_id: int, *, timeout_s: float = 30.0) -> JournalEntry:
+    async def noted(self, event: str, update_id: int, *, timeout_s: float = SEEN_WITHIN_S) -> JournalEntry:
         """Wait for the current process's journal line about an update; return it. TimeoutError."""
 
         def found() -> JournalEntry | None:

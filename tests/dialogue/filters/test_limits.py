@@ -519,7 +519,7 @@ def test_in_no_period_are_more_admitted_and_none_is_dropped_that_has_room(seed):
         moment = now - rng.uniform(0, per_s * 0.9) if rng.random() < 0.3 else now  # of another lane
         windows = [*admitted, moment]
         too_many = any(
-            sum(begin <= each < begin + per_s for each in windows) > n and begin <= moment < begin + per_s
+            begin <= moment < begin + per_s and sum(begin <= each < begin + per_s for each in windows) > n
             for begin in windows
         )
         assert limit.admits(7, moment, id_) == (not too_many)

@@ -32,6 +32,7 @@ from telegram.dialogue import (
 )
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
+from tests.kit.bounds import WITHIN_S
 
 Start = Callable[..., Any]
 
@@ -44,12 +45,12 @@ class House:
 
     async def appended(self, count: int) -> None:
         """Wait until so many updates have reached the inbox."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             while (await self.store.stats()).inbox.appended < count:
                 await asyncio.sleep(0.01)
 
     async def idle(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             while True:
                 stats = await self.store.stats()
                 if not stats.inbox.pending + stats.outbox.pending:

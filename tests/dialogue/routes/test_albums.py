@@ -19,6 +19,7 @@ from telegram.dialogue.routes.albums import ALBUM_MAX, ALBUM_WAIT_S
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations
+from tests.kit.bounds import WITHIN_S
 
 PHOTO = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]
 VIDEO = {"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1, "duration": 1}
@@ -295,7 +296,7 @@ async def test_albums_of_a_whole_bot_on_both_stores(
         world.send_message(-100, 5, "", photo=PHOTO, media_group_id="a")
         world.send_message(-200, 5, "", photo=PHOTO, media_group_id="c")
         await fake.wait_for_calls(2, "sendMessage", delivered=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN_S):
             while (await opened.stats()).inbox.pending:
                 await asyncio.sleep(0)
         await bot.stop()

@@ -26,6 +26,7 @@ from telegram.service.assembly import Assembly
 from telegram.service.bot import Bot
 from telegram.settings.bot_config import BotConfig
 from telegram.testing import Conversations
+from tests.kit.bounds import WITHIN_S
 from tests.kit.docs import modules
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -383,7 +384,7 @@ async def test_a_running_bot_begins_its_jobs():
     async with FakeServer(seed=1) as fake, TgClient(fake.token, base_url=fake.url, wall=wall) as client:
         bot = Bot(client, MemoryStore(wall=wall), router)
         await bot.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WITHIN_S):
             await ran.wait()
         await bot.stop()
 

@@ -27,6 +27,7 @@ from telegram.dialogue import (
     text,
 )
 from telegram.dialogue.routes.stopping import Stoppable, Stopped
+from tests.kit.bounds import WITHIN_S
 from tests.kit.deliveries import delivery
 from tests.kit.offline import ALICE, BOB, Scene, now, play, pressed, said
 from tests.kit.steals import Steals
@@ -526,7 +527,7 @@ async def test_the_workers_task_is_as_good_as_new_after_a_stop():
     assert task.cancelling() == 0
     stoppable.arrived([update])  # nothing runs: nothing happens
     await asyncio.sleep(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         await asyncio.sleep(0)
 
 

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from telegram.fake.server.calls import POLLS_MAX, Call, CallLog, Poll, as_row
+from tests.kit.bounds import WITHIN_S
 
 
 def note(log, method="sendMessage", *, delivered=True):
@@ -28,7 +29,7 @@ async def test_waiting_counts_earlier_and_later_calls():
     log = CallLog()
     note(log)
     note(log, "getMe")
-    waiter = asyncio.create_task(log.wait(2, "sendMessage", delivered=None, timeout_s=10))
+    waiter = asyncio.create_task(log.wait(2, "sendMessage", delivered=None, timeout_s=WITHIN_S))
     await asyncio.sleep(0)
     note(log, "getMe")
     await asyncio.sleep(0)
@@ -41,8 +42,8 @@ async def test_waiting_for_delivered_calls_only():
     log = CallLog()
     note(log, delivered=False)
     note(log)
-    assert [call.n for call in await log.wait(1, None, delivered=True, timeout_s=10)] == [2]
-    assert [call.n for call in await log.wait(1, None, delivered=False, timeout_s=10)] == [1]
+    assert [call.n for call in await log.wait(1, None, delivered=True, timeout_s=WITHIN_S)] == [2]
+    assert [call.n for call in await log.wait(1, None, delivered=False, timeout_s=WITHIN_S)] == [1]
 
 
 async def test_waiting_in_vain_is_an_error_with_the_number_of_calls():

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from telegram.fake import DEFAULT_TOKEN, FakeServer
+from tests.kit.bounds import WITHIN_S
 
 OK = web.Response
 
@@ -337,7 +338,7 @@ def test_a_connection_that_closes_when_an_update_is_given_to_it_loses_nothing():
             stage.say("next")
             deliverer.pump()  # it is given
             connection.transport.abort()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(WITHIN_S):
                 await stage.bot.requested(2)
             assert stage.bot.texts() == ["hi", "next"]
 
@@ -352,7 +353,7 @@ def certificate(folder):
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", pem],
-        check=True, capture_output=True,
+        check=True, capture_output=True, timeout=WITHIN_S,
     )  # fmt: skip
     return key, pem
 

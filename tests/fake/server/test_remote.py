@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from telegram.fake import Fault, FloodLimits, RemoteFake
+from tests.kit.bounds import WITHIN_S
 
 pytestmark = pytest.mark.processes
 
@@ -120,7 +121,7 @@ def test_the_process_prints_one_line_and_stops_on_request(how):
             process.stdin.close()
         else:
             os.kill(process.pid, how)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(WITHIN_S) == 0
         assert process.stdout.read() == b""
 
 
@@ -137,7 +138,7 @@ async def test_it_delivers_by_webhook():
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
         assert (await api(fake, "setWebhook", url=url, secret_token="made-up"))["ok"]
         ids = await fake.send_messages([(5, 5, "one"), (6, 6, "two")])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             while len(found := await fake.deliveries()) < 2:
                 pass
         assert sorted((each.update_id, each.status) for each in found) == [(n, 200) for n in sorted(ids)]
