@@ -46,6 +46,7 @@ from engine.model import (
     Sql,
     Stats,
 )
+from engine.sharing import Sharing
 
 ID_BITS: Final = 53
 """An envelope's id is in [0, 2**ID_BITS); those from TIMER_IDS on are timers."""
@@ -166,6 +167,10 @@ class Store(LookAhead, Protocol):
     @property
     def notes(self) -> Notes:
         """The record of running inbox handlers."""
+
+    @property
+    def sharing(self) -> Sharing:
+        """What this session knows of the others, if the store can have several."""
 
     async def right(self) -> Right:
         """Wait until this session alone may append, and return its right; the same one for as long as it holds it.
@@ -322,33 +327,6 @@ class Database(Protocol):
 
     async def create_tables(self, script: str) -> None:
         """Run CREATE statements, all or none of them. It runs at each start, so they say IF NOT EXISTS."""
-
-
-def is_in_time(store: object) -> bool:
-    """Return whether the session was renewed lately enough; else others may have taken over, and what runs is cut now.
-
-    For what cannot be taken back, directly before it: a process that was stopped may go on anywhere.
-    """
-    return bool(getattr(store, "is_in_time", _always)())
-
-
-def _always() -> bool:
-    return True
-
-
-def appends_elsewhere(store: object) -> bool:
-    """Return whether another session of the store has the right to append, as of the last time that this one asked."""
-    return bool(getattr(store, "appends_elsewhere", False))
-
-
-def part_of_lanes(store: object) -> float:
-    """Return which part of all lanes this session of the store has, in (0, 1]."""
-    return float(getattr(store, "part_of_lanes", 1.0))
-
-
-def is_shared(store: object) -> bool:
-    """Return whether processes on other machines may take what is in the store."""
-    return bool(getattr(store, "is_shared", False))
 
 
 def database_of(store: object) -> Database | None:

@@ -36,6 +36,7 @@ from engine.model import (
     Timer,
 )
 from engine.moved import former_right
+from engine.sharing import ALONE
 from engine.store import ID_MASK, Arrived, LaneOrder, Limits, Lost, NoNotes
 from engine.stores.memory_data import Data
 
@@ -45,6 +46,8 @@ class MemoryStore:
 
     What a session holds that does not renew may be taken over after `lease_ttl_s` seconds.
     """
+
+    sharing = ALONE
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import structlog
 
 from engine import Groups, Oldest, Stats, StoreError, StoreUnavailable
-from engine.store import appends_elsewhere
+from engine.sharing import Sharing
 from telegram.botapi.errors import TelegramError
 from telegram.botapi.types import WebhookInfo
 from telegram.metrics.counts import Counts
@@ -30,6 +30,11 @@ PROBLEMS: Final = ("starting", "draining", "store", "source")
 
 class Probed(Protocol):
     """What is needed of the store."""
+
+    @property
+    def sharing(self) -> Sharing:
+        """What its session knows of the others."""
+        ...
 
     async def stats(self) -> Stats:
         """Return the counts of both queues."""
@@ -91,7 +96,7 @@ class Health:
     @property
     def is_standby(self) -> bool:
         """Whether another process takes the updates in; this one may handle some chats."""
-        return not self._takes_in or appends_elsewhere(self.store)
+        return not self._takes_in or (self.store is not None and self.store.sharing.appends_elsewhere)
 
     @property
     def _takes_in(self) -> bool:
@@ -127,7 +132,7 @@ class Health:
         return None if at is None else self._clock() - at
 
     def _is_current(self) -> bool:
-        if not self._takes_in or appends_elsewhere(self.store):
+        if self.is_standby:
             self._others_at = self._clock()
             return True
         if self._others_at is not None and self._clock() - self._others_at <= SOURCE_STALE_S:

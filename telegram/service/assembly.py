@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -24,7 +23,8 @@ from engine import (
     observed_store,
 )
 from engine.meter import Meter
-from engine.store import FullStore, database_of, is_shared, part_of_lanes
+from engine.sharing import Sharing
+from engine.store import FullStore, database_of
 from telegram.botapi.kept_files import KeptFiles
 from telegram.client import TgClient
 from telegram.client.peers import Peers
@@ -102,8 +102,8 @@ class Assembly:
         """The observer, which does not raise. None: there is none."""
 
         self.peers = Peers(drops=config.unreachable == "drop")
-        pace = _pace(config.messages_per_s, store, jitter)
-        files = KeptFiles(config.files_dir, is_shared=is_shared(store))
+        pace = _pace(config.messages_per_s, store.sharing, jitter)
+        files = KeptFiles(config.files_dir, is_shared=store.sharing.is_shared)
         self.tools = Tools(client=client, database=database_of(store), pace=pace, files=files)
         routed = watched if traces is None else observer_of([*filter(None, [watched]), traces.observe])
         self.handler = InboxHandler(
@@ -114,7 +114,7 @@ class Assembly:
             wall=wall,
             observe=routed,
         )
-        store, handle, poster = _reporting(store, self.handler, client, watched, meter, traces)
+        store, poster = _reporting(store, client, watched, meter, traces)
         sender = Sender(
             poster,
             peers=self.peers,
@@ -124,9 +124,9 @@ class Assembly:
             refused=wanted_by(router.entries()),
             meter=meter,
             files=files,
+            sharing=store.sharing,
         )
-        send: Handler = sender if traces is None else traces.handler(sender)
-        send = send if watched is None else observed_handler(send, watched)
+        handle, send = _reports(self.handler, watched, traces), _reports(sender, watched, traces)
         meters = [None if meter is None else meter.of(queue) for queue in Queue]
         handling = replace(config.handling(), log_failures=log_failures)
         self.handling = Engine(store, Queue.INBOX, handle, handling, jitter=jitter, meter=meters[0])
@@ -185,22 +185,22 @@ class Assembly:
 
 
 def _reporting(
-    store: FullStore,
-    handler: Handler,
-    poster: Poster,
-    watched: Observe | None,
-    meter: BotMeter | None,
-    traces: Traces | None,
-) -> tuple[FullStore, Handler, Poster]:
-    """Return the three, wrapped so that they report to traces, observers and the meter; unchanged if there are none."""
+    store: FullStore, poster: Poster, watched: Observe | None, meter: BotMeter | None, traces: Traces | None
+) -> tuple[FullStore, Poster]:
+    """Return both, wrapped so that they report to traces, observers and the meter; unchanged if there are none."""
     if traces is not None:
-        store, handler, poster = traces.store(store), traces.handler(handler), traces.poster(poster)
+        store, poster = traces.store(store), traces.poster(poster)
     if meter is not None:
         store = metered_store(store, meter)
     elif watched is not None:
-        store = observed_store(store, watched)
-        handler, poster = observed_handler(handler, watched), ObservedPoster(poster, watched)
-    return store, handler, poster
+        store, poster = observed_store(store, watched), ObservedPoster(poster, watched)
+    return store, poster
+
+
+def _reports(handler: Handler, watched: Observe | None, traces: Traces | None) -> Handler:
+    """Return the handler, wrapped so that it reports to traces and observers."""
+    traced = handler if traces is None else traces.handler(handler)
+    return traced if watched is None else observed_handler(traced, watched)
 
 
 def _watched(
@@ -213,5 +213,5 @@ def _watched(
     return observer_of(others if meter is None else [*others, meter]), None
 
 
-def _pace(per_s: float, store: FullStore, jitter: Callable[[], float]) -> Pace | None:
-    return Pace(per_s, jitter, partial(part_of_lanes, store)) if per_s else None
+def _pace(per_s: float, sharing: Sharing, jitter: Callable[[], float]) -> Pace | None:
+    return Pace(per_s, jitter, lambda: sharing.part_of_lanes) if per_s else None

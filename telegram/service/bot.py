@@ -198,7 +198,7 @@ class Bot:
             parts.handling.start(group)
             # Not in the group: if the poller ends (token revoked), running handlers still finish.
             poller = asyncio.create_task(self._take_in(), name="poller")
-            roles = asyncio.create_task(watch_roles(self._store), name="roles")
+            roles = asyncio.create_task(watch_roles(self._store.sharing), name="roles")
             stop = asyncio.create_task(self._stop.wait(), name="stop")
             menu = asyncio.create_task(publish(self._client, self._lists), name="menu")
             jobs = asyncio.create_task(parts.begin_jobs(), name="jobs")

@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from engine.lacks import Lack, lacks_of
+from engine.sharing import Lack, Sharing
 
 log = structlog.get_logger(__name__)
 
@@ -19,13 +19,13 @@ _WHAT: Final = {
 }
 
 
-async def watch_roles(store: object) -> None:
-    """Look at the store every LOOK_EVERY_S, until cancelled; log each lack once, and its end."""
+async def watch_roles(sharing: Sharing) -> None:
+    """Look at the sessions every LOOK_EVERY_S, until cancelled; log each lack once, and its end."""
     clock = asyncio.get_running_loop().time
     since: dict[Lack, float] = {}
     logged: set[Lack] = set()
     while True:
-        now, lacks = clock(), lacks_of(store)
+        now, lacks = clock(), sharing.lacks
         for lack in Lack:
             event, to_do = _WHAT[lack]
             if lack not in lacks:

@@ -34,7 +34,7 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from engine import Delivery, Effects, Envelope, Park, Reject, Retry, Work
-from engine.store import is_in_time
+from engine.sharing import ALONE, Sharing
 from telegram.botapi.calls import Files, decode_call, files_of
 from telegram.botapi.errors import (
     Conflict,
@@ -125,11 +125,16 @@ class Sender:
         refused: Sequence[Wanted] = (),
         meter: CallMeter | None = None,
         files: KeptFiles = ON_ONE_MACHINE,
+        sharing: Sharing = ALONE,
     ) -> None:
-        """`refused`: the refusals that handlers take; `files`: where the files of calls are; `pace` None: no limits."""
+        """`refused`: the refusals that handlers take; `files`: where the files of calls are; `pace` None: no limits.
+
+        `sharing`: that of the store.
+        """
         self._client = client
         self._meter = meter
         self._files = files
+        self._sharing = sharing
         self._pace = pace
         self._clock = None if meter is None else meter.clock
         self._sent = None if meter is None else meter.sent
@@ -154,7 +159,7 @@ class Sender:
             call = call._replace(started=loop.time())
         if wait_s := self._outage.wait_s(call.started):
             raise Park("Telegram cannot be reached", delay_s=wait_s)
-        if not is_in_time(work.store):
+        if not self._sharing.is_in_time():
             raise Park("other processes may have taken over", delay_s=PAUSE_MIN_S)
         try:
             result = await self._send(ready, delivery)

@@ -18,6 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine import Delivery, Effects, Right, StoreUnavailable
+from engine.sharing import Alone
 from engine.stores.memory import MemoryStore
 from telegram.botapi.errors import NotSent, Refused, RetryAfter, ServerTrouble
 from telegram.botapi.intake import RawUpdate, split
@@ -204,13 +205,17 @@ def not_ready(bot: Trial) -> None:
     bot.telegram.get_me = get_me  # type: ignore[method-assign]
 
 
+class OthersAppend(Alone):
+    appends_elsewhere = True
+
+
 def all_stand_by(bot: Trial) -> None:
     """Another process takes updates in, says the database; there is none."""
 
     async def right() -> Right:
         return await asyncio.Future[Right]()
 
-    bot.store.right, bot.store.appends_elsewhere = right, True
+    bot.store.right, bot.store.sharing = right, OthersAppend()
 
 
 def source_stale(bot: Trial) -> None:

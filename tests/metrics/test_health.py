@@ -37,10 +37,10 @@ def test_the_source_is_current_until_it_is_silent_for_too_long():
 def test_a_process_that_begins_to_poll_is_given_time_for_its_first_answer():
     now = Now()
     health = Health(Counts(now, now), now)
-    store = SimpleNamespace(appends_elsewhere=True)
-    health.store = cast("Any", store)
+    sharing = SimpleNamespace(appends_elsewhere=True)
+    health.store = cast("Any", SimpleNamespace(sharing=sharing))
     assert health._is_current()
-    store.appends_elsewhere = False
+    sharing.appends_elsewhere = False
     now.at = SOURCE_STALE_S
     assert health._is_current()
     now.at += 1.0

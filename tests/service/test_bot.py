@@ -9,9 +9,11 @@ from typing import cast
 import pytest
 import structlog
 
-from engine import StoreUnavailable
+from engine import Delivery, Envelope, Lease, Park, Queue, StoreUnavailable, Work
+from engine.sharing import Alone
 from engine.stores import open_store
 from engine.stores.memory import MemoryStore
+from telegram.botapi.calls import encode_call
 from telegram.botapi.errors import Unauthorized
 from telegram.botapi.intake import RawUpdate
 from telegram.botapi.types import User
@@ -65,8 +67,23 @@ def echo_router() -> Router:
 
 async def test_a_process_with_a_part_of_the_chats_sends_at_that_part_of_the_rate(fake, monkeypatch):
     async with a_bot(fake, echo_router(), messages_per_s=30) as bot:
-        monkeypatch.setattr(bot._store, "part_of_lanes", 0.5, raising=False)
+        monkeypatch.setattr(type(bot._store.sharing), "part_of_lanes", 0.5)
         assert bot._parts.tools.pace.per_s == 15
+
+
+class StoodStill(Alone):
+    """The sharing of a process that was stopped for long: others may have its lanes."""
+
+    def is_in_time(self) -> bool:
+        return False
+
+
+async def test_a_process_that_stood_still_sends_none_of_its_calls(fake, monkeypatch):
+    monkeypatch.setattr(MemoryStore, "sharing", StoodStill())
+    call = Envelope(1, "chat:7", "", encode_call("sendMessage", {"chat_id": 7, "text": "hi"}))
+    async with a_bot(fake, echo_router()) as bot:
+        with pytest.raises(Park, match="other processes may have taken over"):
+            await bot._parts.sending._handler(Work(Delivery(Lease(Queue.OUTBOX, call.key, 1), call, 1, None)))
 
 
 async def test_texts_come_back_in_order_each_once(fake, tmp_path):

@@ -1,12 +1,13 @@
 """A bot whose processes all poll, or all work, says so; and what the roles mean for a Bot."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from engine.lacks import Lack, lacks_of
+from engine.sharing import Lack
 from engine.stores.memory import MemoryStore
 from telegram.botapi.types import User
 from telegram.client import TgClient
@@ -18,24 +19,20 @@ from telegram.service.roles import LACKS_AFTER_S, watch_roles
 from tests.kit.virtual import run_virtual
 
 
-class Store:
-    lacks: frozenset[Lack] = frozenset()
-
-
 def test_a_lack_is_logged_once_and_its_end():
     async def live() -> list[Any]:
-        store = Store()
+        sharing: Any = SimpleNamespace(lacks=frozenset())
         with capture_logs() as logs:
-            watching = asyncio.create_task(watch_roles(store))
-            store.lacks = frozenset({Lack.OWNER})
+            watching = asyncio.create_task(watch_roles(sharing))
+            sharing.lacks = frozenset({Lack.OWNER})
             await asyncio.sleep(LACKS_AFTER_S - 0.5)
-            store.lacks = frozenset()  # another process had only just started
+            sharing.lacks = frozenset()  # another process had only just started
             await asyncio.sleep(2.0)
-            store.lacks = frozenset({Lack.OWNER})
+            sharing.lacks = frozenset({Lack.OWNER})
             await asyncio.sleep(LACKS_AFTER_S - 0.5)
             assert not logs
             await asyncio.sleep(100.0)
-            store.lacks = frozenset({Lack.APPENDER})
+            sharing.lacks = frozenset({Lack.APPENDER})
             await asyncio.sleep(100.0)
             watching.cancel()
         return [(line["event"], line["log_level"], line.get("to_do")) for line in logs]
@@ -48,7 +45,7 @@ def test_a_lack_is_logged_once_and_its_end():
 
 
 def test_a_store_with_one_session_lacks_nothing():
-    assert lacks_of(MemoryStore()) == frozenset()
+    assert MemoryStore().sharing.lacks == frozenset()
 
 
 class Client(TgClient):

@@ -53,12 +53,6 @@ def send(poster: ScriptedPoster) -> Effects:
     return run_virtual(Sender(poster, jitter=lambda: 0.5)(delivery()))
 
 
-class StoodStill:
-    """What runs the handlers of a process that was stopped for long: others may have its lanes."""
-
-    store = SimpleNamespace(is_in_time=lambda: False)
-
-
 NOT_MODIFIED = Refused("editMessageText", 400, "Bad Request: message is not modified: x", {})
 TROUBLE = ServerTrouble("sendMessage", 502, "HTTP 502, not JSON", {})
 REFUSED = NotSent("sendMessage", "connection refused")
@@ -71,10 +65,10 @@ def test_the_body_is_sent_as_it_was_committed():
 
 
 def test_a_process_that_stood_still_sends_nothing_others_may_have_sent_it():
-    poster, work = ScriptedPoster(), delivery()
-    runner: Any = StoodStill()
+    poster = ScriptedPoster()
+    stopped_for_long: Any = SimpleNamespace(is_in_time=lambda: False)  # others may have its lanes
     with pytest.raises(Park):
-        run_virtual(Sender(poster, jitter=lambda: 0.5)(Work(work.delivery, runner)))
+        run_virtual(Sender(poster, jitter=lambda: 0.5, sharing=stopped_for_long)(delivery()))
     assert poster.posts == []
 
 

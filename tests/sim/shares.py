@@ -35,7 +35,7 @@ from engine import (
     StoreUnavailable,
 )
 from engine.embedded.seen import SEGMENT_BYTES
-from engine.store import Limits, is_in_time
+from engine.store import Limits
 from engine.stores.postgres.address import Address
 from engine.stores.postgres.ledger import PostgresLedger
 from engine.stores.postgres.session import Session
@@ -171,7 +171,7 @@ class Member:
                 delivery = await store.claim(Queue.OUTBOX)
                 while delivery is not None:
                     await asyncio.sleep(self._run.call_s())
-                    if not is_in_time(store):
+                    if not store.sharing.is_in_time():
                         break
                     self._run.telegram.sent[delivery.lease.key].append(delivery.envelope.body.decode())
                     await asyncio.sleep(self._run.call_s())

@@ -11,7 +11,6 @@ import asyncpg
 import pytest
 
 from engine import Call, Effects, LeaseLost, StoreUnavailable
-from engine.store import is_in_time
 from engine.stores.contract import append
 from engine.stores.contract.store import INBOX, OUTBOX, drain_ids, update
 from engine.stores.owned.group import Group, combined
@@ -308,13 +307,13 @@ async def test_who_stood_still_learns_it_before_it_sends_or_polls(open_it, monke
     store.watch(INBOX, lost.extend)
     await append(store, [update(1)])
     head = await store.claim(INBOX)
-    assert is_in_time(store)
+    assert store.sharing.is_in_time()
     if is_suspended:
         since_boot = keeper._since_boot
         monkeypatch.setattr(keeper, "_since_boot", lambda: since_boot() + ledger.TTL_S)
     else:
         store._ledger._keeper._asked_at -= ledger.TTL_S
-    assert not is_in_time(store)
+    assert not store.sharing.is_in_time()
     assert lost == [head.lease]
 
 
@@ -323,7 +322,7 @@ async def test_who_stood_still_has_to_ask_for_the_right_to_poll_again(open_it):
     right = await store.right()
     store._ledger._keeper._asked_at -= ledger.TTL_S
     assert (await insist(store.right)).epoch > right.epoch
-    assert is_in_time(store)
+    assert store.sharing.is_in_time()
 
 
 async def test_a_renewal_that_fails_while_all_is_read_anew_is_noticed(open_it, monkeypatch):

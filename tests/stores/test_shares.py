@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 
 from engine import Call, Effects, Post, RightLost, StateChanged, StoreError, StoreUnavailable, Timer
-from engine.lacks import Lack
 from engine.model import StateChange
-from engine.store import ALL_LANES, Limits, part_of_lanes
+from engine.sharing import Lack
+from engine.store import ALL_LANES, Limits
 from engine.stores import revoke
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, update
 from engine.stores.owned.shares import SHARES, part_of, share_of
@@ -134,9 +134,9 @@ async def test_only_one_session_appends_and_another_one_when_it_resigns(open_it)
     right = await first.right()
     waiting = asyncio.create_task(second.right())
     await first.append(right, [update(1)])
-    await until(lambda: second.appends_elsewhere)
+    await until(lambda: second.sharing.appends_elsewhere)
     assert not waiting.done()
-    assert not first.appends_elsewhere
+    assert not first.sharing.appends_elsewhere
     await first.resign(right)
     other = await asyncio.wait_for(waiting, WITHIN_S)
     assert other.epoch > right.epoch
@@ -409,14 +409,14 @@ async def test_a_hold_that_was_ended_elsewhere_does_not_come_back_with_the_lane(
 
 async def test_sessions_know_which_parts_of_the_lanes_they_have(open_it):
     first = await open_it()
-    assert part_of_lanes(first) == 1.0
+    assert first.sharing.part_of_lanes == 1.0
     second = await open_it()
     await level(first, second)
-    assert part_of_lanes(first) + part_of_lanes(second) == 1.0
-    assert 0.4 < part_of_lanes(first) < 0.6
+    assert first.sharing.part_of_lanes + second.sharing.part_of_lanes == 1.0
+    assert 0.4 < first.sharing.part_of_lanes < 0.6
     third = await open_it()
     third._shares.give(range(SHARES))
-    assert part_of_lanes(third) == 1 / SHARES  # never 0: it is a divisor
+    assert third.sharing.part_of_lanes == 1 / SHARES  # never 0: it is a divisor
 
 
 async def test_all_lanes_of_a_queue_are_held_at_each_session(open_it):
@@ -455,7 +455,7 @@ async def test_a_session_that_owns_no_shares_appends_for_the_others(open_it):
     poller = await open_it(owns=False)
     right = await poller.right()
     await poller.append(right, [update(1, CHATS[0])])
-    await until(lambda: poller.lacks == {Lack.OWNER})
+    await until(lambda: poller.sharing.lacks == {Lack.OWNER})
     assert (owned(poller), await poller._ledger.part()) == (set(), frozenset())
     assert await poller.room(10) == 9  # it counts what others have to handle
     worker = await open_it()
@@ -463,9 +463,9 @@ async def test_a_session_that_owns_no_shares_appends_for_the_others(open_it):
     await poller.append(right, [update(2, CHATS[0]), update(3, CHATS[1])])
     found = await handled(worker, INBOX, 3)
     assert [id_ for key, id_, _ in found if key == CHATS[0]] == [1, 2]
-    await until(lambda: not poller.lacks and not worker.lacks)
+    await until(lambda: not poller.sharing.lacks and not worker.sharing.lacks)
     await poller.resign(right)
-    await until(lambda: worker.lacks == {Lack.APPENDER})
+    await until(lambda: worker.sharing.lacks == {Lack.APPENDER})
 
 
 async def test_a_session_that_owns_no_shares_leaves_room_for_what_others_handle(open_it):

@@ -25,6 +25,7 @@ from engine.embedded.forward import ForwardClock
 from engine.embedded.lane import Lane
 from engine.errors import LeaseLost, StoreError, StoreUnavailable
 from engine.model import TIMER_IDS, Delivery, Envelope, Lease, Queue, Right
+from engine.sharing import ALONE, Sharing
 from engine.store import ID_MASK, Arrived, Limits, Lost
 from engine.stores.owned.group import Group, Row
 from engine.stores.owned.image import FENCE_BITS, Loaded
@@ -81,6 +82,11 @@ class LoadedStore:
         self._is_pausing = False
         self._read_anew_at = -_CALM_S  # on the event loop's clock
         self._read_anew_pause_s = 0.0
+
+    @property
+    def sharing(self) -> Sharing:
+        """See Store."""
+        return ALONE
 
     async def open(self) -> None:
         """Open the ledger and load it; StoreError says in one line what a person has to do."""

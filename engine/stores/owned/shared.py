@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 import structlog
 
 from engine.errors import RightLost, StoreError, StoreUnavailable
-from engine.lacks import Lack
 from engine.model import Envelope, Post, Queue, Right
+from engine.sharing import Lack, Sharing
 from engine.store import ALL_LANES
 from engine.stores.owned.group import Group
 from engine.stores.owned.image import Loaded
@@ -89,11 +89,9 @@ _GIVE_EVERY_S: Final = 0.05
 
 
 class SharedStore(MailingStore):
-    """One session of a store that has several."""
+    """One session of a store that has several; it is its own `sharing`."""
 
     is_shared = True
-    """See engine/store.py."""
-
     _ledger: SharedLedger
 
     def __init__(self, *args: Any, **named: Any) -> None:
@@ -102,6 +100,11 @@ class SharedStore(MailingStore):
         self._sharing: asyncio.Task[None] | None = None
         self._giving: asyncio.TimerHandle | None = None
         self._granting = asyncio.Lock()
+
+    @property
+    def sharing(self) -> Sharing:
+        """See Store."""
+        return self
 
     async def open(self) -> None:
         """See LoadedStore."""
@@ -133,22 +136,22 @@ class SharedStore(MailingStore):
             await self._ledger.pause()
 
     def is_in_time(self) -> bool:
-        """See engine/store.py, `is_in_time`."""
+        """See Sharing."""
         return self._ledger.is_in_time()
 
     @property
     def appends_elsewhere(self) -> bool:
-        """Whether another session has the right to append, as of the last time that this one asked."""
+        """See Sharing."""
         return self._right is None and self._ledger.poller != ""
 
     @property
     def part_of_lanes(self) -> float:
-        """Which part of all lanes this session has; if it has none: that of one share."""
+        """See Sharing; if the session has none: the part of one share."""
         return max(1, len(self._shares)) / SHARES
 
     @property
     def lacks(self) -> frozenset[Lack]:
-        """What no session of the store does, as of the last look."""
+        """See Sharing."""
         return self._ledger.lacks
 
     async def resign(self, right: Right) -> None:

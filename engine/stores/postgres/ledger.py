@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from engine.errors import StoreError, StoreUnavailable
-from engine.lacks import Lack
 from engine.model import Sql
+from engine.sharing import Lack
 from engine.store import NoNotes
 from engine.stores.owned.ledger import Granted, Loader, Source
 from engine.stores.owned.shares import Shares

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
 
 from engine.errors import StoreError, StoreUnavailable
-from engine.lacks import Lack
+from engine.sharing import Lack
 from engine.stores.moving import moved
 from engine.stores.owned.ledger import Granted
 from engine.stores.owned.shares import HOLD, SHARES, part_of
