@@ -25,7 +25,7 @@ What every store promises (engine/stores/contract/ is the suite that each passes
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from engine.model import (
     Audited,
@@ -47,6 +47,7 @@ from engine.model import (
     Stats,
 )
 from engine.sharing import Sharing
+from engine.transaction import Transaction
 
 ID_BITS: Final = 53
 """An envelope's id is in [0, 2**ID_BITS); those from TIMER_IDS on are timers."""
@@ -157,6 +158,19 @@ class LookAhead(Protocol):
         """Return the current conversation state, None if there is none; `Effects.states` changes it."""
 
 
+class Database(Protocol):
+    """A store that runs the author's own SQL (`Effects.sql`): SqlFailed if a statement is refused."""
+
+    async def query(self, asked: Sql) -> list[Any]:
+        """Return rows of the author's tables, as committed; each has its columns by position and by name."""
+
+    async def create_tables(self, script: str) -> None:
+        """Run CREATE statements, all or none of them. It runs at each start, so they say IF NOT EXISTS."""
+
+    def transaction(self) -> Transaction | None:
+        """Return a transaction for a handler (`Effects.within`); None: this store runs no statement before the commit."""
+
+
 class Store(LookAhead, Protocol):
     """What the engine needs of a store. One object is one session: its leases and its right to append end with it.
 
@@ -171,6 +185,10 @@ class Store(LookAhead, Protocol):
     @property
     def sharing(self) -> Sharing:
         """What this session knows of the others, if the store can have several."""
+
+    @property
+    def database(self) -> Database | None:
+        """The store itself, if it runs the author's own SQL."""
 
     async def right(self) -> Right:
         """Wait until this session alone may append, and return its right; the same one for as long as it holds it.
@@ -317,21 +335,6 @@ class Operator(Protocol):
 
     def clock_moved(self) -> None:
         """Check for due timers now: the wall clock was set forward. Without this call it is noticed within WALL_LOOK_S."""
-
-
-class Database(Protocol):
-    """A store that runs the author's own SQL (`Effects.sql`): SqlFailed if a statement is refused."""
-
-    async def query(self, asked: Sql) -> list[Any]:
-        """Return rows of the author's tables, as committed; each has its columns by position and by name."""
-
-    async def create_tables(self, script: str) -> None:
-        """Run CREATE statements, all or none of them. It runs at each start, so they say IF NOT EXISTS."""
-
-
-def database_of(store: object) -> Database | None:
-    """Return the store, if it runs the author's own SQL."""
-    return cast("Database", store) if hasattr(store, "create_tables") else None
 
 
 class FullStore(Store, Operator, Protocol):

@@ -48,6 +48,7 @@ class MemoryStore:
     """
 
     sharing = ALONE
+    database = None
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ from engine import (
 )
 from engine.meter import Meter
 from engine.sharing import Sharing
-from engine.store import FullStore, database_of
+from engine.store import FullStore
 from telegram.botapi.kept_files import KeptFiles
 from telegram.client import TgClient
 from telegram.client.peers import Peers
@@ -104,7 +104,7 @@ class Assembly:
         self.peers = Peers(drops=config.unreachable == "drop")
         pace = _pace(config.messages_per_s, store.sharing, jitter)
         files = KeptFiles(config.files_dir, is_shared=store.sharing.is_shared)
-        self.tools = Tools(client=client, database=database_of(store), pace=pace, files=files)
+        self.tools = Tools(client=client, database=store.database, pace=pace, files=files)
         routed = watched if traces is None else observer_of([*filter(None, [watched]), traces.observe])
         self.handler = InboxHandler(
             router,

@@ -24,12 +24,13 @@ from engine.model import (
     Stats,
     Timer,
 )
-from engine.store import ALL_LANES, LaneOrder
+from engine.store import ALL_LANES, Database, LaneOrder
 from engine.stores.owned.group import Group, Row
 from engine.stores.owned.letters import find_letter, newest_letters
 from engine.stores.owned.loaded import LoadedStore
 from engine.stores.owned.reads import Read
 from engine.stores.owned.shares import HOLD
+from engine.transaction import Transaction
 
 _AUDITED_AT_ONCE: Final = 500
 
@@ -173,6 +174,14 @@ class OwnedOperator(LoadedStore):
             return sorted(missing)
 
         return self._writer.read_rows(Read.there(table), (places,), compared)
+
+    @property
+    def database(self) -> Database:
+        """See Store."""
+        return self
+
+    def transaction(self) -> Transaction | None:
+        return None
 
     async def query(self, asked: Sql) -> list[Any]:
         return await self._ledger.query(asked)

@@ -65,9 +65,9 @@ class OwnSql:
         error that leaves the block rolls your rows back. One transaction an update, at most OPEN_MAX_S until the commit; do
         slow things before it. RuntimeError without PostgreSQL. TransactionFailed, which is a Retry: it is lost.
         """
-        begin = getattr(self._tools.database, "transaction", None)
-        work = self.work
-        if begin is None or work is None:
+        database, work = self._tools.database, self.work
+        tx = None if database is None else database.transaction()
+        if tx is None or work is None:
             raise RuntimeError(
                 "ctx.transaction needs PostgreSQL: set STORE_URL to postgres://..., or use ctx.sql, which SQLite has, too"
             )
@@ -75,7 +75,6 @@ class OwnSql:
             raise RuntimeError("transaction: the handler has returned")
         if work.within is not None:
             raise RuntimeError("transaction: the update has one, which is committed when the handler returns")
-        tx: Transaction = begin()
         work.within = tx  # so that it is rolled back whatever becomes of this task
         try:
             async with tx:
