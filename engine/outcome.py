@@ -67,9 +67,7 @@ def with_trace(reason: str, cause: BaseException | None) -> str:
         text = "".join(report.format())
     except BaseException:  # noqa: BLE001 - the author's code
         return reason
-    text = text[-_TRACE_MAX:]
-    text = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-    return f"{reason}{_BEFORE_TRACE}{text}"
+    return f"{reason}{_BEFORE_TRACE}{_kept(text[-_TRACE_MAX:])}"
 
 
 def split_trace(kept: str) -> tuple[str, str]:
@@ -87,12 +85,17 @@ def described(error: BaseException) -> str:
 
 
 def storable(reason: object) -> str:
-    """Return a reason that every store can keep: an exact str of valid UTF-8, cut after 1,000 characters."""
+    """Return a reason that every store can keep: an exact str of valid UTF-8 without NUL, cut after 1,000 characters."""
     try:
         text = "" if reason is None else str.__str__(reason if isinstance(reason, str) else str(reason))
     except BaseException:  # noqa: BLE001 - the author's code
         text = type(reason).__name__
-    return text[:_REASON_MAX].encode("utf-8", "backslashreplace").decode()
+    return _kept(text[:_REASON_MAX])
+
+
+def _kept(text: str) -> str:
+    # PostgreSQL keeps no NUL in a text (documentation, 8.3): a failure that cannot be recorded would be repeated for ever.
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _name(error: BaseException) -> str:

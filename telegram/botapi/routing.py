@@ -146,7 +146,7 @@ def _name(item: dict[str, Any], name: str) -> str | None:
     value = item.get(name)
     if type(value) is not str or not value:
         return None
-    return value[:_NAME_MAX].encode("ascii", "backslashreplace").decode("ascii")
+    return value[:_NAME_MAX].replace("\0", "\\0").encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _scope(actor: int | None) -> str:

@@ -301,3 +301,9 @@ def test_what_is_raised_becomes_one_of_three_exact_outcomes(raised, exact):
 
 def test_a_reason_is_bounded_and_valid_text():
     assert storable("\ud800" + "x" * 5000) == "\\ud800" + "x" * 999
+
+
+def test_a_reason_has_no_nul():
+    """PostgreSQL refuses one in a text: the failure itself could not be recorded, and would be repeated for ever."""
+    assert outcome_of(OSError("read a\0b")).reason == "OSError: read a\\0b"
+    assert storable("a\0") == "a\\0"

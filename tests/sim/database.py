@@ -269,6 +269,11 @@ def name(_: Server, backend: Backend, __: Tables, values: tuple[Any, ...]) -> li
     return []
 
 
+@statement(session._CLAMP)
+def clamp(*_: Any) -> list[Any]:
+    return []  # the clock is not set back
+
+
 @statement(session._END_STUCK)
 def end_stuck(server: Server, _: Backend, tables: Tables, values: tuple[Any, ...]) -> list[Any]:
     _, me, stuck_s = values
@@ -363,9 +368,8 @@ async def renew(server: Server, backend: Backend, _: Tables, values: tuple[Any, 
     row.update(until=server.now + ttl_s, beat=row["beat"] + 1)
     running = [f"{id(each)}" for each in server.running()] or None
     tables = server.tables
-    return [
-        (row["beat"], server.nonce, tables.mails, running, _sessions(tables), None, tables.owner is not None)
-    ]
+    seen = (_sessions(tables), None, tables.owner is not None)
+    return [(row["beat"], server.nonce, tables.mails, running, *seen, server.now)]
 
 
 @statement(session._STEP_BACK)

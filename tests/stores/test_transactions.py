@@ -1127,6 +1127,31 @@ async def test_a_connection_that_the_server_has_closed_meanwhile_is_replaced(rig
     assert await rig.orders() == [1]
 
 
+async def test_a_table_that_was_changed_meanwhile_fails_one_transaction(rig):
+    """The driver keeps what it has prepared on each connection, and cannot repeat it inside a transaction (asyncpg, 458)."""
+
+    async def reads(tx: Any) -> None:
+        async with tx:
+            await tx.fetch("SELECT * FROM tx_goods")
+
+    async def at_once(count: int) -> list[Any]:
+        several = [rig.store.transaction() for _ in range(count)]
+        outcomes = await asyncio.gather(*map(reads, several), return_exceptions=True)
+        for tx in several:
+            tx.abandon()
+        await rig.until_free()
+        return [type(each) for each in outcomes]
+
+    assert await at_once(4) == [type(None)] * 4
+    async with rig.store.transaction() as meanwhile:
+        await rig.sql.execute("ALTER TABLE tx_goods ADD COLUMN colour text")
+        with pytest.raises(TransactionFailed):
+            await reads(rig.store.transaction())
+    meanwhile.abandon()
+    await rig.until_free()
+    assert await at_once(4) == [type(None)] * 4
+
+
 async def test_without_postgresql_it_says_what_to_do():
     router = Router()
 

@@ -69,7 +69,7 @@ class HighWater(Count):
 
 
 class Span:
-    """Ids from `first` to `last`, which no other session uses. `low` is called once when a quarter is left."""
+    """Ids from `first` to `last`, which no other session uses. `low` is called when a quarter is left, and when none is."""
 
     def __init__(self, first: int, last: int, low: Callable[[], object]) -> None:
         self._next = first
@@ -80,6 +80,7 @@ class Span:
     def next(self) -> int:
         """See Ids."""
         if self._next > self._last:
+            self._low()  # the reservation has failed
             raise StoreUnavailable("the ids that were reserved are used up")
         id_, self._next = self._next, self._next + 1
         if id_ == self._low_at:

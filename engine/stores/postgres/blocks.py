@@ -30,7 +30,7 @@ class Blocks:
         self._schema = schema
         self._bot = bot
         self._reading = reading
-        self._reserving: asyncio.Task[None] | None = None
+        self._reserving: dict[Kind, asyncio.Task[None]] = {}
 
     async def reserve(self, connection: Connection, *kinds: Kind) -> None:
         """Reserve ids that are higher than all that were reserved before."""
@@ -48,5 +48,7 @@ class Blocks:
             async with self._reading() as connection:
                 await self.reserve(connection, kind)
 
-        self._reserving = asyncio.create_task(more(), name="reserving ids")
-        self._reserving.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if kind in self._reserving and not self._reserving[kind].done():
+            return
+        self._reserving[kind] = task = asyncio.create_task(more(), name="reserving ids")
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())

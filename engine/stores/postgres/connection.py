@@ -11,7 +11,7 @@ import asyncpg
 
 from engine.errors import StoreError, StoreUnavailable
 from engine.stores.postgres.address import Address, read_address
-from engine.stores.postgres.errors import at_opening, outcome_of
+from engine.stores.postgres.errors import at_opening, described, outcome_of
 
 _CONNECT_S: Final = 5.0
 _COMMAND_S: Final = 20.0
@@ -22,6 +22,8 @@ _SETTINGS: Final = {
     "statement_timeout": "10s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
+    "idle_session_timeout": "0",  # these connections wait for work
+    "client_min_messages": "warning",  # it says that a commit has not reached the standby (below)
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "synchronous_commit": "on",
@@ -30,6 +32,12 @@ _SETTINGS: Final = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
+
+_UNLIMITED: Final = ["transaction_timeout"]
+"""Since PostgreSQL 17: an older server refuses a connection that names it. To read a large backlog may take minutes."""
+
+_FIRST: Final = """
+SELECT pg_backend_pid(), pg_is_in_recovery(), (SELECT count(set_config(name, '0', false)) FROM pg_settings WHERE name = ANY($1))"""
 
 
 class Connection(Protocol):
@@ -85,10 +93,7 @@ async def connect(
     )
     connection.add_log_listener(_note_not_replicated)
     try:
-        pid, is_standby = await connection.fetchrow("SELECT pg_backend_pid(), pg_is_in_recovery()") or (
-            0,
-            False,
-        )
+        pid, is_standby, _ = await connection.fetchrow(_FIRST, _UNLIMITED) or (0, False, 0)
         # A pooler invents the process id that it gives, and shares its connections: settings would be other clients', too.
         if pid != connection.get_server_pid():
             raise StoreError(f"{address.name} is a pooler: connect to PostgreSQL itself")
@@ -156,10 +161,20 @@ class Connections:
         """One of them, for what is read beside the writer; who makes it sets it."""
 
         self._reading = asyncio.Lock()
+        self._was_let_in = False
 
     async def make(self) -> Connection:
-        """Connect; StoreUnavailable if `is_closed`, and what `connect` raises."""
-        connection = await connect(self._address, self._application())
+        """Connect; StoreUnavailable if `is_closed`, and what `connect` raises.
+
+        A server that refuses this process after it had let it in is at maintenance: StoreUnavailable, since that passes.
+        """
+        try:
+            connection = await connect(self._address, self._application())
+        except asyncpg.PostgresError as error:
+            if not self._was_let_in:
+                raise
+            raise StoreUnavailable(f"{self._address.name} refuses a connection: {described(error)}") from None
+        self._was_let_in = True
         self.made.append(connection)
         if self.is_closed:
             raise StoreUnavailable("the store is closed")

@@ -8,11 +8,14 @@ from typing import Any, Final, Protocol
 import structlog
 
 from engine.stores.postgres.connection import Connection, Doubt
-from engine.stores.postgres.errors import described
+from engine.stores.postgres.errors import described, outcome_of
 from engine.stores.postgres.session import Held, Session
 from engine.stores.postgres.window import Window
 
 log = structlog.get_logger(__name__)
+
+_JUMP_S: Final = 1.0
+"""The server's clock was set forward if by it more time has passed since the last renewal, and so much."""
 
 _CUT_AT: Final = 0.7
 """After this part of the session's time without a renewal the handlers are cut: others may take over soon."""
@@ -143,16 +146,21 @@ class Keeper:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due_at):
                     await self._wanted.wait()
-            self._wanted.clear()
+            if not self._rings:
+                self._wanted.clear()
             try:
-                while self._rings:
-                    await self._connection.execute(NOTIFY, self._channel, self._rings.pop())
                 if due_at is not None and every_s is not None and loop.time() >= due_at:
                     due_at = loop.time() + every_s
                     await self._renew()
+                if self._rings:  # one: a renewal may be due again
+                    await self._connection.execute(NOTIFY, self._channel, self._rings.pop())
             except Exception as error:  # noqa: BLE001 - whatever the driver raises
-                self._doubt(f"the session cannot be renewed: {described(error)}")
-                return
+                known, is_in_doubt = outcome_of(error)
+                if is_in_doubt or self._connection.is_closed():
+                    self._doubt(f"the session cannot be renewed: {described(error)}")
+                    return
+                # It is tried again: `_alarm` is the limit of a renewal, and a look finds what a bell has missed.
+                log.warning("the session is not renewed, or no bell is rung", reason=str(known))
 
     async def _renew(self) -> None:
         await self._renew_only()
@@ -165,7 +173,12 @@ class Keeper:
     async def _renew_only(self) -> None:
         loop = asyncio.get_running_loop()
         asked_at, asked_since_boot = loop.time(), _since_boot()
+        before, last = self._session.renewed_at, self._asked_since_boot
         self.window.renewed(*await self._session.renew(self._connection, self._held))
+        if self._alarm is not None and self._session.renewed_at - before > _since_boot() - last + _JUMP_S:
+            # Others renew their sessions by the new time within a second or so.
+            log.warning("the clock of the database was set forward: no process is given up for a while")
+            self._reaps_from = loop.time() + self._session.ttl_s
         self._asked_at, self._asked_since_boot = asked_at, asked_since_boot
         self.forget()
         self._alarm = loop.call_at(asked_at + self._time_s, self._cut)

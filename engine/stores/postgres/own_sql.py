@@ -37,7 +37,7 @@ _CHECK: Final = """
 SELECT current_setting('chatlane.own', true) = 'yes', EXISTS (
  SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND quote_ident(n.nspname) = ANY($1) AND c.relname = ANY($2)),
- set_config('synchronous_commit', 'on', true), set_config('enable_seqscan', 'off', true),
+ set_config('synchronous_commit', 'on', true), set_config('client_min_messages', 'warning', true), set_config('enable_seqscan', 'off', true),
  set_config('statement_timeout', '10s', true), set_config('lock_timeout', '5s', true)"""
 
 # They reach beyond the transaction: settings and locks of the session, other sessions, files.

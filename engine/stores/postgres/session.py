@@ -29,6 +29,9 @@ APPLICATION: Final = "chatlane {}"
 _SILENT_S: Final = 3.0
 """A session that has not renewed for this long and has no connection is dead: its process was killed."""
 
+_AHEAD_S: Final = 60.0
+"""A session that ends later than this had its time before the server's clock was set back."""
+
 _STUCK_S: Final = 2.0
 """A session whose connection still locks its row so long after its time is stopped in the middle of a message."""
 
@@ -42,15 +45,21 @@ _JOIN: Final = """
 INSERT INTO {0}.session (id, bot, until, holder, alone, leaving)
 SELECT $1, $2, clock_timestamp() + $3 * interval '1 s', $4, $5, $6
 WHERE NOT EXISTS (SELECT FROM {0}.session WHERE bot = $2 AND (alone OR $5)) RETURNING stint"""
-# After a start of the server every session gets its time to come back.
+# After a start of the server every session gets its time to come back. A start in the future: the clock was set back.
 _DEAD: Final = """
-id <> $2 AND bot = $1 AND pg_postmaster_start_time() < clock_timestamp() - $3 * interval '1 s'
+id <> $2 AND bot = $1
+  AND (pg_postmaster_start_time() < clock_timestamp() - $3 * interval '1 s' OR pg_postmaster_start_time() > clock_timestamp())
   AND (until < clock_timestamp() OR until < clock_timestamp() + ($3 - $4::float8) * interval '1 s'
    AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'chatlane ' || id))"""
 _REAP: Final = f"""
 WITH me AS MATERIALIZED (SELECT WHERE $5::bigint IS NULL OR EXISTS (SELECT FROM {{0}}.session WHERE id = $2 AND stint = $5)),
  dead AS MATERIALIZED (SELECT id FROM {{0}}.session WHERE {_DEAD} ORDER BY id FOR UPDATE SKIP LOCKED)
 DELETE FROM {{0}}.session USING dead, me WHERE session.id = dead.id RETURNING holder"""
+# None has more than its time from now, except for a while after the server's clock was set back.
+_CLAMP: Final = """
+UPDATE {0}.session SET until = clock_timestamp() + $3 * interval '1 s' WHERE id IN (
+ SELECT id FROM {0}.session WHERE bot = $1 AND id <> $2 AND until > clock_timestamp() + $4 * interval '1 s'
+ ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)"""
 _END_STUCK: Final = """
 SELECT pg_terminate_backend(pid) FROM {0}.session JOIN pg_stat_activity ON application_name = 'chatlane ' || id
 WHERE bot = $1 AND id <> $2 AND until < clock_timestamp() - $3 * interval '1 s'"""
@@ -66,7 +75,7 @@ WHERE id = $2 AND stint = $3 RETURNING beat, (SELECT nonce FROM {0}.canary),
   WHERE application_name LIKE 'chatlane %' AND backend_xid IS NOT NULL),
  (SELECT array_agg(other.id) FROM {0}.session AS other WHERE other.bot = $1 AND NOT leaving),
  (SELECT array_agg(ARRAY[queue, reason]) FROM {0}.parked WHERE bot = $1 AND key = $5),
- (SELECT owner IS NOT NULL FROM {0}.bot WHERE bot.id = $1)"""
+ (SELECT owner IS NOT NULL FROM {0}.bot WHERE bot.id = $1), extract(epoch FROM clock_timestamp())::float8"""
 _STEP_BACK: Final = "UPDATE {0}.session SET leaving = true WHERE id = $1"
 _LEAVE: Final = "DELETE FROM {0}.session WHERE id = $1"
 _LOOK: Final = """
@@ -124,6 +133,9 @@ class Session:
         self.bot = bot
         self.all: frozenset[int] = frozenset()
         """The sessions of this bot that should have shares, as of the last look: not those that are about to end."""
+
+        self.renewed_at = 0.0
+        """Unix time of the last renewal, by the server's clock."""
 
         self.held: dict[str, str] = {}
         """The queues of which an operator holds all lanes, and why, as of the last look."""
@@ -189,7 +201,8 @@ class Session:
         if row[1] != held.nonce:
             raise StoreUnavailable("the server has crashed, or another one has taken its place")
         self._beat = row[0]
-        self._note(*row[4:])
+        self._note(*row[4:7])
+        self.renewed_at = row[7]
         return int(row[2]), frozenset(row[3] or ())
 
     async def look(self, connection: Connection) -> None:
@@ -216,6 +229,7 @@ class Session:
 
     async def reap(self, connection: Connection, held: Held | None) -> list[str]:
         """Delete the sessions of processes that are dead, if this one is in force (None: it has not joined); return their names."""
+        await connection.execute(self._sql(_CLAMP), self.bot, self.id, self.ttl_s, _AHEAD_S)
         await connection.execute(self._sql(_END_STUCK), self.bot, self.id, _STUCK_S)
         rows = await connection.fetch(
             self._sql(_REAP), self.bot, self.id, self.ttl_s, _SILENT_S, held and held.stint

@@ -47,6 +47,7 @@ class Transactions:
         self._free = asyncio.Semaphore(AT_ONCE_MAX)
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
+        self._outdated: set[Connection] = set()  # not to be used again
         self._resetting: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -55,6 +56,7 @@ class Transactions:
         for connection in self._connections:
             connection.terminate()
         self._connections.clear()
+        self._outdated.clear()
         self._idle.clear()
 
     async def close(self) -> None:
@@ -87,9 +89,15 @@ class Transactions:
                 raise TransactionFailed(f"no transaction can begin: {described(error)}") from None
             raise
 
+    def renew(self) -> None:
+        """Use no connection again that there is now: what is prepared on it is for tables that have changed."""
+        self._outdated |= self._connections
+        while self._idle:
+            self._end(self._idle[-1])
+
     def release(self, connection: Connection, *, is_sound: bool) -> None:
         """Take a connection back; it is cut unless it `is_sound`: no request is under way, and the author has not had it."""
-        if is_sound and connection in self._connections:
+        if is_sound and connection in self._connections - self._outdated:
             task = asyncio.create_task(self._reset(connection), name="resetting a connection")
             self._resetting.add(task)
             task.add_done_callback(self._resetting.discard)
@@ -119,9 +127,14 @@ class Transactions:
             if not isinstance(error, Exception):
                 raise
         else:
-            if connection in self._connections:
+            if connection in self._connections - self._outdated:
                 self._idle.append(connection)
+            else:
+                self._end(connection)
 
     def _end(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        for known in (self._connections, self._outdated):
+            known.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
         connection.terminate()

@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 OPEN_MAX_S: Final = STATEMENT_S
 """A transaction that is open for longer is rolled back: its locks, and what VACUUM may not remove, concern the whole database."""
 
-_RELEASE: Final = "RELEASE SAVEPOINT chatlane_within; SET LOCAL ROLE NONE"
+_RELEASE: Final = "RELEASE SAVEPOINT chatlane_within; RESET ROLE"
 _ENDS: Final = re.compile(
     r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*(begin|start|commit|end|abort|prepare|rollback(?!\s+(?:work\s+|transaction\s+)?to\b))\b",
     re.IGNORECASE | re.DOTALL,
@@ -54,6 +54,9 @@ _ANSWERS: Final = (StateChanged, TooManyTimers, RightLost, SqlFailed)
 _IN_DOUBT: Final = (StoreUnavailable, StoreError)  # what the group itself says of the session
 _MISSING_HEAD: Final = "22012"
 _PASSING: Final = {"08", "40", "53", "57"}  # classes of SQLSTATE, and one code
+_OUTDATED: Final = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+"""A table or type was changed after the driver had prepared the statement (asyncpg, issue 458)."""
+
 _IDLE_TOO_LONG: Final = "25P03"
 _CANCELLED: Final = "57014"  # a statement that ran for too long does so again
 
@@ -116,8 +119,14 @@ class Within:
             await self._check()
             return
         is_lost = self._connection is None or self._connection.is_closed()
+        if is_outdated := isinstance(error, _OUTDATED):
+            self._all.renew()
         self._release(is_sound=isinstance(error, Exception))
-        if _is_passing(error) or (is_lost and isinstance(error, asyncpg.InterfaceError | OSError)):
+        if (
+            is_outdated
+            or _is_passing(error)
+            or (is_lost and isinstance(error, asyncpg.InterfaceError | OSError))
+        ):
             raise TransactionFailed(self._why or described(error)) from error
 
     async def _check(self) -> None:
