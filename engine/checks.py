@@ -4,6 +4,7 @@ Checked values have exactly the engine's own types (no subclass of str, bytes, i
 types), so a store never runs a method of an author's class. TypeError or ValueError says what is wrong.
 """
 
+from collections.abc import Sequence
 from math import nan
 from typing import Any, Final, TypeVar
 
@@ -11,7 +12,7 @@ from engine.model import DELAY_MAX_S, KEEP, TIMERS_MAX, Call, Effects, Post, Que
 from engine.statements import checked_sql
 
 BYTES_MAX: Final = 1 << 28
-"""Maximum size of a body or state, in bytes. SQLite refuses a row of 1,000,000,000 bytes or more (SQLite, "Limits")."""
+"""Maximum size of a body or state, in bytes, and of all calls of a commit. SQLite refuses a row of 1,000,000,000 bytes or more (SQLite, "Limits")."""
 
 _NAME_MAX: Final = 1 << 20  # characters of a key, a scope or a timer's name
 _NONE: Final[tuple[Any, ...]] = ()
@@ -50,7 +51,7 @@ def checked_effects(effects: Effects, queue: Queue = Queue.INBOX) -> Effects:
             if calls is _NONE or (known := checked_calls(calls)) is calls
             else effects._replace(calls=known)
         )
-    return Effects(
+    exact = Effects(
         checked_calls(calls),
         state if state is KEEP else _optional_bytes("a state", state),
         _checked_timers(timers, queue),
@@ -60,20 +61,37 @@ def checked_effects(effects: Effects, queue: Queue = Queue.INBOX) -> Effects:
         checked_sql(sql),
         within,
     )
+    bodies: list[bytes | None] = [timer.body for timer in exact.timers]
+    bodies += [post.body for post in exact.posts]
+    bodies += [change.state for change in exact.states]
+    _check_sum("timers, posts and states", bodies)
+    return exact
 
 
 def checked_calls(calls: tuple[Call, ...]) -> tuple[Call, ...]:
     """Return calls with exact types: the same tuple if they have them already. TypeError or ValueError as above."""
     is_exact = type(calls) is tuple
+    total = 0
     for call in calls if is_exact else _NONE:
         if type(call) is not Call or type(call[0]) is not str or type(call[1]) is not bytes:
             is_exact = False
             break
         call[0].encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
-        if len(call[1]) > BYTES_MAX or len(call[0]) > _NAME_MAX:
+        total += len(call[1])
+        if total > BYTES_MAX or len(call[0]) > _NAME_MAX:
             is_exact = False
             break
-    return calls if is_exact else tuple(_checked_call(call) for call in _sequence("calls", calls))
+    if is_exact:
+        return calls
+    known = tuple(_checked_call(call) for call in _sequence("calls", calls))
+    _check_sum("calls", [call.body for call in known])
+    return known
+
+
+def _check_sum(what: str, bodies: Sequence[bytes | None]) -> None:
+    """PostgreSQL closes a connection with a statement of 1 GiB (its source, `PQ_LARGE_MESSAGE_LIMIT`)."""
+    if (total := sum(len(body or b"") for body in bodies)) > BYTES_MAX:
+        raise ValueError(f"{what} of a commit have at most {BYTES_MAX} bytes together, not {total}")
 
 
 def _checked_call(call: object) -> Call:

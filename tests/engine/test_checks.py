@@ -214,6 +214,19 @@ def test_a_body_that_is_larger_than_a_store_takes_is_refused(monkeypatch):
     checked_effects(Effects((Call("a", b"123"),), b"123"))
 
 
+def test_effects_that_are_larger_together_than_a_store_takes_are_refused(monkeypatch):
+    """PostgreSQL ends the connection at a message of 1 GiB (psycopg2, 1457): the bot would never get further."""
+    monkeypatch.setattr(checks, "BYTES_MAX", 3)
+    for effects in (
+        Effects((Call("a", b"12"), Call("b", b"34"))),
+        Effects(timers=(Timer("t", 0.0, b"12"),), posts=(Post("a", "", b"34"),)),
+        Effects(posts=(Post("a", "", b"12"),), states=(StateChange("a", "", None, b"34"),)),
+    ):
+        with pytest.raises(ValueError, match="at most 3 bytes together, not 4"):
+            checked_effects(effects)
+    checked_effects(Effects((Call("a", b"1"), Call("b", b"23")), b"123", (Timer("t", 0.0, b"123"),)))
+
+
 def test_exact_effects_are_not_copied():
     effects = Effects((Call("chat:1", b"a"), Call("chat:2", b"b")), b"s")
     assert checked_effects(effects) is effects

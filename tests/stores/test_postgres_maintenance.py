@@ -8,11 +8,11 @@ import pytest
 
 from engine import Call, Effects, StoreError, StoreUnavailable
 from engine.stores.contract import append
-from engine.stores.contract.effects import WITHIN_S
 from engine.stores.contract.store import INBOX, update
 from engine.stores.owned.shares import SHARES
 from engine.stores.postgres import blocks, connection, keeper, open_postgres, session
 from engine.stores.postgres.blocks import Blocks
+from tests.kit.bounds import WITHIN_S
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ async def test_a_reservation_of_ids_that_has_failed_is_made_again(monkeypatch):
     """Else no call could be sent any more once the reserved ones are used up."""
     monkeypatch.setitem(blocks.BLOCKS, "letters", 4)
     refusing = Refusing(2)
-    reserved = Blocks("chatlane", 1, lambda: refusing)
+    reserved = Blocks("chatlane", 1, lambda: refusing)  # type: ignore[arg-type, return-value]
     span = reserved.spans["letters"]
     span.continue_with(1, 4)
     given = []

@@ -9,14 +9,16 @@ from typing import Any
 import asyncpg
 import pytest
 
-from engine import Call, Effects
+from engine import Call, Effects, StoreUnavailable
 from engine.model import Sql
 from engine.stores import open_store
 from engine.stores.contract import append
 from engine.stores.contract.store import INBOX, OUTBOX, update
+from engine.stores.owned import group
 from engine.stores.owned.group import LARGE_BYTES
 from engine.stores.owned.letters import BYTES_MAX
 from engine.stores.owned.shares import share_of
+from engine.stores.postgres.connection import COMMAND_S
 from engine.stores.postgres.statements import MAIL_BYTES_MAX
 from telegram.botapi.files import InputFile
 from telegram.client import TgClient
@@ -113,6 +115,60 @@ async def test_large_calls_are_written_in_a_transaction_each(open_it: Any, monke
     assert {call.lease.key for call in calls} == {"chat:1", "chat:2"}
     assert (await store.stats()).outbox.appended == 8
     assert (await store.audit()).problems == []
+
+
+def test_many_bodies_of_a_commit_and_many_commits_are_bounded_as_one_large_body_is(monkeypatch):
+    monkeypatch.setattr(group, "LARGE_BYTES", 10)
+    monkeypatch.setattr(group, "TOGETHER_BYTES", 25)
+    together: Any = group.Group()
+
+    def noted(*sizes: int) -> None:
+        together.note_size(map(bytes, sizes))
+        together.waiting.append(())
+
+    noted(5, 6)
+    noted(4, 6)
+    noted(10)
+    noted(6)  # it would be 26
+    noted(5)
+    noted(1)
+    assert together.large == {0: 11, 3: 6, 5: 1}
+
+
+async def test_content_that_takes_too_long_fails_its_caller_and_no_other(open_it: Any, monkeypatch):
+    """The caller would repeat it for ever, and all others would wait each time."""
+    store = await open_it()
+    await append(store, [update(n, f"chat:{n}") for n in (1, 2, 3)])
+    slow, quick, later = [await store.claim(INBOX) for _ in range(3)]
+    transact = store._writer._transact
+    limits: list[float] = []
+
+    async def transacting(steps: Any, connection: Any, content: int = 0) -> Any:
+        if content:
+            raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
+        return await transact(steps, connection)
+
+    monkeypatch.setattr(store._writer, "_transact", transacting)
+    large = Effects(calls=tuple(Call("chat:1", bytes(LARGE_BYTES // 2)) for _ in range(3)))
+    outcomes = await asyncio.gather(
+        store.commit(slow, large, more=False),
+        store.commit(quick, Effects(), more=False),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in outcomes] == [asyncpg.QueryCanceledError, type(None)]
+    assert not store._writer.suspect
+    monkeypatch.undo()
+
+    class Slow:
+        async def fetchrow(self, *_: Any, timeout: float = COMMAND_S) -> Any:
+            limits.append(timeout)
+            raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(store._writer, "_connection", Slow())
+    for head, effects in ((slow, large), (later, Effects())):
+        with pytest.raises((asyncpg.QueryCanceledError, StoreUnavailable)):
+            await store.commit(head, effects, more=False)
+    assert limits[0] >= limits[1] + 1.0
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,10 @@ _GONE: Final = {step: queue for queue, step in _DELETE_FROM.items()}
 DELETED: Final = None
 
 LARGE_BYTES: Final = 1 << 20
-"""A body above this is large: a group of many such would be a statement without a bound."""
+"""A caller with more content than this is large: a group of many such would be a statement without a bound."""
+
+TOGETHER_BYTES: Final = 8 << 20
+"""Callers with more content than this together are written one by one, too."""
 
 Combined = tuple[
     dict[str, list[int]],
@@ -82,6 +85,7 @@ class Group:
     """The steps of one transaction, the callers that wait for it, and queries to run after it."""
 
     __slots__ = (
+        "_together",
         "durable",
         "finished",
         "large",
@@ -118,8 +122,10 @@ class Group:
         self.within: dict[int, Any] = {}
         """Transactions of handlers, by index of the caller, whose commit is that of the caller's steps."""
 
-        self.large: set[int] = set()
-        """Indexes of callers with much content: a store may write each in a transaction of its own."""
+        self.large: dict[int, int] = {}
+        """Bytes of content by index of the caller, of those with much: a store may write each in a transaction of its own."""
+
+        self._together = 0
 
         self.looks = False
         """Whether to check that what the store keeps is still there, even if nothing is written."""
@@ -175,15 +181,18 @@ class Group:
         else:
             self.insert("state", (key, scope, state))
 
-    def note_size(self, bodies: Iterable[bytes]) -> None:
-        """Note these bodies, which the next caller inserts, if they are large."""
-        if any(len(body) > LARGE_BYTES for body in bodies):
-            self.large.add(len(self.waiting))
+    def note_size(self, content: Iterable[bytes]) -> None:
+        """Note all the content that the next caller inserts."""
+        size = sum(map(len, content))
+        if size > LARGE_BYTES or self._together + size > TOGETHER_BYTES:
+            self.large[len(self.waiting)] = size
+        else:
+            self._together += size
 
     @property
     def apart(self) -> AbstractSet[int]:
         """Indexes of callers whose steps may be written after those of the others, in a transaction each."""
-        return self.sql.keys() | self.within.keys() | self.large
+        return self.sql.keys() | self.within.keys() | self.large.keys()
 
     def parts(self) -> list[Steps]:
         """Return the steps of each waiting caller."""

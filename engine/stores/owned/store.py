@@ -149,8 +149,11 @@ class OwnedStore(OwnedOperator):
             if states:
                 self._set_states(group, lane, states, was)
             calls = self._send(group, effects.calls, lane.key) if effects.calls else []
-            if effects.calls:
-                group.note_size(call.body for call in effects.calls)
+            if effects.calls or effects.timers or effects.posts or states:
+                content = [body for _, body in effects.calls]
+                content += [timer.body for timer in effects.timers]
+                content += [post.body for post in effects.posts]
+                group.note_size(content + [state for state in states.values() if state is not None])
             most = self._limits.lane_timers_max
             timers = (
                 self._timers.plan(group, lane.key, envelope.scope, effects.timers, most)
@@ -201,6 +204,7 @@ class OwnedStore(OwnedOperator):
         until = self._wall() + delay_s
         group.insert("parked", (data.name, lane.key, attempts, until, reason, delay_s, lane.head))
         sent = self._send(group, calls, lane.key)
+        group.note_size(call.body for call in calls)
 
         def parked() -> None:
             self._sent(sent)
@@ -217,7 +221,7 @@ class OwnedStore(OwnedOperator):
         attempts = lane.attempts + (not reason.startswith(DIED))
         at = self._wall()
         number = self._letters.bury(group, delivery.lease.queue, delivery.envelope, attempts, reason, at=at)
-        group.note_size([delivery.envelope.body])
+        group.note_size([delivery.envelope.body, *(call.body for call in calls)])
         sent = self._send(group, calls, lane.key)
         if lane.reason is not None:
             self._forget_parked(group, data, lane)

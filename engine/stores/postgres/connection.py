@@ -14,7 +14,7 @@ from engine.stores.postgres.address import Address, read_address
 from engine.stores.postgres.errors import at_opening, described, outcome_of
 
 _CONNECT_S: Final = 5.0
-_COMMAND_S: Final = 20.0
+COMMAND_S: Final = 20.0
 _SETTINGS: Final = {
     "jit": "off",  # it would compile each statement for longer than it runs
     "enable_seqscan": "off",  # a plan made while a table was empty would be kept when it is full
@@ -49,7 +49,7 @@ class Connection(Protocol):
     async def fetch(self, query: str, *values: Any, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109 - the driver's
         """Return the rows."""
 
-    async def fetchrow(self, query: str, *values: Any) -> Sequence[Any] | None:
+    async def fetchrow(self, query: str, *values: Any, timeout: float = ...) -> Sequence[Any] | None:  # noqa: ASYNC109 - the driver's
         """Return the first row."""
 
     async def fetchval(self, query: str, *values: Any) -> Any:
@@ -89,7 +89,7 @@ async def connect(
     """Connect, with other settings than usual; StoreError for a pooler, StoreUnavailable for a standby server, and the driver's errors."""
     chosen = {**_SETTINGS, **settings, "application_name": application}
     connection: Connection = await asyncpg.connect(
-        **address.options, timeout=_CONNECT_S, command_timeout=_COMMAND_S, server_settings=chosen
+        **address.options, timeout=_CONNECT_S, command_timeout=COMMAND_S, server_settings=chosen
     )
     connection.add_log_listener(_note_not_replicated)
     try:

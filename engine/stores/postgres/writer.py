@@ -3,18 +3,23 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
+
+from asyncpg import QueryCanceledError
 
 from engine.errors import RightLost, StateChanged, StoreUnavailable, TooManyTimers
 from engine.stores.owned.group import Group, Row, Steps, combined
 from engine.stores.owned.reads import Read
 from engine.stores.owned.writer import Doubted, GroupWriter
-from engine.stores.postgres.connection import Connection, check_replicated
+from engine.stores.postgres.connection import COMMAND_S, Connection, check_replicated
 from engine.stores.postgres.errors import is_fault_of_values, outcome_of
 from engine.stores.postgres.own_sql import commit_with
 from engine.stores.postgres.session import Held
 from engine.stores.postgres.statements import MAIL_BYTES_MAX, OF_SHARES, QUERIES, group_statement
 from engine.stores.postgres.window import Window
+
+_SLOWEST_BYTES_PER_S: Final = 1 << 20
+"""Content may take so long to reach the server. A line that is cut is noticed by the session's renewal."""
 
 
 class Ring(Protocol):
@@ -112,10 +117,13 @@ class Writer(GroupWriter):
                     failures[index] = doubt
                 elif index in group.sql:
                     statements = group.sql[index]
-                    transact = partial(self._transact, steps, self._connection)
+                    transact = partial(self._transact, steps, self._connection, group.large.get(index, 0))
                     await commit_with(self._connection, self._schema, statements, transact)
                 else:
-                    await self._transact(steps, self._connection)
+                    await self._transact(steps, self._connection, group.large.get(index, 0))
+            except QueryCanceledError as error:
+                # Content that the server does not take in time: its caller would repeat it for ever, and all others wait.
+                failures[index] = error if index in group.large else outcome_of(error)[0]
             except Exception as error:  # noqa: BLE001 - its caller gets it
                 failures[index], suspect = outcome_of(error)
                 doubt = failures[index] if suspect else None
@@ -128,7 +136,10 @@ class Writer(GroupWriter):
         failures: dict[int, Exception] = {}
         doubt: Exception | None = None
         commits = [
-            within.commit(group.sql.get(index, ()), partial(self._transact, parts[index]))
+            within.commit(
+                group.sql.get(index, ()),
+                partial(self._transact, parts[index], content=group.large.get(index, 0)),
+            )
             for index, within in group.within.items()
         ]
         outcomes = await asyncio.gather(*commits, return_exceptions=True)
@@ -140,11 +151,13 @@ class Writer(GroupWriter):
                 raise outcome
         return failures, doubt
 
-    async def _transact(self, steps: Steps, connection: Connection) -> None:
+    async def _transact(self, steps: Steps, connection: Connection, content: int = 0) -> None:
+        """`content`: bytes that the statement has, if they are many, for the time that the line may take."""
         parts = combined(steps)
         _, new, _, bounded, _, shared = parts
         sql, values = group_statement(self._schema, parts)
-        row = await connection.fetchrow(sql, self._bot, *self._held, *values)
+        limit = {"timeout": COMMAND_S + content / _SLOWEST_BYTES_PER_S} if content else {}
+        row = await connection.fetchrow(sql, self._bot, *self._held, *values, **limit)
         check_replicated(connection)
         if row is None or not row[0]:
             raise StoreUnavailable("other processes have taken over")
