@@ -5,6 +5,7 @@ possibly lower number after an idle week (Telegram Bot API, Update), and a webho
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from math import inf
 from typing import Final
 
 _SEGMENT_BITS: Final = 12
@@ -59,13 +60,19 @@ class SeenIds:
         """Return the bitmaps by segment number, read-only."""
         return self._segments
 
+    def touched(self, number: int) -> float:
+        """Return when a segment was last used."""
+        return self._touched[number]
+
     def found(self, number: int, bits: bytes, age_s: float, now: float) -> None:
         """Store a segment read from a file, last used `age_s` ago by the file's record."""
         self.apply({number: bytearray(bits)}, now - min(max(0.0, age_s), FOUND_AGE_MAX_S))
 
-    def contains(self, other: "SeenIds") -> bool:
-        """Return whether this set contains all ids of `other`."""
+    def contains(self, other: "SeenIds", since: float = -inf) -> bool:
+        """Return whether this set contains all ids of `other`, of those segments that it has used `since`."""
         for number, bits in other.segments().items():
+            if other.touched(number) < since:
+                continue
             mine = self._segments.get(number, b"")
             if mine != bits and int.from_bytes(bits, "little") & ~int.from_bytes(mine, "little"):
                 return False

@@ -540,6 +540,37 @@ async def promote(server: Server) -> None:
     await connection.close()
 
 
+@pytest.mark.parametrize("is_reaped", [False, True])
+async def test_who_has_appended_what_a_failover_has_lost_notices_it_whoever_polls_now(
+    open_it, sql, bot, is_reaped
+):
+    """Its right has moved meanwhile, or its whole session is over; the updates are gone at Telegram, too."""
+    mine, other = await open_it(), await open_it()
+    right = await mine.right()
+    await mine.append(right, [update(id_) for id_ in (1, 2, 3)])
+    await mine.resign(right)
+    await other.append(await other.right(), [update(4)])
+    await sql.execute("UPDATE chatlane.seen SET bits = set_bit(bits, 2, 0) WHERE bot = $1", int(bot))
+    if is_reaped:
+        await sql.execute("DELETE FROM chatlane.session WHERE id = $1", mine._ledger._session.id)
+    cut(other)
+    await insist(other.oldest)
+    assert other._ended is None  # it has appended 4 only
+    cut(mine)
+    with pytest.raises(StoreError, match="has lost updates that it had"):
+        await insist(mine.oldest)
+
+
+async def test_what_all_may_have_forgotten_is_not_missed(open_it, sql, bot, monkeypatch):
+    store = await open_it()
+    await append(store, [update(1)])
+    await sql.execute("DELETE FROM chatlane.seen WHERE bot = $1", int(bot))
+    monkeypatch.setattr("engine.stores.owned.shared._KEPT_BY_ALL_S", -1.0)
+    cut(store)
+    await insist(store.oldest)
+    assert store._ended is None
+
+
 @pytest.mark.parametrize("is_behind", [False, True])
 async def test_a_failover_to_a_standby_server(new_bot, is_behind):
     primary = Server()

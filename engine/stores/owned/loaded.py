@@ -265,7 +265,7 @@ class LoadedStore:
     async def _read_anew(self) -> bool:
         """Return whether the recovery is finished: reloaded, lost or closed. False: try again."""
         try:
-            loaded = await self._ledger.reopen(lambda: partial(self._load_anew, self._loader()))
+            loaded = await self._ledger.reopen(self._loader_anew)
         except StoreUnavailable as error:
             log.warning("the store cannot be read", reason=str(error))
             attempt, self._attempt = self._attempt, self._new_attempt()
@@ -278,17 +278,21 @@ class LoadedStore:
                 self._take_over(loaded)
         return True
 
-    def _load_anew(self, load: Callable[[Source], Loaded], source: Source) -> Loaded:
+    def _loader_anew(self) -> Callable[[Source], Loaded]:
+        return partial(self._load_anew, self._loader(), asyncio.get_running_loop().time())
+
+    def _load_anew(self, load: Callable[[Source], Loaded], now: float, source: Source) -> Loaded:
         loaded = load(source)
-        if self._is_same(loaded) and not loaded.seen.contains(self._seen):
+        if self._has_lost(loaded, source, now):
             raise StoreError(
                 f"{self._ledger.name} has lost updates that it had: an older copy was put in its place while the bot ran"
             )
         return loaded
 
-    def _is_same(self, loaded: Loaded) -> bool:  # noqa: ARG002
-        """Return whether all ids that were seen so far must be in what was read anew."""
-        return self._loaded is not None and not self._loaded.is_void
+    def _has_lost(self, loaded: Loaded, source: Source, now: float) -> bool:  # noqa: ARG002
+        """Return whether an id that was seen so far is not in what was read anew. On the ledger's thread."""
+        is_same = self._loaded is not None and not self._loaded.is_void
+        return is_same and not loaded.seen.contains(self._seen)
 
     def _take_over(self, loaded: Loaded) -> None:
         """Replace the in-memory image by a new one, in one step: no await in here."""

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from engine.embedded.seen import FOUND_AGE_MAX_S, KEPT_S, SeenIds
 from engine.errors import RightLost, StoreError, StoreUnavailable
 from engine.model import Envelope, Post, Queue, Right
 from engine.sharing import Lack, Sharing
@@ -83,6 +84,9 @@ class SharedLedger(Ledger, Protocol):
         """Wait until it may be worth while to ask for the right again; StoreUnavailable if it is closed."""
 
 
+_KEPT_BY_ALL_S: Final = KEPT_S - FOUND_AGE_MAX_S
+"""Who has the right later keeps an id for so long at least."""
+
 _AFTER_TROUBLE_S: Final = 1.0
 _GIVE_EVERY_S: Final = 0.05
 """Interval of looks at lanes whose handlers run and that other sessions should have."""
@@ -100,6 +104,7 @@ class SharedStore(MailingStore):
         self._sharing: asyncio.Task[None] | None = None
         self._giving: asyncio.TimerHandle | None = None
         self._granting = asyncio.Lock()
+        self._appended_here = SeenIds()  # by this process, under any right
 
     @property
     def sharing(self) -> Sharing:
@@ -208,6 +213,10 @@ class SharedStore(MailingStore):
 
     def _add(self, placed: Placed, mine: Placed | None) -> Sequence[Envelope] | None:
         self._last_place = max([self._last_place, *(place for place, _ in placed)])
+        now = asyncio.get_running_loop().time()
+        ids = self._appended_here
+        ids.drop(ids.old(now, ()), now)
+        ids.apply(ids.plan(envelope.id for _, envelope in placed)[1], now)
         added = [each for each in mine or () if self._shares.owns(each[1].key)]
         super()._add(added, None)
         return None if len(added) == len(placed) else [envelope for _, envelope in added]
@@ -243,10 +252,12 @@ class SharedStore(MailingStore):
 
     # -- sharing -------------------------------------------------------------------------------------------------------
 
-    def _is_same(self, loaded: Loaded) -> bool:
-        right, granted = self._right, loaded.granted
-        is_ours = right is not None and granted is not None and granted.epoch == right.epoch
-        return is_ours and super()._is_same(loaded)
+    def _has_lost(self, loaded: Loaded, source: Any, now: float) -> bool:  # noqa: ARG002
+        """Return whether what this session has appended is missing, whoever has the right now, and whichever session this is."""
+        found = SeenIds()
+        for segment, bits in source.appended():
+            found.found(segment, bits, 0.0, now)
+        return not found.contains(self._appended_here, now - _KEPT_BY_ALL_S)
 
     def _take_over(self, loaded: Loaded) -> None:
         granted, right = loaded.granted, self._right

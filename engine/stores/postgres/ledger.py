@@ -285,6 +285,7 @@ class PostgresLedger:
             self._keeper = keeper
             found = await read_first(reader, schema, self._session, held, self._wall())
             found.granted = await self._session.granted(reader)
+            found.all_seen = found.granted.seen if found.granted else await self._session.seen(reader)
             self._blocks = Blocks(schema, bot, self._connections.reading)
             await self._blocks.reserve(reader, *(BLOCKS if found.shares else ("letters",)))
             found.blocks = self._blocks.spans

@@ -270,8 +270,12 @@ class Session:
         """Give the right of this epoch up."""
         await connection.execute(self._sql(_RESIGN), self.bot, self.id, epoch)
 
+    async def seen(self, connection: Connection) -> "Sequence[Any]":
+        """Return the segments of ids that were appended, by any session."""
+        return await connection.fetch(self._sql(_SEEN), self.bot)
+
     async def _with_ids(self, connection: Connection, epoch: int) -> Granted:
-        seen: Sequence[Any] = await connection.fetch(self._sql(_SEEN), self.bot)
+        seen = await self.seen(connection)
         return Granted(epoch, await connection.fetchval(self._sql(_LAST), self.bot), seen)
 
     async def _held(self, connection: Connection, stint: int) -> Held:

@@ -46,6 +46,7 @@ class Found:
         self.owner_epoch = stint
         self.shares: Collection[int] | None = shares
         self.granted: Granted | None = None
+        self.all_seen: Sequence[Row] = ()
         self.blocks: dict[Kind, Span] = {}
         self._tables = tables
 
@@ -64,6 +65,10 @@ class Found:
     def seen(self) -> Iterable[tuple[int, bytes, float]]:
         """See Source. Only who may append knows them."""
         return [] if self.granted is None else [(row[0], row[1], row[2]) for row in self.granted.seen]
+
+    def appended(self) -> Iterable[tuple[int, bytes]]:
+        """Return the segments of ids that any session has appended: (number, bits)."""
+        return [(row[0], row[1]) for row in self.all_seen]
 
     def states(self) -> int:
         """See Source. Never none: other sessions write some, too."""
