@@ -393,6 +393,35 @@ async def test_an_operator_at_any_session_reaches_a_lane_of_another_one(open_it)
             await asyncio.sleep(0.01)
 
 
+async def test_what_operators_ask_of_another_session_is_done_in_their_order(open_it, monkeypatch):
+    """Else a lane that is held, and no longer, stays held. What cannot be done now is done later."""
+    first, second = await two(open_it)
+    far = next(key for key in CHATS if second._shares.owns(key))
+    hold, failures = second.hold, [StoreUnavailable("a lock"), ValueError("unexpected")]
+
+    tried: list[str] = []
+    all_asked = asyncio.Event()
+
+    async def holding(*asked: Any) -> None:
+        tried.append(asked[-1])
+        await all_asked.wait()
+        if failures:
+            raise failures.pop(0)
+        await hold(*asked)
+
+    monkeypatch.setattr(second, "hold", holding)
+    monkeypatch.setattr("engine.stores.owned.mail._AGAIN_S", 0.01)
+    await first.hold(INBOX, far, "given up")
+    await until(lambda: tried)
+    asked = [first.hold(INBOX, far, "held"), first.unhold(INBOX, far), first.hold(OUTBOX, far, "done")]
+    await asyncio.gather(*asked)
+    await until(lambda: len(second._requests) == 4)
+    all_asked.set()
+    await until(lambda: second._queues[OUTBOX].lanes.holds() == {far: "done"})
+    assert tried == ["given up", "given up", "held", "done"]
+    assert second._queues[INBOX].lanes.holds() == {}
+
+
 async def test_a_hold_that_was_ended_elsewhere_does_not_come_back_with_the_lane(open_it):
     first = await open_it()
     for key in CHATS:

@@ -19,13 +19,15 @@ A call's id is given when it is filed. Who gets the right to append files what t
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import structlog
 
 from engine.embedded.at_hand import Name
 from engine.embedded.lane import Lane
-from engine.errors import StateChanged, StoreError, StoreUnavailable, TooManyTimers
+from engine.errors import StateChanged, StoreUnavailable, TooManyTimers
 from engine.model import TIMER_IDS, Call, Delivery, Effects, Envelope, Post, Queue
 from engine.store import ALL_LANES, ID_MASK
 from engine.stores.owned.group import Group, Row
@@ -35,6 +37,9 @@ from engine.stores.owned.timers import Changes
 
 if TYPE_CHECKING:
     from engine.stores.owned.shares import Shares
+
+
+log = structlog.get_logger(__name__)
 
 
 class Mail(NamedTuple):
@@ -54,6 +59,7 @@ _KINDS: Final = {"arrived", "alias", "call", "post", "state", *_REQUESTS}
 """Other kinds are of a later version, and wait for a process that knows them."""
 
 _MAIL_MAX: Final = 500  # per reading, so that other requests do not wait long
+_AGAIN_S: Final = 0.5  # pause before a request of an operator is tried again
 
 
 class MailingStore(OwnedStore):
@@ -67,6 +73,7 @@ class MailingStore(OwnedStore):
         self._filing = asyncio.Lock()
         self._mailed = 0  # how many were mailed by this session
         self._refused: set[int] = set()  # mail with posts for which there was no room
+        self._requests: deque[Mail] = deque()  # of operators, that are filed and not done
         self._fulfilling: set[asyncio.Task[None]] = set()
 
     # -- effects -------------------------------------------------------------------------------------------------------
@@ -186,11 +193,11 @@ class MailingStore(OwnedStore):
             self._aliases.add({each.scope: each.key for each in mail if each.kind == "alias"})
             self._arrive([each for each in mail if each.kind == "arrived"])
             self._sent(calls)
-            for each in mail:
-                if each.kind in _REQUESTS:
-                    task = asyncio.create_task(self._fulfil(each), name=f"{each.kind} for an operator")
-                    self._fulfilling.add(task)
-                    task.add_done_callback(self._fulfilling.discard)
+            self._requests += [each for each in mail if each.kind in _REQUESTS]
+            if self._requests and not self._fulfilling:
+                task = asyncio.create_task(self._fulfil_all(), name="requests of operators")
+                self._fulfilling.add(task)
+                task.add_done_callback(self._fulfilling.discard)
 
         return [self._writer.done(filed), *map(self._file_post, posts)]
 
@@ -248,15 +255,25 @@ class MailingStore(OwnedStore):
         if not filing.cancelled() and isinstance(filing.exception(), TooManyTimers):
             self._refused.add(n)
 
+    async def _fulfil_all(self) -> None:
+        """Do what operators have asked of another session, in this order: a lane is held, then no longer."""
+        while self._requests and self._ended is None:
+            try:
+                await self._fulfil(self._requests[0])
+            except StoreUnavailable:
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            except Exception:
+                log.exception("unexpected error in a request of an operator", request=self._requests[0].kind)
+            self._requests.popleft()
+
     async def _fulfil(self, request: Mail) -> None:
-        """Do what an operator has asked of another session."""
-        with suppress(StoreUnavailable, StoreError):
-            match request.kind:
-                case "replay":
-                    await self.replay(request.place)
-                case "discard":
-                    await self.discard(request.place)
-                case "hold":
-                    await self.hold(Queue(request.scope), request.key, request.body.decode())
-                case _:
-                    await self.unhold(Queue(request.scope), request.key)
+        match request.kind:
+            case "replay":
+                await self.replay(request.place)
+            case "discard":
+                await self.discard(request.place)
+            case "hold":
+                await self.hold(Queue(request.scope), request.key, request.body.decode())
+            case _:
+                await self.unhold(Queue(request.scope), request.key)
