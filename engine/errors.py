@@ -102,3 +102,7 @@ class StoreUnavailable(Exception):  # noqa: N818 - a passing state of the store
 
 class StoreError(Exception):
     """The store cannot be used until a person repairs something; the text says what, in one line."""
+
+
+class StoreAwayError(StoreError):
+    """The store cannot be reached at the start. It may come back without a person: a server that starts after the bot, say."""

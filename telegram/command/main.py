@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import structlog
 
 from engine import StoreError
+from engine.errors import StoreAwayError
 from engine.stores import open_records, open_store
 from telegram.botapi.errors import Unauthorized, redact
 from telegram.botapi.printable import printable
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 EXIT_WRONG_SETTING = 2
+EXIT_AGAIN = 1
+"""The database cannot be reached at the start: whoever supervises the bot starts it again, as it does not after 2."""
+
 BLOCKED_MAX_MIN_S = 30.0
 """A handler whose time-out is shorter may block the event loop for so long, before the process is ended."""
 
@@ -266,7 +270,7 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
 
     `router` stands for the one of HANDLERS.
     """
-    token = ""
+    token, code = "", EXIT_WRONG_SETTING
     try:
         check_neighbours()
         settings = read_settings(arguments)
@@ -298,6 +302,8 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
             return _run(runner, command(settings, router), is_ended_by_a_person=settings.top is not None)
     except Unauthorized as error:
         reason = f"Telegram refuses BOT_TOKEN ({error}): copy it again from @BotFather"
+    except StoreAwayError as error:
+        reason, code = str(error), EXIT_AGAIN
     except (WrongSettingError, StoreError, ValueError) as error:
         reason = str(error)
     except OSError as error:
@@ -306,7 +312,7 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
     lines = reason.split("\n") if reason.startswith("HANDLERS: ") else [reason]
     for line in lines:
         print(f"{PROGRAM}: {printable(without_password(redact(line, token)))}", file=sys.stderr)
-    return EXIT_WRONG_SETTING
+    return code
 
 
 def run(router: Router, arguments: Sequence[str] | None = None) -> NoReturn:

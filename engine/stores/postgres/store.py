@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from engine.errors import StoreError, StoreUnavailable, TransactionFailed
+from engine.errors import StoreAwayError, StoreError, StoreUnavailable, TransactionFailed
 from engine.store import Limits
 from engine.stores.owned.group import Group
 from engine.stores.owned.shared import SharedStore
@@ -57,7 +57,8 @@ async def open_postgres(
     """Open the store of one bot, its tables created if missing; `shared` with other processes, or else for this one alone.
 
     Alone: StoreError if another process has the bot, and others wait. Unless it `owns`, it takes no shares. `named` is called
-    with the id of each of its sessions, before that begins. StoreError says in one line what a person has to do.
+    with the id of each of its sessions, before that begins. StoreError says in one line what a person has to do; StoreAwayError: the
+    database cannot be reached.
     """
     address = read_address(url)
     if not bot.isdecimal():
@@ -77,6 +78,6 @@ async def open_postgres(
     except BaseException as error:
         await store.close()
         if isinstance(error, StoreUnavailable):
-            raise StoreError(str(error)) from None
+            raise StoreAwayError(str(error)) from None
         raise
     return store
