@@ -176,6 +176,20 @@ async def test_bells_that_cannot_be_rung_end_nothing(open_it, monkeypatch):
     await store.commit(head, Effects((Call("chat:1", b"a"),)), more=False)
 
 
+async def test_ids_that_are_there_already_are_no_fault_of_who_uses_them(open_it, sql, bot):
+    """A table was restored from another moment than the others: who commits waits, and others are reserved."""
+    store = await open_it()
+    await append(store, [update(1)])
+    head = await store.claim(INBOX)
+    row = "INSERT INTO chatlane.outbox SELECT $2 + n, $1, 0, 'chat:9', '', '', 0 FROM generate_series(0, 2) AS n"
+    await sql.execute(row, int(bot), store._call_ids._next)
+    with pytest.raises(StoreUnavailable):
+        await store.commit(head, Effects((Call("chat:1", b"a"),)), more=False)
+    head = await insist(lambda: store.claim(INBOX))
+    await store.commit(head, Effects((Call("chat:1", b"a"),)), more=False)
+    assert await store.dead_count() == 0
+
+
 class Refusing:
     """A connection on which no ids can be reserved, so many times."""
 

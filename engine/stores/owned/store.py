@@ -150,10 +150,7 @@ class OwnedStore(OwnedOperator):
                 self._set_states(group, lane, states, was)
             calls = self._send(group, effects.calls, lane.key) if effects.calls else []
             if effects.calls or effects.timers or effects.posts or states:
-                content = [body for _, body in effects.calls]
-                content += [timer.body for timer in effects.timers]
-                content += [post.body for post in effects.posts]
-                group.note_size(content + [state for state in states.values() if state is not None])
+                group.note_size(_content(effects, states))
             most = self._limits.lane_timers_max
             timers = (
                 self._timers.plan(group, lane.key, envelope.scope, effects.timers, most)
@@ -343,3 +340,10 @@ class OwnedStore(OwnedOperator):
     def _settle(self, group: Group, lane: Lane, then: Callable[[], T]) -> asyncio.Future[T]:
         lane.settling = group
         return self._writer.done(then)
+
+
+def _content(effects: Effects, states: Mapping[Name, bytes | None]) -> list[bytes]:
+    content = [body for _, body in effects.calls]
+    content += [timer.body for timer in effects.timers]
+    content += [post.body for post in effects.posts]
+    return content + [state for state in states.values() if state is not None]
