@@ -235,7 +235,7 @@ def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
         raise WrongSettingError("post: an argument is empty")
     is_own_server = not settings.telegram_api_url.startswith("https://api.telegram.org")
     if error := settings.webhook_error(local=is_own_server):
-        raise WrongSettingError(f"WEBHOOK_URL: {error}")
+        raise WrongSettingError(error)
     if settings.telegram_local and not settings.is_given("telegram_api_url"):
         raise WrongSettingError("TELEGRAM_LOCAL is set but TELEGRAM_API_URL is not: give its address")
     if settings.telegram_local_root is not None and not settings.telegram_local:

@@ -4,6 +4,7 @@
 - 503 while the store is away or full, another process may append, or the bot stops: never because of a handler.
 - The secret is compared before the body is read. Without it each request is answered with the same 404.
 - An update that does not parse is stored, and becomes a dead letter: refused, it would hold up its chat at Telegram.
+- A request that has the secret and is refused all the same is a line of the log: the proxy or a setting is wrong.
 - It begins when this process alone may append: others do not listen. If that right is lost, requests are answered with
   503, and after LOST_AFTER_S the port is closed, until it is regained; then the webhook is set again. It stays set at a stop, so
   Telegram keeps the updates meanwhile.
@@ -35,6 +36,9 @@ LOST_AFTER_S: Final = 3.0
 GRACE_S: Final = 2.0
 SECRET: Final = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name
 CONNECTIONS_BESIDE: Final = 100
+_LOOKED_AT: Final = ("allowed_updates", "max_connections", "has_custom_certificate")
+_NOT_FOUND: Final = "404"
+"""In Telegram's text of an error: what `answer` says to a wrong secret."""
 
 
 class Client(Protocol):
@@ -72,6 +76,9 @@ class Webhook:
         self._is_stopping = False
         self._right: Right | None = None
         self._last_error: tuple[object, object] | None = None
+        self._ours: list[object] = []  # what Telegram said of the webhook after we had set it
+        self._has_refused = False  # a request with a wrong secret, since the last look
+        self._logged_at: dict[int, float] = {}
         self._listener = (
             Listener(config.listen, connections_max=config.connections + CONNECTIONS_BESIDE)
             if config.listen is not None
@@ -150,7 +157,7 @@ class Webhook:
         try:
             if not is_set:
                 await self._set(url)
-            is_set = self._look(await self._client.call("getWebhookInfo"), url)
+            is_set = self._look(await self._client.call("getWebhookInfo"), url, is_new=not is_set)
         except Unauthorized:
             raise
         except TelegramError as error:
@@ -174,16 +181,24 @@ class Webhook:
             certificate=None if file is None else InputFile(file),
         )
 
-    def _look(self, info: Any, url: str) -> bool:
-        """Log Telegram's last error once; return whether the webhook is still ours."""
-        error = (info.get("last_error_date"), info.get("last_error_message"))
-        if error[1] and error != self._last_error:
+    def _look(self, info: Any, url: str, *, is_new: bool) -> bool:
+        """Log Telegram's last error once; return whether the webhook is still ours. `is_new`: we have set it just now."""
+        error, before = (info.get("last_error_date"), info.get("last_error_message")), self._last_error
+        if error[1] and error != before:
             self._log.warning(
                 "Telegram cannot deliver updates", reason=error[1], pending=info.get("pending_update_count")
             )
         self._last_error = error
-        if info.get("url") != url:
+        has_refused, self._has_refused = self._has_refused, False
+        seen = [info.get(name) for name in _LOOKED_AT]
+        if is_new:
+            self._ours = seen
+        if info.get("url") != url or seen != self._ours:
             self._log.error("another process has changed the webhook: it is set again")
+            return False
+        # Telegram does not show its secret. To set it once a minute changes nothing if it was right.
+        if not is_new and has_refused and error != before and _NOT_FOUND in str(error[1]):
+            self._log.error("Telegram may have another secret of the webhook: it is set again")
             return False
         return True
 
@@ -191,27 +206,40 @@ class Webhook:
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one request."""
-        if (
-            not self._has_secret(request)
-            or not self._is_from_allowed(request)
-            or request.rel_url.raw_path != self._path
-        ):
+        is_here = request.rel_url.raw_path == self._path
+        if not self._has_secret(request):
+            self._has_refused |= is_here
             return _answer(404)
+        if not self._is_from_allowed(request):
+            sender = sender_of(request, self._config.proxies) or "an unknown address"
+            return self._refused(404, f"it comes from {sender}, which is not in WEBHOOK_NETWORKS")
+        if not is_here:
+            return self._refused(
+                404, f"its path is {request.rel_url.raw_path!r:.80}, not that of WEBHOOK_URL"
+            )
         if self._is_stopping:
             return _answer(503)
         try:
             body = await json_body(request, BODY_BYTES_MAX)
         except NotTakenError as error:
-            return _answer(error.status)
+            return self._refused(error.status, str(error))
         try:
             await self._accepting.accept(body)
-        except ValueError:
-            return _answer(400)
+        except ValueError as error:
+            return self._refused(400, str(error))
         except (StoreUnavailable, StoreError) as error:
             self._storing.failed("store", str(error), alarm=True)
             return _answer(503)
         self._storing.over()
         return _answer(200)
+
+    def _refused(self, status: int, reason: str) -> web.Response:
+        """Log why, for each status once a minute: the sender has the secret, so it is Telegram, or the proxy is wrong."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._logged_at.get(status, now):
+            self._logged_at[status] = now + LOOK_EVERY_S
+            self._log.warning("a request with the webhook's secret is refused", status=status, reason=reason)
+        return _answer(status)
 
     def _has_secret(self, request: web.Request) -> bool:
         given = request.headers.getall(SECRET, [])

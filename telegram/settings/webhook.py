@@ -60,8 +60,10 @@ class WebhookConfig:
     """How many requests Telegram sends at a time (setWebhook, max_connections)."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an invalid secret."""
+        """Raise ValueError for an invalid secret or certificate."""
         check_secret(self.secret)
+        if self.certificate is not None:
+            check_certificate(self.certificate)
 
 
 def check_secret(text: str) -> str:
@@ -78,12 +80,28 @@ def check_url(text: str, *, local: bool) -> None:
         port = parts.port
     except ValueError:
         raise ValueError("it is not a URL like https://bot.example.com/updates") from None
+    if re.search(r"\s", text) or not parts.path.isascii():
+        raise ValueError("percent-encode what is no ASCII, and spaces: Telegram sends another path otherwise")
     if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("it is not a URL like https://bot.example.com/updates")
     if not local and parts.scheme != "https":
         raise ValueError("Telegram sends to https:// only, unless TELEGRAM_API_URL is a local server")
     if not local and (port or 443) not in PORTS:
         raise ValueError("Telegram sends to the ports 443, 80, 88 and 8443 only")
+
+
+def check_certificate(file: Path) -> None:
+    """Raise ValueError for what is no certificate, or would give its private key away: the file is sent to Telegram."""
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+    if b"PRIVATE KEY-----" in text:
+        raise ValueError(
+            f"{file} has a private key, and would be sent to Telegram: use a file with the certificate only"
+        )
+    if b"-----BEGIN CERTIFICATE-----" not in text:
+        raise ValueError(f"{file} is no certificate in PEM format")
 
 
 class WebhookSettings(BaseModel):
@@ -122,17 +140,29 @@ class WebhookSettings(BaseModel):
     @field_validator("webhook_certificate")
     @classmethod
     def _file(cls, file: Path | None) -> Path | None:
-        if file is not None and not file.is_file():
-            raise ValueError("there is no such file")
+        if file is not None:
+            check_certificate(file)
         return file
 
     def webhook_error(self, *, local: bool) -> str | None:
-        """Return what is wrong with the URL, for api.telegram.org or a `local` server; None: nothing."""
+        """Return what is wrong, in one line, for api.telegram.org or a `local` server; None: nothing."""
+        if self.webhook_url is None:
+            return None
         try:
-            if self.webhook_url is not None:
-                check_url(self.webhook_url, local=local)
+            check_url(self.webhook_url, local=local)
         except ValueError as error:
-            return str(error)
+            return f"WEBHOOK_URL: {error}"
+        listen = read_address(self.webhook_listen)
+        networks = read_networks(self.webhook_networks or "127.0.0.1")
+        if (
+            listen.is_loopback
+            and self.webhook_proxies is None
+            and not any(network.network_address.is_loopback for network in networks)
+        ):
+            return (
+                f"WEBHOOK_NETWORKS: at {listen} all requests come from a proxy on this machine: name it, such as "
+                "WEBHOOK_PROXIES=127.0.0.1/32"
+            )
         return None
 
     def webhook(self, token: str) -> WebhookConfig | None:

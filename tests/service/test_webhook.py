@@ -254,6 +254,37 @@ async def test_senders():
         assert await status(webhook, request(X_Forwarded_For="unknown")) == 404
 
 
+async def test_why_a_request_with_the_secret_is_refused_is_logged_once_a_minute():
+    """Else all that is seen is Telegram's "Wrong response from the webhook: 404 Not Found".
+
+    defstudio/telegraph issue 428, aiogram issue 672, tdlib/telegram-bot-api issue 422.
+    """
+    with capture_logs() as logs:
+        async with serving(
+            networks=read_networks("149.154.160.0/20"), proxies=read_networks("127.0.0.1/32")
+        ) as webhook:
+            for _ in range(3):
+                assert await status(webhook, request(X_Forwarded_For="1.1.1.1")) == 404
+                assert (
+                    await status(webhook, request(X_Forwarded_For="149.154.160.1", Content_Type=None)) == 415
+                )
+                assert await status(webhook, request(X_Forwarded_For="149.154.160.1", secret="x")) == 404
+            webhook._logged_at.clear()
+            assert (
+                await status(webhook, request(line="POST /x HTTP/1.1", X_Forwarded_For="149.154.160.1"))
+                == 404
+            )
+            webhook._logged_at.clear()
+            assert await status(webhook, request(b"[]", X_Forwarded_For="149.154.160.1")) == 400
+    said = [(each["status"], each["reason"]) for each in logs if "is refused" in each["event"]]
+    assert said == [
+        (404, "it comes from 1.1.1.1, which is not in WEBHOOK_NETWORKS"),
+        (415, "send Content-Type: application/json, without a Content-Encoding"),
+        (404, "its path is '/x', not that of WEBHOOK_URL"),
+        (400, "not an update: a JSON object with an integer update_id"),
+    ]
+
+
 async def test_it_is_set_with_what_the_poller_asks_for():
     telegram = Telegram()
     async with serving(telegram=telegram):
@@ -312,7 +343,9 @@ class Rights:
         self.resigned = right
 
 
-def calls_within(seconds: float, rights: Any, *infos: Any, trouble: Any = ()) -> list[tuple[float, str]]:
+def calls_within(
+    seconds: float, rights: Any, *infos: Any, trouble: Any = (), made: Any = None
+) -> list[tuple[float, str]]:
     """The methods called, with their moments."""
 
     class Timed(Telegram):
@@ -327,6 +360,8 @@ def calls_within(seconds: float, rights: Any, *infos: Any, trouble: Any = ()) ->
         webhook = Webhook(
             Timed(*infos), rights, Accepting(rights), WebhookConfig(OURS, None, SECRET), allowed_updates=[]
         )
+        if made is not None:
+            made.append(webhook)
         running = asyncio.create_task(webhook.run())
         await asyncio.sleep(seconds)
         running.cancel()
@@ -348,6 +383,49 @@ def test_the_webhook_is_set_again_when_the_right_was_lost_and_regained(lost_at):
         *[(300.0, "setWebhook"), (300.0, "getWebhookInfo")],
     ]
     assert rights.resigned == Right(3)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"allowed_updates": ["message"]}, {"max_connections": 1}, {"has_custom_certificate": True}]
+)
+def test_a_webhook_whose_other_parameters_were_changed_is_set_again(changed):
+    """home-assistant/core issue 179896: with allowed_updates narrowed by another program, presses of buttons do not come."""
+    ours = {"url": OURS, "allowed_updates": ["message", "callback_query"], "max_connections": 40}
+    moments = calls_within(130, Rights(at_0=Right(1)), ours, ours | changed, ours, ours)
+    assert [at for at, method in moments if method == "setWebhook"] == [0.0, 61.0]
+
+
+@pytest.mark.parametrize(("has_refused", "times"), [(True, [0.0, 61.0, 122.0]), (False, [0.0])])
+def test_a_webhook_whose_secret_may_have_been_changed_is_set_again_once_a_minute(has_refused, times):
+    """Telegram does not show the secret. home-assistant/core pull request 133398, vellum-ai/vellum-assistant issue 40549.
+
+    It is no reason that a proxy says 404 by itself.
+    """
+
+    def error(at):
+        text = "Wrong response from the webhook: 404 Not Found"
+        return {"url": OURS, "last_error_date": at, "last_error_message": text}
+
+    class Refusing(Rights):
+        async def right(self):
+            for each in made:
+                each._has_refused |= has_refused
+            return await super().right()
+
+    made: list[Webhook] = []
+    infos = [{"url": OURS}, *(error(at) for at in range(1, 9))]
+    moments = calls_within(170, Refusing(at_0=Right(1)), *infos, made=made)
+    assert [at for at, method in moments if method == "setWebhook"] == times
+
+
+async def test_a_request_to_its_path_with_a_wrong_secret_is_remembered_until_the_next_look():
+    async with serving() as webhook:
+        assert await status(webhook, request(line="POST /other HTTP/1.1", secret="x")) == 404
+        assert not webhook._has_refused
+        assert await status(webhook, request(secret="x")) == 404
+        assert webhook._has_refused
+        assert webhook._look({"url": OURS}, OURS, is_new=False)
+        assert not webhook._has_refused
 
 
 def test_while_another_process_has_the_right_the_webhook_is_left_to_it():
@@ -514,6 +592,57 @@ def test_a_url_that_telegram_refuses(url):
     """Telegram Bot API, setWebhook: https, ports 443, 80, 88 and 8443."""
     with pytest.raises(ValueError, match=r"URL like|Telegram sends to"):
         check_url(url, local=False)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example/a b", " https://a.example/", "https://a.example/x\n", "https://a.example/ß"]
+)
+def test_a_url_that_telegram_writes_in_another_way(url):
+    """td, HttpUrl.cpp, parse_url: Telegram percent-encodes spaces in the path of its requests, and leaves other characters."""
+    with pytest.raises(ValueError, match="percent-encode"):
+        check_url(url, local=False)
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (CERTIFICATE + "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n", "private key"),
+        ("-----BEGIN EC PRIVATE KEY-----\nMA==\n-----END EC PRIVATE KEY-----\n" + CERTIFICATE, "private key"),
+        ("\x30\x03", "no certificate in PEM"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_the_file_of_a_certificate_is_sent_without_a_private_key(tmp_path, text, said):
+    """HAProxy wants both in one file; rubenlagus/TelegramBots issue 212: which of the files is the one for Telegram?"""
+    file = tmp_path / "own.pem"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ValueError, match=said):
+        WebhookConfig(certificate=file)
+    with pytest.raises(ValueError, match=said):
+        WebhookSettings(webhook_certificate=file)
+    file.write_text(CERTIFICATE)
+    assert WebhookSettings(webhook_url=OURS, webhook_certificate=file).webhook("1:x").certificate == file
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_right"),
+    [
+        ({"webhook_networks": "149.154.160.0/20"}, False),
+        ({"webhook_networks": "149.154.160.0/20", "webhook_listen": "[::1]:80"}, False),
+        ({"webhook_networks": "149.154.160.0/20", "webhook_proxies": "127.0.0.1"}, True),
+        ({"webhook_networks": "149.154.160.0/20", "webhook_listen": "10.0.0.1:80"}, True),
+        ({"webhook_networks": "127.0.0.1/32"}, True),
+        ({}, True),
+    ],
+)
+def test_networks_behind_a_proxy_that_is_not_named_would_refuse_everything(settings, is_right):
+    """aiogram issue 47, n8n-io/n8n issue 11175: behind a proxy all requests have its address."""
+    error = WebhookSettings(webhook_url=OURS, **settings).webhook_error(local=False)
+    assert (error is None) if is_right else ("WEBHOOK_PROXIES" in str(error))
 
 
 def test_urls():
