@@ -40,5 +40,5 @@ USER 10001
 VOLUME /data
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 9464, timeout=5); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+    CMD ["python", "-c", "import http.client as h, os; host, _, port = os.environ['METRICS_LISTEN'].rpartition(':'); c = h.HTTPConnection(host.strip('[]'), int(port), timeout=5); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["/usr/bin/tini", "--", "python", "/app/run.py"]

@@ -51,7 +51,7 @@ class OperatorSettings(BaseModel):
     def _admin_origin(cls, origin: str | None) -> str | None:
         if origin is not None and not _ORIGIN.fullmatch(origin):
             raise ValueError("https://HOST or https://HOST:PORT is needed, in lower case and without a path")
-        return origin
+        return None if origin is None else origin.removesuffix(":443")  # as browsers write it
 
     def operator_problem(self) -> str | None:
         """Return what is wrong with the settings together, in one line."""

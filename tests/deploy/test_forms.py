@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -88,13 +89,18 @@ def test_the_image_has_the_extras_that_are_asked_for(tmp_path: Path, extras: str
 
 
 @pytest.mark.parametrize("lives", [True, False])
-async def test_the_health_check_sees_the_loop(lives: bool):
-    async with Monitoring(Address("127.0.0.1", 0), "", NoTelegram(), lambda: 0.0) as monitoring:
-        _, *arguments = (each.replace("9464", str(monitoring.address.port)) for each in healthcheck())
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+async def test_the_health_check_sees_the_loop(host: str, lives: bool):
+    """Of its own bot: two containers may have one network, as pods and `--network host` do, and a port each."""
+    async with Monitoring(Address(host, 0), "", NoTelegram(), lambda: 0.0) as monitoring:
+        _, *arguments = healthcheck()
         if not lives:
             await monitoring._listener.stop(0.0)
         checking = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stderr=asyncio.subprocess.DEVNULL
+            sys.executable,
+            *arguments,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, "METRICS_LISTEN": str(monitoring.address)},
         )
         assert (await checking.wait() == 0) == lives
 

@@ -152,14 +152,15 @@ class Trial:
         return texts
 
 
-def series(texts: list[str], instance: str = "a") -> Series:
-    """Return what Prometheus would store of these scrapes."""
+def series(texts: list[str], instance: str = "a", bot: str = "") -> Series:
+    """Return what Prometheus would store of these scrapes. `bot`: the label of the target, if there are several."""
+    target = {"job": "chatlane", "instance": instance} | ({"bot": bot} if bot else {})
     found: Series = {}
     for minute, text in enumerate(texts):
         for family in text_string_to_metric_families(text):
             if family.name.startswith("chatlane"):
                 for sample in family.samples:
-                    labels = {**sample.labels, "job": "chatlane", "instance": instance}
+                    labels = {**sample.labels, **target}
                     pairs = ",".join(f'{key}="{value}"' for key, value in labels.items())
                     name = f"{sample.name}{{{pairs}}}"
                     values = found.setdefault(name, [])
@@ -384,6 +385,36 @@ def test_no_alert_fires_for_a_bot_that_works_and_its_standby(tmp_path: Path):
     scraped = series(live(None)) | series(live(all_stand_by), "b")
     assert scraped['chatlane_updates_appended_total{job="chatlane",instance="a"}'][-1] == str(MINUTES)
     assert fired(scraped, alerts(), tmp_path) == set()
+
+
+@needs_promtool
+@pytest.mark.parametrize(
+    ("alert", "bots", "others"),
+    [
+        ("ChatlaneAllStandBy", ("a", "b"), 1),
+        ("ChatlaneCallsRefused", ("a", "b"), 25),
+        ("ChatlaneLoopLag", ("", ""), 8),
+    ],
+)
+def test_the_trouble_of_one_is_not_hidden_by_others(
+    alert: str, bots: tuple[str, str], others: int, tmp_path: Path
+):
+    """Of several bots of one job, or of several processes of a bot."""
+    _, _, rule = RULES.read_text().partition(f"alert: {alert}\n")
+    names = tuple({*re.findall(r"chatlane_\w+", rule.partition("labels:")[0])})
+    all_of = series(live(TROUBLES[alert]), "a", bots[0])
+    scraped = {name: values for name, values in all_of.items() if name.startswith(names)}
+    well = {name: v for name, v in series(live(None), "other", bots[1]).items() if name.startswith(names)}
+    for number in range(others):
+        scraped |= {name.replace('"other"', f'"other{number}"'): values for name, values in well.items()}
+    assert alert in fired(scraped, [alert], tmp_path)
+
+
+@needs_promtool
+def test_the_alert_fires_when_no_target_is_left(tmp_path: Path):
+    """Targets that are discovered disappear with their pods: prometheus/prometheus issue 1504, prometheus-operator issue 1648."""
+    other: Series = {'up{job="other"}': ["1"] * MINUTES}
+    assert fired(other, alerts(), tmp_path) == {"ChatlaneDown"}
 
 
 @needs_promtool

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, NamedTuple
 
 import pytest
+from multidict import CIMultiDict
 
 from engine import Queue, StoreError
 from engine.stores.contract import append
@@ -21,6 +22,7 @@ from telegram.operating.page.access import (
     Refusal,
     Sessions,
 )
+from telegram.operating.settings import OperatorSettings
 from tests.kit.operated import READ_SECRET, SECRET, client_of, operated
 
 BODY = b"the text of a message"
@@ -388,9 +390,45 @@ def test_sessions_end_and_are_bounded():
     assert all(sessions.of(each) for each in others)
 
 
-def test_two_hosts_are_none():
-    from multidict import CIMultiDict
+@pytest.mark.parametrize(
+    ("host", "is_answered"),
+    [
+        *[(host, True) for host in ("127.0.0.1:8090", "127.0.0.2:8090", "LOCALHOST", "[::1]:1", "bots.example:443", "Bots.example")],
+        *[(host, False) for host in ("128.0.0.1", "127.0.0.1.evil.example", "127.evil.example", "x127.0.0.1", "bots.example:8443",
+                                     "127.0.0.1:8090@evil.example", "evil.example", "")],
+    ],
+)  # fmt: skip
+def test_a_name_of_this_machine_is_an_address_or_localhost(host, is_answered):
+    """ADMIN_LISTEN may be any address of 127.0.0.0/8. A name that resolves to one may be anybody's (DNS rebinding)."""
+    gate = Gate("https://bots.example", is_loopback=True)
+    if is_answered:
+        assert gate.place(CIMultiDict([("Host", host)]))
+    else:
+        with pytest.raises(Refusal):
+            gate.place(CIMultiDict([("Host", host)]))
 
+
+async def test_a_proxy_that_replaces_the_host_is_named_as_the_reason(store, tmp_path):
+    """nginx does so by default: getsentry/self-hosted issue 447, nightscout/nocturne pull request 999."""
+    async with (
+        operated(store, tmp_path, origin="https://bots.example") as page,
+        client_of(page.url) as client,
+    ):
+        answer = await client.ask(
+            "POST", "/login", {"secret": SECRET}, headers={"Origin": "https://bots.example"}
+        )
+        assert (answer.status, "Host" in answer.text) == (403, True)
+        answer = await client.ask("POST", "/login", {"secret": SECRET}, headers={"Origin": EVIL})
+        assert (answer.status, "Host" in answer.text) == (403, False)
+
+
+def test_the_port_443_of_an_origin_is_not_written_by_browsers():
+    """RFC 6454, 6.2: the default port is left out."""
+    given = OperatorSettings(admin_listen="127.0.0.1:8090", admin_origin="https://bots.example:443")
+    assert given.admin_origin == "https://bots.example"
+
+
+def test_two_hosts_are_none():
     gate = Gate(None, is_loopback=True)
     for headers in (CIMultiDict(), CIMultiDict([("Host", "127.0.0.1"), ("Host", "evil.example")])):
         with pytest.raises(Refusal):

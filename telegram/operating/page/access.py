@@ -29,7 +29,9 @@ SESSIONS_MAX: Final = 32
 IDLE_S: Final = 1800.0
 LASTS_S: Final = 12 * 3600.0
 
-_LOOPBACK: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?")
+_LOOPBACK: Final = re.compile(r"(127(\.[0-9]{1,3}){3}|localhost|\[::1\])(:[0-9]{1,5})?")
+"""No other name: an address cannot be made to mean another host, a name can (DNS rebinding)."""
+
 _SECRET_BYTES: Final = 24
 
 
@@ -84,15 +86,14 @@ class Gate:
         """Return where the browser is, by the Host header; Refusal."""
         hosts = headers.getall("Host", [])
         host = hosts[0].lower() if len(hosts) == 1 else ""
-        if self._origin is not None and f"https://{host}" == self._origin:
+        if self._origin is not None and f"https://{host.removesuffix(':443')}" == self._origin:
             return Place(self._origin, is_secure=True)
         if self._is_loopback and _LOOPBACK.fullmatch(host):
             return Place(f"http://{host}", is_secure=False)
         raise Refusal(403, "this host name is not that of the page (ADMIN_ORIGIN)")
 
-    @staticmethod
     def check_source(
-        headers: Headers, place: Place, *, is_write: bool, is_page: bool, is_program: bool
+        self, headers: Headers, place: Place, *, is_write: bool, is_page: bool, is_program: bool
     ) -> None:
         """Raise Refusal for a request of another site. `is_page`: of the page itself, which may be opened by a link."""
         site = _one(headers, "Sec-Fetch-Site")
@@ -105,6 +106,10 @@ class Gate:
         ):
             raise Refusal(403, "this page is not for other sites")
         origins = headers.getall("Origin", [])
+        if origins == [self._origin] and not place.is_secure:
+            raise Refusal(
+                403, "the proxy has to pass the Host header on: nginx, proxy_set_header Host $http_host"
+            )
         if any(origin != place.origin for origin in origins) or len(origins) > 1:
             raise Refusal(403, "this page is not for other sites")
         if is_write and not origins and not is_program:
