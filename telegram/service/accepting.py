@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from engine import Observe, Right, RightLost, StoreError, StoreUnavailable
 from telegram.botapi.intake import UPDATE_BYTES_MAX, RawUpdate, scan, update_id_of
@@ -26,6 +26,22 @@ RIGHT_WITHIN_S: Final = 1.0
 BATCH_MAX: Final = 100
 _ONES: Final = (StoreUnavailable, StoreError, RightLost)
 """Errors that concern all of a batch."""
+
+
+Body: TypeAlias = bytes | bytearray | memoryview | str | Mapping[str, Any]
+"""An update as web frameworks give it: the body of the request, as bytes or text, or the decoded object."""
+
+
+def _bytes_of(update: Body) -> bytes:
+    if isinstance(update, str):
+        return update.encode("utf-8", "surrogateescape")
+    if isinstance(update, Mapping):
+        return json.dumps(dict(update)).encode()
+    if isinstance(update, bytes | bytearray | memoryview):
+        return bytes(update)
+    raise TypeError(
+        f"an update is the body of the request, or the decoded object, not {type(update).__name__}"
+    )
 
 
 def read_update(body: bytes) -> RawUpdate:
@@ -64,12 +80,12 @@ class Accepting:
         self._waiting: deque[_Waiter] = deque()
         self._is_led = False
 
-    async def accept(self, update: bytes | Mapping[str, Any]) -> None:
+    async def accept(self, update: Body) -> None:
         """Append one update; durable on return. ValueError if it is none, StoreUnavailable if it cannot be stored now.
 
         After a cancellation it may be stored or not: send it again.
         """
-        raw = read_update(update if isinstance(update, bytes) else json.dumps(dict(update)).encode())
+        raw = read_update(_bytes_of(update))
         try:
             async with asyncio.timeout(STORE_WITHIN_S):
                 await self._durable(_Waiter(raw))

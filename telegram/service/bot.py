@@ -18,7 +18,7 @@ from telegram.client.peers import Peers
 from telegram.dialogue import Router
 from telegram.dialogue.router.kinds import log_kinds
 from telegram.dialogue.router.menus import menu_lists
-from telegram.service.accepting import Accepting
+from telegram.service.accepting import Accepting, Body
 from telegram.service.assembly import Assembly, BotMeter, Traces
 from telegram.service.menu import publish
 from telegram.service.poller import Poller
@@ -136,7 +136,7 @@ class Bot:
         self._check_runs("post()")
         await self._parts.post(chat_id, name, payload, id=id, user_id=user_id, topic=topic)
 
-    async def accept(self, update: bytes | Mapping[str, Any]) -> None:
+    async def accept(self, update: Body) -> None:
         """Take in one update that another web application received; durable on return, so answer 200 only then.
 
         A repeated update_id is ignored. ValueError if it is no update (answer 400), StoreUnavailable if it cannot be stored

@@ -564,6 +564,19 @@ async def test_accept_takes_bytes_and_objects():
         await accepting.accept({"ok": True})
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview, bytes.decode])
+async def test_accept_takes_what_frameworks_give(kind):
+    """Of aiohttp it is `request.text()` as well: a ValueError would be answered with 400, and hold the chat up at Telegram."""
+    store = MemoryStore()
+    accepting = Accepting(Inbox(store))
+    await accepting.accept(kind(UPDATE))
+    assert await appended(store) == 1
+    for wrong in (None, 7, [("update_id", 8)]):
+        wrong_one: Any = wrong
+        with pytest.raises(TypeError, match="body of the request"):
+            await accepting.accept(wrong_one)
+
+
 def test_invalid_utf_8_stays_in_its_lane():
     update = read_update(UPDATE.replace(b'"a"', b'"\xff"'))
     assert update.fields is not None
