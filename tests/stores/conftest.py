@@ -1,12 +1,38 @@
 """A PostgreSQL server for the tests of this folder: one for all of them, a bot for each."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from itertools import count
+from types import SimpleNamespace
+from typing import Any, Final
 
+import asyncpg
 import pytest
 
 from tests.kit.database import WHERE_FROM, Server, can_start
+
+_FIRST_OF_USERS: Final = 16384
+"""Types below have the same number and form in each database (PostgreSQL, access/transam.h: FirstNormalObjectId)."""
+
+
+@contextmanager
+def _types_are_looked_up_once() -> Iterator[None]:
+    """Each connection of asyncpg looks up the types of the arrays that it sends: a third of what opening a store costs."""
+    look_up = asyncpg.Connection._introspect_types
+    known: dict[frozenset[int], Any] = {}
+
+    async def introspect(connection: Any, numbers: set[int], timeout: float | None) -> Any:
+        wanted = frozenset(numbers)
+        if wanted in known:
+            return known[wanted], SimpleNamespace(name="not asked for")
+        found, statement = await look_up(connection, numbers, timeout)
+        if max(wanted) < _FIRST_OF_USERS:
+            known[wanted] = found
+        return found, statement
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncpg.Connection, "_introspect_types", introspect)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +41,8 @@ def database() -> Iterator[Server]:
     if not can_start():
         pytest.skip(WHERE_FROM)
     server = Server()
-    yield server
+    with _types_are_looked_up_once():
+        yield server
     server.remove()
 
 
