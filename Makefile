@@ -13,21 +13,9 @@ help: ## list the targets
 run: .venv/.runtime ## run the bot; if BOT_TOKEN is not set: a sandbox with a page to chat in (ARGS="--help" shows the settings)
 	@$(PY) run.py --without-token=sandbox $(ARGS)
 
-# Side by side: tests with processes or a browser mostly wait. 5: no test of this part is among the ARGS.
-QUICK = $(PY) -m pytest -m "not processes and not browser"
-test: .venv/.dev browser database ## lint, then every test (ARGS="tests/test_run.py -x": only these)
-	@for part in 0 1 2; do $(PY) -m pytest -m processes --part $$part/3 $(ARGS) >.venv/processes$$part.log 2>&1 & pids="$$pids $$!"; done; \
-	$(PY) -m pytest -m browser $(ARGS) >.venv/browser.log 2>&1 & browser=$$!; \
-	$(QUICK) --part 0/2 $(ARGS) >.venv/half.log 2>&1 & half=$$!; \
-	$(MAKE) -s lint >.venv/lint.log 2>&1 & lint=$$!; \
-	$(QUICK) --part 1/2 $(ARGS); codes=$$?; \
-	wait $$half; codes="$$codes $$?"; echo "the other half:"; cat .venv/half.log; \
-	wait $$browser; codes="$$codes $$?"; echo "in a browser:"; cat .venv/browser.log; \
-	for pid in $$pids; do wait $$pid; codes="$$codes $$?"; done; \
-	for part in 0 1 2; do echo "with processes, part $$part of 3:"; cat .venv/processes$$part.log; done; \
-	wait $$lint || { lint=$$?; echo "lint:"; cat .venv/lint.log; exit $$lint; }; \
-	[ "$$codes" != "5 5 5 5 5 5" ] || exit 5; \
-	for code in $$codes; do [ $$code = 0 ] || [ $$code = 5 ] || exit $$code; done
+WITHIN_S ?= 3600
+test: .venv/.dev browser database ## lint, and every test (ARGS="tests/test_run.py -x": only these; WITHIN_S: no longer than this)
+	@$(PY) -m tests.parts --within $(WITHIN_S) $(ARGS)
 
 lint: .venv/.dev ## formatting, lint, types, and who may import whom
 	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q .
