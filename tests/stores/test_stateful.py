@@ -373,11 +373,11 @@ def run(machine: type[StoreMachine], examples: int) -> None:
 
 
 def test_memory():
-    run(MemoryMachine, 200)
+    run(MemoryMachine, 120)
 
 
 def test_sqlite():
-    run(SqliteMachine, 120)
+    run(SqliteMachine, 80)
 
 
 @pytest.mark.skipif(
@@ -396,4 +396,4 @@ def test_sqlite_with_nothing_at_hand(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("engine.embedded.at_hand.STATES_BYTES_MAX", 0)
     # Else a cache that has dropped nothing knows which states do not exist.
     monkeypatch.setattr(StoreFile, "states", lambda _: 1)
-    run(SqliteMachine, 80)
+    run(SqliteMachine, 50)
