@@ -33,9 +33,10 @@ COUNTER, GAUGE, HISTOGRAM = CounterMetricFamily, GaugeMetricFamily, HistogramMet
 KINDS: Final = {
     "chatlane_ready": Kind(GAUGE, (), "1: ready, as /readyz"),
     "chatlane_problem": Kind(GAUGE, ("problem",), "1: this is why it is not ready"),
-    "chatlane_standby": Kind(
-        GAUGE, (), "1: another process takes updates in, this one takes over when it ends"
+    "chatlane_others_take_in": Kind(
+        GAUGE, (), "1: another process takes updates in; this one may handle some chats"
     ),
+    "chatlane_standby": Kind(GAUGE, (), "the same, as it was called before; goes with the next version"),
     "chatlane_source_age_seconds": Kind(GAUGE, (), "since an answer to getUpdates, or an update, came"),
     "chatlane_store_up": Kind(GAUGE, (), "1: the store answered at this scrape; none: it is not open"),
     "chatlane_pending": Kind(GAUGE, ("queue",), "updates, due timers, calls that wait or are handled"),
@@ -132,7 +133,8 @@ class Exposition(Collector):
         seen, webhook = self._seen, self._health.webhook
         yield _gauge("chatlane_ready", {(): float(not seen.problems)})
         yield _gauge("chatlane_problem", {(name,): float(name in seen.problems) for name in PROBLEMS})
-        yield _gauge("chatlane_standby", {(): float(self._health.is_standby)})
+        for name in ("chatlane_others_take_in", "chatlane_standby"):
+            yield _gauge(name, {(): float(self._health.others_take_in)})
         if seen.store is not None:
             yield _gauge("chatlane_store_up", {(): seen.store})
         groups = None if self._health.store is None else self._health.store.groups()

@@ -94,7 +94,7 @@ class Health:
         self._others_at: float | None = None  # when another process was last known to take updates in
 
     @property
-    def is_standby(self) -> bool:
+    def others_take_in(self) -> bool:
         """Whether another process takes the updates in; this one may handle some chats."""
         return not self._takes_in or (self.store is not None and self.store.sharing.appends_elsewhere)
 
@@ -132,7 +132,7 @@ class Health:
         return None if at is None else self._clock() - at
 
     def _is_current(self) -> bool:
-        if self.is_standby:
+        if self.others_take_in:
             self._others_at = self._clock()
             return True
         if self._others_at is not None and self._clock() - self._others_at <= SOURCE_STALE_S:

@@ -210,7 +210,7 @@ class OthersAppend(Alone):
     appends_elsewhere = True
 
 
-def all_stand_by(bot: Trial) -> None:
+def nothing_taken_in(bot: Trial) -> None:
     """Another process takes updates in, says the database; there is none."""
 
     async def right() -> Right:
@@ -338,7 +338,7 @@ def telegram_error(bot: Trial) -> None:
 
 TROUBLES: dict[str, Callable[[Trial], None]] = {
     "ChatlaneNotReady": not_ready,
-    "ChatlaneAllStandBy": all_stand_by,
+    "ChatlaneNothingTakenIn": nothing_taken_in,
     "ChatlaneSourceStale": source_stale,
     "ChatlaneOldestTooOld": oldest_too_old,
     "ChatlaneDeadLetters": dead_letters,
@@ -381,8 +381,8 @@ def test_an_alert_fires_in_its_trouble(alert: str, tmp_path: Path):
 
 
 @needs_promtool
-def test_no_alert_fires_for_a_bot_that_works_and_its_standby(tmp_path: Path):
-    scraped = series(live(None)) | series(live(all_stand_by), "b")
+def test_no_alert_fires_for_a_bot_of_which_another_process_takes_updates_in(tmp_path: Path):
+    scraped = series(live(None)) | series(live(nothing_taken_in), "b")
     assert scraped['chatlane_updates_appended_total{job="chatlane",instance="a"}'][-1] == str(MINUTES)
     assert fired(scraped, alerts(), tmp_path) == set()
 
@@ -391,7 +391,7 @@ def test_no_alert_fires_for_a_bot_that_works_and_its_standby(tmp_path: Path):
 @pytest.mark.parametrize(
     ("alert", "bots", "others"),
     [
-        ("ChatlaneAllStandBy", ("a", "b"), 1),
+        ("ChatlaneNothingTakenIn", ("a", "b"), 1),
         ("ChatlaneCallsRefused", ("a", "b"), 25),
         ("ChatlaneLoopLag", ("", ""), 8),
     ],

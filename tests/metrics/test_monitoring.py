@@ -130,7 +130,7 @@ async def test_the_pages_say_ready_only_while_all_works(stage: Stage, monkeypatc
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr(Alone, "appends_elsewhere", True)  # another process polls
             assert await get(monitoring, "/readyz") == (200, "[]")
-            assert (await scrape(monitoring))["chatlane_standby",] == 1
+            assert (await scrape(monitoring))["chatlane_others_take_in",] == 1
         monitoring.counts.source_at = asyncio.get_running_loop().time()
 
         async def fails(*_: object) -> None:
@@ -156,13 +156,13 @@ async def test_a_process_is_ready_when_its_store_is_open_and_it_works(stage: Sta
         assert await get(monitoring, "/healthz") == (200, "")
         assert await get(monitoring, "/readyz") == (503, '["starting"]')
         seen = await scrape(monitoring)
-        assert (seen["chatlane_ready",], seen["chatlane_standby",]) == (0, 0)
+        assert (seen["chatlane_ready",], seen["chatlane_others_take_in",]) == (0, 0)
         assert ("chatlane_store_up",) not in seen
         async with stage.bot(echo(), meter=monitoring.counts) as bot:
             monitoring.serve(stage.store, bot)
             await stage.says(7, 7, "hello")
             seen = await scrape(monitoring)
-            assert (seen["chatlane_standby",], seen["chatlane_store_up",]) == (0, 1)
+            assert (seen["chatlane_others_take_in",], seen["chatlane_store_up",]) == (0, 1)
 
 
 async def test_the_token_guards_what_the_pages_say():

@@ -68,7 +68,7 @@ async def test_a_worker_takes_nothing_in_and_is_ready():
         health.store, health.bot = store, bot
         await bot.start()
         assert await health.problems() == []
-        assert health.is_standby
+        assert health.others_take_in
         with pytest.raises(RuntimeError, match="its role is work"):
             await bot.accept(b"{}")
         await bot.stop()

@@ -546,35 +546,34 @@ async def commit_group(server: Server, backend: Backend, parts: Combined, values
     """Execute a group as its statement does (statements.py)."""
     _, id_, stint, nonce_ = values
     await server.lock(backend, "session", id_, "share")
-    gone, new, keyed, _, raised, shared = parts
     tables = server.tables
     rows = tables.rows
     is_alive_ = in_force(tables, id_, stint)
     is_same = is_alive_ and server.nonce == nonce_
-    has_right = shared.right is None or (tables.owner, tables.epoch) == (id_, shared.right)
+    has_right = parts.right is None or (tables.owner, tables.epoch) == (id_, parts.right)
     wrong = [
         key
-        for (key, scope), was in shared.states.items()
+        for (key, scope), was in parts.states.items()
         if (row[2] if (row := rows["state"].get((key, scope))) else None) != was
     ]
     if not is_same or not has_right or wrong:
         return int(is_alive_), int(is_same), int(has_right), wrong[0] if is_same and wrong else None, None
     for table in ("inbox", "outbox", "mail"):
-        if any(place not in rows[table] for place in gone.get(table, ())):
+        if any(place not in rows[table] for place in parts.gone.get(table, ())):
             raise asyncpg.DivisionByZeroError("simulated")
-    for no in shared.given:
+    for no in parts.given:
         tables.share[no] = None if tables.share[no] == id_ else tables.share[no]
-    for table, places in gone.items():
+    for table, places in parts.gone.items():
         for place in places:
             rows[table].pop(place, None)
-    for table, changes in keyed.items():
+    for table, changes in parts.keyed.items():
         for key, row in changes.items():
             at = key if len(key) > 1 else key[0]
             if row is DELETED:
                 rows[table].pop(at, None)
             else:
                 rows[table][at] = row
-    for table, inserted in new.items():
+    for table, inserted in parts.new.items():
         for row in inserted:
             if table == "mail":
                 tables.mails += 1
@@ -583,7 +582,7 @@ async def commit_group(server: Server, backend: Backend, parts: Combined, values
                 raise asyncpg.UniqueViolationError(f"simulated: {table} {row}")
             else:
                 rows[table][row[0]] = row
-    for kind, value in raised.items():
+    for kind, value in parts.marks.items():
         rows["mark"][kind] = (max(value, rows["mark"].get(kind, (0,))[0]),)
     return 1, 1, 1, None, None
 

@@ -565,7 +565,7 @@ async def test_what_all_may_have_forgotten_is_not_missed(open_it, sql, bot, monk
     store = await open_it()
     await append(store, [update(1)])
     await sql.execute("DELETE FROM chatlane.seen WHERE bot = $1", int(bot))
-    monkeypatch.setattr("engine.stores.owned.shared._KEPT_BY_ALL_S", -1.0)
+    monkeypatch.setattr("engine.stores.owned.sessions._KEPT_BY_ALL_S", -1.0)
     cut(store)
     await insist(store.oldest)
     assert store._ended is None

@@ -52,25 +52,29 @@ LARGE_BYTES: Final = 1 << 20
 TOGETHER_BYTES: Final = 8 << 20
 """Callers with more content than this together are written one by one, too."""
 
-Combined = tuple[
-    dict[str, list[int]],
-    dict[str, list[Row]],
-    dict[str, dict[Row, Row | None]],
-    dict[str, int],
-    dict[str, int],
-    "SharedSteps",
-]
-"""The steps of one transaction per table: places or numbers to delete; rows to insert, in the order of the steps; by key, the
-row to insert or replace, or DELETED. And by lane, the number of timers that it may have at the end; by kind of id, the value
-to which its high-water mark is raised; what must be so, or nothing is changed."""
 
+class Combined:
+    """The steps of one transaction, as what becomes of each table."""
 
-class SharedSteps:
-    """What only a store has that several sessions write: what must be so, or nothing is changed; shares that are given up."""
-
-    __slots__ = ("given", "right", "states")
+    __slots__ = ("bounded", "given", "gone", "keyed", "marks", "new", "right", "states")
 
     def __init__(self) -> None:
+        self.gone: dict[str, list[int]] = {}
+        """Places or numbers to delete, by table."""
+
+        self.new: dict[str, list[Row]] = {}
+        """Rows to insert, by table, in the order of the steps."""
+
+        self.keyed: dict[str, dict[Row, Row | None]] = {}
+        """By table and key, the row to insert or replace, or DELETED."""
+
+        self.bounded: dict[str, int] = {}
+        """By lane, the number of timers that it may have at the end."""
+
+        self.marks: dict[str, int] = {}
+        """By kind of id, the value to which its high-water mark is raised."""
+
+        # Only of a store that several sessions write. The first two must be so, or nothing is changed.
         self.right: int | None = None
         """The epoch of the right to append that the session must have."""
 
@@ -78,7 +82,7 @@ class SharedSteps:
         """The states before this transaction, by (key, scope)."""
 
         self.given: list[int] = []
-        """Shares of the lanes that the session owned so far."""
+        """Shares of the lanes that the session owned so far, and gives up."""
 
 
 class Group:
@@ -207,12 +211,8 @@ def only_deletes(steps: Steps) -> bool:
 
 def combined(steps: Steps) -> Combined:
     """Combine the steps."""
-    gone: dict[str, list[int]] = {}
-    new: dict[str, list[Row]] = {}
-    keyed: dict[str, dict[Row, Row | None]] = {}
-    bounded: dict[str, int] = {}
-    marks: dict[str, int] = {}
-    shared = SharedSteps()
+    parts = Combined()
+    gone, new, keyed = parts.gone, parts.new, parts.keyed
     last = ""
     add: Callable[[Any], None]
     by_turns = iter(steps)
@@ -225,16 +225,16 @@ def combined(steps: Steps) -> Combined:
             elif what in KEYS:
                 add = partial(_replace, keyed.setdefault(what, {}), KEYS[what])
             elif what == "#timer":
-                add = partial(_bound, bounded)
+                add = partial(_bound, parts.bounded)
             elif what == "#mark":
-                add = partial(_raise, marks)
+                add = partial(_raise, parts.marks)
             elif what[0] == "=":
-                add = partial(_share, shared, what)
+                add = partial(_between_sessions, parts, what)
             else:
                 add = partial(_forget, keyed.setdefault(what[1:], {}))
             last = what
         add(value)
-    return gone, new, keyed, bounded, marks, shared
+    return parts
 
 
 def _forget(rows: dict[Row, Row | None], key: Row) -> None:
@@ -252,14 +252,14 @@ def _bound(bounded: dict[str, int], bound: tuple[str, int]) -> None:
     bounded[bound[0]] = bound[1]
 
 
-def _share(shared: SharedSteps, what: str, value: Any) -> None:
+def _between_sessions(parts: Combined, what: str, value: Any) -> None:
     match what:
         case "=right":
-            shared.right = value
+            parts.right = value
         case "=state":
-            shared.states.setdefault(value[:2], value[2])
+            parts.states.setdefault(value[:2], value[2])
         case _:
-            shared.given += value
+            parts.given += value
 
 
 def _raise(marks: dict[str, int], mark: tuple[str, int]) -> None:

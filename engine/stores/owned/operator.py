@@ -226,7 +226,7 @@ class OwnedOperator(LoadedStore):
             await self._writer.done(replayed)
         return True
 
-    # What a store whose lanes are shared by several sessions does otherwise (shared.py).
+    # What a store whose lanes are shared by several sessions does otherwise (sessions.py).
 
     def _is_far(self, key: str) -> bool:  # noqa: ARG002
         """Return whether the lane belongs to another session."""

@@ -50,7 +50,7 @@ class Read(Enum):
     """(number) -> the same of the newest dead letter with a lower number."""
 
     MAIL = "mail"
-    """(most) -> n, kind, key, scope, place, at, body of the oldest mail for this session's lanes (shared.py)."""
+    """(most) -> n, kind, key, scope, place, at, body of the oldest mail for this session's lanes (sessions.py)."""
 
     __hash__ = object.__hash__  # Enum's own is written in Python
 

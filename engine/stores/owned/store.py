@@ -278,7 +278,7 @@ class OwnedStore(OwnedOperator):
                 else:
                     return lane
 
-    # What a store whose lanes are shared by several sessions does otherwise (shared.py).
+    # What a store whose lanes are shared by several sessions does otherwise (sessions.py).
 
     def _place(self, updates: Sequence[Envelope]) -> tuple[Placed, list[Envelope]]:
         """Return the updates with their places, and those whose lane is full."""

@@ -118,39 +118,38 @@ class Statement(NamedTuple):
 
 def group_statement(schema: str, steps: Combined) -> Statement:
     """Return the statement of a group."""
-    gone, inserted, keyed, bounded, raised, shared = steps
     values: list[Any] = []
     parts: list[tuple[str, str]] = []  # what is done with which table: the statement depends on nothing else
-    if shared.right is not None:
+    if steps.right is not None:
         parts.append(("right", ""))
-        values.append(shared.right)
-    if was := [(*name, state) for name, state in sorted(shared.states.items(), key=_by_name)]:
+        values.append(steps.right)
+    if was := [(*name, state) for name, state in sorted(steps.states.items(), key=_by_name)]:
         parts.append(("wrong", ""))
         values += _turned(was)
-    if bounded:
+    if steps.bounded:
         parts.append(("bounded", "timer"))
         values += _bounds(steps)
     parts.append(("sure", ""))
-    if shared.given:
+    if steps.given:
         parts.append(("given", ""))
-        values.append(shared.given)
-    for table, places in gone.items():
+        values.append(steps.given)
+    for table, places in steps.gone.items():
         parts.append(("gone", table))
         values.append(places)
-    new = {table: rows for table, rows in inserted.items() if rows}
-    for table, by_key in keyed.items():
+    new = {table: rows for table, rows in steps.new.items() if rows}
+    for table, by_key in steps.keyed.items():
         if forgotten := [key for key, row in by_key.items() if row is DELETED]:
             parts.append(("forgotten", table))
             values += _turned(forgotten)
         if rows := [row for row in by_key.values() if row is not DELETED]:
             new[table] = rows
     if states := new.pop("state", []):
-        fresh = {row for row in states if shared.states.get(row[:2], b"") is None}  # no row may be there
+        fresh = {row for row in states if steps.states.get(row[:2], b"") is None}  # no row may be there
         for table, some in (("fresh", fresh), ("state", set(states) - fresh)):
             if some:
                 new[table] = sorted(some)
-    if raised:
-        new["mark"] = list(raised.items())
+    if steps.marks:
+        new["mark"] = list(steps.marks.items())
     for table, rows in new.items():
         parts.append(("new", table))
         values += _columns(table, rows)
@@ -174,12 +173,11 @@ def _turned(rows: Sequence[Row]) -> list[Any]:
 
 def _bounds(steps: Combined) -> list[Any]:
     """Return the lanes, how many other timers each may keep, the places deleted, and the names changed."""
-    gone, _, keyed, bounded, _, _ = steps
-    changes = keyed.get("timer", {})
+    changes = steps.keyed.get("timer", {})
     set_ = [name[0] for name, row in changes.items() if row is not DELETED]
-    most = [bound - set_.count(lane) for lane, bound in bounded.items()]
+    most = [bound - set_.count(lane) for lane, bound in steps.bounded.items()]
     names = _turned(list(changes)) if changes else [[], [], []]
-    return [list(bounded), most, gone.get("timer", []), *names]
+    return [list(steps.bounded), most, steps.gone.get("timer", []), *names]
 
 
 @cache

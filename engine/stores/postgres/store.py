@@ -1,4 +1,4 @@
-"""postgres://: a database; several processes share the lanes of a bot (engine/stores/owned/shared.py).
+"""postgres://: a database; several processes share the lanes of a bot (engine/stores/owned/sessions.py).
 
 * Lanes, leases, timers and caches are in the memory of the process whose session owns the lane's share. Each group of
   requests is one statement, which checks in its own transaction that the session is in force.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from engine.errors import StoreAwayError, StoreError, StoreUnavailable, TransactionFailed
 from engine.store import Limits
 from engine.stores.owned.group import Group
-from engine.stores.owned.shared import SharedStore
+from engine.stores.owned.sessions import SharedStore
 from engine.stores.postgres.address import read_address
 from engine.stores.postgres.ledger import RENEW_EVERY_S, TTL_S, PostgresLedger
 from engine.stores.postgres.session import Session

@@ -154,7 +154,6 @@ class Writer(GroupWriter):
     async def _transact(self, steps: Steps, connection: Connection, content: int = 0) -> None:
         """`content`: bytes that the statement has, if they are many, for the time that the line may take."""
         parts = combined(steps)
-        _, new, _, bounded, _, shared = parts
         sql, values = group_statement(self._schema, parts)
         limit = {"timeout": COMMAND_S + content / _SLOWEST_BYTES_PER_S} if content else {}
         row = await connection.fetchrow(sql, self._bot, *self._held, *values, **limit)
@@ -164,13 +163,13 @@ class Writer(GroupWriter):
         if not row[1]:
             raise StoreUnavailable("the server has crashed, or another one has taken its place")
         if not row[2]:
-            raise RightLost(f"right {shared.right} to append")
+            raise RightLost(f"right {parts.right} to append")
         if row[3] is not None:
             raise StateChanged(row[3])
         if row[4] is not None:
-            raise TooManyTimers(row[4], bounded[row[4]])
-        if new.get("mail") or shared.given:
-            self._news.add(bool(shared.given))
+            raise TooManyTimers(row[4], parts.bounded[row[4]])
+        if parts.new.get("mail") or parts.given:
+            self._news.add(bool(parts.given))
 
     async def _rows(
         self, what: Read, values: Row, doubt: Exception | None

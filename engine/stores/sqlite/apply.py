@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 
 from engine.errors import TooManyTimers
-from engine.stores.owned.group import DELETED, Row, Steps, combined
+from engine.stores.owned.group import DELETED, Combined, Row, Steps, combined
 
 _ROWS_MAX: Final = 256  # rows per INSERT; times columns, far below SQLite's limit of bound variables
 _INSERT: Final = {
@@ -40,10 +40,11 @@ SELECT column1 FROM (VALUES {rows}) WHERE (SELECT 1 FROM timer WHERE key = colum
 
 def apply(connection: sqlite3.Connection, steps: Steps) -> None:
     """Execute the steps in as few statements as possible, inside the open transaction."""
-    gone, new, keyed, bounded, marks, _ = combined(steps)
-    _flush(connection, gone, new, keyed)
-    for kind, mark in marks.items():
+    parts = combined(steps)
+    _flush(connection, parts)
+    for kind, mark in parts.marks.items():
         connection.execute(_RAISE, (mark, kind))
+    bounded = parts.bounded
     for most in set(bounded.values()):
         _check_timers(connection, [key for key in bounded if bounded[key] == most], most)
 
@@ -57,22 +58,17 @@ def _check_timers(connection: sqlite3.Connection, keys: list[str], most: int) ->
             raise TooManyTimers(found[0], most)
 
 
-def _flush(
-    connection: sqlite3.Connection,
-    gone: dict[str, list[int]],
-    new: dict[str, list[Row]],
-    keyed: dict[str, dict[Row, Row | None]],
-) -> None:
-    for queue, places in gone.items():
+def _flush(connection: sqlite3.Connection, parts: Combined) -> None:
+    for queue, places in parts.gone.items():
         if len(places) == 1:  # most transactions of a bot that is not busy
             connection.execute(f"DELETE FROM {queue} WHERE rowid = ?", places)
         else:
             connection.execute(
                 f"DELETE FROM {queue} WHERE rowid IN (SELECT value FROM json_each(?))", (str(places),)
             )
-    for table, rows in new.items():
+    for table, rows in parts.new.items():
         _insert(connection, table, rows)
-    for table, by_key in keyed.items():
+    for table, by_key in parts.keyed.items():
         for key, row in by_key.items():
             if row is DELETED:
                 connection.execute(_DELETE[table], key)
