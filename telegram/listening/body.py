@@ -49,3 +49,5 @@ async def read_body(request: web.Request, bytes_max: int) -> bytes:
         raise NotTakenError(408, f"the body did not arrive within {BODY_WITHIN_S:g} s") from None
     except web.HTTPRequestEntityTooLarge:
         raise too_long from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise NotTakenError(400, "the body ended before its end") from None

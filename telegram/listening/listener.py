@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -26,7 +27,10 @@ _IDLE_S: Final = 630.0
 """Above the time for which proxies keep a connection: who closes first, while a request is on its way, makes it fail with 502.
 Caddy keeps one for 120 s, Traefik and cloudflared for 90 s, load balancers of Google for 600 s (their documentation)."""
 
-_log = logging.getLogger(__name__)
+_LOG_EVERY_S: Final = 60.0
+
+log = structlog.get_logger(__name__)
+_log = logging.getLogger(f"{__name__}.aiohttp")
 _log.setLevel(logging.CRITICAL)  # malformed requests are answered with 400; any stranger can send them
 
 
@@ -91,6 +95,7 @@ class Listener:
         self._quiet: dict[web.RequestHandler, asyncio.TimerHandle | None] = {}
         """Connections without a request now, longest first; with the end of those that have had none yet."""
 
+        self._logs_again_at = 0.0
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -176,12 +181,26 @@ class Listener:
         self._idle.clear()
         try:
             return await handler(request)
+        except web.HTTPException:
+            raise
+        except Exception:
+            if self._may_log():
+                log.exception("unexpected error while a request was answered", address=str(self.address))
+            raise  # aiohttp answers with 500
         finally:
             if request.protocol.transport is not None:
                 self._quiet[request.protocol] = None
             self._running -= 1
             if not self._running:
                 self._idle.set()
+
+    def _may_log(self) -> bool:
+        """Return whether an error is to be logged: one a minute, as a sender may repeat its request at any rate."""
+        now = asyncio.get_running_loop().time()
+        if now < self._logs_again_at:
+            return False
+        self._logs_again_at = now + _LOG_EVERY_S
+        return True
 
 
 async def _without_versions(_: web.Request, response: web.StreamResponse) -> None:

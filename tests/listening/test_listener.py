@@ -3,8 +3,9 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
-from telegram.listening import Address, Listener
+from telegram.listening import Address, Listener, NotTakenError, read_body
 
 
 @asynccontextmanager
@@ -170,3 +171,39 @@ async def test_a_stop_ends_requests_that_do_not_end():
 async def test_an_answer_names_no_versions():
     async with listening(hello) as listener:
         assert b"Server" not in await ask(listener)
+
+
+async def test_an_unexpected_error_is_logged_once_a_minute():
+    """aiohttp's own log is off here: without this line a mistake of ours would be seen as Telegram's "500 Internal Server Error"."""
+
+    async def wrong(_request):
+        raise RuntimeError("a mistake")
+
+    with capture_logs() as logs:
+        async with listening(wrong) as listener:
+            for _ in range(3):
+                assert b" 500 " in await ask(listener)
+            assert b" 404 " in await ask(listener, b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert [each["event"] for each in logs] == ["unexpected error while a request was answered"]
+
+
+async def test_a_body_that_ends_before_its_end_is_no_error_of_ours():
+    """aio-libs/aiohttp issue 5212, lablup/backend.ai issue 6752: one who disconnects could fill the log with tracebacks."""
+    statuses: asyncio.Queue[int] = asyncio.Queue()
+
+    async def reading(request):
+        try:
+            await read_body(request, 100)
+        except NotTakenError as error:
+            statuses.put_nowait(error.status)
+        return web.Response()
+
+    with capture_logs() as logs:
+        async with listening(reading) as listener:
+            head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
+            _, writer = await opened(listener, head)
+            while not listener._running:
+                await asyncio.sleep(0)
+            writer.transport.abort()
+            assert await statuses.get() == 400
+    assert logs == []
