@@ -14,7 +14,7 @@ class TestPostgres(EffectsContract, StoreContract):
     @pytest.fixture(autouse=True)
     def no_time_outs(self, monkeypatch):
         """The loop's clock leaps by days, also while a look at the database is under way: it would be over, and the connection cut."""
-        for name in ("connection._COMMAND_S", "reading._TIME_S", "source._TIME_S"):
+        for name in ("connection.COMMAND_S", "reading._TIME_S", "source._TIME_S"):
             monkeypatch.setattr(f"engine.stores.postgres.{name}", None)
 
     @pytest.fixture

@@ -15,6 +15,7 @@ from engine import Call, Effects, LeaseLost, RightLost, StoreError, StoreUnavail
 from engine.stores.contract import append
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, drain_ids, update
 from engine.stores.owned.shares import SHARES
+from engine.stores.postgres import connection as postgres_connection
 from engine.stores.postgres import open_postgres, session
 from tests.kit.bounds import WITHIN_S
 from tests.kit.database import Server
@@ -268,15 +269,17 @@ async def test_connections_have_the_name_of_their_session_also_of_the_next_one(o
     assert await sql.fetchval(count, application) == 0
 
 
-async def test_a_session_is_not_reaped_while_it_renews(open_it, monkeypatch, bot, sql):
-    monkeypatch.setattr(session, "_SILENT_S", 0.2)
-    stores = [await open_it(renew_every_s=0.05, ttl_s=1.5) for _ in range(2)]
-    sessions = {store._ledger._session.id for store in stores}
+async def test_a_renewal_moves_the_end_of_a_sessions_time(open_it, bot, sql):
+    stores = [await open_it(renew_every_s=0.02) for _ in range(2)]
+    query = "SELECT id, until FROM chatlane.session WHERE bot = $1"
+    before = dict(await sql.fetch(query, int(bot)))
+    beats = [store._ledger._session._beat for store in stores]
     async with asyncio.timeout(WITHIN_S):
-        while min(store._ledger._session._beat for store in stores) < 40:  # longer than its time
-            await asyncio.sleep(0.05)
-    assert await append(stores[0], [update(1)]) == 1
-    assert sessions == {store._ledger._session.id for store in stores}
+        while any(store._ledger._session._beat < beat + 2 for store, beat in zip(stores, beats, strict=True)):
+            await asyncio.sleep(0.01)
+    after = dict(await sql.fetch(query, int(bot)))
+    assert before.keys() == after.keys() == {store._ledger._session.id for store in stores}
+    assert all(after[id_] > before[id_] for id_ in before)
 
 
 async def test_a_killed_process_is_replaced_before_its_time_is_over(open_it, monkeypatch):
@@ -359,6 +362,8 @@ async def test_the_time_of_a_session_counts_from_the_request_of_its_renewal(open
 
     async def late(*what):
         asked.append(loop.time())
+        if len(asked) > 1:
+            await asyncio.Event().wait()  # else its answer would count, too
         answer = await renew(*what)
         await asyncio.sleep(0.3)  # the answer comes late
         return answer
@@ -370,7 +375,12 @@ async def test_the_time_of_a_session_counts_from_the_request_of_its_renewal(open
     assert ledger._keeper._alarm.when() - asked[0] < 2.3  # 0.7 of its time
 
 
-async def test_what_is_under_way_when_the_session_is_lost_is_not_waited_for(open_it, sql, bot, closing):
+async def test_what_is_under_way_when_the_session_is_lost_is_not_waited_for(
+    open_it, sql, bot, closing, monkeypatch
+):
+    for name in ("lock_timeout", "statement_timeout"):
+        monkeypatch.setitem(postgres_connection._SETTINGS, name, "300s")
+    monkeypatch.setattr(postgres_connection, "COMMAND_S", None)
     store = await open_it(renew_every_s=0.01)
     await append(store, [update(1)])
     other = await asyncpg.connect(**store._ledger._address.options)
@@ -381,7 +391,7 @@ async def test_what_is_under_way_when_the_session_is_lost_is_not_waited_for(open
         await asyncio.sleep(0.05)
         await sql.execute("UPDATE chatlane.session SET stint = stint + 1 WHERE bot = $1", int(bot))
         with pytest.raises(StoreUnavailable):
-            await asyncio.wait_for(hanging, 3.0)  # less than lock_timeout
+            await asyncio.wait_for(hanging, WITHIN_S)
 
 
 async def test_a_renewal_notices_a_takeover(open_it, sql, bot):
