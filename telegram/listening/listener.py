@@ -11,7 +11,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from aiohttp import web
@@ -38,8 +38,7 @@ class _Refused(asyncio.Protocol):
     """Closes a connection that is too many."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
+        _abort(transport)
 
 
 class _Connection(web.RequestHandler):
@@ -66,8 +65,7 @@ class _Connection(web.RequestHandler):
 
     def abort(self) -> None:
         """Close it at once."""
-        if isinstance(self.transport, asyncio.Transport):
-            self.transport.abort()
+        _abort(self.transport)
 
 
 class Listener:
@@ -201,6 +199,12 @@ class Listener:
             return False
         self._logs_again_at = now + _LOG_EVERY_S
         return True
+
+
+def _abort(transport: asyncio.BaseTransport | None) -> None:
+    """Close a connection at once. Those of uvloop are no instances of asyncio.Transport, and have its methods."""
+    if transport is not None:
+        cast("asyncio.Transport", transport).abort()
 
 
 async def _without_versions(_: web.Request, response: web.StreamResponse) -> None:

@@ -6,6 +6,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from telegram.listening import Address, Listener, NotTakenError, read_body
+from telegram.process.running import new_event_loop
 
 
 @asynccontextmanager
@@ -88,6 +89,38 @@ async def test_connections_that_are_held_open_keep_no_one_out(held):
                 await reader.read()  # the one that was quiet for longest was closed first
         for _, writer in strangers:
             writer.close()
+
+
+@pytest.mark.parametrize(
+    "loop_factory", [asyncio.new_event_loop, new_event_loop], ids=["asyncio", "production"]
+)
+def test_connections_are_ended_on_each_event_loop(loop_factory):
+    """Transports of uvloop are no instances of asyncio.Transport (uvloop, loop.pyx: UVBaseTransport)."""
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request):
+        began.set()
+        await go_on.wait()
+        return web.Response(text="done")
+
+    async def scenario():
+        async with listening(hello, head_timeout_s=0.01) as listener:
+            assert await ask(listener, b"GET ") == b""  # no complete head in time
+        async with listening(hello, connections_max=1) as listener:
+            reader, writer = await opened(listener, b"GET ")
+            assert (await ask(listener)).endswith(b"hello")
+            with suppress(ConnectionError):
+                assert await reader.read() == b""  # it made room
+            writer.close()
+        async with listening(slow, connections_max=1) as listener:
+            asking = asyncio.create_task(ask(listener))
+            await began.wait()
+            assert await ask(listener) == b""  # one too many
+            go_on.set()
+            assert (await asking).endswith(b"done")
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(asyncio.wait_for(scenario(), 60))
 
 
 async def test_a_connection_that_ends_without_a_request_leaves_nothing():
