@@ -12,7 +12,7 @@ import traceback
 
 from telegram.command.main import main
 
-_WITHIN_S = 10
+_WITHIN_S = 60
 
 
 def one(arguments: list[str], folder: str, settings: dict[str, str]) -> tuple[int, str, str]:

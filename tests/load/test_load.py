@@ -1,6 +1,7 @@
 """`run.py load` from end to end: real processes, exit codes, and no leftovers."""
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -11,8 +12,9 @@ import sys
 import psutil
 import pytest
 
-from telegram.load.bot.service import ROOT, command, environment
+from telegram.load.bot.service import ROOT, Finished, command, environment
 from tests.kit.bounds import WITHIN_S
+from tests.kit.chosen import chosen
 
 pytestmark = pytest.mark.processes
 
@@ -166,6 +168,24 @@ async def test_a_bot_that_ends_by_itself(tmp_path):
     assert kept(tmp_path)["anomaly_kinds"]["exit"] == 1
 
 
+@pytest.fixture(scope="module")
+def finished(request, tmp_path_factory):
+    """The cases of the tests that were chosen: arguments -> how it went."""
+    chosen_ones = chosen(request, test_each_error_is_one_line, "arguments")
+    folder = str(tmp_path_factory.mktemp("errors"))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kit.forks"],
+        input=json.dumps([(["load", *arguments], folder, {}) for arguments in chosen_ones]),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=100,
+        check=True,
+    )
+    found = itertools.starmap(Finished, json.loads(done.stdout))
+    return dict(zip(map(tuple, chosen_ones), found, strict=True))
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -184,8 +204,8 @@ async def test_a_bot_that_ends_by_itself(tmp_path):
     ],
     ids=str,
 )
-async def test_each_error_is_one_line(tmp_path, arguments, says):
-    done = await command("load", *arguments, folder=tmp_path)
+def test_each_error_is_one_line(finished, arguments, says):
+    done = finished[tuple(arguments)]
     assert re.fullmatch(rf"run\.py: .*{says}.*\n", done.err), done.err
     assert done.code == 2
 
