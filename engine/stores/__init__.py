@@ -1,8 +1,9 @@
 """The stores, by URL."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -50,9 +51,14 @@ async def revoke(url: str, bot: str, session: int) -> bool:
 
     Waits for what the database still does for it. StoreUnavailable, StoreError.
     """
+    return await revoker(url, bot)(session)
+
+
+def revoker(url: str, bot: str) -> Callable[[int], Awaitable[bool]]:
+    """Return `revoke` for one bot, with all code of it loaded: later its files may be those of another version. StoreError."""
     with _optional_driver():
         from engine.stores.postgres.tools.revoking import revoke_session
-    return await revoke_session(url, bot, session)
+    return partial(revoke_session, url, bot)
 
 
 async def open_records(url: str, bot: str) -> Records:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -32,6 +32,7 @@ from telegram.operating.copying import copy_bot, migrate
 from telegram.operating.office import Office, counts_for
 from telegram.operating.reaching import reached
 from telegram.process.running import Running, new_event_loop, tune_garbage_collection
+from telegram.process.streams import EXIT_NO_READER, flushed, open_standard_streams, tell
 from telegram.process.supervised import Place, take_place
 from telegram.process.watchdog import Watchdog
 from telegram.service.bot import Bot
@@ -196,7 +197,7 @@ async def flows(settings: Settings, _: Router | None) -> int:
     print("\n".join(map(printable, lines)) or "no flows")
     print(printable(f"pictures: {command.out / 'index.html'}"))
     for line in wrong:
-        print(f"{PROGRAM}: HANDLERS: {printable(line)}", file=sys.stderr)
+        tell(f"{PROGRAM}: HANDLERS: {printable(line)}", sys.stderr)
     return EXIT_PROBLEMS if wrong else 0
 
 
@@ -214,7 +215,11 @@ def serve_to_the_end(
 ) -> int:
     """Run the bot until it has stopped, or was stopped by force; return the exit code."""
     blocked_max_s = max(BLOCKED_MAX_MIN_S, settings.handler_timeout_s)
-    watchdog.start(drain_timeout_s=settings.drain_timeout_s, blocked_max_s=blocked_max_s)
+    watchdog.start(
+        drain_timeout_s=settings.drain_timeout_s,
+        blocked_max_s=blocked_max_s,
+        is_supervised=place is not None,
+    )
     running = Running(new_event_loop)
     try:
         return running.run(serve(settings, watchdog, router, place))
@@ -299,7 +304,11 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
         if command is None:
             return serve_to_the_end(settings, watchdog or Watchdog(), router, place)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return _run(runner, command(settings, router), is_ended_by_a_person=settings.top is not None)
+            return flushed(
+                _run(runner, command(settings, router), is_ended_by_a_person=settings.top is not None)
+            )
+    except BrokenPipeError:
+        return _flushed_if_possible(EXIT_NO_READER)
     except Unauthorized as error:
         reason = f"Telegram refuses BOT_TOKEN ({error}): copy it again from @BotFather"
     except StoreAwayError as error:
@@ -311,7 +320,13 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
     # Of a router with flows, one for each thing wrong.
     lines = reason.split("\n") if reason.startswith("HANDLERS: ") else [reason]
     for line in lines:
-        print(f"{PROGRAM}: {printable(without_password(redact(line, token)))}", file=sys.stderr)
+        tell(f"{PROGRAM}: {printable(without_password(redact(line, token)))}", sys.stderr)
+    return _flushed_if_possible(code)
+
+
+def _flushed_if_possible(code: int) -> int:
+    with suppress(OSError):
+        flushed(code)
     return code
 
 
@@ -320,6 +335,7 @@ def run(router: Router, arguments: Sequence[str] | None = None) -> NoReturn:
 
     `arguments`: those of the process by default. All commands work, too; HANDLERS is used by `load` and `flows` only.
     """
+    open_standard_streams()
     log_what_nobody_catches()
     watchdog = Watchdog()
     sys.exit(watchdog.leave(main(sys.argv[1:] if arguments is None else arguments, watchdog, router)))
@@ -327,6 +343,7 @@ def run(router: Router, arguments: Sequence[str] | None = None) -> NoReturn:
 
 def console() -> NoReturn:
     """Run the command line, and exit. `run my_bot:router` means `--handlers=my_bot:router`."""
+    open_standard_streams()
     log_what_nobody_catches()
     watchdog = Watchdog()
     sys.exit(watchdog.leave(main(spelled_out(sys.argv[1:]), watchdog)))

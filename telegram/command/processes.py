@@ -7,14 +7,14 @@
 | WEBHOOK_LISTEN                   | the same: the one with the right to append listens                         |
 """
 
+import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Final
 
 from engine.store import FullStore
-from engine.stores import open_store, revoke
+from engine.stores import open_store, revoker
 from telegram.command.settings import Settings, WrongSettingError
 from telegram.listening import Address, Listener, read_address
 from telegram.operating.database import is_shared
@@ -83,10 +83,11 @@ async def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
         [sys.executable, *sys.orig_argv[1:]],
         environ,
         settings.processes,
-        partial(revoke, url, bot),
+        revoker(url, bot),
         drain_timeout_s=settings.drain_timeout_s,
         systemd=Systemd(environ),
         watchdog_s=watchdog_of(environ),
+        reaps=os.getpid() == 1,
     )
     return await supervisor.run()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.store import FullStore
 from telegram.command.settings import Settings
+from telegram.process.streams import tell
 from telegram.service.bot import Bot
 
 if TYPE_CHECKING:
@@ -46,5 +47,5 @@ async def open_page(
         Sandbox(fake, bot, store, lanes, port=settings.sandbox_port, commands=commands, chats_file=chats_file)
     )
     if settings.sandbox is None:
-        print("\n  BOT_TOKEN is not set: this is the sandbox, no bot at Telegram.")
-    print(f"\n  Chat with your bot here:  {sandbox.url}\n  Stop with Ctrl+C.\n", flush=True)
+        tell("\n  BOT_TOKEN is not set: this is the sandbox, no bot at Telegram.")
+    tell(f"\n  Chat with your bot here:  {sandbox.url}\n  Stop with Ctrl+C.\n")

@@ -10,6 +10,7 @@ from pydantic_settings import CliPositionalArg
 from engine import StoreError, StoreUnavailable
 from engine.stores import bots_of, migrate_schema, open_moving
 from engine.stores.copying import Copied, copy
+from telegram.process.streams import tell
 
 _DIGITS: Final = 16  # of the digest, that are printed
 
@@ -71,7 +72,7 @@ async def _only_bot(url: str) -> str:
 
 def _report(kind: str, count: int, total: int) -> None:
     if total:
-        sys.stderr.write(f"{kind}: {count} of {total}\n")
+        tell(f"{kind}: {count} of {total}", sys.stderr)
 
 
 def _print(bot: str, source: str, target: str, copied: Copied) -> None:

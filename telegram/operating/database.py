@@ -43,6 +43,12 @@ def process_name() -> str:
     return f"{os.getpid()}@{socket.gethostname()}#{secrets.token_hex(2)}"
 
 
+def is_meant(process: str, wanted: str) -> bool:
+    """Return whether this process is the one that is wanted: by its number, as 123@host, or by its whole name."""
+    name = process.partition("#")[0]
+    return wanted in {name.partition("@")[0], name, process}
+
+
 def process_desk(desk: Desk, store_url: str, bot: str, process: str) -> AbstractAsyncContextManager[object]:
     """Return what answers questions to this process, to be entered."""
     from engine.stores.postgres.tools.desk import Answered, ProcessDesk  # late: its driver is optional
@@ -110,10 +116,11 @@ async def ask_processes(
 
 
 def _one_of(processes: list[str], wanted: str | None) -> list[str]:
-    found = [each for each in processes if wanted is None or each.startswith(wanted)]
+    found = [each for each in processes if wanted is None or is_meant(each, wanted)]
     if len(found) == 1:
         return found
-    names = ", ".join(each.partition("#")[0] for each in processes)
+    short = [each.partition("#")[0] for each in processes]
+    names = ", ".join(short if len({*short}) == len(short) else processes)
     raise NoAnswer(f"name one process by --process: {names}")
 
 

@@ -20,6 +20,7 @@ from telegram.operating.rates import Rates
 from telegram.operating.reaching import audit_of, database_file
 from telegram.operating.settings import OperatorSettings
 from telegram.operating.shared import SharedDesk
+from telegram.process.streams import tell
 
 if TYPE_CHECKING:
     from telegram.metrics.counts import Counts
@@ -115,7 +116,7 @@ class Office:
         if (
             settings.admin_token is None
         ):  # to the terminal, not to the log: the log is kept, and others read it
-            print(f"\n  The operator's page:  http://{page.address}/\n  Its secret:  {secret}\n", flush=True)
+            tell(f"\n  The operator's page:  http://{page.address}/\n  Its secret:  {secret}\n")
 
 
 def _stop_this_process() -> None:

@@ -13,7 +13,7 @@ import structlog
 
 from engine import StoreError, StoreUnavailable
 from telegram.operating.audit import AuditLog, Who
-from telegram.operating.database import ASKED_OF_ALL, DONE_BY_ALL, merged
+from telegram.operating.database import ASKED_OF_ALL, DONE_BY_ALL, is_meant, merged
 from telegram.operating.desk import Desk, NotAllowed
 from telegram.operating.letters import Json
 from telegram.operating.operating import Operating
@@ -50,7 +50,7 @@ class SharedDesk(Desk):
         """See Desk. `drain` has a further parameter, `process`: the one to drain, else this one."""
         params = dict(params)
         target = params.pop("process", None) if name == "drain" else None
-        if isinstance(target, str) and not self._process.startswith(target) and who.may_write:
+        if isinstance(target, str) and not is_meant(self._process, target) and who.may_write:
             return await self._drain(target, who)
         answer = await super().ask(name, params, who)
         if name in DONE_BY_ALL:
@@ -89,7 +89,9 @@ class SharedDesk(Desk):
             try:
                 operators = self._operators or await self._connect()
                 listed = await operators.processes()
-                others = [each for each in listed if each != self._process and each.startswith(target)]
+                others = [each for each in listed if each != self._process]
+                if target:
+                    others = [each for each in others if is_meant(each, target)]
                 answers = (
                     await operators.ask(others, name, json.dumps(params), who.name, wait_s) if others else {}
                 )

@@ -35,19 +35,22 @@ _TRACE_S: Final = 0.15
 _TRACE_LOOKS: Final = 15
 
 
-def guard(wakeup: socket.socket, forwarded: socket.socket, stop_s: float) -> None:
+def guard(
+    wakeup: socket.socket, forwarded: socket.socket, stop_s: float, *, is_supervised: bool = False
+) -> None:
     """End the parent process LATER_S after it should have ended: `stop_s` after its first signal, AT_ONCE_S after the second.
 
+    With `is_supervised` several SIGTERM are one.
     The interpreter writes a byte for each signal to `wakeup` at once; the bot's thread reads it, and forwards it through
     `forwarded`. A byte that stays unread has not reached the bot.
     """
     bot = os.getppid()
-    heard, left_s, is_stopping = 0, stop_s + LATER_S, False
+    heard, left_s, is_stopping = b"", stop_s + LATER_S, False
     before = time.monotonic()
     while os.getppid() == bot:
         if not is_stopping:
             wait(wakeup, forwarded)
-        unread = 0
+        unread = b""
         with suppress(BlockingIOError):
             if not (data := forwarded.recv(100)):
                 return  # the bot's process has ended
@@ -56,9 +59,10 @@ def guard(wakeup: socket.socket, forwarded: socket.socket, stop_s: float) -> Non
                 left_s = max(left_s, LATER_S)
         with suppress(BlockingIOError):
             unread = _signals(wakeup.recv(100, socket.MSG_PEEK))
+        signals = _count(heard + unread, is_supervised=is_supervised)
         if not is_stopping:
-            is_stopping, before = heard + unread > 0, time.monotonic()
-        if heard + unread > 1:
+            is_stopping, before = signals > 0, time.monotonic()
+        if signals > 1:
             left_s = min(left_s, AT_ONCE_S + LATER_S)
         time.sleep(_TICK_S)
         if is_stopping:
@@ -88,8 +92,13 @@ def _end(bot: int) -> None:
             time.sleep(_TRACE_S / _TRACE_LOOKS)
 
 
-def _signals(data: bytes) -> int:
-    return sum(number in HEARD for number in data)
+def _signals(data: bytes) -> bytes:
+    return bytes(number for number in data if number in HEARD)
+
+
+def _count(signals: bytes, *, is_supervised: bool) -> int:
+    repeated = signals.count(signal.SIGTERM) - 1
+    return len(signals) - (repeated if is_supervised and repeated > 0 else 0)
 
 
 def _is_stopped(pid: int) -> bool:
@@ -102,10 +111,10 @@ def _is_stopped(pid: int) -> bool:
 
 
 if __name__ == "__main__":
-    for each in HEARD:
+    for each in (*HEARD, signal.SIGHUP):  # they may be for all processes of a service, or of a name
         signal.signal(each, signal.SIG_IGN)
     wakeup_fd, told_fd = int(sys.argv[1]), int(sys.argv[2])
     sockets = [socket.socket(fileno=fd) for fd in (wakeup_fd, told_fd)]
     for each_socket in sockets:
         each_socket.setblocking(False)
-    guard(sockets[0], sockets[1], float(sys.argv[3]))
+    guard(sockets[0], sockets[1], float(sys.argv[3]), is_supervised=sys.argv[4] == "1")

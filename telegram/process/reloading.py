@@ -21,6 +21,9 @@ PATIENCE_S: Final = 3.0
 _SUFFIXES: Final = frozenset({".py", ".po", ".env"})
 _FILES_MAX: Final = 10_000
 _FLAG: Final = "--reload"
+_HANGUP: Final = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
+"""The terminal was closed: the bot has none, and would run on alone. With `nohup` it is ignored."""
+
 
 Files = Mapping[str, tuple[int, int]]
 """Time of the last write, in nanoseconds, and size of each file, by path."""
@@ -67,7 +70,10 @@ class Reloading:
 
     def run(self) -> int:
         """Return the exit code of the last child."""
-        before = {number: signal.signal(number, self._heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard = {signal.SIGINT, signal.SIGTERM}
+        if signal.getsignal(_HANGUP) is not signal.SIG_IGN:
+            heard.add(_HANGUP)
+        before = {number: signal.signal(number, self._heard) for number in heard}
         try:
             while True:
                 files = source_files(self._folder)
@@ -87,6 +93,10 @@ class Reloading:
                 self._child.wait()
 
     def _heard(self, number: int, _: FrameType | None) -> None:
+        if number == _HANGUP:
+            if self._signals:  # the shell sends it, and then the system
+                return
+            number = signal.SIGTERM
         self._signals.append(number)
         if self._child is not None and self._child.poll() is None:
             self._child.send_signal(number)

@@ -3,26 +3,26 @@
 * A process that dies is replaced, after a delay that grows while that repeats. Its session in the store is ended at once
   (`revoke`), so that the others continue with its chats; it has reported the session's number before that began.
 * SIGTERM or SIGINT stops all of them, a second one at once. SIGHUP replaces them one after the other: a new process is ready
-  before the old one stops.
+  before the old one stops. But SIGHUP because the terminal was closed stops them, unless `nohup` was asked for.
 * A process that ends with EXIT_WRONG_SETTING while no other one works ends all: a person has to change something.
 * If this process is killed, the others read the end of their streams (supervised.py), and stop.
+* As process 1 of a container it reaps what dead processes leave behind: each has a guard (guard.py).
 """
 
 import asyncio
 import os
 import signal
 import socket
-from asyncio.subprocess import Process
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from engine.errors import StoreError, StoreUnavailable
+from telegram.process.child import Child, reap_others
 from telegram.process.supervised import Place, environment_of
-from telegram.process.systemd import SESSION, Systemd
+from telegram.process.systemd import Systemd
+from telegram.process.terminal import Terminal
 
 log = structlog.get_logger(__name__)
 
@@ -36,57 +36,25 @@ REVOKE_FOR_S: Final = 20.0
 """How long it is tried to end the session of a dead process; by then the others have noticed themselves."""
 
 _REVOKE_EVERY_S: Final = 0.2
+_REVOKE_AT_END_S: Final = 2.0
 _SPARE_S: Final = 5.0
 """How long after its time a process that should stop is killed; it has ended itself before that (watchdog.py)."""
 
 _FORCED_S: Final = 3.0
 _REST_S: Final = 0.1
 _LOOK_EVERY_S: Final = 1.0
-_SESSIONS_MAX: Final = 4
+_SLOW_S: Final = 30.0
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 Revoke = Callable[[int], Awaitable[object]]
 """Ends a session of a dead process; StoreUnavailable, StoreError."""
 
 
-class Child:
-    """One process, from its start to its end."""
-
-    def __init__(self, number: int, process: Process, stream: socket.socket) -> None:
-        self.number = number
-        self.process = process
-        self.stream = stream
-        self.sessions: deque[int] = deque(maxlen=_SESSIONS_MAX)
-        self.ready = asyncio.Event()
-        self.ready_at: float | None = None
-        self.heard_at = asyncio.get_running_loop().time()
-        self.is_asked_to_stop = False
-        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    @property
-    def works(self) -> bool:
-        """Whether it is ready and runs."""
-        return self.ready.is_set() and not self.ended.done()
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal, if it runs."""
-        self.is_asked_to_stop = True
-        with suppress(ProcessLookupError):
-            self.process.send_signal(number)
-
-    def note(self, line: bytes) -> None:
-        """Note what it has reported."""
-        self.heard_at = asyncio.get_running_loop().time()
-        name, _, value = line.decode("ascii", "replace").partition("=")
-        if name == "READY":
-            self.ready_at = self.heard_at
-            self.ready.set()
-        elif name == SESSION and value.isdecimal():
-            self.sessions.append(int(value))
-
-
 class Supervisor:
-    """`count` processes of `command`. `watchdog_s`: one that is silent for so long is killed; None: none is."""
+    """`count` processes of `command`. `watchdog_s`: one that is silent for so long is killed; None: none is.
+
+    `reaps`: this is process 1 of a container, to which the system gives the children of dead processes.
+    """
 
     def __init__(
         self,
@@ -98,6 +66,7 @@ class Supervisor:
         drain_timeout_s: float,
         systemd: Systemd,
         watchdog_s: float | None = None,
+        reaps: bool = False,
     ) -> None:
         self._command = [*command]
         self._environ = dict(environ)
@@ -106,8 +75,12 @@ class Supervisor:
         self._drain_timeout_s = drain_timeout_s
         self._systemd = systemd
         self._watchdog_s = watchdog_s
+        self._reaps = reaps
+        self._terminal = Terminal()
+        self._starting = 0
         self._current: dict[int, Child] = {}
         self._children: set[Child] = set()  # those that run: also the old ones that are replaced
+        self._freeing: set[asyncio.Task[None]] = set()
         self._failures = [0] * count
         self._signals: list[int] = []
         self._is_over = asyncio.Event()
@@ -121,7 +94,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in _STOPPING:
             loop.add_signal_handler(number, self._hear, number)
-        loop.add_signal_handler(signal.SIGHUP, self._roll.set)
+        is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # nohup
+        loop.add_signal_handler(signal.SIGHUP, self._hear_hangup, is_kept)
         try:
             async with self._systemd, asyncio.TaskGroup() as self._group:
                 working = [self._group.create_task(each) for each in (self._start(), self._look())]
@@ -130,6 +104,7 @@ class Supervisor:
                 for task in working:
                     task.cancel()
                 await self._end()
+                await self._end_freeing()
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         finally:  # after an error in here the processes read the end of their streams, and stop
@@ -143,6 +118,12 @@ class Supervisor:
             self._is_forced.set()
             self._exit_code = 128 + number
         self._is_over.set()
+
+    def _hear_hangup(self, is_kept: bool) -> None:
+        if not self._terminal.is_being_closed():
+            self._roll.set()
+        elif not is_kept:
+            self._is_over.set()
 
     async def _start(self) -> None:
         """Start the first one, then the others, so that a wrong setting is reported once; then replace them at each SIGHUP."""
@@ -162,7 +143,7 @@ class Supervisor:
         """Wait until the process with this number is ready, or one that was started in its stead."""
         while not self._current[number].works:
             child = self._current[number]
-            await _first(child.ready.wait(), asyncio.shield(child.ended))
+            await _ready_or_ended(child)
             if child.ended.done():
                 await asyncio.sleep(DELAY_S)
 
@@ -171,6 +152,7 @@ class Supervisor:
     async def _spawn(self, number: int) -> Child:
         ours, its = socket.socketpair()
         ours.setblocking(False)
+        self._starting += 1
         try:
             with its:
                 place = Place(number, its.fileno())
@@ -183,17 +165,19 @@ class Supervisor:
         except BaseException:
             ours.close()
             raise
+        finally:
+            self._starting -= 1
         child = Child(number, process, ours)
         self._children.add(child)
         self._group.create_task(self._watch(child))
         log.info("process started", process=number, pid=process.pid)
         if self._is_over.is_set():  # while it was started
-            child.send(signal.SIGTERM)
+            child.ask_to_stop(signal.SIGTERM)
         return child
 
     async def _watch(self, child: Child) -> None:
         """Hear what a process reports, until it has ended; see to what it leaves behind."""
-        listening = asyncio.create_task(_listen(child))
+        listening = asyncio.create_task(child.listen())
         try:
             code = await child.process.wait()
             await asyncio.wait({listening}, timeout=_REST_S)  # a fork of it may hold the stream open
@@ -203,7 +187,9 @@ class Supervisor:
         self._children.discard(child)
         child.ended.set_result(code)
         if code:
-            self._group.create_task(self._free(child))
+            freeing = self._group.create_task(self._free(child))
+            self._freeing.add(freeing)
+            freeing.add_done_callback(self._freeing.discard)
         # One that was asked before it could hear has ended by the signal.
         is_well = child.is_asked_to_stop and code in {0, -signal.SIGTERM}
         if not is_well:
@@ -233,7 +219,7 @@ class Supervisor:
         if self._current[number] is child:
             self._current[number] = new
         else:  # another one has taken its place meanwhile
-            new.send(signal.SIGTERM)
+            new.ask_to_stop(signal.SIGTERM)
 
     async def _spawned(self, number: int) -> Child | None:
         """Start a process beside others; None: that cannot be done now (an environment that is replaced, no memory)."""
@@ -245,22 +231,32 @@ class Supervisor:
             return None
 
     async def _free(self, child: Child) -> None:
-        """End what a dead process has in the store."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + REVOKE_FOR_S
-        for session in child.sessions:
-            while True:
-                try:
-                    if await self._revoke(session):
-                        log.info(
-                            "others continue with the chats of a process that has ended", process=child.number
-                        )
-                    break
-                except (StoreUnavailable, StoreError) as error:
-                    if loop.time() > give_up or self._is_over.is_set():
-                        log.warning("others continue later: the store cannot be reached", reason=str(error))
-                        break
-                    await asyncio.sleep(_REVOKE_EVERY_S)
+        """End what a dead process has in the store. Whatever prevents it does not concern the other processes."""
+        try:
+            async with asyncio.timeout(REVOKE_FOR_S):
+                for session in child.sessions:
+                    await self._end_session(session, child.number)
+        except TimeoutError:
+            log.warning("others continue later: the store cannot be reached", process=child.number)
+        except Exception:
+            log.exception("others continue later", process=child.number)
+
+    async def _end_session(self, session: int, number: int) -> None:
+        while True:
+            try:
+                if await self._revoke(session):
+                    log.info("others continue with the chats of a process that has ended", process=number)
+                return
+            except (StoreUnavailable, StoreError) as error:
+                log.debug("a session cannot be ended now", process=number, reason=str(error))
+            await asyncio.sleep(_REVOKE_EVERY_S)
+
+    async def _end_freeing(self) -> None:
+        """Let the sessions of the last dead processes be ended, so that other machines continue at once; not for long."""
+        if self._freeing:
+            _, late = await asyncio.wait({*self._freeing}, timeout=_REVOKE_AT_END_S)
+            for task in late:
+                task.cancel()
 
     # -- all of them -------------------------------------------------------------------------------------------------
 
@@ -270,7 +266,7 @@ class Supervisor:
         for number in range(self._count):
             new = await self._spawned(number)
             if new is not None:
-                await _first(new.ready.wait(), asyncio.shield(new.ended))
+                await _ready_or_ended(new)
             if new is None or not new.works:
                 log.error("there is no new process: the others are not replaced", process=number)
                 return
@@ -283,13 +279,13 @@ class Supervisor:
         """Let them stop; one that does not end in time is killed."""
         waiting = [child.ended for child in children if not child.ended.done()]
         for child in children:
-            child.send(signal.SIGTERM)
+            child.ask_to_stop(signal.SIGTERM)
         if waiting:
             await asyncio.wait(waiting, timeout=self._drain_timeout_s + _SPARE_S)
         for child in children:
             if not child.ended.done():
                 log.error("a process would not stop, and is killed", process=child.number)
-                child.send(signal.SIGKILL)
+                child.kill()
 
     async def _end(self) -> None:
         """Stop all; after a second signal at once."""
@@ -300,26 +296,27 @@ class Supervisor:
         if not stopping.done():
             stopping.cancel()
             for child in children:
-                child.send(signal.SIGTERM)
+                child.ask_to_stop(signal.SIGINT)
             await asyncio.wait([child.ended for child in children], timeout=_FORCED_S)
             for child in children:
-                child.send(signal.SIGKILL)
+                child.kill()
         forced.cancel()
 
     async def _look(self) -> None:
-        """Kill a process that is silent for too long."""
-        if self._watchdog_s is None:
-            return
+        """Kill a process that is silent for too long; reap what is not ours; look whether the terminal is there."""
         clock = asyncio.get_running_loop().time
-        while True:
+        while self._reaps or self._watchdog_s is not None or self._terminal.is_there:
+            self._terminal.look()
             before = clock()
             await asyncio.sleep(_LOOK_EVERY_S)
             stalled_s = clock() - before - _LOOK_EVERY_S  # this process itself was stopped, and has not heard
+            if self._reaps and not self._starting:
+                reap_others({child.process.pid for child in self._children})
             for child in self._children:
                 child.heard_at += max(0.0, stalled_s)
-                if clock() - child.heard_at > self._watchdog_s:
+                if self._watchdog_s is not None and clock() - child.heard_at > self._watchdog_s:
                     log.error("a process is silent, and is killed", process=child.number)
-                    child.process.send_signal(signal.SIGKILL)
+                    child.kill()
                     child.heard_at = clock()
 
 
@@ -328,13 +325,12 @@ def delay_s(failures: int) -> float:
     return min(DELAY_MAX_S, DELAY_S * 2.0 ** min(failures, 16))
 
 
-async def _listen(child: Child) -> None:
-    loop, rest = asyncio.get_running_loop(), b""
-    with suppress(OSError):
-        while data := await loop.sock_recv(child.stream, 4096):
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                child.note(line)
+async def _ready_or_ended(child: Child) -> None:
+    """Wait for either, and report a process that takes long: its handlers' modules may hang while they are imported."""
+    while not (child.ready.is_set() or child.ended.done()):
+        await _first(child.ready.wait(), asyncio.shield(child.ended), asyncio.sleep(_SLOW_S))
+        if not (child.ready.is_set() or child.ended.done()):
+            log.warning("a process is not ready yet", process=child.number, pid=child.process.pid)
 
 
 async def _first(*work: Awaitable[object]) -> None:

@@ -88,14 +88,22 @@ class Watchdog:
         self._left_s = math.inf
         self._ticked_at = time.monotonic()
         self._blocked_s = 0.0
-        self._is_serving = False
+        self._is_serving = self._is_supervised = False
         self._exit_code: int | None = None
         self._left_behind: list[str] = []
 
-    def start(self, *, drain_timeout_s: float, blocked_max_s: float = math.inf) -> None:
+    def start(
+        self, *, drain_timeout_s: float, blocked_max_s: float = math.inf, is_supervised: bool = False
+    ) -> None:
         """Handle signals from now on. The process ends at the latest SPARE_S after `drain_timeout_s` from the first signal,
         or when the loop has been blocked for `blocked_max_s`.
+
+        `is_supervised`: a supervisor passes SIGTERM on, which systemd may have sent to all processes of the service: several
+        are one, and SIGINT after it stops at once. SIGHUP is the supervisor's.
         """
+        self._is_supervised = is_supervised
+        if is_supervised:
+            signal.signal(signal.SIGHUP, lambda *_: None)
         self._stop_s, self._blocked_max_s = drain_timeout_s + SPARE_S, blocked_max_s
         self._reading, self._writing = socket.socketpair()
         self._reading.setblocking(False)
@@ -111,7 +119,7 @@ class Watchdog:
         self._telling, told = socket.socketpair()
         self._telling.setblocking(False)
         fds = (self._reading.fileno(), told.fileno())
-        given = (*map(str, fds), str(self._stop_s))
+        given = (*map(str, fds), str(self._stop_s), str(int(self._is_supervised)))
         try:
             self._guard = subprocess.Popen(  # noqa: S603 - our own script
                 (sys.executable, "-I", "-S", guard.__file__, *given),
@@ -238,7 +246,8 @@ class Watchdog:
         counts, others = (self._taken, self._bytes) if number & _TAKEN else (self._bytes, self._taken)
         number &= ~_TAKEN
         counts[number] += 1
-        return number in guard.HEARD and counts[number] > others[number]
+        is_repeated = self._is_supervised and number == signal.SIGTERM and counts[number] > 1
+        return number in guard.HEARD and counts[number] > others[number] and not is_repeated
 
     def _hear(self, number: signal.Signals) -> None:
         self._heard.append(number)

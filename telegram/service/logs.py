@@ -111,6 +111,8 @@ def log_what_nobody_catches() -> None:
     def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             return
+        if not structlog.is_configured():  # else structlog prints variables, among them the token
+            set_up_logging("info", "console", "")
         log.critical("uncaught exception", exc_info=(kind, error, trace))
 
     def of_thread(args: threading.ExceptHookArgs) -> None:

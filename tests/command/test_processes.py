@@ -1,6 +1,8 @@
 """What is refused before several processes start, and what differs in each of them."""
 
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -8,8 +10,10 @@ import pytest
 from telegram.command import processes
 from telegram.command.settings import Settings, WrongSettingError
 from telegram.listening import Listener
+from telegram.load.bot.service import ROOT
 from telegram.process.supervised import Place, Supervised
 from telegram.process.systemd import Systemd
+from tests.kit.bounds import WITHIN_S
 
 DATABASE = "postgres://bot@db.example.org/bots"
 
@@ -88,3 +92,23 @@ def test_a_process_reports_to_who_has_started_it():
         reports = processes.reporter({}, Place(0, its.detach()))
         assert isinstance(reports, Supervised)
         reports._stream.close()
+
+
+def test_all_code_that_ends_sessions_is_loaded_at_the_start():
+    """Its files may be those of another version when a process dies: `pip install` before `kill -HUP`."""
+    program = """
+import sys
+from engine.stores import revoker
+before = "engine.stores.postgres.tools.revoking" in sys.modules
+revoker("postgres://bot@db/bots", "1")
+print(before, "engine.stores.postgres.tools.revoking" in sys.modules, "asyncpg" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=WITHIN_S,
+    )
+    assert done.stdout.split() == ["False", "True", "True"]

@@ -8,7 +8,8 @@ import pytest
 from engine.stores.postgres.tools.desk import Answered, Operators, ProcessDesk
 from telegram.fake import FakeServer
 from telegram.load.bot.service import Service
-from telegram.operating.database import DatabaseAudit, NoAnswer, ask_processes, merged
+from telegram.operating import database as module
+from telegram.operating.database import DatabaseAudit, NoAnswer, ask_processes, is_meant, merged
 from tests.operating.test_commands import BOT, out
 
 pytestmark = pytest.mark.processes
@@ -45,7 +46,7 @@ async def test_everything_beside_the_process_that_has_the_bot(tmp_path, url):
         await server.wait_for_calls(2, "sendMessage", delivered=True)
         wrong = await bot.command("drain", "--process=none@nowhere")
         assert re.fullmatch(rf"run\.py: name one process by --process: {bot.pid}@\S+\n", wrong.err)
-        assert "handlers" in await out(bot, "drain", f"--process={bot.pid}@")
+        assert "handlers" in await out(bot, "drain", f"--process={bot.pid}")
         assert await bot.ended() == 0
         assert await out(bot, "stats") != ""  # at once: the process has left
         await bot.start()
@@ -207,3 +208,29 @@ async def test_the_page_of_one_process_answers_for_all_and_tells_all(url, new_bo
         stores[2].hold = lost  # type: ignore[method-assign]
         with pytest.raises(StoreUnavailable, match="not everywhere in force"):
             await page.ask("park", {"key": "chat:1"}, me)
+
+
+def test_a_process_is_named_exactly():
+    """`drain --process 1@web` when that has ended is not for 1@web2."""
+    assert is_meant("12@web#a1b2", "12@web")
+    assert is_meant("12@web#a1b2", "12@web#a1b2")
+    assert is_meant("12@web#a1b2", "12")
+    for wanted in ("1", "12@", "12@we", "1@web", "12@web#a1", "web", ""):
+        assert not is_meant("12@web#a1b2", wanted)
+    assert not is_meant("12@web2#a1b2", "12@web")
+
+
+@pytest.mark.parametrize(
+    ("processes", "names"),
+    [
+        (["1@web#a1b2", "7@web#c3d4"], "1@web, 7@web"),
+        (["1@web#a1b2", "1@web#c3d4"], "1@web#a1b2, 1@web#c3d4"),  # two containers
+    ],
+)
+def test_the_names_that_are_offered_tell_processes_apart(processes, names):
+    with pytest.raises(NoAnswer) as raised:
+        module._one_of(processes, "1@web" if len(names) > 20 else None)
+    assert str(raised.value) == f"name one process by --process: {names}"
+    for each in names.split(", "):
+        (found,) = module._one_of(processes, each)
+        assert found.startswith(each)

@@ -38,8 +38,8 @@ class Bot:
     def forwards(self, data, after_s=0.0):
         self._at(after_s, lambda: self._thread.send(data))
 
-    def guarded(self):
-        guard.guard(self._read_by_guard, self._forwarded, STOP_S)
+    def guarded(self, **named):
+        guard.guard(self._read_by_guard, self._forwarded, STOP_S, **named)
         for each in (self._wakeup, self._read_by_guard, self._thread, self._forwarded):
             each.close()
         return self.ended
@@ -82,6 +82,18 @@ def test_a_second_signal_leaves_less_time(bot):
     bot.forwards(TERM)
     bot.receives(TERM, after_s=0.1)
     assert bot.guarded() == ended_at(0.1 + guard.AT_ONCE_S + guard.LATER_S)
+
+
+def test_several_sigterm_are_one_to_a_supervised_process(bot):
+    bot.forwards(TERM)
+    bot.receives(TERM + TERM, after_s=0.1)
+    assert bot.guarded(is_supervised=True) == ended_at(STOP_S + guard.LATER_S)
+
+
+def test_sigint_stops_a_supervised_process_at_once(bot):
+    bot.forwards(TERM)
+    bot.receives(TERM + bytes([signal.SIGINT]), after_s=0.1)
+    assert bot.guarded(is_supervised=True) == ended_at(0.1 + guard.AT_ONCE_S + guard.LATER_S)
 
 
 def test_a_thread_that_is_ending_the_process_has_time_for_it(bot):

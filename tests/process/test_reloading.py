@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from telegram.fake import FakeServer
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import PROGRAM, Service
-from telegram.process.reloading import command_without_reload, source_files
+from telegram.process import reloading
+from telegram.process.reloading import Reloading, command_without_reload, source_files
 from tests.kit.bounds import WITHIN_S
 
 pytestmark = pytest.mark.processes
@@ -59,6 +61,32 @@ async def test_new_code_answers(tmp_path: Path):
         assert changes == ["mine.py has changed: starting again"] * 3
         lock = await bot.command("stats")  # nobody has the file any more
         assert lock.code == 0
+
+
+CHILD = """
+import os, signal, sys
+def stop(*_):
+    print("stopped", flush=True)
+    sys.exit(5)
+signal.signal(signal.SIGTERM, stop)
+os.kill(os.getppid(), signal.SIGHUP)
+os.kill(os.getppid(), signal.SIGHUP)
+if sys.argv[1] == "waits":
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "does", "code"), [(signal.SIG_DFL, "waits", 5), (signal.SIG_IGN, "ends", 0)], ids=["", "nohup"]
+)
+def test_a_terminal_that_is_closed_ends_the_bot_too(tmp_path, monkeypatch, before, does, code):
+    """gunicorn #2576 (`--reload` in an editor's terminal): the bot of a closed terminal would poll on, and hold the file."""
+    monkeypatch.setattr(reloading, "LOOK_EVERY_S", 0.01)
+    kept = signal.signal(signal.SIGHUP, before)
+    try:
+        assert Reloading([sys.executable, "-S", "-c", CHILD, does], tmp_path, {}, print).run() == code
+    finally:
+        signal.signal(signal.SIGHUP, kept)
 
 
 def test_the_command_of_the_child_has_no_such_flag():

@@ -53,6 +53,18 @@ def test_a_signal_is_heard_once(dog, signs, times):
     assert forwarded.recv(100) == bytes([TERM]) * times
 
 
+def test_several_sigterm_are_one_to_a_supervised_process(dog):
+    """uvicorn #1069, and systemd's KillMode=control-group: SIGTERM comes from whoever stops all, and from the supervisor."""
+    watchdog, forwarded = dog
+    watchdog._is_supervised = True
+    for number in (TERM, TERM, signal.SIGINT):
+        watchdog._writing.send(bytes([number]))
+        watchdog._take(number, None)
+        watchdog._read(watchdog._reading.recv(100))
+    assert watchdog._heard == [TERM, signal.SIGINT]
+    assert forwarded.recv(100) == bytes([TERM, signal.SIGINT])
+
+
 def test_other_loops_get_the_bytes_without_marks(dog):
     watchdog, _ = dog
     ours, theirs = socket.socketpair()

@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +17,11 @@ from structlog.testing import capture_logs
 
 from engine import StoreUnavailable
 from telegram.process import supervisor as module
+from telegram.process.child import Child
 from telegram.process.supervised import VARIABLE, Place, Supervised, environment_of, take_place
 from telegram.process.supervisor import EXIT_WRONG_SETTING, Supervisor, delay_s, watchdog_of
 from telegram.process.systemd import Systemd
+from telegram.process.terminal import CLOSING_S, Terminal
 from tests.kit.bounds import WITHIN_S
 
 pytestmark = pytest.mark.processes
@@ -33,7 +37,12 @@ def stop(*_):
         file.write(f"{os.getpid()}\\n")
     if not os.path.exists(f"{folder}/stubborn"):
         os._exit(0)
+def stop_at_once(*_):
+    with open(f"{folder}/forced-{number}", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    os._exit(130)
 signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, stop_at_once)
 say(f"X_CHATLANE_SESSION={os.getpid()}")
 if os.path.exists(f"{folder}/wrong"):
     sys.exit(2)
@@ -58,6 +67,7 @@ class Fleet:
         self.folder = folder
         self.revoked: list[int] = []
         self.fails = 0
+        self.revoking: Any = None
         self.supervisor = Supervisor(
             [sys.executable, "-S", "-c", PROGRAM, str(folder)],
             {},
@@ -74,6 +84,8 @@ class Fleet:
             self.fails -= 1
             raise StoreUnavailable("away")
         self.revoked.append(session)
+        if self.revoking is not None:
+            await self.revoking()
         return True
 
     def pids(self, what: str, number: int) -> list[int]:
@@ -141,7 +153,7 @@ async def test_a_second_signal_stops_at_once(tmp_path, number):
         await until(lambda: running.pids("stopped", 0))
         os.kill(os.getpid(), number)
         assert await running.ended() == 128 + number
-    assert len(running.pids("stopped", 0)) == 2
+    assert running.pids("stopped", 0) == running.pids("forced", 0)
 
 
 async def test_a_process_that_does_not_stop_is_killed(tmp_path, monkeypatch):
@@ -233,6 +245,123 @@ async def test_a_silent_process_is_killed_and_replaced(tmp_path):
         assert running.revoked == running.pids("started", 0)[:1]
 
 
+def at_terminal(answers: list[bool]) -> Any:
+    """Return a terminal that says at each SIGHUP whether it is being closed: the last answer first."""
+    return SimpleNamespace(is_there=False, look=lambda: None, is_being_closed=answers.pop)
+
+
+async def test_a_terminal_is_looked_at_while_it_is_there(tmp_path):
+    looked = asyncio.Event()
+    async with fleet(tmp_path, 1) as running:
+        running.supervisor._terminal = SimpleNamespace(is_there=True, look=looked.set)
+        await looked.wait()
+
+
+async def test_a_terminal_that_is_closed_stops_all(tmp_path):
+    """gunicorn #594, #2576: an SSH session is closed, and the workers are replaced and run on."""
+    async with fleet(tmp_path, 1) as running:
+        await running.work(1)
+        running.supervisor._terminal = at_terminal([True])
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert await running.ended() == 0
+    assert running.pids("stopped", 0) == running.pids("started", 0)
+
+
+async def test_nohup_outlives_the_terminal(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with fleet(tmp_path, 1) as running:
+            await running.work(1)
+            answers = [False, True]
+            running.supervisor._terminal = at_terminal(answers)
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: answers == [False])
+            assert not running.supervisor._is_over.is_set()
+            assert not running.supervisor._roll.is_set()
+            os.kill(os.getpid(), signal.SIGHUP)
+            await running.work(2)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+async def test_an_error_at_the_end_of_a_session_concerns_no_other_process(tmp_path):
+    """The code of the supervisor is replaced by `pip install` while it runs: what it imports then is of another version."""
+
+    async def fails() -> None:
+        raise ImportError("cannot import name 'MOVED'")
+
+    async with fleet(tmp_path) as running:
+        await running.work(1, 1)
+        running.revoking = fails
+        with capture_logs() as logs:
+            os.kill(running.pids("started", 1)[0], signal.SIGKILL)
+            await until(lambda: any(line["event"] == "others continue later" for line in logs))
+            await running.work(1, 2)
+        assert not running.running.done()
+
+
+async def test_a_database_that_does_not_answer_delays_no_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_REVOKE_AT_END_S", 0.0)
+    async with fleet(tmp_path) as running:
+        await running.work(1, 1)
+        running.revoking = asyncio.Event().wait
+        os.kill(running.pids("started", 1)[0], signal.SIGKILL)
+        await until(lambda: running.revoked)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running.ended() == 0
+
+
+async def test_a_process_that_is_not_ready_for_long_is_reported(tmp_path, monkeypatch):
+    """uvicorn #1115: a start that hangs, and nothing says which process it is."""
+    monkeypatch.setattr(module, "_SLOW_S", 0.01)
+    (tmp_path / "late-0").touch()
+    with capture_logs() as logs:
+        async with fleet(tmp_path, 1):
+            await until(lambda: any(line["event"] == "a process is not ready yet" for line in logs))
+
+
+async def test_signals_go_to_a_process_that_runs_and_reap_none(monkeypatch):
+    """CPython gh-87744: `send_signal` reaps a process that has just ended, and its exit code is reported as 255."""
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    ours, its = socket.socketpair()
+    with ours, its:
+        process: Any = SimpleNamespace(pid=4711, returncode=None)
+        child = Child(0, process, ours)
+        child.ask_to_stop(signal.SIGTERM)
+        process.returncode = 0  # waited for: the number may be that of another process
+        child.kill()
+    assert sent == [(4711, signal.SIGTERM)]
+
+
+REAPING = """
+import ctypes, os, subprocess
+from telegram.process.child import reap_others
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER (prctl(2)): as process 1 of a container
+reading, writing = os.pipe()
+other = int(subprocess.check_output(["sh", "-c", f"cat <&{reading} >/dev/null & echo $!"], pass_fds=[reading]))
+ours = subprocess.Popen(["true"])
+os.waitid(os.P_PID, ours.pid, os.WEXITED | os.WNOWAIT)
+reap_others({ours.pid})
+print("code", ours.wait())
+os.close(writing)
+os.waitid(os.P_PID, other, os.WEXITED | os.WNOWAIT)
+reap_others(set())
+reap_others(set())
+try:
+    os.waitpid(other, os.WNOHANG)
+except ChildProcessError:
+    print("reaped")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="containers have Linux")
+def test_process_1_of_a_container_reaps_the_guards_of_killed_processes():
+    """celery #3798, uvicorn-gunicorn-docker #48: without an init process in the container zombies fill its table of processes."""
+    done = subprocess.run([sys.executable, "-c", REAPING], capture_output=True, text=True, check=True, timeout=WITHIN_S)  # fmt: skip
+    assert done.stdout.split() == ["code", "0", "reaped"]
+
+
 async def test_a_stop_while_processes_start(tmp_path):
     (tmp_path / "late-0").touch()
     async with fleet(tmp_path) as running:
@@ -273,6 +402,24 @@ def test_delays_grow_and_are_bounded(monkeypatch):
 )
 def test_the_time_of_systemds_watchdog(environ, expected):
     assert watchdog_of(environ) == expected
+
+
+def test_a_hangup_is_of_the_terminal_only_if_that_is_lost_now():
+    now, has = [0.0], [True]
+    terminal = Terminal(lambda: has[0], lambda: now[0])
+    assert not terminal.is_being_closed()  # kill -HUP, at a terminal
+    has[0] = False
+    assert terminal.is_being_closed()
+    now[0] += CLOSING_S / 2
+    assert terminal.is_being_closed()  # from the shell, and then from the system
+    now[0] += CLOSING_S
+    assert not terminal.is_being_closed()  # kill -HUP
+    has[0] = True
+    in_background = Terminal(lambda: has[0], lambda: now[0])
+    has[0] = False  # a job that goes on after its shell has ended
+    in_background.look()
+    assert not in_background.is_being_closed()
+    assert not Terminal(lambda: False).is_being_closed()  # a service
 
 
 # -- the process's side ------------------------------------------------------------------------------------------------

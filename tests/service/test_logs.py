@@ -3,9 +3,12 @@
 import json
 import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 
+from telegram.service import logs
 from tests.kit.bounds import WITHIN_S
 
 SCRIPT = """
@@ -78,3 +81,19 @@ print("goes on")
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
     assert done.stdout == "goes on\n"
+
+
+def test_an_error_before_the_log_is_set_up_shows_no_variables(monkeypatch):
+    """structlog's own rendering prints the variables of each frame: the token of the command line is among them."""
+    set_up = []
+    for name in ("excepthook", "unraisablehook"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(logs, "set_up_logging", lambda *given: set_up.append(given))
+    monkeypatch.setattr(logs, "log", SimpleNamespace(critical=lambda *_, **__: set_up.append("logged")))
+    logs.log_what_nobody_catches()
+    monkeypatch.setattr(logs.structlog, "is_configured", lambda: False)
+    sys.excepthook(ValueError, ValueError("x"), None)
+    monkeypatch.setattr(logs.structlog, "is_configured", lambda: True)
+    sys.excepthook(ValueError, ValueError("x"), None)
+    assert set_up == [("info", "console", ""), "logged", "logged"]

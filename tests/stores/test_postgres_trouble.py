@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine import Call, Effects, LeaseLost, RightLost, StoreError, StoreUnavailable, Timer
+from engine.errors import StoreAwayError
 from engine.stores.contract import append
 from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, drain_ids, update
 from engine.stores.owned.shares import SHARES
@@ -716,7 +717,7 @@ async def test_a_database_that_is_not_there_is_one_line(open_it, database):
 
 
 async def test_a_server_that_does_not_answer_is_one_line(open_it):
-    with pytest.raises(StoreError, match=r"postgres://127\.0\.0\.1:1/x cannot be reached"):
+    with pytest.raises(StoreAwayError, match=r"postgres://127\.0\.0\.1:1/x cannot be reached"):
         await open_it(url="postgres://u:secret@127.0.0.1:1/x")
 
 

@@ -1,0 +1,82 @@
+"""One process of a supervisor (supervisor.py), from its start to its end, as the supervisor sees it."""
+
+import asyncio
+import os
+import signal
+import socket
+from asyncio.subprocess import Process
+from collections import deque
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Final
+
+from telegram.process.systemd import SESSION
+
+_SESSIONS_MAX: Final = 4
+
+
+class Child:
+    """A process, and what it has reported over `stream`."""
+
+    def __init__(self, number: int, process: Process, stream: socket.socket) -> None:
+        self.number = number
+        self.process = process
+        self.stream = stream
+        self.sessions: deque[int] = deque(maxlen=_SESSIONS_MAX)
+        self.ready = asyncio.Event()
+        self.ready_at: float | None = None
+        self.heard_at = asyncio.get_running_loop().time()
+        self.is_asked_to_stop = False
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def works(self) -> bool:
+        """Whether it is ready and runs."""
+        return self.ready.is_set() and not self.ended.done()
+
+    def ask_to_stop(self, number: signal.Signals) -> None:
+        """Send a signal to stop, if it runs. Several SIGTERM are one to it (watchdog.py); SIGINT after that stops it at once."""
+        self.is_asked_to_stop = True
+        self._send(number)
+
+    def kill(self) -> None:
+        """End it, if it runs."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        # Not by `send_signal`: before Python 3.13 that reaps a process that has just ended, whose exit code is then lost
+        # (CPython, gh-87744).
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
+    async def listen(self) -> None:
+        """Note what it reports, until the end of the stream."""
+        loop, rest = asyncio.get_running_loop(), b""
+        with suppress(OSError):
+            while data := await loop.sock_recv(self.stream, 4096):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self.note(line)
+
+    def note(self, line: bytes) -> None:
+        """Note what it has reported."""
+        self.heard_at = asyncio.get_running_loop().time()
+        name, _, value = line.decode("ascii", "replace").partition("=")
+        if name == "READY":
+            self.ready_at = self.heard_at
+            self.ready.set()
+        elif name == SESSION and value.isdecimal():
+            self.sessions.append(int(value))
+
+
+def reap_others(ours: Collection[int]) -> None:
+    """Reap processes that have ended and were given to this one, as process 1 of a container; `ours` are waited for elsewhere.
+
+    Of these a look may find one: then it is repeated later.
+    """
+    with suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if ended.si_pid in ours:
+                break
+            os.waitpid(ended.si_pid, 0)
