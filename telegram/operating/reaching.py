@@ -1,5 +1,6 @@
 """Where the commands of the command line ask: the bot that runs, or its store while none runs."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -59,10 +60,12 @@ async def reached(store_url: str, token: str, audit: Path | None) -> AsyncIterat
         operators = await _operators(stack, store_url, bot)
         processes = [] if operators is None else await _answering(operators)
         if operators is not None and processes:
+            one_at_a_time = asyncio.Lock()  # a connection does one thing at a time; `top` asks several
 
             async def ask_bots(name: str, params: Json) -> Json:
                 try:
-                    return await ask_processes(operators, processes, name, params, _user())
+                    async with one_at_a_time:
+                        return await ask_processes(operators, processes, name, params, _user())
                 except (NoAnswer, StoreUnavailable) as error:
                     raise ValueError(str(error)) from None
 

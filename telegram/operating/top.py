@@ -51,11 +51,11 @@ def view(stats: Json, running: list[Json], lanes: list[Json], samples: list[Json
     from rich.table import Table
     from rich.text import Text
 
-    process = stats["process"] or {"pid": "-", "host": "-", "state": "stopped", "up_s": 0.0}
-    head = Text.assemble(
-        (f"{printable(stats['bot']) or 'bot'}  ", "bold"),
-        f"process {process['pid']} on {printable(process['host'])}  {process['state']}  up {process['up_s']:.0f} s",
-    )
+    head = Text(printable(stats["bot"]) or "bot", "bold")
+    for process in stats.get("processes") or [stats["process"]]:
+        if process is not None:
+            where = f"process {process['pid']} on {printable(process['host'])}"
+            head.append(f"\n{where}  {process['state']}  up {process['up_s']:.0f} s", "not bold")
     rates = Table.grid(padding=(0, 2))
     for name in ("received", "handled", "sent", "failed", "dead", "flood"):
         values = [float(each[name]) for each in samples if each[name] is not None]

@@ -213,7 +213,9 @@ def test_the_live_view_shows_a_moment():
 
     queue = dict.fromkeys(("pending", "ready", "leased", "parked"), 3) | {"paused": "by me", "oldest_s": 4.5}
     process = {"pid": 7, "host": "h", "state": "running", "up_s": 61.0}
-    stats = {"bot": "my_bot", "process": process, "queues": {"inbox": queue, "outbox": queue}, "dead": 2}
+    processes = [process, {**process, "pid": 8}]
+    stats: dict[str, Any] = {"bot": "my_bot", "process": process, "processes": processes}
+    stats |= {"queues": {"inbox": queue, "outbox": queue}, "dead": 2}
     run = {"key": "chat:5", "running_s": 1.5, "attempt": 2, "where": "bot.py:7 handle"}
     lane = {"key": "chat:\x1b", "depth": 9, "age_s": None, "status": "parked", "held": "by me", "reason": ""}
     rates = dict.fromkeys(("received", "handled", "sent", "dead"), 1.5)
@@ -227,6 +229,7 @@ def test_the_live_view_shows_a_moment():
     shown = console.export_text()
     for text in (
         "process 7 on h  running  up 61 s",
+        "process 8 on h  running  up 61 s",
         "1.5/s",
         "<= 0.25 s",
         "paused",

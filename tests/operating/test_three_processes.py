@@ -1,5 +1,6 @@
 """Three processes that share a bot over PostgreSQL: the commands and the page see all of them."""
 
+import asyncio
 import re
 from contextlib import AsyncExitStack
 
@@ -8,6 +9,7 @@ import pytest
 
 from telegram.fake import FakeServer
 from telegram.load.bot.service import Service
+from telegram.operating.reaching import reached
 from tests.operating.test_commands import BOT, out
 
 pytestmark = pytest.mark.processes
@@ -47,6 +49,9 @@ async def test_the_commands_and_the_page_see_all_of_them(tmp_path, database):
         while len(running := re.findall(r"running .*(chat:\d+) ", await out(commands, "stats"))) < len(CHATS):
             pass
         assert sorted(running) == sorted(f"chat:{chat}" for chat in CHATS)
+        async with reached(url, server.token, None) as asked:  # at once, as `top`
+            stats, found = await asyncio.gather(asked.ask("stats", {}), asked.ask("running", {}))
+        assert (len(stats["processes"]), found["total"]) == (3, len(CHATS))
         lanes = await out(commands, "lanes")
         assert sorted(re.findall(r"chat:\d+", lanes)) == sorted(running)
         assert (

@@ -76,8 +76,13 @@ if sys.argv[1] == "waits":
 """
 
 
+def not_handled(*_: object) -> None:
+    """Stand for the end of this process."""
+    raise AssertionError("SIGHUP")
+
+
 @pytest.mark.parametrize(
-    ("before", "does", "code"), [(signal.SIG_DFL, "waits", 5), (signal.SIG_IGN, "ends", 0)], ids=["", "nohup"]
+    ("before", "does", "code"), [(not_handled, "waits", 5), (signal.SIG_IGN, "ends", 0)], ids=["", "nohup"]
 )
 def test_a_terminal_that_is_closed_ends_the_bot_too(tmp_path, monkeypatch, before, does, code):
     """gunicorn #2576 (`--reload` in an editor's terminal): the bot of a closed terminal would poll on, and hold the file."""

@@ -253,7 +253,8 @@ def at_terminal(answers: list[bool]) -> Any:
 async def test_a_terminal_is_looked_at_while_it_is_there(tmp_path):
     looked = asyncio.Event()
     async with fleet(tmp_path, 1) as running:
-        running.supervisor._terminal = SimpleNamespace(is_there=True, look=looked.set)
+        stub: Any = SimpleNamespace(is_there=True, look=looked.set)
+        running.supervisor._terminal = stub
         await looked.wait()
 
 
@@ -302,6 +303,7 @@ async def test_an_error_at_the_end_of_a_session_concerns_no_other_process(tmp_pa
 
 async def test_a_database_that_does_not_answer_delays_no_stop(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_REVOKE_AT_END_S", 0.0)
+    monkeypatch.setattr(module, "REVOKE_FOR_S", 3600.0)
     async with fleet(tmp_path) as running:
         await running.work(1, 1)
         running.revoking = asyncio.Event().wait
@@ -340,7 +342,7 @@ from telegram.process.child import reap_others
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER (prctl(2)): as process 1 of a container
 reading, writing = os.pipe()
 other = int(subprocess.check_output(["sh", "-c", f"cat <&{reading} >/dev/null & echo $!"], pass_fds=[reading]))
-ours = subprocess.Popen(["true"])
+ours = subprocess.Popen(["sh", "-c", "exit 3"])
 os.waitid(os.P_PID, ours.pid, os.WEXITED | os.WNOWAIT)
 reap_others({ours.pid})
 print("code", ours.wait())
@@ -359,7 +361,7 @@ except ChildProcessError:
 def test_process_1_of_a_container_reaps_the_guards_of_killed_processes():
     """celery #3798, uvicorn-gunicorn-docker #48: without an init process in the container zombies fill its table of processes."""
     done = subprocess.run([sys.executable, "-c", REAPING], capture_output=True, text=True, check=True, timeout=WITHIN_S)  # fmt: skip
-    assert done.stdout.split() == ["code", "0", "reaped"]
+    assert done.stdout.split() == ["code", "3", "reaped"]
 
 
 async def test_a_stop_while_processes_start(tmp_path):

@@ -7,6 +7,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+import structlog
 
 from telegram.service import logs
 from tests.kit.bounds import WITHIN_S
@@ -92,8 +93,8 @@ def test_an_error_before_the_log_is_set_up_shows_no_variables(monkeypatch):
     monkeypatch.setattr(logs, "set_up_logging", lambda *given: set_up.append(given))
     monkeypatch.setattr(logs, "log", SimpleNamespace(critical=lambda *_, **__: set_up.append("logged")))
     logs.log_what_nobody_catches()
-    monkeypatch.setattr(logs.structlog, "is_configured", lambda: False)
+    monkeypatch.setattr(structlog, "is_configured", lambda: False)
     sys.excepthook(ValueError, ValueError("x"), None)
-    monkeypatch.setattr(logs.structlog, "is_configured", lambda: True)
+    monkeypatch.setattr(structlog, "is_configured", lambda: True)
     sys.excepthook(ValueError, ValueError("x"), None)
     assert set_up == [("info", "console", ""), "logged", "logged"]

@@ -416,7 +416,9 @@ def refusing() -> Iterator[str]:
 class Unwatched(Watchdog):
     """The watchdog's thread would go on until the end of this process, and its guard would wait for it."""
 
-    def start(self, *, drain_timeout_s: float, blocked_max_s: float = math.inf) -> None:
+    def start(
+        self, *, drain_timeout_s: float, blocked_max_s: float = math.inf, is_supervised: bool = False
+    ) -> None:
         pass
 
     def watch(self, notify: Callable[[signal.Signals], object]) -> None:
