@@ -29,6 +29,7 @@ class DeadBook:
 
     def __init__(self, limits: Limits, letters: Iterable[tuple[DeadLane, int]] = ()) -> None:
         self._limits = limits
+        self._most = limits.dead_max
         self._numbers: dict[DeadLane, list[int]] = {}  # oldest first
         self._total = 0
         for lane, number in letters:
@@ -84,9 +85,14 @@ class DeadBook:
         self._compact()
         return gone + self._beyond_total()
 
+    def bound(self, most: int) -> list[tuple[DeadLane, int]]:
+        """Keep at most so many from now on; remove and return those above the bound."""
+        self._most = most
+        return self._beyond_total()
+
     def _beyond_total(self) -> list[tuple[DeadLane, int]]:
         gone = []
-        while self._total > self._limits.dead_max:
+        while self._total > self._most:
             count, oldest, lane = heappop(self._largest)
             numbers = self._numbers.get(lane)
             if numbers and (-count, oldest) == (len(numbers), numbers[0]):  # else the entry is outdated

@@ -506,6 +506,11 @@ def give_back(_: Server, __: Backend, tables: Tables, values: tuple[Any, ...]) -
     return []
 
 
+@statement(ledger._LETTERS)
+def letters(_: Server, __: Backend, tables: Tables, ___: tuple[Any, ...]) -> list[Any]:
+    return [(len(tables.rows["dead"]),)]
+
+
 @statement(ledger._PENDING)
 def pending(_: Server, __: Backend, tables: Tables, ___: tuple[Any, ...]) -> list[Any]:
     return [(len(tables.rows["inbox"]),)]

@@ -39,13 +39,14 @@ async def sql(database, closing):
 
 
 @pytest.fixture
-async def role(sql):
-    """A role that may make tables."""
-    await sql.execute("CREATE ROLE tenant LOGIN NOINHERIT; GRANT CREATE ON DATABASE postgres TO tenant")
+async def role(database, closing):
+    """A role that may make tables, and has no connection when it is dropped."""
+    person = await asyncpg.connect(database.url().partition("?")[0])
+    await person.execute("CREATE ROLE tenant LOGIN NOINHERIT; GRANT CREATE ON DATABASE postgres TO tenant")
     yield "tenant"
-    await sql.execute(
-        "ALTER ROLE tenant LOGIN; ALTER ROLE tenant RESET ALL; DROP OWNED BY tenant; DROP ROLE tenant"
-    )
+    await closing.aclose()
+    await person.execute("DROP OWNED BY tenant; DROP ROLE tenant")
+    await person.close()
 
 
 @pytest.fixture(autouse=True)

@@ -393,6 +393,25 @@ async def test_an_operator_at_any_session_reaches_a_lane_of_another_one(open_it)
             await asyncio.sleep(0.01)
 
 
+async def test_all_sessions_together_keep_the_bound_of_dead_letters(open_it, monkeypatch):
+    """What the others have counts: each deletes its part of what is too much."""
+    monkeypatch.setattr("engine.stores.owned.letters._COUNT_EVERY_S", 0.0)
+    first, second = await two(open_it, limits=Limits(dead_max=6))
+    right = await first.right()
+    await first.append(right, [update(id_, key) for id_, key in enumerate(CHATS, 1)])
+    for store in (first, second):
+        for _ in filter(store._shares.owns, CHATS):
+            await store.bury(await store.claim(INBOX), "bad")
+    async with asyncio.timeout(WITHIN_S):
+        while await first.dead_count() + await second.dead_count() > 6:
+            await asyncio.sleep(0.01)
+    assert await first.dead_count()
+    assert await second.dead_count()
+    async with asyncio.timeout(WITHIN_S):
+        while len(await first.dead_letters()) > 6:
+            await asyncio.sleep(0.01)
+
+
 async def test_what_operators_ask_of_another_session_is_done_in_their_order(open_it, monkeypatch):
     """Else a lane that is held, and no longer, stays held. What cannot be done now is done later."""
     first, second = await two(open_it)

@@ -5,7 +5,8 @@ the transaction after the one that added a letter, since that one may fail. Afte
 deletes them.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from engine.bursts import Bursts
@@ -22,6 +23,8 @@ from engine.stores.owned.writer import GroupWriter
 
 _BEYOND_ALL: Final = 2**62
 BYTES_MAX: Final = 32 << 20
+_COUNT_EVERY_S: Final = 60.0
+"""Interval of looks how many dead letters all sessions of a store have."""
 
 
 class Letters:
@@ -32,6 +35,8 @@ class Letters:
         self._book = DeadBook(
             limits, ((DeadLane(Queue(queue), key), number) for number, queue, key in source.dead())
         )
+        self._most = limits.dead_max
+        self._counted_at = -_COUNT_EVERY_S
         self._numbers = source.ids("letters")
         self._bursts = Bursts()
         self._writer: GroupWriter
@@ -44,6 +49,19 @@ class Letters:
     def drop(self, owns: Callable[[str], bool]) -> None:
         """Forget the letters of lanes that this session does not own any more."""
         self._book.drop(owns)
+
+    async def bound_all(self, count: Callable[[], Awaitable[int]]) -> None:
+        """Now and then, see to it that all sessions together keep `Limits.dead_max`. `count` returns how many they have.
+
+        Each deletes its part of what is too much, or may have what the others leave it.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._counted_at + _COUNT_EVERY_S:
+            return
+        self._counted_at = now
+        total, most = await count(), self._most
+        mine = len(self._book)
+        self._drop(self._book.bound(mine * most // total if total > most else most - max(0, total - mine)))
 
     def start(self, writer: GroupWriter) -> None:
         """Delete the letters above the bounds."""

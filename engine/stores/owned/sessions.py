@@ -80,6 +80,9 @@ class SharedLedger(Ledger, Protocol):
     async def pending(self) -> int:
         """Return the number of updates in the inbox over all sessions; may lag by a second."""
 
+    async def letters(self) -> int:
+        """Return the number of dead letters over all sessions."""
+
     async def pause(self) -> None:
         """Wait until it may be worth while to ask for the right again; StoreUnavailable if it is closed."""
 
@@ -282,6 +285,7 @@ class SharedStore(MailingStore):
                 await self._trusted()
                 await self._file_mail()
                 await self._level()
+                await self._letters.bound_all(self._ledger.letters)
             except StoreError:  # it is lost, and the bot ends
                 return
             except StoreUnavailable:  # it is read anew, or closed

@@ -39,6 +39,7 @@ _LOOK_EVERY_S: Final = 0.5
 _COUNTED_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _PENDING: Final = "SELECT count(*) FROM {0}.inbox WHERE bot = $1"
+_LETTERS: Final = "SELECT count(*) FROM {0}.dead WHERE bot = $1"
 
 
 class PostgresLedger:
@@ -244,6 +245,11 @@ class PostgresLedger:
                 count = await connection.fetchval(_PENDING.format(self._address.schema), self._session.bot)
             self._pending = (count, now)
         return self._pending[0]
+
+    async def letters(self) -> int:
+        """See SharedLedger."""
+        async with self._connections.reading() as connection:
+            return int(await connection.fetchval(_LETTERS.format(self._address.schema), self._session.bot))
 
     async def pause(self) -> None:
         """See SharedLedger."""
