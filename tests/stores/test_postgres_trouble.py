@@ -652,6 +652,7 @@ async def test_values_that_postgres_cannot_store_fail_their_own_request_only(ope
     ("error", "is_doubt"),
     [
         (asyncpg.DiskFullError("no space"), False),
+        (asyncpg.ProgramLimitExceededError("not accepting commands to avoid wraparound data loss"), False),
         (asyncpg.DeadlockDetectedError("deadlock"), False),
         (asyncpg.SerializationError("again"), False),
         (asyncpg.LockNotAvailableError("lock"), False),

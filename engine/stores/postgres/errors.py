@@ -18,8 +18,9 @@ _REASON_MAX: Final = 200
 
 # By the first two characters of SQLSTATE (PostgreSQL documentation, appendix A).
 # Not 23: no value of a request can break a constraint of ours, but ids that are there already.
-_VALUES: Final = {"22", "54"}
-_ROLLED_BACK: Final = {"40", "53", "55"}
+_VALUES: Final = {"22"}
+# 54: also when it stops to assign transaction ids before they wrap around, and when its queue of notifications is full.
+_ROLLED_BACK: Final = {"40", "53", "54", "55"}
 _ROLLED_BACK_CODES: Final = {"57014"}  # statement_timeout, or a person has cancelled it
 _PERSON: Final = {"28", "3D", "3F", "42", "0A", "F0"}
 _NO_RIGHT: Final = "42501"
