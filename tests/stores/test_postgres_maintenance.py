@@ -124,6 +124,32 @@ async def test_a_role_that_another_one_stands_for_commits_transactions_of_handle
         )
 
 
+async def test_who_may_not_end_the_connections_of_a_process_that_stands_still_goes_on(
+    open_it, sql, role, database
+):
+    """They belong to the role that has logged in, and pg_terminate_backend is asked by the one that stands for it."""
+    await sql.execute("CREATE ROLE team; GRANT CREATE ON DATABASE postgres TO team; GRANT team TO tenant")
+    await sql.execute("ALTER ROLE tenant SET role = 'team'")
+    url = database.url("of_team", role)
+    try:
+        still, mine = await open_it(url), await open_it(url, renew_every_s=0.02)
+        still._ledger._keeper.stop()
+        still._sharing.cancel()
+        await sql.execute(
+            "UPDATE of_team.session SET until = until - interval '1 h' WHERE id = $1",
+            still._ledger._session.id,
+        )
+        await until(lambda: len(mine._shares) == SHARES)
+        await until_renewed(mine)
+        assert not mine._writer.suspect
+        await still.close()
+        await mine.close()
+    finally:
+        await sql.execute(
+            "DROP OWNED BY team; REVOKE team FROM tenant; ALTER ROLE tenant RESET ALL; DROP ROLE team"
+        )
+
+
 # -- what is closed for a while ----------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,9 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
 
+import structlog
+from asyncpg import InsufficientPrivilegeError
+
 from engine.errors import StoreError, StoreUnavailable
 from engine.sharing import Lack
 from engine.stores.moving import moved
@@ -22,6 +25,8 @@ from engine.stores.postgres.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+log = structlog.get_logger(__name__)
 
 APPLICATION: Final = "chatlane {}"
 """The application_name of the connections of a session."""
@@ -146,6 +151,7 @@ class Session:
         self._holder = holder
         self._may_be_moved = may_be_moved
         self._beat = 0  # the last one confirmed
+        self._is_warned = False
 
     @property
     def application(self) -> str:
@@ -230,7 +236,14 @@ class Session:
     async def reap(self, connection: Connection, held: Held | None) -> list[str]:
         """Delete the sessions of processes that are dead, if this one is in force (None: it has not joined); return their names."""
         await connection.execute(self._sql(_CLAMP), self.bot, self.id, self.ttl_s, _AHEAD_S)
-        await connection.execute(self._sql(_END_STUCK), self.bot, self.id, _STUCK_S)
+        try:
+            await connection.execute(self._sql(_END_STUCK), self.bot, self.id, _STUCK_S)
+        except InsufficientPrivilegeError as error:  # one that locks its row keeps its shares
+            if not self._is_warned:
+                log.warning(
+                    "the connections of a process that stands still cannot be ended", reason=str(error)
+                )
+            self._is_warned = True
         rows = await connection.fetch(
             self._sql(_REAP), self.bot, self.id, self.ttl_s, _SILENT_S, held and held.stint
         )
