@@ -68,7 +68,6 @@ async def serve(
     settings: Settings, watchdog: Watchdog, router: Router | None = None, place: Place | None = None
 ) -> int:
     """Run the bot until a signal, with this router or that of HANDLERS; return the exit code. `place`: among several."""
-    settings = processes.settings_of(settings, place)
     warn_of_readable_settings(Path(".env"))
     router = router or _router(settings)
     async with AsyncExitStack() as stack:
@@ -166,8 +165,8 @@ async def personal(settings: Settings, _: Router | None) -> int:
 async def copy(settings: Settings, _: Router | None) -> int:
     """Copy the work of a bot that does not run to another store."""
     if settings.copy_ is not None:
-        token = settings.bot_token.get_secret_value() if settings.bot_token else ""
-        await copy_bot(settings.copy_, token.partition(":")[0] or None)
+        bot = None if settings.bot_token is None else settings.token.partition(":")[0]
+        await copy_bot(settings.copy_, bot)
     return 0
 
 
@@ -282,6 +281,8 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
         token = settings.token
         command = _command(settings)
         place = take_place(os.environ) if command is None else None
+        settings = processes.settings_of(settings, place)
+        token = settings.token
         set_up_logging(
             settings.log_level,
             settings.log_format,
@@ -299,7 +300,7 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
             processes.check(settings)
         if command is None and settings.reload:
             return _reload()
-        if command is None and settings.processes > 1 and place is None:
+        if command is None and processes.count_of(settings) > 1 and place is None:
             return asyncio.run(processes.supervise(settings, os.environ))
         if command is None:
             return serve_to_the_end(settings, watchdog or Watchdog(), router, place)
@@ -310,7 +311,7 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
     except BrokenPipeError:
         return _flushed_if_possible(EXIT_NO_READER)
     except Unauthorized as error:
-        reason = f"Telegram refuses BOT_TOKEN ({error}): copy it again from @BotFather"
+        reason = f"Telegram refuses BOT_TOKEN {token.partition(':')[0]}:... ({error}): copy it again from @BotFather"
     except StoreAwayError as error:
         reason, code = str(error), EXIT_AGAIN
     except (WrongSettingError, StoreError, ValueError) as error:

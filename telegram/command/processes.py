@@ -5,22 +5,28 @@
 | METRICS_LISTEN, ADMIN_LISTEN     | the port + K: each is asked for itself                                     |
 | EVENTS_LISTEN                    | the same: each takes events for any chat, and the system divides them      |
 | WEBHOOK_LISTEN                   | the same: the one with the right to append listens                         |
+
+Of several bots (tokens.py) each has `processes` of them: the first ones are the first bot's. Bot B (from 0 on) takes events at the
+port + B.
 """
 
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
+
+import structlog
 
 from engine.store import FullStore
 from engine.stores import open_store, revoker
 from telegram.command.settings import Settings, WrongSettingError
+from telegram.command.tokens import number_of
 from telegram.listening import Address, Listener, read_address
 from telegram.operating.database import is_shared
 from telegram.process.supervised import Place, Supervised
-from telegram.process.supervisor import Supervisor, watchdog_of
-from telegram.process.systemd import Systemd
+from telegram.process.supervisor import Supervisor
+from telegram.process.systemd import Systemd, watchdog_of
 from telegram.settings.bot_config import Role
 
 _OWN: Final = ("metrics_listen", "admin_listen")
@@ -34,32 +40,45 @@ def check(settings: Settings) -> None:
         raise WrongSettingError(
             "ROLE is for several processes over one database: set STORE_URL=postgres://..."
         )
-    if settings.processes == 1:
+    count = count_of(settings)
+    if count == 1:
         return
     if settings.is_sandbox:
         raise WrongSettingError("PROCESSES: the sandbox has one process")
-    if not is_database:
+    if settings.processes > 1 and not is_database:
         raise WrongSettingError(
             "PROCESSES: several processes share a database, a file belongs to one: set STORE_URL=postgres://..."
         )
     if settings.reload:
-        raise WrongSettingError("PROCESSES: --reload is for one process: use --processes 1")
+        raise WrongSettingError(
+            "--reload is for one process: use --processes 1, and --only-bot for one of several bots"
+        )
     for name in _OWN:
         text = getattr(settings, name)
-        if text is not None and read_address(text).port + settings.processes - 1 > _PORT_MAX:
+        if text is not None and read_address(text).port + count - 1 > _PORT_MAX:
             raise WrongSettingError(
                 f"{name.upper()}: each process has the next port, and {_PORT_MAX} is the last"
             )
 
 
+def count_of(settings: Settings) -> int:
+    """Return the number of processes, of all bots."""
+    return settings.processes * len(settings.tokens)
+
+
 def settings_of(settings: Settings, place: Place | None) -> Settings:
-    """Return the settings of the process at this place, and let it share the ports that all have."""
+    """Return the settings of the process at this place, and let it share the ports that all have. WrongSettingError."""
     if place is None:
         return settings
     Listener.shares_ports = True
-    own = {name: getattr(settings, name) for name in _OWN}
-    return settings.model_copy(
-        update={name: _next(text, place.number) for name, text in own.items() if text is not None}
+    bot = 0
+    if len(settings.tokens) > 1:
+        bot = place.number // settings.processes
+        structlog.contextvars.bind_contextvars(bot_id=number_of(settings.of_bot(bot).token))
+    numbers = {**dict.fromkeys(_OWN, place.number), "events_listen": bot}
+    texts = {name: getattr(settings, name) for name in numbers}
+    return settings.of_bot(bot).model_copy(
+        update={name: _next(text, numbers[name]) for name, text in texts.items() if text is not None}
     )
 
 
@@ -78,12 +97,19 @@ async def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
     """Run the processes until a signal; return the exit code. OSError of one line if a port is taken."""
     for address in _addresses(settings):
         _check_free(address)
-    url, bot = settings.effective_store_url, settings.token.partition(":")[0]
+    bots = [settings.of_bot(index) for index in range(len(settings.tokens))]
+    revoking = [_revoker(each) for each in bots]
+
+    def revoke(number: int, session: int) -> Awaitable[bool]:
+        return revoking[number // settings.processes](session)
+
     supervisor = Supervisor(
         [sys.executable, *sys.orig_argv[1:]],
         environ,
         settings.processes,
-        revoker(url, bot),
+        revoke,
+        bots=len(bots),
+        overlaps=is_shared(settings.effective_store_url),
         drain_timeout_s=settings.drain_timeout_s,
         systemd=Systemd(environ),
         watchdog_s=watchdog_of(environ),
@@ -92,10 +118,21 @@ async def supervise(settings: Settings, environ: Mapping[str, str]) -> int:
     return await supervisor.run()
 
 
+def _revoker(settings: Settings) -> Callable[[int], Awaitable[bool]]:
+    """Return what ends a session of this bot. A file has none: a process that is dead has it no more."""
+    url = settings.effective_store_url
+    return revoker(url, number_of(settings.token)) if is_shared(url) else _nothing
+
+
+async def _nothing(_: int) -> bool:
+    return False
+
+
 def _addresses(settings: Settings) -> list[Address]:
     own = [getattr(settings, name) for name in _OWN]
-    texts = [_next(text, number) for text in own if text is not None for number in range(settings.processes)]
-    texts += [settings.events_listen] if settings.events_listen is not None else []
+    texts = [_next(text, number) for text in own if text is not None for number in range(count_of(settings))]
+    if settings.events_listen is not None:
+        texts += [_next(settings.events_listen, bot) for bot in range(len(settings.tokens))]
     if settings.webhook_url is not None and settings.role != "work":
         texts.append(settings.webhook_listen)
     return [read_address(text) for text in texts]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, CliSubCommand, SettingsConfigDict, SettingsError
 
 from telegram.command.new import NewBot
+from telegram.command.tokens import check_stores, number_of, read_tokens, store_of
 from telegram.dialogue.diagrams.command import Flows
 from telegram.operating import commands as operator
 from telegram.operating.copying import Copy, MigrateSchema
@@ -68,7 +69,13 @@ class Settings(
         cli_exit_on_error=False,
     )
 
-    bot_token: SecretStr | None = Field(default=None, description="from @BotFather")
+    bot_token: SecretStr | None = Field(
+        default=None, description="from @BotFather; of several bots, separated by commas: processes for each"
+    )
+    only_bot: int | None = Field(
+        default=None,
+        description="the number of one of several bots in BOT_TOKEN: run, or ask, this one alone",
+    )
     without_token: Literal["error", "sandbox"] = Field(
         default="error",
         description="if BOT_TOKEN is not set: an error, or the sandbox (as `make run` does)",
@@ -152,6 +159,12 @@ class Settings(
         return self.is_sandbox if self.log_texts is None else self.log_texts
 
     @property
+    def is_command(self) -> bool:
+        """Whether it is a command about one bot, as opposed to running."""
+        others = (self.post, self.export, self.erase, self.copy_)
+        return self.operators_command is not None or any(each is not None for each in others)
+
+    @property
     def operators_command(self) -> operator.Command | None:
         """The command of an operator, if it is one."""
         names = (
@@ -172,16 +185,38 @@ class Settings(
         return next((each for each in given if each is not None), None)
 
     @property
+    def tokens(self) -> list[str]:
+        """The bots' tokens: of one, or of all that this program runs; the sandbox has one of its own."""
+        if self.is_sandbox or not self.bot_token:
+            return [SANDBOX_TOKEN]
+        tokens = read_tokens(self.bot_token.get_secret_value())
+        return (
+            tokens
+            if self.only_bot is None
+            else [each for each in tokens if number_of(each) == str(self.only_bot)]
+        )
+
+    @property
     def token(self) -> str:
-        """The bot's token; the sandbox has one of its own."""
-        return SANDBOX_TOKEN if self.is_sandbox or not self.bot_token else self.bot_token.get_secret_value()
+        """The bot's token; of several all, separated by commas."""
+        return ",".join(self.tokens)
+
+    def of_bot(self, index: int) -> "Settings":
+        """Return the settings of one of several bots; WrongSettingError if there is none of this index (any more)."""
+        if len(self.tokens) == 1:
+            return self
+        if index >= len(self.tokens):
+            raise WrongSettingError(
+                "BOT_TOKEN has fewer bots than when the supervisor was started: start that again"
+            )
+        return self.model_copy(update={"bot_token": SecretStr(self.tokens[index])})
 
     @property
     def effective_store_url(self) -> str:
         """Where the bot's work is kept; the sandbox does not mix with a real bot's, nor beside BOT_TOKEN with STORE_URL."""
         if self.is_sandbox and (self.bot_token is not None or not self.is_given("store_url")):
             return SANDBOX_STORE_URL
-        return self.store_url
+        return self.store_url if len(self.tokens) > 1 else store_of(self.store_url, self.token)
 
 
 class _TokenGiven(BaseSettings):
@@ -212,6 +247,27 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     return settings
 
 
+def _check_tokens(settings: Settings) -> None:
+    """Raise WrongSettingError for tokens of several bots that are none, and for what cannot be with several."""
+    try:
+        tokens = settings.tokens
+        if settings.only_bot is not None and (settings.is_sandbox or not tokens):
+            raise WrongSettingError("ONLY_BOT: BOT_TOKEN has no token of this bot")
+        if len(tokens) == 1:
+            return
+        check_stores(settings.store_url)
+    except ValueError as error:
+        text = str(error)
+        raise WrongSettingError(text if text.startswith("STORE_URL") else f"BOT_TOKEN: {text}") from None
+    if settings.is_command:
+        names = ", ".join(map(number_of, tokens))
+        raise WrongSettingError(f"BOT_TOKEN has several bots: say which one by --only-bot, of {names}")
+    if settings.webhook_url is not None:
+        raise WrongSettingError(
+            "WEBHOOK_URL is the address of one bot: of several in BOT_TOKEN each polls, or use --only-bot"
+        )
+
+
 def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
     """Raise WrongSettingError for settings of which one makes no sense without another."""
     without = ("sandbox", "load", "flows", "new", "copy_", "migrate_schema")
@@ -227,6 +283,7 @@ def _check_together(settings: Settings, arguments: Sequence[str]) -> None:
                 raise WrongSettingError(
                     f"{name.upper()} is set but BOT_TOKEN is not: set it, or unset both for the sandbox"
                 )
+    _check_tokens(settings)
     problem = settings.metrics_problem() or settings.events_problem() or settings.operator_problem()
     if problem:
         raise WrongSettingError(problem)

@@ -6,11 +6,15 @@ import signal
 import socket
 from asyncio.subprocess import Process
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from contextlib import suppress
 from typing import Final
 
+import structlog
+
 from telegram.process.systemd import SESSION
+
+log = structlog.get_logger(__name__)
 
 _SESSIONS_MAX: Final = 4
 
@@ -27,6 +31,7 @@ class Child:
         self.ready_at: float | None = None
         self.heard_at = asyncio.get_running_loop().time()
         self.is_asked_to_stop = False
+        self.replaced = asyncio.Event()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
@@ -49,6 +54,13 @@ class Child:
         if self.process.returncode is None:
             with suppress(ProcessLookupError):
                 os.kill(self.process.pid, number)
+
+    async def ready_or_ended(self, slow_s: float) -> None:
+        """Wait for either, and report a process that takes long: its handlers' modules may hang while they are imported."""
+        while not (self.ready.is_set() or self.ended.done()):
+            await first(self.ready.wait(), asyncio.shield(self.ended), asyncio.sleep(slow_s))
+            if not (self.ready.is_set() or self.ended.done()):
+                log.warning("a process is not ready yet", process=self.number, pid=self.process.pid)
 
     async def listen(self) -> None:
         """Note what it reports, until the end of the stream."""
@@ -80,3 +92,18 @@ def reap_others(ours: Collection[int]) -> None:
             if ended.si_pid in ours:
                 break
             os.waitpid(ended.si_pid, 0)
+
+
+def described(code: int) -> dict[str, object]:
+    """Return how a process has ended, for a line of the log."""
+    return {"exit_code": code} if code >= 0 else {"signal": signal.strsignal(-code) or -code}
+
+
+async def first(*work: Awaitable[object]) -> None:
+    """Return when one of them is done; cancel the others."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

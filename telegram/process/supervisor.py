@@ -4,13 +4,13 @@
   (`revoke`), so that the others continue with its chats; it has reported the session's number before that began.
 * SIGTERM or SIGINT stops all of them, a second one at once. SIGHUP replaces them one after the other: a new process is ready
   before the old one stops. But SIGHUP because the terminal was closed stops them, unless `nohup` was asked for.
-* A process that ends with EXIT_WRONG_SETTING while no other one works ends all: a person has to change something.
+* If all end with EXIT_WRONG_SETTING, all is over: a person has to change something. Of several bots, one that cannot start
+  does not concern the others.
 * If this process is killed, the others read the end of their streams (supervised.py), and stop.
 * As process 1 of a container it reaps what dead processes leave behind: each has a guard (guard.py).
 """
 
 import asyncio
-import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 
 from engine.errors import StoreError, StoreUnavailable
-from telegram.process.child import Child, reap_others
+from telegram.process.child import Child, described, first, reap_others
 from telegram.process.supervised import Place, environment_of
 from telegram.process.systemd import Systemd
 from telegram.process.terminal import Terminal
@@ -40,20 +40,18 @@ _REVOKE_AT_END_S: Final = 2.0
 _SPARE_S: Final = 5.0
 """How long after its time a process that should stop is killed; it has ended itself before that (watchdog.py)."""
 
-_FORCED_S: Final = 3.0
-_REST_S: Final = 0.1
-_LOOK_EVERY_S: Final = 1.0
-_SLOW_S: Final = 30.0
+_FORCED_S, _REST_S, _LOOK_EVERY_S, _SLOW_S = 3.0, 0.1, 1.0, 30.0
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
-Revoke = Callable[[int], Awaitable[object]]
-"""Ends a session of a dead process; StoreUnavailable, StoreError."""
+Revoke = Callable[[int, int], Awaitable[object]]
+"""Called with the number of a dead process and one of its sessions, which it ends; StoreUnavailable, StoreError."""
 
 
 class Supervisor:
-    """`count` processes of `command`. `watchdog_s`: one that is silent for so long is killed; None: none is.
+    """`count` processes of `command` for each of `bots`. `watchdog_s`: one that is silent for so long is killed; None: none is.
 
-    `reaps`: this is process 1 of a container, to which the system gives the children of dead processes.
+    Unless it `overlaps`, an old process is stopped before its new one starts: they would share a file. `reaps`: this is
+    process 1 of a container, to which the system gives the children of dead processes.
     """
 
     def __init__(
@@ -63,6 +61,8 @@ class Supervisor:
         count: int,
         revoke: Revoke,
         *,
+        bots: int = 1,
+        overlaps: bool = True,
         drain_timeout_s: float,
         systemd: Systemd,
         watchdog_s: float | None = None,
@@ -70,7 +70,10 @@ class Supervisor:
     ) -> None:
         self._command = [*command]
         self._environ = dict(environ)
-        self._count = count
+        self._overlaps = overlaps
+        self._per_bot, self._count = count, count * bots
+        self._asked: range = range(0)  # numbers of the processes that were started
+        self._wrong: set[int] = set()  # those of them whose last one has ended with EXIT_WRONG_SETTING
         self._revoke = revoke
         self._drain_timeout_s = drain_timeout_s
         self._systemd = systemd
@@ -81,7 +84,7 @@ class Supervisor:
         self._current: dict[int, Child] = {}
         self._children: set[Child] = set()  # those that run: also the old ones that are replaced
         self._freeing: set[asyncio.Task[None]] = set()
-        self._failures = [0] * count
+        self._failures = [0] * self._count
         self._signals: list[int] = []
         self._is_over = asyncio.Event()
         self._is_forced = asyncio.Event()
@@ -126,24 +129,27 @@ class Supervisor:
             self._is_over.set()
 
     async def _start(self) -> None:
-        """Start the first one, then the others, so that a wrong setting is reported once; then replace them at each SIGHUP."""
-        for numbers in (range(1), range(1, self._count)):
+        """Start the first one of each bot, then the others, so that a wrong setting is reported once; then replace them at each SIGHUP."""
+        firsts = range(0, self._count, self._per_bot)
+        for numbers in (firsts, [each for each in range(self._count) if each not in firsts]):
+            self._asked = range(self._count) if self._current else firsts
             for number in numbers:
                 self._current[number] = await self._spawn(number)
             for number in numbers:
                 await self._ready(number)
         self._systemd.ready()
-        log.info("all processes work", processes=self._count)
+        if not self._wrong:
+            log.info("all processes work", processes=self._count)
         while True:
             await self._roll.wait()
             self._roll.clear()
             await self._replace_all()
 
     async def _ready(self, number: int) -> None:
-        """Wait until the process with this number is ready, or one that was started in its stead."""
-        while not self._current[number].works:
+        """Wait until the process with this number is ready, or one that was started in its stead; not for a wrong setting."""
+        while not self._current[number].works and number not in self._wrong:
             child = self._current[number]
-            await _ready_or_ended(child)
+            await child.ready_or_ended(_SLOW_S)
             if child.ended.done():
                 await asyncio.sleep(DELAY_S)
 
@@ -193,12 +199,13 @@ class Supervisor:
         # One that was asked before it could hear has ended by the signal.
         is_well = child.is_asked_to_stop and code in {0, -signal.SIGTERM}
         if not is_well:
-            log.warning("process ended", process=child.number, pid=child.process.pid, **_described(code))
+            log.warning("process ended", process=child.number, pid=child.process.pid, **described(code))
+        (self._wrong.add if code == EXIT_WRONG_SETTING else self._wrong.discard)(child.number)
         if self._current.get(child.number) is not child or self._is_over.is_set():
             if not is_well and self._is_over.is_set():
                 self._exit_code = self._exit_code or 1
             return
-        if code == EXIT_WRONG_SETTING and not any(each.works for each in self._children):
+        if self._wrong.issuperset(self._asked) and not any(each.works for each in self._children):
             self._exit_code = code
             self._is_over.set()
             return
@@ -212,12 +219,13 @@ class Supervisor:
         while new is None:
             pause_s = delay_s(self._failures[number])
             self._failures[number] += 1
-            await _first(asyncio.sleep(pause_s), self._is_over.wait())
+            await first(asyncio.sleep(pause_s), self._is_over.wait())
             if self._current[number] is not child or self._is_over.is_set():
                 return
             new = await self._spawned(number)
         if self._current[number] is child:
             self._current[number] = new
+            child.replaced.set()
         else:  # another one has taken its place meanwhile
             new.ask_to_stop(signal.SIGTERM)
 
@@ -244,7 +252,7 @@ class Supervisor:
     async def _end_session(self, session: int, number: int) -> None:
         while True:
             try:
-                if await self._revoke(session):
+                if await self._revoke(number, session):
                     log.info("others continue with the chats of a process that has ended", process=number)
                 return
             except (StoreUnavailable, StoreError) as error:
@@ -263,17 +271,32 @@ class Supervisor:
     async def _replace_all(self) -> None:
         """Replace the processes one after the other; the old ones continue if a new one does not become ready."""
         log.info("replacing the processes", processes=self._count)
+        failed: set[int] = set()  # bots
         for number in range(self._count):
+            if not self._overlaps:
+                await self._stop_first(number)
+                continue
+            if number // self._per_bot in failed:
+                continue
             new = await self._spawned(number)
             if new is not None:
-                await _ready_or_ended(new)
+                await new.ready_or_ended(_SLOW_S)
             if new is None or not new.works:
                 log.error("there is no new process: the others are not replaced", process=number)
-                return
+                failed.add(number // self._per_bot)
+                continue
             old, self._current[number] = self._current[number], new
             self._failures[number] = 0
             await self._stop([old])
-        log.info("all processes are replaced")
+        if not failed and not self._wrong:
+            log.info("all processes are replaced")
+
+    async def _stop_first(self, number: int) -> None:
+        """Stop a process; the next one is started as after one that has ended by itself."""
+        old = self._current[number]
+        await self._stop([old])
+        await old.replaced.wait()
+        await self._current[number].ready_or_ended(_SLOW_S)
 
     async def _stop(self, children: Sequence[Child]) -> None:
         """Let them stop; one that does not end in time is killed."""
@@ -323,32 +346,3 @@ class Supervisor:
 def delay_s(failures: int) -> float:
     """Return the delay, in seconds, before a process is started again that has ended so many times before."""
     return min(DELAY_MAX_S, DELAY_S * 2.0 ** min(failures, 16))
-
-
-async def _ready_or_ended(child: Child) -> None:
-    """Wait for either, and report a process that takes long: its handlers' modules may hang while they are imported."""
-    while not (child.ready.is_set() or child.ended.done()):
-        await _first(child.ready.wait(), asyncio.shield(child.ended), asyncio.sleep(_SLOW_S))
-        if not (child.ready.is_set() or child.ended.done()):
-            log.warning("a process is not ready yet", process=child.number, pid=child.process.pid)
-
-
-async def _first(*work: Awaitable[object]) -> None:
-    """Return when one of them is done; cancel the others."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-def _described(code: int) -> dict[str, object]:
-    return {"exit_code": code} if code >= 0 else {"signal": signal.strsignal(-code) or -code}
-
-
-def watchdog_of(environ: Mapping[str, str]) -> float | None:
-    """Return the time of systemd's watchdog in seconds; None: there is none."""
-    usec = environ.get("WATCHDOG_USEC", "")
-    is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-    return int(usec) / 1e6 if usec.isdecimal() and int(usec) and is_ours else None

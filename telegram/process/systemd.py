@@ -75,3 +75,10 @@ class Systemd:
         with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
             out.setblocking(False)
             out.sendto(message.encode(), self._address)
+
+
+def watchdog_of(environ: Mapping[str, str]) -> float | None:
+    """Return the time of systemd's watchdog in seconds; None: there is none."""
+    usec = environ.get("WATCHDOG_USEC", "")
+    is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(usec) / 1e6 if usec.isdecimal() and int(usec) and is_ours else None

@@ -19,8 +19,8 @@ from engine import StoreUnavailable
 from telegram.process import supervisor as module
 from telegram.process.child import Child
 from telegram.process.supervised import VARIABLE, Place, Supervised, environment_of, take_place
-from telegram.process.supervisor import EXIT_WRONG_SETTING, Supervisor, delay_s, watchdog_of
-from telegram.process.systemd import Systemd
+from telegram.process.supervisor import EXIT_WRONG_SETTING, Supervisor, delay_s
+from telegram.process.systemd import Systemd, watchdog_of
 from telegram.process.terminal import CLOSING_S, Terminal
 from tests.kit.bounds import WITHIN_S
 
@@ -44,7 +44,7 @@ def stop_at_once(*_):
 signal.signal(signal.SIGTERM, stop)
 signal.signal(signal.SIGINT, stop_at_once)
 say(f"X_CHATLANE_SESSION={os.getpid()}")
-if os.path.exists(f"{folder}/wrong"):
+if os.path.exists(f"{folder}/wrong") or os.path.exists(f"{folder}/wrong-{number}"):
     sys.exit(2)
 with open(f"{folder}/started-{number}", "a") as file:
     file.write(f"{os.getpid()}\\n")
@@ -79,7 +79,7 @@ class Fleet:
         )
         self.running = asyncio.create_task(self.supervisor.run())
 
-    async def _revoke(self, session: int) -> bool:
+    async def _revoke(self, _: int, session: int) -> bool:
         if self.fails:
             self.fails -= 1
             raise StoreUnavailable("away")
@@ -171,6 +171,48 @@ async def test_a_wrong_setting_ends_all_and_is_reported_by_one_process(tmp_path)
         async with fleet(tmp_path, 3) as running:
             assert await running.ended() == EXIT_WRONG_SETTING
     assert [line["process"] for line in logs if line["event"] == "process started"] == [0]
+
+
+async def test_a_bot_that_cannot_start_concerns_no_other_bot(tmp_path):
+    """A token of several was revoked: at the start, and at a rolling restart."""
+    (tmp_path / "wrong-0").touch()
+    async with fleet(tmp_path, 1, bots=3) as running:
+        await until(lambda: running.pids("started", 1) and running.pids("started", 2))
+        await until(lambda: all(running.supervisor._current[number].works for number in (1, 2)))
+        with capture_logs() as logs:
+            await asyncio.wait_for(
+                running.supervisor._ready(0), WITHIN_S
+            )  # systemd hears that the others work
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: len(running.pids("started", 2)) == 2 == len(running.pids("started", 1)))
+            await until(lambda: running.pids("stopped", 2))
+        assert "there is no new process: the others are not replaced" in [line["event"] for line in logs]
+        (tmp_path / "wrong-0").unlink()
+        await until(lambda: running.supervisor._current[0].works)
+
+
+async def test_a_bot_with_a_file_is_stopped_before_the_next_process_starts(tmp_path):
+    async with fleet(tmp_path, 1, bots=2, overlaps=False) as running:
+        await running.work(1, 1)
+        with capture_logs() as logs:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await running.work(2, 2)
+            await until(lambda: "all processes are replaced" in [line["event"] for line in logs])
+        assert [running.pids("stopped", number) for number in (0, 1)] == [
+            running.pids("started", number)[:1] for number in (0, 1)
+        ]
+        whole = [line["event"] for line in logs if "process" in line]
+        assert whole == [
+            "process started",
+            "process started",
+        ]  # none before the other one had ended, which is no failure
+        assert running.revoked == []
+
+
+async def test_several_bots_that_cannot_start_end_all(tmp_path):
+    (tmp_path / "wrong").touch()
+    async with fleet(tmp_path, 2, bots=2) as running:
+        assert await running.ended() == EXIT_WRONG_SETTING
 
 
 async def test_a_wrong_setting_of_one_that_is_started_again_leaves_the_others(tmp_path):
