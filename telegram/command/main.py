@@ -264,9 +264,11 @@ def _command(settings: Settings) -> Callable[[Settings, Router | None], Coroutin
 
 def _run(runner: asyncio.Runner, work: Coroutine[Any, Any, int], *, is_ended_by_a_person: bool) -> int:
     try:
-        return runner.run(work)
+        return flushed(runner.run(work))
     except KeyboardInterrupt:
         return 0 if is_ended_by_a_person else 128 + signal.SIGINT
+    except BrokenPipeError:
+        return _flushed_if_possible(EXIT_NO_READER)
 
 
 def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Router | None = None) -> int:
@@ -305,11 +307,7 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
         if command is None:
             return serve_to_the_end(settings, watchdog or Watchdog(), router, place)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return flushed(
-                _run(runner, command(settings, router), is_ended_by_a_person=settings.top is not None)
-            )
-    except BrokenPipeError:
-        return _flushed_if_possible(EXIT_NO_READER)
+            return _run(runner, command(settings, router), is_ended_by_a_person=settings.top is not None)
     except Unauthorized as error:
         reason = f"Telegram refuses BOT_TOKEN {token.partition(':')[0]}:... ({error}): copy it again from @BotFather"
     except StoreAwayError as error:
