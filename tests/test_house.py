@@ -54,6 +54,21 @@ def test_only_the_composition_root_reads_the_environment(path):
     assert not re.search(r"os\.environ|os\.getenv", path.read_text())
 
 
+TIGHT = re.compile(r"wait_for\(.*, ?[0-5]?\d(\.\d+)?\)|\basyncio\.timeout\([0-5]?\d(\.\d+)?\)")
+MEANT_TIGHT = {
+    *("tests/engine/test_dispatcher.py", "tests/testing/test_virtual.py"),  # virtual time
+    *("tests/engine/test_isolate.py", "tests/torture/poisons.py"),  # what the tests are about
+    "tests/service/test_menu.py",  # less than what would be waited for
+}
+
+
+def test_no_bound_of_a_test_is_a_measure_of_speed():
+    """A busy machine stands still for seconds: use tests/kit/bounds.py."""
+    modules = {*ROOT.glob("tests/**/*.py"), *ROOT.glob("engine/stores/contract/*.py")}
+    tight = {name(path) for path in modules if TIGHT.search(path.read_text())}
+    assert {each for each in tight if not re.match(r"tests/(bench|peers|judges)/", each)} == MEANT_TIGHT
+
+
 def test_callbacks_of_a_stores_connection_are_set_on_its_thread():
     """Why: tests/kit/statements.py."""
     modules = {*ROOT.glob("tests/**/*.py")} - {Path(__file__)}
