@@ -43,13 +43,14 @@ def be_quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_QUIET))
 
 
-def _stamp(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def stamp(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say when on virtual time, and in which process, something is logged."""
     return {"at": f"{asyncio.get_running_loop().time():.3f}", "process": process_number(), **event}
 
 
 def _replay(seed: int, *, hard: str | None) -> int:
     renderer = structlog.dev.ConsoleRenderer(colors=False, sort_keys=False)
-    structlog.configure(processors=[_stamp, structlog.processors.format_exc_info, renderer])
+    structlog.configure(processors=[stamp, structlog.processors.format_exc_info, renderer])
     outcome = simulate(seed) if hard is None else simulate_hard(seed, hard)
     print(*_lines(outcome), sep="\n")
     return 1 if outcome.failures else 0

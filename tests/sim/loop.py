@@ -176,6 +176,11 @@ def _task_that_is_kept(
     return task
 
 
+def running_process(context: Context) -> Process | None:
+    """Return the process of a context; None outside of all."""
+    return context.get(_PROCESS)
+
+
 def process_number() -> int:
     """Return the number of the process that runs now; 0 outside of all."""
     process = _PROCESS.get()
