@@ -79,18 +79,26 @@ class MailingStore(OwnedStore):
     # -- effects -------------------------------------------------------------------------------------------------------
 
     async def commit(self, delivery: Delivery, effects: Effects, *, more: bool) -> Delivery | None:
+        far = [name for name in self._new_states(delivery, effects) if self._is_far(name[0])]
         try:
             return await super().commit(delivery, effects, more=more)
         except StateChanged:  # by another session: what is cached may be outdated
             for name, _ in self._former_states(delivery, effects):
                 self._states.drop(name)
             raise
+        finally:  # others change them, and this session may own their lane by now
+            for name in far:
+                self._states.drop(name)
 
     async def state(self, key: str, scope: str) -> bytes | None:
         name = (self._aliases.lane(key), scope)
-        if not self._shares.owns(name[0]):
+        if not self._is_far(name[0]):
+            return await super().state(key, scope)
+        self._states.drop(name)
+        try:
+            return await super().state(key, scope)
+        finally:
             self._states.drop(name)
-        return await super().state(key, scope)
 
     def _set_states(
         self,

@@ -88,7 +88,12 @@ class OwnedOperator(LoadedStore):
             await self._ask_owner("hold", key, 0, queue.value, reason.encode())
             return
         self._writer.group().insert("parked", (queue.value, f"{HOLD}{key}", 0, self._wall(), reason, 0.0, -1))
-        await self._writer.done(lambda: self._queues[queue].lanes.hold(key, reason))
+
+        def held() -> None:
+            if not self._is_far(key):  # its share was given up meanwhile
+                self._queues[queue].lanes.hold(key, reason)
+
+        await self._writer.done(held)
 
     async def unhold(self, queue: Queue, key: str) -> bool:
         await self._trusted()
@@ -221,7 +226,8 @@ class OwnedOperator(LoadedStore):
             def replayed() -> None:
                 self._letters.removed(letter)
                 self._seen.apply(segments, asyncio.get_running_loop().time())
-                data.add(place, envelope)
+                if not self._is_far(envelope.key):  # its share was given up meanwhile
+                    data.add(place, envelope)
 
             await self._writer.done(replayed)
         return True

@@ -29,6 +29,7 @@ Changes = dict[Name, tuple[float, int] | None]
 """Unix time when it is due, and its place; None: it is removed."""
 
 LOOK_ROWS: Final = 1000  # rows per reading, so that other requests do not wait long
+_NONE: Final = (-inf, 0)
 _WAIT_MIN_S: Final = 2.0**-10
 _AFTER_TROUBLE_S: Final = 1.0
 
@@ -43,9 +44,10 @@ class Timers:
         self._shares = shares
         self._due: dict[int, Name] = {}  # those that are in their lanes, by place
         self._places: dict[Name, int] = {}  # the inverse
-        self._last = (-inf, 0)  # (Unix time, place): all timers in the store up to here are in their lanes
+        self._last = _NONE  # (Unix time, place): all timers in the store up to here are in their lanes
         self._next_at = inf  # Unix time before which no other comes due
         self._looking = False
+        self._is_again = False  # lanes were taken after a question was asked
         self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
         self._writer: GroupWriter
@@ -132,7 +134,9 @@ class Timers:
         for _, place, *name in rows:
             if place not in self._due:
                 self._add(place, _checked(name))
-        self._next_at = -inf
+        # Of these lanes none was asked for, and some may have come due since `rows` were read.
+        self._last, self._next_at = _NONE, -inf
+        self._is_again = self._looking
         self._set_alarm()
 
     def drop(self) -> None:
@@ -160,7 +164,8 @@ class Timers:
         at, place, *name = row
         known = _checked(name)
         self._last = (at, place)
-        if place not in self._due:  # it was due when it was set
+        # Or it was due when it was set; or its share was given up after the question.
+        if place not in self._due and self._shares.owns(known[0]):
             self._add(place, known)
 
     def _note_next(self, rows: list[Row]) -> None:
@@ -196,6 +201,10 @@ class Timers:
             self._read(Read.NEXT_DUE, (*self._last, self._last[0]), self._found_next)
 
     def _found_next(self, rows: list[Row]) -> None:
+        if self._is_again:
+            self._is_again, self._last = False, _NONE
+            self._look()
+            return
         self._note_next(rows)
         self._looking = False
         self._set_alarm()
@@ -212,6 +221,7 @@ class Timers:
         if isinstance(error, StoreError):
             self._writer.doubt(error)
         else:
+            self._looking = False  # else lanes that are taken meanwhile would end this alarm, and all looks
             self._alarm = asyncio.get_running_loop().call_later(_AFTER_TROUBLE_S, self._look)
 
 

@@ -64,7 +64,7 @@ class GroupWriter(ABC):
         return self.read_rows(what, values, _first)
 
     def read_rows(self, what: Read, values: Row, then: Callable[[list[Row]], T]) -> asyncio.Future[T]:
-        """Return `then(rows)`, called on the event loop before the outcome of any later transaction."""
+        """Return `then(rows)`, called on the event loop before the outcome of any later transaction, unless it is cancelled."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._next.reads.append((future, what, values, then))
         self._submit()
@@ -145,6 +145,8 @@ class GroupWriter(ABC):
     ) -> None:
         if isinstance(rows, Exception):
             fail(future, rows)
+            return
+        if future.cancelled():  # who asks for the same now may have the same rows
             return
         try:
             result = use(rows)

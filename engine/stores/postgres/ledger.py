@@ -77,6 +77,7 @@ class PostgresLedger:
         self._keeper: Keeper | None = None
         self._former: Keeper | None = None  # it knows when the time of the session is over
         self._blocks: Blocks
+        self._openings = 0
         self._pending = (0, float("-inf"))  # a count, and when it was made
         self._lost: Callable[[], object] = lambda: None
         self._reopening = asyncio.Lock()
@@ -290,6 +291,8 @@ class PostgresLedger:
             await keeper.start(self._renew_every_s)
             self._keeper = keeper
             found = await read_first(reader, schema, self._session, held, self._wall())
+            self._openings += 1  # not the stint: that of another session may be the same
+            found.owner_epoch = self._openings
             found.granted = await self._session.granted(reader)
             found.all_seen = found.granted.seen if found.granted else await self._session.seen(reader)
             self._blocks = Blocks(schema, bot, self._connections.reading)

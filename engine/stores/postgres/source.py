@@ -42,8 +42,8 @@ _ALIASES: Final = "SELECT name, key FROM {0}.alias WHERE bot = $1"
 class Found:
     """A Source: what was read."""
 
-    def __init__(self, stint: int, shares: Sequence[int], tables: dict[str, Sequence[Any]]) -> None:
-        self.owner_epoch = stint
+    def __init__(self, shares: Sequence[int], tables: dict[str, Sequence[Any]]) -> None:
+        self.owner_epoch = 0  # from here to `blocks`: set at an opening
         self.shares: Collection[int] | None = shares
         self.granted: Granted | None = None
         self.all_seen: Sequence[Row] = ()
@@ -104,7 +104,7 @@ async def read_owned(connection: Connection, schema: str, bot: int, held: Held, 
     async with connection.transaction(isolation="repeatable_read"):
         await _begin(connection, schema, held)
         shares = [row[0] for row in await connection.fetch(_OWNED.format(schema), held.session)]
-        return await _read(connection, schema, bot, held, shares, now)
+        return await _read(connection, schema, bot, shares, now)
 
 
 async def take_free(
@@ -120,7 +120,7 @@ async def take_free(
             rows = await connection.fetch(_TAKE.format(schema), bot, held.session, list(wanted))
             if not rows:
                 return None
-            return await _read(connection, schema, bot, held, [row[0] for row in rows], now)
+            return await _read(connection, schema, bot, [row[0] for row in rows], now)
     except SerializationError:
         return None
 
@@ -131,9 +131,7 @@ async def _begin(connection: Connection, schema: str, held: Held) -> None:
         raise StoreUnavailable("other processes have taken over")
 
 
-async def _read(
-    connection: Connection, schema: str, bot: int, held: Held, shares: Sequence[int], now: float
-) -> Found:
+async def _read(connection: Connection, schema: str, bot: int, shares: Sequence[int], now: float) -> Found:
     await connection.execute(_ARRIVED.format(schema), bot, shares)
     tables: dict[str, Sequence[Any]] = {}
     for name, query in _LANES.items():
@@ -148,4 +146,4 @@ async def _read(
     tables[Read.NEXT_DUE.value] = await connection.fetch(
         QUERIES[Read.NEXT_DUE].format(schema), bot, *last, bits
     )
-    return Found(held.stint, shares, tables)
+    return Found(shares, tables)
