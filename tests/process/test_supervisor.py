@@ -191,9 +191,16 @@ async def test_a_bot_that_cannot_start_concerns_no_other_bot(tmp_path):
         await until(lambda: running.supervisor._current[0].works)
 
 
-async def test_a_bot_with_a_file_is_stopped_before_the_next_process_starts(tmp_path):
+async def test_a_bot_with_a_file_is_stopped_before_the_next_process_starts(tmp_path, monkeypatch):
     async with fleet(tmp_path, 1, bots=2, overlaps=False) as running:
         await running.work(1, 1)
+        spawn, beside = running.supervisor._spawn, list[Child]()
+
+        async def watched(number: int) -> Child:
+            beside.extend(each for each in running.supervisor._children if each.number == number)
+            return await spawn(number)
+
+        monkeypatch.setattr(running.supervisor, "_spawn", watched)
         with capture_logs() as logs:
             os.kill(os.getpid(), signal.SIGHUP)
             await running.work(2, 2)
@@ -201,6 +208,7 @@ async def test_a_bot_with_a_file_is_stopped_before_the_next_process_starts(tmp_p
         assert [running.pids("stopped", number) for number in (0, 1)] == [
             running.pids("started", number)[:1] for number in (0, 1)
         ]
+        assert not beside
         whole = [line["event"] for line in logs if "process" in line]
         assert whole == [
             "process started",
