@@ -93,6 +93,8 @@ class Connection:
         self._waits: set[asyncio.Task[Any]] = set()
         self.renewing: asyncio.Task[None]
         self.notes = NoNotes()
+        self.sharing = session.sharing
+        self.database = session.database
 
     async def right(self) -> Right:
         trouble = self._trouble
