@@ -20,7 +20,7 @@ import structlog
 from aiohttp import web
 
 from engine import Right, StoreError, StoreUnavailable
-from telegram.botapi.errors import RetryAfter, TelegramError, Unauthorized
+from telegram.botapi.errors import OutcomeUnknown, RetryAfter, TelegramError, Unauthorized
 from telegram.botapi.files import InputFile
 from telegram.listening import Listener, NotTakenError, is_in, is_secret, json_body, sender_of
 from telegram.service.accepting import Accepting
@@ -183,6 +183,8 @@ class Webhook:
 
     def _look(self, info: Any, url: str, *, is_new: bool) -> bool:
         """Log Telegram's last error once; return whether the webhook is still ours. `is_new`: we have set it just now."""
+        if not isinstance(info, dict):  # of a broken server of one's own
+            raise OutcomeUnknown("getWebhookInfo", "its answer is no WebhookInfo")
         error, before = (info.get("last_error_date"), info.get("last_error_message")), self._last_error
         if error[1] and error != before:
             self._log.warning(

@@ -301,7 +301,7 @@ def test_it_is_set_again_and_telegrams_error_is_logged_once():
         ours = "https://a.example/updates"
         bad = {"url": ours, "last_error_date": 1, "last_error_message": "Connection refused"}
         trouble = ServerTrouble("getWebhookInfo", 502, "Bad Gateway", {})
-        telegram = Telegram({"url": ours}, bad, bad, trouble, {"url": ""}, bad)
+        telegram = Telegram({"url": ours}, bad, bad, trouble, [], {"url": ""}, bad)
         inbox = Inbox(MemoryStore())
         config = WebhookConfig(ours, None, SECRET)
         webhook = Webhook(telegram, inbox, Accepting(inbox), config, allowed_updates=[])
