@@ -13,7 +13,7 @@ help: ## list the targets
 run: .venv/.runtime ## run the bot; if BOT_TOKEN is not set: a sandbox with a page to chat in (ARGS="--help" shows the settings)
 	@$(PY) run.py --without-token=sandbox $(ARGS)
 
-WITHIN_S ?= 3600
+WITHIN_S ?= 2400
 test: .venv/.dev browser database ## lint, and every test (ARGS="tests/test_run.py -x": only these; WITHIN_S: no longer than this)
 	@$(PY) -m tests.parts --within $(WITHIN_S) $(ARGS)
 

@@ -1,10 +1,11 @@
 """No test may hang: a deadlock that slipped through is an error with a traceback, not a wait."""
 
+import asyncio
 import gc
 import random
 import signal
 import threading
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from pathlib import Path
 from types import FrameType
 from zlib import crc32
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from engine.stores import open_store
 from telegram.fake import FakeServer
+from telegram.process.running import new_event_loop
 from tests.kit.stage import STORES, Stage
 
 # How long an example takes depends on what else the machine does.
@@ -36,18 +38,38 @@ _DEAL = 3272
 PARTS = {"processes": "mark.processes", "browser": "tests.kit.page"}
 """Marks of the tests that `make test` runs apart, and what their modules contain."""
 
+ON_UVLOOP = ("client", "listening", "operating", "test_pages.py", "test_webhook.py", "test_accepting.py")
+"""Tests that are run on the event loop of production, too: what they test uses connections itself."""
+
+
+class OnUvloop:
+    """A plugin: asynchronous tests run on uvloop."""
+
+    def pytest_asyncio_loop_factories(self) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+        return {"uvloop": new_event_loop}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--shuffle", type=int, metavar="SEED", help="modules, and the tests in each, in any order"
     )
+    parser.addoption(
+        "--on-uvloop", action="store_true", help="only ON_UVLOOP, on the event loop of production"
+    )
     parser.addoption("--part", metavar="I/N", help="only the I-th of N parts of the modules, from 0 on")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--on-uvloop"):
+        config.pluginmanager.register(OnUvloop())
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import only the modules of the run: of its part, or those that have tests with the one mark it asks for."""
     if not collection_path.name.startswith("test_"):
         return None
+    if config.getoption("--on-uvloop") and not {*ON_UVLOOP} & {*collection_path.parts}:
+        return True
     part, mark = config.getoption("--part"), config.getoption("-m")
     if part is not None:
         number, _, parts = part.partition("/")

@@ -120,6 +120,7 @@ def main(arguments: Sequence[str]) -> int:
         "tests, the other half": (*quick, "1/2"),
         **{f"with processes, part {n} of 3": ("-m", "processes", "--part", f"{n}/3") for n in range(3)},
         "in a browser": ("-m", "browser"),
+        "on uvloop": (*quick[:2], "--on-uvloop"),
     }
 
     def stop(number: int, _: FrameType | None) -> None:

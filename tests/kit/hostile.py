@@ -7,7 +7,7 @@ import random
 import re
 import traceback
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import unquote
 
 from telegram.botapi.errors import (
@@ -181,8 +181,7 @@ class Hostile(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no instances of it
 
     def data_received(self, data: bytes) -> None:
         self._received += data
