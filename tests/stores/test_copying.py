@@ -65,6 +65,22 @@ async def filled(url: str, bot: str, seed: int, steps: int = 150) -> None:
     await store.close()
 
 
+async def test_no_cursor_of_a_write_leaves_its_thread(new_url: Urls, new_bot: Any, monkeypatch: Any):
+    """Freed elsewhere, it would reset its statement while the next batch uses it (cpython: Modules/_sqlite/cursor.c)."""
+    first, bot = new_url("sqlite"), new_bot()
+    await filled(first, bot, seed=0)
+    results: list[object] = []
+
+    async def kept(*step: Any) -> Any:
+        results.append(await asyncio.get_running_loop().run_in_executor(None, *step))
+        return results[-1]
+
+    monkeypatch.setattr("engine.stores.sqlite.moving.asyncio.to_thread", kept)
+    await copied(first, new_url("sqlite"), bot)
+    assert len(results) > len(KINDS)
+    assert not [each for each in results if isinstance(each, sqlite3.Cursor) and each.description is None]
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_whatever_a_bot_has_is_the_same_after_copies_there_and_back(
     new_url: Urls, new_bot: Any, seed: int

@@ -394,7 +394,7 @@ async def test_an_operator_at_any_session_reaches_a_lane_of_another_one(open_it)
 
 
 async def test_all_sessions_together_keep_the_bound_of_dead_letters(open_it, monkeypatch):
-    """What the others have counts: each deletes its part of what is too much."""
+    """What the others have counts: each deletes its part of what is too much, and keeps its newest."""
     monkeypatch.setattr("engine.stores.owned.letters._COUNT_EVERY_S", 0.0)
     first, second = await two(open_it, limits=Limits(dead_max=6))
     right = await first.right()

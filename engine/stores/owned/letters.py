@@ -53,7 +53,8 @@ class Letters:
     async def bound_all(self, count: Callable[[], Awaitable[int]]) -> None:
         """Now and then, see to it that all sessions together keep `Limits.dead_max`. `count` returns how many they have.
 
-        Each deletes its part of what is too much, or may have what the others leave it.
+        Each deletes its part of what is too much, or may have what the others leave it. One that has any keeps its newest: else
+        those of a session with few would go as soon as they come.
         """
         now = asyncio.get_running_loop().time()
         if now < self._counted_at + _COUNT_EVERY_S:
@@ -61,7 +62,8 @@ class Letters:
         self._counted_at = now
         total, most = await count(), self._most
         mine = len(self._book)
-        self._drop(self._book.bound(mine * most // total if total > most else most - max(0, total - mine)))
+        part = max(1, mine * most // total) if total > most else most - max(0, total - mine)
+        self._drop(self._book.bound(part))
 
     def start(self, writer: GroupWriter) -> None:
         """Delete the letters above the bounds."""

@@ -68,6 +68,7 @@ class MovingFile:
             cursor = await self._do(partial(self._execute, f"{query} WHERE {part}"))
             while batch := await self._do(partial(cursor.fetchmany, size)):
                 yield _storable(columns, batch)
+            await self._do(cursor.close)
 
     async def marks(self) -> dict[str, int]:
         """See Moving."""
@@ -75,14 +76,14 @@ class MovingFile:
 
     async def begin(self) -> None:
         """See Moving."""
-        await self._do(lambda: self._execute("BEGIN IMMEDIATE"))
+        await self._do(lambda: self._execute("BEGIN IMMEDIATE").close())
 
     async def write(self, kind: str, batches: Batches) -> None:
         """See Moving."""
         columns = KINDS[kind].columns
         query = f"INSERT INTO {kind} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
         async for batch in batches:
-            await self._do(partial(self._file.connection.executemany, query, batch))
+            await self._do(partial(self._insert, query, batch))
 
     async def raise_marks(self, marks: dict[str, int]) -> None:
         """See Moving."""
@@ -95,7 +96,7 @@ class MovingFile:
 
     async def mark_moved(self, to: str) -> None:
         """See Moving."""
-        await self._do(lambda: self._execute("INSERT OR REPLACE INTO meta VALUES ('moved', ?)", to))
+        await self._do(lambda: self._execute("INSERT OR REPLACE INTO meta VALUES ('moved', ?)", to).close())
 
     async def others(self) -> list[str]:
         """See Moving."""
@@ -107,6 +108,11 @@ class MovingFile:
     async def close(self) -> None:
         """See Moving."""
         await asyncio.to_thread(self._file.close)
+
+    def _insert(self, query: str, batch: list[Row]) -> None:
+        # Closed here: one that is left over resets its statement when it is freed, on any thread, while the next batch uses
+        # the same statement (cpython: Modules/_sqlite/cursor.c, cursor_dealloc; statements are cached by their text).
+        self._file.connection.executemany(query, batch).close()
 
     def _execute(self, query: str, *values: object) -> sqlite3.Cursor:
         return self._file.connection.execute(query, values)
