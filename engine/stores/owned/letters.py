@@ -50,20 +50,19 @@ class Letters:
         """Forget the letters of lanes that this session does not own any more."""
         self._book.drop(owns)
 
-    async def bound_all(self, count: Callable[[], Awaitable[int]]) -> None:
+    async def bound_all(self, count: Callable[[], Awaitable[int]], part_of_lanes: float) -> None:
         """Now and then, see to it that all sessions together keep `Limits.dead_max`. `count` returns how many they have.
 
-        Each deletes its part of what is too much, or may have what the others leave it. One that has any keeps its newest: else
-        those of a session with few would go as soon as they come.
+        Each may have its part of the bound, by the lanes that it owns, and what the others leave of theirs; if there are too
+        many, those with more than their part delete some. So new ones find room, whoever came first.
         """
         now = asyncio.get_running_loop().time()
         if now < self._counted_at + _COUNT_EVERY_S:
             return
         self._counted_at = now
-        total, most = await count(), self._most
-        mine = len(self._book)
-        part = max(1, mine * most // total) if total > most else most - max(0, total - mine)
-        self._drop(self._book.bound(part))
+        total, most, mine = await count(), self._most, len(self._book)
+        room = mine * most // total if total > most else most - max(0, total - mine)
+        self._drop(self._book.bound(max(1, int(most * part_of_lanes), room)))
 
     def start(self, writer: GroupWriter) -> None:
         """Delete the letters above the bounds."""

@@ -285,7 +285,7 @@ class SharedStore(MailingStore):
                 await self._trusted()
                 await self._file_mail()
                 await self._level()
-                await self._letters.bound_all(self._ledger.letters)
+                await self._letters.bound_all(self._ledger.letters, self.part_of_lanes)
             except StoreError:  # it is lost, and the bot ends
                 return
             except StoreUnavailable:  # it is read anew, or closed
