@@ -21,11 +21,12 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from engine.stores.owned.shares import SHARES
+from engine.stores.postgres.connection import COMMAND_S
 
 IDLE_S: Final = 10.0
 _LOCK_S: Final = 5.0
 _DEADLOCK_S: Final = 1.0
-_ANSWER_S: Final = 20.0  # as of connection.py
+_ANSWER_S: Final = COMMAND_S  # then the driver waits no more (asyncpg, command_timeout)
 NO_LIMIT: Final = "SET LOCAL statement_timeout = 0"
 """It needs no snapshot."""
 
@@ -371,6 +372,11 @@ ENDS: Final = {"COMMIT": commit, "ROLLBACK": roll_back}
 # -- the client's end ------------------------------------------------------------------------------------------------------
 
 
+def _give_up(answer: "asyncio.Future[Any]") -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
+
+
 class Connection:
     """See engine/stores/postgres/connection.py."""
 
@@ -463,13 +469,15 @@ class Connection:
         self._answer = answer = asyncio.get_running_loop().create_future()
         if fault == "before":
             server.later(0.002 * rng.random(), self._cut_off)
-        elif fault == "never":
-            self._serving = server.run(self._never())
-        else:
+        elif fault != "never":
             self._serving = server.run(self._serve(query, values, fault))
             if fault == "late":
                 server.later(0.002 * rng.random(), self._cut_off)
-        return await answer
+        late = asyncio.get_running_loop().call_later(_ANSWER_S, _give_up, answer)
+        try:
+            return await answer
+        finally:
+            late.cancel()
 
     def _cut_off(self) -> None:
         if not self._is_closed:
@@ -482,12 +490,6 @@ class Connection:
                 self._server.count(name_)
                 return name_
         return None
-
-    async def _never(self) -> None:
-        """Have no answer, until the driver's time is over."""
-        await asyncio.sleep(_ANSWER_S)
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(TimeoutError())
 
     async def _serve(self, query: str, values: tuple[Any, ...], fault: str | None) -> None:
         """Execute a statement, and answer."""
