@@ -23,6 +23,7 @@ from telegram.client import TgClient
 from telegram.command import processes, sandbox
 from telegram.command.new import make_bot
 from telegram.command.settings import Settings, WrongSettingError, read_settings
+from telegram.command.tokens import number_of
 from telegram.command.tracing import traced
 from telegram.dialogue import Router, load_router
 from telegram.dialogue.diagrams.command import EXIT_PROBLEMS, Flows, draw_flows
@@ -132,7 +133,7 @@ async def post(settings: Settings, router: Router | None) -> int:
     """Post an event to the store of a bot that does not run."""
     if settings.post is None:
         return 0
-    bot_id = settings.token.partition(":")[0]
+    bot_id = number_of(settings.token)
     router = router or _router(settings)
     store = await open_store(settings.effective_store_url, bot_id)
     try:
@@ -152,7 +153,7 @@ async def operate(settings: Settings, _: Router | None) -> int:
 
 async def personal(settings: Settings, _: Router | None) -> int:
     """Export or erase what the store of a bot that does not run has about a user or a chat."""
-    records = await open_records(settings.effective_store_url, settings.token.partition(":")[0])
+    records = await open_records(settings.effective_store_url, number_of(settings.token))
     try:
         if settings.export is not None:
             return await export(records, settings.export)
@@ -165,7 +166,7 @@ async def personal(settings: Settings, _: Router | None) -> int:
 async def copy(settings: Settings, _: Router | None) -> int:
     """Copy the work of a bot that does not run to another store."""
     if settings.copy_ is not None:
-        bot = None if settings.bot_token is None else settings.token.partition(":")[0]
+        bot = None if settings.bot_token is None else number_of(settings.token)
         await copy_bot(settings.copy_, bot)
     return 0
 
@@ -290,7 +291,7 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
             settings.log_format,
             token,
             texts=settings.shows_texts,
-            trace_id=None if settings.traces == "none" else trace_id_of(token.partition(":")[0]),
+            trace_id=None if settings.traces == "none" else trace_id_of(number_of(token)),
             process=place and place.number,
         )
         tune_garbage_collection()
@@ -309,7 +310,7 @@ def main(arguments: Sequence[str], watchdog: Watchdog | None = None, router: Rou
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return _run(runner, command(settings, router), is_ended_by_a_person=settings.top is not None)
     except Unauthorized as error:
-        reason = f"Telegram refuses BOT_TOKEN {token.partition(':')[0]}:... ({error}): copy it again from @BotFather"
+        reason = f"Telegram refuses BOT_TOKEN {number_of(token)}:... ({error}): copy it again from @BotFather"
     except StoreAwayError as error:
         reason, code = str(error), EXIT_AGAIN
     except (WrongSettingError, StoreError, ValueError) as error:

@@ -40,7 +40,10 @@ _REVOKE_AT_END_S: Final = 2.0
 _SPARE_S: Final = 5.0
 """How long after its time a process that should stop is killed; it has ended itself before that (watchdog.py)."""
 
-_FORCED_S, _REST_S, _LOOK_EVERY_S, _SLOW_S = 3.0, 0.1, 1.0, 30.0
+_FORCED_S: Final = 3.0
+_REST_S: Final = 0.1
+_LOOK_EVERY_S: Final = 1.0
+_SLOW_S: Final = 30.0
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 Revoke = Callable[[int, int], Awaitable[object]]

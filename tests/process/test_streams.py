@@ -20,8 +20,8 @@ import sys
 from streams import open_standard_streams
 open_standard_streams()
 with open(sys.argv[1], "w") as file:
-    print("to nobody")
-    sys.stderr.write("to nobody")
+    print("to the null device")
+    sys.stderr.write("to the null device")
     sys.stdin.read(0)
     file.write(str(file.fileno() > 2))
 """

@@ -97,7 +97,7 @@ def forget_session(id_: int) -> Callable[[Tables], object]:
 
 
 async def delete_session(server: Server, backend: Backend, id_: int) -> None:
-    """Delete a row, and what refers to it (ON DELETE SET NULL). Of its shares no lock is needed: nobody takes what is owned."""
+    """Delete a row, and what refers to it (ON DELETE SET NULL). Its shares need no lock: other sessions take only free ones."""
     if server.tables.owner == id_:
         await server.lock(backend, "bot", 0, "no key update")
     write(backend, forget_session(id_))

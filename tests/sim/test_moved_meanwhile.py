@@ -8,7 +8,6 @@ from contextvars import copy_context
 from typing import Any
 
 import pytest
-import structlog
 
 from engine import Effects, LeaseLost, StoreUnavailable
 from engine.embedded.lanes import LaneTable
@@ -18,23 +17,16 @@ from engine.stores.owned.reads import Read
 from engine.stores.owned.shares import Shares, share_of
 from engine.stores.owned.timers import Timers
 from tests.kit.virtual import run_virtual
-from tests.sim.__main__ import be_quiet
 from tests.sim.database import Server
 from tests.sim.database_statements import forget_session, in_place_of_postgres
 from tests.sim.loop import SimLoop
 from tests.sim.shares import new_store
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 KEY = "chat:1"
 NONE = (float("-inf"), 0, float("-inf"))
 Act = Callable[[Server, list[Any]], Awaitable[None]]
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    config = structlog.get_config()
-    be_quiet()
-    yield
-    structlog.configure(**config)
 
 
 def with_stores(count: int, act: Act) -> None:
@@ -94,7 +86,7 @@ def test_a_lane_is_held_by_who_has_it_by_then():
     with_stores(1, act)
 
 
-def test_a_state_of_a_lane_of_another_session_is_cached_by_nobody_but_its_owner():
+def test_a_state_of_a_lane_of_another_session_is_cached_by_its_owner_only():
     async def act(_, stores):
         one, two = stores
         mine = next(key for key in map(str, range(99)) if one._shares.owns(key))

@@ -1,21 +1,13 @@
 """A fixed share of the simulated runs of the real PostgreSQL store (shares.py)."""
 
 import pytest
-import structlog
 
-from tests.sim.__main__ import be_quiet
 from tests.sim.shares import simulate
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 SEEDS = (1, 23, 7, 20)
 """They find the mutants of the order of calls (tests/mutants/postgres_faults.toml)."""
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    config = structlog.get_config()
-    be_quiet()
-    yield
-    structlog.configure(**config)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

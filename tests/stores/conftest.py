@@ -1,6 +1,6 @@
 """A PostgreSQL server for the tests of this folder: one for all of them, a bot for each."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from itertools import count
 from types import SimpleNamespace
@@ -9,6 +9,7 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
+from engine.stores.postgres import open_postgres
 from tests.kit.database import WHERE_FROM, Server, can_start
 
 _FIRST_OF_USERS: Final = 16384
@@ -60,3 +61,29 @@ async def closing() -> AsyncIterator[AsyncExitStack]:
     """What is to be closed at the end of the test."""
     async with AsyncExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def bot(new_bot: Callable[[], str]) -> str:
+    """The number of the test's bot."""
+    return new_bot()
+
+
+@pytest.fixture
+def open_it(database: Server, bot: str, closing: AsyncExitStack) -> Callable[..., Awaitable[Any]]:
+    """Return a function that opens the bot's store, as one more process, until the end of the test."""
+
+    async def open_(url: str = "", **named: Any) -> Any:
+        store = await open_postgres(url or database.url(), bot, **named)
+        closing.push_async_callback(store.close)
+        return store
+
+    return open_
+
+
+@pytest.fixture
+async def sql(database: Server, closing: AsyncExitStack) -> Any:
+    """A connection of a person at the database."""
+    connection = await asyncpg.connect(database.url().partition("?")[0])
+    closing.push_async_callback(connection.close)
+    return connection

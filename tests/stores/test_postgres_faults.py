@@ -23,23 +23,9 @@ from engine.stores.postgres.statements import group_statement
 from tests.kit.bounds import WITHIN_S
 from tests.kit.database import Server
 from tests.kit.proxy import Proxy
+from tests.kit.waiting import insist, until
 
 CHATS = [f"chat:{number}" for number in range(24)]
-
-
-@pytest.fixture
-def bot(new_bot):
-    return new_bot()
-
-
-@pytest.fixture
-def open_it(database, bot, closing):
-    async def open_(url: str = "", **named: Any) -> Any:
-        store = await open_postgres(url or database.url(), bot, **named)
-        closing.push_async_callback(store.close)
-        return store
-
-    return open_
 
 
 @pytest.fixture
@@ -81,27 +67,11 @@ def freeze(store: Any) -> None:
     store._sharing.cancel()
 
 
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def until_so(connection: Any, query: str, *values: Any) -> None:
     """Wait until the database says so."""
     async with asyncio.timeout(WITHIN_S):
         while not await connection.fetchval(query, *values):
             await asyncio.sleep(0.01)
-
-
-async def insist(act: Any) -> Any:
-    """Repeat a request while the store is unavailable, as the engine does."""
-    async with asyncio.timeout(WITHIN_S):
-        while True:
-            try:
-                return await act()
-            except StoreUnavailable:
-                await asyncio.sleep(0.05)
 
 
 WAITS = "SELECT count(*) >= $1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $2"

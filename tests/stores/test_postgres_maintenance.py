@@ -10,32 +10,10 @@ from engine import Call, Effects, StoreError, StoreUnavailable
 from engine.stores.contract import append
 from engine.stores.contract.store import INBOX, update
 from engine.stores.owned.shares import SHARES
-from engine.stores.postgres import blocks, connection, keeper, open_postgres, session
+from engine.stores.postgres import blocks, connection, keeper, session
 from engine.stores.postgres.blocks import Blocks
 from tests.kit.bounds import WITHIN_S
-
-
-@pytest.fixture
-def bot(new_bot):
-    return new_bot()
-
-
-@pytest.fixture
-def open_it(database, bot, closing):
-    async def open_(url: str = "", **named: Any) -> Any:
-        store = await open_postgres(url or database.url(), bot, **named)
-        closing.push_async_callback(store.close)
-        return store
-
-    return open_
-
-
-@pytest.fixture
-async def sql(database, closing):
-    """An administrator at the database."""
-    person = await asyncpg.connect(database.url().partition("?")[0])
-    closing.push_async_callback(person.close)
-    return person
+from tests.kit.waiting import insist, until
 
 
 @pytest.fixture
@@ -55,22 +33,6 @@ def an_old_server(monkeypatch):
     monkeypatch.setattr(session, "_REAP", session._REAP.replace("pg_postmaster_start_time()", "'-infinity'"))
     monkeypatch.setattr("engine.stores.postgres.ledger._LOOK_EVERY_S", 0.01)
     monkeypatch.setattr("engine.stores.postgres.ledger.PostgresLedger.pause_max_s", 0.05)
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-async def insist(act: Any) -> Any:
-    """Repeat a request while the store is unavailable, as the engine does."""
-    async with asyncio.timeout(WITHIN_S):
-        while True:
-            try:
-                return await act()
-            except StoreUnavailable:
-                await asyncio.sleep(0.05)
 
 
 def beats(store: Any) -> int:

@@ -4,7 +4,6 @@ import asyncio
 import shutil
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -20,29 +19,7 @@ from engine.stores.postgres import connection as postgres_connection
 from engine.stores.postgres import open_postgres, session
 from tests.kit.bounds import WITHIN_S
 from tests.kit.database import Server
-
-
-@pytest.fixture
-def bot(new_bot):
-    return new_bot()
-
-
-@pytest.fixture
-def open_it(database, bot, closing):
-    async def open_(**named: Any) -> Any:
-        store = await open_postgres(named.pop("url", database.url()), bot, **named)
-        closing.push_async_callback(store.close)
-        return store
-
-    return open_
-
-
-@pytest.fixture
-async def sql(database, closing):
-    """A person at the database."""
-    connection = await asyncpg.connect(database.url().partition("?")[0])
-    closing.push_async_callback(connection.close)
-    return connection
+from tests.kit.waiting import insist
 
 
 async def expire(sql: Any, bot: str) -> None:
@@ -74,16 +51,6 @@ async def until_held(store: Any) -> None:
     async with asyncio.timeout(WITHIN_S):
         while store._writer.suspect:
             await asyncio.sleep(0.01)
-
-
-async def insist(act: Callable[[], Awaitable[Any]]) -> Any:
-    """Repeat a request while the store is unavailable, as the engine does."""
-    async with asyncio.timeout(WITHIN_S):
-        while True:
-            try:
-                return await act()
-            except StoreUnavailable:
-                await asyncio.sleep(0.05)
 
 
 class Unanswered:

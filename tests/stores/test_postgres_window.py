@@ -11,7 +11,8 @@ from engine.stores.owned.shares import share_of
 from engine.stores.postgres import open_postgres, window, writer
 from engine.stores.postgres.statements import QUERIES
 from engine.stores.postgres.window import Window
-from tests.stores.test_shares import CHATS, an_old_server, handled, kill, open_it, two, until
+from tests.kit.waiting import until
+from tests.stores.test_shares import CHATS, an_old_server, handled, kill, open_it, two
 
 __all__ = ["an_old_server", "open_it"]
 MAIL = """INSERT INTO chatlane.mail (bot, share, kind, key, scope, place, at, body)

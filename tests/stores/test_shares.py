@@ -15,6 +15,7 @@ from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, update
 from engine.stores.owned.shares import SHARES, part_of, share_of
 from engine.stores.postgres import open_postgres, session
 from tests.kit.bounds import WITHIN_S
+from tests.kit.waiting import until
 
 CHATS = [f"chat:{number}" for number in range(40)]
 
@@ -45,12 +46,6 @@ def owned(store: Any) -> set[int]:
 def owner_of(stores: list[Any], key: str) -> Any:
     (owner,) = [store for store in stores if store._shares.owns(key)]
     return owner
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def level(*stores: Any) -> list[Any]:

@@ -38,6 +38,7 @@ from telegram.botapi.calls import decode_call
 from telegram.dialogue import HANDLED, Context, InboxHandler, MessageContext, Router, Tools, text
 from tests.kit.bounds import WITHIN_S
 from tests.kit.deliveries import delivery, message
+from tests.kit.waiting import insist
 
 INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
 GONE = "DROP TABLE IF EXISTS tx_orders, tx_goods; DROP SEQUENCE IF EXISTS tx_numbers; DROP SCHEMA IF EXISTS evil CASCADE; DROP FUNCTION IF EXISTS tx_refuse;"
@@ -494,16 +495,6 @@ async def test_a_session_that_was_reaped_commits_nothing(rig, monkeypatch):
     assert await rig.orders() == []
     assert (await rig.store.claim(INBOX)).envelope.id == 1
     assert rig.store.mine(OUTBOX).pending == 0
-
-
-async def insist(act: Callable[[], Awaitable[Any]]) -> Any:
-    """Repeat a request while the store is unavailable, as the engine does."""
-    async with asyncio.timeout(WITHIN_S):
-        while True:
-            try:
-                return await act()
-            except StoreUnavailable:
-                await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("what", ["stint", "nonce", "head"])

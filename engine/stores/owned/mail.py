@@ -74,7 +74,7 @@ class MailingStore(OwnedStore):
         self._mailed = 0  # how many were mailed by this session
         self._refused: set[int] = set()  # mail with posts for which there was no room
         self._requests: deque[Mail] = deque()  # of operators, that are filed and not done
-        self._fulfilling: set[asyncio.Task[None]] = set()
+        self._fulfilling: asyncio.Task[None] | None = None
 
     # -- effects -------------------------------------------------------------------------------------------------------
 
@@ -175,7 +175,8 @@ class MailingStore(OwnedStore):
     async def settle_mail(self) -> None:
         """File all mail, and do what operators have asked in it."""
         await self._file_mail()
-        await asyncio.gather(*self._fulfilling)
+        if self._fulfilling is not None:
+            await asyncio.wait([self._fulfilling])
 
     def _file(self, rows: list[Row]) -> list["asyncio.Future[None]"]:
         """File mail in the moment in which it was read: a share that is given up later is so after what is written here."""
@@ -202,10 +203,8 @@ class MailingStore(OwnedStore):
             self._arrive([each for each in mail if each.kind == "arrived"])
             self._sent(calls)
             self._requests += [each for each in mail if each.kind in _REQUESTS]
-            if self._requests and not self._fulfilling:
-                task = asyncio.create_task(self._fulfil_all(), name="requests of operators")
-                self._fulfilling.add(task)
-                task.add_done_callback(self._fulfilling.discard)
+            if self._requests and (self._fulfilling is None or self._fulfilling.done()):
+                self._fulfilling = asyncio.create_task(self._fulfil_all(), name="requests of operators")
 
         return [self._writer.done(filed), *map(self._file_post, posts)]
 

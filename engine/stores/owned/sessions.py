@@ -127,8 +127,8 @@ class SharedStore(MailingStore):
                 await self._sharing
         if self._giving is not None:
             self._giving.cancel()
-        for task in self._fulfilling:
-            task.cancel()
+        if self._fulfilling is not None:
+            self._fulfilling.cancel()
         await super()._close()
 
     # -- the right to append -------------------------------------------------------------------------------------------
