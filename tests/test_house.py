@@ -75,6 +75,14 @@ def test_callbacks_of_a_stores_connection_are_set_on_its_thread():
     assert not [name(path) for path in modules if re.search(r"file\.connection\.set_", path.read_text())]
 
 
+def test_processes_of_asyncio_are_signalled_by_one_function():
+    """Why: telegram/process/signals.py."""
+    modules = {*SOURCES, *ROOT.glob("tests/**/*.py")} - {Path(__file__)}
+    starts = [path for path in modules if "create_subprocess_exec" in path.read_text()]
+    pattern = r"\b(?!child\b|self\b|bot\b)\w+\.(send_signal|terminate|kill)\("
+    assert not [name(path) for path in starts if re.search(pattern, path.read_text())]
+
+
 @pytest.mark.parametrize(
     "path", [*sorted(ROOT.glob("requirements*.lock")), ROOT / "tests/peers/requirements.lock"], ids=name
 )

@@ -6,6 +6,7 @@ import json
 import re
 import resource
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -26,6 +27,7 @@ from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import ROOT, Finished, Service, command, environment
 from telegram.load.checkers.checker import BotReply, Interruption, SentText, check
+from telegram.process.signals import send
 from telegram.process.watchdog import Watchdog
 from telegram.service.secrecy import warn_of_readable_settings
 from telegram.service.serving import run_until_signal
@@ -422,7 +424,7 @@ async def test_the_sandbox_prints_its_address_and_whether_it_was_requested(
             while b"Stop with" not in told:
                 told += await process.stdout.readline()
     finally:
-        process.terminate()
+        send(process, signal.SIGTERM)
         assert await process.wait() == 0
     assert (b"BOT_TOKEN is not set: this is the sandbox" in told) == is_told
     assert b"Chat with your bot here:  http://127.0.0.1:" in told
@@ -582,7 +584,7 @@ async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
             server.world.send_message(5, 5, "hello")
             await server.wait_for_calls(1, "sendMessage", timeout_s=WITHIN_S)
         finally:
-            process.terminate()
+            send(process, signal.SIGTERM)
             await process.wait()
 
 

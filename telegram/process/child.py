@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from telegram.process.signals import send
 from telegram.process.systemd import SESSION
 
 log = structlog.get_logger(__name__)
@@ -42,18 +43,11 @@ class Child:
     def ask_to_stop(self, number: signal.Signals) -> None:
         """Send a signal to stop, if it runs. Several SIGTERM are one to it (watchdog.py); SIGINT after that stops it at once."""
         self.is_asked_to_stop = True
-        self._send(number)
+        send(self.process, number)
 
     def kill(self) -> None:
         """End it, if it runs."""
-        self._send(signal.SIGKILL)
-
-    def _send(self, number: signal.Signals) -> None:
-        # Not by `send_signal`: before Python 3.13 that reaps a process that has just ended, whose exit code is then lost
-        # (CPython, gh-87744).
-        if self.process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.process.pid, number)
+        send(self.process, signal.SIGKILL)
 
     async def ready_or_ended(self, slow_s: float) -> None:
         """Wait for either, and report a process that takes long: its handlers' modules may hang while they are imported."""

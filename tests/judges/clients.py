@@ -3,11 +3,14 @@
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 from asyncio.subprocess import PIPE, STDOUT, Process
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
+
+from telegram.process.signals import send
 
 HERE: Final = Path(__file__).parent
 ENVIRONMENTS: Final = HERE.parents[1] / ".venv-judges"
@@ -78,12 +81,12 @@ class BotProcess:
     ) -> None:
         process = self._process
         if process is not None and process.returncode is None:
-            process.terminate()
+            send(process, signal.SIGTERM)
             try:
                 async with asyncio.timeout(_GRACE_S):
                     await process.wait()
             except TimeoutError:
-                process.kill()
+                send(process, signal.SIGKILL)
                 await process.wait()
         self._log.close()
 

@@ -12,6 +12,7 @@ import pytest
 from telegram.fake import FakeServer
 from telegram.load.bot.service import PROGRAM, Service, environment
 from telegram.operating.commands import lane_lines, stats_lines
+from telegram.process.signals import send
 
 pytestmark = pytest.mark.processes
 
@@ -122,7 +123,7 @@ async def test_top_shows_the_bot_until_a_person_ends_it(server, bot, tmp_path):
                 break
             if b"chat:7" in shown and not is_asked:
                 is_asked = True
-                top.send_signal(signal.SIGINT)
+                send(top, signal.SIGINT)
         assert await top.wait() == 0
         assert b"Traceback" not in shown
         assert f"process {bot.pid} on ".encode() in shown

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Self
 import psutil
 
 from telegram.load.bot.service import ROOT, environment
+from telegram.process.signals import send
 
 PEERS_PYTHON: Final = ROOT / ".venv-peers/bin/python"
 GRACE_S: Final = 30.0
@@ -92,12 +93,12 @@ class BotProcess:
     async def end(self, number: signal.Signals) -> float:
         """Send a signal, after GRACE_S a SIGKILL; return how many seconds the end took."""
         began = time.monotonic()
-        self._running.send_signal(number)
+        send(self._running, number)
         try:
             async with asyncio.timeout(GRACE_S):
                 await self._running.wait()
         except TimeoutError:
-            self._running.kill()
+            send(self._running, signal.SIGKILL)
             await self._running.wait()
         return time.monotonic() - began
 

@@ -1,6 +1,7 @@
 """A bot is stopped in the middle of its work, or killed; its work goes to PostgreSQL and back, and it goes on each time."""
 
 import asyncio
+import re
 import signal
 import time
 from contextlib import AsyncExitStack
@@ -74,11 +75,23 @@ class Chats:
             assert time.monotonic() < give_up, (self.texts(chat_id), texts)
             await asyncio.sleep(0.02)
 
+    async def has_noted(self, pending: int) -> None:
+        """Wait until the bot has only so much to do: what was said is noted a little later, and said again if it is killed before."""
+        while True:
+            done = await self.bot.command("stats")
+            if sum(map(int, re.findall(r"pending (\d+)", done.out))) == pending:
+                return
+
+    async def ends(self, how: signal.Signals) -> None:
+        """Stop or kill it."""
+        await (self.bot.stop(how) if how is signal.SIGTERM else self.bot.kill())
+
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_bot_goes_on_after_each_copy(tmp_path: Path, database: Any, how: signal.Signals):
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(FakeServer())
+        pending = 9  # of the chats 7, 8 and 10
         chats = Chats(server, tmp_path, stack, f"sqlite:{tmp_path / 'bot.db'}")
         world, number = server.world, server.token.partition(":")[0]
         await chats.start("closed")
@@ -98,10 +111,11 @@ async def test_a_bot_goes_on_after_each_copy(tmp_path: Path, database: Any, how:
         await chats.said(5, "later")
         while full.hits < 1 or len(chats.texts(6)) < 1 or server.queue.pending:
             await asyncio.sleep(0.02)
-        await (chats.bot.stop(how) if how is signal.SIGTERM else chats.bot.kill())
+        await chats.has_noted(pending)
+        await chats.ends(how)
         store = await open_store(chats.url, number)
         stats = await store.stats()
-        assert stats.inbox.pending + stats.outbox.pending == 9
+        assert stats.inbox.pending + stats.outbox.pending == pending
         assert stats.inbox.parked
         assert stats.outbox.parked == await store.dead_count() == 1
         await store.close()
@@ -116,7 +130,8 @@ async def test_a_bot_goes_on_after_each_copy(tmp_path: Path, database: Any, how:
         world.press(1, 1, question["message_id"], button)
         await chats.said(1, "Which size?", "For whom?")
         await chats.does("audit")
-        await (chats.bot.stop(how) if how is signal.SIGTERM else chats.bot.kill())
+        await chats.has_noted(pending)
+        await chats.ends(how)
 
         await chats.copy(f"sqlite:{tmp_path / 'back.db'}")
         server.faults.remove(full)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 import warnings
 from asyncio.subprocess import PIPE, Process
@@ -15,6 +16,7 @@ import aiohttp
 
 from telegram.fake.protocol.answers import Json
 from telegram.fake.world.flood import FloodLimits
+from telegram.process.signals import send
 
 from .calls import Call, Delivery, Stats
 from .faults import Fault
@@ -74,8 +76,7 @@ class RemoteFake:
     async def stop(self) -> int:
         """Send SIGTERM and wait for the end; return the exit code. TimeoutError."""
         await self._http.close()
-        if self._process.returncode is None:
-            self._process.terminate()
+        send(self._process, signal.SIGTERM)
         async with asyncio.timeout(_STOP_TIMEOUT_S):
             return await self._process.wait()
 

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from telegram.load.bot.journal import JournalEntry
 from telegram.load.bot.plan import BotPlan
+from telegram.process.signals import send
 
 ROOT: Final = Path(__file__).parents[3]
 PROGRAM: Final = ("-P", "-m", "telegram.command")
@@ -84,9 +85,8 @@ async def command(*arguments: str, folder: Path, **settings: str) -> Finished:
         async with asyncio.timeout(ENDED_WITHIN_S):
             out, err = await process.communicate()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        send(process, signal.SIGKILL)
+        await process.wait()
     return Finished(process.returncode or 0, out.decode(), err.decode())
 
 
@@ -180,7 +180,7 @@ class Service:
         process = self._started()
         if process.returncode is not None:
             raise NotRunningError(f"exit code {process.returncode}; the log ends: {self._log[-_TAIL:]}")
-        process.send_signal(number)
+        send(process, number)
 
     async def kill(self) -> None:
         """Send SIGKILL and wait for the end."""
