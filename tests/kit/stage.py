@@ -53,8 +53,11 @@ class Stage:
     async def _idle(self) -> None:
         while True:
             await asyncio.sleep(0.01)
+            # Looked at first: what is confirmed after it may be in the inbox after `stats`.
+            if self.fake.queue.pending:
+                continue
             stats = await self.store.stats()
-            if not (stats.inbox.pending or stats.outbox.pending or self.fake.queue.pending):
+            if not (stats.inbox.pending or stats.outbox.pending):
                 return
 
     def sent(self, method: str = "sendMessage") -> list[dict[str, Any]]:

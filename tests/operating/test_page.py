@@ -4,6 +4,7 @@ import asyncio
 import re
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import pytest
 import pytest_asyncio
@@ -17,6 +18,7 @@ from telegram.fake import FakeServer
 from telegram.metrics.counts import Counts
 from telegram.operating import rates
 from telegram.operating.operating import Operating
+from telegram.operating.page import server as page_server
 from tests.kit.operated import READ_SECRET, SECRET, Operated, operated
 from tests.kit.page import NEEDS_CHROMIUM, chromium
 from tests.kit.stage import Stage
@@ -31,10 +33,20 @@ async def browser():
         yield browser
 
 
+PAGE_JS: Final = Path(page_server.__file__).with_name("page.js").read_text()
+TOAST_MS: Final = PAGE_JS.partition("const TOAST_MS = ")[2].partition(";")[0]
+TOASTS_STAY: Final = f"""{{
+  const later = window.setTimeout;
+  window.setTimeout = (act, ms, ...more) => (ms === {TOAST_MS} ? 0 : later(act, ms, ...more));
+}}"""
+"""A busy machine reads them late."""
+
+
 @asynccontextmanager
 async def seen(browser, page: Operated, *, complaints=(), secret=SECRET, **options):
     """The page after the login; at the end it must have complained of nothing but `complaints`."""
     context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+    await context.add_init_script(TOASTS_STAY)
     tab = await context.new_page()
     heard: list[str] = []
     tab.on("console", lambda message: heard.append(message.text))
@@ -155,11 +167,75 @@ async def test_sending_is_paused_after_a_confirmation_and_goes_on(browser, stage
         assert stage.texts() == ["got hello"]
 
 
-async def test_several_letters_are_discarded_after_a_confirmation(browser, tmp_path):
+async def test_a_question_is_not_answered_by_the_end_of_the_one_before(browser, stage, tmp_path):
+    """The close event of a dialog comes later than the end of the dialog (HTML Standard, close the dialog)."""
+    async with bot_with_page(stage, tmp_path, works=True) as page, seen(browser, page) as tab:
+        pause = "document.getElementById('pause').click();"
+        await tab.evaluate(f"() => {{ {pause} document.getElementById('confirm').close(); {pause} }}")
+        await confirm(tab)
+        await expect(tab.locator("#paused")).to_be_visible()
+
+
+async def test_an_answer_that_was_overtaken_is_not_shown(browser, tmp_path):
+    is_read, go_on = asyncio.Event(), asyncio.Event()
+
+    async def late(route):
+        answer = await route.fetch()
+        is_read.set()
+        await go_on.wait()
+        await route.fulfill(response=answer)
+
+    async with operated(MemoryStore(), tmp_path) as page, seen(browser, page) as tab:
+        await tab.route("**/api/live?*", late, times=1)
+        await is_read.wait()
+        await tab.get_by_placeholder("chat:42").fill("chat:5")
+        await tab.keyboard.press("Enter")
+        await expect(tab.locator('[data-lane="chat:5"]')).to_contain_text("parked by operator")
+        await tab.evaluate(
+            "window.gone = 0; new MutationObserver((seen) => { for (const each of seen) gone += each.removedNodes.length; })"
+            ".observe(document.getElementById('rows'), { childList: true })"
+        )
+        async with tab.expect_response("**/api/live?*"):
+            go_on.set()
+        async with tab.expect_response("**/api/live?*"):
+            pass
+        assert await tab.evaluate("window.gone") == 0
+
+
+async def store_of_letters(count):
     store = MemoryStore()
-    for id_ in range(1, 61):
-        await append(store, [update(id_, f"chat:{id_}")])
-        await store.bury(await store.claim(Queue.INBOX), "no good")
+    for id_ in range(1, count + 1):
+        await bury(store, id_)
+    return store
+
+
+async def bury(store, id_):
+    await append(store, [update(id_, f"chat:{id_}")])
+    await store.bury(await store.claim(Queue.INBOX), "no good")
+
+
+async def test_older_letters_are_read_also_if_others_are_being_read(browser, tmp_path):
+    is_asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def late(route):
+        is_asked.set()
+        await go_on.wait()
+        await route.continue_()
+
+    store = await store_of_letters(60)
+    async with operated(store, tmp_path) as page, seen(browser, page) as tab:
+        letters = tab.locator("#letters > li")
+        await expect(letters).to_have_count(50)
+        await tab.route("**/api/dead?*", late, times=1)
+        await bury(store, 61)
+        await is_asked.wait()
+        await tab.get_by_role("button", name="Older ones").click()
+        go_on.set()
+        await expect(letters).to_have_count(61)
+
+
+async def test_several_letters_are_discarded_after_a_confirmation(browser, tmp_path):
+    store = await store_of_letters(60)
     async with operated(store, tmp_path) as page, seen(browser, page) as tab:
         letters = tab.locator("#letters > li")
         await expect(letters).to_have_count(50)

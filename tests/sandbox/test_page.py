@@ -30,6 +30,7 @@ from tests.kit.page import (
     write,
 )
 from tests.kit.playground import playground
+from tests.kit.ports import kept_port
 
 LOOP: Final = "module"
 
@@ -53,6 +54,12 @@ async def play(monkeypatch):
 async def page(play, browser):
     async with opened(browser, play.sandbox.url) as page:
         yield page
+
+
+@pytest.fixture
+def own_port():
+    with kept_port() as port:
+        yield port
 
 
 SMALL_AND_COVERED: Final = """() => {
@@ -125,7 +132,7 @@ async def test_enter_sends_and_shift_enter_does_not(page):
     await expect(bubbles(page, ADA, ".bot")).to_have_text(["one\ntwo"], use_inner_text=True)
     await page.keyboard.press("Enter")  # an empty box sends nothing
     await write(page, ADA, "three")
-    await expect(bubbles(page, ADA, ".mine")).to_have_count(2)
+    await expect(bubbles(page, ADA, ".mine")).to_have_text(["one\ntwo", "three"], use_inner_text=True)
 
 
 async def test_in_a_group_one_chooses_who_writes(page):
@@ -165,6 +172,7 @@ async def test_an_alert_wants_to_be_confirmed(page):
 
 async def test_an_edit_appears_in_place(page):
     await write(page, ADA, "/start")
+    await expect(bubbles(page, ADA)).to_have_text(["/start", "Press one."])
     await write(page, ADA, "below")
     await expect(bubbles(page, ADA)).to_have_count(4)
     await press(page, ADA, "Edit")
@@ -271,7 +279,8 @@ async def test_very_long_words_break(page):
     word = "Donaudampfschifffahrtsgesellschaft" * 20
     await write(page, ADA, word)
     await write(page, GROUP, word)
-    await expect(bubbles(page, GROUP, ".bot")).to_have_text([word])
+    for chat_id in (ADA, GROUP):
+        await expect(bubbles(page, chat_id, ".bot")).to_have_text([word])
     assert await width_beyond_the_window(page) <= 0
     assert await chat(page, ADA).evaluate("panel => panel.scrollWidth - panel.clientWidth") <= 0
     inside = chat(page, GROUP).locator(".messages")
@@ -317,9 +326,12 @@ async def open_menu(page, message):
     await message.locator(".dots-menu").click()
 
 
-async def is_drawn(picture):
-    await expect(picture).to_be_visible()
-    return await picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+async def are_drawn(page, chat_id, count):
+    pictures = chat(page, chat_id).locator(".message .picture img")
+    await expect(pictures).to_have_count(count)
+    for each in await pictures.all():
+        await expect(each).to_be_visible()
+        assert await each.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
 
 async def test_a_photo_goes_to_the_bot_and_comes_back(page):
@@ -327,9 +339,7 @@ async def test_a_photo_goes_to_the_bot_and_comes_back(page):
     await send(page, ADA, "Photo")
     await expect(bubbles(page, ADA)).to_have_text(["See <b>this</b>", "Nice!"])
     assert await chat(page, ADA).locator("textarea").input_value() == ""
-    for photo in await chat(page, ADA).locator(".message .picture img").all():
-        assert await is_drawn(photo)
-    await expect(chat(page, ADA).locator(".picture img")).to_have_count(2)
+    await are_drawn(page, ADA, 2)
 
 
 async def test_a_photo_from_this_computer_is_sent_smaller(page, play, tmp_path):
@@ -339,8 +349,7 @@ async def test_a_photo_from_this_computer_is_sent_smaller(page, play, tmp_path):
         await send(page, ADA, "Photo from this computer")
     await (await choosing.value).set_files(path)
     await expect(bubbles(page, ADA)).to_have_text(["Nice!"])
-    for shown in await chat(page, ADA).locator(".picture img").all():
-        assert await is_drawn(shown)
+    await are_drawn(page, ADA, 2)
     message = play.fake.world.messages(ADA)[0]
     file = play.fake.world.files.find(message["photo"][0]["file_id"])
     _, content = play.fake.world.files.download(file.path)
@@ -469,6 +478,7 @@ async def test_who_has_stopped_the_bot_can_let_it_write_again(page, play, browse
 
 
 async def test_an_hour_passes(page):
+    await stop_clock(page)
     await write(page, ADA, "/tea")
     await expect(bubbles(page, ADA, ".bot")).to_have_text(["In an hour."])
     await page.get_by_role("button", name="+ 1 hour").click()
@@ -622,8 +632,16 @@ async def test_a_burst_fills_every_lane_and_all_is_answered_in_order(play, page)
     assert await chat(page, GROUP).locator(".messages").evaluate(at_end)
 
 
-async def test_show_me_holds_up_one_chat_only(play, page):
+async def show_me(page):
+    """Press "Show me"; the page looks for the keyboard when the answer is there, however late it comes."""
+    await stop_clock(page)
     await page.locator("#show").click()
+    await expect(bubbles(page, ADA, ".bot")).to_have_text(["Press one."])
+    await page.clock.run_for(50)
+
+
+async def test_show_me_holds_up_one_chat_only(play, page):
+    await show_me(page)
     await expect(page.locator("#caption")).to_contain_text("Ada pressed “Slow <b>”")
     await expect(half(page, ADA, "inbox").locator(".dots i")).to_have_count(20)
     for chat_id in (GRACE, LINUS, GROUP):
@@ -653,7 +671,7 @@ async def test_without_a_bot_messages_wait_at_telegram(play, page):
 
 
 async def test_a_parked_lane_shows_the_reason(play, page):
-    play.fake.faults.add(Fault("status", code=429, retry_after=30, method="sendMessage"))
+    play.fake.faults.add(Fault("status", code=429, retry_after=99, method="sendMessage"))
     await write(page, ADA, "hi")
     pill = half(page, ADA, "outbox").locator(".pill")
     await expect(pill).to_have_text(re.compile(r"parked \d\d\.\d s · .*Too Many Requests"))
@@ -695,10 +713,13 @@ async def test_a_page_opened_later_shows_the_same(play, page, browser):
         await expect(chat(page, ADA).locator("textarea")).to_be_focused()  # the focus stays in this page
 
 
-async def test_a_bot_that_was_restarted_finds_its_page_again(browser):
-    async with playground() as first:
-        port = int(first.sandbox.url.rstrip("/").rpartition(":")[2])
-        connecting = opened(browser, first.sandbox.url, complaints=("ERR_CONNECTION_REFUSED",))
+NO_SERVER: Final = ("net::ERR_CONNECTION_", "net::ERR_EMPTY_RESPONSE", "WebSocket connection to")
+"""What a browser says while a server ends, or is not there."""
+
+
+async def test_a_bot_that_was_restarted_finds_its_page_again(browser, own_port):
+    async with playground(port=own_port) as first:
+        connecting = opened(browser, first.sandbox.url, complaints=NO_SERVER)
         page = await connecting.__aenter__()
         await write(page, ADA, "before")
         await expect(bubbles(page, ADA)).to_have_count(2)
@@ -710,10 +731,12 @@ async def test_a_bot_that_was_restarted_finds_its_page_again(browser):
     await expect(page.locator("#lost")).to_be_visible()
     await expect(page.locator("#state")).to_have_text("connection lost")
     await expect(page.locator("#burst")).to_be_disabled()
+    await stop_clock(page)
     await write(page, ADA, "kept")
     await expect(page.locator("#toasts")).to_contain_text("Not sent")
     assert await chat(page, ADA).locator("textarea").input_value() == "kept"
-    async with playground(port=port):
+    await page.clock.resume()
+    async with playground(port=own_port):
         await expect(page.locator("#state")).to_have_text("live")
         await expect(page.locator("#lost")).to_be_hidden()
         await expect(page.locator(".chat")).to_have_count(4)
@@ -725,18 +748,20 @@ async def test_a_bot_that_was_restarted_finds_its_page_again(browser):
         await connecting.__aexit__(None, None, None)
 
 
-async def test_a_page_that_was_cut_off_keeps_what_is_still_there(play, browser):
-    async with Sandbox(play.fake, play.bot, play.store, play.lanes, port=0, answer_after_s=0) as second:
-        port = int(second.url.rstrip("/").rpartition(":")[2])
-        async with opened(browser, second.url, complaints=("ERR_CONNECTION_REFUSED",)) as page:
-            await write(page, ADA, "before")
-            await expect(bubbles(page, ADA, ".bot")).to_have_text(["before"])
-            await second.__aexit__(None, None, None)
-            await expect(page.locator("#lost")).to_be_visible()
-            play.fake.world.send_message(ADA, ADA, "meanwhile")
-            async with Sandbox(play.fake, play.bot, play.store, play.lanes, port=port, answer_after_s=0):
-                await expect(page.locator("#lost")).to_be_hidden()
-                await expect(bubbles(page, ADA)).to_have_text(["before", "before", "meanwhile", "meanwhile"])
+async def test_a_page_that_was_cut_off_keeps_what_is_still_there(play, browser, own_port):
+    parts = (play.fake, play.bot, play.store, play.lanes)
+    async with (
+        Sandbox(*parts, port=own_port, answer_after_s=0) as second,
+        opened(browser, second.url, complaints=NO_SERVER) as page,
+    ):
+        await write(page, ADA, "before")
+        await expect(bubbles(page, ADA, ".bot")).to_have_text(["before"])
+        await second.__aexit__(None, None, None)
+        await expect(page.locator("#lost")).to_be_visible()
+        play.fake.world.send_message(ADA, ADA, "meanwhile")
+        async with Sandbox(*parts, port=own_port, answer_after_s=0):
+            await expect(page.locator("#lost")).to_be_hidden()
+            await expect(bubbles(page, ADA)).to_have_text(["before", "before", "meanwhile", "meanwhile"])
 
 
 async def test_dark_where_the_system_is_dark(play, browser):
@@ -752,10 +777,13 @@ async def test_a_phone_shows_one_chat_below_the_other(play, browser):
     async with opened(
         browser, play.sandbox.url, viewport={"width": 390, "height": 844}, has_touch=True
     ) as page:
-        await page.locator("#show").click()
+        await show_me(page)
         await expect(half(page, ADA, "inbox").locator(".dots i")).to_have_count(20)
         assert await width_beyond_the_window(page) <= 0
-        boxes = [await chat(page, each).bounding_box() for each in (ADA, GRACE, LINUS, GROUP)]
+        boxes = await page.locator(".chat").evaluate_all(
+            "all => all.map((each) => each.getBoundingClientRect().toJSON())"
+        )
+        assert len(boxes) == 4
         assert len({box["x"] for box in boxes}) == 1
         assert [box["y"] for box in boxes] == sorted(box["y"] for box in boxes)
         assert all(360 <= box["width"] <= 390 for box in boxes)

@@ -10,12 +10,12 @@ export class Letters {
   #all = document.getElementById("all");
   #shown = new Map(); // number -> {letter, element, box}
   #bot;
-  #isAsking = false;
+  #reads = Promise.resolve(); // one after another: else the answer of an older one could be shown last
 
   /** `bot`: look(name, params), act(name, params), replay(letters), discard(letters), fail(error). */
   constructor(bot) {
     this.#bot = bot;
-    this.#older.addEventListener("click", () => this.#load(Math.min(...this.#shown.keys())));
+    this.#older.addEventListener("click", () => this.#load(true));
     this.#all.addEventListener("change", () => {
       for (const { box } of this.#shown.values()) box.checked = this.#all.checked;
       this.#chosenChanged();
@@ -25,13 +25,17 @@ export class Letters {
   }
 
   /** Read the newest ones; those that are gone disappear, what is open stays open. */
-  async refresh() {
-    await this.#load();
+  refresh() {
+    return this.#load(false);
   }
 
-  async #load(below) {
-    if (this.#isAsking) return;
-    this.#isAsking = true;
+  #load(isOlder) {
+    this.#reads = this.#reads.then(() => this.#read(isOlder));
+    return this.#reads;
+  }
+
+  async #read(isOlder) {
+    const below = isOlder && this.#shown.size ? Math.min(...this.#shown.keys()) : 0;
     try {
       const { letters, total } = await this.#bot.look("dead", { limit: PAGE, ...(below ? { below } : {}) });
       write(document.getElementById("dead-total"), total ? String(total) : "");
@@ -42,8 +46,6 @@ export class Letters {
       this.#chosenChanged();
     } catch (error) {
       this.#bot.fail(error);
-    } finally {
-      this.#isAsking = false;
     }
   }
 

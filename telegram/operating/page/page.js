@@ -26,6 +26,7 @@ let samples = [];
 let paused = null;
 let deadSeen = null;
 let looks = 0;
+let begun = 0; // looks, with those that have no answer yet
 let timer = 0;
 let isIn = false;
 
@@ -104,11 +105,12 @@ function again(after) {
 }
 
 async function glance() {
+  const mine = ++begun;
   const began = performance.now();
   const since = samples.at(-1)?.number ?? 0;
   try {
     const seen = await look("live", { queue: byId("queue").value, by: byId("by").value, limit: 30, since });
-    if (!isIn) return;
+    if (!isIn || mine !== begun) return; // the answer of a newer look may be shown already
     samples = [...samples, ...seen.samples.filter((each) => each.number > since)].slice(-SAMPLES);
     show(seen);
     state("live");
@@ -119,6 +121,7 @@ async function glance() {
     }
   } catch (error) {
     if (error.status === 401) return close();
+    if (mine !== begun) return;
     samples = error.status ? samples : [];
     state("lost");
   }
@@ -244,7 +247,10 @@ async function discard(chosen) {
   if (await confirmed(`Discard ${what}?`, text, "Discard")) does("discard", named(chosen), ({ result }) => `Discard: ${result}`);
 }
 
+let questions = 0;
+
 function confirmed(title, text, verb) {
+  const mine = ++questions;
   const dialog = byId("confirm");
   write(byId("confirm-title"), title);
   write(byId("confirm-text"), text);
@@ -252,7 +258,12 @@ function confirmed(title, text, verb) {
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resume) => {
-    dialog.addEventListener("close", () => resume(dialog.returnValue === "ok"), { once: true });
+    const answer = () => {
+      if (mine === questions && dialog.open) return; // a late close event of the previous question
+      dialog.removeEventListener("close", answer);
+      resume(mine === questions && dialog.returnValue === "ok");
+    };
+    dialog.addEventListener("close", answer);
   });
 }
 
