@@ -16,7 +16,7 @@ from telegram.dialogue import load_router
 from telegram.fake import FloodLimits, RemoteFake
 from telegram.load.bot.fleet import Fleet
 from telegram.load.bot.plan import BotPlan
-from telegram.load.bot.service import PROGRAM, Service, free_port, hooked
+from telegram.load.bot.service import PROGRAM, Service, held_port, hooked
 from telegram.load.checkers.replies import Replies
 from telegram.load.workload.load_test import LoadTest
 from telegram.load.workload.simulated_users import Commands, SimulatedUsers, read_script
@@ -103,7 +103,8 @@ async def _run(options: Load, environment: Mapping[str, str], command: str, inte
         if options.limits == "telegram":
             await fake.limit(FloodLimits())
         store_url = _store_url(options.store, folder)
-        bot = await stack.enter_async_context(_fleet(options, fake, folder, store_url, environment))
+        hook = hooked(stack.enter_context(held_port())) if options.source == "webhook" else {}
+        bot = await stack.enter_async_context(_fleet(options, fake, folder, store_url, hook, environment))
         await _start(bot)
         replies = users = None
         if options.handlers is None:
@@ -150,7 +151,12 @@ def _store_url(store: str, folder: Path) -> str:
 
 
 def _fleet(
-    options: Load, fake: RemoteFake, folder: Path, store_url: str, environment: Mapping[str, str]
+    options: Load,
+    fake: RemoteFake,
+    folder: Path,
+    store_url: str,
+    hook: Mapping[str, str],
+    environment: Mapping[str, str],
 ) -> Fleet:
     plan = BotPlan(handler_ms=options.handler_ms)
     if options.handlers is not None:
@@ -158,11 +164,9 @@ def _fleet(
     program: tuple[str, ...] = PROGRAM
     if options.engine == "tutorial":
         program = ("-m", "telegram.load.bot.tutorial", fake.url, fake.token, str(options.workers))
-    settings = {"STORE_URL": store_url, "WORKERS": str(options.workers)}
+    settings = {"STORE_URL": store_url, "WORKERS": str(options.workers), **hook}
     if options.limits == "telegram":
         settings["MESSAGES_PER_S"] = "30"
-    if options.source == "webhook":
-        settings |= hooked(free_port())
     if options.processes > 1:
         settings["PROCESSES"] = str(options.processes)
     service = Service(folder, fake.url, fake.token, plan, program, environment, **settings)

@@ -87,7 +87,9 @@ class Server:
         in_memory = _IN_MEMORY if _IN_MEMORY.is_dir() else None
         self._folder = Path(tempfile.mkdtemp(prefix="chatlane-pg-", dir=disk or in_memory)).absolute()
         self._settings = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", **settings}
-        self.port: int = _free_port() if of is None or follows else of.port
+        # Held from the first start to the end: between a stop and a start no other program gets the port.
+        self._held: socket.socket = _held_port() if of is None or follows else of._held.dup()
+        self.port: int = self._held.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
         home = binaries()
         assert home is not None
@@ -167,6 +169,7 @@ class Server:
         if self._process is not None and self._process.poll() is None:
             self.stop(signal.SIGQUIT)
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._held.close()
 
     def _run(self, name: str, *arguments: str) -> None:
         command = [*_without_privileges(), str(self._home / name), *arguments]
@@ -174,7 +177,9 @@ class Server:
         assert done.returncode == 0, done.stderr
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def _held_port() -> socket.socket:
+    """Return a socket that is bound to a free port, as in telegram/load/bot/service.py; PostgreSQL sets SO_REUSEADDR, too."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held

@@ -1,7 +1,7 @@
 """Whole bots with a webhook, at a fake Telegram that delivers by the rules of the official server."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
@@ -14,7 +14,7 @@ from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, text
 from telegram.fake import FakeServer
 from telegram.listening import Address
-from telegram.load.bot.service import free_port
+from telegram.load.bot.service import held_port
 from telegram.service.bot import Bot, BotConfig
 from telegram.settings.webhook import WebhookConfig
 from tests.kit.docs import modules
@@ -34,10 +34,9 @@ def counting():
 
 
 class Stage:
-    def __init__(self, fake, store):
+    def __init__(self, fake, store, port):
         self.fake = fake
         self.store = store
-        port = free_port()
         self.webhook = WebhookConfig(
             f"http://127.0.0.1:{port}/hook", Address("127.0.0.1", port), "made-up-secret"
         )
@@ -72,7 +71,8 @@ async def stage(request, tmp_path):
         request.param + (str(tmp_path / "a.db") if request.param == "sqlite:" else ""), "4200000042"
     )
     async with FakeServer(seed=1, local=True) as fake:
-        yield Stage(fake, store)
+        with held_port() as port:
+            yield Stage(fake, store, port)
     await store.close()
 
 
@@ -110,8 +110,9 @@ async def test_what_the_store_cannot_take_comes_again_and_stays_in_order():
         return await append(*arguments)
 
     store.append = failing  # type: ignore[method-assign]
-    async with FakeServer(seed=1, local=True) as fake:
-        stage = Stage(fake, store)
+    async with AsyncExitStack() as stack:
+        fake = await stack.enter_async_context(FakeServer(seed=1, local=True))
+        stage = Stage(fake, store, stack.enter_context(held_port()))
         async with stage.bot(stage.webhook):
             stage.say(5)
             waking = asyncio.create_task(_let_time_pass(fake))
@@ -141,8 +142,10 @@ async def test_a_webhook_that_somebody_else_deletes_is_set_again(stage, monkeypa
 
 async def test_another_web_application_takes_the_updates(tmp_path):
     """The example of docs/webhook.md."""
-    async with FakeServer(seed=1, local=True) as fake, TgClient(fake.token, base_url=fake.url) as client:
-        port = free_port()
+    async with AsyncExitStack() as stack:
+        port = stack.enter_context(held_port())
+        fake = await stack.enter_async_context(FakeServer(seed=1, local=True))
+        client = await stack.enter_async_context(TgClient(fake.token, base_url=fake.url))
         url = f"http://127.0.0.1:{port}/updates"
         with modules("webhook.md") as made:
             app = made["embedded"].application(client, f"sqlite:{tmp_path / 'a.db'}", url, "made-up-secret")

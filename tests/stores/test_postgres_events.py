@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from telegram.fake import FakeServer
-from telegram.load.bot.service import Service, free_port
+from telegram.load.bot.service import Service, held_port
 
 pytestmark = pytest.mark.processes
 TOKEN = "made-up-token-of-a-test"
@@ -24,7 +24,7 @@ async def test_each_process_takes_events_for_any_chat(tmp_path, database):
         for chat in CHATS:
             fake.world.add_user("Ann", user_id=chat)
         for name in ("first", "second"):
-            ports.append(free_port())
+            ports.append(stack.enter_context(held_port()))
             folder = tmp_path / name
             folder.mkdir()
             bot = Service(

@@ -2,17 +2,17 @@
 
 import asyncio
 import os
-import random
 import signal
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import aiohttp
 import pytest
 
 from telegram.fake import FakeServer
 from telegram.load.bot.plan import BotPlan
-from telegram.load.bot.service import Service, free_port
+from telegram.load.bot.service import Service, held_port
 from tests.stores.test_postgres_processes import all_answered, handlers, judge, say
 
 pytestmark = pytest.mark.processes
@@ -123,18 +123,27 @@ async def test_the_processes_stop_when_the_supervisor_is_killed(server, new_serv
     judge(server)
 
 
-def two_free_ports() -> int:
-    """Return a port that is free, as is the next one: none of those that the system gives to whoever asks for any."""
-    while True:
-        first = random.randrange(20_000, 32_000, 2)
-        with socket.socket() as one, socket.socket() as next_one, suppress(OSError):
-            one.bind(("127.0.0.1", first))
-            next_one.bind(("127.0.0.1", first + 1))
-            return first
+@contextmanager
+def two_held_ports() -> Iterator[int]:
+    """A free port, as is the next one; held as `held_port` does."""
+    with ExitStack() as stack:
+        while True:
+            first = stack.enter_context(held_port())
+            following = stack.enter_context(socket.socket())
+            try:
+                following.bind(("127.0.0.1", first + 1))
+            except OSError:
+                continue
+            following.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # not before: nobody else may hold it
+            yield first
+            return
 
 
-async def test_each_process_has_its_own_metrics_and_all_take_events(new_service):
-    metrics, shared = two_free_ports(), free_port()
+async def test_each_process_has_its_own_metrics_and_all_take_events(new_service, closing):
+    metrics = closing.enter_context(two_held_ports())
+    shared = closing.enter_context(held_port())
     bot = await new_service(
         "bot",
         PROCESSES="2",
@@ -165,10 +174,10 @@ async def test_a_wrong_setting_is_one_line_and_exit_code_2(new_service):
     assert "has no 'nothing'" in lines[0]
 
 
-async def test_one_process_polls_and_another_one_works(server, new_service):
-    metrics = free_port()
+async def test_one_process_polls_and_another_one_works(server, new_service, closing):
+    metrics, others = (closing.enter_context(held_port()) for _ in range(2))
     poller = await new_service("poller", ROLE="poll", METRICS_LISTEN=f"127.0.0.1:{metrics}")
-    worker = await new_service("worker", ROLE="work", METRICS_LISTEN=f"127.0.0.1:{free_port()}")
+    worker = await new_service("worker", ROLE="work", METRICS_LISTEN=f"127.0.0.1:{others}")
     await poller.start()
     await worker.start()
     ids = say(server, 5)

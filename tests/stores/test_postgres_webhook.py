@@ -9,7 +9,7 @@ import pytest
 from telegram.fake import FakeServer
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.plan import BotPlan
-from telegram.load.bot.service import Service, free_port
+from telegram.load.bot.service import Service, held_port
 
 pytestmark = pytest.mark.processes
 CHATS = range(5, 13)
@@ -93,7 +93,7 @@ async def play(tmp_path, database):
         url = database.url(f"webhook_{tmp_path.name}".lower().replace("-", "_")[:50])
         bots = []
         for name in ("first", "second"):
-            port = free_port()
+            port = stack.enter_context(held_port())
             proxy.upstreams.append(port)
             folder = tmp_path / name
             folder.mkdir()

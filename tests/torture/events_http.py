@@ -15,7 +15,7 @@ from typing import Final
 import aiohttp
 
 from telegram.fake import FakeServer
-from telegram.load.bot.service import Service, free_port
+from telegram.load.bot.service import Service, held_port
 from telegram.load.checkers.checker import Verdict
 from tests.torture.events import Reply, judge, kill_often
 from tests.torture.events_bot import AGAIN, CHATS, POSTS
@@ -62,9 +62,13 @@ class Senders:
 
 async def run(plan: Plan, tell: Tell) -> Result:
     """Kill the bot `plan.rounds` times while events are posted, then let it finish."""
+    with held_port() as port:
+        return await _run(plan, tell, port)
+
+
+async def _run(plan: Plan, tell: Tell, port: int) -> Result:
     began = time.monotonic()
     rng = random.Random(plan.seed)
-    port = free_port()
     replies: list[Reply] = []
     with tempfile.TemporaryDirectory() as folder:
         async with (

@@ -18,7 +18,7 @@ import psutil
 
 from telegram.fake import Delivery
 from telegram.load.bot.plan import BotPlan
-from telegram.load.bot.service import free_port, hooked
+from telegram.load.bot.service import held_port, hooked
 from telegram.load.checkers.checker import Verdict
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import Stage, open_stage
@@ -120,8 +120,9 @@ class Writers:
 async def run(plan: Plan, tell: Tell) -> Result:
     """Measure, kill, switch."""
     began = time.monotonic()
-    facts, failures, updates = await _loaded(plan, tell)
-    verdict, more, switch_failures = await _switching(plan, tell)
+    with held_port() as port:
+        facts, failures, updates = await _loaded(plan, tell, hooked(port))
+        verdict, more, switch_failures = await _switching(plan, tell, hooked(port))
     return Result(
         "webhook",
         verdict._replace(updates=verdict.updates + updates),
@@ -131,10 +132,10 @@ async def run(plan: Plan, tell: Tell) -> Result:
     )
 
 
-async def _loaded(plan: Plan, tell: Tell) -> tuple[dict[str, object], list[str], int]:
+async def _loaded(plan: Plan, tell: Tell, hook: dict[str, str]) -> tuple[dict[str, object], list[str], int]:
     facts: dict[str, object] = {}
     bot_plan = BotPlan(handlers="tests.torture.webhook_bot:router", journal=None)
-    async with open_stage(plan, tell, bot_plan, "webhooks", **hooked(free_port())) as stage:
+    async with open_stage(plan, tell, bot_plan, "webhooks", **hook) as stage:
         writers = Writers(stage)
         await stage.start()
         known = 0
@@ -182,9 +183,10 @@ async def _settled(stage: Stage) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _switching(plan: Plan, tell: Tell) -> tuple[Verdict, dict[str, object], list[str]]:
+async def _switching(
+    plan: Plan, tell: Tell, hook: dict[str, str]
+) -> tuple[Verdict, dict[str, object], list[str]]:
     failures = []
-    hook = hooked(free_port())
     async with open_stage(plan, tell, BotPlan(handler_ms=5), "webhooks") as stage:
         async with stage.trickle(SWITCH_PER_S):
             for number in range(2 * SWITCHES):

@@ -180,8 +180,8 @@ class FakeServer:
             return
         self._listening.close()
         self._listening = None
-        await self._webhook.down()
         self._held_port = _bound_socket(self.port)  # bound, not listening: no other process can take the port
+        await self._webhook.down()
         for connection in self._web.connections:
             if connection.transport is not None:
                 connection.transport.abort()
@@ -193,8 +193,7 @@ class FakeServer:
         """End an outage: listen on the same port again."""
         if self._listening is not None or self._web is None:
             return
-        self._release_port()
-        listening = _bound_socket(self.port)
+        listening, self._held_port = self._held_port or _bound_socket(self.port), None
         self.port = listening.getsockname()[1]
         self._listening = await asyncio.get_running_loop().create_server(
             self._web, sock=listening, backlog=1024

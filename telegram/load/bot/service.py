@@ -8,7 +8,8 @@ import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -50,11 +51,21 @@ class Finished(NamedTuple):
     err: str
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now."""
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A free port of 127.0.0.1, for a server that is started meanwhile, also again and again.
+
+    A socket is bound to it and does not listen: on Linux the system gives the port to no program that asks for any port or
+    opens a connection, and a server that names it, with SO_REUSEADDR, can listen. Elsewhere it is only free at first.
+    """
     with socket.socket() as bound:
+        if sys.platform == "linux":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
+        port = int(bound.getsockname()[1])
+        if sys.platform != "linux":
+            bound.close()
+        yield port
 
 
 def hooked(port: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from telegram.fake import DEFAULT_TOKEN, FakeServer, Fault, UpdateQueue
+from telegram.load.bot.service import held_port
 
 ANSWER = {"chat_id": 5, "text": "hi"}
 
@@ -248,7 +249,8 @@ async def test_a_poller_that_went_away_is_not_waited_for(api, server):
     await server.wait_for_long_poll()
     poll.cancel()
     await asyncio.wait([poll])
-    assert (await api("getMe"))[0] == 200  # the server has seen the connection close
+    while server._long_poll._waiter is not None:
+        await asyncio.sleep(0)  # until the server has seen the connection close
     server.world.send_message(5, 5, "hi")
     assert len(ids(await api("getUpdates", json={"offset": 1}))) == 1
     assert len(server.polls) == 1
@@ -453,9 +455,9 @@ async def test_the_port_stays_reserved_meanwhile():
 async def test_two_servers_at_once_and_a_chosen_port():
     async with FakeServer() as first, FakeServer("9:other") as second:
         assert first.port != second.port
-        port = second.port
-    async with FakeServer("9:other", port=port) as again:
-        assert again.url == f"http://127.0.0.1:{port}"
+    with held_port() as port:
+        async with FakeServer("9:other", port=port) as chosen:
+            assert chosen.url == f"http://127.0.0.1:{port}"
 
 
 async def test_stopping_twice_and_while_down():
