@@ -5,27 +5,29 @@ the bot says at once. The judge knows what the survey has to say to whatever the
 """
 
 import asyncio
+import json
 import random
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 from engine.model import TIMER_IDS
 from telegram.fake import FakeServer, Fault, FaultKind
 from telegram.load.bot.journal import JournalEntry
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import Service
-from telegram.load.checkers.checker import Interruption, Verdict
+from telegram.load.checkers.checker import Verdict
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import stalled_store
-from tests.torture.survey_judge import Findings, judge
-from tests.torture.survey_model import IDLE, STEPS, TIME_OUT, TIMEOUT_S
+from tests.torture.survey_judge import Findings, Gap, judge
+from tests.torture.survey_model import IDLE, STEPS, TIME_OUT, TIMEOUT_S, Reply
 from tests.torture.survey_people import PATIENCE_S, Person
 
 PEOPLE_MAX: Final = 40
@@ -50,7 +52,8 @@ class Town:
         self.free.set()
         self.is_over = False
         self.kills = 0
-        self.gaps: list[Interruption] = []
+        self.gaps: list[Gap] = []
+        self._pending: dict[int, set[Reply]] = {}
         self._calls_known = 0
         self._killed_at: float | None = None
         chats = range(_FIRST_CHAT, _FIRST_CHAT + min(plan.chats, PEOPLE_MAX))
@@ -62,14 +65,16 @@ class Town:
         """Start the bot, and return when it works."""
         await self.bot.start()
         if self._killed_at is not None:
-            self.gaps.append(Interruption(self._killed_at, time.time()))
-            self._killed_at = None
+            self.gaps.append(Gap(self._killed_at, time.time(), self._pending))
+            self._killed_at, self._pending = None, {}
 
     async def kill(self) -> None:
         """End the bot as `kill -9` does."""
         self._killed_at = self._killed_at or time.time()
         await self.bot.kill()
         self.kills += 1
+        for chat_id, reply in _pending(self.bot.folder):
+            self._pending.setdefault(chat_id, set()).add(reply)
 
     async def listen(self) -> None:
         """Tell people what they hear, until cancelled."""
@@ -84,16 +89,15 @@ class Town:
         for call in calls:
             if not call.delivered and call.status != 400:
                 continue
-            chat_id = call.chat_id or int(str(call.params.get("callback_query_id", "0")).partition("-")[0])
+            chat_id, _ = _heard_by(call.method, call.params)
             if chat_id in self.people:
                 self.people[chat_id].hear(call)
 
     def judge(self) -> list[Findings]:
         """Judge all that happened up to now."""
         self.look()
-        gaps = (
-            self.gaps if self._killed_at is None else [*self.gaps, Interruption(self._killed_at, time.time())]
-        )
+        now = [] if self._killed_at is None else [Gap(self._killed_at, time.time(), self._pending)]
+        gaps = [*self.gaps, *now]
         return judge({chat: person.story for chat, person in self.people.items()}, gaps, TIMEOUT_S)
 
     async def settle(self) -> list[Findings]:
@@ -317,12 +321,31 @@ def _met(town: Town, update_id: int) -> str | None:
     return next((met for person in town.people.values() if (met := person.met.get(update_id))), None)
 
 
+def _pending(folder: Path) -> list[tuple[int, Reply]]:
+    """Return the calls that a bot which was killed has not noted as sent: it will send them."""
+    with tempfile.TemporaryDirectory(dir=folder) as copy:
+        for name in ("bot.db", "bot.db-wal"):
+            shutil.copy(folder / name, copy)
+        with closing(sqlite3.connect(Path(copy) / "bot.db")) as connection:
+            bodies = [bytes(body) for (body,) in connection.execute("SELECT body FROM outbox")]
+    calls = (body.split(b"\n", 1) for body in bodies)  # telegram/botapi/calls.py
+    return [_heard_by(line.split(b"\t")[0].decode(), json.loads(params)) for line, params in calls]
+
+
+def _heard_by(method: str, params: Mapping[str, Any]) -> tuple[int, Reply]:
+    """Return the chat of a call (0: none), and what a person there hears."""
+    query = str(params.get("callback_query_id", ""))
+    chat_id = int(params.get("chat_id") or query.partition("-")[0] or 0)
+    return chat_id, Reply(method, query or str(params.get("text", "")))
+
+
 def _last_noted(journal: Path) -> JournalEntry | None:
     if not journal.exists():
         return None
     with journal.open("rb") as file:
         file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
-        lines = file.read().decode().splitlines()
+        whole, _, _ = file.read().rpartition(b"\n")  # the last line may be in the making
+    lines = whole.decode().splitlines()
     return JournalEntry.parse(lines[-1]) if lines else None
 
 
