@@ -55,6 +55,9 @@ _TAKEN: Final = 0x80
 _LOG_S: Final = 0.15
 """Maximum time for writing a log line: the blocked thread may hold the log's lock."""
 
+_LAST_LOG_S: Final = 5.0
+"""The same for the line that says why a blocked process ends: nothing waits for that end, and a busy machine may be slow."""
+
 _LEAVE_S: Final = 2.0
 """Time for remaining threads and `atexit` functions at the end of the process, e.g. for error trackers to send reports."""
 
@@ -263,7 +266,8 @@ class Watchdog:
         if blocked_s < before_s and before_s > guard.AT_ONCE_S:
             log.warning("the event loop takes steps again", blocked_s=round(before_s, 1))
         if self._is_serving and blocked_s > self._blocked_max_s and not is_at_breakpoint(self._main):
-            self._exit(EXIT_FORCED, "the event loop is blocked for longer than a handler may take")
+            why = "the event loop is blocked for longer than a handler may take"
+            self._exit(EXIT_FORCED, why, log_s=_LAST_LOG_S)
 
     def _tell_the_guard(self) -> None:
         """Keep the guard from ending the process while this thread does, e.g. on a machine that is busy."""
@@ -289,10 +293,10 @@ class Watchdog:
         )
         _exit(code)
 
-    def _exit(self, code: int, why: str) -> NoReturn:
+    def _exit(self, code: int, why: str, log_s: float = _LOG_S) -> NoReturn:
         self._tell_the_guard()
         place = str(place_in(self._main))
-        _briefly(lambda: log.error(why, at=place))
+        _briefly(lambda: log.error(why, at=place), log_s)
         _exit(code)
 
 
@@ -327,8 +331,8 @@ def _report(place: Place, seconds: float) -> None:
     _briefly(lambda: log.warning(event, at=str(place), seconds=round(seconds, 1)))
 
 
-def _briefly(act: Callable[[], object]) -> None:
-    """Call `act` in a thread, and wait at most _LOG_S for it. Not a `threading.Thread`: its `start` waits without a limit."""
+def _briefly(act: Callable[[], object], within_s: float = _LOG_S) -> None:
+    """Call `act` in a thread, and wait at most `within_s` for it. Not a `threading.Thread`: its `start` waits without a limit."""
     done = threading.Lock()
     done.acquire()
 
@@ -343,4 +347,4 @@ def _briefly(act: Callable[[], object]) -> None:
     except RuntimeError:  # the process may have no more threads
         act()
     else:
-        done.acquire(timeout=_LOG_S)
+        done.acquire(timeout=within_s)

@@ -289,7 +289,7 @@ def test_the_thread_says_that_it_ends_the_process_before_it_takes_time_for_it(mo
     told.setblocking(False)
     acts = []
 
-    def briefly(_):
+    def briefly(*_):
         acts.append(told.recv(100))
 
     def exits(code):
@@ -309,8 +309,21 @@ def test_the_thread_says_that_it_ends_the_process_before_it_takes_time_for_it(mo
 
 def test_a_thread_that_does_not_run_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(watchdog, "_thread", SimpleNamespace(start_new_thread=lambda *_: 1))
-    monkeypatch.setattr(watchdog, "_LOG_S", 0.001)
-    watchdog._briefly(lambda: None)
+    watchdog._briefly(lambda: None, 0.001)
+
+
+def test_a_blocked_process_has_time_to_say_why_it_ends(monkeypatch):
+    """A thread that writes to the log may not run for tenths of a second on a busy machine."""
+    given = []
+    monkeypatch.setattr(watchdog, "_briefly", lambda _, within_s=watchdog._LOG_S: given.append(within_s))
+    monkeypatch.setattr(watchdog, "_exit", mock.Mock(side_effect=SystemExit))
+    watching = watchdog.Watchdog()
+    watching._telling = mock.Mock(fileno=lambda: -1)
+    watching._is_serving, watching._blocked_max_s = True, 30.0
+    with pytest.raises(SystemExit):
+        watching._look(mock.Mock(look=lambda: 31.0))
+    assert given == [watchdog._LAST_LOG_S]
+    assert watchdog._LAST_LOG_S >= 1.0
 
 
 def test_the_time_in_which_the_process_was_stopped_does_not_count(monkeypatch):
