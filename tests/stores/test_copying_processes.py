@@ -29,14 +29,14 @@ class Chats:
         self._stack = stack
         self.bot: Service
 
-    async def start(self, handlers: str) -> None:
+    async def start(self, handlers: str, **settings: str) -> None:
         self.bot = Service(
             self.folder,
             self.server.url,
             self.server.token,
             STORE_URL=self.url,
             HANDLERS=f"tests.stores.copied_bot:{handlers}",
-            DRAIN_TIMEOUT_S="2",
+            **settings,
         )
         await self._stack.enter_async_context(self.bot)
         await self.bot.start()
@@ -75,11 +75,15 @@ class Chats:
             assert time.monotonic() < give_up, (self.texts(chat_id), texts)
             await asyncio.sleep(0.02)
 
-    async def has_noted(self, pending: int) -> None:
-        """Wait until the bot has only so much to do: what was said is noted a little later, and said again if it is killed before."""
+    async def has_noted(self, pending: int, parked: int) -> None:
+        """Wait until the bot has only so much to do, and so many chats wait.
+
+        What was said is noted a little later, and said again if it is killed before; so is what has failed.
+        """
         while True:
             done = await self.bot.command("stats")
-            if sum(map(int, re.findall(r"pending (\d+)", done.out))) == pending:
+            found = (re.findall(rf"{what} (\d+)", done.out) for what in ("pending", "parked"))
+            if [sum(map(int, each)) for each in found] == [pending, parked]:
                 return
 
     async def ends(self, how: signal.Signals) -> None:
@@ -91,10 +95,11 @@ class Chats:
 async def test_a_bot_goes_on_after_each_copy(tmp_path: Path, database: Any, how: signal.Signals):
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(FakeServer())
-        pending = 9  # of the chats 7, 8 and 10
+        pending, parked = 9, 2  # of the chats 7, 8 and 10; 7 and 10
+        briefly = {"DRAIN_TIMEOUT_S": "2"}  # a handler hangs
         chats = Chats(server, tmp_path, stack, f"sqlite:{tmp_path / 'bot.db'}")
         world, number = server.world, server.token.partition(":")[0]
-        await chats.start("closed")
+        await chats.start("closed", **briefly)
         world.send_message(1, 1, "/pizza")
         for text in ("/count", "/count"):
             world.send_message(4, 4, text)
@@ -111,7 +116,7 @@ async def test_a_bot_goes_on_after_each_copy(tmp_path: Path, database: Any, how:
         await chats.said(5, "later")
         while full.hits < 1 or len(chats.texts(6)) < 1 or server.queue.pending:
             await asyncio.sleep(0.02)
-        await chats.has_noted(pending)
+        await chats.has_noted(pending, parked)
         await chats.ends(how)
         store = await open_store(chats.url, number)
         stats = await store.stats()
@@ -121,7 +126,7 @@ async def test_a_bot_goes_on_after_each_copy(tmp_path: Path, database: Any, how:
         await store.close()
 
         await chats.copy(str(database.url(f"copied_{how.name}".lower())))
-        await chats.start("closed")
+        await chats.start("closed", **briefly)
         world.send_message(4, 4, "/count")
         await chats.said(4, "count 1", "count 2", "count 3")
         question, _ = world.shown(1)
@@ -130,7 +135,7 @@ async def test_a_bot_goes_on_after_each_copy(tmp_path: Path, database: Any, how:
         world.press(1, 1, question["message_id"], button)
         await chats.said(1, "Which size?", "For whom?")
         await chats.does("audit")
-        await chats.has_noted(pending)
+        await chats.has_noted(pending, parked)
         await chats.ends(how)
 
         await chats.copy(f"sqlite:{tmp_path / 'back.db'}")
