@@ -22,10 +22,15 @@ def _sends(calls: list[Call]) -> list[Call]:
 
 
 async def run(
-    plan: Plan, tell: Tell, *, warm_up_s: float = WARM_UP_S, share_min: float = SHARE_MIN
+    plan: Plan,
+    tell: Tell,
+    limits: FloodLimits = FloodLimits(),  # noqa: B008 - frozen
+    *,
+    warm_up_s: float = WARM_UP_S,
+    share_min: float = SHARE_MIN,
 ) -> Result:
     """Everything arrives, in order, at `share_min` of the limit or more; less than 1 % of the calls after a minute get a 429."""
-    began, limits = time.monotonic(), FloodLimits()
+    began = time.monotonic()
     texts = round(limits.overall_per_s * plan.minutes * 60)
     async with open_stage(plan, tell, BotPlan(handler_ms=1.0, journal=None), MESSAGES_PER_S="30") as stage:
         await stage.fake.limit(limits)

@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from typing import Final
 from telegram.fake import Call, RemoteFake
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.plan import BotPlan
-from telegram.load.bot.service import Service
+from telegram.load.bot.service import PROGRAM, Service
 from telegram.load.checkers.checker import BotReply, Interruption, SentText, Verdict, check
 from tests.torture.report import Plan, Tell
 from tests.torture.window import stretched
@@ -223,15 +223,24 @@ def _is_reply(call: Call) -> bool:
 
 @asynccontextmanager
 async def open_stage(
-    plan: Plan, tell: Tell, bot_plan: BotPlan | None = None, webhooks: str = "", /, **settings: str
+    plan: Plan,
+    tell: Tell,
+    bot_plan: BotPlan | None = None,
+    webhooks: str = "",
+    program: Sequence[str] = PROGRAM,
+    /,
+    **settings: str,
 ) -> AsyncIterator[Stage]:
-    """Set everything up, with the bot not yet started; afterwards no process is left. `webhooks`: the fake sends to them."""
+    """Set everything up, with the bot not yet started; afterwards no process is left.
+
+    `webhooks`: the fake sends to them. `program`: of the bot, as in Service.
+    """
     folder = Path(tempfile.mkdtemp(prefix="chatlane-"))
     stage = None
     try:
         async with await RemoteFake.spawn(history=0, seed=plan.seed, local=bool(webhooks)) as fake:
             given = {"WORKERS": str(WORKERS), **settings}
-            async with Service(folder, fake.url, fake.token, bot_plan, **given) as bot:
+            async with Service(folder, fake.url, fake.token, bot_plan, program, **given) as bot:
                 stage = Stage(fake, bot, plan, tell)
                 yield stage
     finally:
