@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import aiohttp
 import pytest
@@ -13,10 +13,12 @@ import pytest
 from telegram.fake import FakeServer
 from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import Service, held_port
-from tests.stores.test_postgres_processes import all_answered, handlers, judge, say
+from tests.stores.test_postgres_processes import all_answered, handlers, judge, say, unanswered
 
 pytestmark = pytest.mark.processes
 TOKEN = "only-for-this-test"
+BACKLOG_MAX = 500
+"""Users pause while so much is unanswered: a busy machine replaces processes slowly."""
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ async def all_handle(server: FakeServer, ids: set[int], wanted: set[int]) -> set
 
 
 async def test_a_killed_process_is_revoked_and_its_chats_go_on(server, new_service):
-    bot = await new_service("bot", PROCESSES="3")
+    bot = await new_service("bot", PROCESSES="3", HANDLERS="tests.stores.patient_bot:router")
     await start(bot)
     first = pids(bot)
     ids = await all_handle(server, set(), set(first.values()))
@@ -92,15 +94,20 @@ async def test_all_processes_are_replaced_while_updates_come(server, new_service
         os.kill(pid, signal.SIGHUP)
     bot.send_signal(signal.SIGHUP)
     while "all processes are replaced" not in events(bot):
-        ids |= say(server, 1)
+        if len(unanswered(server, ids)) < BACKLOG_MAX:
+            ids |= say(server, 1)
         await asyncio.sleep(0.05)
     assert not set(first.values()) & set(pids(bot).values())
     ids |= say(server, 5)
     await all_answered(server, ids)
     judge(server)
-    for pid in pids(bot).values():  # so does systemd, without KillMode=mixed
-        os.kill(pid, signal.SIGTERM)
-    assert (await bot.stop()).code == 0
+    bot.send_signal(signal.SIGTERM)
+    for pid in pids(
+        bot
+    ).values():  # so does systemd, without KillMode=mixed; to the supervisor first: it may be slow
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    assert await bot.ended() == 0
     assert not {
         "process ended",
         "stopped at once: what was not committed is handled again at the next start",

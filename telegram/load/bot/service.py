@@ -241,7 +241,8 @@ class Service:
     def journal(self) -> list[JournalEntry]:
         """Return the journal of all processes in this folder."""
         path = self.folder / "journal"
-        lines = path.read_text().splitlines() if path.exists() else []
+        whole, _, _ = path.read_text().rpartition("\n") if path.exists() else ("", "", "")
+        lines = whole.splitlines()  # the last one may be in the making
         return [JournalEntry.parse(line) for line in lines]
 
     async def noted(self, event: str, update_id: int, *, timeout_s: float = SEEN_WITHIN_S) -> JournalEntry:
