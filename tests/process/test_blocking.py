@@ -25,6 +25,8 @@ from telegram.process.blocking import (
     place_in,
 )
 from telegram.testing import Conversations
+from telegram.testing.blocked import BlockedLoop
+from tests.kit.bounds import WITHIN_S
 
 
 class Clock:
@@ -174,33 +176,35 @@ def test_a_process_that_was_stopped_stood_still_and_one_that_computed_did_not(mo
 
 
 def a_line_of_an_author(at):
-    at.wait(5)  # inside of the library: threading
+    at.wait()  # inside of the library: threading
 
 
 def test_the_place_is_the_innermost_line_of_the_author():
     at = threading.Event()
     thread = threading.Thread(target=a_line_of_an_author, args=(at,))
     thread.start()
-    while place_in(thread.ident).function != "a_line_of_an_author":
-        pass
-    place = place_in(thread.ident)
-    at.set()
-    thread.join()
+    try:
+        while place_in(thread.ident).function != "a_line_of_an_author":
+            pass
+        place = place_in(thread.ident)
+    finally:
+        at.set()
+        thread.join()
     assert (place.file, place.is_authors) == (__file__, True)
     assert str(place) == f"{__file__}:{place.line} a_line_of_an_author"
 
 
 def test_a_generated_method_is_not_the_authors():
-    at = threading.Event()
-    row = make_dataclass("Row", [("done", bool, field(default_factory=at.wait))])
+    at = threading.Lock()
+    row = make_dataclass("Row", [("done", bool, field(default_factory=at.acquire))])
     thread = threading.Thread(target=row)
-    thread.start()
-    while sys._current_frames()[thread.ident or 0].f_code.co_name != "wait":
-        pass
-    place = place_in(thread.ident)
-    at.set()
+    with at:
+        thread.start()
+        while sys._current_frames()[thread.ident or 0].f_code.co_filename != "<string>":
+            pass
+        place = place_in(thread.ident)  # it has no frame inside: a lock is not written in Python
     thread.join()
-    assert (place.function, place.is_authors) == ("wait", False)
+    assert (place.function, place.is_authors) == ("__init__", False)
 
 
 async def test_a_thread_that_runs_the_loop_does_not_block_it():
@@ -228,9 +232,18 @@ def router_of(handler):
     return router
 
 
-def test_a_test_fails_with_the_line_of_a_handler_that_blocks_the_loop():
+def test_a_test_fails_with_the_line_of_a_handler_that_blocks_the_loop(monkeypatch):
+    reported = threading.Event()
+    report = BlockedLoop._report
+
+    def reports(*about: Any) -> None:
+        report(*about)
+        reported.set()
+
+    monkeypatch.setattr(BlockedLoop, "_report", reports)
+
     async def handle(ctx: MessageContext) -> None:
-        time.sleep(BLOCKED_S + 2 * TICK_S)
+        reported.wait(WITHIN_S)
         ctx.reply("done")
 
     with Conversations(router_of(handle)) as bot:

@@ -7,6 +7,7 @@ import pytest
 import uvloop
 
 from engine import current_delivery
+from telegram.process import running as module
 from telegram.process.running import Running
 from tests.kit.bounds import WITHIN_S
 
@@ -51,7 +52,8 @@ def test_a_task_that_stops_the_loop_does_not_end_it(factory):
     assert Running(factory).run(main()) == 5
 
 
-def test_tasks_that_are_left_are_cancelled_and_may_clean_up(factory):
+def test_tasks_that_are_left_are_cancelled_and_may_clean_up(factory, monkeypatch):
+    monkeypatch.setattr(module, "_LET_FINISH_S", WITHIN_S)
     seen = []
 
     async def left():

@@ -1,5 +1,6 @@
 """Standard streams that are closed, full, or have no reader: of small programs, as the tests' own are captured."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,10 +68,11 @@ def test_output_that_cannot_be_written_is_an_error_once():
 
 def test_a_reader_that_is_gone_ends_a_command_quietly():
     """pygments #2193 and many others: `... | head` ends with "Exception ignored ... BrokenPipeError" and 120."""
-    program = subprocess.Popen(
-        [sys.executable, "-S", "-c", FLUSHING], env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert program.stdout is not None
-    program.stdout.close()
-    _, err = program.communicate(timeout=WITHIN_S)
-    assert (program.returncode, err) == (EXIT_NO_READER, b"")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-S", "-c", FLUSHING]
+    with os.fdopen(writing, "wb") as out:
+        done = subprocess.run(
+            command, env=ENVIRON, stdout=out, stderr=subprocess.PIPE, check=False, timeout=WITHIN_S
+        )
+    assert (done.returncode, done.stderr) == (EXIT_NO_READER, b"")

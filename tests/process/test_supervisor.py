@@ -26,8 +26,11 @@ from tests.kit.bounds import WITHIN_S
 
 pytestmark = pytest.mark.processes
 
+LONG_S = 3600.0
+"""Within this time processes stop by themselves, or the test fails."""
+
 PROGRAM = """
-import os, signal, sys, time
+import os, select, signal, sys
 number, fd = map(int, os.environ["CHATLANE_SUPERVISED"].split(":"))
 folder = sys.argv[1]
 def say(line):
@@ -50,12 +53,8 @@ with open(f"{folder}/started-{number}", "a") as file:
     file.write(f"{os.getpid()}\\n")
 if not os.path.exists(f"{folder}/late-{number}"):
     say("READY=1")
-while True:
-    try:
-        if os.read(fd, 1) == b"":
-            break
-    except OSError:
-        break
+while not select.select([fd], [], [], 0.02)[0]:  # it looks up: a signal may come just before a system call that waits
+    pass
 stop()
 """
 
@@ -73,7 +72,7 @@ class Fleet:
             {},
             count,
             self._revoke,
-            drain_timeout_s=2.0,
+            drain_timeout_s=LONG_S,
             systemd=Systemd({}),
             **named,
         )
@@ -92,14 +91,15 @@ class Fleet:
         path = self.folder / f"{what}-{number}"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
+    def works(self, number: int, count: int = 1) -> bool:
+        """Whether so many processes were started in this place, and the supervisor knows that the last one is ready."""
+        started, current = self.pids("started", number), self.supervisor._current.get(number)
+        is_last = current is not None and current.works and current.process.pid == started[-1]
+        return len(started) >= count and is_last
+
     async def work(self, *counts: int) -> None:
         """Wait until so many processes were started in each place, and the last ones are ready."""
-        await until(
-            lambda: all(
-                len(self.pids("started", n)) >= count and self.supervisor._current[n].works
-                for n, count in enumerate(counts)
-            )
-        )
+        await until(lambda: all(self.works(number, count) for number, count in enumerate(counts)))
 
     async def ended(self) -> int:
         async with asyncio.timeout(WITHIN_S):
@@ -145,7 +145,8 @@ async def test_a_process_that_dies_is_revoked_and_started_again(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_second_signal_stops_at_once(tmp_path, number):
+async def test_a_second_signal_stops_at_once(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(module, "_FORCED_S", LONG_S)
     (tmp_path / "stubborn").touch()
     async with fleet(tmp_path, 1) as running:
         await running.work(1)
@@ -157,7 +158,7 @@ async def test_a_second_signal_stops_at_once(tmp_path, number):
 
 
 async def test_a_process_that_does_not_stop_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_SPARE_S", -2.0)
+    monkeypatch.setattr(module, "_SPARE_S", -LONG_S)
     (tmp_path / "stubborn").touch()
     async with fleet(tmp_path, 1) as running:
         await running.work(1)
@@ -177,8 +178,7 @@ async def test_a_bot_that_cannot_start_concerns_no_other_bot(tmp_path):
     """A token of several was revoked: at the start, and at a rolling restart."""
     (tmp_path / "wrong-0").touch()
     async with fleet(tmp_path, 1, bots=3) as running:
-        await until(lambda: running.pids("started", 1) and running.pids("started", 2))
-        await until(lambda: all(running.supervisor._current[number].works for number in (1, 2)))
+        await until(lambda: running.works(1) and running.works(2))
         with capture_logs() as logs:
             await asyncio.wait_for(
                 running.supervisor._ready(0), WITHIN_S
@@ -241,6 +241,7 @@ async def test_all_are_replaced_one_after_the_other(tmp_path):
         (tmp_path / "late-0").touch()
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: len(running.pids("started", 0)) == 2)
+        await until(lambda: len(running.supervisor._children) == 3)  # it knows the new one a moment later
         assert not running.pids("stopped", 0)  # the old one works until the new one does
         new = next(each for each in running.supervisor._children if not each.works)
         new.note(b"READY=1")
@@ -290,7 +291,9 @@ async def test_a_program_that_is_not_there_is_an_error(tmp_path):
 
 
 async def test_a_silent_process_is_killed_and_replaced(tmp_path):
-    async with fleet(tmp_path, 1, watchdog_s=1.0) as running:  # it never says WATCHDOG=1
+    async with fleet(tmp_path, 1, watchdog_s=LONG_S) as running:
+        await running.work(1)
+        running.supervisor._current[0].heard_at -= 2 * LONG_S
         await running.work(2)
         assert running.revoked == running.pids("started", 0)[:1]
 

@@ -1,17 +1,20 @@
 """A stop, whatever handlers do: each case is a process with one stubborn handler and a signal.
 
 The tests judge who has ended the process: the loop, the watchdog's thread (code 1, or 128 and more) or the guard (SIGVTALRM).
-When each of them acts is judged with a clock of the tests' own, here and in test_guard.py.
+When each of them acts is judged with a clock of the tests' own, here and in test_guard.py: in these processes whoever has to act
+has all the time for it.
 """
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -19,6 +22,7 @@ import pytest
 
 from telegram.load.bot.service import ROOT
 from telegram.process import guard, watchdog
+from telegram.process.blocking import TICK_S
 from tests.kit.bounds import WITHIN_S
 
 pytestmark = pytest.mark.processes
@@ -32,8 +36,21 @@ PROGRAM = """
 import asyncio, atexit, collections, contextlib, ctypes, itertools, multiprocessing, os, re, resource, signal, sys, threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from telegram.process import guard, watchdog as module
 from telegram.process.running import Running
-from telegram.process.watchdog import Watchdog
+
+class Watchdog(module.Watchdog):
+    ticks = []  # (when, what is left of the stop's time)
+
+    def _tick(self, clock):
+        super()._tick(clock)
+        self.ticks.append((self._ticked_at, self._left_s))
+
+    async def after_ticks(self, count):
+        count += len(self.ticks)
+        while len(self.ticks) < count:
+            await asyncio.sleep(0.01)
+        return self.ticks[-1]
 
 def ready():
     print("ready", flush=True)
@@ -63,7 +80,9 @@ async def stop_the_loop():
 async def ignore_signals():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, print, "hangup")
-    await asyncio.sleep(0.2)
+    while signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        await asyncio.sleep(0.01)
+    print("heard again", flush=True)
     os.kill(os.getpid(), signal.SIGHUP)
     await asyncio.sleep(3600)
 
@@ -88,19 +107,34 @@ async def block_at_the_end():
     atexit.register(time.sleep, 3600)
 
 async def spin():
-    ready()
+    print("ready", flush=True)  # a call of `ready` would be the author's line, too
     while True:
         pass
 
 async def block():
-    ready()
+    print("ready", flush=True)
     time.sleep(3600)
 
 async def block_while_cancelled():
     try:
         await asyncio.sleep(3600)
     finally:
-        time.sleep(3600)
+        while True:  # here the stop has DRAIN left, however long the way was
+            watchdog._left_s = min(watchdog._left_s, DRAIN)
+            time.sleep(0.01)
+
+async def be_stopped():
+    continued = []
+    signal.signal(signal.SIGCONT, lambda *_: continued.append(1))
+    ready()
+    while watchdog._left_s == float("inf"):
+        await asyncio.sleep(0.01)
+    began_at, began_with_s = await watchdog.after_ticks(1)
+    print("stopping", flush=True)
+    while not continued:
+        await asyncio.sleep(0.01)
+    ended_at, left_s = await watchdog.after_ticks(2)
+    print("did not count:", (ended_at - began_at) - (began_with_s - left_s), flush=True)
 
 async def hold_the_interpreter():
     ready()
@@ -113,16 +147,22 @@ async def hold_the_interpreter_and_wait():
         ctypes.PyDLL(None).pthread_mutex_lock(mutex)
 
 def block_at_the_start():
-    time.sleep(2.0)
+    while watchdog._blocked_s < 1.5:
+        time.sleep(0.01)
     globals()["block_at_the_start"] = quick
 
+async def block_until_named(act, argument):
+    while not watchdog._watch._is_reported:
+        act(argument)
+    count = len(watchdog.ticks) + 3
+    while len(watchdog.ticks) < count:
+        act(argument)
+    await watchdog.after_ticks(1)
+
 async def block_briefly():
-    time.sleep(1.5)
-    await asyncio.sleep(0.1)
-    until = time.process_time() + 1.5
-    while time.process_time() < until:
-        collections.deque(range(10_000_000), maxlen=0)  # some tenths of a second without a bytecode
-    await asyncio.sleep(0.1)
+    await block_until_named(time.sleep, 0.01)
+    # some tenths of a second without a bytecode
+    await block_until_named(lambda count: collections.deque(range(count), maxlen=0), 10_000_000)
 
 async def main(watchdog, handler):
     heard = asyncio.Queue()
@@ -134,11 +174,16 @@ async def main(watchdog, handler):
     await asyncio.sleep(0)
     asyncio.get_running_loop().call_later(0.3, ready)
     await heard.get()
+    if handler == "be_stopped":
+        await task
     task.cancel()
     return 0
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 held = [os.dup(0) for _ in range(HELD)]
+guard.__file__ = GUARD
+briefly = module._briefly
+module._briefly = lambda act, *_: briefly(act, WITHIN)
 watchdog = Watchdog()
 watchdog.at_force = lambda: print("forced", flush=True)
 watchdog.start(drain_timeout_s=DRAIN, blocked_max_s=BLOCKED)
@@ -164,9 +209,12 @@ class Process:
         blocked_max_s="float('inf')",
         factory=UVLOOP,
         held=0,
+        guards,
     ):
         program = PROGRAM.replace("DRAIN", str(drain_timeout_s)).replace("BLOCKED", blocked_max_s)
         program = program.replace("FACTORY", factory).replace("HELD", str(held))
+        program = program.replace("GUARD", repr(guards[handler.startswith("hold")]))
+        program = program.replace("WITHIN", str(WITHIN_S))
         command = [sys.executable, "-uc", program, handler]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
@@ -185,6 +233,10 @@ class Process:
             self._written += data
         return self
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def signal(self, number=signal.SIGTERM):
         self._process.send_signal(number)
         return self
@@ -202,13 +254,27 @@ class Process:
         self._process.stdout.close()
 
 
+@pytest.fixture(scope="module")
+def guards(tmp_path_factory):
+    """The guard's program: one that leaves the thread all the time it needs, and one that waits for the tracebacks."""
+    folder = tmp_path_factory.mktemp("guards")
+    changes = [{"LATER_S": WITHIN_S}, {"_TRACE_S": WITHIN_S, "_TRACE_LOOKS": int(WITHIN_S / 0.01)}]
+    for number, change in enumerate(changes):
+        program = Path(guard.__file__).read_text()
+        for name, value in change.items():
+            program, count = re.subn(rf"(?m)^{name}: Final = .*$", f"{name} = {value}", program)
+            assert count == 1
+        (folder / f"{number}.py").write_text(program)
+    return [str(folder / f"{number}.py") for number in range(len(changes))]
+
+
 @pytest.fixture
-def begin():
+def begin(guards):
     """Make a Process; at the end of the test it is killed."""
     begun = []
 
     def one(*args, **options):
-        begun.append(Process(*args, **options))
+        begun.append(Process(*args, guards=guards, **options))
         return begun[-1]
 
     yield one
@@ -229,20 +295,23 @@ def begin():
     ],
 )
 def test_a_handler_that_lets_the_loop_run_does_not_delay_the_end(begin, handler):
-    code, out = begin(handler, drain_timeout_s=LONG_S).until("ready").signal().ended()
+    process = begin(handler, drain_timeout_s=LONG_S).until("ready")
+    if handler == "ignore_signals":
+        process.until("heard again")
+    code, out = process.signal().ended()
     assert (code, "forced" in out) == (0, False), out
 
 
 @pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
 def test_signal_handlers_of_the_author_run_beside_ours(begin, factory):
-    code, out = begin("ignore_signals", factory=factory).until("ready").signal().ended()
+    process = begin("ignore_signals", factory=factory, drain_timeout_s=LONG_S)
+    code, _ = process.until("hangup").signal().ended()
     assert code == 0
-    assert "hangup" in out
 
 
 @pytest.mark.parametrize("factory", ["asyncio.new_event_loop", UVLOOP])
 def test_a_signal_to_a_fork_is_not_ours(begin, factory):
-    process = begin("terminate_a_child", factory=factory).until("ended by 15")
+    process = begin("terminate_a_child", factory=factory, drain_timeout_s=LONG_S).until("ended by 15")
     code, out = process.until("ready").signal().ended()
     assert (code, "forced" in out) == (0, False), out
 
@@ -280,7 +349,8 @@ def test_a_second_signal_ends_the_process_at_once(begin, handler):
 @pytest.mark.parametrize("handler", ["quick", "hold_the_interpreter_and_wait"])
 def test_signals_arrive_when_1200_descriptors_are_open(begin, handler):
     """select(2) knows none above 1,023. The second of these is ended by the guard's process."""
-    code, out = begin(handler, held=1200).until("ready").signal().ended()
+    drain_s = LONG_S if handler == "quick" else DRAIN_TIMEOUT_S
+    code, out = begin(handler, held=1200, drain_timeout_s=drain_s).until("ready").signal().ended()
     assert (code, "any more" in out) == (0 if handler == "quick" else -signal.SIGVTALRM, False), out
 
 
@@ -319,7 +389,7 @@ def test_a_blocked_process_has_time_to_say_why_it_ends(monkeypatch):
     monkeypatch.setattr(watchdog, "_exit", mock.Mock(side_effect=SystemExit))
     watching = watchdog.Watchdog()
     watching._telling = mock.Mock(fileno=lambda: -1)
-    watching._is_serving, watching._blocked_max_s = True, 30.0
+    watching._serves_since, watching._blocked_max_s = 0.0, 30.0
     with pytest.raises(SystemExit):
         watching._look(mock.Mock(look=lambda: 31.0))
     assert given == [watchdog._LAST_LOG_S]
@@ -345,14 +415,26 @@ def test_the_time_in_which_the_process_was_stopped_does_not_count(monkeypatch):
     assert watching._left_s == 9.25
 
 
-def test_a_process_that_was_stopped_in_the_middle_of_its_stop_goes_on_with_it(begin):
-    drain_s = 3 * DRAIN_TIMEOUT_S  # more than a busy machine adds to a stop: only the SIGSTOP is longer
-    process = begin("swallow", drain_timeout_s=drain_s).until("ready").signal()
-    time.sleep(0.1)
+def test_a_process_that_was_stopped_in_the_middle_of_its_stop_has_the_rest_of_its_time(begin):
+    process = begin("be_stopped", drain_timeout_s=LONG_S).until("ready").signal().until("stopping")
     process.signal(signal.SIGSTOP)
-    time.sleep(drain_s + 1.5)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    time.sleep(1.0)
     code, out = process.signal(signal.SIGCONT).ended()
     assert (code, "forced" in out) == (0, False), out
+    assert float(out.partition("did not count: ")[2].split()[0]) > 1.0 - 1.5 * TICK_S, out
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="proc(5) is of Linux")
+def test_the_guard_sees_whether_a_process_is_stopped():
+    waiting = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    with waiting:
+        assert not guard._is_stopped(waiting.pid)
+        waiting.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, waiting.pid, os.WSTOPPED)
+        assert guard._is_stopped(waiting.pid)
+        waiting.kill()
+    assert not guard._is_stopped(waiting.pid)
 
 
 def test_a_loop_that_is_blocked_for_longer_than_any_handler_may_take_ends_the_process_and_names_the_line(
@@ -365,9 +447,26 @@ def test_a_loop_that_is_blocked_for_longer_than_any_handler_may_take_ends_the_pr
 
 
 def test_a_loop_that_is_blocked_before_the_bot_serves_may_be_so(begin):
-    code, out = begin("block_at_the_start", blocked_max_s="1.0").until("ready").signal().ended()
-    assert code == 0
-    assert "the event loop takes steps again" in out
+    process = begin("block_at_the_start", blocked_max_s="1.0", drain_timeout_s=LONG_S)
+    code, out = process.until("ready").until("the event loop takes steps again").signal().ended()
+    assert code == 0, out
+
+
+def test_what_blocked_the_loop_before_the_bot_served_does_not_count(monkeypatch):
+    """Its step that has been asked for comes after the start, in which the bot begins to serve."""
+    now = [100.0]
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    ended = mock.Mock()
+    watching = watchdog.Watchdog()
+    monkeypatch.setattr(watching, "_exit", ended)
+    watching._blocked_max_s = 10.0
+    watching.serve()
+    now[0] += 1.0
+    watching._look(mock.Mock(look=lambda: 50.0))
+    ended.assert_not_called()
+    now[0] += 10.0
+    watching._look(mock.Mock(look=lambda: 60.0))
+    ended.assert_called_once()
 
 
 def test_the_kernel_is_asked_for_an_end_once_the_bot_serves_and_again_in_each_step(monkeypatch):
