@@ -155,7 +155,7 @@ def test_problems_are_bounded(monkeypatch):
 
 
 async def test_what_is_not_in_the_file_is_found(tmp_path):
-    store = await open_sqlite(tmp_path / "x.db", "1")
+    store = await open_sqlite(tmp_path / "x.db", "1", look_every_s=None)
     await append(store, [update(id_, f"chat:{id_ % 7}") for id_ in range(1, 1201)])
     assert await store.audit() == ([], 7, 1200)
     assert (await store.audit(100)).entries == 100

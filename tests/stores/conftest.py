@@ -9,7 +9,17 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
-from engine.stores.postgres import open_postgres
+from engine.stores.postgres import (
+    connection,
+    ledger,
+    open_postgres,
+    reading,
+    session,
+    transactions,
+    within,
+    writer,
+)
+from tests.kit.bounds import WITHIN_S
 from tests.kit.database import WHERE_FROM, Server, can_start
 
 _FIRST_OF_USERS: Final = 16384
@@ -45,6 +55,24 @@ def database() -> Iterator[Server]:
     with _types_are_looked_up_once():
         yield server
     server.remove()
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No limit of production ends what a busy machine does slowly: a test that is about one sets it itself."""
+    long_s = 10 * WITHIN_S
+    for where in (connection, writer):
+        monkeypatch.setattr(where, "COMMAND_S", long_s)
+    monkeypatch.setattr(connection, "_CONNECT_S", long_s)
+    monkeypatch.setattr(reading, "_TIME_S", long_s)
+    monkeypatch.setattr(ledger, "_CLOSE_S", WITHIN_S / 3)
+    monkeypatch.setattr(within, "OPEN_MAX_S", long_s)
+    for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        monkeypatch.setitem(connection._SETTINGS, limit, f"{long_s:.0f}s")
+    for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        monkeypatch.setitem(transactions._SETTINGS, limit, f"{long_s:.0f}s")
+    monkeypatch.setitem(open_postgres.__kwdefaults__ or {}, "ttl_s", long_s)
+    monkeypatch.setattr(session, "_AHEAD_S", 2 * long_s)
 
 
 _numbers = count(1)

@@ -51,8 +51,8 @@ async def rig(database, new_bot):
     async with AsyncExitStack() as stack:
         admin: Any = await asyncpg.connect(url)
         stack.push_async_callback(admin.close)
-        await admin.execute("DROP DATABASE IF EXISTS another")
-        await admin.execute("CREATE DATABASE another")
+        await admin.execute("DROP DATABASE IF EXISTS another WITH (FORCE)")
+        await admin.execute("CREATE DATABASE another TEMPLATE template0")
         pool = await stack.enter_async_context(
             asyncpg.create_pool(f"{url.rpartition('/')[0]}/another", min_size=0)
         )

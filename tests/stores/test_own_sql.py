@@ -164,17 +164,16 @@ async def test_a_statement_that_ends_the_whole_transaction_takes_only_its_own_wi
 
 
 async def test_a_statement_is_bounded_in_time_and_the_next_commit_works(own, monkeypatch):
-    monkeypatch.setattr("engine.stores.sqlite.own_sql.STATEMENT_S", 0.02)
-    monkeypatch.setattr(
-        "engine.stores.postgres.own_sql._BEGIN",
-        "BEGIN; SET LOCAL statement_timeout = 20; SET LOCAL chatlane.own = 'yes'",
-    )
+    brief = "BEGIN; SET LOCAL statement_timeout = 20; SET LOCAL chatlane.own = 'yes'"
     runaway = Sql(
         "INSERT INTO orders (id, chat) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000000)"
         " SELECT i + 1000, 'x' FROM n"
     )
-    with pytest.raises(SqlFailed, match="longer than"):
-        await own.run(2, own.order(2), runaway)
+    with monkeypatch.context() as bounded:
+        bounded.setattr("engine.stores.sqlite.own_sql.STATEMENT_S", 0.02)
+        bounded.setattr("engine.stores.postgres.own_sql._BEGIN", brief)
+        with pytest.raises(SqlFailed, match="longer than"):
+            await own.run(2, own.order(2), runaway)
     await own.store.commit(await own.claim(3), Effects(sql=(own.order(3),)), more=False)
     assert await own.orders() == [3]
 

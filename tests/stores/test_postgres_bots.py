@@ -14,6 +14,7 @@ from engine.stores.contract import append
 from engine.stores.contract.store import drain_ids, update
 from engine.stores.postgres import open_postgres, session
 from tests.kit.bounds import WITHIN_S
+from tests.kit.standing import freeze
 
 INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
 SCHEMA = "several"
@@ -82,6 +83,7 @@ async def do_everything(bots: Bots, store: Any, bot: int) -> None:
     await store.hold(INBOX, ALL_LANES, "all")
     await store.unhold(INBOX, ALL_LANES)
     await store.unhold(INBOX, "chat:0")
+    head = await store.claim(INBOX)  # before another process may have all that is ready
     other = await bots.open(bot)
     async with asyncio.timeout(WITHIN_S):
         while not other._shares.owned:
@@ -90,7 +92,6 @@ async def do_everything(bots: Bots, store: Any, bot: int) -> None:
             await asyncio.sleep(0.02)
     async with store.transaction() as tx:
         await tx.execute("SELECT 1")
-    head = await store.claim(INBOX)
     calls = tuple(Call(f"chat:{number}", b"x") for number in range(8))
     states = (StateChange("bot", "1", await store.state("bot", "1"), None),)
     await store.commit(
@@ -100,11 +101,11 @@ async def do_everything(bots: Bots, store: Any, bot: int) -> None:
     for each in (store, other):
         for queue in (INBOX, OUTBOX):
             await drain_ids(each, queue)
+    for each in (store, other):
+        await freeze(each)
     await bots.sql.execute(
         f"UPDATE {SCHEMA}.session SET until = clock_timestamp() - interval '1 h'"
     )  # of all
-    store._ledger._keeper.stop()
-    other._ledger._keeper.stop()
     third = await bots.open(bot)  # reaps both, and ends their connections
     await drain_ids(third, INBOX)
     await third.close()
@@ -114,7 +115,7 @@ async def test_whatever_a_bot_does_leaves_every_row_of_another_one(bots):
     ours, theirs = await bots.open(1), await bots.open(2)
     await fill(ours, b"ours")
     await fill(theirs, b"theirs")
-    theirs._ledger._keeper.stop()  # its session is in force for as long as no process of its own bot says otherwise
+    await freeze(theirs)  # its session is in force for as long as no process of its own bot says otherwise
     before = await bots.rows(2)
     assert all(before[table] for table in before if table not in {"mail", "desk", "journal", "asked"}), before
     await do_everything(bots, ours, 1)

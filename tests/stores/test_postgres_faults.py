@@ -23,6 +23,7 @@ from engine.stores.postgres.statements import group_statement
 from tests.kit.bounds import WITHIN_S
 from tests.kit.database import Server
 from tests.kit.proxy import Proxy
+from tests.kit.standing import freeze
 from tests.kit.waiting import insist, until
 
 CHATS = [f"chat:{number}" for number in range(24)]
@@ -59,14 +60,6 @@ def an_old_server(monkeypatch):
     monkeypatch.setattr("engine.stores.owned.loaded._CALM_S", 0.0)
 
 
-def freeze(store: Any) -> None:
-    """Stop its process: it does not renew, and notices nothing."""
-    store._ledger._keeper.stop()
-    store._ledger._keeper.forget()
-    store._ledger._keeper._on_bell = lambda **_: None
-    store._sharing.cancel()
-
-
 async def until_so(connection: Any, query: str, *values: Any) -> None:
     """Wait until the database says so."""
     async with asyncio.timeout(WITHIN_S):
@@ -96,7 +89,7 @@ async def test_the_right_to_append_moves_after_the_append_that_is_under_way(open
 
 
 async def test_a_session_is_not_reaped_while_it_gets_the_right_to_append(open_it, person, bot):
-    store = await open_it()
+    store = await open_it(renew_every_s=None)  # a renewal would notice that it is reaped then
     people = [await person() for _ in range(3)]
     async with people[0].transaction():
         await people[0].execute("SELECT FROM chatlane.bot WHERE id = $1 FOR UPDATE", int(bot))
@@ -155,7 +148,7 @@ async def test_a_process_that_is_stopped_inside_a_message_is_replaced(open_it, p
     """The server waits for the rest of it, with the row of the session locked, and no time-out of its own ends that."""
     store, sql = await open_it(), await person()
     await append(store, [update(id_, key) for id_, key in enumerate(CHATS, 1)])
-    freeze(store)
+    await freeze(store)
     stuck = await Wire.connect(database.port, store._ledger._session.application)
     await stuck.execute_without_sync(
         f"SELECT FROM chatlane.session WHERE id = {store._ledger._session.id} FOR KEY SHARE"
@@ -193,7 +186,7 @@ async def test_a_failover_that_rolls_back_a_take_over(new_server, bot, closing):
     right = await first.right()
     await first.append(right, [update(id_, key) for id_, key in enumerate(CHATS, 1)])
     head = await first.claim(INBOX)
-    freeze(first)
+    await freeze(first)
     standby = new_server(of=primary)
     sql = await asyncpg.connect(primary.url().partition("?")[0])
     await sql.execute("UPDATE chatlane.session SET until = clock_timestamp()")
@@ -256,15 +249,21 @@ async def test_after_an_outage_longer_than_their_time_no_session_is_reaped(open_
     assert [store._ledger._session.id for store in (first, second)] == ids
 
 
-async def test_who_cannot_reach_the_server_ends_its_handlers_when_its_time_is_over(open_it, database):
+async def test_who_cannot_reach_the_server_ends_its_handlers_when_its_time_is_over(
+    open_it, database, monkeypatch
+):
     async with Proxy(database.port) as line:
         url = database.url().replace(f":{database.port}/", f":{line.port}/")
-        store = await open_it(url, renew_every_s=0.05, ttl_s=4.0)
+        store = await open_it(url, renew_every_s=0.05)
         lost: list[Any] = []
         store.watch(INBOX, lost.extend)
         await append(store, [update(1)])
         head = await store.claim(INBOX)
         line.is_down = True
+        mine = store._ledger._session
+        monkeypatch.setattr(mine, "ttl_s", 4.0)
+        beat = mine._beat
+        await until(lambda: mine._beat > beat + 1 or lost)  # renewed for so long
         line.cut()
         await until(lambda: lost)
         assert lost == [head.lease]
@@ -282,9 +281,9 @@ async def test_who_stood_still_learns_it_before_it_sends_or_polls(open_it, monke
     assert store.sharing.is_in_time()
     if is_suspended:
         since_boot = keeper._since_boot
-        monkeypatch.setattr(keeper, "_since_boot", lambda: since_boot() + ledger.TTL_S)
+        monkeypatch.setattr(keeper, "_since_boot", lambda: since_boot() + store._ledger._session.ttl_s)
     else:
-        store._ledger._keeper._asked_at -= ledger.TTL_S
+        store._ledger._keeper._asked_at -= store._ledger._session.ttl_s
     assert not store.sharing.is_in_time()
     assert lost == [head.lease]
 
@@ -292,7 +291,7 @@ async def test_who_stood_still_learns_it_before_it_sends_or_polls(open_it, monke
 async def test_who_stood_still_has_to_ask_for_the_right_to_poll_again(open_it):
     store = await open_it()
     right = await store.right()
-    store._ledger._keeper._asked_at -= ledger.TTL_S
+    store._ledger._keeper._asked_at -= store._ledger._session.ttl_s
     assert (await insist(store.right)).epoch > right.epoch
     assert store.sharing.is_in_time()
 
@@ -320,12 +319,30 @@ async def test_a_renewal_that_fails_while_all_is_read_anew_is_noticed(open_it, m
 # -- commits that a failover would lose ----------------------------------------------------------------------------------
 
 
-async def be_without_standby(sql: Any) -> None:
+async def until_commits_wait(sql: Any, committing: Any) -> None:
+    """Wait until a commit waits for a standby that is not there.
+
+    The checkpointer lets backends wait when it has read the setting itself, later perhaps than they (PostgreSQL,
+    src/backend/replication/syncrep.c, SyncRepUpdateSyncStandbysDefined).
+    """
+    waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid = $1"
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            commit = asyncio.create_task(
+                committing.execute("SELECT pg_logical_emit_message(true, 'test', '')")
+            )
+            while not commit.done() and not await sql.fetchval(waits, committing.get_server_pid()):
+                await asyncio.sleep(0.01)
+            if not commit.done():
+                break
+    await sql.execute("SELECT pg_cancel_backend($1)", committing.get_server_pid())
+    await commit
+
+
+async def be_without_standby(sql: Any, committing: Any) -> None:
     await sql.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (one, two)'")
     await sql.execute("SELECT pg_reload_conf()")
-    await until_so(
-        sql, "SELECT setting = 'ANY 1 (one, two)' FROM pg_settings WHERE name = 'synchronous_standby_names'"
-    )
+    await until_commits_wait(sql, committing)
 
 
 WAITS_FOR_STANDBY = (
@@ -343,7 +360,7 @@ async def test_a_commit_whose_wait_for_the_standby_is_ended_does_not_count(
     store = await open_postgres(server.url(), bot)
     closing.push_async_callback(store.close)
     right = await store.right()
-    await be_without_standby(sql)
+    await be_without_standby(sql, await person(server))
     appending = asyncio.create_task(store.append(right, [update(1)]))
     await until_so(sql, WAITS_FOR_STANDBY)
     await sql.execute(f"SELECT {how}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
@@ -369,10 +386,13 @@ async def test_no_call_leaves_a_server_whose_place_a_standby_has_taken(new_serve
     await sql.execute("SELECT pg_reload_conf()")
     await until_so(sql, "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'quorum'")
     await former.commit(await former.claim(INBOX), Effects((Call("chat:1", b"1"),)), more=False)
+    written = await sql.fetchval("SELECT pg_current_wal_lsn()")
+    await until_so(sql, "SELECT bool_and(replay_lsn >= $1) FROM pg_stat_replication", written)
     promoting = await person(standby)
     assert await promoting.fetchval("SELECT pg_promote()")
     await promoting.execute("ALTER SYSTEM RESET synchronous_standby_names")
     await promoting.execute("SELECT pg_reload_conf()")
+    await until_commits_wait(sql, await person(primary))
     head = await former.claim(INBOX)
     committing = asyncio.create_task(former.commit(head, Effects((Call("chat:1", b"former"),)), more=False))
     await until_so(sql, WAITS_FOR_STANDBY)
@@ -394,8 +414,7 @@ async def test_no_call_leaves_a_server_whose_place_a_standby_has_taken(new_serve
 async def test_commits_are_synchronous_whatever_the_server_has_by_default(new_server, bot, closing):
     store = await open_postgres(new_server(synchronous_commit="off").url(), bot)
     closing.push_async_callback(store.close)
-    freeze(store)
-    await store._writer._idle.wait()
+    await freeze(store)
     for connection in store._ledger._connections.made:
         assert await connection.fetchval("SHOW synchronous_commit") == "on"
 

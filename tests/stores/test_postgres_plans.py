@@ -49,7 +49,8 @@ async def fill(connection: Any, bot: int) -> None:
 async def connection(request, database, new_bot):
     """Tables whose statistics are as old as the parameter says."""
     await (await open_postgres(database.url("plans"), new_bot())).close()
-    connection = await asyncpg.connect(database.url().partition("?")[0], server_settings=_SETTINGS)
+    plans = {name: value for name, value in _SETTINGS.items() if name.startswith(("enable_", "jit"))}
+    connection = await asyncpg.connect(database.url().partition("?")[0], server_settings=plans)
     if request.param == "when empty":
         await connection.execute("ANALYZE")
     if request.param == "of another bot":

@@ -11,6 +11,7 @@ from engine.stores.owned.shares import share_of
 from engine.stores.postgres import open_postgres, window, writer
 from engine.stores.postgres.statements import QUERIES
 from engine.stores.postgres.window import Window
+from tests.kit.standing import quiet
 from tests.kit.waiting import until
 from tests.stores.test_shares import CHATS, an_old_server, handled, kill, open_it, two
 
@@ -106,7 +107,7 @@ async def test_what_a_session_wrote_first_is_filed_first_though_its_commit_took_
 async def test_a_portion_of_mail_that_its_bytes_have_ended_is_not_all(open_it, database, monkeypatch):
     monkeypatch.setattr(writer, "MAIL_BYTES_MAX", 10)
     store = await open_it()
-    store._sharing.cancel()
+    await quiet(store)
     store._writer._window._is_all_due = True
     connection = await asyncpg.connect(database.url().partition("?")[0])
     await connection.fetchval(MAIL, store._ledger._session.bot, "chat:1", bytes(10), share_of("chat:1"))
@@ -138,7 +139,7 @@ async def test_mail_of_shares_that_are_taken_is_filed_however_old_it_is(open_it,
     monkeypatch.setattr(window, "_ALL_EVERY", 1 << 60)
     monkeypatch.setattr("engine.stores.postgres.session._SILENT_S", 0.0)
     first, second = await two(open_it)
-    second._sharing.cancel()
+    await quiet(second)
     writing = await asyncpg.connect(database.url().partition("?")[0])
     key = next(key for key in CHATS if second._shares.owns(key))
     latest = await writing.fetchval(MAIL, first._ledger._session.bot, key, b"old", share_of(key))
@@ -152,7 +153,7 @@ async def test_a_reading_that_its_limit_cuts_off_passes_nothing(open_it, databas
     monkeypatch.setattr("engine.stores.owned.mail._MAIL_MAX", 2)
     monkeypatch.setattr(window, "_ALL_EVERY", 1 << 60)
     store = await open_it()
-    store._sharing.cancel()
+    await quiet(store)
     writing = await asyncpg.connect(database.url().partition("?")[0])
     bot = store._ledger._session.bot
     keys = [f"chat:{number}" for number in range(7)]
@@ -167,7 +168,7 @@ async def test_a_reading_that_its_limit_cuts_off_passes_nothing(open_it, databas
 
 async def test_a_post_for_which_there_is_no_room_is_a_dead_letter_however_late_it_is_read(open_it, database):
     store = await open_it(limits=Limits(lane_timers_max=1))
-    store._sharing.cancel()
+    await quiet(store)
     writing = await asyncpg.connect(database.url().partition("?")[0])
     bot, key = store._ledger._session.bot, "chat:1"
     for scope in ("one", "two"):

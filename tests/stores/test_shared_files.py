@@ -28,6 +28,7 @@ from telegram.fake.server.faults import Fault
 from telegram.service.bot import Bot, BotConfig
 from tests.kit.bounds import WITHIN_S
 from tests.kit.database import Server
+from tests.kit.standing import quiet
 from tests.stores.test_shares import CHATS, an_old_server, handled, open_it, two
 
 __all__ = ["an_old_server", "open_it"]
@@ -148,22 +149,23 @@ async def test_content_that_takes_too_long_fails_its_caller_and_no_other(open_it
             raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
         return await transact(steps, connection)
 
-    monkeypatch.setattr(store._writer, "_transact", transacting)
     large = Effects(calls=tuple(Call("chat:1", bytes(LARGE_BYTES // 2)) for _ in range(3)))
-    outcomes = await asyncio.gather(
-        store.commit(slow, large, more=False),
-        store.commit(quick, Effects(), more=False),
-        return_exceptions=True,
-    )
+    with monkeypatch.context() as failing:
+        failing.setattr(store._writer, "_transact", transacting)
+        outcomes = await asyncio.gather(
+            store.commit(slow, large, more=False),
+            store.commit(quick, Effects(), more=False),
+            return_exceptions=True,
+        )
     assert [type(each) for each in outcomes] == [asyncpg.QueryCanceledError, type(None)]
     assert not store._writer.suspect
-    monkeypatch.undo()
 
     class Slow:
         async def fetchrow(self, *_: Any, timeout: float = COMMAND_S) -> Any:
             limits.append(timeout)
             raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
 
+    await quiet(store)
     monkeypatch.setattr(store._writer, "_connection", Slow())
     for head, effects in ((slow, large), (later, Effects())):
         with pytest.raises((asyncpg.QueryCanceledError, StoreUnavailable)):
@@ -204,7 +206,7 @@ async def test_mail_is_read_in_bounded_portions_and_in_its_order(
     first, second = stores
     key = next(key for key in CHATS if second._shares.owns(key))
     mine = next(key for key in CHATS if first._shares.owns(key))
-    second._sharing.cancel()
+    await quiet(second)
     await append(first, [update(n, mine) for n in range(1, 8)])
     bodies = [bytes([n]) * (MAIL_BYTES_MAX // 3) for n in range(6)]
     for body in bodies:

@@ -15,6 +15,7 @@ from engine.stores.contract.store import INBOX, NOTHING, OUTBOX, update
 from engine.stores.owned.shares import SHARES, part_of, share_of
 from engine.stores.postgres import open_postgres, session
 from tests.kit.bounds import WITHIN_S
+from tests.kit.standing import freeze, quiet
 from tests.kit.waiting import until
 
 CHATS = [f"chat:{number}" for number in range(40)]
@@ -143,7 +144,7 @@ async def test_only_one_session_appends_and_another_one_when_it_resigns(open_it)
 async def test_what_the_former_one_has_appended_comes_first(open_it):
     first, second = await two(open_it)
     far = next(key for key in CHATS if second._shares.owns(key))
-    second._sharing.cancel()  # it is slow, and has not heard of what arrives
+    await quiet(second)  # it is slow, and has not heard of what arrives
     right = await first.right()
     await first.append(right, [update(1, far)])
     await first.resign(right)
@@ -546,7 +547,7 @@ async def test_others_have_the_shares_of_a_revoked_session_at_once(database, ope
 async def test_a_revocation_rings_the_bell_of_the_others(database, open_it):
     first, second = await two(open_it)
     for store in (first, second):  # they ring no more
-        await store._ledger._keeper._end_task()
+        await freeze(store)
     heard: list[str] = []
     listening = await asyncpg.connect(database.url().partition("?")[0])
     await listening.add_listener(first._ledger._session.channel, lambda *given: heard.append(given[-1]))
@@ -559,7 +560,8 @@ async def test_a_revocation_rings_the_bell_of_the_others(database, open_it):
     await listening.close()
 
 
-async def test_a_revocation_waits_for_what_the_database_still_does(database, open_it):
+async def test_a_revocation_waits_for_what_the_database_still_does(database, open_it, monkeypatch):
+    monkeypatch.setattr(session, "_SILENT_S", 3600.0)  # the other process leaves it to the supervisor
     first, second = await two(open_it)
     bot, session_id = str(first._ledger._session.bot), second._ledger._session.id
     connection, other = [await asyncpg.connect(database.url().partition("?")[0]) for _ in range(2)]
@@ -633,7 +635,7 @@ async def test_tables_of_the_former_format_are_converted(database, new_bot):
     connection = await asyncpg.connect(database.url().partition("?")[0])
     try:
         await connection.execute(FORMAT_1)
-        holder = "INSERT INTO former.bot VALUES ($1, 1, 1, clock_timestamp() + interval '10 s', 1, 'process 1 on old')"
+        holder = "INSERT INTO former.bot VALUES ($1, 1, 1, clock_timestamp() + interval '1 h', 1, 'process 1 on old')"
         await connection.execute(holder, int(bot))
         with pytest.raises(StoreError, match=r"older Chatlane \(process 1 on old\): stop it first"):
             await open_postgres(url, bot)

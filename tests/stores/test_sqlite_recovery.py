@@ -63,7 +63,7 @@ class Faulty:
         if blocked is not None:
             self.let_go = blocked
             self.entered.set()
-            blocked.wait(10)
+            blocked.wait(WITHIN_S)
         renew(log)
 
 

@@ -27,7 +27,7 @@ def io_error():
 
 @pytest.fixture
 async def store(tmp_path):
-    store = await open_sqlite(tmp_path / "bot.db", "1")
+    store = await open_sqlite(tmp_path / "bot.db", "1", look_every_s=None)
     yield store
     await store.close()
 

@@ -38,6 +38,7 @@ from telegram.botapi.calls import decode_call
 from telegram.dialogue import HANDLED, Context, InboxHandler, MessageContext, Router, Tools, text
 from tests.kit.bounds import WITHIN_S
 from tests.kit.deliveries import delivery, message
+from tests.kit.standing import freeze
 from tests.kit.waiting import insist
 
 INBOX, OUTBOX = Queue.INBOX, Queue.OUTBOX
@@ -47,6 +48,7 @@ CREATE TABLE tx_goods (id int PRIMARY KEY, stock int NOT NULL CHECK (stock >= 0)
 CREATE TABLE tx_orders (number bigint PRIMARY KEY, goods int REFERENCES tx_goods DEFERRABLE INITIALLY DEFERRED);
 INSERT INTO tx_goods VALUES (1, 100), (2, 100);
 """
+OF_PRODUCTION = {**transactions._SETTINGS}
 TAKE = "UPDATE tx_goods SET stock = stock - 1 WHERE id = $1 RETURNING stock"
 ORDER = "INSERT INTO tx_orders VALUES ($1, 1)"
 
@@ -70,7 +72,7 @@ class Rig:
     async def runs(self, workers: int = 4) -> None:
         """Handle what is ready."""
         handler = InboxHandler(self.router, tools=Tools(database=self.store))
-        engine = Engine(self.store, INBOX, handler, EngineConfig(workers=workers))
+        engine = Engine(self.store, INBOX, handler, EngineConfig(workers=workers, backoff_s=3600.0))
         async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
             engine.start(group)
             await self.store.settled(INBOX)
@@ -128,13 +130,13 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(database, new_bot, monkeypatch):
-    monkeypatch.setattr(within, "OPEN_MAX_S", 3600.0)  # the limit is for what nothing else has ended
+async def rig(database, new_bot):
     bot = new_bot()
     async with AsyncExitStack() as stack:
         sql: Any = await asyncpg.connect(database.url().partition("?")[0])
         stack.push_async_callback(sql.close)
         await sql.execute(TABLES)
+        stack.push_async_callback(sql.execute, GONE)
 
         async def open_(**named: Any) -> Any:
             store = await open_postgres(database.url(), bot, **named)
@@ -143,7 +145,6 @@ async def rig(database, new_bot, monkeypatch):
 
         rig = Rig(await open_(), sql, open_, bot)
         yield rig
-        await sql.execute(GONE)
 
 
 def buying(rig: Rig, then: Callable[[Any, MessageContext], Awaitable[Any]] | None = None) -> None:
@@ -486,7 +487,7 @@ async def test_two_that_change_the_same_row_wait_for_each_other_not_for_the_stor
 
 async def test_a_session_that_was_reaped_commits_nothing(rig, monkeypatch):
     monkeypatch.setattr(session, "_REAP", session._REAP.replace("pg_postmaster_start_time()", "'-infinity'"))
-    rig.store._ledger._keeper.stop()
+    await freeze(rig.store)
     head = await rig.head(1)
     tx = await rig.ready("INSERT INTO tx_orders VALUES (1, 1)")
     await rig.sql.execute("DELETE FROM chatlane.session WHERE bot = $1", int(rig.bot))
@@ -499,6 +500,7 @@ async def test_a_session_that_was_reaped_commits_nothing(rig, monkeypatch):
 
 @pytest.mark.parametrize("what", ["stint", "nonce", "head"])
 async def test_the_group_is_fenced_inside_of_it(rig, what):
+    await freeze(rig.store)  # else a renewal may notice it before the commit
     head = await rig.head(1)
     tx = await rig.ready("INSERT INTO tx_orders VALUES (1, 1)")
     if what == "stint":
@@ -786,7 +788,8 @@ async def test_one_whose_handler_goes_on_for_too_long_behind_it_is_rolled_back(r
     assert await rig.orders() == []
 
 
-async def test_the_server_ends_one_that_does_nothing(rig):
+async def test_the_server_ends_one_that_does_nothing(rig, monkeypatch):
+    monkeypatch.setattr(transactions, "_SETTINGS", OF_PRODUCTION)
     settings = ("idle_in_transaction_session_timeout", "statement_timeout", "default_transaction_isolation")
     tx = rig.store.transaction()
     with pytest.raises(TransactionFailed, match=r"idle-in-transaction timeout|connection"):
@@ -1085,11 +1088,12 @@ async def test_a_statement_that_was_cut_off_does_not_keep_its_locks(rig):
                 raise asyncio.CancelledError
     with suppress(asyncpg.PostgresError, asyncpg.InterfaceError):
         await task
-    await rig.sql.execute("SET lock_timeout = '4s'")  # less than a statement may take
+    await rig.sql.execute("SET lock_timeout = '60s'")  # less than a statement may take in this test
     await rig.sql.execute(TAKE, 1)
 
 
 async def test_a_server_that_does_not_look_for_its_client_is_used_all_the_same(rig, monkeypatch):
+    monkeypatch.setattr(transactions, "_SETTINGS", OF_PRODUCTION)
     pool = rig.store._ledger.transactions
     connect = pool._connect
     asked: list[Any] = []

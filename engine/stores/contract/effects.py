@@ -123,18 +123,18 @@ class EffectsContract(PostsContract, OperatorContract):
     async def test_a_timer_comes_at_its_time_and_not_before(self, store, clock):
         await append(store, [update(1)])
         await store.commit(
-            await store.claim(INBOX), Effects(state=b"s", timers=(Timer("t", 10, b"body"),)), more=False
+            await store.claim(INBOX), Effects(state=b"s", timers=(Timer("t", 10_000, b"body"),)), more=False
         )
         waiting = asyncio.create_task(store.claim(INBOX))
-        clock.now += 5
+        clock.now += 5_000
         await asyncio.wait({waiting}, timeout=0.02)
         assert not waiting.done()
-        clock.now += 5
+        clock.now += 5_000
         delivery = await waiting
         envelope = delivery.envelope
         assert (envelope.is_timer, envelope.id >= TIMER_IDS) == (True, True)
         assert envelope[1:-1] == ("chat:1", "7", b"body")
-        assert 1010.0 <= envelope.at < 1011.0  # real time passes while this clock stands still
+        assert 11_000.0 <= envelope.at < 12_000.0  # real time passes while this clock stands still
         assert (delivery.attempt, delivery.state) == (1, b"s")
         assert await store.commit(delivery, NOTHING, more=True) is None
         clock.now += DAY_S
@@ -351,16 +351,16 @@ class EffectsContract(PostsContract, OperatorContract):
 
     async def test_what_a_lane_may_have_counts_each_name_once(self, open_store, clock):
         store = await open_store(wall=clock, limits=Limits(lane_timers_max=2))
-        await self.set_timers(store, Timer("a", 5), Timer("b", 5), Timer("a", 6), Timer("c", None))
-        await self.set_timers(store, Timer("a", 7, b"a"), id_=2)  # set anew
-        await self.set_timers(store, Timer("b", None), Timer("c", 8, b"c"), id_=3)  # one for another
-        await self.set_timers(store, Timer("d", 9), Timer("d", None), id_=4)
+        await self.set_timers(store, Timer("a", 500), Timer("b", 500), Timer("a", 600), Timer("c", None))
+        await self.set_timers(store, Timer("a", 700, b"a"), id_=2)  # set anew
+        await self.set_timers(store, Timer("b", None), Timer("c", 800, b"c"), id_=3)  # one for another
+        await self.set_timers(store, Timer("d", 900), Timer("d", None), id_=4)
         await append(store, [update(5)])
         head = await store.claim(INBOX)
         with pytest.raises(TooManyTimers):
-            await store.commit(head, timers(Timer("d", 9)), more=False)
+            await store.commit(head, timers(Timer("d", 900)), more=False)
         await store.commit(head, NOTHING, more=False)
-        clock.now += 8
+        clock.now += 800
         assert await self.bodies_when_due(store, 2) == [b"a", b"c"]
         await self.set_timers(store, Timer("d", 0, b"d"), Timer("e", 0, b"e"), id_=6)
         assert await self.names(store) == [b"d", b"e"]

@@ -45,11 +45,11 @@ class PostsContract:
         assert clock.now <= envelope.at < clock.now + DAY_S  # real time passes while this clock stands still
 
     async def test_a_post_with_a_delay_comes_at_its_time_and_not_before(self, store, clock):
-        await append(store, [], posts=posted(b"a", after_s=10.0))
-        clock.leaps(9.0)
+        await append(store, [], posts=posted(b"a", after_s=10_000.0))
+        clock.leaps(9_000.0)
         await asyncio.sleep(0.02)
         assert await self.names(store) == []
-        clock.leaps(1.0)
+        clock.leaps(1_000.0)
         assert (await store.claim(INBOX)).envelope.body == b"a"
 
     async def test_equal_posts_are_several(self, store):
