@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from typing import Final
 
 from telegram.load.bot.journal import JournalEntry
+from telegram.load.bot.plan import BotPlan
 from tests.torture import aims
 from tests.torture.report import Plan, Result, Tell
 from tests.torture.stage import SENDERS, Stage, open_stage
 
 UPDATES_PER_S: Final = 3500
 """How fast people write between two kills: faster than 64 workers of 20 ms each, so no kill meets an idle bot."""
+
+_LONG: Final = BotPlan(handler_ms=50_000)
+"""So that handlers are at work when the kill comes that is aimed at them, also on a busy machine."""
 
 
 async def run(plan: Plan, tell: Tell) -> Result:
@@ -41,10 +45,16 @@ async def _round(stage: Stage, updates: int, aim: aims.Aim) -> None:
     longest_s = updates / UPDATES_PER_S
     async with asyncio.TaskGroup() as group:
         group.create_task(stage.say_evenly(updates, longest_s))
-        await stage.start()
+        await stage.start(_LONG if aim is aims.handling else None)
         await asyncio.sleep(stage.rng.uniform(0, longest_s))
+        if aim is aims.handling:
+            await stage.bot.soon(lambda: _is_at_work(stage) or None)
         await aim(stage)
     await stage.look()
+
+
+def _is_at_work(stage: Stage) -> bool:
+    return any(note.event == "begin" and note.pid == stage.bot.pid for note in stage.bot.journal())
 
 
 def cut_off(notes: Iterable[JournalEntry]) -> int:

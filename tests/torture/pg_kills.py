@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from tests.torture.pg_stage import PER_S, Fleet, open_fleet
@@ -13,6 +14,7 @@ from tests.torture.report import Plan, Result, Tell
 _RUNS_S: Final = (0.2, 1.5)
 """How long it works between two kills."""
 
+_LOOK_EVERY_S: Final = 0.02
 _BACKENDS: Final = (
     "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'chatlane %' ORDER BY random() LIMIT 1"
 )
@@ -48,7 +50,12 @@ async def server_killed(fleet: Fleet) -> None:
 
 async def backend_killed(fleet: Fleet) -> None:
     """kill -9 of a backend that works for a process: the server ends all others, and starts again by itself."""
-    os.kill(await fleet.value(_BACKENDS), signal.SIGKILL)
+    while True:
+        with suppress(ProcessLookupError):  # its connection has just been closed
+            if (pid := await fleet.value(_BACKENDS)) is not None:
+                os.kill(pid, signal.SIGKILL)
+                return
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def server_ended_at_once(fleet: Fleet) -> None:

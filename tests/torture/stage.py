@@ -50,6 +50,7 @@ class Stage:
         self.faults: Counter[str] = Counter()
         self.kills = 0
         self._killed_at: float | None = None  # since then, no bot has worked
+        self._stalled_at: float | None = None  # since then, the bot can note nothing
         self.keep_folder = False
         self.padding = ""
         """What each text ends with."""
@@ -138,9 +139,9 @@ class Stage:
                 return False
             await asyncio.sleep(_LOOK_EVERY_S)
 
-    async def start(self) -> None:
-        """Start the bot, and return when it works."""
-        await self.bot.start()
+    async def start(self, plan: BotPlan | None = None) -> None:
+        """Start the bot, and return when it works; `plan` as of Service.spawn."""
+        await self.bot.start(plan)
         if self._killed_at is not None:
             # Until here: a busy server executes what it had from the dead process only now.
             self.interruptions.append(Interruption(self._killed_at, time.time()))
@@ -148,7 +149,7 @@ class Stage:
 
     async def kill(self, *, may_have_ended: bool = False) -> None:
         """End the bot as `kill -9` does; RuntimeError if it has ended by itself, and not as it was asked to."""
-        began = time.time()
+        began = self._stalled_at or time.time()
         if not may_have_ended or self.bot.is_running:
             self.bot.send_signal(signal.SIGKILL)
         code = await self.bot.ended()
@@ -175,8 +176,12 @@ class Stage:
     @asynccontextmanager
     async def stalled_store(self) -> AsyncIterator[None]:
         """Meanwhile nothing gets into the running bot's file, as on a disk that does not answer."""
-        async with stalled_store(self.bot.folder):
-            yield
+        self._stalled_at = time.time()
+        try:
+            async with stalled_store(self.bot.folder):
+                yield
+        finally:
+            self._stalled_at = None
 
     async def clear_faults(self) -> None:
         """End all faults; `faults` counts their hits by kind."""

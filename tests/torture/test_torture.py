@@ -180,14 +180,15 @@ def test_a_gap_begins_with_the_freezes_just_before_it():
 class Process:
     """A bot of which only the end is known."""
 
-    def __init__(self, code):
+    def __init__(self, code, folder=None):
+        self.folder = folder
         self.is_running = True
         self.code = code
 
     def send_signal(self, number):
         self.code = self.code if self.code is not None else -number
 
-    async def start(self):
+    async def start(self, _plan=None):
         self.started_at = time.time()
 
     async def ended(self):
@@ -213,6 +214,18 @@ async def test_nothing_answers_the_bot_from_the_first_kill_to_the_next_start():
     ((began, ended),) = stage.interruptions
     assert before <= began <= bot.started_at <= ended
     assert stage.kills == 2
+
+
+async def test_nothing_that_is_answered_while_the_store_stalls_is_noted_before_a_kill(tmp_path):
+    bot = Process(None, tmp_path)
+    (tmp_path / "bot.db-shm").touch()
+    stage = stage_of(bot)
+    async with stage.stalled_store():
+        stalled = time.time()
+        await stage.kill()
+    await stage.start()
+    ((began, _),) = stage.interruptions
+    assert began <= stalled
 
 
 async def test_a_bot_that_ended_by_itself_was_not_killed():
