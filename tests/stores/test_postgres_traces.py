@@ -48,20 +48,21 @@ async def test_a_trace_joins_what_two_processes_did(tmp_path, database):
             bot_id = fake.token.partition(":")[0]
             trace_id = trace_id_of(bot_id)
             give_up = time.monotonic() + WITHIN_S
+            traces: list[str] = []
             joined: list[str] = []
-            while not joined:  # until the second process has its part of the chats
+            while len(joined) < len(CHATS) / 2:  # until the second process has its part of the chats
                 assert time.monotonic() < give_up
                 said = [fake.world.send_message(chat, chat, "hello") for chat in CHATS]
-                while fake.queue.pending or len(fake.calls) < len(said):
-                    await asyncio.sleep(0.05)
+                traces += [trace_id(delivery({"message": message()}, update_id=each)) for each in said]
+                await fake.wait_for_calls(len(traces), "sendMessage")
                 await asyncio.sleep(0.2)
-                traces = [trace_id(delivery({"message": message()}, update_id=each)) for each in said]
                 joined = [each for each in traces if is_joined(dict(collector.traces[each]))]
             assert (await second.stop()).code == 0
             assert (await first.stop()).code == 0
-    spans = collector.traces[joined[0]]
-    assert sorted({name for name, _ in spans}) == [
+    names = [sorted({name for name, _ in collector.traces[each]}) for each in joined]
+    # Of a chat that has just moved there can be more.
+    assert [
         "POST /bot{token}/sendMessage", "append inbox", "commit inbox", "commit outbox", "process inbox",
         "process outbox", "wait inbox", "wait outbox",
-    ]  # fmt: skip
+    ] in names  # fmt: skip
     assert all(not parent or parent in collector.parents for parent in collector.parents.values())

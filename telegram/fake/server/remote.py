@@ -23,7 +23,7 @@ from .faults import Fault
 from .server import DEFAULT_TOKEN
 
 _ROOT = Path(__file__).parents[3]
-_STOP_TIMEOUT_S = 10
+_STOP_TIMEOUT_S = 60
 
 
 class RemoteFake:
