@@ -5,7 +5,7 @@ import gc
 import random
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from zlib import crc32
@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from engine.stores import open_store
 from telegram.fake import FakeServer
+from telegram.load.bot.service import held_port
 from telegram.process.running import new_event_loop
 from tests.kit.stage import STORES, Stage
 
@@ -136,6 +137,13 @@ def no_test_hangs(request: pytest.FixtureRequest):
     assert not structlog.get_config()["cache_logger_on_first_use"], (
         "the log is set up for those that come after it"
     )
+
+
+@pytest.fixture
+def own_port() -> Iterator[int]:
+    """A port on which a test may start servers one after another."""
+    with held_port() as port:
+        yield port
 
 
 @pytest.fixture(params=STORES)

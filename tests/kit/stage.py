@@ -34,7 +34,7 @@ class Stage:
         **config: Any,
     ) -> AsyncIterator[Bot]:
         """A bot that runs; `config` as of BotConfig."""
-        config = {"messages_per_s": 0, "drain_timeout_s": 3, **config}
+        config = {"messages_per_s": 0, "drain_timeout_s": WITHIN_S, **config}
         async with TgClient(self.fake.token, base_url=self.fake.url) as client:
             bot = Bot(
                 client, self.store, router, BotConfig(**config), observe=observe, meter=meter, traces=traces

@@ -30,7 +30,6 @@ from tests.kit.page import (
     write,
 )
 from tests.kit.playground import playground
-from tests.kit.ports import kept_port
 
 LOOP: Final = "module"
 
@@ -54,12 +53,6 @@ async def play(monkeypatch):
 async def page(play, browser):
     async with opened(browser, play.sandbox.url) as page:
         yield page
-
-
-@pytest.fixture
-def own_port():
-    with kept_port() as port:
-        yield port
 
 
 SMALL_AND_COVERED: Final = """() => {

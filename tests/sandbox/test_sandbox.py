@@ -67,7 +67,8 @@ def row(lanes, chat):
 
 
 @pytest.fixture
-async def play():
+async def play(monkeypatch):
+    monkeypatch.setattr(telegram.sandbox.lanes, "LINGER_S", 600.0)  # lanes stay, however late they are read
     async with playground() as play:
         yield play
 
@@ -365,14 +366,14 @@ async def test_a_burst_is_answered_in_order_in_every_chat(play, page):
 
 
 async def test_a_parked_lane_shows_the_reason_and_for_how_long(play, page):
-    play.fake.faults.add(Fault("status", code=429, retry_after=30, method="sendMessage"))
+    play.fake.faults.add(Fault("status", code=429, retry_after=900, method="sendMessage"))
     await page.action("say", chat=ADA, user=ADA, text="hi")
     lanes = await page.until_lanes(
         lambda lanes: row(lanes, ADA) and row(lanes, ADA)["outbox"]["status"] == "parked"
     )
     outbox = row(lanes, ADA)["outbox"]
-    assert 25 < outbox["parked_s"] <= 31
-    assert "retry after 30" in outbox["reason"].lower()
+    assert 600 < outbox["parked_s"] <= 901
+    assert "retry after 900" in outbox["reason"].lower()
     assert outbox["pending"] == 1
 
 
@@ -415,13 +416,13 @@ async def test_a_page_that_fell_behind_gets_a_new_snapshot(play, http, monkeypat
         assert "7" in [message["text"] for message in ada["messages"]]
 
 
-async def test_the_end_of_the_sandbox_closes_its_pages(http):
+async def test_the_end_of_the_sandbox_closes_its_pages(http, own_port):
     async def last_words(socket):
         while not socket.closed:
             await socket.receive()
         return socket.close_code
 
-    async with playground() as play:
+    async with playground(port=own_port) as play:
         url = play.sandbox.url
         live = f"{url}live?key={await (await http.get(f'{url}key')).text()}"
         pages = [await http.ws_connect(live, origin=url.rstrip("/")) for _ in range(2)]

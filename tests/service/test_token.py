@@ -211,29 +211,36 @@ async def unconnected(
 
 
 async def test_failures_of_the_network_do_not_tell_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    errors = Errors()
-    silent, url = await serve(lambda _: None)
+    errors, loop, asked = Errors(), asyncio.get_running_loop(), asyncio.Event()
+    silent, url = await serve(lambda _: asked.set())
 
     async def getaddrinfo(*_: object, **__: object) -> object:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, never listening
         refusing = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        cases = [
-            (refusing, NotSent),
-            (f"{refusing}{PATH}", NotSent),
-            (url.replace("http:", "https:"), NotSent),  # the answer to a TLS hello is silence
-            ("https://name.invalid", NotSent),
-            (f"https://{SECRET.lower().replace('_', '')}.invalid", NotSent),
-            (url, OutcomeUnknown),
+        unreachable = [
+            refusing,
+            f"{refusing}{PATH}",
+            url.replace("http:", "https:"),  # the answer to a TLS hello is silence
+            "https://name.invalid",
+            f"https://{SECRET.lower().replace('_', '')}.invalid",
         ]
         async with silent:
-            for base_url, kind in cases:
+            for base_url in unreachable:
                 async with TgClient(TOKEN, base_url=base_url, timeout_s=0.05) as client:
                     for call in (client.get_me, partial(client.get_updates, timeout_s=0)):
-                        assert isinstance(await errors.of(call), kind)
+                        assert isinstance(await errors.of(call), NotSent)
+            async with TgClient(TOKEN, base_url=url) as client:
+                for call in (client.get_me, partial(client.get_updates, timeout_s=0)):
+                    asked.clear()
+                    calling = asyncio.create_task(errors.of(call))
+                    await asked.wait()
+                    real = loop.time
+                    monkeypatch.setattr(loop, "time", lambda real=real: real() + 100)
+                    assert isinstance(await calling, OutcomeUnknown)
 
 
 async def test_a_server_without_tls_does_not_tell_the_token() -> None:

@@ -203,12 +203,10 @@ async def test_an_answer_that_is_none_is_a_failure(how, shown):
         assert (await stage.info())["last_error_message"] == shown
 
 
-async def test_nothing_listens():
+async def test_nothing_listens(own_port):
     """The webhook is set all the same: SocketFd::open does not wait for the connection."""
     async with staged() as stage:
-        async with serving(Bot()) as port:
-            pass
-        stage.port = port
+        stage.port = own_port
         stage.say()
         await stage.set()
         while "last_error_message" not in (info := await stage.info()):
