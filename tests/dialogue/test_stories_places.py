@@ -25,7 +25,7 @@ from telegram.dialogue import (
     photo,
     text,
 )
-from telegram.dialogue.routes import albums
+from tests.kit.silence import Silence
 from tests.kit.stage import Stage
 
 PHOTO = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]
@@ -141,7 +141,7 @@ async def test_a_timer_of_the_group_speaks_in_the_supergroup(stage: Stage):
 
     @router.message(command("tea"))
     async def remember(ctx: MessageContext) -> None:
-        ctx.set_timer("tea", 0.5)
+        ctx.set_timer("tea", 60)
 
     @router.timer("tea")
     async def tea(ctx: TimerContext) -> None:
@@ -152,6 +152,9 @@ async def test_a_timer_of_the_group_speaks_in_the_supergroup(stage: Stage):
     async with stage.bot(router):
         await stage.says(-200, 5, "/tea")
         new = world.migrate(-200)["id"]
+        await stage.idle()
+        stage.fake.clock.advance(60)
+        stage.store.clock_moved()
         await stage.fake.wait_for_calls(1, "sendMessage", delivered=True)
         await stage.idle()
     assert world.messages(new)[-1]["text"] == "tea!"
@@ -233,12 +236,11 @@ def diary(*filters: Any) -> tuple[Router, list[list[str]]]:
 
 
 @pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(albums, "ALBUM_WAIT_S", 0.2)
+def silence(monkeypatch: pytest.MonkeyPatch) -> Silence:
+    return Silence(monkeypatch)
 
 
-@pytest.mark.usefixtures("soon")
-async def test_an_album_behind_a_full_page_is_one(stage: Stage):
+async def test_an_album_behind_a_full_page_is_one(stage: Stage, silence: Silence):
     """zeroclaw-labs/zeroclaw#8955: the page of getUpdates ends in the middle of the album, which becomes two turns."""
     router, calls = diary(photo)
     for number in range(98):
@@ -246,27 +248,35 @@ async def test_an_album_behind_a_full_page_is_one(stage: Stage):
     for _ in range(4):
         stage.fake.world.send_message(5, 5, "", photo=PHOTO, media_group_id="a")
     async with stage.bot(router):
+        await silence.of(stage.store, 102)
         await stage.idle()
     assert calls == [["", "", "", ""]]
 
 
-@pytest.mark.usefixtures("soon")
-async def test_a_stop_in_the_middle_of_an_album_does_not_cut_it(stage: Stage):
+async def test_a_stop_in_the_middle_of_an_album_does_not_cut_it(stage: Stage, silence: Silence):
     """sipeed/picoclaw#2758: what had come of an album is handed out, or lost, when the program is stopped."""
     router, calls = diary(photo)
     async with stage.bot(router) as bot:
         stage.fake.world.send_message(5, 5, "", photo=PHOTO, media_group_id="a")
         while not bot.running()[0]:  # it waits for more of the album
             await asyncio.sleep(0)
+        stopping = asyncio.create_task(bot.stop())
+        while not bot._parts.handler.albums.is_stopping:
+            await asyncio.sleep(0)
+        silence.over.set()
+        await stopping
+    silence.over.clear()
     stage.fake.world.send_message(5, 5, "", photo=PHOTO, media_group_id="a")
     async with stage.bot(router):
+        await silence.of(stage.store, 2)
         await stage.idle()
     assert calls == [["", ""]]
 
 
-@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("captions", [["", "", "/post now"], ["/post", "one", "two"]])
-async def test_a_command_in_any_caption_of_an_album_is_for_all_of_it(stage: Stage, captions: list[str]):
+async def test_a_command_in_any_caption_of_an_album_is_for_all_of_it(
+    stage: Stage, silence: Silence, captions: list[str]
+):
     """openclaw/openclaw#116827 (a command in a later caption), kirodotdev/KiroCrew#2205 (four pictures were four turns)."""
     router, calls = diary(command("post"))
     async with stage.bot(router):
@@ -274,6 +284,7 @@ async def test_a_command_in_any_caption_of_an_album_is_for_all_of_it(stage: Stag
             stage.fake.world.send_message(
                 5, 5, "", photo=PHOTO, media_group_id="a", **({"caption": caption} if caption else {})
             )
+        await silence.of(stage.store, len(captions))
         await stage.idle()
     assert calls == [captions]
 

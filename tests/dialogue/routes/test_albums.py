@@ -14,12 +14,12 @@ from engine.stores import open_store
 from telegram.botapi.types import Message
 from telegram.client import TgClient
 from telegram.dialogue import MessageContext, Router, photo, text, video
-from telegram.dialogue.routes import albums
 from telegram.dialogue.routes.albums import ALBUM_MAX, ALBUM_WAIT_S
 from telegram.fake import FakeServer
 from telegram.service.bot import Bot, BotConfig
 from telegram.testing import Conversations
 from tests.kit.bounds import WITHIN_S
+from tests.kit.silence import Silence
 
 PHOTO = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]
 VIDEO = {"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1, "duration": 1}
@@ -277,7 +277,7 @@ def test_a_burst_takes_extracts_as_filters_too() -> None:
 async def test_albums_of_a_whole_bot_on_both_stores(
     store: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(albums, "ALBUM_WAIT_S", 0.2)
+    silence = Silence(monkeypatch)
     url = store if store == "memory:" else f"sqlite:{tmp_path / 'bot.db'}"
     diary = Diary(photo)
     async with FakeServer(seed=1, strict=True) as fake, TgClient(fake.token, base_url=fake.url) as client:
@@ -295,6 +295,7 @@ async def test_albums_of_a_whole_bot_on_both_stores(
         await fake.wait_for_long_poll()  # another batch of getUpdates
         world.send_message(-100, 5, "", photo=PHOTO, media_group_id="a")
         world.send_message(-200, 5, "", photo=PHOTO, media_group_id="c")
+        await silence.of(opened, 6)
         await fake.wait_for_calls(2, "sendMessage", delivered=True)
         async with asyncio.timeout(WITHIN_S):
             while (await opened.stats()).inbox.pending:
