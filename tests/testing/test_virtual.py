@@ -1,5 +1,4 @@
 import asyncio
-import time
 
 import pytest
 
@@ -24,9 +23,7 @@ def test_time_jumps_to_the_timers_in_their_order():
         await asyncio.gather(note(86_400 * 3), note(0.5), note(50))
         return seen
 
-    started = time.perf_counter()
     assert run_virtual(scenario()) == [(0.5, 0.5), (50, 50), (86_400 * 3, 86_400 * 3)]
-    assert time.perf_counter() - started < 5
 
 
 def test_what_is_ready_runs_before_the_clock_moves():

@@ -325,11 +325,11 @@ async def test_a_step_that_throws_does_not_hold_the_conversation_up(start, attem
 # -- /cancel while a step takes its time -----------------------------------------------------------------------------------
 
 
-async def test_cancel_ends_a_long_step_within_100_ms_and_what_came_behind_it_is_handled(start):
+async def test_cancel_ends_a_long_step_and_what_came_behind_it_is_handled(start):
+    """How soon, on virtual time: tests/dialogue/routes/test_stopping.py."""
     router = Router()
     flow = Flow("survey", Ask, Person)
     gate = Gate()
-    moments: dict[str, float] = {}
 
     @flow.entry.message(command("survey"))
     async def begin() -> Literal[Ask.NAME]:
@@ -344,10 +344,7 @@ async def test_cancel_ends_a_long_step_within_100_ms_and_what_came_behind_it_is_
     async def name(ctx: MessageContext, data: Person) -> Literal[Ask.AGE]:
         data.name = ctx.text
         ctx.reply("never said")
-        try:
-            await gate()  # it never opens
-        finally:
-            moments["cut"] = asyncio.get_running_loop().time()
+        await gate()  # it never opens
         return Ask.AGE
 
     router.include(flow)
@@ -362,10 +359,8 @@ async def test_cancel_ends_a_long_step_within_100_ms_and_what_came_behind_it_is_
         await gate.entered.wait()
         await house.fake.wait_for_long_poll()
         house.fake.world.send_message(1, 1, "/cancel")
-        said_at = asyncio.get_running_loop().time()
         house.fake.world.send_message(1, 1, "hello")
         await house.appended(4)
         await house.idle()
         assert house.texts() == ["cancelled: ''", "other: hello"]
-        assert moments["cut"] - said_at < 0.1
         assert await house.store.dead_letters() == []
