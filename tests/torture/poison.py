@@ -136,6 +136,7 @@ class Ward:
                 looked = time.time()
                 if not self._stage.bot.is_running:
                     self._ended.append(await self._stage.bot.ended())
+                    ran = await self._stage.unnoted_since(ran)
                     await asyncio.sleep(_RESTART_S)
                     self._starts += 1
                     with contextlib.suppress(TimeoutError):  # it has ended before it worked

@@ -2,16 +2,18 @@
 
 import asyncio
 import fcntl
+import json
 import random
 import shutil
 import signal
+import sqlite3
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from telegram.fake import Call, RemoteFake
 from telegram.load.bot.evidence import Evidence
@@ -50,7 +52,6 @@ class Stage:
         self.faults: Counter[str] = Counter()
         self.kills = 0
         self._killed_at: float | None = None  # since then, no bot has worked
-        self._stalled_at: float | None = None  # since then, the bot can note nothing
         self.keep_folder = False
         self.padding = ""
         """What each text ends with."""
@@ -149,15 +150,32 @@ class Stage:
 
     async def kill(self, *, may_have_ended: bool = False) -> None:
         """End the bot as `kill -9` does; RuntimeError if it has ended by itself, and not as it was asked to."""
-        began = self._stalled_at or time.time()
+        began = time.time()
         if not may_have_ended or self.bot.is_running:
             self.bot.send_signal(signal.SIGKILL)
         code = await self.bot.ended()
         if code == -signal.SIGKILL:
             self.kills += 1
-            self._killed_at = self._killed_at or began
+            since = await self.unnoted_since(began)
+            self._killed_at = min(since, self._killed_at or since)
         elif code or not may_have_ended:
             raise RuntimeError(f"exit code {code}; the log ends: {self.bot.log()[-10:]}")
+
+    async def unnoted_since(self, moment: float) -> float:
+        """Return the earliest of `moment` and the executions of calls that the bot, which has ended, has not noted (Unix time).
+
+        On a busy machine, or a slow disk, seconds can pass between the two.
+        """
+        unnoted = {
+            (params["chat_id"], params["text"])
+            for method, params in unnoted_calls(self.bot.folder)
+            if method == "sendMessage"
+        }
+        if not unnoted:
+            return moment
+        calls = [*self.calls, *await self.fake.calls(self._calls_known)]
+        seen = (each.at for each in calls if _is_reply(each) and (each.chat_id, each.text) in unnoted)
+        return min([moment, *seen])
 
     async def stop(self) -> None:
         """End the bot as a supervisor does; RuntimeError if that did not go well."""
@@ -176,12 +194,8 @@ class Stage:
     @asynccontextmanager
     async def stalled_store(self) -> AsyncIterator[None]:
         """Meanwhile nothing gets into the running bot's file, as on a disk that does not answer."""
-        self._stalled_at = time.time()
-        try:
-            async with stalled_store(self.bot.folder):
-                yield
-        finally:
-            self._stalled_at = None
+        async with stalled_store(self.bot.folder):
+            yield
 
     async def clear_faults(self) -> None:
         """End all faults; `faults` counts their hits by kind."""
@@ -220,6 +234,20 @@ async def stalled_store(folder: Path) -> AsyncIterator[None]:
     with (folder / "bot.db-shm").open("r+b") as index:
         await asyncio.to_thread(fcntl.lockf, index, fcntl.LOCK_EX, 1, _WAL_WRITE_LOCK)
         yield
+
+
+def unnoted_calls(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return method and params of the calls that the store of a bot which does not run has not noted as sent."""
+    if not (folder / "bot.db").exists():
+        return []
+    with tempfile.TemporaryDirectory(prefix="chatlane-") as copy:  # not on the bot's disk, which may be full
+        for name in ("bot.db", "bot.db-wal"):
+            with suppress(FileNotFoundError):  # of the log: after an orderly end
+                shutil.copy(folder / name, copy)
+        with closing(sqlite3.connect(Path(copy) / "bot.db")) as connection:
+            bodies = [bytes(body) for (body,) in connection.execute("SELECT body FROM outbox")]
+    found = (body.split(b"\n", 1) for body in bodies)  # telegram/botapi/calls.py
+    return [(line.split(b"\t")[0].decode(), json.loads(params)) for line, params in found]
 
 
 def _is_reply(call: Call) -> bool:

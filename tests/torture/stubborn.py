@@ -59,6 +59,7 @@ async def _bout(stage: Stage, name: str, allowed_s: float) -> Bout:
             failures.append(f"took {took_s:.2f} s")
         _kill_what_is_left(pid)
         await stage.bot.ended()
+        began = await stage.unnoted_since(began)
         await stage.start()
         if code:
             stage.interruptions.append(Interruption(began, time.time()))

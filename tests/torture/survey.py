@@ -5,15 +5,13 @@ the bot says at once. The judge knows what the survey has to say to whatever the
 """
 
 import asyncio
-import json
 import random
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -25,7 +23,7 @@ from telegram.load.bot.plan import BotPlan
 from telegram.load.bot.service import Service
 from telegram.load.checkers.checker import Verdict
 from tests.torture.report import Plan, Result, Tell
-from tests.torture.stage import stalled_store
+from tests.torture.stage import stalled_store, unnoted_calls
 from tests.torture.survey_judge import Findings, Gap, judge
 from tests.torture.survey_model import IDLE, STEPS, TIME_OUT, TIMEOUT_S, Reply
 from tests.torture.survey_people import PATIENCE_S, Person
@@ -73,7 +71,8 @@ class Town:
         self._killed_at = self._killed_at or time.time()
         await self.bot.kill()
         self.kills += 1
-        for chat_id, reply in _pending(self.bot.folder):
+        for call in unnoted_calls(self.bot.folder):
+            chat_id, reply = _heard_by(*call)
             self._pending.setdefault(chat_id, set()).add(reply)
 
     async def listen(self) -> None:
@@ -319,17 +318,6 @@ def _met(town: Town, update_id: int) -> str | None:
     if update_id >= TIMER_IDS:
         return TIME_OUT
     return next((met for person in town.people.values() if (met := person.met.get(update_id))), None)
-
-
-def _pending(folder: Path) -> list[tuple[int, Reply]]:
-    """Return the calls that a bot which was killed has not noted as sent: it will send them."""
-    with tempfile.TemporaryDirectory(dir=folder) as copy:
-        for name in ("bot.db", "bot.db-wal"):
-            shutil.copy(folder / name, copy)
-        with closing(sqlite3.connect(Path(copy) / "bot.db")) as connection:
-            bodies = [bytes(body) for (body,) in connection.execute("SELECT body FROM outbox")]
-    calls = (body.split(b"\n", 1) for body in bodies)  # telegram/botapi/calls.py
-    return [_heard_by(line.split(b"\t")[0].decode(), json.loads(params)) for line, params in calls]
 
 
 def _heard_by(method: str, params: Mapping[str, Any]) -> tuple[int, Reply]:

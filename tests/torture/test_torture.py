@@ -1,12 +1,15 @@
 """What the campaigns judge by beside the checker, on trial with hand-written evidence."""
 
 import random
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from telegram.botapi.calls import encode_call
 from telegram.fake import Call
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.journal import JournalEntry
@@ -180,7 +183,7 @@ def test_a_gap_begins_with_the_freezes_just_before_it():
 class Process:
     """A bot of which only the end is known."""
 
-    def __init__(self, code, folder=None):
+    def __init__(self, code, folder):
         self.folder = folder
         self.is_running = True
         self.code = code
@@ -198,12 +201,12 @@ class Process:
         return []
 
 
-def stage_of(bot: Any, nobody: Any = None) -> Stage:
-    return Stage(nobody, bot, Plan(), nobody)
+def stage_of(bot: Any, fake: Any = None) -> Stage:
+    return Stage(fake, bot, Plan(), lambda *_, **__: None)
 
 
-async def test_nothing_answers_the_bot_from_the_first_kill_to_the_next_start():
-    bot = Process(None)
+async def test_nothing_answers_the_bot_from_the_first_kill_to_the_next_start(tmp_path):
+    bot = Process(None, tmp_path)
     stage = stage_of(bot)
     await stage.start()
     assert stage.interruptions == []
@@ -216,26 +219,44 @@ async def test_nothing_answers_the_bot_from_the_first_kill_to_the_next_start():
     assert stage.kills == 2
 
 
-async def test_nothing_that_is_answered_while_the_store_stalls_is_noted_before_a_kill(tmp_path):
-    bot = Process(None, tmp_path)
-    (tmp_path / "bot.db-shm").touch()
-    stage = stage_of(bot)
-    async with stage.stalled_store():
-        stalled = time.time()
-        await stage.kill()
+class Seen:
+    """A fake server that knows only its calls."""
+
+    def __init__(self, *calls):
+        self._calls = calls
+
+    async def calls(self, _since):
+        return self._calls
+
+
+def said(at, chat_id, text):
+    return Call(1, at, "sendMessage", {"chat_id": chat_id, "text": text}, 200, delivered=True)
+
+
+async def test_a_reply_that_was_not_noted_long_after_it_was_sent_may_come_again(tmp_path):
+    """The store says so, not the clock."""
+    with closing(sqlite3.connect(tmp_path / "bot.db")) as store:
+        store.execute("CREATE TABLE outbox (body BLOB)")
+        bodies = [encode_call("sendMessage", {"chat_id": 5, "text": text}) for text in ("sent", "not sent")]
+        store.executemany("INSERT INTO outbox VALUES (?)", [(each,) for each in bodies])
+        store.commit()
+    seen = Seen(said(1.0, 5, "noted"), said(2.0, 6, "sent"), said(3.0, 5, "sent"), said(4.0, 5, "noted, too"))
+    stage = stage_of(Process(None, tmp_path), seen)
+    await stage.kill()
     await stage.start()
     ((began, _),) = stage.interruptions
-    assert began <= stalled
+    assert began == 3.0
+    assert list(tmp_path.iterdir()) == [tmp_path / "bot.db"]
 
 
-async def test_a_bot_that_ended_by_itself_was_not_killed():
-    stage = stage_of(Process(0))
+async def test_a_bot_that_ended_by_itself_was_not_killed(tmp_path):
+    stage = stage_of(Process(0, tmp_path))
     await stage.kill(may_have_ended=True)
     assert stage.kills == 0
     with pytest.raises(RuntimeError, match="exit code 0"):
         await stage.kill()
     with pytest.raises(RuntimeError, match="exit code 1"):
-        await stage_of(Process(1)).kill(may_have_ended=True)
+        await stage_of(Process(1, tmp_path)).kill(may_have_ended=True)
 
 
 def test_every_fault_comes_as_often_as_its_weight():
