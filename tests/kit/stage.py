@@ -58,6 +58,7 @@ class Stage:
                 continue
             stats = await self.store.stats()
             if not (stats.inbox.pending or stats.outbox.pending):
+                await asyncio.sleep(0)  # after an engine that hears of its commit in this turn of the loop
                 return
 
     def sent(self, method: str = "sendMessage") -> list[dict[str, Any]]:
