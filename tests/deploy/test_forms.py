@@ -90,9 +90,9 @@ def test_the_image_has_the_extras_that_are_asked_for(tmp_path: Path, extras: str
 
 @pytest.mark.parametrize("lives", [True, False])
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-async def test_the_health_check_sees_the_loop(host: str, lives: bool):
+async def test_the_health_check_sees_the_loop(host: str, lives: bool, own_port: int):
     """Of its own bot: two containers may have one network, as pods and `--network host` do, and a port each."""
-    async with Monitoring(Address(host, 0), "", NoTelegram(), lambda: 0.0) as monitoring:
+    async with Monitoring(Address(host, own_port), "", NoTelegram(), lambda: 0.0) as monitoring:
         _, *arguments = healthcheck()
         if not lives:
             await monitoring._listener.stop(0.0)
