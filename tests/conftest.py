@@ -18,6 +18,7 @@ from engine.stores import open_store
 from telegram.fake import FakeServer
 from telegram.load.bot.service import held_port
 from telegram.process.running import new_event_loop
+from tests.kit.bounds import WITHIN_S
 from tests.kit.stage import STORES, Stage
 
 # How long an example takes depends on what else the machine does.
@@ -117,6 +118,8 @@ def tests_let_go():
     """No test leaves threads or descriptors to those that come after it."""
     yield
     gc.collect()
+    for thread in set(threading.enumerate()) - {threading.main_thread()}:
+        thread.join(WITHIN_S)  # that of a store that has just been collected is about to end
     assert threading.enumerate() == [threading.main_thread()]
     descriptors = Path("/proc/self/fd")
     assert not descriptors.exists() or len(list(descriptors.iterdir())) < _DESCRIPTORS_MAX
