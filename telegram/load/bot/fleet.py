@@ -9,7 +9,9 @@ from typing import Any, Final, Protocol, Self
 
 from telegram.load.bot.service import STARTED_WITHIN_S, Ended, Service
 
-_DEAD_WITHIN_S: Final = 1.0
+_DEAD_WITHIN_S: Final = 60.0 if Path("/proc").is_dir() else 1.0
+"""Where its end can be seen, a killed process is waited for: on a busy machine it can still write for a while."""
+
 _LOOK_EVERY_S: Final = 0.001
 
 
