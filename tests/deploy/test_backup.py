@@ -14,6 +14,7 @@ from telegram.fake import FakeServer
 from telegram.load.bot.service import Finished, Service
 from tests.kit.bounds import WITHIN_S
 from tests.kit.database import WHERE_FROM, Server, binaries
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.processes
 
@@ -63,7 +64,14 @@ async def test_a_backup_of_a_running_bot(tmp_path: Path):
         calls = await fake.wait_for_calls(300, "sendMessage")
         assert [call.text for call in calls] == [f"hello {n}" for n in range(1, 301)]
         assert (await bot.stop()).code == 0
-        assert {line["level"] for line in bot.log() if "level" in line} == {"info"}
+        # A machine that is busy with other work, too, blocks the loop.
+        warnings = {line["event"] for line in bot.log() if line.get("level", "info") != "info"}
+        late = (
+            "the event loop is blocked",
+            "a handler blocks the event loop",
+            "the event loop takes steps again",
+        )
+        assert warnings <= {*late}
 
         for n in (100, 200, 300):
             with closing(sqlite3.connect(tmp_path / f"backup-{n}.db")) as copy:
@@ -99,6 +107,7 @@ async def test_a_dump_of_a_running_bots_database(tmp_path: Path):
             await run(str(programs / "pg_dump"), "-Fc", "-f", str(tmp_path / "dump"), url.partition("?")[0])
             fake.world.send_message(7, 7, "later")
             await fake.wait_for_calls(21, "sendMessage")
+            await until(lambda: not fake.queue.pending)  # else "later" comes again, to the state of the dump
             await bot.stop()
             restore = ("--clean", "--if-exists", "-d", url.partition("?")[0], str(tmp_path / "dump"))
             await run(str(programs / "pg_restore"), *restore)
