@@ -359,6 +359,7 @@ async def test_the_time_of_a_session_counts_from_the_request_of_its_renewal(open
 async def test_what_is_under_way_when_the_session_is_lost_is_not_waited_for(open_it, sql, bot, closing):
     store = await open_it(renew_every_s=0.01)
     await append(store, [update(1)])
+    await quiet(store)  # what waits for the table is the append
     other = await asyncpg.connect(**store._ledger._address.options)
     closing.push_async_callback(other.close)
     async with other.transaction():
