@@ -16,6 +16,9 @@ from typing import Final
 _START_S: Final = 60.0
 _USER: Final = "chatlane"
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - as other stores of tests
+_ROOM_BYTES: Final = 2 << 30
+"""Several servers of several parts are there at the same time, with a GiB of log at most each, and mostly a tenth of it."""
+
 _OTHER: Final = "postgres"
 _READY: Final = "database system is ready to accept"
 WHERE_FROM: Final = "no PostgreSQL server here: install it (apt-get install postgresql)"
@@ -84,7 +87,8 @@ class Server:
         It is not started, and has that server's port; with `follows` it has a port of its own, is started, and streams.
         `disk` is the folder that its folder is made in; else it is in memory, where that is possible.
         """
-        in_memory = _IN_MEMORY if _IN_MEMORY.is_dir() else None
+        has_room = _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ROOM_BYTES
+        in_memory = _IN_MEMORY if has_room else None
         self._folder = Path(tempfile.mkdtemp(prefix="chatlane-pg-", dir=disk or in_memory)).absolute()
         self._settings = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", **settings}
         # Held from the first start to the end: between a stop and a start no other program gets the port.
