@@ -422,7 +422,8 @@ async def test_the_sandbox_prints_its_address_and_whether_it_was_requested(
     try:
         async with asyncio.timeout(60):
             while b"Stop with" not in told:
-                told += await process.stdout.readline()
+                told += (line := await process.stdout.readline())
+                assert line, told
     finally:
         send(process, signal.SIGTERM)
         assert await process.wait() == 0

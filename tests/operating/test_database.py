@@ -10,7 +10,7 @@ from telegram.fake import FakeServer
 from telegram.load.bot.service import Service
 from telegram.operating import database as module
 from telegram.operating.database import DatabaseAudit, NoAnswer, ask_processes, is_meant, merged
-from tests.operating.test_commands import BOT, out
+from tests.operating.test_commands import BOT, dead_letters, out
 
 pytestmark = pytest.mark.processes
 
@@ -31,7 +31,7 @@ async def test_everything_beside_the_process_that_has_the_bot(tmp_path, url):
         assert await out(bot, "dead") == "no dead letters\n"  # no bot runs, and no table is there
         await bot.start()
         server.world.send_message(5, 5, "poison")
-        await bot.logged("dead letter", queue="inbox")
+        await dead_letters(bot, 1)
         shown = await out(bot, "dead", "--show=1")
         assert 'raise TypeError("bad code")' in shown
         assert await out(bot, "park", "chat:6") == "parked, until: run.py release\n"

@@ -82,6 +82,8 @@ async def returns(ctx: MessageContext) -> None:
     return ctx.text
 """
 KINDS = re.findall(r'if kind == "(\w+)"', HANDLERS)
+DONE = {"log", "markup"}
+"""Those of KINDS that are not failures of the handler."""
 
 
 async def said(folder: Path, **settings: str) -> str:
@@ -110,10 +112,12 @@ async def said(folder: Path, **settings: str) -> str:
         fake.world.send_message(12, 12, f"/fail plain {MARKER}")
         fake.faults.add(Fault("html", chat_id=13, times=2))
         fake.world.send_message(13, 13, f"/fail plain {MARKER}")
-        for kind in ("value", "reject"):
-            await bot.logged("dead letter", key=f"chat:{100 + KINDS.index(kind)}")
-        await bot.logged("dead letter", key="chat:8")
-        await bot.logged("dead letter", key="chat:11")
+        failing = [chat for chat, kind in enumerate(KINDS, 100) if kind not in DONE]
+        for chat in (*failing, 8, 11):
+            await bot.logged("dead letter", key=f"chat:{chat}")
+        await bot.logged("without an error")
+        await bot.logged("a chat cannot be reached: calls to it are dropped", chat_id=12)
+        await bot.soon(lambda: any("never retrieved" in line["event"] for line in bot.log()) or None)
         await bot.stop()
     return (folder / "log").read_text()
 

@@ -17,14 +17,22 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from telegram.command.tracing import read_variables
 from telegram.fake import FakeServer
 from telegram.load.bot.service import Service, command
-from telegram.tracing import trace_id_of
+from telegram.tracing import export, trace_id_of
 from telegram.tracing.export import Export, Given, new_provider, redacted
+from tests.kit.bounds import WITHIN_S
 from tests.kit.collector import Collector
 from tests.kit.deliveries import delivery, message
 
 TOKEN = "123456789:AAabcdefghijklmnopqrstuvwxyz012345"
 
-BOT = """
+PATIENT = """
+from telegram.tracing import export
+export.FLUSH_S = 60.0  # what this process is to export at its end is judged, not how soon the test's own collector takes it
+"""
+
+BOT = (
+    PATIENT
+    + """
 from opentelemetry import trace
 from telegram.dialogue import MessageContext, Router
 router = Router()
@@ -34,6 +42,7 @@ async def answer(ctx: MessageContext) -> None:
     with trace.get_tracer("mine").start_as_current_span("my span"):
         ctx.reply(f"echo of {ctx.text}")
 """
+)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +64,7 @@ async def test_a_bot_exports_its_traces_and_the_rest_at_its_end(tmp_path: Path):
             fake.token,
             HANDLERS="my_bot:router",
             TRACES="otlp",
-            OTEL_BSP_SCHEDULE_DELAY="60000",
+            OTEL_BSP_SCHEDULE_DELAY="3600000",
         )
         async with service as bot:
             await bot.start()
@@ -79,11 +88,13 @@ async def test_a_bot_exports_its_traces_and_the_rest_at_its_end(tmp_path: Path):
 
 @pytest.mark.processes
 async def test_a_collector_that_is_away_is_one_line_and_no_obstacle(tmp_path: Path):
+    (tmp_path / "my_bot.py").write_text(BOT)
     async with FakeServer() as fake, Collector(status=400) as collector:
         service = Service(
             tmp_path,
             fake.url,
             fake.token,
+            HANDLERS="my_bot:router",
             TRACES="otlp",
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
             OTEL_BSP_SCHEDULE_DELAY="20",
@@ -170,7 +181,10 @@ class Failing(SpanExporter):
     def shutdown(self) -> None: ...
 
 
-async def test_failures_in_a_row_are_one_line_with_the_reason(caplog: pytest.LogCaptureFixture):
+async def test_failures_in_a_row_are_one_line_with_the_reason(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(export, "FLUSH_S", WITHIN_S)
     failing, provider = Failing(), new_provider(Given(), ALWAYS_ON)
     failing.outcomes = [SpanExportResult.FAILURE, RuntimeError("odd"), SpanExportResult.SUCCESS] * 2
     with structlog.testing.capture_logs() as logs:
