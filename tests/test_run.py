@@ -289,7 +289,7 @@ def finished(request, tmp_path_factory):
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=100,
+        timeout=4 * WITHIN_S,
         check=True,
     )
     return dict(zip(names, itertools.starmap(Finished, json.loads(done.stdout)), strict=True))
