@@ -17,7 +17,7 @@ _START_S: Final = 60.0
 _USER: Final = "chatlane"
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - as other stores of tests
 _ROOM_BYTES: Final = 2 << 30
-"""Several servers of several parts are there at the same time, with a GiB of log at most each, and mostly a tenth of it."""
+"""Some servers of several parts are there at the same time."""
 
 _OTHER: Final = "postgres"
 _READY: Final = "database system is ready to accept"
@@ -90,7 +90,14 @@ class Server:
         has_room = _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ROOM_BYTES
         in_memory = _IN_MEMORY if has_room else None
         self._folder = Path(tempfile.mkdtemp(prefix="chatlane-pg-", dir=disk or in_memory)).absolute()
-        self._settings = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", **settings}
+        self._settings = {
+            "fsync": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "32MB",
+            "max_wal_size": "96MB",  # else each server fills a GiB of memory with it, and several run at once
+            "min_wal_size": "32MB",
+            **settings,
+        }
         # Held from the first start to the end: between a stop and a start no other program gets the port.
         self._held: socket.socket = _held_port() if of is None or follows else of._held.dup()
         self.port: int = self._held.getsockname()[1]
