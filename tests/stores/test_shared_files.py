@@ -18,7 +18,7 @@ from engine.stores.owned import group
 from engine.stores.owned.group import LARGE_BYTES
 from engine.stores.owned.letters import BYTES_MAX
 from engine.stores.owned.shares import share_of
-from engine.stores.postgres.connection import COMMAND_S
+from engine.stores.postgres import connection
 from engine.stores.postgres.statements import MAIL_BYTES_MAX
 from telegram.botapi.files import InputFile
 from telegram.client import TgClient
@@ -161,7 +161,7 @@ async def test_content_that_takes_too_long_fails_its_caller_and_no_other(open_it
     assert not store._writer.suspect
 
     class Slow:
-        async def fetchrow(self, *_: Any, timeout: float = COMMAND_S) -> Any:
+        async def fetchrow(self, *_: Any, timeout: float = connection.COMMAND_S) -> Any:
             limits.append(timeout)
             raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
 

@@ -152,6 +152,32 @@ async def test_what_the_former_one_has_appended_comes_first(open_it):
     assert [id_ for _, id_, _ in await handled(second, INBOX, 2)] == [1, 2]
 
 
+async def test_what_the_former_owner_has_not_heard_of_is_taken_once(open_it):
+    first, second = await two(open_it)
+    far = next(key for key in CHATS if second._shares.owns(key))
+    await quiet(second)
+    await first.append(await first.right(), [update(1, far)])
+    await second.close()
+    await level(first)
+    assert await handled(first, INBOX, 1) == [(far, 1, b"body of 1")]
+    await quiet(first)  # it has filed all its mail
+    assert (await first.stats()).inbox.pending == 0
+
+
+async def test_calls_come_after_those_of_the_former_owner(open_it):
+    first, second = await two(open_it)
+    far = next(key for key in CHATS if second._shares.owns(key))
+    right = await first.right()
+    await first.append(right, [update(1, far)])
+    await second.commit(await second.claim(INBOX), Effects((Call(far, b"before"),)), more=False)
+    await second.close()
+    await level(first)
+    await first.append(right, [update(2, far)])
+    await first.commit(await first.claim(INBOX), Effects((Call(far, b"after"),)), more=False)
+    (_, before, body), (_, after, _) = await handled(first, OUTBOX, 2)
+    assert (body, before < after) == (b"before", True)
+
+
 async def test_what_arrives_while_shares_are_taken_stays_in_order(open_it, monkeypatch):
     first, second = await two(open_it)
     far = next(key for key in CHATS if first._shares.owns(key))
@@ -407,6 +433,19 @@ async def test_all_sessions_together_keep_the_bound_of_dead_letters(open_it, mon
     async with asyncio.timeout(WITHIN_S):
         while len(await first.dead_letters()) > 6:
             await asyncio.sleep(0.01)
+
+
+async def test_a_session_has_room_for_its_part_of_the_dead_letters(open_it, monkeypatch):
+    """However many the others have: until they have deleted some."""
+    monkeypatch.setattr("engine.stores.owned.letters._COUNT_EVERY_S", 0.0)
+    store = await open_it(limits=Limits(dead_max=6))
+    await quiet(store)
+
+    async def count() -> int:
+        return 6
+
+    await store._letters.bound_all(count, 0.5)
+    assert store._letters._book._most == 3
 
 
 async def test_what_operators_ask_of_another_session_is_done_in_their_order(open_it, monkeypatch):

@@ -1036,12 +1036,16 @@ async def seen_by(again: Any, pid: int) -> None:
         await again.fetchval("SELECT currval('tx_numbers')")
 
 
-async def test_a_role_has_no_say_in_the_commit_and_does_not_survive(rig):
+@pytest.mark.parametrize("kind", ["ROLE", "SESSION AUTHORIZATION"])
+async def test_a_role_has_no_say_in_the_commit_and_does_not_survive(rig, sql, kind):
+    role = "pg_monitor" if kind == "ROLE" else "tx_other"
+    if role == "tx_other":  # the commit is made by it
+        await sql.execute("DROP ROLE IF EXISTS tx_other; CREATE ROLE tx_other SUPERUSER")
     head = await rig.head(1)
     async with rig.store.transaction() as tx:
         before = await tx.fetchval("SELECT current_user")
         pid = await tx.fetchval("SELECT pg_backend_pid()")
-        await tx.execute("SET ROLE pg_monitor")
+        await tx.execute(f"SET {kind} {role}")
     await rig.store.commit(head, Effects(within=tx), more=False)
     await rig.until_free()
     async with rig.store.transaction() as again:
