@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Final, NamedTuple
 
 BLOCKED_S: Final = 0.5
@@ -171,14 +171,20 @@ def place_among(frames: Sequence[FrameType]) -> Place | None:
 
 def _authors(frame: FrameType) -> Place | None:
     code = frame.f_code
-    if code.co_filename.startswith(_LIBRARIES) or _is_generated(code):
+    if code.co_filename.startswith(_LIBRARIES) or _is_generated(frame):
         return None
     return Place(code.co_filename, frame.f_lineno, code.co_name, is_authors=True)
 
 
-def _is_generated(code: CodeType) -> bool:
-    """Return whether the library has made it, like `__init__` of a dataclass. A program of `python -c` has that file, too."""
-    return code.co_filename == "<string>" and code.co_name.startswith("__")
+def _is_generated(frame: FrameType) -> bool:
+    """Return whether the library has made it, like `__init__` of a dataclass. A program of `python -c` has that file, too.
+
+    `__new__` of a named tuple is a lambda in a namespace with a name of its own (CPython, collections/__init__.py).
+    """
+    if frame.f_code.co_filename != "<string>":
+        return False
+    module = str(frame.f_globals.get("__name__"))
+    return frame.f_code.co_name.startswith("__") or module.startswith("namedtuple_")
 
 
 def is_at_breakpoint(thread: int | None) -> bool:

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import namedtuple
 from dataclasses import field, make_dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from telegram.process.blocking import (
     RunQueue,
     StallClock,
     is_at_breakpoint,
+    place_among,
     place_in,
 )
 from telegram.testing import Conversations
@@ -205,6 +208,24 @@ def test_a_generated_method_is_not_the_authors():
         place = place_in(thread.ident)  # it has no frame inside: a lock is not written in Python
     thread.join()
     assert (place.function, place.is_authors) == ("__init__", False)
+
+
+def test_a_named_tuple_is_not_the_authors():
+    """That of a library that prints a log was blamed as a handler's line."""
+    frames: list[FrameType] = []
+    Row = namedtuple("Row", "done")  # noqa: PYI024 - as libraries have them
+
+    def trace(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            frames.append(frame)
+
+    sys.setprofile(trace)
+    try:
+        Row(True)
+    finally:
+        sys.setprofile(None)
+    assert frames[0].f_code.co_filename == "<string>"
+    assert place_among(frames[:1]) is None
 
 
 async def test_a_thread_that_runs_the_loop_does_not_block_it():
