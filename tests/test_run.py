@@ -418,17 +418,17 @@ async def test_the_sandbox_prints_its_address_and_whether_it_was_requested(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    told = b""
+    shown = b""
     try:
         async with asyncio.timeout(60):
-            while b"Stop with" not in told:
-                told += (line := await process.stdout.readline())
-                assert line, told
+            while b"Stop with" not in shown:
+                shown += (line := await process.stdout.readline())
+                assert line, shown
     finally:
         send(process, signal.SIGTERM)
         assert await process.wait() == 0
-    assert (b"BOT_TOKEN is not set: this is the sandbox" in told) == is_told
-    assert b"Chat with your bot here:  http://127.0.0.1:" in told
+    assert (b"BOT_TOKEN is not set: this is the sandbox" in shown) == is_told
+    assert b"Chat with your bot here:  http://127.0.0.1:" in shown
 
 
 @pytest.mark.parametrize(

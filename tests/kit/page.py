@@ -55,9 +55,8 @@ async def opened(browser, url, *, complaints=(), **options):
 async def stop_clock(page):
     """Timers of the page wait for `page.clock.fast_forward`: toasts stay, however late a busy machine reads them."""
     await page.clock.install(time=0)
-    await page.clock.pause_at(
-        3600
-    )  # after now, however late this comes: the clock goes since it was installed
+    # An hour: the clock runs since it was installed, and can only be paused at a later moment.
+    await page.clock.pause_at(3600)
 
 
 def chat(page: Page, chat_id):

@@ -19,6 +19,5 @@ async def freeze(store: Any) -> None:
     await quiet(store)
     keeper = store._ledger._keeper
     await keeper._end_task()
-    await keeper._connection.execute(
-        "SELECT 1"
-    )  # after a renewal that was cut off, and may be done all the same
+    # After a renewal that was cut off, and may be done all the same.
+    await keeper._connection.execute("SELECT 1")

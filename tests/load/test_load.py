@@ -84,12 +84,8 @@ async def test_order_and_loss_under_kills(tmp_path):
     assert found["samples"][-1]["handled"] == 300
     assert found["samples"][-1]["backlog"] == found["samples"][-1]["active_lanes"] == 0
     processes = {handling["process"] for lane in found["lanes"] for handling in lane["handlings"]}
-    assert processes
-    assert processes <= {
-        1,
-        2,
-        3,
-    }  # one that was killed soon may have handled nothing in the lanes that are shown
+    # One that was killed soon may have handled nothing in the lanes that are shown.
+    assert set() < processes <= {1, 2, 3}
     assert "load --chats=20" in found["command"]
 
 

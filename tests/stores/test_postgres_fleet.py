@@ -141,9 +141,8 @@ def two_held_ports() -> Iterator[int]:
                 following.bind(("127.0.0.1", first + 1))
             except OSError:
                 continue
-            following.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # not before: nobody else may hold it
+            # Not before the port is bound: with it, the bind succeeds also if another program holds the port.
+            following.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             yield first
             return
 

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from telegram.botapi.calls import decode_call
 from telegram.fake import Call, RemoteFake
 from telegram.load.bot.evidence import Evidence
 from telegram.load.bot.plan import BotPlan
@@ -246,8 +247,7 @@ def unnoted_calls(folder: Path) -> list[tuple[str, dict[str, Any]]]:
                 shutil.copy(folder / name, copy)
         with closing(sqlite3.connect(Path(copy) / "bot.db")) as connection:
             bodies = [bytes(body) for (body,) in connection.execute("SELECT body FROM outbox")]
-    found = (body.split(b"\n", 1) for body in bodies)  # telegram/botapi/calls.py
-    return [(line.split(b"\t")[0].decode(), json.loads(params)) for line, params in found]
+    return [(method, json.loads(params)) for method, params in map(decode_call, bodies)]
 
 
 def _is_reply(call: Call) -> bool:
